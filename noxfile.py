@@ -1,0 +1,112 @@
+"""
+Everything that is checked, one session each.
+
+`nox -s tests` is the one to begin with; `nox` alone runs what every change needs. Every session makes a virtual
+environment of its own from the running Python, so that nothing but nox has to be there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["tests", "lint", "typing", "docs"]
+
+PACKAGE = "burncloud_images"
+PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = ("cli", "emulator", "images")
+# Editable, so that tests, command-line subprocesses and coverage all see the one package in the checkout;
+# `build` tries the wheel.
+EDITABLE = ("--editable", f".[{','.join(EXTRAS)}]")
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def lowest() -> list[str]:
+    """Return the direct requirements, each pinned to its lower bound."""
+    project = PROJECT["project"]
+    requirements = set(project["dependencies"])
+    for extra in EXTRAS:
+        requirements.update(project["optional-dependencies"][extra])
+    return sorted(re.sub(r"\s*>=\s*", "==", requirement) for requirement in requirements)
+
+
+def run_tests(session: nox.Session) -> None:
+    """Run pytest in Python's development mode and measure coverage; part of the tests may cover part of the lines."""
+    session.env["PYTHONDEVMODE"] = "1"
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests and the examples of the documentation, with coverage."""
+    session.install(*EDITABLE, *group("tests"))
+    run_tests(session)
+
+
+@nox.session
+def tests_lowest(session: nox.Session) -> None:
+    """Run the tests against the lowest versions that are allowed."""
+    session.install(*EDITABLE, *group("tests"), *lowest())
+    run_tests(session)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, layers, spelling and security."""
+    session.install("--editable", ".", *group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("codespell")
+    session.run("bandit", "--quiet", "--configfile", "pyproject.toml", "--recursive", PACKAGE)
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check types with mypy and pyright."""
+    session.install(*EDITABLE, *group("typing"))
+    further = [folder for folder in ("examples", "tests/typing") if Path(folder).is_dir()]
+    session.run("mypy", PACKAGE, "noxfile.py", *further)
+    session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning or a broken reference is an error."""
+    session.install(*EDITABLE, *group("docs"))
+    shutil.rmtree("docs/_build", ignore_errors=True)
+    session.run("sphinx-build", "-nW", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel from the source distribution, and use it where nothing else is installed."""
+    session.install(*group("build"))
+    dist = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(dist))
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        if f"{PACKAGE}/py.typed" not in archive.namelist():
+            session.error("py.typed is not in the wheel")
+    fresh = dist.parent / "fresh"
+    session.run("python", "-m", "venv", "--clear", str(fresh))
+    python = str(next(path for path in (fresh / "bin/python", fresh / "Scripts/python.exe") if path.exists()))
+    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli]", external=True)
+    session.chdir(fresh)  # away from the checkout
+    session.run(python, "-c", f"import {PACKAGE}", external=True)
+    session.run(str(Path(python).with_name("burncloud-images")), "--help", external=True)
