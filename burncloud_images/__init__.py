@@ -1,0 +1,33 @@
+"""The asyncio client for Burncloud's images API: nothing paid is lost, nothing is bought twice."""
+
+from burncloud_images import errors
+from burncloud_images.client import AsyncImagesClient
+from burncloud_images.model.inputs import FileID, ImageURL
+from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
+from burncloud_images.results import Attempt, Image, ImagesResult, ModelInfo, SavedImage, Usage
+from burncloud_images.retry import RetryPolicy
+from burncloud_images.transport.options import Limits, Network, Timeouts
+from burncloud_images.transport.sinks import Directory, Memory, Sink
+
+__all__ = [
+    "AsyncImagesClient",
+    "Attempt",
+    "Directory",
+    "EditRequest",
+    "FileID",
+    "GenerationRequest",
+    "Image",
+    "ImageURL",
+    "ImagesResult",
+    "Limits",
+    "Memory",
+    "ModelInfo",
+    "Network",
+    "RetryPolicy",
+    "SavedImage",
+    "Sink",
+    "Timeouts",
+    "Usage",
+    "VariationRequest",
+    "errors",
+]

@@ -1,0 +1,465 @@
+"""
+The exception tree: what happened, whether it may have been billed, the request id, and what to do next.
+
+Every error of this package is an `ImagesError`. The classes say what a caller can do about it; the attributes say the
+rest. All of them pickle, without the images and raw bytes that some of them hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import ClassVar, TypeVar
+
+import attrs
+
+from burncloud_images.results import Attempt, Image, ImageDetails, Phase
+
+__all__ = [
+    "APIError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "ConnectionFailedError",
+    "DownloadError",
+    "DownloadRefusedError",
+    "ImagesError",
+    "ImagesWarning",
+    "InputChangedError",
+    "InvalidRequestError",
+    "ModerationError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PermissionDeniedError",
+    "Phase",
+    "ProtocolError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "ResultExpiredError",
+    "ServerError",
+    "StorageError",
+    "TooLargeError",
+    "UnsupportedError",
+    "Violation",
+]
+
+E = TypeVar("E", bound="ImagesError")
+
+NOT_BILLED = "Nothing was billed."
+MAY_BE_BILLED = "This request may have been billed."
+BILLED = "This request was billed."
+
+
+class ImagesWarning(UserWarning):
+    """Something to know about a call that succeeds: a documented limit passed over, fewer images than asked for."""
+
+
+@attrs.frozen
+class Violation:
+    """
+    One reason why a request is refused or doubtful.
+
+    Attributes:
+        field: The field's API name.
+        message: One sentence.
+        source: Where the rule is documented; None for what no server could take.
+    """
+
+    field: str
+    message: str
+    source: str | None = None
+
+    def __str__(self) -> str:
+        """Return the sentence, led by the field."""
+        return f"{self.field}: {self.message}"
+
+
+class ImagesError(Exception):
+    """
+    Anything that this package raises.
+
+    Attributes:
+        request_id: The server's id, for its support.
+        history: Every attempt that was made.
+        idempotency_key: Our key for the call, the same for all its attempts.
+        phase: How far the last attempt got.
+    """
+
+    billing: ClassVar[str] = ""
+    advice: ClassVar[str] = ""
+    not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "raw"})
+
+    request_id: str | None = None
+    history: tuple[Attempt, ...] = ()
+    idempotency_key: str | None = None
+    phase: Phase | None = None
+
+    def __init__(self, message: str, *, request_id: str | None = None, phase: Phase | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+        self.phase = phase
+
+    @property
+    def message(self) -> str:
+        """What happened, in one sentence."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        """Return what happened, whether it may have been billed, what to do next, and the request id."""
+        sentences = [self.message, self.billing, self.advice]
+        if self.request_id and self.request_id not in self.message:
+            sentences.append(f"(request id: {self.request_id})")
+        return " ".join(sentence for sentence in sentences if sentence)
+
+    def __reduce__(self) -> tuple[Callable[..., ImagesError], tuple[object, ...]]:
+        """Pickle everything but image bytes and raw answers."""
+        state = {name: value for name, value in self.__dict__.items() if name not in self.not_pickled}
+        return revive, (type(self), self.args, state)
+
+
+def revive(kind: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:
+    """Return the error that was pickled."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(ImagesError, ValueError):
+    """The client cannot be used as it was set up: no key, a bad base URL."""
+
+    billing = "Nothing was sent."
+
+
+class InvalidRequestError(ImagesError, ValueError):
+    """
+    The request is refused before anything is sent.
+
+    Attributes:
+        violations: All reasons.
+    """
+
+    billing = "Nothing was sent."
+
+    violations: tuple[Violation, ...] = ()
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(str(violation) for violation in violations) + ".")
+        self.violations = tuple(violations)
+
+
+class ClientClosedError(ImagesError, RuntimeError):
+    """The client was used after `aclose`, or from another event loop than its first."""
+
+    billing = "Nothing was sent."
+    advice = "Make one client per event loop and close it last."
+
+
+class InputChangedError(ImagesError):
+    """A source changed, shrank or cannot be read again for another attempt."""
+
+    billing = NOT_BILLED
+    advice = "Send the request again once its inputs stay as they are."
+
+
+class ConnectionFailedError(ImagesError):
+    """
+    The request never reached the API whole, so nothing can have been billed.
+
+    Attributes:
+        permanent: Whether another attempt is pointless, as with a certificate that does not verify.
+    """
+
+    billing = NOT_BILLED
+
+    permanent: bool = False
+
+    def __init__(self, message: str, *, phase: Phase | None = None, permanent: bool = False) -> None:
+        super().__init__(message, phase=phase)
+        self.permanent = permanent
+
+    @property
+    def advice(self) -> str:  # type: ignore[override]
+        """What to do next."""
+        return "Check the base URL and the certificates." if self.permanent else "It is safe to try again."
+
+
+class OutcomeUnknownError(ImagesError):
+    """
+    The request was sent and no usable answer came: it may have been billed.
+
+    Attributes:
+        images: What had arrived whole.
+        raw: The beginning of the answer without its images, if one began.
+        status: HTTP status, if an answer began.
+    """
+
+    billing = MAY_BE_BILLED
+    advice = (
+        "Ask the provider by its id or the idempotency key before sending it again; "
+        "RetryPolicy(on_unknown='retry') accepts to pay twice."
+    )
+
+    images: tuple[ImageDetails, ...] = ()
+    raw: bytes = b""
+    status: int | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        images: Sequence[ImageDetails] = (),
+        raw: bytes = b"",
+        status: int | None = None,
+        request_id: str | None = None,
+        phase: Phase | None = None,
+    ) -> None:
+        super().__init__(message, request_id=request_id, phase=phase)
+        self.images = tuple(images)
+        self.raw = raw
+        self.status = status
+
+
+class APIError(ImagesError):
+    """
+    The API answered with an error.
+
+    Attributes:
+        status: HTTP status.
+        code: The API's error code; numbers as text.
+        type: The API's error type.
+        param: The field the API objects to.
+        body: The answer: parsed JSON, or text.
+        retry_after: Seconds the server asks to wait.
+        should_retry: What `x-should-retry` says; None without it.
+    """
+
+    billing = NOT_BILLED
+
+    status: int = 0
+    code: str | None = None
+    type: str | None = None
+    param: str | None = None
+    body: object = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
+
+    def __init__(  # noqa: PLR0913 (a value's constructor)
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str | None = None,
+        type: str | None = None,  # noqa: A002 (the API's own field name)
+        param: str | None = None,
+        body: object = None,
+        retry_after: float | None = None,
+        should_retry: bool | None = None,
+        request_id: str | None = None,
+        phase: Phase | None = None,
+    ) -> None:
+        super().__init__(message, request_id=request_id, phase=phase)
+        self.status = status
+        self.code = code
+        self.type = type
+        self.param = param
+        self.body = body
+        self.retry_after = retry_after
+        self.should_retry = should_retry
+
+
+class AuthenticationError(APIError):
+    """The key is missing, unknown, expired or disabled."""
+
+    advice = "Check the API key."
+
+
+class PermissionDeniedError(APIError):
+    """The key is valid and may not do this: model, group, address or region."""
+
+    advice = "Ask the operator of the gateway for access."
+
+
+class NotFoundError(APIError):
+    """No such model or path."""
+
+    advice = "Check the model's name and the base URL; `burncloud-images models` lists the models."
+
+
+class RateLimitError(APIError):
+    """Too many requests; later is fine."""
+
+    advice = "Send fewer requests at once, or try again later."
+
+
+class QuotaExceededError(APIError):
+    """The account or the key is out of money."""
+
+    advice = "Top up the account or raise its limit; trying again does not help."
+
+
+class ModerationError(APIError):
+    """The prompt or the result was refused by a content filter."""
+
+    billing = "Refused results are billed by some providers."
+    advice = "Change the prompt or the input images."
+
+
+class UnsupportedError(APIError):
+    """The endpoint or model is retired, or this gateway does not serve it."""
+
+    advice = "Use another model or endpoint."
+
+
+class BadRequestError(APIError):
+    """The API refuses the request as it is."""
+
+    advice = "Change the request; trying again does not help."
+
+
+class ServerError(APIError):
+    """The API says that it failed."""
+
+    advice = "Try again later."
+
+
+class ProtocolError(ImagesError):
+    """
+    An answer that the API does not document: a redirect, no JSON, bad base64, no image.
+
+    Attributes:
+        images: What had arrived whole.
+        raw: The answer without its images, at most 1 MiB.
+        status: HTTP status.
+    """
+
+    advice = "The answer is kept in .raw and its whole images in .images."
+
+    images: tuple[ImageDetails, ...] = ()
+    raw: bytes = b""
+    status: int | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        images: Sequence[ImageDetails] = (),
+        raw: bytes = b"",
+        status: int | None = None,
+        request_id: str | None = None,
+        phase: Phase | None = None,
+    ) -> None:
+        super().__init__(message, request_id=request_id, phase=phase)
+        self.images = tuple(images)
+        self.raw = raw
+        self.status = status
+
+    @property
+    def billing(self) -> str:  # type: ignore[override]
+        """Whether it may have been billed; a redirect is not followed, so nothing was executed."""
+        return NOT_BILLED if self.status is not None and 300 <= self.status < 400 else MAY_BE_BILLED
+
+
+class TooLargeError(ProtocolError):
+    """The answer passes a cap of `Limits`; the message names it."""
+
+    advice = "Raise the cap that is named, if such an answer is expected."
+
+
+class StorageError(ImagesError, OSError):
+    """
+    A file could not be written.
+
+    Attributes:
+        images: The paid images: those that could not be stored as `Image`, with their bytes.
+    """
+
+    images: tuple[ImageDetails, ...] = ()
+
+    def __init__(self, message: str, *, images: Sequence[ImageDetails] = (), phase: Phase | None = None) -> None:
+        super().__init__(message, phase=phase)
+        self.images = tuple(images)
+
+    @property
+    def billing(self) -> str:  # type: ignore[override]
+        """Whether it may have been billed."""
+        return f"{BILLED} The images are in .images." if self.images else ""
+
+    @property
+    def unsaved(self) -> tuple[Image, ...]:
+        """The images that are in memory only."""
+        return tuple(image for image in self.images if isinstance(image, Image))
+
+
+class DownloadError(ImagesError):
+    """
+    Fetching an image from its URL failed. The image of an answer exists and is paid for.
+
+    Attributes:
+        paid: Whether it is the image of an answer; else it is an input, and nothing was sent.
+        images: The other images of the answer that were fetched.
+        url: Where the image is. It is a secret while it is valid.
+        retry_after: Seconds the server asks to wait.
+        transient: Whether fetching it again may help.
+    """
+
+    advice = "Fetch .url again before it expires."
+
+    paid: bool = True
+    images: tuple[ImageDetails, ...] = ()
+    url: str | None = None
+    retry_after: float | None = None
+    transient: bool = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str | None = None,
+        images: Sequence[ImageDetails] = (),
+        retry_after: float | None = None,
+        transient: bool = False,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, request_id=request_id)
+        self.url = url
+        self.images = tuple(images)
+        self.retry_after = retry_after
+        self.transient = transient
+
+    @property
+    def billing(self) -> str:  # type: ignore[override]
+        """Whether it was billed."""
+        return BILLED if self.paid else "Nothing was sent."
+
+
+class ResultExpiredError(DownloadError):
+    """
+    The URL of a paid image has expired.
+
+    Attributes:
+        expired_at: Aware UTC.
+    """
+
+    advice = "Only the provider can still have the image; quote the request id to its support."
+
+    expired_at: datetime | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        url: str | None = None,
+        expired_at: datetime | None = None,
+        images: Sequence[ImageDetails] = (),
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, url=url, images=images, request_id=request_id)
+        self.expired_at = expired_at
+
+
+class DownloadRefusedError(DownloadError):
+    """The address of an image, or a redirect on the way to it, is not one that a download may touch."""
+
+    advice = "If the host is yours, name it in Network(allowed_result_hosts=…)."

@@ -1,0 +1,191 @@
+"""The kinds of limit that a documented rule can set: each is a value that says what is wrong with another."""
+
+# ruff: noqa: ARG001, ARG002 (every kind is asked in the same way, and most look at the value alone)
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+import attrs
+
+from burncloud_images.model.media import Media
+
+__all__ = [
+    "MB",
+    "AnySize",
+    "Between",
+    "Characters",
+    "Limit",
+    "MeasuredImage",
+    "MediaTypes",
+    "Needs",
+    "NotTaken",
+    "OneOf",
+    "SmallerThan",
+    "UploadLimit",
+    "as_large_as_first",
+    "square",
+    "transparent",
+]
+
+MB = 1024 * 1024
+"""The documents say MB without saying which; the larger reading never refuses what the server would take."""
+
+
+class Limit(Protocol):
+    """Says what is wrong with a value."""
+
+    def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
+        """Return one clause, or None."""
+
+
+@attrs.frozen
+class OneOf:
+    """A closed list of values."""
+
+    values: tuple[str, ...]
+
+    def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
+        return None if value in self.values else f"{value!r} is not one of {', '.join(self.values)}"
+
+
+@attrs.frozen
+class Between:
+    """A range of whole numbers."""
+
+    low: int
+    high: int
+
+    def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
+        inside = isinstance(value, int) and self.low <= value <= self.high
+        return None if inside else f"{value} is not between {self.low} and {self.high}"
+
+
+@attrs.frozen
+class Characters:
+    """A longest text, in Unicode code points."""
+
+    most: int
+
+    def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
+        length = len(str(value))
+        return None if length <= self.most else f"{length:,} characters are more than {self.most:,}"
+
+
+@attrs.frozen
+class NotTaken:
+    """A field that the model does not have."""
+
+    reason: str = "this model does not take it"
+
+    def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
+        return self.reason
+
+
+@attrs.frozen
+class AnySize:
+    """`WIDTHxHEIGHT` in steps, within a ratio and a largest picture in either orientation; or `auto`."""
+
+    step: int = 16
+    ratio: int = 3
+    long: int = 3840
+    short: int = 2160
+
+    def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value), re.ASCII)
+        if match is None:
+            return None if value == "auto" else f"{value!r} is neither auto nor WIDTHxHEIGHT"
+        short, long = sorted(int(edge) for edge in match.groups())
+        if short == 0 or short % self.step or long % self.step:
+            return f"the edges of {value} are not multiples of {self.step}"
+        if long > self.ratio * short:
+            return f"{value} is longer than {self.ratio}:1"
+        if long > self.long or short > self.short:
+            return f"{value} is larger than {self.long}x{self.short}"
+        return None
+
+
+@attrs.frozen
+class Needs:
+    """A value that is taken only beside another field's value."""
+
+    other: str
+    values: tuple[object, ...]
+    only_for: str | None = None
+
+    def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
+        if (self.only_for is not None and value != self.only_for) or fields.get(self.other) in self.values:
+            return None
+        wanted = " or ".join("unset" if item is None else str(item) for item in self.values)
+        return f"it needs {self.other} to be {wanted}"
+
+
+@attrs.frozen(kw_only=True)
+class MeasuredImage:
+    """
+    An image to upload, looked at.
+
+    Attributes:
+        field: `image`, `mask` or `markup`.
+        size: Bytes.
+        media: What the bytes say.
+    """
+
+    field: str
+    size: int
+    media: Media
+
+
+class UploadLimit(Protocol):
+    """Says what is wrong with an image, beside the first one."""
+
+    def __call__(self, image: MeasuredImage, first: MeasuredImage) -> str | None:
+        """Return one clause, or None."""
+
+
+@attrs.frozen
+class SmallerThan:
+    """A size in bytes that is not reached."""
+
+    size: int
+
+    def __call__(self, image: MeasuredImage, first: MeasuredImage) -> str | None:
+        if image.size < self.size:
+            return None
+        return f"{image.size / MB:.1f} MiB is not less than {self.size / MB:g} MiB"
+
+
+@attrs.frozen
+class MediaTypes:
+    """A closed list of image formats."""
+
+    types: tuple[str, ...]
+
+    def __call__(self, image: MeasuredImage, first: MeasuredImage) -> str | None:
+        return (
+            None
+            if image.media.media_type in self.types
+            else f"{image.media.media_type} is not {' or '.join(self.types)}"
+        )
+
+
+def square(image: MeasuredImage, first: MeasuredImage) -> str | None:
+    """Want as many columns as rows."""
+    return None if image.media.width == image.media.height else f"{pixels(image)} is not square"
+
+
+def transparent(image: MeasuredImage, first: MeasuredImage) -> str | None:
+    """Want an alpha channel."""
+    return None if image.media.alpha else "it has no alpha channel, so no place is transparent"
+
+
+def as_large_as_first(image: MeasuredImage, first: MeasuredImage) -> str | None:
+    """Want the first image's width and height."""
+    if None in {image.media.dimensions, first.media.dimensions} or image.media.dimensions == first.media.dimensions:
+        return None
+    return f"it is {pixels(image)} and the image is {pixels(first)}; they have to be equal"
+
+
+def pixels(image: MeasuredImage) -> str:
+    return f"{image.media.width}x{image.media.height}"
