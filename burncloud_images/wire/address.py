@@ -1,0 +1,81 @@
+"""Where the API is: a base URL in any of its spellings becomes one form."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import SplitResult, urlsplit
+
+from burncloud_images.errors import ConfigurationError
+
+__all__ = ["is_loopback", "origin", "to_base_url"]
+
+VERSION = "/v1"
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def to_base_url(spelling: str, *, allow_http: bool = False) -> str:
+    """
+    Return the base URL, with scheme and `/v1` and without a final slash.
+
+    Args:
+        spelling: A host, a host with a slash, or a URL, each with or without `/v1`. A bare host means https, but for
+            loopback, where nothing listens with a certificate.
+        allow_http: Whether the key may travel unencrypted to hosts other than loopback.
+
+    Raises:
+        ConfigurationError: It is no base URL, or names an unencrypted host.
+    """
+    text = spelling.strip()
+    if not text or re.search(r"[\s\x00-\x1f\x7f\\]", text):
+        raise ConfigurationError(f"The base URL {spelling!r} is empty or holds white space or control characters.")
+    parts = split(text if SCHEME.match(text) else f"//{text}", spelling)
+    host = parts.hostname or ""
+    scheme = parts.scheme.lower() or ("http" if is_loopback(host) else "https")
+    check(parts, scheme, spelling)
+    if scheme == "http" and not allow_http and not is_loopback(host):
+        message = f"The base URL {spelling!r} would send the key unencrypted; use https, or Network(allow_http=True)."
+        raise ConfigurationError(message)
+    path = parts.path.rstrip("/")
+    return f"{scheme}://{parts.netloc}{path if path.endswith(VERSION) else path + VERSION}"
+
+
+def split(text: str, spelling: str) -> SplitResult:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"The base URL {spelling!r} cannot be read: {error}.") from None
+    if not parts.hostname or port == 0:
+        raise ConfigurationError(f"The base URL {spelling!r} names no host.")
+    return parts
+
+
+def check(parts: SplitResult, scheme: str, spelling: str) -> None:
+    if scheme not in {"http", "https"}:
+        raise ConfigurationError(f"The base URL {spelling!r} is neither http nor https.")
+    if "@" in parts.netloc:
+        raise ConfigurationError("The base URL holds a user name or password; the key is given as api_key.")
+    if parts.query or parts.fragment or spelling.rstrip().endswith(("?", "#")):
+        raise ConfigurationError("The base URL holds a query or fragment; the API takes none.")
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether *host* is this machine, by its name or address."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """
+    Return scheme, host and port of *url*.
+
+    Source:
+        RFC 6454 §4.
+    """
+    parts = urlsplit(url)
+    return parts.scheme.lower(), (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)

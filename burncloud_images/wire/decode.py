@@ -1,0 +1,331 @@
+"""
+The body of an answer, chunk by chunk, becomes image bytes and the rest of its JSON.
+
+Rule 1: a base64 string never meets a JSON parser, and is never whole anywhere; it is cut out as its chunks pass.
+Rule 2: what is cut out is decided by where a string stands (`data[i].b64_json`, and `data[i].url` if it is a `data:`
+URL), never by what a text looks like, so a prompt may hold any JSON it likes.
+Rule 3: everything else is collected and parsed once, at the end, by the standard parser, which is the judge of what is
+JSON. What this module tracks is only where it stands.
+Rule 4: how the body was cut into chunks makes no difference.
+
+Source: RFC 8259; the images API's answer as its document and its gateways write it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import attrs
+
+from burncloud_images.errors import OutcomeUnknownError, ProtocolError, TooLargeError
+from burncloud_images.wire.answer import Answer, to_answer
+from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
+
+__all__ = ["AnswerDecoder", "Event", "ImageChunk", "ImageEnded", "ImageFailed", "ImageStarted"]
+
+
+@attrs.frozen
+class ImageStarted:
+    """The bytes of image *index* begin."""
+
+    index: int
+
+
+@attrs.frozen
+class ImageChunk:
+    """More bytes of image *index*."""
+
+    index: int
+    data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
+
+
+@attrs.frozen
+class ImageEnded:
+    """The bytes of image *index* are all there."""
+
+    index: int
+
+
+@attrs.frozen
+class ImageFailed:
+    """The rest of image *index* cannot be decoded."""
+
+    index: int
+    reason: str
+
+
+Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed
+
+MOST_TEXT = 16 * 1024 * 1024
+"""Bytes of an answer beside its images; real ones are a few KiB."""
+MOST_RAW = 1024 * 1024
+MOST_DEPTH = 100
+"""Nesting that is followed; the standard parser would exhaust its stack at about ten times that."""
+LEAD = 256
+"""Bytes in which a `data:` URL has to come to its comma."""
+
+STRUCTURAL = re.compile(rb'["{}\[\],:]')
+END_OR_ESCAPE = re.compile(rb'["\\]')
+# After an even number of backslashes, which are whole escapes, one that is not.
+OPEN_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
+IMAGE_KEYS = ("b64_json", "url")
+
+
+@attrs.define
+class Level:
+    """An object or array that is open, and where in it the decoder stands."""
+
+    is_object: bool
+    key: str | None = None
+    index: int = 0
+    wants_key: bool = True
+
+
+class AnswerDecoder:
+    """
+    Cuts the images out of one answer.
+
+    Feed it chunks and hand on its events; `close` returns the rest. After an error it is of no further use, but for
+    `raw`.
+    """
+
+    def __init__(self) -> None:
+        self.text = bytearray()
+        self.levels: list[Level] = []
+        self.state: Callable[[bytes, int], int] = self.structure
+        self.events: list[Event] = []
+        self.pending = b""
+        self.escaped = False
+        self.string_start = 0
+        self.base64: StrictBase64 | None = None
+        self.image_index = 0
+        self.ended: set[int] = set()
+        self.failures: dict[int, str] = {}
+
+    @property
+    def raw(self) -> bytes:
+        """The answer so far without its images, at most 1 MiB."""
+        return bytes(self.text[:MOST_RAW])
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """
+        Yield what *chunk* brings.
+
+        Raises:
+            ProtocolError: The answer is nested too deeply.
+            TooLargeError: It holds too much text.
+        """
+        chunk = self.pending + chunk if self.pending else chunk
+        self.pending = b""
+        position = 0
+        while position < len(chunk):
+            position = self.state(chunk, position)
+            yield from self.events
+            self.events.clear()
+        if len(self.text) > MOST_TEXT:
+            raise TooLargeError(f"The answer holds more than {MOST_TEXT:,} bytes beside its images.", raw=self.raw)
+
+    def close(self) -> Answer:
+        """
+        Return the rest of the answer.
+
+        Raises:
+            OutcomeUnknownError: The answer ends in the middle.
+            ProtocolError: It is not the JSON that the API documents.
+        """
+        if self.levels or self.state != self.structure:
+            raise OutcomeUnknownError("The answer ends in the middle.", raw=self.raw)
+        try:
+            document = json.loads(self.text, parse_constant=refuse_constant)
+        except (ValueError, RecursionError):  # RecursionError is no ValueError; digits past 4,300 are one
+            what = "is empty" if not self.text.strip() else "is not JSON"
+            raise ProtocolError(f"The answer {what}.", raw=self.raw) from None
+        return to_answer(document, self.ended, self.failures, self.raw)
+
+    def structure(self, chunk: bytes, position: int) -> int:
+        """Pass over everything outside strings."""
+        match = STRUCTURAL.search(chunk, position)
+        if match is None:
+            self.text += chunk[position:]
+            return len(chunk)
+        self.text += chunk[position : match.end()]
+        if match[0] == b'"':
+            self.open_string()
+        else:
+            self.move(match[0])
+        return match.end()
+
+    def move(self, mark: bytes) -> None:
+        level = self.levels[-1] if self.levels else None
+        if mark in b"{[":
+            if len(self.levels) == MOST_DEPTH:
+                raise ProtocolError(f"The answer is nested more than {MOST_DEPTH} levels deep.", raw=self.raw)
+            self.levels.append(Level(is_object=mark == b"{"))
+        elif level is None:
+            return  # a stray mark; the parser will refuse it
+        elif mark in b"}]":
+            self.levels.pop()
+        elif mark == b",":
+            level.index += 1
+            level.wants_key = True
+        else:
+            level.wants_key = False
+
+    def open_string(self) -> None:
+        self.string_start = len(self.text) - 1
+        self.state = self.lead if self.at_image() else self.string
+
+    def at_image(self) -> bool:
+        """Whether a string that begins here is the value of `data[i].b64_json` or `data[i].url`."""
+        match self.levels:
+            case [
+                Level(is_object=True, key="data"),
+                Level(is_object=False),
+                Level(is_object=True, wants_key=False, key=key),
+            ]:
+                return key in IMAGE_KEYS
+        return False
+
+    def string(self, chunk: bytes, position: int) -> int:
+        """Collect a string up to its closing quote."""
+        if self.escaped:
+            self.escaped = False
+            self.text += chunk[position : position + 1]
+            return position + 1
+        match = END_OR_ESCAPE.search(chunk, position)
+        if match is None:
+            self.text += chunk[position:]
+            return len(chunk)
+        self.text += chunk[position : match.end()]
+        if match[0] == b"\\":
+            self.escaped = True
+        else:
+            self.close_string()
+        return match.end()
+
+    def close_string(self) -> None:
+        level = self.levels[-1] if self.levels else None
+        if level is not None and level.is_object and level.wants_key:
+            level.key = read_key(self.text[self.string_start :])
+        self.state = self.structure
+
+    def lead(self, chunk: bytes, position: int) -> int:
+        """Look at the beginning of a string where an image can stand, and decide what it is."""
+        window = chunk[position : position + LEAD]
+        skip = base64_begins(window, is_url=self.levels[-1].key == "url")
+        if skip is None:
+            self.pending = window
+            return len(chunk)
+        if skip < 0:
+            self.state = self.string
+            return position
+        self.image_index = self.levels[1].index
+        self.state = self.image
+        if self.image_index in self.ended:
+            self.base64 = None  # the first whole image of an item counts
+        else:
+            self.base64 = StrictBase64()
+            self.failures.pop(self.image_index, None)
+            self.events.append(ImageStarted(self.image_index))
+        return position + skip
+
+    def image(self, chunk: bytes, position: int) -> int:
+        """Decode a base64 string up to its closing quote."""
+        end = chunk.find(b'"', position)
+        piece = chunk[position:] if end < 0 else chunk[position:end]
+        if b"\\" in piece:
+            piece = self.unescape(piece, is_last=end >= 0)
+        self.decode(piece)
+        if end < 0:
+            return len(chunk)
+        if ends_escaped(chunk[position:end]):  # the quote is part of a string that is no base64
+            self.fail(NOT_BASE64)
+            self.text += b'\\"'
+            self.state = self.string
+        else:
+            self.end_image()
+            self.text += b'"'
+            self.state = self.structure
+        return end + 1
+
+    def unescape(self, piece: bytes, *, is_last: bool) -> bytes:
+        r"""Return *piece* without JSON escapes (`\/` is common); an escape that is cut waits for its rest."""
+        cut = None if is_last else OPEN_ESCAPE.search(piece)
+        if cut:
+            self.pending = piece[cut.start(1) :]
+            piece = piece[: cut.start(1)]
+        if b"\\\\" not in piece:
+            piece = piece.replace(b"\\/", b"/")
+        try:
+            return json.loads(b'"%b"' % piece).encode("latin-1") if b"\\" in piece else piece
+        except ValueError:
+            return piece  # the base64 decoder will refuse it
+
+    def decode(self, piece: bytes) -> None:
+        if self.base64 is None or not piece:
+            return
+        try:
+            data = self.base64.feed(piece)
+        except ValueError as error:
+            self.fail(str(error))
+            return
+        if data:
+            self.events.append(ImageChunk(self.image_index, data))
+
+    def end_image(self) -> None:
+        if self.base64 is None:
+            return
+        try:
+            self.base64.close()
+        except ValueError as error:
+            self.fail(str(error))
+        else:
+            self.ended.add(self.image_index)
+            self.events.append(ImageEnded(self.image_index))
+
+    def fail(self, reason: str) -> None:
+        if self.base64 is None:
+            return
+        self.base64 = None
+        self.failures[self.image_index] = reason
+        self.events.append(ImageFailed(self.image_index, reason))
+
+
+def ends_escaped(piece: bytes) -> bool:
+    return (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
+
+
+def base64_begins(window: bytes, *, is_url: bool) -> int | None:
+    """
+    Say where base64 begins in *window*, the beginning of a string.
+
+    Returns:
+        An offset; -1 if the string holds none; None if more of the string is needed to tell.
+    """
+    scheme = b"data:"
+    if window[:1] == b'"':
+        return -1
+    begin = window[: len(scheme)].lower()  # RFC 3986 §3.1
+    if len(begin) < len(scheme) and scheme.startswith(begin):
+        return None
+    if begin != scheme:
+        return -1 if is_url else 0
+    comma, quote = window.find(b","), window.find(b'"')
+    if comma < 0 and quote < 0 and len(window) < LEAD:
+        return None
+    is_base64 = comma >= 0 and not 0 <= quote < comma and window[:comma].lower().endswith(b";base64")
+    return comma + 1 if is_base64 else -1
+
+
+def read_key(literal: bytes | bytearray) -> str | None:
+    try:
+        return str(json.loads(literal))
+    except ValueError:
+        return None  # the parser will refuse it at the end
+
+
+def refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,96 @@
+"""
+A request and the measures of its files become a path and the plan of a body.
+
+Rules that gateways hold clients to, each learnt from one that broke: unset fields are absent, never null; one image is
+`image` and several are repeated `image[]`, never `image[0]`; file names are plain ASCII with the true extension,
+because gateways put them into headers unescaped and derive the type from them; the length is exact, never chunked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from burncloud_images.model.inputs import FileID, ImageSource, ImageURL
+from burncloud_images.model.limits import MeasuredImage
+from burncloud_images.model.operations import EditRequest, ImagesRequest
+from burncloud_images.wire.multipart import BodyPlan, FilePart, FileSlot, plan_json, plan_multipart
+
+__all__ = ["EncodedRequest", "encode"]
+
+
+@attrs.frozen(kw_only=True)
+class EncodedRequest:
+    """
+    What is sent.
+
+    Attributes:
+        path: Below the base URL, with a leading slash.
+        plan: The body.
+    """
+
+    path: str
+    plan: BodyPlan
+
+
+def encode(request: ImagesRequest, images: Sequence[MeasuredImage] = (), *, boundary: str) -> EncodedRequest:
+    """
+    Return what is sent for *request*.
+
+    Args:
+        request: Any of the three.
+        images: The measures of its images, in the order of `request.images()`; none if it has none to upload.
+        boundary: For a form.
+    """
+    path = f"/images/{request.operation}"
+    if isinstance(request, EditRequest) and request.by_reference:
+        return EncodedRequest(path=path, plan=plan_json(to_json({**request.fields(), **references(request)})))
+    if not request.images():
+        return EncodedRequest(path=path, plan=plan_json(to_json(request.fields())))
+    fields = [pair for name, value in request.fields().items() for pair in form_fields(name, value)]
+    return EncodedRequest(path=path, plan=plan_multipart(fields, list(file_parts(images)), boundary))
+
+
+def to_json(fields: Mapping[str, object]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict).encode()
+
+
+def form_fields(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Yield *value* as form fields: `n=2`, `flag=true`, `svg[reasoning][effort]=low`, `list[]=a`."""
+    if isinstance(value, bool):
+        yield name, "true" if value else "false"
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from form_fields(f"{name}[{key}]", item)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for item in value:
+            yield from form_fields(f"{name}[]", item)
+    elif value is not None:
+        yield name, str(value)
+
+
+def file_parts(images: Sequence[MeasuredImage]) -> Iterator[FilePart]:
+    several = sum(image.field == "image" for image in images) > 1
+    for index, image in enumerate(images):
+        repeated = several and image.field == "image"
+        yield FilePart(
+            name="image[]" if repeated else image.field,
+            filename=f"{image.field}{f'-{index + 1}' if repeated else ''}.{image.media.extension}",
+            content_type=image.media.media_type or "application/octet-stream",
+            slot=FileSlot(index, image.size),
+        )
+
+
+def references(request: EditRequest) -> dict[str, object]:
+    single = {name: reference(source) for name, source in request.images() if name != "image"}
+    return {"images": [reference(source) for source in request.image], **single}
+
+
+def reference(source: ImageSource) -> dict[str, str]:
+    if isinstance(source, FileID):
+        return {"file_id": source.id}
+    if isinstance(source, ImageURL):
+        return {"image_url": source.url}
+    raise TypeError(f"{type(source).__name__} cannot be sent by reference")  # the request's constructor refuses it

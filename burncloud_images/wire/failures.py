@@ -1,0 +1,294 @@
+"""
+Status, headers and body of an answer become the right exception.
+
+Decided by the error's code, then its type, then the text of gateways that send neither, then the status: gateways
+answer a caller's mistake with 500, an empty purse with 401, and an unknown model with 503.
+
+The other question is whether an image can have been made. The API's own error envelope says that it was not. A proxy's
+page, or an error that names a failure after the work, says nothing: that is `OutcomeUnknownError`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+import attrs
+
+from burncloud_images.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConnectionFailedError,
+    ImagesError,
+    ModerationError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    Phase,
+    ProtocolError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    UnsupportedError,
+)
+from burncloud_images.model.operations import Operation
+from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
+
+__all__ = ["Reply", "to_error"]
+
+MOST_RAW = 1024 * 1024
+MOST_MESSAGE = 2000
+
+Kind: TypeAlias = type[APIError]
+
+BY_CODE: Mapping[str, Kind] = {
+    **dict.fromkeys(
+        (
+            "insufficient_quota",
+            "insufficient_user_quota",
+            "pre_consume_token_quota_failed",
+            "credit_balance_exhausted",
+            "billing_hard_limit_reached",
+            "quota_exceeded",
+            "organization_spend_limit_exceeded",
+            "project_spend_limit_exceeded",
+            "organization_usage_limit_exceeded",
+            "project_usage_limit_exceeded",
+        ),
+        QuotaExceededError,
+    ),
+    **dict.fromkeys(
+        (
+            "moderation_blocked",
+            "content_policy_violation",
+            "sensitive_words_detected",
+            "prompt_blocked",
+            "contentFilter",
+        ),
+        ModerationError,
+    ),
+    **dict.fromkeys(
+        ("invalid_api_key", "missing_token", "invalid_token", "token_expired"),
+        AuthenticationError,
+    ),
+    **dict.fromkeys(("rate_limit_exceeded", "slow_down"), RateLimitError),
+    **dict.fromkeys(("server_is_overloaded", "no_available_channels", "rate_budget_exhausted"), ServerError),
+    "model_not_found": NotFoundError,
+    **dict.fromkeys(("api_not_implemented", "no_available_channel", "model_price_error"), UnsupportedError),
+    **dict.fromkeys(
+        ("invalid_request", "convert_request_failed", "invalid_value", "read_request_body_failed", "body_read_error"),
+        BadRequestError,
+    ),
+}
+
+BY_TYPE: Mapping[str, Kind] = {
+    "insufficient_quota": QuotaExceededError,
+    "insufficient_quota_error": QuotaExceededError,
+    "billing_limit_user_error": QuotaExceededError,
+    "authentication_error": AuthenticationError,
+    "permission_error": PermissionDeniedError,
+    "rate_limit_error": RateLimitError,
+    "service_unavailable_error": ServerError,
+}
+
+BY_STATUS: Mapping[int, Kind] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    402: QuotaExceededError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    410: UnsupportedError,
+    425: ServerError,
+    429: RateLimitError,
+    501: UnsupportedError,
+    505: UnsupportedError,
+}
+
+# new-api answers in Chinese, mostly with an empty code: what it says, what that is, and what it means.
+BY_TEXT: tuple[tuple[str, Kind, str], ...] = (
+    ("额度已用尽", QuotaExceededError, "the key's quota is used up"),
+    ("额度不足", QuotaExceededError, "the account is out of money"),
+    ("未提供令牌", AuthenticationError, "no key was sent"),
+    ("无效的令牌", AuthenticationError, "the key is unknown"),
+    ("令牌已过期", AuthenticationError, "the key has expired"),
+    ("令牌状态不可用", AuthenticationError, "the key is disabled"),
+    ("IP 不在令牌允许", PermissionDeniedError, "this address is not allowed for the key"),
+    ("用户已被封禁", PermissionDeniedError, "the user is banned"),
+    ("无权访问", PermissionDeniedError, "the key may not use this model or group"),
+    ("不支持指定渠道", PermissionDeniedError, "the key holds a dash, which is for administrators"),
+    ("无可用渠道", NotFoundError, "the gateway does not serve this model"),
+    ("未指定模型名称", BadRequestError, "no model was named"),
+    ("请求数限制", RateLimitError, "too many requests"),
+    ("无效的请求", BadRequestError, "the request is invalid"),
+)
+
+# The gateway failed after upstream had answered, so upstream may have made and billed the images.
+AFTER_THE_WORK = frozenset({"bad_response_body", "read_response_body_failed", "do_request_failed"})
+
+# Statuses of proxies that say that the origin was not reached; 526 is about its certificate.
+NOT_REACHED = {521: False, 522: False, 523: False, 525: False, 526: True}
+REFUSED_BY_DEFINITION = {425, 503}
+
+
+@attrs.frozen(kw_only=True)
+class Reply:
+    """
+    An answer that is no result.
+
+    Attributes:
+        status: HTTP status.
+        headers: With lower-case names.
+        body: As far as it was read.
+        phase: How far the request had got when the answer came.
+        operation: What was asked; None for what is not billed.
+    """
+
+    status: int
+    headers: Mapping[str, str] = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=False)
+    phase: Phase
+    operation: Operation | None
+
+
+@attrs.frozen(kw_only=True)
+class Envelope:
+    """The API's own error object, as far as it is there."""
+
+    message: str = ""
+    type: str | None = None
+    code: str | None = None
+    param: str | None = None
+    found: bool = False
+    document: object = None
+
+
+def to_error(reply: Reply) -> ImagesError:
+    """Return the exception for *reply*."""
+    envelope = to_envelope(reply.body)
+    if 300 <= reply.status < 400:
+        return redirect(reply)
+    if reply.status in NOT_REACHED:
+        message = f"The gateway's proxy answered {reply.status}: it could not reach the gateway."
+        return ConnectionFailedError(message, phase=reply.phase, permanent=NOT_REACHED[reply.status])
+    if is_unknown(reply, envelope):
+        return unknown(reply, envelope)
+    return api_error(reply, envelope)
+
+
+def is_unknown(reply: Reply, envelope: Envelope) -> bool:
+    """Whether an image may have been made although no answer came of it."""
+    if envelope.code in AFTER_THE_WORK or reply.status in {408, 504}:
+        return True
+    return reply.status >= 500 and not envelope.found and reply.status not in {501, 505, *REFUSED_BY_DEFINITION}
+
+
+def unknown(reply: Reply, envelope: Envelope) -> ImagesError:
+    said = f": {said_by(envelope)}" if envelope.message else ""
+    message = f"The gateway answered {label(reply.status)}{said}"
+    if not reply.phase.may_be_billed:
+        return ConnectionFailedError(f"{message} while the request was being sent.", phase=reply.phase)
+    return OutcomeUnknownError(
+        f"{message}, which does not tell whether the images were made.",
+        raw=reply.body[:MOST_RAW],
+        status=reply.status,
+        request_id=find_request_id(reply.headers, envelope.message),
+        phase=reply.phase,
+    )
+
+
+def redirect(reply: Reply) -> ProtocolError:
+    # Never followed: the body and the keys would travel along.
+    target = urlsplit(reply.headers.get("location", ""))
+    where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
+    return ProtocolError(
+        f"The gateway answered {label(reply.status)}, a redirect{where}; is the base URL right?",
+        raw=reply.body[:MOST_RAW],
+        status=reply.status,
+        request_id=find_request_id(reply.headers),
+        phase=reply.phase,
+    )
+
+
+def api_error(reply: Reply, envelope: Envelope) -> APIError:
+    kind, meaning = classify(reply, envelope)
+    return kind(
+        sentence(reply, envelope, meaning),
+        status=reply.status,
+        code=envelope.code,
+        type=envelope.type,
+        param=envelope.param,
+        body=envelope.document if envelope.found else reply.body[:MOST_RAW].decode(errors="backslashreplace"),
+        retry_after=find_retry_after(reply.headers),
+        should_retry=find_should_retry(reply.headers),
+        request_id=find_request_id(reply.headers, envelope.message),
+        phase=reply.phase,
+    )
+
+
+def classify(reply: Reply, envelope: Envelope) -> tuple[Kind, str]:
+    """Return the class and what a gateway's own text means in English."""
+    by_text = next(((kind, meaning) for text, kind, meaning in BY_TEXT if text in envelope.message), None)
+    meaning = by_text[1] if by_text else ""
+    if reply.operation == "variations" and is_variations_unserved(reply, envelope):
+        return UnsupportedError, "no server known today answers variations"
+    kind = BY_CODE.get(envelope.code or "") or BY_TYPE.get(envelope.type or "")
+    if kind:
+        return kind, meaning
+    if by_text:
+        return by_text
+    default: Kind = ServerError if reply.status >= 500 or reply.status < 400 else BadRequestError
+    return BY_STATUS.get(reply.status, default), meaning
+
+
+def is_variations_unserved(reply: Reply, envelope: Envelope) -> bool:
+    # new-api reads `model` from forms only for edits, so it misses it here whatever the form holds.
+    no_model = reply.status == 400 and "未指定模型名称" in envelope.message
+    return no_model or (reply.status in {404, 410, 501} and envelope.code != "model_not_found")
+
+
+def said_by(envelope: Envelope) -> str:
+    return envelope.message.strip()[:MOST_MESSAGE].rstrip(".。")
+
+
+def sentence(reply: Reply, envelope: Envelope, meaning: str) -> str:
+    text = said_by(envelope) or "no message"
+    return f"The API answered {label(reply.status)}: {text}{f' ({meaning})' if meaning else ''}."
+
+
+def label(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def to_envelope(body: bytes) -> Envelope:
+    """Return the error object of *body*; forms seen: an object, a text, an object without the `error` around it."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return Envelope()
+    error = document.get("error") if isinstance(document, Mapping) else None
+    if isinstance(error, str) and error:
+        return Envelope(message=error, found=True, document=document)
+    if not isinstance(error, Mapping):
+        error = document
+    if not isinstance(error, Mapping) or not (error.get("message") or error.get("code") or error.get("type")):
+        return Envelope(document=document)
+    return Envelope(
+        message=word(error.get("message")) or "",
+        type=word(error.get("type")),
+        code=word(error.get("code")),
+        param=word(error.get("param")),
+        found=True,
+        document=document,
+    )
+
+
+def word(value: object) -> str | None:
+    """Return a text; gateways write numbers for codes and empty texts for absent."""
+    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
