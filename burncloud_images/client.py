@@ -1,0 +1,256 @@
+"""`AsyncImagesClient`: a table of contents; each verb delegates."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
+
+import attrs
+
+from burncloud_images.errors import ConfigurationError
+from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
+from burncloud_images.results import Image, ImageDetails, ImagesResult, ModelInfo
+from burncloud_images.retry import RetryPolicy
+from burncloud_images.transport.lifecycle import Lifecycle
+from burncloud_images.transport.options import Limits, Network, OnAttempt, Rules, Settings, Timeouts
+from burncloud_images.transport.sinks import Memory, Sink
+from burncloud_images.wire.address import to_base_url
+
+if TYPE_CHECKING:
+    from burncloud_images.transport.clock import Clock
+    from burncloud_images.transport.http import Session
+
+__all__ = ["AsyncImagesClient", "Options"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T", bound=ImageDetails)
+
+Key: TypeAlias = str | Callable[[], str | Awaitable[str]]
+
+KEY_VARIABLES = ("BURNCLOUD_API_KEY", "Burncloud_API_KEY")
+BASE_URL_VARIABLES = ("BURNCLOUD_API_BASE_URL", "Burncloud_API_BaseUrl")
+MODEL_VARIABLES = ("BURNCLOUD_MODEL",)
+DEFAULT_BASE_URL = "https://ai.burncloud.com/v1"
+
+
+class Options(TypedDict, total=False):
+    """What `AsyncImagesClient.with_options` can change; each as in the constructor."""
+
+    model: str | None
+    retry: RetryPolicy
+    timeouts: Timeouts
+    limits: Limits
+    rules: Rules
+    on_attempt: OnAttempt | None
+
+
+def accepts(request: Callable[P, object]) -> Callable[[Callable[..., R]], Callable[Concatenate[Any, P], R]]:
+    """Declare that a method takes what *request*'s constructor takes, to type checkers and to `help`."""
+
+    def declare(method: Callable[..., R]) -> Callable[Concatenate[Any, P], R]:
+        own = inspect.signature(method)
+        first, *_ = own.parameters.values()
+        fields = inspect.signature(request).parameters.values()
+        setattr(method, "__signature__", own.replace(parameters=[first, *fields]))  # noqa: B010 (no attribute of its type)
+        return method
+
+    return declare
+
+
+class AsyncImagesClient:
+    """
+    Burncloud's images API, for asyncio.
+
+    One client serves many tasks of one event loop. Connections are made on first use, so making a client is cheap;
+    close it with `async with` or `aclose`.
+
+    Args:
+        api_key: The key, or a callable (sync or async) that returns one and is asked for every attempt. By default
+            `BURNCLOUD_API_KEY` of the environment.
+        base_url: Where the API is: a host or a URL, with or without `/v1`. By default `BURNCLOUD_API_BASE_URL` of the
+            environment, else `https://ai.burncloud.com/v1`.
+        model: For requests that name none. By default `BURNCLOUD_MODEL` of the environment.
+        retry: What is sent again, and when.
+        timeouts: Of each stage, in seconds.
+        limits: Largest sizes, in bytes.
+        network: Proxy, certificates, result hosts.
+        rules: What to do about requests that the API's document does not allow: `warn`, `strict` (raise) or `off`.
+        max_connections: To the API at once; further requests wait.
+        on_attempt: A callable that sees each `Attempt` as it ends.
+        session: An aiohttp session for the API's requests; it is borrowed and never closed. Result URLs are fetched by
+            another, without the key.
+        clock: Where time comes from; for tests.
+
+    Raises:
+        ConfigurationError: There is no usable key or base URL.
+    """
+
+    def __init__(  # noqa: PLR0913 (a client's options)
+        self,
+        api_key: Key | None = None,
+        base_url: str | None = None,
+        *,
+        model: str | None = None,
+        retry: RetryPolicy | None = None,
+        timeouts: Timeouts | None = None,
+        limits: Limits | None = None,
+        network: Network | None = None,
+        rules: Rules = "warn",
+        max_connections: int = 100,
+        on_attempt: OnAttempt | None = None,
+        session: Session | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        network = network or Network()
+        address = base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
+        self._settings = Settings(
+            base_url=to_base_url(address, allow_http=network.allow_http),
+            key=to_asker(api_key if api_key is not None else from_environment(KEY_VARIABLES)),
+            model=model or from_environment(MODEL_VARIABLES),
+            retry=retry or RetryPolicy(),
+            timeouts=timeouts or Timeouts(),
+            limits=limits or Limits(),
+            network=network,
+            rules=rules,
+            on_attempt=on_attempt,
+        )
+        self._lifecycle = Lifecycle(network=network, max_connections=max_connections, session=session, clock=clock)
+        self._is_copy = False
+
+    def __repr__(self) -> str:
+        """Return where requests go; the key is not shown."""
+        return f"<AsyncImagesClient {self._settings.base_url}>"
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go, with `/v1`."""
+        return self._settings.base_url
+
+    @accepts(GenerationRequest)
+    async def generate(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
+        """
+        Make images from a prompt; takes what `GenerationRequest` takes and returns them in memory.
+
+        Raises:
+            ImagesError: See `send`.
+        """
+        return await self.send(GenerationRequest(*args, **kwargs))
+
+    @accepts(EditRequest)
+    async def edit(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
+        """
+        Change images as a prompt says; takes what `EditRequest` takes and returns the new ones in memory.
+
+        Raises:
+            ImagesError: See `send`.
+        """
+        return await self.send(EditRequest(*args, **kwargs))
+
+    @accepts(VariationRequest)
+    async def create_variation(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
+        """
+        Make variations of an image; takes what `VariationRequest` takes and returns them in memory.
+
+        Raises:
+            ImagesError: See `send`.
+        """
+        return await self.send(VariationRequest(*args, **kwargs))
+
+    @overload
+    async def send(self, request: ImagesRequest) -> ImagesResult[Image]: ...
+
+    @overload
+    async def send(self, request: ImagesRequest, *, into: Sink[T]) -> ImagesResult[T]: ...
+
+    async def send(self, request: ImagesRequest, *, into: Sink[Any] | None = None) -> ImagesResult[Any]:
+        """
+        Send a request and return its images, in memory or as *into* keeps them.
+
+        Args:
+            request: Any of the three.
+            into: `Directory` writes each image to a file as it arrives, in constant memory.
+
+        Raises:
+            InvalidRequestError: Nothing was sent.
+            ConnectionFailedError: Nothing was billed; all attempts failed before the request was whole.
+            OutcomeUnknownError: It may have been billed; it was not sent again.
+            APIError: What the API answered, by class.
+            ProtocolError: An answer that the API does not document.
+            DownloadError: An image is paid for and could not be fetched from its URL.
+            StorageError: An image is paid for and could not be stored; the error holds it.
+
+        Cancellation closes the connection and removes partial files; the gateway may still finish and bill.
+        """
+        from burncloud_images.transport.exchange import exchange
+
+        return await exchange(request, into if into is not None else Memory(), self._settings, self._lifecycle.open())
+
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """
+        Return the models that the gateway lists, in its order; nothing is billed.
+
+        Raises:
+            ImagesError: As for any request.
+        """
+        from burncloud_images.transport.catalogue import list_models
+
+        return await list_models(self._settings, self._lifecycle.open())
+
+    def with_options(self, **changes: Unpack[Options]) -> Self:
+        """Return a copy that differs in what is given and shares the connections; only the original closes them."""
+        copy = object.__new__(type(self))
+        copy._settings = attrs.evolve(self._settings, **changes)
+        copy._lifecycle = self._lifecycle
+        copy._is_copy = True
+        return copy
+
+    async def aclose(self) -> None:
+        """Close the connections. A copy made by `with_options` leaves them open."""
+        if not self._is_copy:
+            await self._lifecycle.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Close the connections."""
+        await self.aclose()
+
+
+def from_environment(names: tuple[str, ...]) -> str | None:
+    return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def to_asker(key: Key | None) -> Callable[[], Awaitable[str]]:
+    """Return what asks for the key; a key that is there is checked at once."""
+    if key is None:
+        raise ConfigurationError(f"There is no API key: give api_key, or set {KEY_VARIABLES[0]}.")
+    if isinstance(key, str):
+        check_key(key)
+    elif not callable(key):
+        raise ConfigurationError(f"The API key has to be text or a callable, not {type(key).__name__}.")
+
+    async def ask() -> str:
+        if isinstance(key, str):
+            return key
+        answer = key()
+        text = await answer if inspect.isawaitable(answer) else answer
+        check_key(text)
+        return text
+
+    return ask
+
+
+def check_key(key: object) -> None:
+    # Keys travel in a header; what is wrong with one is said without showing it.
+    if not isinstance(key, str):
+        raise ConfigurationError(f"The API key has to be text, not {type(key).__name__}.")
+    if not key:
+        raise ConfigurationError("The API key is empty.")
+    if any(character.isspace() or not character.isprintable() or ord(character) > 255 for character in key):
+        message = "The API key holds a line break, white space or another character that a header cannot carry."
+        raise ConfigurationError(message)

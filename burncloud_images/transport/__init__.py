@@ -1,0 +1,1 @@
+"""The rooms with effects: sockets, files, time."""

@@ -1,0 +1,74 @@
+"""Which models the API lists."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Mapping
+
+from burncloud_images.errors import ImagesError, ProtocolError
+from burncloud_images.results import ModelInfo
+from burncloud_images.retry import repeat
+from burncloud_images.transport.exchange import Rooms, read_error, redacted
+from burncloud_images.transport.http import Progress, Secret
+from burncloud_images.transport.options import Settings
+from burncloud_images.wire.answer import moment, text
+from burncloud_images.wire.failures import Reply, to_error
+
+__all__ = ["list_models"]
+
+MOST_BYTES = 16 * 1024 * 1024
+
+
+async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]:
+    """
+    Return the models that `GET /v1/models` lists, in the server's order.
+
+    Raises:
+        ImagesError: As for any request; nothing is ever billed.
+    """
+
+    async def attempt() -> tuple[ModelInfo, ...]:
+        key = await settings.key()
+        headers = {"Authorization": Secret(f"Bearer {key}")}
+        progress = Progress(clock=rooms.clock)
+        url = f"{settings.base_url}/models"
+        async with rooms.transport.get(url, headers, progress, settings.timeouts, door="api") as response:
+            body = redacted(await read_error(response, MOST_BYTES), key)
+            if response.status != 200:
+                reply = Reply(
+                    status=response.status, headers=response.headers, body=body, phase=progress.phase, operation=None
+                )
+                raise to_error(reply)
+        return tuple(to_models(body))
+
+    return await repeat(
+        attempt,
+        settings.retry,
+        sleep=rooms.clock.sleep,
+        monotonic=rooms.clock.monotonic,
+        jitter=random.random,
+        on_failure=ignore,
+    )
+
+
+def ignore(_error: ImagesError, _wait: float | None) -> None:
+    """Keep no history of what costs nothing."""
+
+
+def to_models(body: bytes) -> Iterator[ModelInfo]:
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        document = None
+    items = document.get("data") if isinstance(document, Mapping) else None
+    if not isinstance(items, list):
+        raise ProtocolError("The list of models is not what the API documents.", raw=body[: 1024 * 1024])
+    for item in items:
+        if isinstance(item, Mapping) and (name := text(item.get("id"))):
+            yield ModelInfo(
+                id=name,
+                created=moment(item.get("created")),
+                owned_by=text(item.get("owned_by")),
+                shutdown_date=text(item.get("shutdown_date")),
+            )

@@ -1,0 +1,358 @@
+"""
+One request, one result: check, measure, encode, send with retries, decode into the sink, fetch what came as URLs.
+
+This is the page to read first; every step is one call into the room that does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import aclosing, suppress
+from datetime import datetime
+from typing import Generic, TypeVar
+
+import attrs
+
+from burncloud_images.errors import (
+    ConnectionFailedError,
+    DownloadError,
+    ImagesError,
+    ImagesWarning,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    Phase,
+    ProtocolError,
+    StorageError,
+    Violation,
+)
+from burncloud_images.model.limits import MeasuredImage
+from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.model.rules import field_violations, upload_violations
+from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
+from burncloud_images.retry import repeat
+from burncloud_images.transport.clock import Clock
+from burncloud_images.transport.download import Downloader, find_expiry
+from burncloud_images.transport.guard import Guard
+from burncloud_images.transport.http import Progress, Response, Secret, Transport
+from burncloud_images.transport.options import OnAttempt, Settings
+from burncloud_images.transport.reception import Reception
+from burncloud_images.transport.sinks import Memory, Placement, Sink
+from burncloud_images.transport.uploads import Upload, open_uploads
+from burncloud_images.wire.address import is_loopback, origin
+from burncloud_images.wire.answer import Answer, AnswerItem
+from burncloud_images.wire.encode import EncodedRequest, encode
+from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.headers import find_request_id
+
+__all__ = ["Rooms", "exchange"]
+
+T = TypeVar("T", bound=ImageDetails)
+
+MOST_DOWNLOADS = 8
+"""Result URLs of one answer that are fetched at once."""
+
+
+@attrs.frozen(kw_only=True)
+class Rooms:
+    """What all copies of a client share."""
+
+    transport: Transport
+    executor: Executor
+    clock: Clock
+
+    def downloader(self, settings: Settings) -> Downloader:
+        """Return what fetches result URLs."""
+        return Downloader(
+            transport=self.transport,
+            guard=guard_for(settings),
+            clock=self.clock,
+            jitter=random.random,
+            retry=settings.retry,
+            timeouts=settings.timeouts,
+            limits=settings.limits,
+        )
+
+
+def guard_for(settings: Settings) -> Guard:
+    _, host, port = origin(settings.base_url)
+    shown = f"[{host}]" if ":" in host else host
+    own = {f"{shown}:{port}"} if is_loopback(host) else set()
+    exempt = own | {name.lower() for name in settings.network.allowed_result_hosts}
+    return Guard(allow_http=settings.network.allow_http, exempt=frozenset(exempt))
+
+
+async def exchange(request: ImagesRequest, sink: Sink[T], settings: Settings, rooms: Rooms) -> ImagesResult[T]:
+    """
+    Return the result of *request*, its images in *sink*.
+
+    Raises:
+        ImagesError: With the call's history and idempotency key.
+
+    Cancellation closes the connection and removes partial files. A `CancelledError` that may have been billed carries a
+    note with the key and the phase.
+    """
+    if request.model is None and settings.model is not None:
+        request = attrs.evolve(request, model=settings.model)
+    call = Call(request=request, sink=sink, settings=settings, rooms=rooms)
+    try:
+        return await call.run()
+    except ImagesError as error:
+        error.idempotency_key = call.key
+        error.history = tuple(call.history)
+        raise
+    except asyncio.CancelledError as error:
+        if call.progress is not None and call.progress.phase.may_be_billed:
+            where = f"at phase {call.progress.phase.name}, idempotency key {call.key}"
+            error.add_note(f"Cancelled {where}: this request may have been billed.")
+        raise
+
+
+@attrs.define(kw_only=True)
+class Call(Generic[T]):
+    """One logical call: what stays the same over its attempts, and what they leave behind."""
+
+    request: ImagesRequest
+    sink: Sink[T]
+    settings: Settings
+    rooms: Rooms
+    key: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    history: list[Attempt] = attrs.field(factory=list)
+    progress: Progress | None = None
+    started: float = 0.0
+    request_id: str | None = None
+
+    async def run(self) -> ImagesResult[T]:
+        refuse_partial_images(self.request)
+        images = () if getattr(self.request, "by_reference", False) else self.request.images()
+        fetch = self.fetch_input
+        async with open_uploads(images, self.rooms.executor, fetch, self.most_bytes()) as (uploads, measured):
+            self.check(measured)
+            await self.sink.prepare(self.placement(), self.request.n or 1)
+            # One boundary for all attempts, so that they are the same to the byte.
+            encoded = encode(self.request, measured, boundary=uuid.uuid4().hex)
+            reception, answer = await repeat(
+                lambda: self.attempt(encoded, uploads),
+                self.settings.retry,
+                sleep=self.rooms.clock.sleep,
+                monotonic=self.rooms.clock.monotonic,
+                jitter=random.random,
+                on_failure=self.record,
+            )
+        self.record(None, None)
+        return await self.complete(reception, answer)
+
+    def most_bytes(self) -> int:
+        # A source without a length has to end somewhere, whatever the rules.
+        return self.settings.limits.upload if self.settings.rules != "off" else self.settings.limits.response
+
+    async def fetch_input(self, url: str) -> bytes:
+        placement = self.placement()
+        try:
+            image: Image = await self.rooms.downloader(self.settings).fetch(url, lambda: Memory().open(placement))
+        except DownloadError as error:
+            error.paid = False
+            raise
+        return image.data
+
+    def check(self, measured: Sequence[MeasuredImage]) -> None:
+        """Hold the request against what the API documents."""
+        if self.settings.rules == "off":
+            return
+        operation = self.request.operation
+        fields = {**self.request.fields(), **{name: True for name, _ in self.request.images()}}
+        fields["by_reference"] = getattr(self.request, "by_reference", None)
+        certain, advisory = upload_violations(operation, fields, measured, most_bytes=self.settings.limits.upload)
+        advisory = (*field_violations(operation, fields), *advisory)
+        if certain or (advisory and self.settings.rules == "strict"):
+            raise InvalidRequestError([*certain, *(advisory if self.settings.rules == "strict" else ())])
+        for violation in advisory:
+            warnings.warn(f"{violation} ({violation.source}).", ImagesWarning, stacklevel=2)
+
+    def placement(self) -> Placement:
+        attempts = len(self.history)
+        return Placement(
+            id=self.key.replace("-", "")[:12] + (f"-r{attempts}" if attempts else ""),
+            index=0,
+            prompt=str(getattr(self.request, "prompt", "")),
+            model=self.request.model or "",
+            date=self.rooms.clock.now(),
+            executor=self.rooms.executor,
+        )
+
+    async def attempt(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> tuple[Reception[T], Answer]:
+        """Send the request once and take its answer."""
+        key = await self.settings.key()
+        headers = {"Authorization": Secret(f"Bearer {key}"), "Idempotency-Key": self.key}
+        url = f"{self.settings.base_url}{encoded.path}"
+        self.progress = progress = Progress(clock=self.rooms.clock)
+        self.started, self.request_id = self.rooms.clock.monotonic(), None
+        reception = Reception(sink=self.sink, placement=self.placement(), limits=self.settings.limits)
+        try:
+            async with self.rooms.transport.post(
+                url, headers, (encoded.plan, uploads), progress, self.settings.timeouts
+            ) as response:
+                self.request_id = find_request_id(response.headers)
+                answer = await self.take(response, reception, progress, key)
+        except ImagesError as error:
+            await reception.abandon()
+            reception.salvage(error)
+            error.phase = progress.phase
+            error.request_id = error.request_id or self.request_id
+            raise
+        except BaseException:
+            await reception.abandon()
+            raise
+        return reception, answer
+
+    async def take(self, response: Response, reception: Reception[T], progress: Progress, key: str) -> Answer:
+        if not 200 <= response.status < 300:
+            raise await self.refusal(response, progress, key)
+        answer = await reception.take(response)
+        if answer.error is not None:  # some gateways answer errors with 200
+            raise to_error(self.reply(response.status, response.headers, redacted(answer.raw, key), progress.phase))
+        return answer
+
+    async def refusal(self, response: Response, progress: Progress, key: str) -> ImagesError:
+        """Return the error of an answer that is none of success, after reading as much of it as is allowed."""
+        phase = progress.phase  # before reading, which cannot make half a request whole
+        body = await read_error(response, self.settings.limits.error_body)
+        return to_error(self.reply(response.status, response.headers, redacted(body, key), phase))
+
+    def reply(self, status: int, headers: Mapping[str, str], body: bytes, phase: Phase) -> Reply:
+        return Reply(status=status, headers=headers, body=body, phase=phase, operation=self.request.operation)
+
+    def record(self, error: ImagesError | None, wait: float | None) -> None:
+        """Add the attempt that has just ended to the history, and show it to whoever wants to see."""
+        if self.progress is None:
+            return
+        attempt = Attempt(
+            number=len(self.history) + 1,
+            phase=self.progress.phase,
+            elapsed=self.rooms.clock.monotonic() - self.started,
+            status=self.progress.status,
+            request_id=self.request_id,
+            sent=self.progress.sent,
+            failure=type(error).__name__ if error else None,
+            wait=wait,
+        )
+        self.history.append(attempt)
+        if self.settings.on_attempt is not None:
+            show(self.settings.on_attempt, attempt)
+
+    async def complete(self, reception: Reception[T], answer: Answer) -> ImagesResult[T]:
+        """Fetch what came as URLs and put the result together."""
+        created = answer.created or self.rooms.clock.now()
+        links = [item for item in answer.items if item.url and not item.decoded and not item.failure]
+        problems = await self.download(reception, links, created)
+        self.raise_problems(reception, answer, problems)
+        images = tuple(
+            describe(reception.kept[item.index], item, created) for item in answer.items if item.index in reception.kept
+        )
+        wanted = self.request.n or 1
+        if len(images) < wanted:
+            warnings.warn(f"{wanted} images were asked for and {len(images)} came.", ImagesWarning, stacklevel=2)
+        return ImagesResult(
+            images=images,
+            created=answer.created,
+            usage=answer.usage,
+            background=answer.background,
+            output_format=answer.output_format,
+            quality=answer.quality,
+            size=answer.size,
+            request_id=self.request_id,
+            idempotency_key=self.key,
+            history=tuple(self.history),
+            extra=answer.extra,
+        )
+
+    async def download(
+        self, reception: Reception[T], items: Sequence[AnswerItem], created: datetime
+    ) -> list[DownloadError]:
+        """Fetch images, the one that expires first first; a failure of one does not stop the others."""
+        downloader = self.rooms.downloader(self.settings)
+        places = asyncio.Semaphore(MOST_DOWNLOADS)
+        problems: list[DownloadError] = []
+
+        async def fetch(item: AnswerItem, url: str, expires_at: datetime) -> None:
+            placement = attrs.evolve(reception.placement, index=item.index)
+            async with places:
+                try:
+                    kept = await downloader.fetch(url, lambda: self.sink.open(placement), expires_at)
+                except StorageError as error:
+                    reception.unstored.append(error)
+                except DownloadError as error:
+                    problems.append(error)
+                else:
+                    reception.kept[item.index] = kept
+
+        timed = [(find_expiry(item.url or "", created), item) for item in items]
+        async with asyncio.TaskGroup() as group:
+            for expires_at, item in sorted(timed, key=lambda pair: (pair[0], pair[1].index)):
+                group.create_task(fetch(item, item.url or "", expires_at))
+        return problems
+
+    def raise_problems(self, reception: Reception[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
+        """Raise what keeps images from the caller; whatever is whole goes with the error."""
+        error: ImagesError | None = None
+        if reception.unstored:
+            error = StorageError(" ".join(error.message for error in reception.unstored), images=reception.whole)
+        elif problems:
+            error = problems[0]
+            problems[0].images = reception.whole
+            for other in problems[1:]:
+                error.add_note(str(other))
+        elif reception.damaged or not reception.kept:
+            what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(reception.damaged.items()))
+            message = f"The answer is damaged: {what}." if what else "The answer holds no image."
+            error = ProtocolError(message, images=reception.whole, raw=answer.raw)
+        if error is not None:
+            error.request_id, error.phase = self.request_id, Phase.COMPLETE
+            raise error
+
+
+def show(observer: OnAttempt, attempt: Attempt) -> None:
+    """Call the caller's observer; what it raises must not cost an image, so it goes where lost exceptions go."""
+    try:
+        observer(attempt)
+    except Exception as error:  # noqa: BLE001
+        context = {"message": "on_attempt raised an exception", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+
+
+def describe(image: T, item: AnswerItem, created: datetime) -> T:
+    """Return *image* with what the answer says about it."""
+    return attrs.evolve(
+        image,
+        revised_prompt=item.revised_prompt,
+        url=item.url,
+        expires_at=find_expiry(item.url, created) if item.url else None,
+        extra=item.extra,
+    )
+
+
+async def read_error(response: Response, most: int) -> bytes:
+    """Return the beginning of a body; if the rest does not come, the status alone says enough."""
+    body = bytearray()
+    with suppress(ConnectionFailedError, OutcomeUnknownError, ProtocolError):
+        async with aclosing(response.chunks()) as chunks:
+            async for chunk in chunks:
+                body += chunk[: most - len(body)]
+                if len(body) >= most:
+                    break
+    return bytes(body)
+
+
+def refuse_partial_images(request: ImagesRequest) -> None:
+    if getattr(request, "partial_images", None) is not None:
+        problem = "partial images come over a stream; this call returns whole images only"
+        raise InvalidRequestError([Violation("partial_images", problem)])
+
+
+def redacted(body: bytes, key: str) -> bytes:
+    """Return an error's text without the key, which some gateways echo."""
+    return body.replace(key.encode("latin-1"), b"***")

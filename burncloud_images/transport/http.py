@@ -1,0 +1,582 @@
+"""
+The Transport port and its aiohttp form: requests out, answers in, and how far each got.
+
+Three things decide whether a failure was paid for, and none of them is the class of an exception: whether the last
+piece of the body had been handed to the connection, whether an answer began, and whether it came to its end. So the
+body is written by a payload of our own, which holds the last piece back until the kernel has taken all others, and
+every attempt keeps a record of its phase.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
+from typing import Literal, Protocol, TypeAlias
+
+import aiohttp
+import attrs
+from aiohttp.abc import AbstractStreamWriter
+from yarl import URL
+
+from burncloud_images.errors import (
+    ClientClosedError,
+    ConnectionFailedError,
+    DownloadRefusedError,
+    ImagesError,
+    InputChangedError,
+    OutcomeUnknownError,
+    Phase,
+    ProtocolError,
+)
+from burncloud_images.transport.clock import Clock
+from burncloud_images.transport.guard import is_public
+from burncloud_images.transport.options import Network, Timeouts, proxy_for, to_ssl
+from burncloud_images.transport.uploads import Upload
+from burncloud_images.wire.multipart import BodyPlan, FileSlot
+
+__all__ = ["AiohttpTransport", "Progress", "Response", "Secret", "Session", "Transport"]
+
+Session: TypeAlias = aiohttp.ClientSession
+Door: TypeAlias = Literal["api", "guarded", "exempt"]
+"""To the API; to public addresses only; to hosts that the operator vouches for."""
+
+SLICE = 64 * 1024
+READ_BUFFER = 256 * 1024
+UNSENT = 128 * 1024
+"""Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
+KEEP_ALIVE = 2.0
+"""Seconds an idle connection is kept: a new one costs nothing beside an image, a stale one may eat a paid request."""
+
+
+@attrs.define(kw_only=True)
+class Progress:
+    """
+    How far one attempt has got; each stage has its own time.
+
+    Attributes:
+        clock: Scales the times.
+        timer: Ends the stage that takes too long.
+        phase: The furthest point of the request.
+        sent: Body bytes handed to the connection.
+        status: HTTP status, once an answer has begun.
+        input_error: What went wrong with the caller's own files.
+    """
+
+    clock: Clock
+    timer: asyncio.Timeout = attrs.field(factory=lambda: asyncio.timeout(None))
+    phase: Phase = Phase.QUEUED
+    sent: int = 0
+    status: int | None = None
+    input_error: ImagesError | None = None
+
+    def enter(self, phase: Phase, seconds: float | None = None) -> None:
+        """Go on to *phase*, which may take *seconds*; an answer to half a request does not make it whole."""
+        if phase <= Phase.FINAL_RELEASED or self.phase >= Phase.FINAL_RELEASED:
+            self.phase = max(self.phase, phase)
+        self.allow(seconds)
+
+    def allow(self, seconds: float | None) -> None:
+        """Start the time of a stage anew; None stops it."""
+        if self.timer.expired():
+            return
+        loop = asyncio.get_running_loop()
+        self.timer.reschedule(None if seconds is None else loop.time() + self.clock.loop_seconds(seconds))
+
+
+class Response(Protocol):
+    """An answer whose headers are there."""
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """With lower-case names."""
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it arrives."""
+
+
+class Transport(Protocol):
+    """The port between an exchange and the network."""
+
+    def post(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: tuple[BodyPlan, Sequence[Upload]],
+        progress: Progress,
+        timeouts: Timeouts,
+    ) -> AbstractAsyncContextManager[Response]:
+        """
+        Send a request; leaving the block closes or returns the connection.
+
+        Raises:
+            ConnectionFailedError: The request cannot have been executed.
+            OutcomeUnknownError: It may have been.
+            InputChangedError: The caller's files changed.
+        """
+
+    def get(
+        self, url: str, headers: Mapping[str, str], progress: Progress, timeouts: Timeouts, *, door: Door
+    ) -> AbstractAsyncContextManager[Response]:
+        """
+        Fetch something that can be fetched again.
+
+        Raises:
+            ConnectionFailedError: No answer came, or not all of it.
+            DownloadRefusedError: The address is not public.
+        """
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+
+class Secret(str):
+    """A header value that shows itself to the connection only."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return no secret: exceptions and tracebacks print headers."""
+        return "'***'"
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+
+class PlannedPayload(aiohttp.Payload):
+    """A body that is read from its sources as it is written, made anew for every attempt."""
+
+    def __init__(self, plan: BodyPlan, uploads: Sequence[Upload], progress: Progress, timeouts: Timeouts) -> None:
+        super().__init__(None, content_type=plan.content_type)
+        self._size = plan.length
+        self.plan = plan
+        self.uploads = uploads
+        self.progress = progress
+        self.timeouts = timeouts
+        self.begun = False
+        self.ended = asyncio.Event()
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
+        """Refuse to be text."""
+        raise TypeError("this body is not text")
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
+        """Write the body; it is never cut."""
+        await self.write(writer)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the segments, wait until the kernel has them, and only then let the last piece go."""
+        self.begun = True
+        try:
+            self.progress.enter(Phase.BODY, self.timeouts.send_stall)
+            if self.plan.segments:
+                await self.write_segments(writer)
+            self.progress.enter(Phase.FINAL_RELEASED, self.timeouts.send_stall)
+            await writer.write(self.plan.final)
+            self.progress.sent = self.plan.length
+            if self.progress.status is None:
+                self.progress.allow(self.timeouts.first_byte)
+        finally:
+            self.ended.set()
+
+    async def write_segments(self, writer: AbstractStreamWriter) -> None:
+        prepare(writer)
+        for segment in self.plan.segments:
+            if isinstance(segment, FileSlot):
+                await self.write_file(writer, segment)
+            else:
+                await self.write_slices(writer, segment)
+        transport = getattr(writer, "transport", None)
+        if transport is None or transport.is_closing():  # a lost connection wakes `drain` without an error
+            raise ConnectionResetError("closed before the last boundary")
+
+    async def write_file(self, writer: AbstractStreamWriter, slot: FileSlot) -> None:
+        left = slot.size
+        async with aclosing(self.read(slot)) as pieces:
+            async for piece in pieces:
+                left -= len(piece)
+                await self.write_slices(writer, piece)
+        if left:
+            self.progress.input_error = InputChangedError("An image is not as long as it was when it was looked at.")
+            raise self.progress.input_error
+
+    async def read(self, slot: FileSlot) -> AsyncGenerator[bytes, None]:
+        """Yield a file's bytes; what goes wrong with it is kept apart from what goes wrong with the network."""
+        pieces = self.uploads[slot.index].pieces()
+        try:
+            async for piece in pieces:
+                yield piece
+        except ImagesError as error:
+            self.progress.input_error = error
+            raise
+        except Exception as error:
+            self.progress.input_error = InputChangedError(f"An image cannot be read again: {error}.")
+            raise
+        finally:
+            await pieces.aclose()
+
+    async def write_slices(self, writer: AbstractStreamWriter, piece: bytes) -> None:
+        view = memoryview(piece)
+        for start in range(0, len(view), SLICE):
+            part = view[start : start + SLICE]
+            self.progress.allow(self.timeouts.send_stall)
+            await writer.write(part)
+            await writer.drain()
+            self.progress.sent += len(part)
+
+
+def prepare(writer: AbstractStreamWriter) -> None:
+    """
+    Make the connection tell the truth about what has left.
+
+    By default asyncio keeps 64 KiB and the kernel megabytes, so a body would look sent long before it is.
+    """
+    transport = getattr(writer, "transport", None)
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=0)
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    connection = transport.get_extra_info("socket")
+    if option is not None and connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
+        connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
+
+
+@attrs.frozen
+class AiohttpResponse:
+    """An answer of aiohttp's."""
+
+    response: aiohttp.ClientResponse
+    progress: Progress
+    idle: float
+    inflated: bool
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        headers: dict[str, str] = {}
+        for name, value in self.response.headers.items():
+            headers.setdefault(name.lower(), value)
+        return headers
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        encoding = self.headers.get("content-encoding", "identity").lower()
+        if self.inflated or encoding in {"identity", ""}:
+            async for chunk in self.received():
+                yield chunk
+        elif encoding in {"gzip", "x-gzip", "deflate"}:
+            inflater = zlib.decompressobj(wbits=47)
+            async for chunk in self.received():
+                for piece in inflate(inflater, chunk, self.progress):
+                    yield piece
+        else:
+            raise ProtocolError(f"The answer is encoded as {encoding}, which was not asked for.", status=self.status)
+
+    async def received(self) -> AsyncIterator[bytes]:
+        while True:
+            self.progress.allow(self.idle)
+            try:
+                chunk = await self.response.content.readany()
+            except (aiohttp.ClientError, OSError) as error:
+                raise to_failure(error, self.progress) from None
+            self.progress.allow(None)  # the sink's time is not the server's
+            if not chunk:
+                break
+            self.progress.enter(Phase.BODY_IN)
+            yield chunk
+        self.progress.enter(Phase.COMPLETE)
+
+
+def inflate(inflater: zlib._Decompress, chunk: bytes, progress: Progress) -> Iterator[bytes]:
+    """Yield what *chunk* holds, in pieces: a small one can hold gigabytes."""
+    try:
+        while chunk:
+            piece = inflater.decompress(chunk, READ_BUFFER)
+            chunk = inflater.unconsumed_tail
+            if piece:
+                yield piece
+    except zlib.error:
+        raise OutcomeUnknownError("The answer's compression is broken.", phase=progress.phase) from None
+
+
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+
+
+class AiohttpTransport:
+    """
+    Connections, made on first use.
+
+    Attributes:
+        clock: Scales the times.
+        network: How the network is reached.
+        max_connections: To the API; more requests wait for a free one.
+        borrowed: A session of the caller's for the API, never closed here.
+    """
+
+    def __init__(
+        self, *, clock: Clock, network: Network, max_connections: int, borrowed: aiohttp.ClientSession | None = None
+    ) -> None:
+        self.clock = clock
+        self.network = network
+        self.max_connections = max_connections
+        self.borrowed = borrowed
+        self.sessions: dict[Door, aiohttp.ClientSession] = {}
+
+    async def aclose(self) -> None:
+        """Close all but the borrowed session."""
+        sessions, self.sessions = self.sessions, {}
+        for session in sessions.values():
+            await session.close()
+
+    @asynccontextmanager
+    async def post(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: tuple[BodyPlan, Sequence[Upload]],
+        progress: Progress,
+        timeouts: Timeouts,
+    ) -> AsyncIterator[Response]:
+        """Send a request."""
+        payload = PlannedPayload(*body, progress, timeouts)
+        session = self.session("api")
+        async with self.answer(session, "POST", url, headers, payload, progress, timeouts) as response:
+            progress.allow(timeouts.idle)
+            yield AiohttpResponse(response, progress, timeouts.idle, session.auto_decompress)
+
+    @asynccontextmanager
+    async def get(
+        self, url: str, headers: Mapping[str, str], progress: Progress, timeouts: Timeouts, *, door: Door
+    ) -> AsyncIterator[Response]:
+        """Fetch something that can be fetched again."""
+        session = self.session(door)
+        if door == "guarded":
+            await self.check_behind_proxy(url)
+        stages = attrs.evolve(timeouts, first_byte=timeouts.download_first_byte, idle=timeouts.download_idle)
+        async with self.answer(session, "GET", url, headers, None, progress, stages) as response:
+            yield AiohttpResponse(response, progress, stages.idle, session.auto_decompress)
+
+    @asynccontextmanager
+    async def answer(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        payload: PlannedPayload | None,
+        progress: Progress,
+        timeouts: Timeouts,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with progress.timer:
+                response = await self.request(session, method, url, headers, payload, progress, timeouts)
+                yield response
+        except TimeoutError:
+            if not progress.timer.expired():
+                raise
+            raise stalled(progress) from None
+        finally:
+            if response is not None:
+                response.close()
+            if payload is not None and payload.begun:
+                await payload.ended.wait()
+
+    async def request(
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        payload: PlannedPayload | None,
+        progress: Progress,
+        timeouts: Timeouts,
+    ) -> aiohttp.ClientResponse:
+        address = URL(url, encoded=True)  # encoding it again would break a signature
+        try:
+            response = await session.request(
+                method,
+                address,
+                data=payload,
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": agent(), **headers},
+                allow_redirects=False,
+                raise_for_status=False,
+                proxy=proxy_for(self.network, address.scheme, address.host or ""),
+                timeout=attrs.evolve(NO_TIMEOUT, sock_connect=self.clock.loop_seconds(timeouts.connect)),
+                trace_request_ctx=(progress, timeouts),
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise to_failure(error, progress) from None
+        except RuntimeError:
+            if not session.closed:
+                raise
+            raise ClientClosedError("The client was closed while the request waited.", phase=progress.phase) from None
+        progress.status = response.status
+        progress.enter(Phase.STATUS, timeouts.idle)
+        return response
+
+    def session(self, door: Door) -> aiohttp.ClientSession:
+        """Return the session behind a door."""
+        if door == "api" and self.borrowed is not None:
+            return self.borrowed
+        if door not in self.sessions:
+            self.sessions[door] = self.make_session(guarded=door == "guarded")
+        return self.sessions[door]
+
+    def make_session(self, *, guarded: bool) -> aiohttp.ClientSession:
+        # No headers of its own: aiohttp would send them to any host. No cookies, no .netrc.
+        connector = aiohttp.TCPConnector(
+            limit=self.max_connections,
+            keepalive_timeout=KEEP_ALIVE,
+            ssl=to_ssl(self.network),
+            socket_factory=open_public_socket if guarded and not self.network.proxy else open_socket,
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=READ_BUFFER,
+            trace_configs=[trace()],
+        )
+
+    async def check_behind_proxy(self, url: str) -> None:
+        """Look the target up ourselves where the socket would only see the proxy; weaker, as names can change."""
+        address = URL(url, encoded=True)
+        if proxy_for(self.network, address.scheme, address.host or "") is None:
+            return
+        with suppress(OSError):  # names that only the proxy can resolve
+            for *_, sockaddr in await asyncio.get_running_loop().getaddrinfo(address.host, address.port):
+                refuse_private(str(sockaddr[0]))
+
+
+@cache
+def agent() -> str:
+    try:
+        return f"burncloud-images/{version('burncloud-images')}"
+    except PackageNotFoundError:  # run from a checkout
+        return "burncloud-images"
+
+
+def open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket that notices a dead peer during the minutes in which an image is made."""
+    family, kind, protocol, *_ = address
+    connection = socket.socket(family, kind, protocol)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    return connection
+
+
+def open_public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    """Return a socket, unless the address is not public; every spelling has become an address here."""
+    refuse_private(str(address[4][0]))
+    return open_socket(address)
+
+
+def refuse_private(address: str) -> None:
+    if not is_public(address):
+        raise DownloadRefusedError(
+            f"The image's address is refused: its host is {address}, which is no public address."
+        )
+
+
+def trace() -> aiohttp.TraceConfig:
+    """Return hooks that record phases and start each stage's time; waiting for a free connection has none."""
+
+    async def connect(_session: object, context: SimpleNamespace, _event: object) -> None:
+        progress, timeouts = context.trace_request_ctx
+        progress.enter(Phase.CONNECTING, timeouts.connect)
+
+    async def resolve(_session: object, context: SimpleNamespace, _event: object) -> None:
+        context.trace_request_ctx[0].phase = Phase.RESOLVING  # a stage within connecting, in its time
+
+    async def resolved(_session: object, context: SimpleNamespace, _event: object) -> None:
+        context.trace_request_ctx[0].phase = Phase.CONNECTING
+
+    async def send(_session: object, context: SimpleNamespace, event: aiohttp.TraceRequestHeadersSentParams) -> None:
+        progress, timeouts = context.trace_request_ctx
+        progress.enter(Phase.HEADERS, timeouts.first_byte if event.method == "GET" else timeouts.send_stall)
+
+    config = aiohttp.TraceConfig()
+    config.on_connection_create_start.append(connect)
+    config.on_dns_resolvehost_start.append(resolve)
+    config.on_dns_resolvehost_end.append(resolved)
+    config.on_request_headers_sent.append(send)
+    return config
+
+
+STAGES: Mapping[Phase, str] = {
+    Phase.QUEUED: "before it began",
+    Phase.RESOLVING: "while the host's name was being resolved",
+    Phase.CONNECTING: "while connecting",
+    Phase.HEADERS: "while the request was being sent",
+    Phase.BODY: "while the request was being sent",
+    Phase.FINAL_RELEASED: "after the whole request was sent, before an answer came",
+    Phase.STATUS: "at the beginning of the answer",
+    Phase.BODY_IN: "in the middle of the answer",
+    Phase.COMPLETE: "after the answer",
+}
+
+# What the library's exceptions mean, most special first; their own texts hold addresses and headers.
+MEANINGS: tuple[tuple[type[Exception], str], ...] = (
+    (aiohttp.ClientConnectorCertificateError, "its certificate does not verify"),
+    (aiohttp.ClientConnectorSSLError, "TLS could not be set up"),
+    (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
+    (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached"),
+    (aiohttp.ClientHttpProxyError, "the proxy refuses the connection"),
+    (aiohttp.ServerTimeoutError, "it took too long"),
+    (aiohttp.ServerDisconnectedError, "the other side closed the connection"),
+    (aiohttp.ClientPayloadError, "the answer is shorter than it said"),
+    (aiohttp.ClientResponseError, "the answer is no valid HTTP"),
+)
+PERMANENT = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
+
+
+def to_failure(error: Exception, progress: Progress) -> ImagesError:
+    """Return what *error* means: decided by how far the request got, never by the class of the exception."""
+    if progress.input_error is not None:
+        return progress.input_error
+    message = f"The connection failed {stage(progress)}: {meaning(error)}."
+    if not progress.phase.may_be_billed:
+        permanent = isinstance(error, PERMANENT) and not is_cut(error)
+        refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500
+        return ConnectionFailedError(message, phase=progress.phase, permanent=permanent or refused)
+    return OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
+
+
+def stage(progress: Progress) -> str:
+    early = progress.status is not None and not progress.phase.may_be_billed
+    return "while the answer was being read" if early else STAGES[progress.phase]
+
+
+def meaning(error: Exception) -> str:
+    text = next((text for kind, text in MEANINGS if isinstance(error, kind)), None)
+    if text is None and isinstance(error, OSError) and error.strerror:
+        text = error.strerror
+    return text or type(error).__name__
+
+
+def is_cut(error: Exception) -> bool:
+    """Whether TLS failed because the connection did."""
+    cause = getattr(error, "os_error", None) or error.__cause__
+    return isinstance(cause, (ssl.SSLEOFError, ConnectionError))
+
+
+def stalled(progress: Progress) -> ImagesError:
+    message = f"Nothing moved for too long {stage(progress)}."
+    if not progress.phase.may_be_billed:
+        return ConnectionFailedError(message, phase=progress.phase)
+    return OutcomeUnknownError(message, status=progress.status, phase=progress.phase)

@@ -1,0 +1,83 @@
+"""What the copies of a client share: connections, threads and the clock, made on first use and closed once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from burncloud_images.errors import ClientClosedError
+from burncloud_images.transport.options import Network
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from burncloud_images.transport.clock import Clock
+    from burncloud_images.transport.exchange import Rooms
+    from burncloud_images.transport.http import Session
+
+__all__ = ["Lifecycle"]
+
+FILE_THREADS = 4
+
+
+@attrs.define(kw_only=True, eq=False)
+class Lifecycle:
+    """
+    Opens on first use, in the event loop that uses it first, and closes once.
+
+    Attributes:
+        network: How the network is reached.
+        max_connections: To the API at once.
+        session: A borrowed session for the API.
+        clock: Where time comes from; None for the computer's own.
+    """
+
+    network: Network
+    max_connections: int
+    session: Session | None
+    clock: Clock | None
+    rooms: Rooms | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    closed: bool = False
+
+    def open(self) -> Rooms:
+        """
+        Return the rooms, made if this is the first use.
+
+        Raises:
+            ClientClosedError: It is closed, or belongs to another event loop.
+        """
+        import asyncio
+
+        if self.closed:
+            raise ClientClosedError("The client is closed.")
+        loop = asyncio.get_running_loop()
+        if self.rooms is None:
+            self.rooms, self.loop = self.build(), loop
+        if self.loop is not loop:
+            raise ClientClosedError("The client belongs to another event loop.")
+        return self.rooms
+
+    def build(self) -> Rooms:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from burncloud_images.transport.clock import SystemClock
+        from burncloud_images.transport.exchange import Rooms
+        from burncloud_images.transport.http import AiohttpTransport
+
+        clock = self.clock or SystemClock()
+        transport = AiohttpTransport(
+            clock=clock, network=self.network, max_connections=self.max_connections, borrowed=self.session
+        )
+        # Threads of our own: asyncio's few resolve host names too, and a slow disk would stop the network.
+        executor = ThreadPoolExecutor(max_workers=FILE_THREADS, thread_name_prefix="burncloud-images")
+        return Rooms(transport=transport, executor=executor, clock=clock)
+
+    async def aclose(self) -> None:
+        """Close; a second time does nothing."""
+        self.closed = True
+        rooms, self.rooms = self.rooms, None
+        if rooms is not None:
+            await rooms.transport.aclose()
+            rooms.executor.shutdown()

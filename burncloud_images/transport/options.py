@@ -1,0 +1,143 @@
+"""What a client can be told about time, sizes and the network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import attrs
+
+from burncloud_images.results import Attempt
+from burncloud_images.retry import RetryPolicy, to_names
+
+if TYPE_CHECKING:
+    import ssl
+
+__all__ = ["Limits", "Network", "OnAttempt", "Rules", "Settings", "Timeouts", "proxy_for", "to_ssl"]
+
+Rules: TypeAlias = Literal["warn", "strict", "off"]
+OnAttempt: TypeAlias = Callable[[Attempt], object]
+
+MIB = 1024 * 1024
+
+
+def positive(_options: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    """Refuse what is no limit."""
+    if not value > 0:  # nan is not
+        raise ValueError(f"{attribute.name} has to be more than 0, not {value}")
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """
+    How long each stage of an attempt may take, in seconds. Waiting for a free connection counts for none.
+
+    Attributes:
+        connect: Name resolution, TCP and TLS together.
+        send_stall: Until more of the body leaves.
+        first_byte: From the end of the request to the beginning of the answer. Images take minutes, and an answer that
+            is not awaited may still be billed: do not shorten it to be quick.
+        idle: Until more of the answer comes.
+        download_first_byte: The same for result URLs.
+        download_idle: The same for result URLs.
+    """
+
+    connect: float = attrs.field(default=10.0, validator=positive)
+    send_stall: float = attrs.field(default=30.0, validator=positive)
+    first_byte: float = attrs.field(default=600.0, validator=positive)
+    idle: float = attrs.field(default=60.0, validator=positive)
+    download_first_byte: float = attrs.field(default=30.0, validator=positive)
+    download_idle: float = attrs.field(default=20.0, validator=positive)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """
+    The largest things that are taken, in bytes. Past one, `TooLargeError` names it.
+
+    Attributes:
+        image: One image.
+        response: One answer.
+        event: One server-sent event.
+        error_body: An error answer; the rest is not read.
+        upload: One image to upload; larger ones are refused before anything is sent.
+    """
+
+    image: int = attrs.field(default=64 * MIB, validator=positive)
+    response: int = attrs.field(default=1024 * MIB, validator=positive)
+    event: int = attrs.field(default=96 * MIB, validator=positive)
+    error_body: int = attrs.field(default=1 * MIB, validator=positive)
+    upload: int = attrs.field(default=50 * MIB, validator=positive)
+
+
+@attrs.frozen(kw_only=True)
+class Network:
+    """
+    How the network is reached.
+
+    Attributes:
+        proxy: URL of an HTTP proxy.
+        ca: A PEM file of further certificate authorities, or an `ssl.SSLContext`.
+        allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs anywhere.
+        allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses: a gateway of your
+            own. A loopback API's own host and port are always allowed.
+        trust_env: Whether the proxy variables of the environment count. `.netrc` is never read.
+    """
+
+    proxy: str | None = attrs.field(default=None, repr=lambda proxy: repr(proxy and proxy.rpartition("@")[2]))
+    ca: str | os.PathLike[str] | ssl.SSLContext | None = None
+    allow_http: bool = False
+    allowed_result_hosts: tuple[str, ...] = attrs.field(default=(), converter=to_names)
+    trust_env: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """
+    Everything that shapes a call, of one client or of a copy made by `with_options`.
+
+    Attributes:
+        base_url: With `/v1` and without a final slash.
+        key: Asked for every attempt.
+        model: For requests that name none.
+        retry: What is sent again, and when.
+        timeouts: Of each stage.
+        limits: The caps.
+        network: How the network is reached.
+        rules: What to do about requests that the API's document does not allow.
+        on_attempt: Sees each attempt as it ends.
+    """
+
+    base_url: str
+    key: Callable[[], Awaitable[str]] = attrs.field(repr=False)
+    model: str | None = None
+    retry: RetryPolicy = attrs.field(factory=RetryPolicy)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    limits: Limits = attrs.field(factory=Limits)
+    network: Network = attrs.field(factory=Network)
+    rules: Rules = attrs.field(default="warn", validator=attrs.validators.in_(("warn", "strict", "off")))
+    on_attempt: OnAttempt | None = None
+
+
+def to_ssl(network: Network) -> ssl.SSLContext | bool:
+    """Return what aiohttp takes as `ssl`."""
+    import ssl
+
+    if network.ca is None:
+        return True
+    if isinstance(network.ca, ssl.SSLContext):
+        return network.ca
+    context = ssl.create_default_context()
+    context.load_verify_locations(cafile=os.fspath(network.ca))
+    return context
+
+
+def proxy_for(network: Network, scheme: str, host: str) -> str | None:
+    """Return the proxy for an address, if there is one."""
+    if network.proxy or not network.trust_env:
+        return network.proxy
+    from urllib.request import getproxies, proxy_bypass
+
+    proxies = getproxies()
+    return None if proxy_bypass(host) else proxies.get(scheme) or proxies.get("all")

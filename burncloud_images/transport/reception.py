@@ -1,0 +1,145 @@
+"""
+One answer on its way into a sink: chunks in, kept images out.
+
+Whatever goes wrong later, an image that has arrived whole is kept and found on the error.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+import attrs
+
+from burncloud_images.errors import OutcomeUnknownError, ProtocolError, StorageError, TooLargeError
+from burncloud_images.model.media import Media
+from burncloud_images.results import ImageDetails
+from burncloud_images.transport.http import Response
+from burncloud_images.transport.options import Limits
+from burncloud_images.transport.sinks import ImageWriter, Placement, Sink
+from burncloud_images.wire.answer import Answer
+from burncloud_images.wire.decode import AnswerDecoder, Event, ImageChunk, ImageEnded, ImageStarted
+
+__all__ = ["Reception", "keep_image"]
+
+T = TypeVar("T", bound=ImageDetails)
+
+
+@attrs.define(kw_only=True)
+class Reception(Generic[T]):
+    """
+    The images of one answer.
+
+    Attributes:
+        sink: Takes them.
+        placement: For the first image.
+        limits: The caps.
+        kept: What is kept, by its place in the answer.
+        damaged: Why others are not, by their place.
+        unstored: Images that the sink could not keep, with their bytes.
+    """
+
+    sink: Sink[T]
+    placement: Placement
+    limits: Limits
+    decoder: AnswerDecoder = attrs.field(factory=AnswerDecoder)
+    writer: ImageWriter[T] | None = None
+    received: int = 0
+    written: int = 0
+    kept: dict[int, T] = attrs.field(factory=dict)
+    damaged: dict[int, str] = attrs.field(factory=dict)
+    unstored: list[StorageError] = attrs.field(factory=list)
+
+    async def take(self, response: Response) -> Answer:
+        """
+        Take a whole answer.
+
+        Raises:
+            OutcomeUnknownError: It ended in the middle.
+            ProtocolError: It is no answer of the images API; TooLargeError if it passes a cap.
+        """
+        announced = response.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced) > self.limits.response:
+            raise too_large("answer", "response", self.limits.response)
+        async for chunk in response.chunks():
+            self.received += len(chunk)
+            if self.received > self.limits.response:
+                raise too_large("answer", "response", self.limits.response)
+            for event in self.decoder.feed(chunk):
+                await self.handle(event)
+        answer = self.decoder.close()
+        for item in answer.items:
+            if item.failure:
+                self.damaged.setdefault(item.index, item.failure)
+        return answer
+
+    async def handle(self, event: Event) -> None:
+        match event:
+            case ImageStarted(index):
+                self.written = 0
+                self.writer = self.sink.open(attrs.evolve(self.placement, index=index))
+            case ImageChunk(_, data) if self.writer is not None:
+                self.written += len(data)
+                if self.written > self.limits.image:
+                    raise too_large("image", "image", self.limits.image)
+                await self.writer.write(data)
+            case ImageEnded(index) if self.writer is not None:
+                await self.end(index, self.writer)
+                self.writer = None
+            case _:
+                await self.abandon()
+
+    async def end(self, index: int, writer: ImageWriter[T]) -> None:
+        try:
+            self.kept[index] = await keep_image(writer)
+        except StorageError as error:
+            self.unstored.append(error)
+        except Damaged as problem:
+            self.damaged[index] = str(problem)
+
+    async def abandon(self) -> None:
+        """Leave no trace of an image that did not come to its end."""
+        writer, self.writer = self.writer, None
+        if writer is not None:
+            await writer.discard()
+
+    @property
+    def whole(self) -> tuple[ImageDetails, ...]:
+        """All images that arrived whole, stored or not."""
+        unstored = [image for error in self.unstored for image in error.images]
+        return tuple(sorted([*self.kept.values(), *unstored], key=lambda image: image.index))
+
+    def salvage(self, error: Exception) -> None:
+        """Put what arrived on an error."""
+        if isinstance(error, (OutcomeUnknownError, ProtocolError)):
+            error.images = error.images or self.whole
+            error.raw = error.raw or self.decoder.raw
+
+
+class Damaged(Exception):  # noqa: N818 (never leaves the package)
+    """Bytes that are not a whole image, as one clause."""
+
+
+async def keep_image(writer: ImageWriter[T]) -> T:
+    """
+    Keep what has been written, if it is a whole image; else discard it.
+
+    Raises:
+        Damaged: It is not.
+        StorageError: It cannot be stored.
+    """
+    media = await writer.finish()
+    problem = damage(media)
+    if problem:
+        await writer.discard()
+        raise Damaged(problem)
+    return await writer.keep(media)
+
+
+def damage(media: Media) -> str | None:
+    if media.media_type is None:
+        return "its bytes are no image"
+    return None if media.complete else f"its {media.media_type} has no end"
+
+
+def too_large(what: str, cap: str, most: int) -> TooLargeError:
+    return TooLargeError(f"The {what} is larger than Limits.{cap}, {most:,} bytes.")

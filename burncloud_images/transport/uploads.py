@@ -1,0 +1,348 @@
+"""
+The images of a request, looked at once and opened anew for every attempt.
+
+A handle that was read for the first attempt is at its end for the second: HTTP libraries that are given one send an
+empty image then, and the server says 200. So an upload is not a reader but makes one, and says how long it is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Protocol, TypeVar, cast
+
+import attrs
+
+from burncloud_images.errors import ImagesError, InputChangedError, InvalidRequestError, Violation
+from burncloud_images.model.inputs import (
+    AsyncReadable,
+    BytesSource,
+    FileID,
+    FileSource,
+    ImageSource,
+    ImageURL,
+    OpenerSource,
+    PathSource,
+    PictureSource,
+    Readable,
+    StreamSource,
+    to_source,
+)
+from burncloud_images.model.limits import MB, MeasuredImage
+from burncloud_images.model.media import Media, examine, examine_bytes
+from burncloud_images.transport.files import PIECE, Identity, examine_file, examine_handle, read_pieces, run
+
+__all__ = ["Fetch", "Upload", "open_uploads"]
+
+T = TypeVar("T")
+
+IN_MEMORY = 8 * MB
+"""How much of a one-shot source is kept in memory before it goes to an unnamed file."""
+
+UPLOADABLE = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+
+Fetch = Callable[[str], Awaitable[bytes]]
+"""Downloads the image at a URL, past the guard."""
+
+
+class Upload(Protocol):
+    """An image that can be read as often as needed."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    @property
+    def media(self) -> Media:
+        """What the bytes are."""
+
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """Yield all bytes, from the start."""
+
+
+@attrs.frozen
+class BytesUpload:
+    """Bytes in memory."""
+
+    data: bytes = attrs.field(repr=False)
+    media: Media
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        yield self.data
+
+
+@attrs.frozen
+class PathUpload:
+    """A file that is opened for every attempt."""
+
+    path: Path
+    identity: Identity
+    media: Media
+    executor: Executor
+
+    @property
+    def size(self) -> int:
+        return self.identity[2]
+
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        return read_pieces(self.path, self.identity, self.executor)
+
+
+@attrs.frozen
+class HandleUpload:
+    """An open file, sync or async, that is rewound for every attempt."""
+
+    handle: Readable | AsyncReadable
+    start: int
+    size: int
+    media: Media
+    executor: Executor
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        await call(self.executor, self.handle, "seek", self.start)
+        left = self.size
+        while left:
+            piece = await call(self.executor, self.handle, "read", min(PIECE, left))
+            if not isinstance(piece, bytes) or not piece:
+                raise InputChangedError("An open file shrank, or was closed, while it was read.")
+            left -= len(piece)
+            yield piece
+
+
+@attrs.frozen
+class OpenedUpload:
+    """A callable that opens a seekable source for every attempt."""
+
+    source: OpenerSource
+    size: int
+    media: Media
+    executor: Executor
+
+    async def pieces(self) -> AsyncGenerator[bytes, None]:
+        async with opened(self.source, self.executor) as handle:
+            again = HandleUpload(cast("Readable", handle), 0, self.size, self.media, self.executor)
+            if await call(self.executor, handle, "seek", 0, io.SEEK_END) != self.size:
+                raise InputChangedError("What the opener opens changed its size between attempts.")
+            async with aclosing(again.pieces()) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+
+@asynccontextmanager
+async def open_uploads(
+    images: Sequence[tuple[str, ImageSource]], executor: Executor, fetch: Fetch, most_bytes: int
+) -> AsyncIterator[tuple[tuple[Upload, ...], tuple[MeasuredImage, ...]]]:
+    """
+    Give the uploads of a request and their measures.
+
+    Args:
+        images: Field names and sources, in the order in which they are sent.
+        executor: For everything that blocks.
+        fetch: For `ImageURL`.
+        most_bytes: A one-shot source that goes on longer is refused.
+
+    Raises:
+        InvalidRequestError: Sources that cannot be read, are empty or hold no image; all of them.
+        DownloadError: An `ImageURL` could not be fetched.
+    """
+    async with AsyncExitStack() as stack:
+        opener = Opener(executor=executor, fetch=fetch, most_bytes=most_bytes, stack=stack)
+        uploads: list[Upload] = []
+        violations: list[Violation] = []
+        count = sum(field == "image" for field, _ in images)
+        for number, (field, source) in enumerate(images, start=1):
+            try:
+                upload = await opener.open(source)
+                check(upload, source)
+                uploads.append(upload)
+            except Unusable as problem:
+                which = f"number {number} of {count}: " if field == "image" and count > 1 else ""
+                violations.append(Violation(field, f"{which}{problem}"))
+        if violations:
+            raise InvalidRequestError(violations)
+        pairs = zip(images, uploads, strict=True)
+        measured = [MeasuredImage(field=field, size=up.size, media=up.media) for (field, _), up in pairs]
+        yield tuple(uploads), tuple(measured)
+
+
+class Unusable(Exception):  # noqa: N818 (never leaves this module)
+    """A source that cannot be sent, as one clause."""
+
+
+def check(upload: Upload, source: ImageSource) -> None:
+    name = f"{source.path}: " if isinstance(source, PathSource) else ""
+    if upload.size == 0:
+        raise Unusable(f"{name}it is empty")
+    if upload.media.media_type not in UPLOADABLE:
+        raise Unusable(f"{name}it is no PNG, JPEG, WebP or GIF image")
+
+
+@attrs.frozen(kw_only=True)
+class Opener:
+    """Turns each kind of source into an upload."""
+
+    executor: Executor
+    fetch: Fetch
+    most_bytes: int
+    stack: AsyncExitStack
+
+    async def open(self, source: ImageSource) -> Upload:  # noqa: PLR0911 (one per kind)
+        match source:
+            case BytesSource(data):
+                return BytesUpload(data, examine_bytes(data))
+            case PathSource(path):
+                return await self.open_path(path)
+            case FileSource(handle):
+                return await self.measure_handle(handle)
+            case StreamSource(chunks):
+                return await self.spool(chunks)
+            case OpenerSource():
+                return await self.open_opener(source)
+            case PictureSource():
+                return await self.encode_picture(source)
+            case ImageURL(url):
+                return await self.fetch_url(url)
+            case FileID():
+                raise Unusable("a FileID can only be sent by reference")
+
+    async def open_path(self, path: Path) -> Upload:
+        try:
+            identity, media = await run(self.executor, examine_file, path)
+        except OSError as error:
+            raise Unusable(f"{path}: {reason(error)}") from None
+        return PathUpload(path, identity, media, self.executor)
+
+    async def measure_handle(self, handle: Readable | AsyncReadable) -> Upload:
+        try:
+            if await call(self.executor, handle, "seekable") is False:
+                return await self.spool(handle)
+            start = await call(self.executor, handle, "tell")
+            end = await call(self.executor, handle, "seek", 0, io.SEEK_END)
+            if not isinstance(start, int) or not isinstance(end, int):
+                raise Unusable("it is no binary file")
+            media = await examine_open(self.executor, handle, start, end - start)
+            await call(self.executor, handle, "seek", start)
+        except (OSError, ValueError, TypeError) as error:
+            raise Unusable(f"it cannot be read: {reason(error)}") from None
+        return HandleUpload(handle, start, max(0, end - start), media, self.executor)
+
+    async def open_opener(self, source: OpenerSource) -> Upload:
+        async with opened(source, self.executor) as handle:
+            if not (hasattr(handle, "seek") and hasattr(handle, "tell")):
+                return await self.spool(handle)
+            upload = await self.measure_handle(cast("Readable", handle))
+        if isinstance(upload, HandleUpload):
+            return OpenedUpload(source, upload.size, upload.media, self.executor)
+        return upload
+
+    async def spool(self, source: object) -> Upload:
+        """Keep what can be read once, so that another attempt can send it."""
+        file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY))  # noqa: SIM115 (closed by the stack)
+        self.stack.push_async_callback(run, self.executor, file.close)
+        size = 0
+        try:
+            async with aclosing(chunks_of(source, self.executor)) as chunks:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > self.most_bytes:
+                        raise Unusable(f"it goes on beyond {self.most_bytes / MB:g} MiB")
+                    await run(self.executor, file.write, chunk)
+        except (OSError, ValueError, TypeError) as error:
+            raise Unusable(f"it cannot be read: {reason(error)}") from None
+        media = await run(self.executor, examine_handle, file, 0, size)
+        return HandleUpload(file, 0, size, media, self.executor)
+
+    async def encode_picture(self, source: PictureSource) -> Upload:
+        buffer = io.BytesIO()
+        try:
+            await run(self.executor, partial(source.picture.save, buffer, format="PNG"))
+        except (OSError, ValueError, TypeError) as error:
+            raise Unusable(f"the picture cannot be written as PNG: {reason(error)}") from None
+        return BytesUpload(buffer.getvalue(), examine_bytes(buffer.getvalue()))
+
+    async def fetch_url(self, url: str) -> Upload:
+        if url.startswith("data:"):
+            return await self.open(to_source(url))
+        data = await self.fetch(url)
+        return BytesUpload(data, examine_bytes(data))
+
+
+def reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text or type(error).__name__
+
+
+async def call(executor: Executor, handle: object, name: str, *args: object) -> object:
+    """Call a file object's method: awaited if it is async, else in a thread."""
+    method = getattr(handle, name, None)
+    if method is None:
+        return None
+    if inspect.iscoroutinefunction(method):
+        return await method(*args)
+    answer = await run(executor, method, *args)
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def examine_open(executor: Executor, handle: object, start: int, size: int) -> Media:
+    probe = examine(max(0, size))
+    try:
+        offset, length = next(probe)
+        while True:
+            await call(executor, handle, "seek", start + offset)
+            piece = await call(executor, handle, "read", length)
+            if not isinstance(piece, bytes):
+                raise Unusable("it is no binary file; open it with mode 'rb'")
+            offset, length = probe.send(piece)
+    except StopIteration as stop:
+        media: Media = stop.value
+        return media
+
+
+async def chunks_of(source: object, executor: Executor) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of something that can be read once."""
+    if isinstance(source, Readable):
+        while chunk := await call(executor, source, "read", PIECE):
+            yield as_bytes(chunk)
+    elif isinstance(source, AsyncIterable):
+        async for chunk in source:
+            yield as_bytes(chunk)
+    else:
+        raise Unusable(f"an opener has to open a binary file or an async iterator, not {type(source).__name__}")
+
+
+def as_bytes(chunk: object) -> bytes:
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise Unusable(f"it gave {type(chunk).__name__} instead of bytes")
+
+
+@asynccontextmanager
+async def opened(source: OpenerSource, executor: Executor) -> AsyncIterator[object]:
+    """Give what the opener opens, and close it: it was opened for us."""
+    try:
+        handle: object = source.open()
+        if inspect.isawaitable(handle):
+            handle = await handle
+    except ImagesError:
+        raise
+    except OSError as error:
+        raise Unusable(f"the opener failed: {reason(error)}") from None
+    try:
+        yield handle
+    finally:
+        for name in ("aclose", "close"):
+            if hasattr(handle, name):
+                await call(executor, handle, name)
+                break
