@@ -1,0 +1,71 @@
+"""What the API says: answers, its error envelope."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import attrs
+
+__all__ = ["Answer", "Refusal", "envelope", "fault_body"]
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """
+    An HTTP answer that has not been sent yet.
+
+    Attributes:
+        status: HTTP status.
+        body: Bytes, whole.
+        headers: Without the length.
+    """
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = attrs.field(factory=lambda: {"Content-Type": "application/json"})
+
+
+class Refusal(Exception):  # noqa: N818 (an answer on its way, not a defect)
+    """The request is not served; the arguments become the API's error envelope."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        status: int = 400,
+        kind: str = "invalid_request_error",
+    ) -> None:
+        super().__init__(message)
+        self.answer = Answer(status=status, body=envelope(message, kind, param, code))
+
+
+def envelope(message: str, kind: str, param: str | None = None, code: str | None = None) -> bytes:
+    """Return an error in the API's form."""
+    error = {"message": message, "type": kind, "param": param, "code": code}
+    return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+
+USUAL_ERRORS: Mapping[int, tuple[str, str, str | None]] = {
+    400: ("The request is not valid.", "invalid_request_error", "invalid_value"),
+    401: ("The API key is not valid.", "invalid_request_error", "invalid_api_key"),
+    402: ("The account is out of money.", "insufficient_quota_error", "insufficient_quota"),
+    403: ("The key may not use this model.", "invalid_request_error", None),
+    404: ("The model does not exist.", "invalid_request_error", "model_not_found"),
+    410: ("The model has been retired.", "invalid_request_error", None),
+    429: ("Too many images are asked for; wait a little.", "rate_limit_error", "rate_limit_exceeded"),
+    500: ("Something went wrong here.", "server_error", None),
+    503: ("Too much is going on here; come back later.", "service_unavailable_error", "server_is_overloaded"),
+}
+"""What each status says where a fault does not: message, type and code, as far as they are documented."""
+
+
+def fault_body(status: int) -> bytes:
+    """Return what the API says with *status*."""
+    if status < 400:
+        return b""
+    nearest = 500 if status > 500 else 400
+    message, kind, code = USUAL_ERRORS.get(status) or USUAL_ERRORS[nearest]
+    return envelope(message, kind, None, code)

@@ -1,0 +1,168 @@
+"""Puts an answer on the connection: whole, or as a fault wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import cast
+
+import attrs
+from aiohttp import web
+
+from burncloud_images.emulator.answers import Answer, fault_body
+from burncloud_images.emulator.faults import Fault
+
+__all__ = ["cut", "deliver", "merge", "pause", "stand_in"]
+
+STEP = 0.01
+LINGER = 1.0
+"""Seconds for which an upload is read after it was answered."""
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """
+    How an answer went out.
+
+    Attributes:
+        whole: Whether all of it was handed to the connection.
+        response: What the server's framework is to be told; an empty one is never seen, as the connection has ended.
+    """
+
+    whole: bool
+    response: web.StreamResponse = attrs.field(factory=web.Response)
+
+
+GONE = Delivery(whole=False)
+
+
+def stand_in(fault: Fault) -> Answer:
+    """Return what *fault* answers in place of the API."""
+    status = fault.status if fault.status is not None else 200
+    body, kind = to_body(fault, status)
+    return Answer(status=status, body=body, headers=merge({"Content-Type": kind}, fault))
+
+
+def to_body(fault: Fault, status: int) -> tuple[bytes, str]:
+    if fault.body is None:
+        return fault_body(status), "application/json"
+    if isinstance(fault.body, bytes):
+        return fault.body, "application/octet-stream"
+    if isinstance(fault.body, str):
+        text = fault.body.lstrip()
+        return fault.body.encode(), "text/html" if text.startswith("<") else "application/json"
+    return json.dumps(fault.body).encode(), "application/json"
+
+
+def merge(headers: Mapping[str, str], fault: Fault) -> dict[str, str]:
+    """Return *headers* with the fault's own in their place."""
+    own = {name.lower() for name in fault.headers}
+    kept = {name: value for name, value in headers.items() if name.lower() not in own}
+    if fault.retry_after is not None:
+        kept["Retry-After"] = f"{fault.retry_after:g}"
+    return {**kept, **fault.headers}
+
+
+async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None, closing: asyncio.Event) -> Delivery:
+    """
+    Send *answer* and say how far that got.
+
+    Args:
+        request: What is answered.
+        answer: Whole.
+        fault: How it is to go wrong, if it is.
+        closing: Set when the server stops; it ends every wait.
+    """
+    if fault is None or (fault.cut is None and fault.framing == "length" and fault.raw is None):
+        return await send(request, answer)
+    body = answer.body
+    if fault.place == "answer":
+        body = body[: fault.offset(len(body))]
+    whole = fault.place != "answer"
+    transport = request.transport
+    if transport is None:
+        return GONE
+    transport.write(fault.raw if fault.raw is not None else frame(answer, body, fault, whole=whole))
+    await wait_until(lambda: transport.is_closing() or not transport.get_write_buffer_size(), closing)
+    if fault.cut != "reset":
+        await linger(request)
+    await cut(request, fault.cut or "close", closing)
+    return Delivery(whole=whole)
+
+
+async def linger(request: web.BaseRequest) -> None:
+    """Send FIN and read on for a while: closing on unread bytes would send RST, and the answer be lost with it."""
+    transport = request.transport
+    if transport is None or request.content.is_eof():
+        return
+    transport.write_eof()
+    with suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(LINGER):
+            async for _ in request.content.iter_any():
+                pass
+
+
+async def send(request: web.BaseRequest, answer: Answer) -> Delivery:
+    response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+    except ConnectionError:
+        return GONE
+    return Delivery(whole=True, response=response)
+
+
+def frame(answer: Answer, body: bytes, fault: Fault, *, whole: bool) -> bytes:
+    """Return the answer as it goes over the wire, with as much of its *body* as the fault lets through."""
+    headers = {**answer.headers, "Connection": "close"}
+    if fault.framing == "length":
+        headers = {"Content-Length": str(len(answer.body)), **headers}
+    elif fault.framing == "chunked":
+        headers["Transfer-Encoding"] = "chunked"
+        # A chunk that is cut says its full length.
+        size = len(body) if whole else len(answer.body)
+        body = b"%x\r\n%b" % (size, body) + (b"\r\n0\r\n\r\n" if whole else b"")
+    lines = [
+        f"HTTP/1.1 {answer.status} {reason(answer.status)}",
+        *(f"{name}: {text}" for name, text in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def reason(status: int) -> str:
+    return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Unknown"
+
+
+async def cut(request: web.BaseRequest, how: str, closing: asyncio.Event) -> None:
+    """End the connection, so that the peer sees FIN, RST, or nothing until it leaves."""
+    transport = request.transport
+    if transport is None:
+        return
+    if how == "stall":
+        await wait_until(transport.is_closing, closing)
+    if how == "reset":
+        # With a linger time of 0, closing discards what was not sent and sends RST.
+        peer = cast("socket.socket", transport.get_extra_info("socket"))
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        transport.abort()
+    transport.close()
+
+
+async def wait_until(done: Callable[[], bool], closing: asyncio.Event) -> None:
+    """Return when *done* says so, or when the server stops."""
+    while not done() and not closing.is_set():
+        await pause(STEP, closing)
+
+
+async def pause(seconds: float, closing: asyncio.Event) -> None:
+    """Sleep for *seconds*, or until the server stops."""
+    if seconds > 0:
+        try:
+            await asyncio.wait_for(closing.wait(), seconds)
+        except TimeoutError:
+            return

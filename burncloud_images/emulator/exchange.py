@@ -1,0 +1,217 @@
+"""One request to an endpoint that bills, from its head to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import attrs
+from aiohttp import web
+
+from burncloud_images.emulator.answers import Answer, Refusal
+from burncloud_images.emulator.book import Book
+from burncloud_images.emulator.delivery import GONE, Delivery, cut, deliver, merge, pause, stand_in
+from burncloud_images.emulator.faults import Fault
+from burncloud_images.emulator.intake import Submission, drain, take
+from burncloud_images.emulator.links import Shelf
+from burncloud_images.emulator.orders import to_order
+from burncloud_images.emulator.replies import to_reply
+from burncloud_images.emulator.script import Script
+from burncloud_images.model.media import EXTENSIONS
+from burncloud_images.results import Phase
+
+if TYPE_CHECKING:
+    from burncloud_images.emulator.studio import Made, Studio
+
+__all__ = ["Desk", "Exchange", "check_key"]
+
+FAULT_HEADER = "X-Emulator-Fault"
+SMALL_BUFFER = 64 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class Desk:
+    """
+    What all requests share.
+
+    Attributes:
+        api_key: The only one that is accepted.
+        latency: Seconds before each answer.
+        clock: Tells seconds since 1970.
+        book: Where requests are entered.
+        script: Deals out faults.
+        shelf: Keeps results.
+        studio: Draws.
+        closing: Set when the server stops.
+    """
+
+    api_key: str = attrs.field(repr=False)
+    latency: float
+    clock: Callable[[], float]
+    book: Book
+    script: Script
+    shelf: Shelf
+    studio: Studio
+    closing: asyncio.Event
+
+
+def check_key(request: web.BaseRequest, api_key: str) -> None:
+    """
+    Compare the bearer key.
+
+    Raises:
+        Refusal: There is none, or another.
+    """
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or key.strip() != api_key:
+        missing = not request.headers.get("Authorization")
+        message = "No API key was sent; it goes into the Authorization header." if missing else "The API key is wrong."
+        raise Refusal(message, code="invalid_api_key", status=401)
+
+
+@attrs.define(kw_only=True)
+class Exchange:
+    """
+    One request and what becomes of it.
+
+    Attributes:
+        desk: What all requests share.
+        request: What arrived.
+        operation: The endpoint.
+        request_id: Given back in `x-request-id`.
+        number: Of its entry in the book.
+        fault: What is to go wrong.
+        submission: What has been read.
+        phase: How far it got.
+    """
+
+    desk: Desk
+    request: web.BaseRequest
+    operation: str
+    request_id: str
+    number: int = 0
+    fault: Fault | None = None
+    submission: Submission = attrs.field(factory=Submission)
+
+    async def run(self) -> web.StreamResponse:
+        """Serve the request and enter in the book what became of it."""
+        self.number = self.desk.book.open(self.operation, self.request.headers, self.request_id)
+        try:
+            return (await self.serve()).response
+        except ConnectionError:
+            # The peer left in the middle of its upload; the book knows how much had arrived.
+            return GONE.response
+        finally:
+            self.note(fields=tuple(self.submission.texts), parts=self.submission.parts)
+            self.submission.close()
+
+    def note(self, **changes: object) -> None:
+        self.desk.book.note(self.number, **changes)
+
+    async def serve(self) -> Delivery:
+        try:
+            check_key(self.request, self.desk.api_key)
+            self.fault = self.draw()
+        except Refusal as refusal:
+            await self.read(drain(self.request))
+            return await self.answer(refusal.answer)
+        if self.fault is not None and self.fault.place in {"before-body", "upload"}:
+            return await self.strike_early(self.fault)
+        try:
+            await self.read(take(self.request, self.submission))
+            return await self.work()
+        except Refusal as refusal:
+            if self.fault is not None:
+                self.desk.script.put_back(self.fault)
+                self.fault = None
+                self.note(fault=None)
+            return await self.answer(refusal.answer)
+
+    def draw(self) -> Fault | None:
+        wanted = self.request.headers.get(FAULT_HEADER)
+        try:
+            fault = Fault.from_json(wanted) if wanted else self.desk.script.draw(self.operation)
+        except ValueError as error:
+            raise Refusal(f"{FAULT_HEADER} asks for no fault: {error}.", code="invalid_fault") from error
+        self.note(fault=fault)
+        return fault
+
+    async def read(self, reading: Awaitable[object]) -> None:
+        """Wait for the whole body."""
+        self.note(phase=Phase.BODY)
+        try:
+            await reading
+        finally:
+            if self.request.content.is_eof() and self.request.content.exception() is None:
+                self.note(complete=True, phase=Phase.FINAL_RELEASED)
+
+    async def strike_early(self, fault: Fault) -> Delivery:
+        """Strike before the whole body was read."""
+        if fault.place == "upload":
+            await self.read_until(fault)
+        if not fault.answers:
+            return await self.fall_silent(fault)
+        delivery = await self.answer(stand_in(fault))
+        with suppress(ConnectionError):  # closing now would reset the connection before the answer is read
+            await drain(self.request)
+        return delivery
+
+    async def read_until(self, fault: Fault) -> None:
+        # A large receive buffer would take in the rest behind the server's back.
+        peer = self.request.get_extra_info("socket")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        content = self.request.content
+        wanted = fault.offset(self.request.content_length or 0)
+        self.note(phase=Phase.BODY)
+        while content.total_bytes < wanted and not content.at_eof():
+            await content.readany()
+
+    async def fall_silent(self, fault: Fault) -> Delivery:
+        await pause(self.desk.latency + fault.delay, self.desk.closing)
+        await cut(self.request, fault.cut or "close", self.desk.closing)
+        return GONE
+
+    async def work(self) -> Delivery:
+        """Strike before the images are made, or make them."""
+        fault = self.fault
+        if fault is None:
+            return await self.answer(await self.make())
+        answer = stand_in(fault) if fault.answers else None
+        if not fault.spares_the_work:
+            made = await self.make()
+            answer = answer or attrs.evolve(made, headers=merge(made.headers, fault))
+        if answer is None or fault.silent:
+            return await self.fall_silent(fault)
+        return await self.answer(answer)
+
+    async def make(self) -> Answer:
+        """Make the images, bill them, and return the API's answer."""
+        order = to_order(self.operation, self.submission, self.desk.shelf.find)
+        made = await self.desk.studio.make(order)
+        self.note(billed=True, images=len(made.images))
+        created = int(self.desk.clock())
+        urls = self.shelve(made) if order.urls else ()
+        return Answer(body=await self.desk.studio.run(to_reply, order, made.images, urls, created))
+
+    def shelve(self, made: Made) -> tuple[str, ...]:
+        """Put the images where their URLs find them."""
+        place = f"{self.request.scheme}://{self.request.host}"
+        expired = self.fault is not None and self.fault.expired
+        extension = EXTENSIONS[made.media_type]
+        put = self.desk.shelf.put
+        return tuple(place + put(image, made.media_type, extension, expired=expired) for image in made.images)
+
+    async def answer(self, answer: Answer) -> Delivery:
+        fault = self.fault
+        await pause(self.desk.latency + (fault.delay if fault else 0), self.desk.closing)
+        answer = attrs.evolve(answer, headers={"x-request-id": self.request_id, **answer.headers})
+        status = None if fault is not None and fault.raw is not None else answer.status
+        # Entered before it is sent: whoever has read the answer finds it in the book.
+        self.note(status=status, phase=Phase.COMPLETE)
+        delivery = await deliver(self.request, answer, fault, self.desk.closing)
+        if not delivery.whole:
+            self.note(phase=Phase.BODY_IN)
+        return delivery

@@ -1,0 +1,165 @@
+"""What can go wrong on purpose: values that say what, where and how often."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+__all__ = ["BILLABLE", "MNEMONICS", "Fault"]
+
+Cut = Literal["close", "reset", "stall"]
+Place = Literal["before-body", "upload", "after-body", "answer"]
+Framing = Literal["length", "chunked", "eof"]
+Target = Literal["generations", "edits", "variations", "downloads", "models"]
+
+BILLABLE = frozenset({"generations", "edits", "variations"})
+
+
+def to_dict(headers: Mapping[str, str]) -> Mapping[str, str]:
+    return dict(headers)
+
+
+def one_of(*values: str) -> Any:  # noqa: ANN401 (the type of attrs validators is its own)
+    return attrs.validators.optional(attrs.validators.in_(values))
+
+
+@attrs.frozen(kw_only=True)
+class Fault:
+    """
+    Something that goes wrong with one request.
+
+    A status or a body stands in for the API's answer; a cut ends the connection; without either the true answer is
+    sent, with the delay, headers and framing that are given.
+
+    Attributes:
+        status: HTTP status to answer with; 200 if only a body is given.
+        body: Text, bytes or JSON to answer with; the API's own error for the status if not given.
+        headers: Added to the answer, in place of its own of the same name.
+        retry_after: Seconds, for the `Retry-After` header.
+        delay: Seconds before the answer or the cut.
+        cut: How the connection ends: `close` sends FIN, `reset` sends RST, `stall` says nothing until the peer leaves.
+        place: Where it strikes: `before-body` (only the head was read), `upload` (at `byte` of the request's body),
+            `after-body` (all was read, nothing answered) or `answer` (at `byte` of the answer's body).
+        byte: Place in the body: bytes, or a share of the whole if less than 1; counted from the end if negative.
+        framing: How the answer's end is marked: by `Content-Length`, by chunks or by the end of the connection.
+        raw: Bytes to send in place of the whole answer, its head included.
+        billed: Whether the images were made, and so billed, before it struck. The true answer always is.
+        expired: Whether the result URLs in the answer have already ended.
+        times: How often it strikes; None for ever.
+        operation: The endpoint that it waits for; None for any that bills.
+        probability: Share of the matching requests that it strikes, drawn from a seeded generator.
+    """
+
+    status: int | None = None
+    body: str | bytes | Mapping[str, object] | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict, converter=to_dict)
+    retry_after: float | None = None
+    delay: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    cut: Cut | None = attrs.field(default=None, validator=one_of("close", "reset", "stall"))
+    place: Place = attrs.field(
+        default="after-body", validator=attrs.validators.in_(("before-body", "upload", "after-body", "answer"))
+    )
+    byte: float = attrs.field(default=0, validator=attrs.validators.instance_of((int, float)))
+    framing: Framing = attrs.field(default="length", validator=attrs.validators.in_(("length", "chunked", "eof")))
+    raw: bytes | None = None
+    billed: bool = False
+    expired: bool = False
+    times: int | None = 1
+    operation: Target | None = attrs.field(default=None, validator=one_of(*sorted(BILLABLE), "downloads", "models"))
+    probability: float = attrs.field(default=1.0, validator=[attrs.validators.gt(0), attrs.validators.le(1)])
+
+    def __attrs_post_init__(self) -> None:
+        if self.status is not None and not 200 <= self.status <= 999:
+            raise ValueError(f"{self.status} is no status of a final answer")
+        if self.times is not None and self.times < 1:
+            raise ValueError(f"a fault that strikes {self.times} times is none")
+        if self.place in {"before-body", "upload"} and self.billed:
+            raise ValueError(f"nothing can be billed {self.place}: the request has not arrived")
+        if self.place in {"before-body", "upload"} and self.cut is None and not self.answers:
+            raise ValueError(f"a fault at {self.place} needs a status, a body or a cut")
+        if self.place == "answer" and self.cut is None:
+            raise ValueError("a fault in the answer needs a cut")
+
+    @property
+    def answers(self) -> bool:
+        """Whether it stands in for the API's answer."""
+        return self.status is not None or self.body is not None or self.raw is not None
+
+    @property
+    def silent(self) -> bool:
+        """Whether it cuts the connection before a byte of an answer."""
+        return self.cut is not None and self.place != "answer" and not self.answers
+
+    @property
+    def spares_the_work(self) -> bool:
+        """Whether it keeps the images from being made."""
+        return (self.answers or self.silent) and not self.billed
+
+    def offset(self, length: int) -> int:
+        """Return `byte` as a number of bytes within *length*."""
+        place = int(self.byte * length) if 0 < abs(self.byte) < 1 else int(self.byte)
+        return max(0, min(length, place + length if place < 0 else place))
+
+    def to_json(self) -> dict[str, object]:
+        """Return what was asked for, defaults left out."""
+        return {
+            field.name: value.decode("latin-1") if isinstance(value, bytes) else value
+            for field in attrs.fields(type(self))
+            if (value := getattr(self, field.name)) != default_of(field)
+        }
+
+    @classmethod
+    def from_json(cls, text: str) -> Fault:
+        """
+        Return the fault that the `X-Emulator-Fault` header asks for: what `to_json` gives, `raw` as latin-1 text.
+
+        Raises:
+            ValueError: It is no JSON object, or no fault has these attributes.
+        """
+        try:
+            wanted = {**json.loads(text), "times": 1}
+            if isinstance(raw := wanted.get("raw"), str):
+                wanted["raw"] = raw.encode("latin-1")
+            return cls(**wanted)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """
+        Return the fault that a command line names: `429`, `429:0.1`, `reset-after-billing:0.05`.
+
+        With a probability it strikes for ever, without one it strikes once.
+
+        Raises:
+            ValueError: It is neither a status nor one of `MNEMONICS`, or the probability is none.
+        """
+        name, colon, share = text.strip().partition(":")
+        often: dict[str, Any] = {"probability": float(share), "times": None} if colon else {}
+        if name.isascii() and name.isdigit():
+            return cls(status=int(name), **often)
+        if name not in MNEMONICS:
+            raise ValueError(f"{name!r} is neither a status nor one of {', '.join(sorted(MNEMONICS))}")
+        return attrs.evolve(MNEMONICS[name], **often)
+
+
+def default_of(field: attrs.Attribute[Any]) -> object:
+    return {} if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+
+
+MNEMONICS: Mapping[str, Fault] = {
+    **{f"{cut}-before-body": Fault(cut=cut, place="before-body") for cut in ("close", "reset", "stall")},
+    **{f"{cut}-at-half": Fault(cut=cut, place="upload", byte=0.5) for cut in ("close", "reset", "stall")},
+    **{f"{cut}-before-billing": Fault(cut=cut) for cut in ("close", "reset", "stall")},
+    **{f"{cut}-after-billing": Fault(cut=cut, billed=True) for cut in ("close", "reset", "stall")},
+    **{f"{cut}-in-answer": Fault(cut=cut, place="answer", byte=0.5) for cut in ("close", "reset", "stall")},
+    "truncated-without-length": Fault(cut="close", place="answer", byte=0.5, framing="eof"),
+    "not-json": Fault(status=200, body="<html>", headers={"content-type": "text/html"}, billed=True),
+    "garbage": Fault(raw=b"\x16\x03\x01\x02\x00", billed=True),
+    "expired": Fault(expired=True),
+    "late": Fault(delay=1.0),
+}
+"""The faults that a command line can name."""

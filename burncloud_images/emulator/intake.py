@@ -1,0 +1,233 @@
+"""Reads a request: fields and files, hashed as they arrive and kept outside of memory."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+import tempfile
+from typing import IO, Any
+
+import attrs
+from aiohttp import BodyPartReader, MultipartReader, web
+
+from burncloud_images.emulator.answers import Refusal
+from burncloud_images.emulator.ledger import Part
+from burncloud_images.model.media import Media, examine
+
+__all__ = ["MB", "Submission", "Upload", "drain", "take", "take_image"]
+
+MB = 1024 * 1024
+PIECE = 64 * 1024
+# The reader looks one piece ahead, so small ones let a field be known before all that follows it has arrived.
+TEXT_PIECE = 8 * 1024
+LONGEST_TEXT = MB
+LONGEST_SHOWN = 64 * 1024
+LARGEST_IMAGE = 50 * MB
+
+WHOLE_NUMBERS = frozenset({"n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"})
+NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
+DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]+);base64,(?P<text>.*)", re.DOTALL)
+
+
+@attrs.frozen(kw_only=True)
+class Upload:
+    """
+    One file.
+
+    Attributes:
+        part: What the ledger says of it.
+        file: Its bytes, from the first; only the beginning if it is larger than any model takes.
+        media: What the bytes are.
+    """
+
+    part: Part
+    file: IO[bytes]
+    media: Media
+
+
+@attrs.define
+class Submission:
+    """
+    What has been read of a request so far.
+
+    Attributes:
+        form: Whether it came as multipart/form-data.
+        fields: Values by name.
+        texts: Name and text of each field, in the order sent.
+        uploads: The files, in the order sent.
+    """
+
+    form: bool = False
+    fields: dict[str, Any] = attrs.field(factory=dict)
+    texts: list[tuple[str, str]] = attrs.field(factory=list)
+    uploads: list[Upload] = attrs.field(factory=list)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What the ledger says of the files."""
+        return tuple(upload.part for upload in self.uploads)
+
+    def close(self) -> None:
+        """Forget the files."""
+        for upload in self.uploads:
+            upload.file.close()
+
+
+async def take(request: web.BaseRequest, submission: Submission) -> None:
+    """
+    Read the whole body into *submission*, which holds what had arrived if this fails.
+
+    Raises:
+        Refusal: The body cannot be read as its type says. All of it has been read nevertheless.
+    """
+    try:
+        if request.content_type == "multipart/form-data":
+            submission.form = True
+            await take_form(request, submission)
+        elif request.content_type == "application/json":
+            take_json(await request.content.read(), submission)
+        else:
+            raise Refusal(
+                f"The content type {request.content_type!r} is not read here: send JSON, or a form for uploads.",
+                code="unsupported_content_type",
+            )
+    finally:
+        await drain(request)
+
+
+async def drain(request: web.BaseRequest) -> None:
+    """Read the rest of the body and drop it."""
+    async for _ in request.content.iter_any():
+        pass
+
+
+# --- multipart/form-data: read by aiohttp's own reader ---------------------------------------------------------------
+
+
+async def take_form(request: web.BaseRequest, submission: Submission) -> None:
+    try:
+        reader = MultipartReader(request.headers, request.content)
+        async for part in reader:
+            if not isinstance(part, BodyPartReader) or part.name is None:
+                raise Refusal("Each part of the form needs a name.", code="invalid_form")
+            if part.filename is None:
+                await take_text(part, part.name, submission)
+            else:
+                await take_file(part, part.name, submission)
+    except (ValueError, AssertionError) as error:
+        raise Refusal(f"The form cannot be read: {error}.", code="invalid_form") from error
+
+
+async def take_text(part: BodyPartReader, name: str, submission: Submission) -> None:
+    text = bytearray()
+    while piece := await part.read_chunk(TEXT_PIECE):
+        if len(text) < LONGEST_TEXT:
+            text += piece
+    value = text.decode(errors="replace")
+    submission.texts.append((name, value))
+    put(submission.fields, name, to_number(name, value))
+
+
+def put(fields: dict[str, Any], name: str, value: object) -> None:
+    """Store `svg[reasoning][effort]` where a JSON body would have it."""
+    *outer, last = re.findall(r"[^\[\]]+", name) or [name]
+    for key in outer:
+        inner = fields.setdefault(key, {})
+        fields = inner if isinstance(inner, dict) else {}
+    fields[last] = value
+
+
+def to_number(name: str, text: str) -> object:
+    return int(text) if name in WHOLE_NUMBERS and NUMBER.fullmatch(text) else text
+
+
+async def take_file(part: BodyPartReader, name: str, submission: Submission) -> None:
+    digest = hashlib.sha256()
+    size = 0
+    file = spool()
+    try:
+        while piece := await part.read_chunk(PIECE):
+            digest.update(piece)
+            size += len(piece)
+            if size <= LARGEST_IMAGE + PIECE:
+                file.write(piece)
+    except BaseException:
+        file.close()
+        raise
+    record = Part(
+        name=name,
+        filename=part.filename,
+        content_type=part.headers.get("Content-Type"),
+        size=size,
+        sha256=digest.hexdigest(),
+    )
+    submission.uploads.append(Upload(part=record, file=file, media=look(file)))
+
+
+def spool() -> IO[bytes]:
+    return tempfile.SpooledTemporaryFile(max_size=MB)
+
+
+def look(file: IO[bytes]) -> Media:
+    size = file.seek(0, 2)
+    probe = examine(size)
+    try:
+        offset, length = next(probe)
+        while True:
+            file.seek(offset)
+            offset, length = probe.send(file.read(length))
+    except StopIteration as stop:
+        file.seek(0)
+        media: Media = stop.value
+        return media
+
+
+# --- application/json ------------------------------------------------------------------------------------------------
+
+
+def take_json(body: bytes, submission: Submission) -> None:
+    try:
+        fields = json.loads(body)
+    except ValueError as error:
+        raise Refusal(f"The body is not JSON: {error}.", code="invalid_json") from error
+    except RecursionError as error:
+        raise Refusal("The JSON is nested too deeply.", code="invalid_json") from error
+    if not isinstance(fields, dict):
+        raise Refusal("The body has to be a JSON object.", code="invalid_json")
+    submission.texts.extend((name, to_text(value)) for name, value in fields.items())
+    # A null is the same as no field.
+    submission.fields.update((name, value) for name, value in fields.items() if value is not None)
+
+
+def to_text(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+
+
+def take_image(place: str, url: str) -> Upload | None:
+    """
+    Return the image in a `data:` URL; None if it is another kind of URL.
+
+    Raises:
+        Refusal: The base64 is damaged.
+    """
+    match = DATA_URL.fullmatch(url)
+    if match is None:
+        return None
+    try:
+        content = base64.b64decode(match["text"], validate=True)
+    except binascii.Error as error:
+        raise Refusal("The data: URL is not base64.", param=place, code="invalid_base64") from error
+    return to_upload(place, match["type"], content)
+
+
+def to_upload(place: str, content_type: str, content: bytes) -> Upload:
+    """Return *content*, which did not come as a part of a form, as if it had."""
+    file = spool()
+    file.write(content)
+    digest = hashlib.sha256(content).hexdigest()
+    record = Part(name=place, filename=None, content_type=content_type, size=len(content), sha256=digest)
+    return Upload(part=record, file=file, media=look(file))

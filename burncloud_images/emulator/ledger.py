@@ -1,0 +1,150 @@
+"""What arrived and what it cost: the judge of every claim about money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from burncloud_images.emulator.faults import Fault
+from burncloud_images.results import Phase
+
+__all__ = ["Download", "Entry", "Ledger", "Part"]
+
+
+@attrs.frozen(kw_only=True)
+class Part:
+    """
+    One file as it arrived.
+
+    Attributes:
+        name: The form field's name, or the place in a JSON body, as `images[0].image_url`.
+        filename: As sent; None in a JSON body.
+        content_type: As sent.
+        size: Bytes.
+        sha256: Hex digest of the bytes.
+    """
+
+    name: str
+    filename: str | None
+    content_type: str | None
+    size: int
+    sha256: str
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """
+    One request to an endpoint that bills.
+
+    Attributes:
+        number: From 1, in order of arrival.
+        operation: `generations`, `edits` or `variations`.
+        status: HTTP status that was answered; None if none was sent.
+        complete: Whether the whole body arrived.
+        billed: Whether images were made.
+        images: How many images were made.
+        idempotency_key: The `Idempotency-Key` header.
+        request_id: The `x-request-id` that was answered.
+        fields: Name and text of each field, in the order sent; JSON values as their JSON text.
+        parts: The files.
+        phase: How far the request got.
+        fault: What went wrong on purpose.
+        headers: As received, names in lower case, without credentials.
+    """
+
+    number: int
+    operation: str
+    status: int | None = None
+    complete: bool = False
+    billed: bool = False
+    images: int = 0
+    idempotency_key: str | None = None
+    request_id: str
+    fields: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Part, ...] = ()
+    phase: Phase = Phase.HEADERS
+    fault: Fault | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def content_type(self) -> str | None:
+        """The `Content-Type` header."""
+        return self.headers.get("content-type")
+
+    @property
+    def content_length(self) -> int | None:
+        """The `Content-Length` header; None for a chunked body."""
+        length = self.headers.get("content-length")
+        return None if length is None else int(length)
+
+    @property
+    def user_agent(self) -> str | None:
+        """The `User-Agent` header."""
+        return self.headers.get("user-agent")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `GET /emulator/ledger` gives."""
+        return {
+            **attrs.asdict(self, recurse=False),
+            "fields": [list(pair) for pair in self.fields],
+            "parts": [attrs.asdict(part) for part in self.parts],
+            "phase": self.phase.name.lower(),
+            "fault": self.fault.to_json() if self.fault else None,
+            "headers": dict(self.headers),
+            "content_type": self.content_type,
+            "content_length": self.content_length,
+            "user_agent": self.user_agent,
+        }
+
+
+@attrs.frozen(kw_only=True)
+class Download:
+    """
+    One request for a result.
+
+    Attributes:
+        path: Without the query, which is a key to the image.
+        status: HTTP status that was answered; None if none was sent.
+        authorization: Whether an `Authorization` header came with it, which a good client never sends there.
+        range: The `Range` header.
+    """
+
+    path: str
+    status: int | None = None
+    authorization: bool = False
+    range: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Ledger:
+    """
+    All that has arrived so far.
+
+    Attributes:
+        requests: Requests to the endpoints that bill, in order of arrival.
+        downloads: Requests for results, in order of arrival.
+    """
+
+    requests: tuple[Entry, ...] = ()
+    downloads: tuple[Download, ...] = ()
+
+    @property
+    def billed_requests(self) -> int:
+        """How many requests made images."""
+        return sum(entry.billed for entry in self.requests)
+
+    @property
+    def billed_images(self) -> int:
+        """How many images were made."""
+        return sum(entry.images for entry in self.requests)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `GET /emulator/ledger` gives."""
+        return {
+            "requests": [entry.to_json() for entry in self.requests],
+            "billed_requests": self.billed_requests,
+            "billed_images": self.billed_images,
+            "downloads": [attrs.asdict(download) for download in self.downloads],
+        }

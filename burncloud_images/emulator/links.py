@@ -1,0 +1,142 @@
+"""Result URLs: signed, for a while, and served without the API key."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import attrs
+
+from burncloud_images.emulator.answers import Answer
+
+__all__ = ["PREFIX", "Shelf", "to_epoch"]
+
+PREFIX = "/emulator/results/"
+MOST_RESULTS = 1_000
+MOST_BYTES = 512 * 1024 * 1024
+
+NOT_FOUND = "BlobNotFound", "The specified blob does not exist."
+FORBIDDEN = (
+    "AuthenticationFailed",
+    "Server failed to authenticate the request. Make sure the signature of the URL is correct and not expired.",
+)
+
+
+def to_epoch(now: float | datetime) -> float:
+    """Return seconds since 1970, whichever way the clock tells time."""
+    return now.timestamp() if isinstance(now, datetime) else float(now)
+
+
+@attrs.frozen(kw_only=True)
+class Result:
+    """
+    An image that a URL leads to.
+
+    Attributes:
+        content: The image file.
+        media_type: Of the file.
+        made: Seconds since 1970.
+    """
+
+    content: bytes = attrs.field(repr=False)
+    media_type: str
+    made: float
+
+
+class Shelf:
+    """Keeps the newest results and knows whose URL is good."""
+
+    def __init__(self, clock: Callable[[], float], lifetime: float) -> None:
+        self.clock = clock
+        self.lifetime = lifetime
+        self.results: OrderedDict[str, Result] = OrderedDict()
+        self.size = 0
+        self.count = 0
+        # No secret: whoever reads this can sign only for images that were drawn here.
+        self.secret = b"burncloud-images emulator"
+
+    def put(self, content: bytes, media_type: str, extension: str, *, expired: bool = False) -> str:
+        """Keep *content* and return its path with a signed query."""
+        self.count += 1
+        made = self.clock()
+        digest = hashlib.sha256(content).hexdigest()
+        path = f"{PREFIX}{self.count:06d}-{digest[:16]}.{extension}"
+        self.results[path] = Result(content=content, media_type=media_type, made=made)
+        self.size += len(content)
+        while len(self.results) > MOST_RESULTS or (self.size > MOST_BYTES and len(self.results) > 1):
+            _, oldest = self.results.popitem(last=False)
+            self.size -= len(oldest.content)
+        start, end = to_time(made), to_time(made - 1 if expired else made + self.lifetime)
+        query = {"st": start, "se": end, "sp": "r", "sr": "b", "rsct": media_type, "sig": self.sign(path, end)}
+        return f"{path}?{urlencode(query)}"
+
+    def sign(self, path: str, end: str) -> str:
+        digest = hmac.digest(self.secret, f"{path}\n{end}".encode(), "sha256")
+        return base64.b64encode(digest).decode()
+
+    def find(self, url: str) -> tuple[str, bytes] | None:
+        """Return the media type and bytes that a URL of this server leads to, while it is good."""
+        parts = urlsplit(url)
+        answer = self.look_up(parts.path, parts.query)
+        return None if isinstance(answer, Answer) else (answer.media_type, answer.content)
+
+    def look_up(self, path: str, query: str) -> Result | Answer:
+        values = parse_qs(query)
+        end, signature = values.get("se", [""])[0], values.get("sig", [""])[0]
+        if not hmac.compare_digest(signature.encode(), self.sign(path, end).encode()):
+            return storage_error(403, *FORBIDDEN, detail="Signature did not match.")
+        now = self.clock()
+        if now >= datetime.fromisoformat(end).timestamp():
+            detail = f"Signature not valid in the specified time frame: Expiry [{end}] - Current [{to_time(now)}]"
+            return storage_error(403, *FORBIDDEN, detail=detail)
+        return self.results.get(path) or storage_error(404, *NOT_FOUND)
+
+    def answer(self, path: str, query: str, headers: Mapping[str, str]) -> Answer:
+        """Return what a download of *path* gives: the image, the part of it that was asked for, or an error."""
+        found = self.look_up(path, query)
+        return found if isinstance(found, Answer) else to_answer(found, headers)
+
+
+def to_time(epoch: float) -> str:
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_answer(result: Result, headers: Mapping[str, str]) -> Answer:
+    digest = hashlib.md5(result.content, usedforsecurity=False).digest()
+    tag = f'"0x{digest.hex()[:15].upper()}"'
+    modified = datetime.fromtimestamp(result.made, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    about = {"Content-Type": result.media_type, "ETag": tag, "Last-Modified": modified, "Accept-Ranges": "bytes"}
+    wanted = headers.get("Range")
+    if wanted is None or headers.get("If-Range", tag) not in {tag, modified}:
+        return Answer(body=result.content, headers={**about, "Content-MD5": base64.b64encode(digest).decode()})
+    size = len(result.content)
+    span = to_span(wanted, size)
+    if span is None:
+        error = storage_error(416, "InvalidRange", "The range specified is invalid for the current size.")
+        return attrs.evolve(error, headers={**error.headers, "Content-Range": f"bytes */{size}"})
+    about["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
+    return Answer(status=206, body=result.content[span], headers=about)
+
+
+def to_span(header: str, size: int) -> slice | None:
+    """Return the single range that *header* asks for, if *size* bytes have it (RFC 9110 §14.1.2)."""
+    unit, _, text = header.partition("=")
+    first, dash, last = text.strip().partition("-")
+    if unit.strip() != "bytes" or not dash or not (first or last) or not (first + last).isdecimal():
+        return None
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(size, int(last) + 1) if first and last else size
+    return slice(start, stop) if start < stop else None
+
+
+def storage_error(status: int, code: str, message: str, *, detail: str = "") -> Answer:
+    more = f"<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>" if detail else ""
+    text = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
+    return Answer(
+        status=status, body=text.encode(), headers={"Content-Type": "application/xml", "x-ms-error-code": code}
+    )

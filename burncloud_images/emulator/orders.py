@@ -1,0 +1,209 @@
+"""From what was submitted to what is to be made: checked, and with every `auto` decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from burncloud_images.emulator.answers import Refusal
+from burncloud_images.emulator.intake import Submission, Upload, take_image, to_upload
+from burncloud_images.emulator.limits import DALLE, MOST_IMAGES, check_fields, check_model, check_uploads, family
+
+__all__ = ["Order", "to_order"]
+
+Find = Callable[[str], tuple[str, bytes] | None]
+"""Returns the media type and bytes of a result of this server by its URL."""
+
+DEFAULT_MODEL = "dall-e-2"
+DEFAULT_MODEL_BY_REFERENCE = "gpt-image-2.5-sunburst"
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """
+    What is to be made.
+
+    Attributes:
+        operation: The endpoint.
+        model: As asked for.
+        prompt: Empty for a variation.
+        n: Number of images.
+        width: Pixels.
+        height: Pixels.
+        quality: Never `auto`.
+        output_format: `png`, `jpeg`, `webp`, `gif` or `svg`.
+        transparent: Whether the background is.
+        compression: 0 to 100; None if it was not asked for.
+        frame_count: Of a GIF.
+        frame_duration: Milliseconds, of a GIF.
+        style: Of dall-e-3.
+        urls: Whether the answer carries URLs.
+        images: The uploads to edit or to vary.
+        mask: Where to edit.
+        markup: Drawn over the first image.
+        safety_identifier: Given back as it came.
+        svg_model: Who draws the SVG.
+    """
+
+    operation: str
+    model: str
+    prompt: str = ""
+    n: int = 1
+    width: int
+    height: int
+    quality: str
+    output_format: str = "png"
+    transparent: bool = False
+    compression: int | None = None
+    frame_count: int = 9
+    frame_duration: int = 200
+    style: str | None = None
+    urls: bool = False
+    images: tuple[Upload, ...] = ()
+    mask: Upload | None = None
+    markup: Upload | None = None
+    safety_identifier: str | None = None
+    svg_model: str | None = None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a GPT image model makes it."""
+        return family(self.model) not in DALLE
+
+    @property
+    def revised(self) -> bool:
+        """Whether the model says which prompt it really used."""
+        return family(self.model) == "dall-e-3"
+
+
+def to_order(operation: str, submission: Submission, find: Find) -> Order:
+    """
+    Return what *submission* asks for.
+
+    Args:
+        operation: The endpoint.
+        submission: All that arrived. Images in its JSON are added to its uploads.
+        find: Looks up a result of this server.
+
+    Raises:
+        Refusal: The API does not allow it.
+    """
+    if operation == "generations" and submission.form:
+        raise Refusal("Generations are asked for in JSON.", code="unsupported_content_type")
+    if operation == "variations" and not submission.form:
+        raise Refusal("Variations are asked for in a form.", code="unsupported_content_type")
+    by_reference = operation == "edits" and not submission.form
+    fields = dict(submission.fields)
+    default = DEFAULT_MODEL_BY_REFERENCE if by_reference else DEFAULT_MODEL
+    fields["model"] = check_model(operation, fields.get("model", default))
+    images, others = referenced(submission, find) if by_reference else attached(operation, submission)
+    fields.update((name, name) for name in others)
+    check_fields(operation, fields)
+    check_moderation(by_reference=by_reference, fields=fields)
+    if operation != "generations":
+        check_uploads(operation, fields["model"], images, others)
+    return compose(operation, fields, tuple(images), others)
+
+
+def check_moderation(*, by_reference: bool, fields: Mapping[str, Any]) -> None:
+    # The multipart schema does not have the field, so a form's is ignored, as any unknown one.
+    if by_reference and fields.get("moderation") is not None:
+        check_fields("generations", {**fields, "style": None})
+
+
+def attached(operation: str, submission: Submission) -> tuple[list[Upload], dict[str, Upload]]:
+    """Return the images of a form and its other files."""
+    if operation == "generations":
+        return [], {}
+    plain = [upload for upload in submission.uploads if upload.part.name == "image"]
+    listed = [upload for upload in submission.uploads if upload.part.name == "image[]"]
+    for upload in submission.uploads:
+        if upload.part.name.startswith("image[") and upload.part.name != "image[]":
+            raise Refusal(f"Several images are sent as image[], not as {upload.part.name}.", param="image")
+    if len(plain) > 1 or (plain and listed):
+        raise Refusal("One image is sent as image, several as image[].", param="image", code="duplicate_parameter")
+    for name in ("image", "mask", "markup"):
+        if name in submission.fields:
+            raise Refusal(f"{name} has to be a file; it came as text.", param=name, code="invalid_type")
+    others = {upload.part.name: upload for upload in reversed(submission.uploads)}
+    return plain + listed, {name: others[name] for name in ("mask", "markup") if name in others}
+
+
+def referenced(submission: Submission, find: Find) -> tuple[list[Upload], dict[str, Upload]]:
+    """Return the images that a JSON body names, and its mask."""
+    items = submission.fields.get("images")
+    if not isinstance(items, list) or not 1 <= len(items) <= MOST_IMAGES:
+        raise Refusal(f"images has to be a list of 1 to {MOST_IMAGES} objects.", param="images", code="invalid_value")
+    if family(submission.fields.get("model", DEFAULT_MODEL_BY_REFERENCE)) in DALLE:
+        raise Refusal("Only GPT image models edit by reference.", param="model", code="invalid_value")
+    images = [fetch(f"images[{index}]", item, find, submission) for index, item in enumerate(items)]
+    named = {name: submission.fields[name] for name in ("mask", "markup") if name in submission.fields}
+    return images, {name: fetch(name, item, find, submission) for name, item in named.items()}
+
+
+LONGEST_URL = 20 * 1024 * 1024
+
+
+def fetch(place: str, item: object, find: Find, submission: Submission) -> Upload:
+    if not isinstance(item, dict) or len(item) != 1 or not item.keys() <= {"image_url", "file_id"}:
+        raise Refusal(f"{place} has to be an object of image_url or file_id.", param=place, code="invalid_value")
+    if "file_id" in item:
+        raise Refusal(f"There is no file {item['file_id']!r}.", param=place, code="file_not_found", status=404)
+    url, place = item["image_url"], f"{place}.image_url"
+    if not isinstance(url, str) or len(url) > LONGEST_URL:
+        raise Refusal(f"{place} has to be a URL of at most {LONGEST_URL} characters.", param=place)
+    upload = take_image(place, url)
+    if upload is None:
+        found = find(url)
+        if found is None:
+            raise Refusal(f"{place} cannot be fetched: it is no result of this server.", param=place)
+        upload = to_upload(place, *found)
+    submission.uploads.append(upload)
+    return upload
+
+
+NEAREST_SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))
+
+
+def compose(
+    operation: str, fields: Mapping[str, Any], images: tuple[Upload, ...], others: Mapping[str, Upload]
+) -> Order:
+    model = fields["model"]
+    gpt = family(model) not in DALLE
+    width, height = to_size(str(fields.get("size", "auto")), images)
+    quality = fields.get("quality", "auto")
+    svg = fields.get("svg") or {}
+    return Order(
+        operation=operation,
+        model=model,
+        prompt=fields["prompt"] if operation != "variations" else "",
+        n=fields.get("n", 1),
+        width=width,
+        height=height,
+        quality=("medium" if gpt else "standard") if quality == "auto" else quality,
+        output_format=fields.get("output_format", "png") if gpt else "png",
+        transparent=fields.get("background") == "transparent",
+        compression=fields.get("output_compression"),
+        frame_count=fields.get("frame_count", 9),
+        frame_duration=round(fields.get("frame_duration_ms", 200), -1),
+        style=fields.get("style"),
+        urls=not gpt and fields.get("response_format", "url") == "url",
+        images=images,
+        mask=others.get("mask"),
+        markup=others.get("markup"),
+        safety_identifier=fields.get("safety_identifier"),
+        svg_model=svg.get("model"),
+    )
+
+
+def to_size(size: str, images: tuple[Upload, ...]) -> tuple[int, int]:
+    """Return width and height; `auto` is the documented size whose shape is nearest to the first image's."""
+    if size != "auto":
+        width, height = size.split("x")
+        return int(width), int(height)
+    if not images:
+        return NEAREST_SIZES[0]
+    shape = (images[0].media.width or 1) / (images[0].media.height or 1)
+    return min(NEAREST_SIZES, key=lambda edges: abs(edges[0] / edges[1] - shape))

@@ -1,0 +1,242 @@
+"""The server: its routes, and its life from `async with` to the last socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+import warnings
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import attrs
+from aiohttp import web
+
+from burncloud_images.emulator.answers import Answer, Refusal
+from burncloud_images.emulator.book import Book
+from burncloud_images.emulator.delivery import GONE, cut, deliver, merge, pause, stand_in
+from burncloud_images.emulator.exchange import Desk, Exchange, check_key
+from burncloud_images.emulator.faults import Fault
+from burncloud_images.emulator.ledger import Download, Ledger
+from burncloud_images.emulator.limits import MODELS
+from burncloud_images.emulator.links import PREFIX, Shelf, to_epoch
+from burncloud_images.emulator.script import Script
+
+__all__ = ["Emulator", "UnfiredFaultWarning"]
+
+GRACE = 0.5
+"""Seconds that answers in progress get when the server stops."""
+
+
+class UnfiredFaultWarning(UserWarning):
+    """A scripted fault never struck, so whatever was to be tried with it was not."""
+
+
+class Emulator:
+    """
+    The images API on this machine.
+
+    Args:
+        faults: What is to go wrong, in this order, each with the first request that it is for.
+        host: Address to listen on.
+        port: To listen on; 0 for any that is free.
+        api_key: The only one that is accepted.
+        url_lifetime: Seconds for which a result URL is good.
+        latency: Seconds before each answer.
+        clock: Tells the time that result URLs go by: seconds since 1970, or an aware datetime.
+
+    Leaving its block warns with `UnfiredFaultWarning` if a scripted fault is still waiting.
+    """
+
+    def __init__(
+        self,
+        *,
+        faults: Iterable[Fault] = (),
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_key: str = "sk-emulator",
+        url_lifetime: float = 3600.0,
+        latency: float = 0.0,
+        clock: Callable[[], float | datetime] = time.time,
+    ) -> None:
+        self.api_key = api_key
+        self.host = host
+        self.port = port
+        self.latency = latency
+        self.book = Book()
+        self.script = Script(faults)
+        self.clock = lambda: to_epoch(clock())
+        self.shelf = Shelf(self.clock, url_lifetime)
+        self.runner: web.AppRunner | None = None
+        self.desk: Desk | None = None
+
+    @property
+    def base_url(self) -> str:
+        """What to give a client, `/v1` included."""
+        if not self.port:
+            raise RuntimeError("the emulator has no address before it is started")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/v1"
+
+    @property
+    def ledger(self) -> Ledger:
+        """What has arrived so far, and what it cost."""
+        return self.book.to_ledger()
+
+    @property
+    def unfired(self) -> tuple[Fault, ...]:
+        """The scripted faults that still wait for a request."""
+        return self.script.unfired
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+        if error is None and self.unfired:
+            waiting = ", ".join(str(fault.to_json()) for fault in self.unfired)
+            warnings.warn(f"these faults never struck: {waiting}", UnfiredFaultWarning, stacklevel=2)
+
+    async def start(self) -> None:
+        """
+        Listen.
+
+        Raises:
+            ModuleNotFoundError: Pillow is missing.
+            OSError: The port is taken.
+        """
+        require_pillow()
+        from burncloud_images.emulator.studio import Studio
+
+        self.desk = Desk(
+            api_key=self.api_key,
+            latency=self.latency,
+            clock=self.clock,
+            book=self.book,
+            script=self.script,
+            shelf=self.shelf,
+            studio=Studio(),
+            closing=asyncio.Event(),
+        )
+        self.runner = web.AppRunner(to_application(self.desk), access_log=None, shutdown_timeout=GRACE)
+        await self.runner.setup()
+        try:
+            await web.TCPSite(self.runner, self.host, self.port).start()
+        except OSError:
+            await self.stop()
+            raise
+        self.port = self.runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close every connection and wait for what is being drawn."""
+        if self.desk is None or self.runner is None:
+            return
+        self.desk.closing.set()
+        await self.runner.cleanup()
+        for _ in range(3):  # aiohttp cancels what still reads from a peer, and does not wait until it has ended
+            await asyncio.sleep(0)
+        self.desk.studio.close()
+        self.desk = self.runner = None
+
+
+def require_pillow() -> None:
+    try:
+        import PIL  # noqa: F401
+    except ImportError as error:
+        message = "The emulator draws its images with Pillow: pip install 'burncloud-images[emulator]'"
+        raise ModuleNotFoundError(message, name="PIL") from error
+
+
+@attrs.frozen
+class Routes:
+    """
+    The handlers.
+
+    Attributes:
+        desk: What all requests share.
+    """
+
+    desk: Desk
+
+    def bill(self, operation: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """Return the handler of an endpoint that bills."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            exchange = Exchange(desk=self.desk, request=request, operation=operation, request_id=new_request_id())
+            return await exchange.run()
+
+        return handle
+
+    async def models(self, request: web.Request) -> web.StreamResponse:
+        try:
+            check_key(request, self.desk.api_key)
+        except Refusal as refusal:
+            return await self.send(request, refusal.answer)
+        models = [to_model(name, shutdown) for name, shutdown in MODELS.items()]
+        answer = Answer(body=json.dumps({"object": "list", "data": models}).encode())
+        return await self.strike(request, answer, self.desk.script.draw("models"))
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        index = self.desk.book.open_download(
+            Download(
+                path=request.path,
+                authorization="Authorization" in request.headers,
+                range=request.headers.get("Range"),
+            )
+        )
+        fault = self.desk.script.draw("downloads")
+        answer = self.desk.shelf.answer(request.path, request.query_string, request.headers)
+        if fault is not None and fault.answers:
+            answer = stand_in(fault)
+        if fault is None or not fault.silent:
+            self.desk.book.note_download(index, answer.status)
+        return await self.strike(request, answer, fault)
+
+    async def ledger(self, request: web.Request) -> web.StreamResponse:
+        ledger = json.dumps(self.desk.book.to_ledger().to_json(), ensure_ascii=False)
+        return await self.send(request, Answer(body=ledger.encode()))
+
+    async def unknown(self, request: web.Request) -> web.StreamResponse:
+        message = f"Invalid URL ({request.method} {request.path})"
+        return await self.send(request, Refusal(message, status=404).answer)
+
+    async def strike(self, request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+        if fault is None:
+            return await self.send(request, answer)
+        await pause(fault.delay, self.desk.closing)
+        if fault.silent:
+            await cut(request, fault.cut or "close", self.desk.closing)
+            return GONE.response
+        answer = stand_in(fault) if fault.answers else attrs.evolve(answer, headers=merge(answer.headers, fault))
+        return await self.send(request, answer, fault)
+
+    async def send(self, request: web.Request, answer: Answer, fault: Fault | None = None) -> web.StreamResponse:
+        answer = attrs.evolve(answer, headers={"x-request-id": new_request_id(), **answer.headers})
+        return (await deliver(request, answer, fault, self.desk.closing)).response
+
+
+def new_request_id() -> str:
+    return f"req_{uuid.uuid4().hex}"
+
+
+def to_model(name: str, shutdown: str | None) -> dict[str, object]:
+    model = {"id": name, "object": "model", "created": 1_745_625_600, "owned_by": "openai"}
+    return {**model, "shutdown_date": shutdown} if shutdown else model
+
+
+def to_application(desk: Desk) -> web.Application:
+    routes = Routes(desk)
+    application = web.Application()
+    for operation in ("generations", "edits", "variations"):
+        application.router.add_post(f"/v1/images/{operation}", routes.bill(operation))
+    application.router.add_get("/v1/models", routes.models)
+    application.router.add_get("/emulator/ledger", routes.ledger)
+    application.router.add_get(PREFIX + "{name}", routes.download)
+    application.router.add_route("*", "/{rest:.*}", routes.unknown)
+    return application
