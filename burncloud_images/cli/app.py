@@ -1,0 +1,76 @@
+"""The program: its commands by name, each loaded when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from cyclopts import App, CycloptsError
+
+from burncloud_images.cli.exits import ABANDONED, USAGE
+from burncloud_images.cli.options import STDIN
+
+__all__ = ["run"]
+
+COMMANDS: Mapping[str, str] = {
+    "generate": "Make images from a prompt, and print where they are.",
+    "edit": "Change images, or make a new one of them, as a prompt says.",
+    "variation": "Make variations of an image.",
+    "models": "List the models that the key may use.",
+    "emulator": "Serve the API on this machine until Ctrl-C.",
+    "doctor": "Check what is installed, set up and reachable; nothing is billed.",
+}
+
+EPILOGUE = """\
+Results go to stdout, everything else to stderr.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 4 authentication, 5 out of quota, 6 gave up on rate limit, \
+timeout or network, 7 interrupted, 9 refused by moderation, 10 outcome unknown (may be billed), 11 output exists or \
+cannot be written, 130 abandoned."""
+
+
+def build() -> App:
+    """Return the program; the help of all commands together loads none of them."""
+    app = App(
+        name="burncloud-images",
+        help="Images by Burncloud's API: nothing paid is lost, nothing is bought twice.",
+        help_epilogue=EPILOGUE,
+        # Markdown would load a parser and a highlighter for a few words.
+        help_format="plaintext",
+        version=find_version,
+        suppress_keyboard_interrupt=False,
+        version_format="plaintext",
+    )
+    for place, (name, text) in enumerate(COMMANDS.items()):
+        app.command(f"burncloud_images.cli.commands:{name}", name=name, help=text, sort_key=place, help_epilogue="")
+    return app
+
+
+def find_version() -> str:
+    from importlib.metadata import version
+
+    return version("burncloud-images")
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        words_seen = [STDIN if word == "-" else word for word in words]
+        code = build()(words_seen, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
+    except CycloptsError as error:
+        # One sentence, and the command that shows what is possible.
+        text = "".join(character if character.isprintable() else " " for character in str(error).replace(STDIN, "-"))
+        sys.stderr.write(f"error: {text} See `{help_for(words)}`.\n")
+        return USAGE
+    except KeyboardInterrupt:
+        return ABANDONED
+    except BrokenPipeError:  # the reader of our stdout has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def help_for(words: Sequence[str]) -> str:
+    command = f" {words[0]}" if words and words[0] in COMMANDS else ""
+    return f"burncloud-images{command} --help"

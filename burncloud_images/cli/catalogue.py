@@ -1,0 +1,30 @@
+"""`models`: what the API lists, one a line."""
+
+from __future__ import annotations
+
+import attrs
+
+from burncloud_images.cli.arguments import Connection, Listing
+from burncloud_images.cli.connection import open_client
+from burncloud_images.cli.inputs import Stdin
+from burncloud_images.cli.listing import print_bytes, print_json
+from burncloud_images.cli.reporting import Reporter, plain
+
+__all__ = ["print_models"]
+
+
+async def print_models(connection: Connection, listing: Listing, reporter: Reporter) -> int:
+    """
+    Print the models that the key may use, and return 0.
+
+    Raises:
+        UsageError: An option cannot be used.
+        ImagesError: They cannot be had.
+    """
+    async with open_client(connection, reporter, Stdin()) as client:
+        models = await client.models()
+    if listing.json:
+        print_json({"models": [attrs.asdict(model) for model in models]})
+    else:
+        print_bytes("".join(f"{plain(model.id)}\n" for model in models).encode())
+    return 0

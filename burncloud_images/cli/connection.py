@@ -1,0 +1,166 @@
+"""How the API is reached: options of every command that sends, and the client made from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import attrs
+
+from burncloud_images.cli.arguments import Connection
+from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.inputs import Stdin, read_file
+from burncloud_images.cli.reporting import Reporter
+from burncloud_images.client import (
+    BASE_URL_VARIABLES,
+    DEFAULT_BASE_URL,
+    KEY_VARIABLES,
+    AsyncImagesClient,
+    check_key,
+    from_environment,
+)
+from burncloud_images.results import Attempt
+from burncloud_images.retry import RetryPolicy
+from burncloud_images.transport.options import Network, Timeouts
+from burncloud_images.wire.address import to_base_url
+
+if TYPE_CHECKING:
+    import ssl
+
+    from burncloud_images.emulator import Emulator
+
+__all__ = ["Endpoint", "find_key", "open_client", "start_emulator", "to_endpoint"]
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """Where requests go and with which key; it is never shown."""
+
+    base_url: str
+    api_key: str = attrs.field(repr=False)
+
+
+def find_key(connection: Connection, stdin: Stdin) -> tuple[str, str] | None:
+    """
+    Return the key and where it is from; None if there is none.
+
+    Raises:
+        UsageError: Its file cannot be read.
+        ConfigurationError: It is no key.
+    """
+    if connection.api_key_file is not None:
+        path = connection.api_key_file
+        content = stdin.open("the key").read() if path == "-" else read_file(path, "key file")
+        # Editors end files with a line break; one in the middle is a mistake, which the check finds.
+        key = content.decode("latin-1").removesuffix("\n").removesuffix("\r")
+        check_key(key)
+        return key, "standard input" if path == "-" else path
+    for name in KEY_VARIABLES:
+        if value := os.environ.get(name):
+            check_key(value)
+            return value, name
+    return None
+
+
+def to_endpoint(connection: Connection, stdin: Stdin) -> Endpoint:
+    """
+    Return where to send to.
+
+    Raises:
+        UsageError: There is no key.
+        ConfigurationError: The base URL or the key cannot be used.
+    """
+    address = connection.base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
+    base_url = to_base_url(address, allow_http=connection.allow_http)
+    found = find_key(connection, stdin)
+    if found is None:
+        message = "There is no API key: set BURNCLOUD_API_KEY or use --api-key-file; with --emulator none is needed."
+        raise UsageError(message)
+    return Endpoint(base_url=base_url, api_key=found[0])
+
+
+@asynccontextmanager
+async def open_client(
+    connection: Connection, reporter: Reporter, stdin: Stdin, on_attempt: Callable[[Attempt], object] | None = None
+) -> AsyncIterator[AsyncImagesClient]:
+    """
+    Give a client, and the emulator behind it if that is wanted.
+
+    Raises:
+        UsageError: An option cannot be used.
+        ConfigurationError: The base URL or the key cannot be used.
+    """
+    async with AsyncExitStack() as stack:
+        if connection.emulator:
+            server = await stack.enter_async_context(start_emulator(connection))
+            reporter.note(f"using an emulator at {server.base_url}: nothing is sent to Burncloud, nothing costs")
+            endpoint = Endpoint(base_url=server.base_url, api_key=server.api_key)
+        else:
+            endpoint = to_endpoint(connection, stdin)
+            reporter.detail(f"sending to {endpoint.base_url}")
+        yield await stack.enter_async_context(make_client(connection, endpoint, on_attempt))
+
+
+def make_client(
+    connection: Connection, endpoint: Endpoint, on_attempt: Callable[[Attempt], object] | None
+) -> AsyncImagesClient:
+    try:
+        retry = RetryPolicy(attempts=connection.retries, deadline=connection.deadline)
+        timeouts = Timeouts(first_byte=connection.timeout)
+    except ValueError:
+        raise UsageError("--retries has to be at least 1, --timeout more than 0, --deadline not negative.") from None
+    return AsyncImagesClient(
+        api_key=endpoint.api_key,
+        base_url=endpoint.base_url,
+        retry=retry,
+        timeouts=timeouts,
+        rules=connection.rules,
+        network=to_network(connection, endpoint.base_url),
+        on_attempt=on_attempt,
+    )
+
+
+def to_network(connection: Connection, base_url: str) -> Network:
+    if connection.proxy is not None:
+        parts = urlsplit(connection.proxy)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UsageError("The proxy has to be a URL as http://host:port.")
+    return Network(
+        proxy=connection.proxy,
+        ca=load_authorities(connection.cacert) if connection.cacert is not None else None,
+        allow_http=connection.allow_http,
+        # As curl does; but an unencrypted key is for the host that was named, never for a proxy.
+        trust_env=base_url.startswith("https:"),
+    )
+
+
+def load_authorities(path: str) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(cafile=path)
+    except OSError as error:  # SSLError is one
+        reason = "it is no PEM file" if isinstance(error, ssl.SSLError) else error.strerror
+        raise UsageError(f"The certificates in {path} cannot be read: {reason}.") from None
+    return context
+
+
+@asynccontextmanager
+async def start_emulator(connection: Connection) -> AsyncIterator[Emulator]:
+    if connection.base_url is not None or connection.api_key_file is not None:
+        raise UsageError("--emulator has an address and a key of its own; leave --base-url and --api-key-file out.")
+    from burncloud_images.emulator import Emulator
+
+    server = Emulator()
+    try:
+        await server.start()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error}.") from None
+    try:
+        yield server
+    finally:
+        await server.stop()

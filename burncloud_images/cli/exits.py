@@ -1,0 +1,81 @@
+"""Errors become exit codes and sentences: what happened, whether it was billed, what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from burncloud_images import errors
+
+__all__ = ["ABANDONED", "INTERRUPTED", "USAGE", "UsageError", "describe", "to_exit"]
+
+USAGE = 2
+INTERRUPTED = 7
+ABANDONED = 130
+
+
+class UsageError(Exception):
+    """What was typed, or configured, cannot be used; the message is one sentence. Nothing was sent."""
+
+
+AGAIN = "then type the same command again."
+
+# The first class that fits counts. None as advice: the error's own, where it makes sense outside Python.
+TABLE: tuple[tuple[type[errors.ImagesError], int, str | None], ...] = (
+    (errors.ConfigurationError, 2, "See `burncloud-images doctor`."),
+    (errors.InvalidRequestError, 2, ""),
+    (errors.AuthenticationError, 4, "Check the key with `burncloud-images doctor`."),
+    (errors.PermissionDeniedError, 4, "`burncloud-images models` lists what the key may use."),
+    (errors.QuotaExceededError, 5, f"Top up the account or raise the key's limit, {AGAIN}"),
+    (errors.RateLimitError, 6, f"Wait a while, {AGAIN}"),
+    (errors.ConnectionFailedError, 6, f"Check the connection with `burncloud-images doctor`, {AGAIN}"),
+    (errors.ModerationError, 9, None),
+    (errors.OutcomeUnknownError, 10, "It was not sent again: look at the account's log before you repeat the command."),
+    (errors.StorageError, 11, ""),
+    (errors.TooLargeError, 1, ""),
+    (errors.ProtocolError, 1, "Check the base URL with `burncloud-images doctor`."),
+    (errors.ResultExpiredError, 1, None),
+    (errors.DownloadRefusedError, 1, ""),
+    (errors.DownloadError, 1, ""),
+    (errors.ImagesError, 1, None),
+)
+
+VOCABULARY: Mapping[str, str] = {
+    "Network(allow_http=True)": "--allow-http",
+    "the key is given as api_key": "the key is given by BURNCLOUD_API_KEY or --api-key-file",
+    "give api_key, or set BURNCLOUD_API_KEY": "set BURNCLOUD_API_KEY or use --api-key-file",
+}
+"""What the library's sentences call by its Python name."""
+
+
+def to_exit(error: errors.ImagesError) -> int:
+    """Return the exit code for *error*."""
+    if isinstance(error, errors.DownloadRefusedError) and not error.paid:
+        return USAGE  # an address that was typed
+    return next(code for kind, code, _ in TABLE if isinstance(error, kind))
+
+
+def describe(error: errors.ImagesError) -> str:
+    """Return what happened, whether it was billed, what to type next, and the ids that a support asks for."""
+    message = error.message
+    for python, words in VOCABULARY.items():
+        message = message.replace(python, words)
+    ids = []
+    if error.request_id and error.request_id not in message:
+        ids.append(f"request id: {error.request_id}")
+    if error.idempotency_key and isinstance(error, (errors.OutcomeUnknownError, errors.ProtocolError)):
+        ids.append(f"idempotency key: {error.idempotency_key}")
+    parts = (message, billing(error), advice(error), f"({', '.join(ids)})" if ids else "")
+    return " ".join(part for part in parts if part)
+
+
+def billing(error: errors.ImagesError) -> str:
+    if isinstance(error, errors.StorageError):
+        return errors.BILLED if error.images else ""
+    return error.billing
+
+
+def advice(error: errors.ImagesError) -> str:
+    if isinstance(error, errors.InvalidRequestError) and all(violation.source for violation in error.violations):
+        return "If the gateway takes it all the same, add --rules off."
+    found = next(text for kind, _, text in TABLE if isinstance(error, kind))
+    return error.advice if found is None else found

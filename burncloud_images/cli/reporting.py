@@ -1,0 +1,170 @@
+"""Everything that is said on stderr: notes, progress, errors; as lines, under a bar, or as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+import attrs
+
+from burncloud_images.cli.arguments import Reporting
+from burncloud_images.cli.exits import UsageError, describe
+from burncloud_images.errors import ImagesError, ImagesWarning
+from burncloud_images.results import Attempt
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Reporter", "plain"]
+
+INTERVAL = 10.0
+"""Seconds between two lines that say that the request is still on its way."""
+
+
+def plain(text: str) -> str:
+    """Return *text* as one line without control characters, which a server could aim at the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+@attrs.define(kw_only=True)
+class Reporter:
+    """
+    Writes to stderr.
+
+    Attributes:
+        options: What is wanted.
+        stream: Where to.
+        live: What draws the bar, while there is one.
+    """
+
+    options: Reporting
+    stream: TextIO = attrs.field(factory=lambda: sys.stderr)
+    live: Console | None = None
+
+    @property
+    def mode(self) -> str:
+        """How progress is shown."""
+        if self.options.progress != "auto":
+            return self.options.progress
+        if self.options.quiet:
+            return "none"
+        return "bar" if self.stream.isatty() else "lines"
+
+    def note(self, text: str) -> None:
+        """Say something that is good to know."""
+        if not self.options.quiet:
+            self.say("note", text)
+
+    def detail(self, text: str) -> None:
+        """Say something that only those want to know who ask for more."""
+        if self.options.verbose:
+            self.note(text)
+
+    def fail(self, error: UsageError | ImagesError) -> None:
+        """Say what went wrong."""
+        if isinstance(error, ImagesError):
+            kind = type(error).__name__
+            facts = {"error": kind, "request_id": error.request_id, "idempotency_key": error.idempotency_key}
+            self.say("error", describe(error), **facts)
+        else:
+            self.say("error", str(error), error="UsageError")
+        if self.options.verbose > 1:
+            # Neither messages nor frames' source lines hold values, so nothing secret is in here.
+            self.stream.write("".join(traceback.format_exception(error)))
+
+    def say(self, event: str, text: str, **facts: object) -> None:
+        """Write one line, whatever the options."""
+        if self.mode == "json":
+            self.emit(event, message=plain(text), **facts)
+        elif self.live is not None:
+            self.live.print(f"{event}: {plain(text)}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            self.stream.write(f"{event}: {plain(text)}\n")
+            self.stream.flush()
+
+    def emit(self, event: str, **facts: object) -> None:
+        """Write one event, if programs read along."""
+        if self.mode == "json":
+            self.stream.write(json.dumps({"event": event, **facts}) + "\n")
+            self.stream.flush()
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Say how an attempt ended, if another follows or if details are wanted."""
+        self.emit("attempt", **attrs.asdict(attempt, filter=lambda field, _: field.name != "phase"))
+        if self.mode == "json":
+            return
+        outcome = f"{attempt.failure}, status {attempt.status}" if attempt.status else str(attempt.failure)
+        if attempt.wait is not None:
+            self.note(f"attempt {attempt.number} failed ({outcome}); the next follows in {attempt.wait:.1f} s")
+        else:
+            ended = f"failed ({outcome})" if attempt.failure else "succeeded"
+            self.detail(
+                f"attempt {attempt.number} {ended} after {attempt.elapsed:.1f} s, request id {attempt.request_id}"
+            )
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Show that *what* takes its time, within a running event loop."""
+        self.emit("started", message=what)
+        with self.bar(what) if self.mode == "bar" else self.lines(what):
+            yield
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[None]:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.live = Console(file=self.stream)
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        try:
+            # Streams stay as they are: stdout may be carrying the bytes of an image.
+            with Progress(
+                *columns, console=self.live, transient=True, redirect_stdout=False, redirect_stderr=False
+            ) as bar:
+                bar.add_task(what, total=None)
+                yield
+        finally:
+            self.live = None
+
+    @contextmanager
+    def lines(self, what: str) -> Iterator[None]:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        began = time.monotonic()
+
+        timers: list[asyncio.TimerHandle] = []
+
+        def wait() -> None:
+            timers[:] = [loop.call_later(INTERVAL, tick)]
+
+        def tick() -> None:
+            wait()
+            elapsed = time.monotonic() - began
+            if self.mode == "lines" and not self.options.quiet:
+                self.say("waiting", f"{what}, {elapsed:.0f} s")
+            self.emit("waiting", message=what, elapsed=round(elapsed, 1))
+
+        wait()
+        try:
+            yield
+        finally:
+            timers[0].cancel()
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Turn the library's warnings into notes."""
+
+        def show(message: Warning | str, *_: object, **__: object) -> None:
+            self.say("warning", str(message)) if not self.options.quiet else None
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", ImagesWarning)
+            warnings.showwarning = show
+            yield

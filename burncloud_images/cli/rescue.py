@@ -1,0 +1,77 @@
+"""Paid images that a failure left in memory go to a file; what else it holds goes to files that only the user reads."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from burncloud_images.cli.reporting import Reporter
+from burncloud_images.errors import DownloadError, ImagesError, ResultExpiredError
+from burncloud_images.model.media import EXTENSIONS
+from burncloud_images.results import Image, ImageDetails, SavedImage
+
+__all__ = ["rescue", "save_images"]
+
+
+def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[Path]:
+    """
+    Return the paths of all images that *error* holds, on the disk from now on.
+
+    Args:
+        error: What ended the request.
+        folder: Where its images were to go; None for stdout.
+        reporter: Told where everything is.
+    """
+    name = (error.idempotency_key or "unknown").replace("-", "")[:12]
+    paths = save_images(getattr(error, "images", ()), name, reporter)
+    raw = getattr(error, "raw", b"")
+    if raw and (kept := keep(f"{name}.answer", raw, [*([folder] if folder else []), *fallbacks()])):
+        reporter.note(f"the answer, without images, is in {kept}")
+    if isinstance(error, DownloadError) and error.paid and error.url and not isinstance(error, ResultExpiredError):
+        # A signed address is a key to the image: it goes to no terminal and into no log.
+        kept = keep(f"{name}.url", error.url.encode() + b"\n", [*([folder] if folder else []), *fallbacks()])
+        if kept:
+            reporter.note(f"the image's address, good for about an hour, is in {kept}; fetch it with: wget -i {kept}")
+    return paths
+
+
+def save_images(images: Sequence[ImageDetails], name: str, reporter: Reporter) -> list[Path]:
+    """Return where *images* are, after writing those that are in memory only to wherever there is room."""
+    paths = []
+    for image in images:
+        if isinstance(image, SavedImage):
+            paths.append(image.path)
+        elif isinstance(image, Image):
+            extension = EXTENSIONS.get(image.media_type or "", "bin")
+            kept = keep(f"{name}-{image.index + 1}.{extension}", image.data, fallbacks())
+            if kept:
+                paths.append(kept)
+                reporter.note(f"image {image.index + 1} is paid for and was saved as {kept}")
+            else:
+                reporter.say("error", f"Image {image.index + 1} is paid for and could be saved nowhere.")
+    return paths
+
+
+def fallbacks() -> Iterator[Path]:
+    yield Path(tempfile.gettempdir())
+    yield Path.home()
+    yield Path.cwd()
+
+
+def keep(name: str, data: bytes, folders: Sequence[Path] | Iterator[Path]) -> Path | None:
+    """Write *data* to a new file of mode 0600 in the first folder that takes it."""
+    for folder in folders:
+        path = folder / name
+        try:
+            with open(path, "xb", opener=partial(os.open, mode=0o600)) as handle:
+                handle.write(data)
+        except FileExistsError:
+            continue
+        except OSError:
+            path.unlink(missing_ok=True)
+            continue
+        return path
+    return None

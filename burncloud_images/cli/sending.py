@@ -1,0 +1,140 @@
+"""One request from its words to its exit code: the page to read first."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from burncloud_images.cli.arguments import Connection, Output
+from burncloud_images.cli.connection import open_client
+from burncloud_images.cli.exits import UsageError, to_exit
+from burncloud_images.cli.inputs import Stdin, to_request
+from burncloud_images.cli.interrupts import Patience
+from burncloud_images.cli.listing import (
+    failure_to_json,
+    print_bytes,
+    print_json,
+    print_paths,
+    to_json,
+    write_sidecar,
+)
+from burncloud_images.cli.options import take
+from burncloud_images.cli.outputs import Present, Target, to_target
+from burncloud_images.cli.preview import preview
+from burncloud_images.cli.reporting import Reporter
+from burncloud_images.cli.rescue import rescue, save_images
+from burncloud_images.errors import ImagesError
+from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.results import ImagesResult, SavedImage
+
+__all__ = ["send"]
+
+VERBS: Mapping[str, str] = {"generations": "generating", "edits": "editing", "variations": "varying"}
+
+
+async def send(kind: type[ImagesRequest], values: Mapping[str, Any], reporter: Reporter) -> int:
+    """
+    Do what one of the three commands is for, and return its exit code.
+
+    Args:
+        kind: Class of the request.
+        values: What was given, by field.
+        reporter: For all that is no result.
+
+    Raises:
+        UsageError: What was given cannot be used.
+        ImagesError: What the client raises, if no image came with it.
+    """
+    stdin = Stdin()
+    connection, output = take(Connection, values), take(Output, values)
+    order = Order(output=output, reporter=reporter, target=None if output.output == "-" else to_target(output))
+    order.request = to_request(kind, values, stdin, allow_http=connection.allow_http)
+    order.check_stdout(order.request.n or 1)
+    if output.dry_run:
+        await preview(order.request, connection, as_json=output.json)
+        return 0
+    patience = Patience(reporter=reporter)
+    try:
+        return await patience.run(order.fulfil(connection, stdin, patience))
+    except Present as present:
+        reporter.note("nothing was sent: all images exist already")
+        order.show(present.paths, {"images": [{"path": str(path)} for path in present.paths]})
+        return 0
+    except ImagesError as error:
+        reporter.fail(error)
+        paths = rescue(error, order.target.directory.path if order.target else None, reporter)
+        if paths:
+            order.show(paths, failure_to_json(error, paths))
+        return to_exit(error)
+
+
+@attrs.define(kw_only=True)
+class Order:
+    """
+    One request and where its images go.
+
+    Attributes:
+        output: What was asked for.
+        reporter: For all that is no result.
+        target: Takes the images; None for stdout.
+        request: What is sent.
+    """
+
+    output: Output
+    reporter: Reporter
+    target: Target | None
+    request: ImagesRequest = attrs.field(init=False)
+
+    def check_stdout(self, count: int) -> None:
+        """Refuse what stdout cannot carry."""
+        if self.target is not None:
+            return
+        if self.output.json or self.output.sidecar or self.output.into or self.output.name:
+            raise UsageError("-o - writes the image to stdout, so --json, --sidecar, --into and --name do not apply.")
+        if count != 1:
+            raise UsageError(f"-o - takes one image, not {count}; use --into for several.")
+        if sys.stdout.isatty() and not self.output.dry_run:
+            raise UsageError("An image is nothing for a terminal; use -o FILE, or send -o - into a pipe.")
+
+    async def fulfil(self, connection: Connection, stdin: Stdin, patience: Patience) -> int:
+        async with open_client(connection, self.reporter, stdin, patience.attempted) as client:
+            model = self.request.model or "the default model"
+            with self.reporter.working(f"{VERBS[self.request.operation]} with {model}"):
+                if self.target is None:
+                    first, *others = (await client.send(self.request)).images
+                    print_bytes(first.data)
+                    save_images(others, "stdout", self.reporter)
+                    return 0
+                result = await client.send(self.request, into=self.target)
+        return self.hand_over(result, self.target)
+
+    def hand_over(self, result: ImagesResult[SavedImage], target: Target) -> int:
+        """Print a result and write what goes beside its images."""
+        for image in result.images:
+            self.reporter.emit("saved", path=str(image.path))
+            if remark := target.remark(image):
+                self.reporter.note(remark)
+        self.reporter.detail(f"request id {result.request_id}, idempotency key {result.idempotency_key}")
+        self.show([image.path for image in result.images], to_json(result))
+        return max([self.describe(image, result) for image in result.images]) if self.output.sidecar else 0
+
+    def describe(self, image: SavedImage, result: ImagesResult[SavedImage]) -> int:
+        try:
+            write_sidecar(image, self.request, result)
+        except OSError as error:
+            self.reporter.say("error", f"{image.path} is there, but its sidecar is not: {error.strerror or error}.")
+            return 11
+        return 0
+
+    def show(self, paths: list[Path], document: Mapping[str, object]) -> None:
+        """Print paths, or what is known about them."""
+        if self.target is None:
+            return  # stdout is for bytes, and what was saved elsewhere has been said
+        if self.output.json:
+            print_json(document)
+        else:
+            print_paths(paths)

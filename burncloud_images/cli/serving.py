@@ -1,0 +1,61 @@
+"""`emulator`: the API on this machine until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+
+from burncloud_images.cli.arguments import Serving
+from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.listing import print_bytes
+from burncloud_images.cli.reporting import Reporter
+
+__all__ = ["serve"]
+
+
+async def serve(serving: Serving, reporter: Reporter) -> int:
+    """
+    Serve until SIGINT or SIGTERM; print what a shell needs to use the server, and at the end what it was asked for.
+
+    Raises:
+        UsageError: It cannot be served so.
+    """
+    from burncloud_images.emulator import Emulator, Fault
+
+    try:
+        faults = [Fault.parse(text) for text in serving.fault]
+    except ValueError as error:
+        raise UsageError(f"--fault: {error}.") from None
+    server = Emulator(
+        faults=faults,
+        host=serving.host,
+        port=serving.port,
+        latency=serving.latency,
+        url_lifetime=serving.url_lifetime,
+    )
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    try:
+        await server.start()
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error}.") from None
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"The emulator cannot listen on {serving.host}:{serving.port}: {reason}.") from None
+    try:
+        lines = {"BURNCLOUD_API_BASE_URL": server.base_url, "BURNCLOUD_API_KEY": server.api_key}
+        print_bytes("".join(f"export {name}={shlex.quote(value)}\n" for name, value in lines.items()).encode())
+        reporter.note("serving until Ctrl-C; put the two lines above into another shell to use it")
+        await ended.wait()
+    finally:
+        await server.stop()
+    ledger = server.ledger
+    reporter.say(
+        "ledger",
+        f"{len(ledger.requests)} requests, {ledger.billed_requests} of them billed, "
+        f"{ledger.billed_images} images, {len(ledger.downloads)} downloads",
+    )
+    return 0
