@@ -1,0 +1,490 @@
+"""What cannot be sent, what fails, and what is left of it: sentences, exit codes, rescued images."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from pictures import png
+
+from burncloud_images.cli.exits import TABLE, to_exit
+from burncloud_images.emulator import Fault
+from burncloud_images.errors import ImagesError, StorageError
+from burncloud_images.model.media import examine_bytes
+
+GENERATE = ("generate", "a sea otter", "-m", "gpt-image-2", "--retries", "1")
+EDIT = ("edit", "-p", "add snow", "-m", "gpt-image-2")
+
+
+def refused(ran, server, *, code=2):
+    """Check that nothing was sent and that one sentence says why; return it."""
+    assert ran.code == code
+    assert ran.out == b""
+    assert len(ran.errors) == 1
+    assert server.ledger.requests == ()
+    return ran.errors[0]
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def make_bad(name, folder):
+    path = folder / "bad.png"
+    if name == "folder":
+        path.mkdir()
+    elif name == "empty":
+        path.write_bytes(b"")
+    elif name == "text":
+        path.write_text("hello")
+    elif name == "large":
+        path.write_bytes(png(8, 8)[:-12])
+        os.truncate(path, 60 * 1024 * 1024)
+        with path.open("ab") as file:
+            file.write(png(8, 8)[-12:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("missing", "there is no such file"),
+        ("folder", "is a directory"),
+        ("empty", "it is empty"),
+        ("text", "it is no PNG, JPEG, WebP or GIF image"),
+        ("large", "is more than 50"),
+    ],
+)
+def test_a_bad_image(cli, serve, tmp_path, name, sentence):
+    """A file that is no usable image is refused before anything is sent."""
+    server = serve()
+
+    error = refused(cli(*EDIT, make_bad(name, tmp_path)), server)
+
+    assert sentence in error
+    assert "Nothing was sent." in error
+
+
+def test_a_mask_of_another_size(cli, serve, photo, other_photo):
+    """A mask that is not as large as the image would waste the upload."""
+    server = serve()
+
+    assert "32x32" in refused(cli(*EDIT, photo, "--mask", other_photo), server)
+
+
+def test_an_address_that_may_not_be_fetched(cli, serve):
+    """An image on a private address is as wrong as a file that is not there."""
+    server = serve()
+
+    error = refused(cli(*EDIT, "https://127.0.0.1:1/a.png"), server)
+
+    assert "Nothing was sent." in error
+
+
+def test_an_address_where_no_image_is(cli, serve):
+    """An input that cannot be fetched is a failed download: nothing was sent, and no address is kept as paid."""
+    server = serve()
+
+    error = refused(cli(*EDIT, f"{server.base_url}/nothing.png", "--retries", "1"), server, code=1)
+
+    assert "Nothing was sent." in error
+    assert list(Path().glob("*.url")) == []
+
+
+def test_a_long_prompt(cli, serve):
+    """In strict mode, a documented limit stops the request; the sentence says how to pass it."""
+    server = serve()
+
+    error = refused(cli("generate", "a" * 40_000, "-m", "gpt-image-2", "--rules", "strict"), server)
+
+    assert "40,000 characters" in error
+    assert "--rules off" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["generate", "x", "-n", "0"], "at least 1 image"),
+        (["generate", " "], "prompt: it is empty"),
+        (["generate", "x", "-n", "many"], 'unable to convert "many" into int'),
+        (["generate", "x", "--retries", "0"], "--retries has to be at least 1"),
+        (["generate", "x", "--timeout", "0"], "--timeout more than 0"),
+        (["generate", "x", "--base-url", "https://h.example/?q=1"], "holds a query"),
+        (["generate", "x", "--base-url", "http://h.example"], "--allow-http"),
+        (["generate", "x", "--proxy", "localhost"], "http://host:port"),
+        (["generate", "x", "--cacert", "nowhere.pem"], "No such file"),
+        (["generate", "x", "--cacert", "."], "cannot be read"),
+        (["generate", "x", "-O", "nothing"], "-O takes key=value"),
+        (["generate", "x", "-O", "n=two"], "What -O n is given is no JSON"),
+        (["generate", "x", "-O", "prompt=y"], "prompt is no field for -O"),
+        (["generate", "x", "-O", "stream=true"], "streams are asked for by another method"),
+        (["generate", "x", "-O", "partial_images=2"], "partial"),
+        (["generate", "x", "-n", "2", "-O", "n=3"], "n is given twice"),
+        (["generate", "x", "--svg", "{"], "What --svg is given is no JSON"),
+        (["generate", "@nowhere.txt"], "The prompt file nowhere.txt cannot be read"),
+        (["generate", "-"], "prompt: it is empty"),
+        (["generate", "x", "-o", "a", "--into", "b"], "give one of them"),
+        (["generate", "x", "-o", "https://h.example/a.png"], "not to https:// addresses"),
+        (["generate", "x", "-o", ""], "is empty"),
+        (["generate", "x", "-o", "a.png", "--name", "b"], "--name has nothing to name"),
+        (["generate", "x", "-o", "{id}/a.png"], "Fields are for file names only"),
+        (["generate", "x", "--name", "{row.a}"], "may hold"),
+        (["generate", "x", "-o", "-", "-n", "2"], "-o - takes one image, not 2"),
+        (["generate", "x", "-o", "-", "--json"], "do not apply"),
+        (["generate", "x", "--exists", "ask"], "Choose from"),
+        (["generate", "x", "--emulator", "--base-url", "h.example"], "leave --base-url and --api-key-file out"),
+        (["generate", "x", "--emulator", "--dry-run"], "cannot go together"),
+        (["generate", "x", "--api-key-file", "-"], "The API key is empty"),
+        (["generate"], "PROMPT requires an argument"),
+        (["generate", "x", "--sise", "1"], "Did you mean --size?"),
+        (["edit", "-p", "x"], "IMAGE requires an argument"),
+        (["edit", "-", "-", "-p", "x"], "both an image and an image"),
+        (["edit", "http://h.example/a.png", "-p", "x"], "use https:// or --allow-http"),
+        (["edit", "ftp://h.example/a.png", "-p", "x"], "use https://"),
+        (["edit", "https://h.example/a.png", "-p", "x", "--dry-run"], "fetches no image"),
+        (["variation", "http://h.example/a.png"], "use https:// or --allow-http"),
+        (["generte", "x"], 'Did you mean "generate"?'),
+        (["models", "--profile", "nobody"], "There is no [profile.nobody]"),
+        (["emulator", "--fault", "earthquake"], "is neither a status nor one of"),
+        (["emulator", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
+    ],
+)
+def test_wrong_words(cli, serve, words, sentence):
+    """What cannot be understood or used is one sentence on stderr, code 2, and nothing is sent."""
+    server = serve()
+
+    assert sentence in refused(cli(*words), server)
+
+
+def test_a_prompt_that_is_no_text(cli, serve):
+    """Bytes that are not UTF-8 are no prompt."""
+    server = serve()
+
+    assert "no UTF-8" in refused(cli("generate", "-", stdin=b"\xff\xfe\xff"), server)
+
+
+def test_stdin_is_read_once(cli, serve):
+    """The prompt and the key cannot both come by standard input."""
+    server = serve()
+
+    ran = cli(*GENERATE[:1], "-", "--api-key-file", "-", stdin=b"an otter")
+
+    assert "both the prompt and the key" in refused(ran, server)
+
+
+def test_a_terminal_gets_no_bytes(cli, serve, monkeypatch):
+    """-o - into a terminal is refused."""
+    server = serve()
+    import sys
+
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+
+    assert "nothing for a terminal" in refused(cli(*GENERATE, "-o", "-"), server)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"), [(None, "There is no API key"), ("sk-a\nsk-b", "line break"), ("sk-é€", "header cannot carry")]
+)
+def test_a_bad_key(cli, serve, monkeypatch, key, sentence):
+    """Without a usable key nothing is sent, and the sentence does not show it."""
+    server = serve()
+    monkeypatch.delenv("BURNCLOUD_API_KEY")
+    if key is not None:
+        monkeypatch.setenv("BURNCLOUD_API_KEY", key)
+
+    error = refused(cli(*GENERATE), server)
+
+    assert sentence in error
+    assert "sk-" not in error
+
+
+def test_a_key_from_a_file(cli, serve, monkeypatch, tmp_path):
+    """A key may stand in a file or come by stdin; the line break at its end does not count."""
+    server = serve()
+    monkeypatch.delenv("BURNCLOUD_API_KEY")
+    file = tmp_path / "key"
+    file.write_text(f"{server.api_key}\r\n")
+
+    by_file = cli(*GENERATE, "--api-key-file", file)
+    by_stdin = cli(*GENERATE, "--api-key-file", "-", stdin=f"{server.api_key}\n".encode())
+    missing = cli(*GENERATE, "--api-key-file", tmp_path / "nowhere")
+
+    assert (by_file.code, by_stdin.code, missing.code) == (0, 0, 2)
+
+
+def test_certificates_that_are_none(cli, serve, tmp_path):
+    """A file that holds no certificates is told as such; one that does is taken."""
+    server = serve()
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing")
+
+    assert "it is no PEM file" in refused(cli(*GENERATE, "--cacert", file), server)
+
+    import ssl
+
+    system = ssl.get_default_verify_paths().cafile
+    if system and Path(system).exists():
+        assert cli(*GENERATE, "--cacert", system).code == 0
+
+
+# --- exit codes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "sentence"),
+    [
+        (Fault(status=401), 4, "burncloud-images doctor"),
+        (Fault(status=403), 4, "burncloud-images models"),
+        (Fault(status=429, body={"error": {"message": "no money", "code": "insufficient_quota"}}), 5, "Top up"),
+        (Fault(status=429), 6, "type the same command again"),
+        (Fault(status=400, body={"error": {"message": "no", "code": "moderation_blocked"}}), 9, "Change the prompt"),
+        (Fault(cut="reset", billed=True), 10, "may have been billed"),
+        (Fault(status=500), 1, ""),
+        (Fault(status=404), 1, ""),
+        (Fault(status=400), 1, ""),
+        (Fault(status=200, body="<html>", billed=True), 1, "may have been billed"),
+    ],
+    ids=lambda value: None if isinstance(value, Fault) else str(value)[:12],
+)
+def test_exit_codes(cli, serve, fault, code, sentence):
+    """Each failure has its code and says what to do; stdout stays empty."""
+    serve(fault)
+
+    ran = cli(*GENERATE)
+
+    assert ran.code == code
+    assert ran.out == b""
+    assert sentence in ran.errors[0]
+
+
+def test_every_error_has_a_code():
+    """No class of error is without an exit code, and the table has no row that another hides."""
+
+    def classes(kind):
+        return [kind, *(found for child in kind.__subclasses__() for found in classes(child))]
+
+    assert {to_exit(kind.__new__(kind)) for kind in classes(ImagesError)} == {1, 2, 4, 5, 6, 9, 10, 11}
+    kinds = [kind for kind, _, _ in TABLE]
+    assert [] == [kind for i, kind in enumerate(kinds) if any(issubclass(kind, earlier) for earlier in kinds[:i])]
+
+
+def test_an_unknown_outcome_names_the_key(cli, serve):
+    """What may have been billed is told with the idempotency key, by which the provider can find it."""
+    server = serve(Fault(cut="reset", billed=True))
+
+    ran = cli(*GENERATE)
+
+    assert f"idempotency key: {server.ledger.requests[0].idempotency_key}" in ran.errors[0]
+    assert server.ledger.billed_images == 1
+
+
+def test_the_request_id_is_quoted(cli, serve):
+    """An error's request id is told, once."""
+    server = serve(Fault(status=500))
+
+    ran = cli(*GENERATE)
+
+    assert ran.errors[0].count(server.ledger.requests[0].request_id) == 1
+
+
+def test_a_closed_port(cli, monkeypatch):
+    """Where nothing listens the connection fails, and nothing was billed."""
+    monkeypatch.setenv("BURNCLOUD_API_KEY", "sk-test")
+
+    ran = cli(*GENERATE, "--base-url", "127.0.0.1:9")
+
+    assert ran.code == 6
+    assert "Nothing was billed." in ran.errors[0]
+
+
+def test_a_folder_that_cannot_be_made(cli, serve):
+    """A folder in place of which a file stands is found before anything is sent."""
+    server = serve()
+    Path("file").write_text("")
+
+    assert "file" in refused(cli(*GENERATE, "--into", "file"), server, code=11)
+
+
+def test_control_characters_of_a_server_do_not_reach_the_terminal(cli, serve):
+    """An answer's text is printed without escapes."""
+    serve(Fault(status=400, body={"error": {"message": "\x1b]0;owned\x07 no\nerror: forged"}}))
+
+    ran = cli(*GENERATE)
+
+    assert "\x1b" not in ran.err
+    assert len(ran.errors) == 1
+
+
+def test_tracebacks(cli, serve):
+    """Twice verbose shows where an error comes from; less does not."""
+    serve(Fault(status=500, times=None))
+
+    assert "Traceback" not in cli(*GENERATE, "-v").err
+    assert "Traceback" in cli(*GENERATE, "-vv").err
+
+
+def test_an_error_as_json(cli, serve):
+    """With --progress json the error is an event too."""
+    serve(Fault(status=500))
+
+    ran = cli(*GENERATE, "--progress", "json")
+
+    assert (ran.events[-1]["event"], ran.events[-1]["error"]) == ("error", "ServerError")
+
+
+# --- what is left ----------------------------------------------------------------------------------------------------
+
+
+def test_images_that_arrived_before_a_cut_are_printed(cli, serve):
+    """An image that was whole before the connection broke stays on the disk, and its path is printed."""
+    serve(Fault(cut="close", place="answer", byte=0.8))
+
+    ran = cli(*GENERATE, "-n", 2, "--into", "out")
+
+    assert ran.code == 10
+    assert len(ran.paths) == 1
+    assert examine_bytes(ran.paths[0].read_bytes()).complete
+    assert "the answer, without images, is in out" in ran.err
+
+
+def test_images_in_memory_go_to_a_file(cli, serve):
+    """With -o - a whole image of a broken answer goes to the temporary folder, and stdout stays empty."""
+    serve(Fault(cut="close", place="answer", byte=-20))
+
+    ran = cli(*GENERATE, "-o", "-")
+
+    assert (ran.code, ran.out) == (10, b"")
+    (line,) = [line for line in ran.err.splitlines() if "is paid for" in line]
+    path = Path(line.rpartition("saved as ")[2])
+    assert examine_bytes(path.read_bytes()).complete
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """Return a function that lets the disk fail when an image gets its name."""
+    from burncloud_images.transport import sinks
+
+    def fail(*_args, **_options):
+        raise OSError(28, "No space left on device")
+
+    def call():
+        monkeypatch.setattr(sinks, "place", fail)
+
+    return call
+
+
+def test_a_full_disk_loses_nothing(cli, serve, spoil):
+    """Images that cannot be stored are saved elsewhere; their paths are printed, as text or JSON."""
+    serve()
+    spoil()
+
+    text = cli(*GENERATE, "--into", "out")
+    as_json = cli(*GENERATE, "--into", "out", "--json")
+
+    assert (text.code, as_json.code) == (11, 11)
+    assert examine_bytes(text.paths[0].read_bytes()).complete
+    assert Path(as_json.json["images"][0]["path"]).exists()
+    assert as_json.json["error"] == "StorageError"
+    assert "This request was billed." in text.errors[0]
+    assert list(Path("out").iterdir()) == []
+
+
+def test_an_image_that_fits_nowhere_is_told(cli, serve, spoil, monkeypatch):
+    """If no folder takes an image, that is an error of its own."""
+    from burncloud_images.cli import rescue
+
+    serve()
+    spoil()
+    monkeypatch.setattr(rescue, "fallbacks", lambda: iter([Path("/proc/nowhere")]))
+
+    ran = cli(*GENERATE)
+
+    assert (ran.code, ran.out) == (11, b"")
+    assert "Image 1 is paid for and could be saved nowhere." in ran.err
+
+
+def test_a_rescued_image_replaces_nothing(tmp_path):
+    """A name that is taken is left alone, and the next folder is tried."""
+    from burncloud_images.cli.rescue import keep
+
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir()
+    second.mkdir()
+    (first / "a").write_bytes(b"mine")
+
+    assert keep("a", b"new", [first, second]) == second / "a"
+    assert (first / "a").read_bytes() == b"mine"
+
+
+def test_the_address_of_an_image_that_could_not_be_fetched(cli, serve):
+    """A paid image's address goes to a file that only the user reads; it is not printed."""
+    server = serve(Fault(status=418, operation="downloads"))
+
+    ran = cli("generate", "x", "-m", "dall-e-3", "--response-format", "url", "--into", "out", "--retries", "1")
+
+    (file,) = Path("out").glob("*.url")
+    assert ran.code == 1
+    assert ran.out == b""
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.read_text().startswith(server.base_url.removesuffix("/v1"))
+    assert f"wget -i {file}" in ran.err
+    assert "?" not in ran.err
+    assert "This request was billed." in ran.errors[0]
+
+
+def test_an_expired_address_is_not_kept(cli, serve):
+    """An address that has ended helps nobody."""
+    serve(Fault(expired=True))
+
+    ran = cli("generate", "x", "-m", "dall-e-3", "--response-format", "url", "--into", "out", "--retries", "1")
+
+    assert ran.code == 1
+    assert list(Path("out").glob("*.url")) == []
+    assert "request id" in ran.errors[0]
+
+
+def test_more_images_than_stdout_takes(cli, serve):
+    """If a server makes more images than were asked for, all but the first are saved."""
+    import base64
+    import json
+
+    item = {"b64_json": base64.b64encode(png()).decode()}
+    serve(
+        Fault(
+            status=200,
+            body=json.dumps({"created": 1, "data": [item, item]}),
+            headers={"content-type": "application/json"},
+        )
+    )
+
+    ran = cli(*GENERATE, "-o", "-")
+
+    assert (ran.code, ran.out) == (0, png())
+    assert "image 2 is paid for and was saved as" in ran.err
+
+
+def test_a_storage_error_without_images_was_not_billed(cli, serve):
+    """Only an error that holds images speaks of money."""
+    from burncloud_images.cli.exits import describe
+
+    assert describe(StorageError("out cannot be written.")) == "out cannot be written."
+
+
+def test_the_key_is_nowhere(cli, serve, photo):
+    """Whatever is asked for, the key is in no output."""
+    server = serve(Fault(status=401, body={"error": {"message": "bad key sk-canary-5e1f"}}))
+    words = [
+        (*GENERATE, "-vv"),
+        (*GENERATE, "-vv", "--json", "--sidecar", "json"),
+        (*GENERATE, "--dry-run"),
+        ("doctor",),
+        ("doctor", "--json"),
+        ("models", "-vv"),
+        (*EDIT, photo, "--dry-run", "--json"),
+    ]
+
+    for command in words:
+        ran = cli(*command)
+
+        assert server.api_key not in ran.err + ran.out.decode()
+    assert not [path for path in Path().iterdir() if server.api_key.encode() in path.read_bytes()]

@@ -1,0 +1,118 @@
+"""The configuration file: what it may hold and what wins over it."""
+
+from pathlib import Path
+
+import pytest
+
+GENERATE = ("generate", "an otter", "--dry-run", "--json")
+
+
+@pytest.fixture
+def configure(monkeypatch, tmp_path):
+    """Return a function that writes the user's configuration file."""
+    folder = tmp_path / "config"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+
+    def write(text):
+        path = folder / "burncloud-images" / "config.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_precedence(cli, configure, monkeypatch):
+    """A flag wins over the environment, that over the profile, that over the file, that over the default."""
+    configure('model = "file"\nsize = "1024x1024"\nquality = "low"\nbase-url = "file.example"\n'
+              '[profile.mine]\nquality = "high"\nuser = "me"\n')  # fmt: skip
+
+    plain = cli(*GENERATE).json
+    profile = cli(*GENERATE, "--profile", "mine").json
+    flag = cli(*GENERATE, "--profile", "mine", "--quality", "auto", "--base-url", "flag.example").json
+    monkeypatch.setenv("BURNCLOUD_MODEL", "environment")
+    monkeypatch.setenv("BURNCLOUD_API_BASE_URL", "environment.example")
+    environment = cli(*GENERATE).json
+
+    assert plain["url"] == "https://file.example/v1/images/generations"
+    assert plain["body"] == {"model": "file", "size": "1024x1024", "quality": "low", "prompt": "an otter"}
+    assert (profile["body"]["quality"], profile["body"]["user"]) == ("high", "me")
+    assert flag["body"]["quality"] == "auto"
+    assert flag["url"].startswith("https://flag.example/")
+    assert environment["url"].startswith("https://environment.example/")
+    assert environment["body"]["model"] == "environment"
+
+
+def test_a_named_file(cli, configure, tmp_path):
+    """--config names the file; the user's own does not count then."""
+    configure('model = "user"')
+    other = tmp_path / "other.toml"
+    other.write_text('quality = "low"\nretries = 2\ntimeout = 30\nallow_http = true\nfield = ["dream=1"]\n'
+                     'svg = {model = "x"}\nrules = "off"\nstyle = "vivid"')  # fmt: skip
+
+    body = cli(*GENERATE, "--config", other).json["body"]
+
+    assert body == {"quality": "low", "prompt": "an otter", "style": "vivid", "dream": 1, "svg": {"model": "x"}}
+
+
+def test_settings_of_other_commands_do_not_matter(cli, configure):
+    """A file may hold options that the command at hand does not have."""
+    configure('into = "pictures"\nstyle = "vivid"\nport = 9\nprogress = "none"')
+
+    ran = cli("models", "--emulator")
+
+    assert ran.code == 0
+    assert b"gpt-image-2" in ran.out
+
+
+def test_a_flag_drops_its_rival(cli, configure):
+    """-o wins over the file's `into`."""
+    configure('into = "pictures"\nmodel = "gpt-image-2"')
+
+    there = cli("generate", "x", "--emulator")
+    here = cli("generate", "x", "--emulator", "-o", "fox.png")
+
+    assert there.paths[0].parent == Path("pictures")
+    assert here.out == b"fox.png\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model = ", "is no TOML"),
+        ("modle = 'x'", "modle is no option"),
+        ("api-key = 'sk-secret'", "a key does not belong into a file"),
+        ("emulator = true", "on the command line only"),
+        ("n = '2'", "n has a value that -n cannot take"),
+        ("n = true", "cannot take"),
+        ("exists = 'ask'", "--exists cannot take"),
+        ("field = 'a=1'", "--field cannot take"),
+        ("profile = 1", "profiles have to be tables"),
+        ("profile.a = 1", "profiles have to be tables"),
+    ],
+)
+def test_a_file_that_cannot_be_used(cli, configure, text, sentence):
+    """What no option takes is refused, as a misspelt setting would silently not hold."""
+    path = configure(text)
+
+    ran = (
+        cli("generate", "x", "--emulator", "--profile", "a")
+        if text == "profile.a = 1"
+        else cli("generate", "x", "--emulator")
+    )
+
+    assert ran.code == 2
+    assert ran.out == b""
+    assert sentence in ran.errors[0]
+    assert str(path) in ran.errors[0]
+    assert "sk-secret" not in ran.err
+
+
+def test_a_file_that_is_not_there(cli, tmp_path):
+    """A file that was named has to be there, and has to be one."""
+    missing = cli("generate", "x", "--config", tmp_path / "nowhere")
+    folder = cli("generate", "x", "--config", tmp_path)
+
+    assert (missing.code, folder.code) == (2, 2)
+    assert "There is no configuration file" in missing.errors[0]
+    assert "cannot be read" in folder.errors[0]

@@ -1,0 +1,128 @@
+"""Result URLs: who may read them, until when, and in which pieces."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import aiohttp
+import pytest
+
+from burncloud_images.emulator import Emulator
+from burncloud_images.emulator.links import MOST_RESULTS, Shelf
+
+
+class Clock:
+    def __init__(self):
+        self.now = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+    def __call__(self):
+        return self.now
+
+
+async def url_of(emulator, caller):
+    return (await caller.generate(emulator)).json["data"][0]["url"]
+
+
+async def test_a_url_is_good_for_sixty_minutes(caller):
+    """Until its `se`, and not a second longer."""
+    clock = Clock()
+    async with Emulator(clock=clock) as emulator:
+        made = await caller.generate(emulator)
+        url = made.json["data"][0]["url"]
+        assert made.json["created"] == int(clock.now.timestamp())
+        assert parse_qs(urlsplit(url).query)["se"] == ["2026-11-24T13:00:00Z"]
+        clock.now += timedelta(seconds=3599)
+        assert (await caller.call(emulator, "GET", url)).status == 200
+        clock.now += timedelta(seconds=1)
+        reply = await caller.call(emulator, "GET", url)
+    assert (reply.status, reply.headers["Content-Type"]) == (403, "application/xml")
+    assert b"<Code>AuthenticationFailed</Code>" in reply.body
+    assert b"Signature not valid in the specified time frame" in reply.body
+
+
+async def test_the_lifetime_can_be_set(caller):
+    """In seconds, with a clock that counts them."""
+    now = [1_000_000.0]
+    async with Emulator(url_lifetime=5, clock=lambda: now[0]) as emulator:
+        url = await url_of(emulator, caller)
+        assert (await caller.call(emulator, "GET", url)).status == 200
+        now[0] += 5
+        assert (await caller.call(emulator, "GET", url)).status == 403
+
+
+@pytest.mark.parametrize("old", ["sig=", "se=2", ".png"])
+async def test_a_changed_url_is_refused(emulator, caller, old):
+    """The signature covers the path and the end."""
+    url = await url_of(emulator, caller)
+    new = {"sig=": "sig=x", "se=2": "se=3", ".png": ".jpg"}[old]
+    assert (await caller.call(emulator, "GET", url.replace(old, new))).status == 403
+    assert (await caller.call(emulator, "GET", url.partition("?")[0])).status == 403
+
+
+async def test_the_ledger_tells_who_sent_the_key_to_a_result(emulator, caller):
+    """A result is fetched without it; a client that sends it is found out."""
+    url = await url_of(emulator, caller)
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Range": "bytes=0-"}) as response:
+        assert response.status == 206
+    await caller.call(emulator, "GET", url)
+    polite, rude = emulator.ledger.downloads
+    assert (polite.authorization, polite.status, polite.range) == (False, 206, "bytes=0-")
+    assert (rude.authorization, rude.status, rude.range) == (True, 200, None)
+    assert "sig=" not in repr(emulator.ledger)
+
+
+async def test_a_whole_result_says_what_it_is(emulator, caller):
+    """Type, length, entity tag and checksum."""
+    reply = await caller.call(emulator, "GET", await url_of(emulator, caller))
+    assert int(reply.headers["Content-Length"]) == len(reply.body)
+    digest = hashlib.md5(reply.body, usedforsecurity=False).digest()
+    assert base64.b64decode(reply.headers["Content-MD5"]) == digest
+    assert reply.headers["Accept-Ranges"] == "bytes"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "start", "stop"),
+    [("bytes=0-9", 0, 10), ("bytes=100-", 100, None), ("bytes=-20", -20, None), ("bytes=5-99999999", 5, None)],
+)
+async def test_a_part_of_a_result_can_be_fetched(emulator, caller, wanted, start, stop):
+    """So a download that broke off can go on."""
+    url = await url_of(emulator, caller)
+    whole = await caller.call(emulator, "GET", url)
+    headers = {"Range": wanted, "If-Range": whole.headers["ETag"]}
+    part = await caller.call(emulator, "GET", url, headers=headers)
+    assert (part.status, part.body) == (206, whole.body[start:stop])
+    first = start % len(whole.body)
+    assert part.headers["Content-Range"] == f"bytes {first}-{first + len(part.body) - 1}/{len(whole.body)}"
+
+
+async def test_another_entity_tag_gives_the_whole(emulator, caller):
+    """The part would not fit what the peer has."""
+    url = await url_of(emulator, caller)
+    reply = await caller.call(emulator, "GET", url, headers={"Range": "bytes=5-", "If-Range": '"other"'})
+    assert reply.status == 200
+
+
+@pytest.mark.parametrize("wanted", ["bytes=99999999-", "bytes=5-2", "lines=1-2", "bytes=a-b", "bytes=-", "bytes=1"])
+async def test_a_range_that_is_not_there_is_refused(emulator, caller, wanted):
+    """416 names the size."""
+    reply = await caller.call(emulator, "GET", await url_of(emulator, caller), headers={"Range": wanted})
+    assert reply.status == 416
+    assert reply.headers["Content-Range"].startswith("bytes */")
+
+
+async def test_a_head_request_has_no_body(emulator, caller):
+    """But the length of one."""
+    reply = await caller.call(emulator, "HEAD", await url_of(emulator, caller))
+    assert (reply.status, reply.body) == (200, b"")
+    assert int(reply.headers["Content-Length"]) > 0
+
+
+def test_only_the_newest_results_are_kept():
+    """An old URL then leads nowhere, though its signature is good."""
+    shelf = Shelf(lambda: 0.0, 60.0)
+    urls = [shelf.put(b"x%d" % number, "image/png", "png") for number in range(MOST_RESULTS + 1)]
+    assert shelf.find(urls[0]) is None
+    assert shelf.find(urls[1]) == ("image/png", b"x1")
+    path, _, query = urls[0].partition("?")
+    assert shelf.answer(path, query, {}).status == 404

@@ -1,0 +1,94 @@
+"""The life of the server, and what it keeps."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from burncloud_images.emulator import Emulator
+from burncloud_images.emulator.studio import Studio
+
+
+async def test_it_serves_where_it_says(caller):
+    """On a free port of this machine, with the key that one expects."""
+    async with Emulator() as emulator:
+        assert emulator.base_url == f"http://127.0.0.1:{emulator.port}/v1"
+        assert emulator.api_key == "sk-emulator"
+        assert emulator.ledger.requests == ()
+
+
+def test_it_has_no_address_before_it_starts():
+    """Better an error than a wrong URL."""
+    with pytest.raises(RuntimeError, match="before it is started"):
+        _ = Emulator().base_url
+
+
+def test_an_address_of_the_newer_kind_is_written_in_brackets():
+    """RFC 3986 §3.2.2."""
+    assert Emulator(host="::1", port=80).base_url == "http://[::1]:80/v1"
+
+
+async def test_its_own_key_is_the_only_one(caller):
+    """Any text will do."""
+    async with Emulator(api_key="sk-other") as emulator:
+        assert (await caller.generate(emulator)).status == 200
+
+
+async def test_a_taken_port_is_told(emulator):
+    """And leaves nothing open."""
+    with pytest.raises(OSError, match=str(emulator.port)):
+        async with Emulator(port=emulator.port):
+            pytest.fail("two servers on one port")
+
+
+async def test_it_can_be_stopped_twice(caller):
+    """The second time does nothing."""
+    emulator = Emulator()
+    await emulator.start()
+    await emulator.stop()
+    await emulator.stop()
+
+
+async def test_nothing_is_left_when_it_stops(caller):
+    """No task, no thread; the ledger can still be read."""
+    tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
+    async with Emulator() as emulator:
+        await asyncio.gather(*(caller.generate(emulator, prompt=str(number)) for number in range(8)))
+    await asyncio.sleep(0)
+    gc.collect()
+    assert asyncio.all_tasks() <= tasks
+    assert {thread for thread in threading.enumerate() if "emulator" in thread.name} <= threads
+    assert emulator.ledger.billed_images == 8
+
+
+async def test_requests_are_served_side_by_side(emulator, caller):
+    """Each gets its own answer."""
+    replies = await asyncio.gather(*(caller.generate(emulator, n=number) for number in range(1, 9)))
+    assert [len(reply.json["data"]) for reply in replies] == list(range(1, 9))
+
+
+async def test_without_pillow_it_says_what_to_install(monkeypatch):
+    """In one sentence, with the command."""
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'burncloud-images\[emulator\]'"):
+        await Emulator().start()
+
+
+def test_pillow_is_loaded_when_it_is_started():
+    """Importing the package does not take the time."""
+    script = "import sys, burncloud_images.emulator; sys.exit('PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+async def test_the_studio_forgets_the_oldest(monkeypatch, caller):
+    """What it remembers has a largest size."""
+    monkeypatch.setattr("burncloud_images.emulator.studio.MOST_BYTES", 60_000)
+    async with Emulator() as emulator:
+        studio = emulator.desk.studio
+        assert isinstance(studio, Studio)
+        for number in range(6):
+            await caller.generate(emulator, prompt=str(number))
+        assert sum(map(len, studio.known.values())) == studio.size <= 60_000

@@ -1,0 +1,241 @@
+"""Bad input: one clear sentence, a typed error, and nothing is sent."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+
+import pytest
+from pictures import png
+
+from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest, errors
+
+SMALL = {"model": "gpt-image-2", "size": "64x64"}
+
+
+@pytest.fixture
+def bad_images(tmp_path):
+    """Return what cannot be uploaded, by what is wrong with it."""
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no image")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "unreadable.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'></svg>")
+    huge = tmp_path / "huge.png"
+    huge.write_bytes(png())
+    os.truncate(huge, 60_000_000)
+
+    async def endless():
+        while True:
+            yield bytes(1024 * 1024)
+
+    async def of_text():
+        yield "text"
+
+    def failing():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    return {
+        "missing": tmp_path / "missing.png",
+        "directory": tmp_path,
+        "empty": tmp_path / "empty.png",
+        "empty bytes": b"",
+        "text": tmp_path / "text.png",
+        "pipe": tmp_path / "pipe.png",
+        "device": "/dev/zero",
+        "svg": tmp_path / "unreadable.svg",
+        "60 MB": huge,
+        "60 MB bytes": png(pad=60_000_000),
+        "endless": endless(),
+        "iterator of text": of_text(),
+        "text handle": io.StringIO("text"),
+        "opener that fails": failing,
+        "opener of nothing": lambda: 7,
+    }
+
+
+SENTENCES = {
+    "missing": "there is no such file",
+    "directory": "is a directory",
+    "empty": "it is empty",
+    "empty bytes": "it is empty",
+    "text": "no PNG, JPEG, WebP or GIF",
+    "pipe": "no regular file",
+    "device": "no regular file",
+    "svg": "no PNG, JPEG, WebP or GIF",
+    "60 MB": "more than 50 MiB",
+    "60 MB bytes": "more than 50 MiB",
+    "endless": "goes on beyond 50 MiB",
+    "iterator of text": "gave str instead of bytes",
+    "text handle": "no binary file",
+    "opener that fails": "no such file",
+    "opener of nothing": "not int",
+}
+
+
+class TestImages:
+    """What cannot be read or is no image raises under any rules; what is surely wasted raises but for `off`."""
+
+    @pytest.mark.parametrize("kind", SENTENCES)
+    async def test_is_refused_before_anything_is_sent(self, set_up, bad_images, kind):
+        """One sentence says what is wrong."""
+        bench = await set_up()
+        with pytest.raises(errors.InvalidRequestError, match=SENTENCES[kind]) as caught:
+            await bench.client.edit(bad_images[kind], "a beret", **SMALL)
+
+        assert 0 == bench.posts
+        assert 1 == len(caught.value.violations)
+        assert "Nothing was sent" in str(caught.value)
+
+    @pytest.mark.parametrize("kind", ["missing", "empty", "text"])
+    async def test_is_refused_with_rules_off_too(self, set_up, bad_images, kind):
+        """No rule is needed to see that this is no image."""
+        bench = await set_up(rules="off")
+        with pytest.raises(errors.InvalidRequestError):
+            await bench.client.edit(bad_images[kind], "a beret", **SMALL)
+
+        assert 0 == bench.posts
+
+    async def test_all_reasons_are_told_at_once(self, set_up, bad_images):
+        """With the number of the image."""
+        bench = await set_up()
+        images = [png(), bad_images["missing"], bad_images["empty"]]
+        with pytest.raises(errors.InvalidRequestError) as caught:
+            await bench.client.edit(images, "a beret", mask=bad_images["text"], **SMALL)
+
+        assert ["image", "image", "mask"] == [violation.field for violation in caught.value.violations]
+        assert "number 2 of 3" in str(caught.value)
+
+    @pytest.mark.parametrize("rules", ["warn", "strict"])
+    async def test_a_mask_of_another_size_is_refused(self, set_up, rules):
+        """The upload would be wasted."""
+        bench = await set_up(rules=rules)
+        with pytest.raises(errors.InvalidRequestError, match="8x8 and the image is 16x16"):
+            await bench.client.edit(png(), "a beret", mask=png(8, 8), **SMALL)
+
+        assert 0 == bench.posts
+
+    @pytest.mark.parametrize("text", ["http://example.com/a.png", "https://example.com/a.png", "ftp://x/a", "", "a\0b"])
+    def test_an_address_is_no_path(self, text):
+        """The constructor says what to write instead."""
+        with pytest.raises(errors.InvalidRequestError):
+            EditRequest(text, "a beret")
+
+
+class TestRules:
+    """`warn`, `strict` and `off`."""
+
+    async def test_strict_raises_with_all_violations(self, set_up):
+        """A prompt of 40,000 characters, among others."""
+        bench = await set_up(rules="strict")
+        with pytest.raises(errors.InvalidRequestError) as caught:
+            await bench.client.generate("x" * 40_000, model="gpt-image-2", size="17x17", quality="hd", n=11)
+
+        assert {"prompt", "size", "quality", "n"} == {violation.field for violation in caught.value.violations}
+        assert all(violation.source for violation in caught.value.violations)
+        assert 0 == bench.posts
+
+    async def test_warn_warns_and_sends(self, set_up):
+        """The server has the last word."""
+        bench = await set_up()
+        with (
+            pytest.warns(errors.ImagesWarning, match="40,000 characters"),
+            pytest.raises(errors.BadRequestError),
+        ):
+            await bench.client.generate("x" * 40_000, **SMALL)
+
+        assert 1 == bench.posts
+
+    async def test_off_is_silent(self, set_up):
+        """Also about what would be wasted."""
+        bench = await set_up(rules="off")
+        # The test suite turns warnings into errors.
+        with pytest.raises(errors.BadRequestError):
+            await bench.client.edit(png(), "x" * 40_000, mask=png(8, 8), **SMALL)
+
+        assert 1 == bench.posts
+
+    async def test_unknown_models_pass(self, set_up):
+        """A gateway may serve any."""
+        bench = await set_up(rules="strict")
+        with pytest.raises(errors.NotFoundError):
+            await bench.client.generate("x" * 40_000, model="someone's-model", size="17x17")
+
+        assert 1 == bench.posts
+
+
+class TestRequests:
+    """What no server could take never becomes a request."""
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"prompt": ""},
+            {"prompt": None},
+            {"prompt": b"otter"},
+            {"prompt": "otter", "n": 0},
+            {"prompt": "otter", "n": True},
+            {"prompt": "otter", "n": "2"},
+            {"prompt": "otter", "extra": {"stream": True}},
+            {"prompt": "otter", "extra": {"size": "1x1"}},
+            {"prompt": "otter", "extra": {"x": object()}},
+            {"prompt": "\ud800"},
+        ],
+    )
+    def test_is_refused_by_the_constructor(self, fields):
+        """With a typed error that is also a ValueError."""
+        with pytest.raises(errors.InvalidRequestError) as caught:
+            GenerationRequest(**fields)
+
+        assert isinstance(caught.value, ValueError)
+
+    async def test_partial_images_need_a_stream(self, set_up):
+        """They cannot come in a plain answer."""
+        bench = await set_up()
+        with pytest.raises(errors.InvalidRequestError, match="stream"):
+            await bench.client.generate("otter", partial_images=2, **SMALL)
+
+        assert 0 == bench.posts
+
+
+class TestConfiguration:
+    """What the client is told about where and who."""
+
+    def test_no_key(self):
+        """Says where one is looked for."""
+        with pytest.raises(errors.ConfigurationError, match="BURNCLOUD_API_KEY"):
+            AsyncImagesClient()
+
+    @pytest.mark.parametrize(
+        ("address", "sentence"),
+        [
+            ("https://example.com/v1?x=1", "query"),
+            ("https://example.com/v1#x", "query or fragment"),
+            ("http://example.com", "unencrypted"),
+            ("ftp://example.com", "neither http nor https"),
+            ("https://user:sk-canary@example.com", "user name"),
+            ("https://", "no host"),
+            ("https://exa mple.com", "white space"),
+            ("https://example.com:99999", "cannot be read"),
+        ],
+    )
+    def test_bad_base_url(self, address, sentence):
+        """Says what is wrong, and shows no password."""
+        with pytest.raises(errors.ConfigurationError, match=sentence) as caught:
+            AsyncImagesClient("sk-x", address)
+
+        assert "canary" not in str(caught.value)
+
+    async def test_nobody_listens(self):
+        """Nothing was billed, and the address is checked four times."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+            from fakes import FakeClock
+
+            async with AsyncImagesClient("sk-x", f"http://127.0.0.1:{port}", clock=FakeClock()) as client:
+                with pytest.raises(errors.ConnectionFailedError, match="while connecting") as caught:
+                    await client.generate("otter", **SMALL)
+
+        assert 4 == len(caught.value.history)
+        assert errors.Phase.CONNECTING == caught.value.phase

@@ -1,0 +1,231 @@
+"""The package as a whole: what it exports, what its errors promise, and what it says about itself."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import pickle
+import pkgutil
+import tomllib
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import burncloud_images
+from burncloud_images import errors, results
+
+ROOT = Path(__file__).resolve().parents[1]
+# Where users import from. A name that stands in two of them would have two addresses.
+PUBLIC = ("burncloud_images", "burncloud_images.errors", "burncloud_images.emulator", "burncloud_images.bulk")
+SECRET = "s3cr3t"
+NOT_PICKLED = ("images", "partials", "raw")
+
+
+def modules() -> Iterator[ModuleType]:
+    """Yield every module of the package; `__main__` would run."""
+    yield burncloud_images
+    for found in pkgutil.walk_packages(burncloud_images.__path__, "burncloud_images."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+MODULES = {module.__name__: module for module in modules()}
+EXPORTING = {name: module for name, module in MODULES.items() if hasattr(module, "__all__")}
+PUBLIC_MODULES = {name: module for name, module in EXPORTING.items() if name in PUBLIC}
+
+
+def exported(module: ModuleType) -> dict[str, object]:
+    return {name: getattr(module, name) for name in module.__all__}
+
+
+def rank(name: str) -> tuple[int, str]:
+    """Sort constants first, then classes, then the rest: as the linter does."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+
+# --- exports ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EXPORTING)
+def test_exports_are_sorted(name):
+    """Every `__all__` is sorted, and what it names is there."""
+    names = EXPORTING[name].__all__
+
+    assert sorted(set(names), key=rank) == list(names)
+    assert set(names) == set(exported(EXPORTING[name]))
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_exports_are_complete(name):
+    """A public module exports every class that it defines and, if it is a package, every class that it imports."""
+    module = PUBLIC_MODULES[name]
+    own = module.__name__ + "." if hasattr(module, "__path__") else module.__name__
+    classes = {
+        key
+        for key, value in vars(module).items()
+        if isinstance(value, type) and not key.startswith("_") and f"{value.__module__}.".startswith(own)
+    }
+
+    assert set() == classes - set(module.__all__)
+
+
+def test_each_name_has_one_address():
+    """No public name is exported by two public modules."""
+    places: dict[str, list[str]] = {}
+    for module_name, module in PUBLIC_MODULES.items():
+        for name in module.__all__:
+            places.setdefault(name, []).append(module_name)
+
+    assert {} == {name: where for name, where in places.items() if len(where) > 1}
+
+
+# --- documentation ---------------------------------------------------------------------------------------------------
+
+
+def public_things() -> Iterator[tuple[str, object]]:
+    """Yield what users can name: exported classes and functions, and the public members that the classes define."""
+    for module in PUBLIC_MODULES.values():
+        for name, value in exported(module).items():
+            if inspect.isclass(value) or inspect.isroutine(value):
+                yield name, value
+            if inspect.isclass(value):
+                yield from ((f"{name}.{key}", member) for key, member in documentable(value))
+
+
+def documentable(owner: type) -> Iterator[tuple[str, object]]:
+    for key, member in vars(owner).items():
+        if not key.startswith("_") and (inspect.isroutine(member) or isinstance(member, property)):
+            yield key, member
+
+
+def test_everything_public_has_a_docstring():
+    """Every public class, function, method and property says what it is."""
+    assert [] == [name for name, value in public_things() if not inspect.getdoc(value)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_has_a_docstring(name):
+    """Every module says what it is for."""
+    assert MODULES[name].__doc__
+
+
+def test_version():
+    """The installed version is the project file's."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    try:
+        installed = importlib.metadata.version(project["name"])
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("run from a checkout that is not installed")
+
+    assert project["version"] == installed
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+SAMPLES = {
+    "message": "the sea otter is gone",
+    "violations": (errors.Violation("n", "must be 1 or more"),),
+    "status": 429,
+    "code": "rate_limit_exceeded",
+    "type": "requests",
+    "param": "n",
+    "body": {"error": {"message": SECRET}},
+    "retry_after": 1.5,
+    "should_retry": True,
+    "permanent": True,
+    "transient": True,
+    "url": f"https://images.example/otter.png?signature={SECRET}",
+    "expired_at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "images": (results.Image(data=SECRET.encode(), url=f"https://images.example/otter.png?signature={SECRET}"),),
+    "partials": (),
+    "raw": SECRET.encode(),
+    "request_id": "req-1",
+    "phase": results.Phase.BODY,
+}
+
+
+def error_classes() -> list[type[errors.ImagesError]]:
+    """Return the whole tree, whoever defines its classes."""
+    found = [errors.ImagesError]
+    for kind in found:
+        found += [child for child in kind.__subclasses__() if child not in found]
+    return found
+
+
+def make_error(kind: type[errors.ImagesError]) -> errors.ImagesError:
+    """Return an error with every argument that its class takes, and what is set later."""
+    arguments = {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name in SAMPLES:
+            arguments[name] = SAMPLES[name]
+        else:
+            assert parameter.default is not parameter.empty, f"add a sample of {name} to SAMPLES"
+    positional = [arguments.pop(name) for name in ("message", "violations") if name in arguments]
+    error = kind(*positional, **arguments)
+    error.history = (results.Attempt(number=1, phase=results.Phase.BODY, elapsed=0.5, status=429),)
+    error.idempotency_key = "key-1"
+    return error
+
+
+@pytest.mark.parametrize("kind", error_classes())
+def test_error_is_pickled(kind):
+    """An error survives pickling as it is, but for image bytes and raw answers."""
+    error = make_error(kind)
+
+    copy = pickle.loads(pickle.dumps(error))
+
+    assert type(error) is type(copy)
+    assert error.args == copy.args
+    kept = {name: value for name, value in vars(error).items() if name not in NOT_PICKLED}
+    assert kept == vars(copy)
+
+
+@pytest.mark.parametrize("kind", error_classes())
+def test_error_has_the_message_alone_as_arguments(kind):
+    """`args` is the message, whatever else the constructor takes."""
+    error = make_error(kind)
+
+    assert (error.message,) == error.args
+    assert isinstance(error.message, str)
+
+
+@pytest.mark.parametrize("kind", error_classes())
+def test_error_shows_no_secret(kind):
+    """Neither repr, str nor a traceback shows image bytes, raw answers or the query of a signed URL."""
+    error = make_error(kind)
+    shown = [repr(error), str(error), *traceback.format_exception(error)]
+
+    assert [] == [text for text in shown if SECRET in text]
+
+
+@pytest.mark.parametrize("kind", error_classes())
+def test_error_says_what_happened_and_the_request_id(kind):
+    """The sentence begins with what happened, and quotes the request id if there is one."""
+    error = make_error(kind)
+
+    assert str(error).startswith(error.message)
+    assert not error.request_id or error.request_id in str(error)
+
+
+def test_every_error_is_in_the_tree():
+    """Every exception that a library module exports derives from `ImagesError`, unless it is a warning."""
+    strays = {
+        f"{module_name}.{name}"
+        for module_name, module in EXPORTING.items()
+        if not module_name.startswith(("burncloud_images.cli", "burncloud_images.emulator."))  # programs of their own
+        for name, value in exported(module).items()
+        if isinstance(value, type) and issubclass(value, BaseException)
+        if not issubclass(value, errors.ImagesError | Warning)
+    }
+
+    assert set() == strays
+
+
+def test_every_error_is_exported():
+    """Users find every exception class in `errors`."""
+    assert set() == {kind.__name__ for kind in error_classes()} - set(errors.__all__)

@@ -1,0 +1,252 @@
+"""Stages, their times, and answers that no server should give."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import gzip
+import json
+import time
+import zlib
+
+import pytest
+from fakes import FakeClock
+from pictures import png
+from raw import answering, hang, serve
+
+from burncloud_images import AsyncImagesClient, Limits, Network, RetryPolicy, Timeouts, errors
+from burncloud_images.emulator import Emulator, Fault
+from burncloud_images.errors import Phase
+from burncloud_images.transport.http import Secret
+from burncloud_images.transport.options import proxy_for
+
+ONCE = RetryPolicy(attempts=1)
+IMAGE = png(64, 64)
+BODY = json.dumps({"created": 1, "data": [{"b64_json": base64.b64encode(IMAGE).decode()}]}).encode()
+
+
+def client_of(raw, **options):
+    options = {"retry": ONCE, "clock": FakeClock(), **options}
+    return AsyncImagesClient("sk-canary", raw if isinstance(raw, str) else raw.url, **options)
+
+
+def answer(body=BODY, *headers, status="200 OK"):
+    return b"\r\n".join([f"HTTP/1.1 {status}".encode(), *headers, b"Content-Length: %d" % len(body), b"", body])
+
+
+class TestStages:
+    """Each stage has its own time; waiting for a connection has none."""
+
+    async def test_a_handshake_that_never_comes_is_a_failed_connection(self):
+        """TLS is part of connecting."""
+        async with (
+            serve(hang, read=False) as raw,
+            client_of(raw.url.replace("http:", "https:"), timeouts=Timeouts(connect=5)) as client,
+        ):
+            with pytest.raises(errors.ConnectionFailedError, match="while connecting") as caught:
+                await client.generate("otter", model="m")
+
+        assert Phase.CONNECTING == caught.value.phase
+        assert not caught.value.permanent
+
+    async def test_tls_that_cannot_be_is_not_tried_again(self):
+        """Another attempt would meet the same server."""
+        async with (
+            Emulator() as emulator,
+            client_of(emulator.base_url.replace("http:", "https:"), retry=RetryPolicy()) as client,
+        ):
+            with pytest.raises(errors.ConnectionFailedError, match="TLS") as caught:
+                await client.generate("otter", model="m")
+
+        assert caught.value.permanent
+        assert 1 == len(caught.value.history)
+
+    async def test_a_late_first_byte_is_waited_for(self):
+        """An image takes minutes; a shorter stage before does not end it."""
+        async with (
+            Emulator(faults=[Fault(delay=0.04)]) as emulator,
+            AsyncImagesClient(
+                emulator.api_key,
+                emulator.base_url,
+                clock=FakeClock(),
+                timeouts=Timeouts(connect=1, send_stall=1, idle=100, first_byte=600),
+            ) as client,
+        ):
+            result = await client.generate("otter", model="gpt-image-2", size="64x64")
+
+        assert Phase.COMPLETE == result.history[0].phase
+
+    async def test_waiting_for_a_connection_has_no_time(self):
+        """The last call waits longer for the only connection than connecting and sending may take."""
+        stage = 0.2
+        async with (
+            Emulator(latency=0.04) as emulator,
+            AsyncImagesClient(
+                emulator.api_key,
+                emulator.base_url,
+                clock=FakeClock(scale=1),
+                retry=ONCE,
+                max_connections=1,
+                timeouts=Timeouts(connect=stage, send_stall=stage),
+            ) as client,
+        ):
+            started = time.monotonic()
+            calls = [client.generate(f"{n}", model="gpt-image-2", size="64x64") for n in range(8)]
+            results = await asyncio.gather(*calls)
+
+        assert 8 == len(results)
+        assert time.monotonic() - started > stage
+
+
+class TestAnswers:
+    """Answers that are broken at every place are unknown, never a bad request."""
+
+    @pytest.mark.parametrize(
+        "parts",
+        [
+            (b"HTTP/1.1 2",),
+            (b"HTTP/1.1 200 OK\r\nContent-Le",),
+            (b"SSH-2.0-OpenSSH_9.2\r\n\r\n",),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",),
+            (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Length: 10\r\n\r\n",),
+            (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"cre\r\n',),
+            (answer(b"not gzip", b"Content-Encoding: gzip"),),
+        ],
+        ids=["status line", "headers", "garbage", "chunk size", "large header", "two lengths", "chunk", "gzip"],
+    )
+    async def test_a_broken_answer_is_unknown(self, parts):
+        """One request, and the class that says that it may have been billed."""
+        async with serve(answering(*parts)) as raw, client_of(raw, retry=RetryPolicy()) as client:
+            with pytest.raises(errors.OutcomeUnknownError) as caught:
+                await client.generate("otter", model="m")
+
+        assert 1 == len(raw.requests)
+        assert "canary" not in str(caught.value)
+
+    @pytest.mark.parametrize("size", [1, 7, 1000])
+    async def test_an_answer_in_pieces_is_whole(self, size):
+        """However they are cut."""
+        whole = answer()
+        parts = [whole[start : start + size] for start in range(0, len(whole), size)]
+        async with serve(answering(*parts)) as raw, client_of(raw) as client:
+            result = await client.generate("otter", model="m")
+
+        assert IMAGE == result.image.data
+
+    @pytest.mark.parametrize(
+        ("encoding", "compress"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"identity", bytes)]
+    )
+    async def test_a_compressed_answer_is_read_although_none_was_asked_for(self, encoding, compress):
+        """A proxy that compresses anyway must not cost an image."""
+        body = compress(BODY)
+        async with serve(answering(answer(body, b"Content-Encoding: " + encoding))) as raw, client_of(raw) as client:
+            result = await client.generate("otter", model="m")
+
+        assert IMAGE == result.image.data
+
+    async def test_an_unknown_compression_is_a_protocol_error(self):
+        """It names the encoding."""
+        async with serve(answering(answer(BODY, b"Content-Encoding: br"))) as raw, client_of(raw) as client:
+            with pytest.raises(errors.ProtocolError, match="br"):
+                await client.generate("otter", model="m")
+
+    async def test_an_interim_answer_is_passed_over(self):
+        """103 and then 200."""
+        interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+        async with serve(answering(interim, answer())) as raw, client_of(raw) as client:
+            result = await client.generate("otter", model="m")
+
+        assert IMAGE == result.image.data
+
+
+class TestLimits:
+    """Past a cap the error names it, and what was not asked for is not read."""
+
+    async def test_an_answer_that_announces_too_much_is_not_read(self):
+        """Ten terabytes."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000000\r\n\r\n"
+        async with serve(answering(head)) as raw, client_of(raw) as client:
+            with pytest.raises(errors.TooLargeError, match=r"Limits\.response"):
+                await client.generate("otter", model="m")
+
+    @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"])
+    async def test_an_endless_answer_ends_at_the_cap(self, head):
+        """Also one that is small on the wire."""
+        body = b'{"data":[{"b64_json":"' + b"A" * 3_000_000
+        sent = gzip.compress(body) if b"gzip" in head else body
+        limits = Limits(response=2_000_000)
+        async with serve(answering(head, sent)) as raw, client_of(raw, limits=limits) as client:
+            with pytest.raises(errors.TooLargeError, match=r"Limits\.response"):
+                await client.generate("otter", model="m")
+
+    async def test_an_image_beyond_its_cap_is_not_taken(self):
+        """Whatever else the answer holds."""
+        async with serve(answering(answer())) as raw, client_of(raw, limits=Limits(image=50)) as client:
+            with pytest.raises(errors.TooLargeError, match=r"Limits\.image"):
+                await client.generate("otter", model="m")
+
+    async def test_a_long_error_is_cut(self):
+        """The status says enough."""
+        body = b"x" * 300_000
+        async with (
+            serve(answering(answer(body, status="400 Bad Request"))) as raw,
+            client_of(raw, limits=Limits(error_body=1000)) as client,
+        ):
+            with pytest.raises(errors.BadRequestError) as caught:
+                await client.generate("otter", model="m")
+
+        assert 1000 == len(caught.value.body)
+
+    @pytest.mark.parametrize("value", [0, -1, float("nan")])
+    def test_a_limit_that_is_none_is_refused(self, value):
+        """So is a time."""
+        with pytest.raises(ValueError, match="more than 0"):
+            Limits(image=value)
+        with pytest.raises(ValueError, match="more than 0"):
+            Timeouts(idle=value)
+
+
+class TestSecrets:
+    """The key goes to the API and nowhere else."""
+
+    def test_a_secret_shows_itself_to_the_connection_only(self):
+        """Exceptions and tracebacks print reprs."""
+        secret = Secret("Bearer sk-canary")
+
+        assert "Bearer sk-canary" == str.__str__(secret)
+        assert "canary" not in repr(secret)
+        assert "canary" not in f"{secret}"
+
+    async def test_an_error_that_echoes_the_key_is_redacted(self):
+        """Some gateways do."""
+        body = json.dumps({"error": {"message": "bad key sk-canary", "code": "invalid_api_key"}}).encode()
+        async with serve(answering(answer(body, status="401 Unauthorized"))) as raw, client_of(raw) as client:
+            with pytest.raises(errors.AuthenticationError) as caught:
+                await client.generate("otter", model="m")
+
+        assert "canary" not in str(caught.value) + repr(caught.value.body)
+        assert "sk-canary" in raw.requests[0].decode()
+
+    async def test_a_redirect_is_not_followed(self):
+        """The body and the key would travel along."""
+        async with serve(answering(answer(b""))) as other:
+            location = f"Location: {other.url}/x?sig=canary".encode()
+            redirect = answer(b"", location, status="307 Temporary Redirect")
+            async with serve(answering(redirect)) as raw, client_of(raw) as client:
+                with pytest.raises(errors.ProtocolError) as caught:
+                    await client.generate("otter", model="m")
+
+        assert [] == other.requests
+        assert "canary" not in str(caught.value)
+
+    def test_proxies_of_the_environment_count_only_if_asked(self, monkeypatch):
+        """And hosts can be left out."""
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+        monkeypatch.setenv("no_proxy", "inside.example")
+
+        assert proxy_for(Network(), "https", "gateway.example") is None
+        assert "http://127.0.0.1:9" == proxy_for(Network(trust_env=True), "https", "gateway.example")
+        assert proxy_for(Network(trust_env=True), "https", "inside.example") is None
+        assert "http://p:1" == proxy_for(Network(proxy="http://p:1"), "https", "gateway.example")
+        assert "canary" not in repr(Network(proxy="http://me:canary@p:1"))

@@ -1,0 +1,201 @@
+"""Sources that change, end early or cannot be read again."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import pytest
+from fakes import FakeClock
+from pictures import png
+from PIL import Image as Pillow
+
+from burncloud_images import AsyncImagesClient, GenerationRequest, errors
+from burncloud_images.emulator import Emulator, Fault
+
+SMALL = {"model": "gpt-image-2", "size": "64x64"}
+BIG = png(pad=3_000_000)
+
+
+async def edit(emulator, source, **options):
+    async with AsyncImagesClient(emulator.api_key, emulator.base_url, clock=FakeClock(), **options) as client:
+        return await client.edit(source, "a beret", **SMALL)
+
+
+class TestChanges:
+    """A source has to stay as it was looked at."""
+
+    @pytest.mark.parametrize("change", ["touched", "replaced", "gone", "shrunk"])
+    async def test_a_file_that_changes_between_attempts_is_an_error(self, tmp_path, change):
+        """What arrives would not be what was checked; nothing was billed."""
+        path = tmp_path / "photo.png"
+        path.write_bytes(BIG)
+
+        def spoil(attempt):
+            if attempt.number > 1:
+                return
+            if change == "touched":
+                os.utime(path, ns=(1, 1))
+            elif change == "replaced":
+                other = tmp_path / "other.png"
+                other.write_bytes(BIG)
+                other.replace(path)
+            elif change == "gone":
+                path.unlink()
+            else:
+                os.truncate(path, 100)
+
+        async with Emulator(faults=[Fault(status=503)]) as emulator:
+            with pytest.raises(errors.InputChangedError) as caught:
+                await edit(emulator, path, on_attempt=spoil)
+
+        assert 0 == emulator.ledger.billed_requests
+        assert "Nothing was billed" in str(caught.value)
+
+    async def test_a_handle_that_shrinks_is_an_error(self):
+        """The connection is cut, so that the server cannot take half a file for a whole one."""
+
+        class Shrinking(io.BytesIO):
+            reads = 0
+
+            def read(self, size=-1):
+                self.reads += size > 100_000
+                return super().read(size) if self.reads < 2 else b""
+
+        async with Emulator() as emulator:
+            with pytest.raises(errors.InputChangedError):
+                await edit(emulator, Shrinking(BIG))
+
+        (request,) = emulator.ledger.requests
+        assert not request.complete
+        assert not request.billed
+
+    async def test_a_handle_that_fails_while_it_is_read_is_an_error(self):
+        """Also where its own error is of another kind."""
+
+        class Failing(io.BytesIO):
+            reads = 0
+
+            def read(self, size=-1):
+                self.reads += size > 100_000
+                if self.reads > 1:
+                    raise RuntimeError("the tape broke")
+                return super().read(size)
+
+        async with Emulator() as emulator:
+            with pytest.raises(errors.InputChangedError, match="the tape broke"):
+                await edit(emulator, Failing(BIG))
+
+        assert 0 == emulator.ledger.billed_requests
+
+    async def test_an_opener_that_opens_something_else_is_an_error(self):
+        """Sizes are compared."""
+        opened = []
+
+        def open_it():
+            opened.append(io.BytesIO(BIG if len(opened) < 2 else BIG[:-9]))
+            return opened[-1]
+
+        async with Emulator(faults=[Fault(status=503)]) as emulator:
+            with pytest.raises(errors.InputChangedError, match="changed its size"):
+                await edit(emulator, open_it)
+
+        assert all(handle.closed for handle in opened)
+
+    async def test_an_opener_that_fails_later_is_an_error(self):
+        """Nothing is billed."""
+        opened = []
+
+        def open_it():
+            if opened:
+                raise FileNotFoundError(2, "No such file or directory")
+            opened.append(io.BytesIO(BIG))
+            return opened[-1]
+
+        async with Emulator() as emulator:
+            with pytest.raises(errors.InputChangedError):
+                await edit(emulator, open_it)
+
+        assert 0 == emulator.ledger.billed_requests
+
+
+class TestKinds:
+    """Sources that need a word of their own."""
+
+    async def test_a_pillow_image_is_sent_as_png(self):
+        """Whatever its mode."""
+        async with Emulator() as emulator:
+            await edit(emulator, Pillow.new("CMYK", (16, 16)).convert("RGBA"))
+
+        (part,) = emulator.ledger.requests[0].parts
+        assert ("image.png", "image/png") == (part.filename, part.content_type)
+
+    async def test_a_pillow_image_that_is_no_png_is_refused(self):
+        """CMYK cannot be written as PNG."""
+        async with Emulator() as emulator:
+            with pytest.raises(errors.InvalidRequestError, match="as PNG"):
+                await edit(emulator, Pillow.new("CMYK", (16, 16)))
+
+        assert () == emulator.ledger.requests
+
+    @pytest.mark.parametrize(
+        ("kind", "name", "content_type"),
+        [("JPEG", "image.jpg", "image/jpeg"), ("WEBP", "image.webp", "image/webp"), ("PNG", "image.png", "image/png")],
+    )
+    async def test_name_and_type_follow_the_bytes(self, tmp_path, kind, name, content_type):
+        """Not the name of the file."""
+        path = tmp_path / 'my "pho\u200bto".gif'
+        Pillow.new("RGB", (16, 16)).save(path, kind)
+        async with Emulator() as emulator:
+            await edit(emulator, path)
+
+        (part,) = emulator.ledger.requests[0].parts
+        assert (name, content_type) == (part.filename, part.content_type)
+
+    async def test_a_data_url_is_bytes(self):
+        """Base64 only."""
+        import base64
+
+        async with Emulator() as emulator:
+            await edit(emulator, "data:image/png;base64," + base64.b64encode(png()).decode())
+
+        assert len(png()) == emulator.ledger.requests[0].parts[0].size
+
+    async def test_an_unseekable_file_is_kept_while_it_is_read(self, tmp_path):
+        """A pipe, opened by the caller."""
+        reader, writer = os.pipe()
+        os.write(writer, png())
+        os.close(writer)
+        async with Emulator(faults=[Fault(status=503)]) as emulator:
+            with os.fdopen(reader, "rb") as pipe:
+                await edit(emulator, pipe)
+
+        first, second = emulator.ledger.requests
+        assert first.parts == second.parts
+
+    async def test_a_closed_file_is_refused(self):
+        """Before anything is sent."""
+        handle = io.BytesIO(png())
+        handle.close()
+        async with Emulator() as emulator:
+            with pytest.raises(errors.InvalidRequestError):
+                await edit(emulator, handle)
+
+        assert () == emulator.ledger.requests
+
+    async def test_a_stream_reader_can_be_sent(self):
+        """It has `read` and no `seek`."""
+        import asyncio
+
+        reader = asyncio.StreamReader()
+        reader.feed_data(png())
+        reader.feed_eof()
+        async with Emulator() as emulator:
+            await edit(emulator, reader)
+
+        assert len(png()) == emulator.ledger.requests[0].parts[0].size
+
+
+async def test_nothing_of_a_generation_is_uploaded():
+    """It has no images."""
+    assert () == GenerationRequest("otter").images()
