@@ -42,7 +42,7 @@ async def set_up() -> AsyncIterator[SetUp]:
     async with AsyncExitStack() as stack:
 
         async def start(
-            *faults: Fault, scale: float = 0.01, emulator: dict[str, Any] | None = None, **options: Any
+            *faults: Fault, scale: float = 0.1, emulator: dict[str, Any] | None = None, **options: Any
         ) -> Bench:
             server = await stack.enter_async_context(Emulator(faults=faults, **(emulator or {})))
             clock = FakeClock(scale)
