@@ -18,7 +18,8 @@ Box = tuple[float, float, float, float]
 
 MOST_LINES = 3
 WHITE = (255, 255, 255, 255)
-INK = (14, 16, 28, 150)
+# Opaque, so that the caption of a picture that is edited does not show through the new one.
+INK = (24, 28, 42, 255)
 
 
 @functools.lru_cache(maxsize=64)
