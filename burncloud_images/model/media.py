@@ -64,7 +64,7 @@ class Media:
 
 
 Probe = Generator[Span, bytes, Media]
-"""Yields the spans it needs, is sent their bytes (fewer at the end of the file), returns what the file is."""
+"""Yields the spans it needs, is sent their bytes, returns what the file is."""
 
 Reader = Callable[[int], Probe]
 
@@ -73,11 +73,30 @@ def examine(size: int) -> Probe:
     """
     Return a probe for an image file of *size* bytes.
 
-    Every span it asks for lies within the file and is at most 1 KiB long.
+    Every span it asks for lies within the file and is at most 1 KiB long. A file that has fewer bytes than *size* once
+    it is read is no image.
     """
-    head = yield 0, min(HEAD, size)
-    for signature, offset, reader in READERS:
-        if head[offset : offset + len(signature)] == signature:
+    try:
+        return (yield from read_image(size))
+    except Shrunk:
+        return Media()
+
+
+class Shrunk(Exception):  # noqa: N818 (an event in a file's life, handled here)
+    """A span was answered with fewer bytes."""
+
+
+def read(offset: int, length: int) -> Generator[Span, bytes, bytes]:
+    piece = yield offset, length
+    if len(piece) < length:
+        raise Shrunk
+    return piece
+
+
+def read_image(size: int) -> Probe:
+    head = yield from read(0, min(HEAD, size))
+    for signature, reader in READERS:
+        if head.startswith(signature):
             return (yield from reader(size))
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<svg", b"<?xml")):
         return (yield from read_svg(size))
@@ -100,11 +119,11 @@ def examine_bytes(data: bytes | bytearray | memoryview) -> Media:
 
 def read_tail(size: int) -> Generator[Span, bytes, bytes]:
     length = min(TAIL, size)
-    return (yield size - length, length)
+    return (yield from read(size - length, length))
 
 
 def read_png(size: int) -> Probe:
-    header = yield 0, min(33, size)
+    header = yield from read(0, min(33, size))
     if len(header) < 33 or header[12:16] != b"IHDR":
         return Media(media_type="image/png")
     width, height, _, colour = struct.unpack(">IIBB", header[16:26])
@@ -120,7 +139,7 @@ def png_has_transparency(size: int) -> Generator[Span, bytes, bool]:
     for _ in range(MOST_BLOCKS):
         if offset + 8 > size:
             return False
-        length, kind = struct.unpack(">I4s", (yield offset, 8))
+        length, kind = struct.unpack(">I4s", (yield from read(offset, 8)))
         if kind == b"tRNS":
             return True
         if kind == b"IDAT":
@@ -137,72 +156,85 @@ START_OF_SCAN = 0xDA
 
 
 def read_jpeg(size: int) -> Probe:
-    dimensions = yield from jpeg_dimensions(size)
-    tail = yield from read_tail(size)
+    dimensions, scan = yield from jpeg_frame(size)
     width, height = dimensions or (None, None)
-    # Cameras append data of their own, so the marker need not be the very last bytes.
-    return Media(media_type="image/jpeg", width=width, height=height, complete=size > 4 and b"\xff\xd9" in tail)
+    # Cameras append data of their own, so the marker need not be the very last bytes. One that stands before the
+    # pixels is of a thumbnail; among the pixels none can stand (B.1.1.5).
+    start = max(scan, size - TAIL)
+    tail = yield from read(start, size - start)
+    return Media(media_type="image/jpeg", width=width, height=height, complete=b"\xff\xd9" in tail)
 
 
-def jpeg_dimensions(size: int) -> Generator[Span, bytes, tuple[int, int] | None]:
+def jpeg_frame(size: int) -> Generator[Span, bytes, tuple[tuple[int, int] | None, int]]:
+    """Return width and height, and where the first scan begins: *size* if there is none."""
+    dimensions = None
     offset = 2
     for _ in range(MOST_BLOCKS):
         if offset + 9 > size:
-            return None
-        segment = yield offset, 9
+            break
+        segment = yield from read(offset, 9)
         mark, marker, length = struct.unpack(">BBH", segment[:4])
-        if mark != FILL or marker == START_OF_SCAN:
-            return None
+        if mark != FILL:
+            break
+        if marker == START_OF_SCAN:
+            return dimensions, offset
         if marker in START_OF_FRAME:
             height, width = struct.unpack(">HH", segment[5:9])
-            return width, height
+            dimensions = (width, height) if height else None  # B.2.5: 0 rows say that the number comes later
         if marker == FILL:
             offset += 1
         elif marker in WITHOUT_LENGTH:
             offset += 2
         else:
             offset += 2 + length
-    return None
+    return dimensions, size
 
 
-def read_webp(size: int) -> Probe:
-    header = yield 0, min(30, size)
-    if len(header) < 30:
-        return Media(media_type="image/webp")
-    (riff_size,) = struct.unpack("<I", header[4:8])
+SMALLEST_RIFF = 18
+"""`WEBP`, a chunk's header, and six bytes: a lossless picture of one pixel."""
+
+
+def read_riff(size: int) -> Probe:
+    header = yield from read(0, min(30, size))
+    if header[8:12] != b"WEBP":
+        return Media()
+    riff_size = int.from_bytes(header[4:8], "little")
     width, height, alpha = webp_canvas(header)
     return Media(
         media_type="image/webp",
         width=width,
         height=height,
         alpha=alpha,
-        complete=riff_size >= 22 and riff_size + 8 <= size,
+        complete=SMALLEST_RIFF <= riff_size <= size - 8,
     )
 
 
 def webp_canvas(header: bytes) -> tuple[int | None, int | None, bool]:
     kind = header[12:16]
-    if kind == b"VP8X":  # RFC 9649 §2.7: 24-bit sizes, less one
+    if kind == b"VP8X" and len(header) == 30:  # RFC 9649 §2.7: 24-bit sizes, less one
         width = int.from_bytes(header[24:27], "little") + 1
         height = int.from_bytes(header[27:30], "little") + 1
         return width, height, bool(header[20] & 0x10)
-    if kind == b"VP8L" and header[20] == 0x2F:  # RFC 9649 §3.4: 14 bits each, less one, then the alpha bit
+    if kind == b"VP8L" and header[20:21] == b"\x2f" and len(header) >= 25:
+        # RFC 9649 §3.4: 14 bits each, less one, then the alpha bit
         (bits,) = struct.unpack("<I", header[21:25])
         return (bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1, bool(bits >> 28 & 1)
-    if kind == b"VP8 " and header[23:26] == b"\x9d\x01\x2a":  # RFC 6386 §9.1
+    if kind == b"VP8 " and header[23:26] == b"\x9d\x01\x2a" and len(header) == 30:  # RFC 6386 §9.1
         width, height = struct.unpack("<HH", header[26:30])
         return width & 0x3FFF, height & 0x3FFF, False
     return None, None, False
 
 
+EXTENSION, IMAGE_DESCRIPTOR, TRAILER = 0x21, 0x2C, 0x3B
+GRAPHIC_CONTROL = 0xF9
+
+
 def read_gif(size: int) -> Probe:
-    header = yield 0, min(13, size)
+    header = yield from read(0, min(13, size))
     if len(header) < 13:
         return Media(media_type="image/gif")
     width, height, flags = struct.unpack("<HHB", header[6:11])
-    alpha = yield from gif_has_transparency(size, 13 + color_table(flags))
-    tail = yield from read_tail(size)
-    complete = tail.rstrip(b"\0").endswith(b"\x3b")
+    alpha, complete = yield from read_gif_blocks(size, 13 + color_table(flags))
     return Media(media_type="image/gif", width=width, height=height, alpha=alpha, complete=complete)
 
 
@@ -210,38 +242,47 @@ def color_table(flags: int) -> int:
     return 3 * 2 ** ((flags & 0x07) + 1) if flags & 0x80 else 0
 
 
-def gif_has_transparency(size: int, offset: int) -> Generator[Span, bytes, bool]:
-    # §23: the graphic control extension stands before the image it is for; bit 0 is the transparency flag.
+def read_gif_blocks(size: int, offset: int) -> Generator[Span, bytes, tuple[bool, bool]]:
+    """Return whether the first image is transparent, and whether the trailer is there."""
+    alpha = None
+    inside = False
     for _ in range(MOST_BLOCKS):
-        if offset + 4 > size:
-            return False
-        introducer, label, length, flags = yield offset, 4
-        if introducer != 0x21:
-            return False
-        if label == 0xF9:
-            return bool(flags & 0x01)
-        offset += 2
-        while length:  # sub-blocks, ended by an empty one
-            offset += 1 + length
-            if offset >= size:
-                return False
-            (length,) = yield offset, 1
-        offset += 1
-    return False
+        if offset >= size:
+            return bool(alpha), False
+        block = (yield from read(offset, min(10, size - offset))).ljust(10, b"\0")
+        if inside:  # §15: sub-blocks, ended by an empty one
+            inside = block[0] > 0
+            offset += 1 + block[0]
+        elif block[0] == TRAILER:
+            return bool(alpha), True
+        elif block[0] == EXTENSION:
+            if block[1] == GRAPHIC_CONTROL and alpha is None:
+                alpha = bool(block[3] & 0x01)  # §23: it stands before the image it is for
+            inside = True
+            offset += 2
+        elif block[0] == IMAGE_DESCRIPTOR:
+            alpha = bool(alpha)
+            inside = True
+            offset += 11 + color_table(block[9])
+        else:
+            return bool(alpha), False
+    # A trailer alone is any byte of the pixels; with the end of a block before it, it is one place of 65,536.
+    tail = yield from read_tail(size)
+    return bool(alpha), tail.rstrip(b"\0").endswith(b"\0\x3b")
 
 
 def read_svg(size: int) -> Probe:
-    head = yield 0, min(TAIL, size)
+    head = yield from read(0, min(TAIL, size))
     tail = yield from read_tail(size)
     if b"<svg" not in head:
         return Media()
     return Media(media_type="image/svg+xml", alpha=True, complete=tail.rstrip().endswith(b"</svg>"))
 
 
-READERS: tuple[tuple[bytes, int, Reader], ...] = (
-    (b"\x89PNG\r\n\x1a\n", 0, read_png),
-    (b"\xff\xd8\xff", 0, read_jpeg),
-    (b"WEBP", 8, read_webp),
-    (b"GIF87a", 0, read_gif),
-    (b"GIF89a", 0, read_gif),
+READERS: tuple[tuple[bytes, Reader], ...] = (
+    (b"\x89PNG\r\n\x1a\n", read_png),
+    (b"\xff\xd8\xff", read_jpeg),
+    (b"RIFF", read_riff),
+    (b"GIF87a", read_gif),
+    (b"GIF89a", read_gif),
 )
