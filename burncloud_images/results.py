@@ -84,11 +84,11 @@ class Attempt:
 
 
 def hide_query(url: str | None) -> str:
-    """Return the repr of *url* without its query: a signed URL is a key to the image."""
+    """Return the repr of *url* without its query: a signed URL is a key to the image, a `data:` URL is the image."""
     if url is None:
         return "None"
-    address, mark, _ = url.partition("?")
-    return repr(f"{address}?…" if mark else address)
+    address, mark, _ = url.partition("," if url[:5].lower() == "data:" else "?")
+    return repr(f"{address}{mark}…" if mark else address)
 
 
 @attrs.frozen(kw_only=True)

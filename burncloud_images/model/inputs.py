@@ -117,7 +117,7 @@ class ImageURL:
     guard as results, and uploaded.
 
     Attributes:
-        url: An `https://` or `data:` URL. Its query is not shown in reprs.
+        url: An `https://` or `data:` URL. Its query or its data is not shown in reprs.
     """
 
     url: str = attrs.field(repr=hide_query)
@@ -171,7 +171,7 @@ def to_source(value: ImageLike) -> ImageSource:
     if isinstance(value, str):
         return text_to_source(value)
     if isinstance(value, os.PathLike):
-        return PathSource(Path(value))
+        return path_to_source(os.fsdecode(value))
     return object_to_source(value)
 
 
@@ -184,10 +184,14 @@ def to_sources(value: ImageLike | Sequence[ImageLike]) -> tuple[ImageSource, ...
 def text_to_source(text: str) -> ImageSource:
     if DATA_URL.match(text):
         return BytesSource(data_url_bytes(text))
-    if text.startswith("data:"):
+    if text[:5].lower() == "data:":
         raise refusal("a data: URL has to hold base64")
     if SCHEME.match(text):
         raise refusal("a web address is not a path; write ImageURL(…) to have it fetched")
+    return path_to_source(text)
+
+
+def path_to_source(text: str) -> PathSource:
     if not text or "\0" in text:
         raise refusal("an empty path or one with a NUL byte names no file")
     return PathSource(Path(text))
