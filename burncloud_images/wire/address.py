@@ -28,13 +28,16 @@ def to_base_url(spelling: str, *, allow_http: bool = False) -> str:
     """
     text = spelling.strip()
     if not text or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        raise ConfigurationError(f"The base URL {spelling!r} is empty or holds white space or control characters.")
+        message = f"The base URL {shown(spelling)} is empty or holds white space or control characters."
+        raise ConfigurationError(message)
     parts = split(text if SCHEME.match(text) else f"//{text}", spelling)
     host = parts.hostname or ""
     scheme = parts.scheme.lower() or ("http" if is_loopback(host) else "https")
     check(parts, scheme, spelling)
     if scheme == "http" and not allow_http and not is_loopback(host):
-        message = f"The base URL {spelling!r} would send the key unencrypted; use https, or Network(allow_http=True)."
+        message = (
+            f"The base URL {shown(spelling)} would send the key unencrypted; use https, or Network(allow_http=True)."
+        )
         raise ConfigurationError(message)
     path = parts.path.rstrip("/")
     return f"{scheme}://{parts.netloc}{path if path.endswith(VERSION) else path + VERSION}"
@@ -44,16 +47,21 @@ def split(text: str, spelling: str) -> SplitResult:
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"The base URL {spelling!r} cannot be read: {error}.") from None
+    except ValueError:
+        raise ConfigurationError(f"The base URL {shown(spelling)} cannot be read.") from None
     if not parts.hostname or port == 0:
-        raise ConfigurationError(f"The base URL {spelling!r} names no host.")
+        raise ConfigurationError(f"The base URL {shown(spelling)} names no host.")
     return parts
+
+
+def shown(spelling: str) -> str:
+    """Return the repr of *spelling* without a password and without a query, which may hold a key."""
+    return "'…'" if "@" in spelling else repr(re.sub(r"[?#].*", "…", spelling, flags=re.DOTALL))
 
 
 def check(parts: SplitResult, scheme: str, spelling: str) -> None:
     if scheme not in {"http", "https"}:
-        raise ConfigurationError(f"The base URL {spelling!r} is neither http nor https.")
+        raise ConfigurationError(f"The base URL {shown(spelling)} is neither http nor https.")
     if "@" in parts.netloc:
         raise ConfigurationError("The base URL holds a user name or password; the key is given as api_key.")
     if parts.query or parts.fragment or spelling.rstrip().endswith(("?", "#")):
