@@ -93,7 +93,7 @@ class AnySize:
     short: int = 2160
 
     def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
-        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", str(value), re.ASCII)
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value, re.ASCII) if isinstance(value, str) else None
         if match is None:
             return None if value == "auto" else f"{value!r} is neither auto nor WIDTHxHEIGHT"
         short, long = sorted(int(edge) for edge in match.groups())

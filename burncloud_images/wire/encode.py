@@ -54,7 +54,16 @@ def encode(request: ImagesRequest, images: Sequence[MeasuredImage] = (), *, boun
 
 
 def to_json(fields: Mapping[str, object]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=dict).encode()
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=plain).encode()
+
+
+def plain(value: object) -> object:
+    """Return the dict or list that JSON can hold of any other mapping or sequence."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")  # the request's constructor refuses it
 
 
 def form_fields(name: str, value: object) -> Iterator[tuple[str, str]]:
@@ -67,8 +76,10 @@ def form_fields(name: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
             yield from form_fields(f"{name}[]", item)
+    elif isinstance(value, str):
+        yield name, str.__str__(value)  # an Enum's member says its name instead
     elif value is not None:
-        yield name, str(value)
+        yield name, json.dumps(value)
 
 
 def file_parts(images: Sequence[MeasuredImage]) -> Iterator[FilePart]:
