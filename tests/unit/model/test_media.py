@@ -287,6 +287,20 @@ def test_a_file_that_shrinks_while_it_is_read_is_no_image():
             assert Media() == probe_of(data[:left], len(data))[0], kind
 
 
+def test_a_png_that_ends_before_its_pixels_is_cut():
+    """Its size is known, its end is not there."""
+    data = saved(picture("RGB", (3, 4)), "PNG")
+
+    assert Media(media_type="image/png", width=3, height=4) == examine_bytes(data[:36])
+
+
+def test_a_jpeg_with_something_else_between_its_segments_is_damaged():
+    """What is no marker ends the reading: neither a size nor an end is made up."""
+    data = saved(picture("L", (3, 4)), "JPEG")
+
+    assert Media(media_type="image/jpeg") == examine_bytes(data[:20] + b"junk" + data[20:])
+
+
 # --- hostile files ---------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,182 @@
+"""Each error says what happened, whether it may have been billed and what to do next, and shows no secret."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+from datetime import UTC, datetime
+
+import pytest
+
+from burncloud_images import errors
+from burncloud_images.errors import (
+    APIError,
+    ConnectionFailedError,
+    DownloadError,
+    ImagesError,
+    InputChangedError,
+    InvalidRequestError,
+    OutcomeUnknownError,
+    ProtocolError,
+    ResultExpiredError,
+    StorageError,
+    TooLargeError,
+    Violation,
+)
+from burncloud_images.results import Attempt, Image, Phase, SavedImage
+
+SECRET = "c2VjcmV0IGJ5dGVz"
+URL = f"https://images.example/otter.png?signature={SECRET}"
+IMAGE = Image(data=SECRET.encode(), url=URL)
+
+NOT_BILLED, MAY_BE, BILLED = "Nothing was billed.", "This request may have been billed.", "This request was billed."
+SENTENCES = [
+    (errors.ConfigurationError("no key"), "no key Nothing was sent."),
+    (
+        errors.ClientClosedError("closed."),
+        "closed. Nothing was sent. Make one client per event loop and close it last.",
+    ),
+    (ConnectionFailedError("no route."), f"no route. {NOT_BILLED} It is safe to try again."),
+    (
+        ConnectionFailedError("bad certificate.", permanent=True),
+        f"bad certificate. {NOT_BILLED} Check the base URL and the certificates.",
+    ),
+    (
+        InputChangedError("it shrank."),
+        f"it shrank. {NOT_BILLED} Send the request again once its inputs stay as they are.",
+    ),
+    (
+        errors.RateLimitError("slow.", status=429, request_id="req-1"),
+        f"slow. {NOT_BILLED} Send fewer requests at once, or try again later. (request id: req-1)",
+    ),
+    (
+        errors.ServerError("oops (request id: req-1)", status=500, request_id="req-1"),
+        f"oops (request id: req-1) {NOT_BILLED} Try again later.",
+    ),
+    (
+        errors.ModerationError("no.", status=400),
+        "no. Refused results are billed by some providers. Change the prompt or the input images.",
+    ),
+    (
+        ResultExpiredError("gone."),
+        f"gone. {BILLED} Only the provider can still have the image; quote the request id to its support.",
+    ),
+    (
+        TooLargeError("32 MiB."),
+        f"32 MiB. {MAY_BE} Raise the cap that is named, if such an answer is expected.",
+    ),
+    (StorageError("disk full.", images=[IMAGE]), f"disk full. {BILLED} The images are in .images."),
+    (StorageError("it exists."), "it exists."),
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), SENTENCES, ids=[error.message for error, _ in SENTENCES])
+def test_an_error_says_what_happened_what_it_cost_and_what_to_do(error, sentence):
+    """In this order, and a request id that is in the message is not told twice."""
+    assert sentence == str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "billing"),
+    [(None, MAY_BE), (200, MAY_BE), (299, MAY_BE), (300, NOT_BILLED), (399, NOT_BILLED), (502, MAY_BE)],
+)
+def test_a_redirect_is_not_followed_so_not_billed(status, billing):
+    """Any other answer that is not understood may have been."""
+    assert billing == ProtocolError("odd.", status=status).billing
+
+
+def test_a_download_of_an_input_cost_nothing():
+    """The image of an answer is paid for; an image to upload is fetched before anything is sent."""
+    error = DownloadError("refused.")
+    assert BILLED == error.billing
+
+    error.paid = False
+    assert "Nothing was sent." == error.billing
+
+
+def test_an_unknown_outcome_names_both_ways_on():
+    """Ask the provider, or accept to pay twice."""
+    text = str(OutcomeUnknownError("cut.", phase=Phase.BODY_IN))
+
+    assert MAY_BE in text
+    assert "idempotency key" in text
+    assert "on_unknown='retry'" in text
+
+
+def test_all_violations_are_one_sentence():
+    """And each is kept."""
+    violations = [Violation("n", "too many"), Violation("size", "too large", "openapi")]
+    error = InvalidRequestError(violations)
+
+    assert "n: too many; size: too large. Nothing was sent." == str(error)
+    assert tuple(violations) == error.violations
+    assert isinstance(error, ValueError)
+
+
+def test_unsaved_images_are_those_in_memory():
+    """What is in a file already is no longer in danger."""
+    saved = SavedImage(path="otter.png", size=3)
+
+    assert (IMAGE,) == StorageError("disk full.", images=[saved, IMAGE]).unsaved
+    assert (saved, IMAGE) == StorageError("disk full.", images=[saved, IMAGE]).images
+
+
+def test_an_error_is_also_what_the_language_calls_it():
+    """Code that knows nothing of this package catches it."""
+    kinds = {
+        errors.ConfigurationError: ValueError,
+        InvalidRequestError: ValueError,
+        errors.ClientClosedError: RuntimeError,
+        StorageError: OSError,
+        errors.ImagesWarning: UserWarning,
+    }
+
+    assert [] == [kind for kind, builtin in kinds.items() if not issubclass(kind, builtin)]
+    assert not issubclass(errors.ImagesWarning, ImagesError)
+
+
+FULL = [
+    OutcomeUnknownError("cut.", images=[IMAGE], raw=SECRET.encode(), status=200, request_id="r", phase=Phase.BODY_IN),
+    ProtocolError("odd.", images=[IMAGE], raw=SECRET.encode(), status=302),
+    TooLargeError("large.", images=[IMAGE], raw=SECRET.encode()),
+    StorageError("disk full.", images=[IMAGE], phase=Phase.COMPLETE),
+    DownloadError("refused.", url=URL, images=[IMAGE], retry_after=2.0, transient=True, request_id="r"),
+    ResultExpiredError("gone.", url=URL, expired_at=datetime(2026, 1, 2, tzinfo=UTC)),
+    APIError("no.", status=418, code="1", type="t", param="p", body={"error": SECRET}, should_retry=False),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_an_error_crosses_processes(error):
+    """Everything but image bytes and raw answers is there again, with the attempts; copies are made in the same way."""
+    error.history = (Attempt(number=1, phase=Phase.BODY_IN, elapsed=1.5, failure="ServerError", wait=2.0),)
+    error.idempotency_key = "key-1"
+    left_out = {"images", "raw"}
+    expected = {name: value for name, value in vars(error).items() if name not in left_out}
+
+    for twin in (*(pickle.loads(pickle.dumps(error, protocol)) for protocol in (2, 5)), copy.copy(error)):
+        assert (type(error), error.args, expected) == (type(twin), twin.args, vars(twin))
+        assert ((), b"") == (getattr(twin, "images", ()), getattr(twin, "raw", b""))
+        assert twin.message in str(twin)
+
+
+@pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
+def test_no_error_shows_what_is_secret(error):
+    """Nor does a traceback of it; the values that it holds do not either."""
+    shown = [repr(error), str(error), *traceback.format_exception(error), repr(getattr(error, "images", ()))]
+
+    assert [] == [text for text in shown if SECRET in text]
+
+
+def test_what_was_never_set_has_a_value():
+    """An error that was made by hand can be looked at like any other."""
+    error = ImagesError("odd.")
+
+    assert (None, (), None, None, "odd.") == (
+        error.request_id,
+        error.history,
+        error.idempotency_key,
+        error.phase,
+        str(error),
+    )

@@ -1,0 +1,93 @@
+"""Base64 is decoded as its slices pass, as strictly as the standard library decodes the whole."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import chunkings, cut
+
+from burncloud_images.wire.base64text import StrictBase64
+
+ALPHABET = "ABCDwxyz0189+/"
+whole = st.binary(max_size=60).map(base64.b64encode)
+odd = st.text(st.sampled_from(ALPHABET + '=-_ \n\r\t"\\.\0é中'), max_size=16).map(str.encode)
+padded = st.text(st.sampled_from("A/=="), max_size=12).map(str.encode)
+texts = whole | odd | padded | st.tuples(whole, odd).map(b"".join) | st.tuples(whole, whole).map(b"".join)
+
+
+def standard(text: bytes) -> bytes | None:
+    if len(text) % 4:  # RFC 4648 §4; the library lets one `=` pass behind the last quantum
+        return None
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except binascii.Error:
+        return None
+
+
+def fed(chunks) -> bytes | None:
+    decoder = StrictBase64()
+    try:
+        data = b"".join([decoder.feed(chunk) for chunk in chunks])
+        decoder.close()
+    except ValueError:
+        return None
+    return data
+
+
+@given(texts, st.data())
+@settings(max_examples=600)
+def test_any_chunking_decodes_as_the_standard_library_does(text, data):
+    """The same bytes, or refused by both."""
+    assert standard(text) == fed(cut(text, data.draw(chunkings(len(text)))))
+
+
+@given(st.binary(max_size=300), st.data())
+def test_what_was_encoded_comes_back(content, data):
+    """By slices of any length, empty ones too."""
+    text = base64.b64encode(content)
+
+    assert content == fed(cut(text, data.draw(chunkings(len(text)))))
+
+
+@given(st.binary(min_size=1, max_size=60), st.data())
+def test_nothing_is_held_back_longer_than_a_quantum(content, data):
+    """After each slice, all whole quanta so far are decoded: memory does not grow with the image."""
+    text = base64.b64encode(content)
+    decoder = StrictBase64()
+    taken = found = 0
+    for chunk in cut(text, data.draw(chunkings(len(text)))):
+        taken += len(chunk)
+        found += len(decoder.feed(chunk))
+        assert found == min(len(content), taken // 4 * 3)
+
+
+@pytest.mark.parametrize(("text", "short"), [(b"A", 3), (b"AA", 2), (b"AAA", 1), (b"AAAAA", 3), (b"AA=", 1)])
+def test_an_end_within_a_quantum_is_told(text, short):
+    """With how many characters are missing."""
+    decoder = StrictBase64()
+    decoder.feed(text)
+    with pytest.raises(ValueError, match=f"base64 ends {short} characters short"):
+        decoder.close()
+
+
+@pytest.mark.parametrize(
+    "chunks", [[b"AA==", b"AAAA"], [b"AA==", b"="], [b"AA=", b"=", b"\n"], [b"AA==A"], [b"AAAA="], [b"AA==AAAA"]]
+)
+def test_nothing_may_follow_the_padding(chunks):
+    """However it is cut; an empty slice is nothing."""
+    assert None is fed(chunks)
+    assert b"\0" == fed([b"AA==", b"", b""])
+
+
+@pytest.mark.parametrize("text", [b"SECRET!!", b"SECR ETS", b"SECRET=\n"])
+def test_a_refusal_does_not_show_the_text(text):
+    """Neither the error nor its cause."""
+    with pytest.raises(ValueError, match="not base64") as caught:
+        StrictBase64().feed(text)
+
+    assert "SEC" not in str(caught.value)
+    assert None is caught.value.__cause__

@@ -1,0 +1,125 @@
+"""What the headers of an answer say, and nothing where what they say makes no sense."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
+
+NOW = datetime(2026, 11, 24, 11, 0, tzinfo=UTC)
+DATE = "Tue, 24 Nov 2026 11:00:00 GMT"
+LATER = "Tue, 24 Nov 2026 11:00:30 GMT"
+
+
+# --- request ids -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "message", "expected"),
+    [
+        ({"x-oneapi-request-id": "gate-1", "x-request-id": "up-1"}, "(request id: text-1)", "gate-1"),
+        ({"x-request-id": " up-1 "}, "(request id: text-1)", "up-1"),
+        ({"x-oneapi-request-id": "  ", "x-request-id": "up-1"}, "", "up-1"),
+        ({"x-oneapi-request-id": "a\x1b[2J", "x-request-id": "up-1"}, "", "up-1"),
+        ({}, "no channel (request id: 2025-x_1)", "2025-x_1"),
+        ({}, "(request id: first) and (request id: second)", "first"),
+        ({"x-request-id": "é" * 300}, "", "é" * 200),
+        ({}, f"(request id: {'x' * 201})", None),
+        ({}, "(request id: two words)", None),
+        ({}, "(request id: )", None),
+        ({}, "", None),
+    ],
+)
+def test_the_gateways_own_id_comes_first(headers, message, expected):
+    """Then upstream's, then the one within the message; what cannot be printed is passed over."""
+    assert expected == find_request_id(headers, message)
+
+
+@given(st.dictionaries(st.sampled_from(["x-oneapi-request-id", "x-request-id"]), st.text()), st.text())
+def test_an_id_can_be_printed_and_is_short(headers, message):
+    """Whatever a server sends."""
+    found = find_request_id(headers, message + "(request id: x)")
+
+    assert found
+    assert found.isprintable()
+    assert len(found) <= 200
+
+
+# --- waits -----------------------------------------------------------------------------------------------------------
+
+WAITS = [
+    ({}, None),
+    ({"retry-after": "3"}, 3.0),
+    ({"retry-after": " 0 "}, 0.0),
+    ({"retry-after": "1.5"}, 1.5),
+    ({"retry-after-ms": "250"}, 0.25),
+    ({"x-ms-retry-after-ms": "250"}, 0.25),
+    ({"retry-after-ms": "250", "x-ms-retry-after-ms": "9", "retry-after": "3"}, 0.25),
+    ({"retry-after-ms": "soon", "retry-after": "3"}, 3.0),
+    ({"retry-after": "3", "x-ratelimit-reset-requests": "9s"}, 3.0),
+    ({"retry-after": "later", "x-ratelimit-reset-requests": "9s"}, 9.0),
+    ({"retry-after": LATER, "date": DATE}, 30.0),
+    ({"retry-after": DATE, "date": LATER}, 0.0),
+    ({"retry-after": "Tue, 24 Nov 2026 11:00:30 -0000", "date": DATE}, 30.0),
+    ({"retry-after": "Tuesday, 24-Nov-26 11:00:30 GMT", "date": DATE}, 30.0),
+    ({"retry-after": "Tue Nov 24 11:00:30 2026", "date": DATE}, 30.0),
+    ({"retry-after": "Tue, 24 Nov 2026 12:00:30 +0100", "date": DATE}, 30.0),
+    ({"retry-after": LATER}, None),
+    ({"retry-after": LATER, "date": "yesterday"}, None),
+    ({"retry-after": "Tue, 99 Nov 2026 11:00:30 GMT", "date": DATE}, None),
+    ({"retry-after": "Tue, 24 Nov 2026 11:00:30 +9999", "date": DATE}, None),
+    *(({"retry-after": text}, None) for text in ("-1", "nan", "inf", "1e3", "0x10", "٣", "3,4", "3 s", "12345678901")),
+    ({"x-ratelimit-reset-requests": "1s"}, 1.0),
+    ({"x-ratelimit-reset-requests": "6m0s"}, 360.0),
+    ({"x-ratelimit-reset-requests": "1h2m3.5s"}, 3723.5),
+    ({"x-ratelimit-reset-requests": "20ms"}, 0.02),
+    ({"x-ratelimit-reset-requests": "1m20ms"}, 60.02),
+    ({"x-ratelimit-reset-requests": "1m"}, 60.0),
+    *(({"x-ratelimit-reset-requests": text}, None) for text in ("", "1", "s", "1d", "1s2m", "-1s", "1 s", "٣s")),
+]
+
+
+@pytest.mark.parametrize(("headers", "expected"), WAITS)
+def test_a_wait_is_told_in_many_ways(headers, expected):
+    """The most exact one counts; those that make no sense are passed over."""
+    assert expected == find_retry_after(headers)
+
+
+@given(st.timedeltas(timedelta(days=-400), timedelta(days=400)), st.timedeltas(timedelta(-9_999), timedelta(9_999)))
+def test_the_local_clock_does_not_matter(wait, off):
+    """A date is compared with that of the answer, whenever the server thinks it is."""
+    wait, now = timedelta(seconds=int(wait.total_seconds())), (NOW + off).replace(microsecond=0)
+    headers = {"retry-after": format_datetime(now + wait, usegmt=True), "date": format_datetime(now, usegmt=True)}
+
+    assert max(0.0, wait.total_seconds()) == find_retry_after(headers)
+
+
+header_texts = st.text() | st.text("0123456789.hms -+eE") | st.sampled_from([DATE, LATER, "1" * 40, "Mon, 1 Jan 1"])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["retry-after", "date", "retry-after-ms", "x-ms-retry-after-ms", "x-ratelimit-reset-requests"]),
+        header_texts,
+    )
+)
+def test_a_wait_is_finite_and_not_negative(headers):
+    """Whatever a server sends, nothing raises."""
+    found = find_retry_after(headers)
+
+    assert found is None or (math.isfinite(found) and found >= 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("true", True), (" False ", False), ("TRUE", True), ("1", None), ("", None), ("maybe", None)]
+)
+def test_should_retry_is_yes_no_or_silence(text, expected):
+    """Only the two words count."""
+    assert expected is find_should_retry({"x-should-retry": text})
+    assert None is find_should_retry({})
