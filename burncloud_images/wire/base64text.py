@@ -32,7 +32,9 @@ class StrictBase64:
         Raises:
             ValueError: It holds something that is not base64.
         """
-        if self.padded and text:
+        if not text:
+            return b""
+        if self.padded:
             raise ValueError(NOT_BASE64)
         text = self.carry + text if self.carry else text
         whole = len(text) - len(text) % QUANTUM

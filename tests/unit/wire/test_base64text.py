@@ -75,7 +75,16 @@ def test_an_end_within_a_quantum_is_told(text, short):
 
 
 @pytest.mark.parametrize(
-    "chunks", [[b"AA==", b"AAAA"], [b"AA==", b"="], [b"AA=", b"=", b"\n"], [b"AA==A"], [b"AAAA="], [b"AA==AAAA"]]
+    "chunks",
+    [
+        [b"AA==", b"AAAA"],
+        [b"AA==", b"="],
+        [b"AA=", b"=", b"\n"],
+        [b"AA==A"],
+        [b"AAAA="],
+        [b"AA==", b"", b"AA=="],
+        [b"AA==AAAA"],
+    ],
 )
 def test_nothing_may_follow_the_padding(chunks):
     """However it is cut; an empty slice is nothing."""
