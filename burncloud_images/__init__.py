@@ -4,7 +4,16 @@ from burncloud_images import errors
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.model.inputs import FileID, ImageURL
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
-from burncloud_images.results import Attempt, Image, ImagesResult, ModelInfo, SavedImage, Usage
+from burncloud_images.results import (
+    Attempt,
+    CompletedImage,
+    Image,
+    ImagesResult,
+    ModelInfo,
+    PartialImage,
+    SavedImage,
+    Usage,
+)
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.transport.options import Limits, Network, Timeouts
 from burncloud_images.transport.sinks import Directory, Memory, Sink
@@ -12,6 +21,7 @@ from burncloud_images.transport.sinks import Directory, Memory, Sink
 __all__ = [
     "AsyncImagesClient",
     "Attempt",
+    "CompletedImage",
     "Directory",
     "EditRequest",
     "FileID",
@@ -23,6 +33,7 @@ __all__ = [
     "Memory",
     "ModelInfo",
     "Network",
+    "PartialImage",
     "RetryPolicy",
     "SavedImage",
     "Sink",

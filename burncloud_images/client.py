@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 import attrs
 
 from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
-from burncloud_images.results import Image, ImageDetails, ImagesResult, ModelInfo
+from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.transport.lifecycle import Lifecycle
 from burncloud_images.transport.options import Limits, Network, OnAttempt, Rules, Settings, Timeouts
@@ -160,18 +161,22 @@ class AsyncImagesClient:
         return await self.send(VariationRequest(*args, **kwargs))
 
     @overload
-    async def send(self, request: ImagesRequest) -> ImagesResult[Image]: ...
+    async def send(self, request: ImagesRequest, *, keep_alive: bool = False) -> ImagesResult[Image]: ...
 
     @overload
-    async def send(self, request: ImagesRequest, *, into: Sink[T]) -> ImagesResult[T]: ...
+    async def send(self, request: ImagesRequest, *, into: Sink[T], keep_alive: bool = False) -> ImagesResult[T]: ...
 
-    async def send(self, request: ImagesRequest, *, into: Sink[Any] | None = None) -> ImagesResult[Any]:
+    async def send(
+        self, request: ImagesRequest, *, into: Sink[Any] | None = None, keep_alive: bool = False
+    ) -> ImagesResult[Any]:
         """
         Send a request and return its images, in memory or as *into* keeps them.
 
         Args:
             request: Any of the three.
             into: `Directory` writes each image to a file as it arrives, in constant memory.
+            keep_alive: Stream inside, for gateways that cut connections on which nothing moves for a minute or two. The
+                result is the same; previews that the request asks for keep the connection busy and are dropped.
 
         Raises:
             InvalidRequestError: Nothing was sent.
@@ -186,7 +191,31 @@ class AsyncImagesClient:
         """
         from burncloud_images.transport.exchange import exchange
 
-        return await exchange(request, into if into is not None else Memory(), self._settings, self._lifecycle.open())
+        sink = into if into is not None else Memory()
+        return await exchange(request, sink, self._settings, self._lifecycle.open(), streams=keep_alive)
+
+    def stream(
+        self, request: GenerationRequest | EditRequest
+    ) -> AbstractAsyncContextManager[AsyncIterator[PartialImage | CompletedImage]]:
+        """
+        Send a request and receive its previews and images as they are made.
+
+        Use it with `async with`, and iterate over what it gives: as many `PartialImage` as `partial_images` asks for or
+        fewer, and one `CompletedImage` for each image. Leaving the block closes the connection, also early. A gateway
+        that does not stream and answers plainly gives completed images only. An image that is waited for with a timeout
+        can be waited for again.
+
+        Raises:
+            OutcomeUnknownError: The stream ended without its images; what came is in its `images` and `partials`. It is
+                not sent again, whatever the retry policy.
+            ImagesError: As from `send`; an error that the API tells midway by its class. All of them are raised by the
+                iterator.
+
+        Cancellation closes the connection; the gateway may still finish and bill.
+        """
+        from burncloud_images.transport.handover import stream
+
+        return stream(request, self._settings, self._lifecycle.open())
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """

@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 
 import attrs
 
-from burncloud_images.results import Attempt, Image, ImageDetails, Phase
+from burncloud_images.results import Attempt, Image, ImageDetails, PartialImage, Phase
 
 __all__ = [
     "APIError",
@@ -191,6 +191,7 @@ class OutcomeUnknownError(ImagesError):
 
     Attributes:
         images: What had arrived whole.
+        partials: Previews that had arrived over a stream; of many large ones the later.
         raw: The beginning of the answer without its images, if one began.
         status: HTTP status, if an answer began.
     """
@@ -202,6 +203,7 @@ class OutcomeUnknownError(ImagesError):
     )
 
     images: tuple[ImageDetails, ...] = ()
+    partials: tuple[PartialImage, ...] = ()
     raw: bytes = b""
     status: int | None = None
 
@@ -233,11 +235,18 @@ class APIError(ImagesError):
         body: The answer: parsed JSON, or text.
         retry_after: Seconds the server asks to wait.
         should_retry: What `x-should-retry` says; None without it.
+        midway: Whether it ended a stream after the first image or preview had begun.
+        images: What had arrived whole before it.
+        partials: Previews that had arrived before it; of many large ones the later.
     """
 
-    billing = NOT_BILLED
+    refusal: ClassVar[str] = NOT_BILLED
+    """Whether it may have been billed, if nothing of an image came."""
 
     status: int = 0
+    midway: bool = False
+    images: tuple[ImageDetails, ...] = ()
+    partials: tuple[PartialImage, ...] = ()
     code: str | None = None
     type: str | None = None
     param: str | None = None
@@ -267,6 +276,11 @@ class APIError(ImagesError):
         self.body = body
         self.retry_after = retry_after
         self.should_retry = should_retry
+
+    @property
+    def billing(self) -> str:  # type: ignore[override]
+        """Whether it may have been billed."""
+        return MAY_BE_BILLED if self.midway else self.refusal
 
 
 class AuthenticationError(APIError):
@@ -302,7 +316,7 @@ class QuotaExceededError(APIError):
 class ModerationError(APIError):
     """The prompt or the result was refused by a content filter."""
 
-    billing = "Refused results are billed by some providers."
+    refusal = "Refused results are billed by some providers."
     advice = "Change the prompt or the input images."
 
 
@@ -330,6 +344,7 @@ class ProtocolError(ImagesError):
 
     Attributes:
         images: What had arrived whole.
+        partials: Previews that had arrived over a stream; of many large ones the later.
         raw: The answer without its images, at most 1 MiB.
         status: HTTP status.
     """
@@ -337,6 +352,7 @@ class ProtocolError(ImagesError):
     advice = "The answer is kept in .raw and its whole images in .images."
 
     images: tuple[ImageDetails, ...] = ()
+    partials: tuple[PartialImage, ...] = ()
     raw: bytes = b""
     status: int | None = None
 

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "CompletedImage",
     "Image",
     "ImageDetails",
+    "ImageEvent",
     "ImagesResult",
     "ModelInfo",
+    "PartialImage",
     "Phase",
     "SavedImage",
     "TokenDetails",
@@ -239,6 +242,66 @@ class ImagesResult(Generic[T_co]):
             message = f"this result holds {len(self.images)} images, not one; take them from .images"
             raise ValueError(message)
         return self.images[0]
+
+
+@attrs.frozen(kw_only=True)
+class ImageEvent:
+    """
+    What the two events of a stream have in common.
+
+    Attributes:
+        image: The picture, in memory. Its `index` counts from 0; where the server does not number several images, in
+            the order in which they are completed.
+        created_at: As the server says, aware UTC.
+        size: `WIDTHxHEIGHT`, as made; of a preview as asked for.
+        quality: As made; of a preview as asked for.
+        background: As made; of a preview as asked for.
+        output_format: As made; of a preview as asked for.
+        output_index: Which of several images it is, if the server says.
+        request_id: The server's id for this request, for its support.
+        extra: Fields of the event that this version does not know.
+    """
+
+    image: Image
+    created_at: datetime | None = None
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    output_index: int | None = None
+    request_id: str | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """The image file's bytes."""
+        return self.image.data
+
+
+@attrs.frozen(kw_only=True)
+class PartialImage(ImageEvent):
+    """
+    A preview of an image that is still being made; later ones are better.
+
+    Attributes:
+        partial_image_index: Which preview it is, from 0.
+    """
+
+    partial_image_index: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class CompletedImage(ImageEvent):
+    """
+    An image as it was asked for.
+
+    Attributes:
+        usage: Tokens of this image.
+        idempotency_key: Our key for this call.
+    """
+
+    usage: Usage | None = None
+    idempotency_key: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -119,7 +119,7 @@ class RetryPolicy:
 
     def judge_answer(self, error: APIError) -> Verdict:
         """Return what kind of failure an error answer is."""
-        if error.code in self.unknown_codes:
+        if error.midway or error.code in self.unknown_codes:
             return "retry" if self.on_unknown == "retry" else "stop"
         if error.should_retry is False or error.code in self.fail_codes:
             return "stop"

@@ -40,8 +40,9 @@ from burncloud_images.transport.download import Downloader, find_expiry
 from burncloud_images.transport.guard import Guard
 from burncloud_images.transport.http import Progress, Response, Secret, Transport
 from burncloud_images.transport.options import OnAttempt, Settings
-from burncloud_images.transport.reception import Reception
+from burncloud_images.transport.reception import AnswerReception, Reception
 from burncloud_images.transport.sinks import Memory, Placement, Sink
+from burncloud_images.transport.streaming import Observer, StreamReception, is_stream
 from burncloud_images.transport.uploads import Upload, open_uploads
 from burncloud_images.wire.address import is_loopback, origin
 from burncloud_images.wire.answer import Answer, AnswerItem
@@ -86,9 +87,25 @@ def guard_for(settings: Settings) -> Guard:
     return Guard(allow_http=settings.network.allow_http, exempt=frozenset(exempt))
 
 
-async def exchange(request: ImagesRequest, sink: Sink[T], settings: Settings, rooms: Rooms) -> ImagesResult[T]:
+async def exchange(
+    request: ImagesRequest,
+    sink: Sink[T],
+    settings: Settings,
+    rooms: Rooms,
+    *,
+    streams: bool = False,
+    observer: Observer | None = None,
+) -> ImagesResult[T]:
     """
     Return the result of *request*, its images in *sink*.
+
+    Args:
+        request: Any of the three.
+        sink: Takes the images.
+        settings: Of the client.
+        rooms: Of the client.
+        streams: Whether to ask for a stream. What comes is taken as what it is.
+        observer: Is shown the previews and images of a stream as they come.
 
     Raises:
         ImagesError: With the call's history and idempotency key.
@@ -98,7 +115,7 @@ async def exchange(request: ImagesRequest, sink: Sink[T], settings: Settings, ro
     """
     if request.model is None and settings.model is not None:
         request = attrs.evolve(request, model=settings.model)
-    call = Call(request=request, sink=sink, settings=settings, rooms=rooms)
+    call = Call(request=request, sink=sink, settings=settings, rooms=rooms, streams=streams, observer=observer)
     try:
         return await call.run()
     except ImagesError as error:
@@ -120,6 +137,8 @@ class Call(Generic[T]):
     sink: Sink[T]
     settings: Settings
     rooms: Rooms
+    streams: bool = False
+    observer: Observer | None = None
     key: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     history: list[Attempt] = attrs.field(factory=list)
     progress: Progress | None = None
@@ -127,14 +146,14 @@ class Call(Generic[T]):
     request_id: str | None = None
 
     async def run(self) -> ImagesResult[T]:
-        refuse_partial_images(self.request)
+        refuse_unstreamable(self.request) if self.streams else refuse_partial_images(self.request)
         images = () if getattr(self.request, "by_reference", False) else self.request.images()
         fetch = self.fetch_input
         async with open_uploads(images, self.rooms.executor, fetch, self.most_bytes()) as (uploads, measured):
             self.check(measured)
             await self.sink.prepare(self.placement(), self.request.n or 1)
             # One boundary for all attempts, so that they are the same to the byte.
-            encoded = encode(self.request, measured, boundary=uuid.uuid4().hex)
+            encoded = encode(self.request, measured, boundary=uuid.uuid4().hex, stream=self.streams)
             reception, answer = await repeat(
                 lambda: self.attempt(encoded, uploads),
                 self.settings.retry,
@@ -166,6 +185,7 @@ class Call(Generic[T]):
         operation = self.request.operation
         fields = {**self.request.fields(), **{name: True for name, _ in self.request.images()}}
         fields["by_reference"] = getattr(self.request, "by_reference", None)
+        fields["stream"] = self.streams or None
         certain, advisory = upload_violations(operation, fields, measured, most_bytes=self.settings.limits.upload)
         advisory = (*field_violations(operation, fields), *advisory)
         if certain or (advisory and self.settings.rules == "strict"):
@@ -187,41 +207,66 @@ class Call(Generic[T]):
     async def attempt(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> tuple[Reception[T], Answer]:
         """Send the request once and take its answer."""
         key = await self.settings.key()
-        headers = {"Authorization": Secret(f"Bearer {key}"), "Idempotency-Key": self.key}
         url = f"{self.settings.base_url}{encoded.path}"
         self.progress = progress = Progress(clock=self.rooms.clock)
         self.started, self.request_id = self.rooms.clock.monotonic(), None
-        reception = Reception(sink=self.sink, placement=self.placement(), limits=self.settings.limits)
+        reception: Reception[T] | None = None
         try:
             async with self.rooms.transport.post(
-                url, headers, (encoded.plan, uploads), progress, self.settings.timeouts
+                url, self.headers(key), (encoded.plan, uploads), progress, self.settings.timeouts
             ) as response:
                 self.request_id = find_request_id(response.headers)
+                await self.refuse(response, progress, key)
+                reception = self.receive(response)
                 answer = await self.take(response, reception, progress, key)
         except ImagesError as error:
-            await reception.abandon()
-            reception.salvage(error)
+            whole = await reception.salvage(error) if reception is not None else None
+            if reception is not None and whole is not None:
+                return reception, whole
             error.phase = progress.phase
             error.request_id = error.request_id or self.request_id
             raise
         except BaseException:
-            await reception.abandon()
+            if reception is not None:
+                await reception.abandon()
             raise
         return reception, answer
 
+    def headers(self, key: str) -> dict[str, str]:
+        own = {"Authorization": Secret(f"Bearer {key}"), "Idempotency-Key": self.key}
+        return {**own, "Accept": "text/event-stream"} if self.streams else own
+
+    def receive(self, response: Response) -> Reception[T]:
+        """Return what takes an answer, by what it is and not by what was asked for."""
+        sink, placement, limits = self.sink, self.placement(), self.settings.limits
+        if not is_stream(response.headers):
+            return AnswerReception(sink=sink, placement=placement, limits=limits)
+        return StreamReception(
+            sink=sink,
+            placement=placement,
+            limits=limits,
+            wanted=self.request.n or 1,
+            clock=self.rooms.clock,
+            patience=self.settings.timeouts.first_byte,
+            observer=self.observer,
+            request_id=self.request_id,
+            idempotency_key=self.key,
+        )
+
     async def take(self, response: Response, reception: Reception[T], progress: Progress, key: str) -> Answer:
-        if not 200 <= response.status < 300:
-            raise await self.refusal(response, progress, key)
         answer = await reception.take(response)
         if answer.error is not None:  # some gateways answer errors with 200
             raise to_error(self.reply(response.status, response.headers, redacted(answer.raw, key), progress.phase))
+        progress.enter(Phase.COMPLETE)  # a stream may go on after its last image
         return answer
 
-    async def refusal(self, response: Response, progress: Progress, key: str) -> ImagesError:
-        """Return the error of an answer that is none of success, after reading as much of it as is allowed."""
+    async def refuse(self, response: Response, progress: Progress, key: str) -> None:
+        """Raise the error of an answer that is none of success, after reading as much of it as is allowed."""
+        if 200 <= response.status < 300:
+            return
         phase = progress.phase  # before reading, which cannot make half a request whole
         body = await read_error(response, self.settings.limits.error_body)
-        return to_error(self.reply(response.status, response.headers, redacted(body, key), phase))
+        raise to_error(self.reply(response.status, response.headers, redacted(body, key), phase))
 
     def reply(self, status: int, headers: Mapping[str, str], body: bytes, phase: Phase) -> Reply:
         return Reply(status=status, headers=headers, body=body, phase=phase, operation=self.request.operation)
@@ -351,6 +396,11 @@ def refuse_partial_images(request: ImagesRequest) -> None:
     if getattr(request, "partial_images", None) is not None:
         problem = "partial images come over a stream; this call returns whole images only"
         raise InvalidRequestError([Violation("partial_images", problem)])
+
+
+def refuse_unstreamable(request: ImagesRequest) -> None:
+    if not hasattr(request, "partial_images"):
+        raise InvalidRequestError([Violation("stream", f"{request.operation} cannot be streamed")])
 
 
 def redacted(body: bytes, key: str) -> bytes:

@@ -6,20 +6,30 @@ Whatever goes wrong later, an image that has arrived whole is kept and found on 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import aclosing
 from typing import Generic, TypeVar
 
 import attrs
 
-from burncloud_images.errors import OutcomeUnknownError, ProtocolError, StorageError, TooLargeError
+from burncloud_images.errors import (
+    APIError,
+    ImagesError,
+    OutcomeUnknownError,
+    ProtocolError,
+    StorageError,
+    TooLargeError,
+)
 from burncloud_images.model.media import Media
 from burncloud_images.results import ImageDetails
 from burncloud_images.transport.http import Response
 from burncloud_images.transport.options import Limits
 from burncloud_images.transport.sinks import ImageWriter, Placement, Sink
 from burncloud_images.wire.answer import Answer
-from burncloud_images.wire.decode import AnswerDecoder, Event, ImageChunk, ImageEnded, ImageStarted
+from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageStarted
+from burncloud_images.wire.events import StreamEvent
 
-__all__ = ["Reception", "keep_image"]
+__all__ = ["AnswerReception", "Damaged", "Reception", "keep_image"]
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -27,7 +37,7 @@ T = TypeVar("T", bound=ImageDetails)
 @attrs.define(kw_only=True)
 class Reception(Generic[T]):
     """
-    The images of one answer.
+    The images of one answer, plain or streamed: what the two have in common.
 
     Attributes:
         sink: Takes them.
@@ -41,13 +51,30 @@ class Reception(Generic[T]):
     sink: Sink[T]
     placement: Placement
     limits: Limits
-    decoder: AnswerDecoder = attrs.field(factory=AnswerDecoder)
     writer: ImageWriter[T] | None = None
     received: int = 0
     written: int = 0
     kept: dict[int, T] = attrs.field(factory=dict)
     damaged: dict[int, str] = attrs.field(factory=dict)
     unstored: list[StorageError] = attrs.field(factory=list)
+
+    @property
+    def raw(self) -> bytes:
+        """The answer so far without its images, at most 1 MiB."""
+        raise NotImplementedError
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is waited for, although more may come."""
+        return False
+
+    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
+        """Yield what *chunk* brings."""
+        raise NotImplementedError
+
+    def conclude(self) -> Answer:
+        """Return what the answer said beside its images, now that it has ended."""
+        raise NotImplementedError
 
     async def take(self, response: Response) -> Answer:
         """
@@ -60,19 +87,28 @@ class Reception(Generic[T]):
         announced = response.headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced) > self.limits.response:
             raise too_large("answer", "response", self.limits.response)
-        async for chunk in response.chunks():
-            self.received += len(chunk)
-            if self.received > self.limits.response:
-                raise too_large("answer", "response", self.limits.response)
-            for event in self.decoder.feed(chunk):
-                await self.handle(event)
-        answer = self.decoder.close()
+        async with aclosing(response.chunks()) as chunks:
+            async for chunk in chunks:
+                await self.take_chunk(chunk)
+                if self.is_done:
+                    break
+        return self.finish(self.conclude())
+
+    async def take_chunk(self, chunk: bytes) -> None:
+        self.received += len(chunk)
+        if self.received > self.limits.response:
+            raise too_large("answer", "response", self.limits.response)
+        for event in self.feed(chunk):
+            await self.handle(event)
+
+    def finish(self, answer: Answer) -> Answer:
+        """Note which images of *answer* are damaged, and return it."""
         for item in answer.items:
             if item.failure:
                 self.damaged.setdefault(item.index, item.failure)
         return answer
 
-    async def handle(self, event: Event) -> None:
+    async def handle(self, event: StreamEvent) -> None:
         match event:
             case ImageStarted(index):
                 self.written = 0
@@ -108,11 +144,36 @@ class Reception(Generic[T]):
         unstored = [image for error in self.unstored for image in error.images]
         return tuple(sorted([*self.kept.values(), *unstored], key=lambda image: image.index))
 
-    def salvage(self, error: Exception) -> None:
-        """Put what arrived on an error."""
-        if isinstance(error, (OutcomeUnknownError, ProtocolError)):
+    async def salvage(self, error: ImagesError) -> Answer | None:
+        """
+        Put what arrived on an error that ended the answer.
+
+        Returns:
+            The answer, if all of it had come before the error.
+        """
+        await self.abandon()
+        if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
             error.images = error.images or self.whole
-            error.raw = error.raw or self.decoder.raw
+        if isinstance(error, (OutcomeUnknownError, ProtocolError)):
+            error.raw = error.raw or self.raw
+        return None
+
+
+@attrs.define(kw_only=True)
+class AnswerReception(Reception[T]):
+    """The images of one plain answer."""
+
+    decoder: AnswerDecoder = attrs.field(factory=AnswerDecoder)
+
+    @property
+    def raw(self) -> bytes:
+        return self.decoder.raw
+
+    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
+        return self.decoder.feed(chunk)
+
+    def conclude(self) -> Answer:
+        return self.decoder.close()
 
 
 class Damaged(Exception):  # noqa: N818 (never leaves the package)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
@@ -35,7 +35,7 @@ from burncloud_images.transport.files import (
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-__all__ = ["Directory", "ImageWriter", "Memory", "Placement", "Sink"]
+__all__ = ["Directory", "ImageWriter", "Memory", "PartialSink", "Placement", "Sink"]
 
 T_co = TypeVar("T_co", bound=ImageDetails, covariant=True)
 
@@ -96,6 +96,14 @@ class Sink(Protocol[T_co]):
 
     def open(self, placement: Placement) -> ImageWriter[T_co]:
         """Return a writer for one image."""
+
+
+@runtime_checkable
+class PartialSink(Protocol):
+    """A sink that takes previews as well; others are spared them."""
+
+    def open_partial(self, placement: Placement, number: int) -> ImageWriter[ImageDetails]:
+        """Return a writer for the preview *number* of one image."""
 
 
 @attrs.frozen

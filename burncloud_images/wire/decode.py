@@ -2,8 +2,8 @@
 The body of an answer, chunk by chunk, becomes image bytes and the rest of its JSON.
 
 Rule 1: a base64 string never meets a JSON parser, and is never whole anywhere; it is cut out as its chunks pass.
-Rule 2: what is cut out is decided by where a string stands (`data[i].b64_json`, and `data[i].url` if it is a `data:`
-URL), never by what a text looks like, so a prompt may hold any JSON it likes.
+Rule 2: what is cut out is decided by where a string stands (`data[i].b64_json` of an answer, `b64_json` of an event,
+and `url` beside it if it is a `data:` URL), never by what a text looks like, so a prompt may hold any JSON it likes.
 Rule 3: everything else is collected and parsed once, at the end, by the standard parser, which is the judge of what is
 JSON. What this module tracks is only where it stands.
 Rule 4: how the body was cut into chunks makes no difference.
@@ -24,7 +24,18 @@ from burncloud_images.errors import OutcomeUnknownError, ProtocolError, TooLarge
 from burncloud_images.wire.answer import Answer, to_answer
 from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
 
-__all__ = ["AnswerDecoder", "Event", "ImageChunk", "ImageEnded", "ImageFailed", "ImageStarted"]
+__all__ = [
+    "IMAGE_KEYS",
+    "MOST_RAW",
+    "AnswerDecoder",
+    "Event",
+    "ImageChunk",
+    "ImageCutter",
+    "ImageEnded",
+    "ImageFailed",
+    "ImageStarted",
+    "Level",
+]
 
 
 @attrs.frozen
@@ -84,13 +95,15 @@ class Level:
     wants_key: bool = True
 
 
-class AnswerDecoder:
+class ImageCutter:
     """
-    Cuts the images out of one answer.
+    Cuts the images out of one JSON document; a subclass says where in it they stand.
 
-    Feed it chunks and hand on its events; `close` returns the rest. After an error it is of no further use, but for
+    Feed it chunks and hand on its events; `parse` returns the rest. After an error it is of no further use, but for
     `raw`.
     """
+
+    what = "answer"
 
     def __init__(self) -> None:
         self.text = bytearray()
@@ -107,7 +120,7 @@ class AnswerDecoder:
 
     @property
     def raw(self) -> bytes:
-        """The answer so far without its images, at most 1 MiB."""
+        """The document so far without its images, at most 1 MiB."""
         return bytes(self.text[:MOST_RAW])
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
@@ -115,7 +128,7 @@ class AnswerDecoder:
         Yield what *chunk* brings.
 
         Raises:
-            ProtocolError: The answer is nested too deeply.
+            ProtocolError: The document is nested too deeply.
             TooLargeError: It holds too much text.
         """
         chunk = self.pending + chunk if self.pending else chunk
@@ -126,24 +139,28 @@ class AnswerDecoder:
             yield from self.events
             self.events.clear()
         if len(self.text) > MOST_TEXT:
-            raise TooLargeError(f"The answer holds more than {MOST_TEXT:,} bytes beside its images.", raw=self.raw)
+            message = f"The {self.what} holds more than {MOST_TEXT:,} bytes beside its images."
+            raise TooLargeError(message, raw=self.raw)
 
-    def close(self) -> Answer:
+    def parse(self) -> object:
         """
-        Return the rest of the answer.
+        Return the document, with empty strings where images were.
 
         Raises:
-            OutcomeUnknownError: The answer ends in the middle.
-            ProtocolError: It is not the JSON that the API documents.
+            OutcomeUnknownError: It ends in the middle.
+            ProtocolError: It is not JSON.
         """
         if self.levels or self.state != self.structure:
-            raise OutcomeUnknownError("The answer ends in the middle.", raw=self.raw)
+            raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
-            document = json.loads(self.text, parse_constant=refuse_constant)
+            return json.loads(self.text, parse_constant=refuse_constant)
         except (ValueError, RecursionError):  # RecursionError is no ValueError; digits past 4,300 are one
             what = "is empty" if not self.text.strip() else "is not JSON"
-            raise ProtocolError(f"The answer {what}.", raw=self.raw) from None
-        return to_answer(document, self.ended, self.failures, self.raw)
+            raise ProtocolError(f"The {self.what} {what}.", raw=self.raw) from None
+
+    def locate(self) -> int | None:
+        """Return the index of the image whose value a string that begins here is; None if it is no image's."""
+        raise NotImplementedError
 
     def structure(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings."""
@@ -162,7 +179,8 @@ class AnswerDecoder:
         level = self.levels[-1] if self.levels else None
         if mark in b"{[":
             if len(self.levels) == MOST_DEPTH:
-                raise ProtocolError(f"The answer is nested more than {MOST_DEPTH} levels deep.", raw=self.raw)
+                message = f"The {self.what} is nested more than {MOST_DEPTH} levels deep."
+                raise ProtocolError(message, raw=self.raw)
             self.levels.append(Level(is_object=mark == b"{"))
         elif level is None:
             return  # a stray mark; the parser will refuse it
@@ -176,18 +194,12 @@ class AnswerDecoder:
 
     def open_string(self) -> None:
         self.string_start = len(self.text) - 1
-        self.state = self.lead if self.at_image() else self.string
-
-    def at_image(self) -> bool:
-        """Whether a string that begins here is the value of `data[i].b64_json` or `data[i].url`."""
-        match self.levels:
-            case [
-                Level(is_object=True, key="data"),
-                Level(is_object=False),
-                Level(is_object=True, wants_key=False, key=key),
-            ]:
-                return key in IMAGE_KEYS
-        return False
+        index = self.locate()
+        if index is None:
+            self.state = self.string
+        else:
+            self.image_index = index
+            self.state = self.lead
 
     def string(self, chunk: bytes, position: int) -> int:
         """Collect a string up to its closing quote."""
@@ -222,7 +234,6 @@ class AnswerDecoder:
         if skip < 0:
             self.state = self.string
             return position
-        self.image_index = self.levels[1].index
         self.state = self.image
         if self.image_index in self.ended:
             self.base64 = None  # the first whole image of an item counts
@@ -292,6 +303,31 @@ class AnswerDecoder:
         self.base64 = None
         self.failures[self.image_index] = reason
         self.events.append(ImageFailed(self.image_index, reason))
+
+
+class AnswerDecoder(ImageCutter):
+    """Cuts the images out of one answer, and returns the rest as a value."""
+
+    def locate(self) -> int | None:
+        """Find the images in `data[i].b64_json` and `data[i].url`."""
+        match self.levels:
+            case [
+                Level(is_object=True, key="data"),
+                Level(is_object=False, index=index),
+                Level(is_object=True, wants_key=False, key=key),
+            ] if key in IMAGE_KEYS:
+                return index
+        return None
+
+    def close(self) -> Answer:
+        """
+        Return the rest of the answer.
+
+        Raises:
+            OutcomeUnknownError: The answer ends in the middle.
+            ProtocolError: It is not the JSON that the API documents.
+        """
+        return to_answer(self.parse(), self.ended, self.failures, self.raw)
 
 
 def ends_escaped(piece: bytes) -> bool:

@@ -35,7 +35,9 @@ class EncodedRequest:
     plan: BodyPlan
 
 
-def encode(request: ImagesRequest, images: Sequence[MeasuredImage] = (), *, boundary: str) -> EncodedRequest:
+def encode(
+    request: ImagesRequest, images: Sequence[MeasuredImage] = (), *, boundary: str, stream: bool = False
+) -> EncodedRequest:
     """
     Return what is sent for *request*.
 
@@ -43,13 +45,15 @@ def encode(request: ImagesRequest, images: Sequence[MeasuredImage] = (), *, boun
         request: Any of the three.
         images: The measures of its images, in the order of `request.images()`; none if it has none to upload.
         boundary: For a form.
+        stream: Whether to ask for server-sent events.
     """
     path = f"/images/{request.operation}"
+    values = {**request.fields(), "stream": True} if stream else request.fields()
     if isinstance(request, EditRequest) and request.by_reference:
-        return EncodedRequest(path=path, plan=plan_json(to_json({**request.fields(), **references(request)})))
+        return EncodedRequest(path=path, plan=plan_json(to_json({**values, **references(request)})))
     if not request.images():
-        return EncodedRequest(path=path, plan=plan_json(to_json(request.fields())))
-    fields = [pair for name, value in request.fields().items() for pair in form_fields(name, value)]
+        return EncodedRequest(path=path, plan=plan_json(to_json(values)))
+    fields = [pair for name, value in values.items() for pair in form_fields(name, value)]
     return EncodedRequest(path=path, plan=plan_multipart(fields, list(file_parts(images)), boundary))
 
 

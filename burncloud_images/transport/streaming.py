@@ -1,0 +1,212 @@
+"""
+One stream on its way into a sink: previews are shown to whoever looks, images are kept as an answer's are.
+
+An image is kept when its event ends, because only then it is certain to be no preview. What comes after the last image
+that was asked for is not waited for, and what is missing after it is no failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import TypeAlias, TypeVar, cast
+
+import attrs
+
+from burncloud_images.errors import APIError, ImagesError, OutcomeUnknownError, ProtocolError, StorageError
+from burncloud_images.results import CompletedImage, Image, ImageDetails, PartialImage
+from burncloud_images.transport.clock import Clock
+from burncloud_images.transport.reception import Reception
+from burncloud_images.transport.sinks import ImageWriter, PartialSink
+from burncloud_images.wire.answer import Answer, AnswerItem
+from burncloud_images.wire.decode import ImageChunk, ImageEnded, ImageStarted
+from burncloud_images.wire.events import (
+    Completed,
+    EventFacts,
+    Partial,
+    PartialStarted,
+    PassedOver,
+    StreamDecoder,
+    StreamEvent,
+)
+
+__all__ = ["Observer", "StreamReception", "StreamedImage", "is_stream"]
+
+T = TypeVar("T", bound=ImageDetails)
+
+StreamedImage: TypeAlias = PartialImage | CompletedImage
+Observer: TypeAlias = Callable[[StreamedImage], Awaitable[None]]
+
+SIGN_OF_LIFE = 64 * 1024
+"""Bytes of an image that show that the server still works on the answer; pings do not."""
+MOST_PARTIALS = 4 * 1024 * 1024
+"""Bytes of earlier previews that are kept for an error; the latest is, however large."""
+
+
+def is_stream(headers: Mapping[str, str]) -> bool:
+    """Whether an answer is a stream, whatever was asked for."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
+
+
+@attrs.define(kw_only=True)
+class StreamReception(Reception[T]):
+    """
+    The images of one stream.
+
+    Attributes:
+        wanted: How many images were asked for.
+        clock: For the time between two signs of life.
+        patience: Longest time between them, in seconds.
+        observer: Is shown each preview and image in memory; None if nobody looks.
+        request_id: For what is shown.
+        idempotency_key: For what is shown.
+        partials: Previews that were shown.
+        began: Whether some of an image came.
+    """
+
+    wanted: int
+    clock: Clock
+    patience: float
+    observer: Observer | None = None
+    request_id: str | None = None
+    idempotency_key: str | None = None
+    decoder: StreamDecoder = attrs.field(
+        default=attrs.Factory(lambda self: StreamDecoder(self.limits.event), takes_self=True)
+    )
+    partials: list[PartialImage] = attrs.field(factory=list)
+    began: bool = False
+    is_preview: bool = False
+    ended: int | None = None
+    unnoticed: int = 0
+    alive: float = attrs.field(default=attrs.Factory(lambda self: self.clock.monotonic(), takes_self=True))
+
+    @property
+    def raw(self) -> bytes:
+        return self.decoder.raw
+
+    @property
+    def is_done(self) -> bool:
+        return self.decoder.done or len(self.decoder.items) >= self.wanted
+
+    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
+        for event in self.decoder.feed(chunk):
+            yield event
+            if self.is_done:
+                return
+
+    def conclude(self) -> Answer:
+        return self.decoder.answer()
+
+    async def take_chunk(self, chunk: bytes) -> None:
+        await super().take_chunk(chunk)
+        if not self.is_done and self.clock.monotonic() - self.alive > self.clock.loop_seconds(self.patience):
+            message = f"For {self.patience:g} s the stream brought nothing of an image, only signs of waiting."
+            raise OutcomeUnknownError(message)
+
+    async def handle(self, event: StreamEvent) -> None:
+        match event:
+            case PartialStarted(index, number):
+                self.begin(is_preview=True)
+                self.writer = self.open_partial(index, number)
+            case ImageStarted():
+                self.begin(is_preview=False)
+                await super().handle(event)
+            case ImageChunk(_, data):
+                self.unnoticed += len(data)
+                if self.unnoticed >= SIGN_OF_LIFE:
+                    self.note_life()
+                await super().handle(event)
+            case ImageEnded(index):
+                self.ended = index  # its event will say what it is
+            case Completed(item, facts):
+                await self.complete(item, facts)
+                self.note_life()
+            case Partial(index, facts):
+                await self.preview(index, facts)
+                self.note_life()
+            case PassedOver():
+                await self.abandon()
+            case _:
+                await super().handle(event)
+
+    def begin(self, *, is_preview: bool) -> None:
+        self.began, self.is_preview, self.ended, self.written = True, is_preview, None, 0
+
+    def note_life(self) -> None:
+        self.unnoticed, self.alive = 0, self.clock.monotonic()
+
+    def open_partial(self, index: int, number: int) -> ImageWriter[T] | None:
+        if not isinstance(self.sink, PartialSink):
+            return None
+        placement = attrs.evolve(self.placement, index=index)
+        return cast("ImageWriter[T]", self.sink.open_partial(placement, number))
+
+    def take_writer(self) -> ImageWriter[T] | None:
+        writer, self.writer = self.writer, None
+        return writer
+
+    async def complete(self, item: AnswerItem, facts: EventFacts) -> None:
+        writer = self.take_writer()
+        if writer is None:
+            return
+        if not item.decoded:
+            await writer.discard()
+            return
+        await self.end(item.index, writer)
+        image = self.kept.get(item.index)
+        if isinstance(image, Image) and self.observer is not None:
+            shown = attrs.evolve(image, revised_prompt=item.revised_prompt, extra=item.extra)
+            about = {**self.about(facts), "usage": facts.usage, "idempotency_key": self.idempotency_key}
+            await self.observer(CompletedImage(image=shown, **about))  # type: ignore[arg-type]
+
+    async def preview(self, index: int, facts: EventFacts) -> None:
+        writer = self.take_writer()
+        if writer is None:
+            return
+        if (
+            not self.is_preview and self.observer is None
+        ):  # its bytes came before its type, and went to its image's place
+            await writer.discard()
+            return
+        try:
+            kept = await writer.keep(await writer.finish())
+        except StorageError:  # a preview is no reason to lose an image
+            return
+        if isinstance(kept, Image) and self.observer is not None:
+            partial = PartialImage(
+                image=attrs.evolve(kept, index=index),
+                partial_image_index=facts.partial_image_index or 0,
+                **self.about(facts),  # type: ignore[arg-type]
+            )
+            self.remember(partial)
+            await self.observer(partial)
+
+    def about(self, facts: EventFacts) -> dict[str, object]:
+        return {
+            "created_at": facts.created_at,
+            "size": facts.size,
+            "quality": facts.quality,
+            "background": facts.background,
+            "output_format": facts.output_format,
+            "output_index": facts.output_index,
+            "request_id": self.request_id,
+            "extra": facts.extra,
+        }
+
+    def remember(self, partial: PartialImage) -> None:
+        self.partials.append(partial)
+        while len(self.partials) > 1 and sum(len(other.data) for other in self.partials[:-1]) > MOST_PARTIALS:
+            del self.partials[0]
+
+    async def salvage(self, error: ImagesError) -> Answer | None:
+        if isinstance(error, OutcomeUnknownError):
+            for event in self.decoder.close():
+                await self.handle(event)
+            if self.is_done:
+                return self.finish(self.conclude())
+            if self.ended is not None and not self.is_preview and (writer := self.take_writer()) is not None:
+                await self.end(self.ended, writer)
+        if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
+            error.partials = tuple(self.partials)
+        if isinstance(error, APIError):
+            error.midway = self.began
+        return await super().salvage(error)

@@ -1,0 +1,380 @@
+"""
+A stream of server-sent events, chunk by chunk, becomes partial and completed images.
+
+The `data` of an event is one JSON object, whose base64 is cut out as it passes, like an answer's. What an event is, is
+said by its `type`; its name stands in where that is missing. Events of other types are passed over.
+
+What is whole is kept, whatever is wrong around it: a completed event whose blank line was cut off counts, and so does
+the image of one whose JSON broke behind it.
+
+Source: OpenAI's image streaming events (openapi.yaml of 2026-08-21), and the gateways that add pings, `[DONE]` and
+errors after a status of 200.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+import attrs
+
+from burncloud_images.errors import ImagesError, OutcomeUnknownError, TooLargeError
+from burncloud_images.results import TokenDetails, Usage
+from burncloud_images.wire.answer import Answer, AnswerItem, moment, number, text, to_usage
+from burncloud_images.wire.decode import (
+    IMAGE_KEYS,
+    MOST_RAW,
+    Event,
+    ImageCutter,
+    ImageStarted,
+    Level,
+)
+from burncloud_images.wire.sse import Data, EventEnded, SSEDecoder
+
+__all__ = ["Completed", "EventFacts", "Partial", "PartialStarted", "PassedOver", "StreamDecoder", "StreamEvent"]
+
+T = TypeVar("T")
+
+PARTIAL = ".partial_image"
+COMPLETED = ".completed"
+DONE = b"[DONE]"
+MOST_INDEX = 1000
+"""Places that an `output_index` may name; anything else is somebody's mistake."""
+
+KNOWN = frozenset(
+    {
+        "type",
+        "b64_json",
+        "url",
+        "revised_prompt",
+        "partial_image_index",
+        "output_index",
+        "created_at",
+        "size",
+        "quality",
+        "background",
+        "output_format",
+        "usage",
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class EventFacts:
+    """
+    What an event says beside its image; see `PartialImage` and `CompletedImage`.
+
+    Attributes:
+        type: As sent; empty if it is not.
+        created_at: Aware UTC.
+        size: As made or asked for.
+        quality: As made or asked for.
+        background: As made or asked for.
+        output_format: As made or asked for.
+        output_index: Which of several images it is, where the server says.
+        partial_image_index: Which preview it is.
+        usage: Tokens.
+        extra: Unknown fields.
+    """
+
+    type: str = ""
+    created_at: datetime | None = None
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    output_index: int | None = None
+    partial_image_index: int | None = None
+    usage: Usage | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class PartialStarted:
+    """The bytes of a preview of image *index* begin, the one numbered *number*."""
+
+    index: int
+    number: int
+
+
+@attrs.frozen
+class Partial:
+    """The event of a preview has ended; its bytes are those that came last."""
+
+    index: int
+    facts: EventFacts
+
+
+@attrs.frozen
+class Completed:
+    """The event of an image has ended; its bytes, if it has any, are those that came last."""
+
+    item: AnswerItem
+    facts: EventFacts
+
+
+@attrs.frozen
+class PassedOver:
+    """An event that is no image's has ended; bytes that came with it are nobody's."""
+
+
+StreamEvent: TypeAlias = Event | PartialStarted | Partial | Completed | PassedOver
+
+
+class EventCutter(ImageCutter):
+    """
+    Cuts the image out of one event.
+
+    Attributes:
+        head: The fields before the image, once it has begun.
+        index: Place of the image.
+    """
+
+    what = "event"
+
+    def __init__(self, taken: Sequence[int]) -> None:
+        super().__init__()
+        self.taken = taken
+        self.head: Mapping[str, object] = {}
+        self.index = first_free(taken)
+
+    def locate(self) -> int | None:
+        """Find the image in `b64_json`, or in `url`."""
+        match self.levels:
+            case [Level(is_object=True, wants_key=False, key=key)] if key in IMAGE_KEYS:
+                if not self.has_begun:
+                    self.head = parse_head(self.text)
+                    self.index = choose_index(self.head, self.taken)
+                return self.index
+        return None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of an image came."""
+        return self.base64 is not None or bool(self.ended) or bool(self.failures)
+
+    def document(self) -> object:
+        """Return the event's fields: all, or those before its image if the rest is damaged; None if it is not JSON."""
+        try:
+            return self.parse()
+        except ImagesError:
+            return self.head or None
+
+
+class StreamDecoder:
+    """
+    Cuts the images out of one stream.
+
+    Feed it chunks and hand on its events, until it is `done`; `close` says that no more comes, and `answer` returns
+    what the stream said beside its images, in the form of a plain answer.
+
+    Args:
+        most: Bytes of one event.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.sse = SSEDecoder()
+        self.cutter: EventCutter | None = None
+        self.size = 0
+        self.items: dict[int, AnswerItem] = {}
+        self.facts: list[EventFacts] = []
+        self.error: tuple[Mapping[str, object], bytes] | None = None
+        self.done = False
+        self.passed = bytearray()
+
+    @property
+    def raw(self) -> bytes:
+        """The events so far without their images, at most 1 MiB."""
+        return bytes(self.passed + (self.cutter.raw if self.cutter else b""))[:MOST_RAW]
+
+    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
+        """
+        Yield what *chunk* brings.
+
+        Raises:
+            ProtocolError: An event is nested too deeply.
+            TooLargeError: An event is too large.
+        """
+        for token in self.sse.feed(chunk):
+            match token:
+                case Data(data):
+                    yield from self.take(data)
+                case EventEnded(name):
+                    yield from self.end_event(name)
+            if self.done:
+                return
+
+    def close(self) -> Iterator[StreamEvent]:
+        """Yield what is left of a stream that ends here: an event that is whole but for its blank line."""
+        for token in () if self.done else self.sse.close():
+            if isinstance(token, EventEnded) and self.cutter is not None and is_whole(self.cutter):
+                yield from self.end_event(token.name)
+
+    def answer(self) -> Answer:
+        """
+        Return what the stream said.
+
+        Raises:
+            OutcomeUnknownError: It said nothing of an image, and of no error either.
+        """
+        if self.error is not None:
+            return Answer(error=self.error[0], raw=self.error[1])
+        if not self.items:
+            raise OutcomeUnknownError("The stream ended without a completed image.", raw=self.raw)
+        return Answer(
+            items=tuple(item for _, item in sorted(self.items.items())),
+            created=first(facts.created_at for facts in self.facts),
+            usage=add_up([facts.usage for facts in self.facts if facts.usage]),
+            background=first(facts.background for facts in self.facts),
+            output_format=first(facts.output_format for facts in self.facts),
+            quality=first(facts.quality for facts in self.facts),
+            size=first(facts.size for facts in self.facts),
+            raw=self.raw,
+        )
+
+    def take(self, data: bytes) -> Iterator[StreamEvent]:
+        self.size += len(data)
+        if self.size > self.most:
+            raise TooLargeError(f"The event is larger than Limits.event, {self.most:,} bytes.", raw=self.raw)
+        if self.cutter is None:
+            self.cutter = EventCutter(list(self.items))
+        for event in self.cutter.feed(data):
+            if isinstance(event, ImageStarted) and kind_of(text(self.cutter.head.get("type")) or "") == PARTIAL:
+                yield PartialStarted(event.index, number(self.cutter.head.get("partial_image_index")) or 0)
+            else:
+                yield event
+
+    def end_event(self, name: str) -> Iterator[StreamEvent]:
+        cutter, self.cutter, self.size = self.cutter, None, 0
+        if cutter is None:
+            return
+        if len(self.passed) < MOST_RAW:
+            self.passed += cutter.raw + b"\n"
+        if cutter.text.lstrip().startswith(DONE):
+            self.done = True
+            return
+        document = cutter.document()
+        fields = document if isinstance(document, Mapping) else {}
+        kind = kind_of(text(fields.get("type")) or name)
+        if is_error(fields, name):
+            self.error = (fields, error_body(cutter))
+            self.done = True
+        elif kind == COMPLETED:
+            item, facts = to_item(fields, cutter), to_facts(fields)
+            self.items[item.index] = item
+            self.facts.append(facts)
+            yield Completed(item, facts)
+        elif kind == PARTIAL and cutter.ended:
+            yield Partial(cutter.index, to_facts(fields))
+        else:
+            yield PassedOver()
+
+
+def kind_of(name: str) -> str:
+    """Return `.partial_image` or `.completed`, whatever they are of: gateways name an edit's events a generation's."""
+    return next((kind for kind in (PARTIAL, COMPLETED) if name.startswith("image_") and name.endswith(kind)), "")
+
+
+def is_error(fields: Mapping[str, object], name: str) -> bool:
+    kind = text(fields.get("type")) or name
+    return bool(fields.get("error")) or kind in {"error", "upstream_error"} or (name == "error" and not kind_of(kind))
+
+
+def error_body(cutter: EventCutter) -> bytes:
+    """Return an error event as the body of an error answer; some are text."""
+    body = cutter.raw
+    try:
+        is_object = isinstance(cutter.parse(), Mapping)
+    except ImagesError:
+        is_object = False
+    return body if is_object else json.dumps({"error": body.decode(errors="backslashreplace")}).encode()
+
+
+def is_whole(cutter: EventCutter) -> bool:
+    """Whether an event that was cut off had come to the end of its JSON."""
+    try:
+        cutter.parse()
+    except ImagesError:
+        return False
+    return True
+
+
+def parse_head(begun: bytes | bytearray) -> Mapping[str, object]:
+    """Return the fields of a JSON object that stops at the opening quote of a value."""
+    try:
+        head = json.loads(bytes(begun) + b'"}')
+    except (ValueError, RecursionError):
+        return {}
+    return head if isinstance(head, Mapping) else {}
+
+
+def first_free(taken: Sequence[int]) -> int:
+    return next(index for index in range(len(taken) + 1) if index not in taken)
+
+
+def choose_index(fields: Mapping[str, object], taken: Sequence[int]) -> int:
+    """Return which image it is: as the server says, or the next."""
+    index = number(fields.get("output_index"))
+    return index if index is not None and 0 <= index < MOST_INDEX and index not in taken else first_free(taken)
+
+
+def to_item(fields: Mapping[str, object], cutter: EventCutter) -> AnswerItem:
+    index = cutter.index if cutter.has_begun else choose_index(fields, cutter.taken)
+    return AnswerItem(
+        index=index,
+        decoded=index in cutter.ended,
+        failure=cutter.failures.get(index),
+        url=text(fields.get("url")),
+        revised_prompt=text(fields.get("revised_prompt")),
+        extra={name: value for name, value in fields.items() if name not in KNOWN},
+    )
+
+
+def to_facts(fields: Mapping[str, object]) -> EventFacts:
+    return EventFacts(
+        type=text(fields.get("type")) or "",
+        created_at=moment(fields.get("created_at")),
+        size=text(fields.get("size")),
+        quality=text(fields.get("quality")),
+        background=text(fields.get("background")),
+        output_format=text(fields.get("output_format")),
+        output_index=number(fields.get("output_index")),
+        partial_image_index=number(fields.get("partial_image_index")),
+        usage=to_usage(fields.get("usage")),
+        extra={name: value for name, value in fields.items() if name not in KNOWN},
+    )
+
+
+def first(values: Iterator[T | None]) -> T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def add_up(usages: Sequence[Usage]) -> Usage | None:
+    """Return the tokens of all events together: each tells of its own image."""
+    if len(usages) < 2:
+        return usages[0] if usages else None
+    return Usage(
+        total_tokens=total([usage.total_tokens for usage in usages]),
+        input_tokens=total([usage.input_tokens for usage in usages]),
+        output_tokens=total([usage.output_tokens for usage in usages]),
+        input_tokens_details=add_up_details([usage.input_tokens_details for usage in usages]),
+        output_tokens_details=add_up_details([usage.output_tokens_details for usage in usages]),
+    )
+
+
+def add_up_details(details: Sequence[TokenDetails | None]) -> TokenDetails | None:
+    known = [item for item in details if item is not None]
+    if not known:
+        return None
+    return TokenDetails(
+        text_tokens=total([item.text_tokens for item in known]),
+        image_tokens=total([item.image_tokens for item in known]),
+    )
+
+
+def total(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
