@@ -29,7 +29,7 @@ from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageStarted
 from burncloud_images.wire.events import StreamEvent
 
-__all__ = ["AnswerReception", "Damaged", "Reception", "keep_image"]
+__all__ = ["AnswerReception", "Reception", "keep_image"]
 
 T = TypeVar("T", bound=ImageDetails)
 
