@@ -18,11 +18,13 @@ class Answer:
     Attributes:
         status: HTTP status.
         body: Bytes, whole.
+        pieces: Of a stream, which has no body: what is sent, one after the other. None if it is no stream.
         headers: Without the length.
     """
 
     status: int = 200
     body: bytes = b""
+    pieces: tuple[bytes, ...] | None = None
     headers: Mapping[str, str] = attrs.field(factory=lambda: {"Content-Type": "application/json"})
 
 

@@ -11,7 +11,7 @@ import attrs
 
 from burncloud_images.emulator.answers import Refusal
 
-__all__ = ["Absent", "AnySize", "Check", "Choice", "Length", "Object", "OnlyWith", "Range", "Text"]
+__all__ = ["Absent", "AnySize", "Check", "Choice", "Length", "Object", "OnlyWith", "Range", "Switch", "Text"]
 
 
 class Check(Protocol):
@@ -32,6 +32,19 @@ class Text:
     def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
         if not isinstance(value, str):
             raise invalid(name, value, "a string", "invalid_type")
+
+
+@attrs.frozen
+class Switch:
+    """True or false; true only where the model can do it."""
+
+    possible: bool = True
+
+    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
+        if not isinstance(value, bool):
+            raise invalid(name, value, "true or false", "invalid_type")
+        if value and not self.possible:
+            raise Refusal(f"{fields['model']} does not {name}.", param=name, code="unsupported_parameter")
 
 
 @attrs.frozen

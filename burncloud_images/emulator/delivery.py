@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from typing import cast
@@ -15,9 +15,12 @@ import attrs
 from aiohttp import web
 
 from burncloud_images.emulator.answers import Answer, fault_body
+from burncloud_images.emulator.event_stream import EVENT_STREAM, write_stream
 from burncloud_images.emulator.faults import Fault
 
 __all__ = ["cut", "deliver", "merge", "pause", "stand_in"]
+
+Write = Callable[[bytes], Awaitable[None]]
 
 STEP = 0.01
 LINGER = 1.0
@@ -43,6 +46,8 @@ GONE = Delivery(whole=False)
 
 def stand_in(fault: Fault) -> Answer:
     """Return what *fault* answers in place of the API."""
+    if fault.error is not None:
+        return Answer(pieces=write_stream((), fault), headers=merge({"Content-Type": EVENT_STREAM}, fault))
     status = fault.status if fault.status is not None else 200
     body, kind = to_body(fault, status)
     return Answer(status=status, body=body, headers=merge({"Content-Type": kind}, fault))
@@ -78,6 +83,8 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
         fault: How it is to go wrong, if it is.
         closing: Set when the server stops; it ends every wait.
     """
+    if answer.pieces is not None:
+        return await pour(request, answer, answer.pieces, fault or Fault(), closing)
     if fault is None or (fault.cut is None and fault.framing == "length" and fault.raw is None):
         return await send(request, answer)
     body = answer.body
@@ -93,6 +100,80 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
         await linger(request)
     await cut(request, fault.cut or "close", closing)
     return Delivery(whole=whole)
+
+
+async def pour(
+    request: web.BaseRequest, answer: Answer, pieces: Sequence[bytes], fault: Fault, closing: asyncio.Event
+) -> Delivery:
+    """Send a stream piece by piece, as far as *fault* lets it."""
+    transport = request.transport
+    if transport is None:
+        return GONE
+    try:
+        response, write = await begin(request, transport, answer, fault)
+        for piece in portion(pieces, fault):
+            await pause(fault.pace, closing)
+            if closing.is_set():
+                transport.close()
+                return GONE
+            await write(piece)
+            await asyncio.sleep(0)  # so that other requests are served meanwhile
+        if response is not None and fault.cut is None:
+            await response.write_eof()
+            return Delivery(whole=True, response=response)
+    except ConnectionError:
+        return GONE
+    await wait_until(lambda: transport.is_closing() or not transport.get_write_buffer_size(), closing)
+    if fault.cut == "reset":
+        await wait_for_peer(transport, closing)
+    await cut(request, fault.cut or "close", closing)
+    return Delivery(whole=fault.cut is None)
+
+
+async def begin(
+    request: web.BaseRequest, transport: asyncio.Transport, answer: Answer, fault: Fault
+) -> tuple[web.StreamResponse | None, Write]:
+    """Send the head of a stream and return what sends the rest; no response if the connection marks its end."""
+    if fault.framing == "eof":
+        transport.write(frame(answer, b"", fault, whole=True))
+
+        async def write(piece: bytes) -> None:
+            if transport.is_closing():
+                raise ConnectionResetError
+            transport.write(piece)
+
+        return None, write
+    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    await response.prepare(request)
+    return response, response.write
+
+
+def portion(pieces: Sequence[bytes], fault: Fault) -> Iterator[bytes]:
+    """Return what is sent of *pieces*, in the portions in which it is sent."""
+    length = sum(map(len, pieces))
+    left = fault.offset(length) if fault.place == "answer" and fault.after is None else length
+    for piece in pieces:
+        sent = piece[:left]
+        left -= len(sent)
+        step = fault.drip or len(sent) or 1
+        yield from (sent[start : start + step] for start in range(0, len(sent), step))
+
+
+async def wait_for_peer(transport: asyncio.Transport, closing: asyncio.Event) -> None:
+    """Wait until the peer's system has all that was sent, for a while: a reset discards what is on its way."""
+    try:
+        import fcntl
+        import termios
+    except ImportError:  # Windows does not tell
+        return
+    peer = transport.get_extra_info("socket")
+
+    def arrived() -> bool:
+        return transport.is_closing() or not any(fcntl.ioctl(peer.fileno(), termios.TIOCOUTQ, bytes(4)))
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            await wait_until(arrived, closing)
 
 
 async def linger(request: web.BaseRequest) -> None:

@@ -14,10 +14,12 @@ from aiohttp import web
 from burncloud_images.emulator.answers import Answer, Refusal
 from burncloud_images.emulator.book import Book
 from burncloud_images.emulator.delivery import GONE, Delivery, cut, deliver, merge, pause, stand_in
-from burncloud_images.emulator.faults import Fault
+from burncloud_images.emulator.event_stream import EVENT_STREAM, write_stream
+from burncloud_images.emulator.events import to_events, to_fabricated
+from burncloud_images.emulator.faults import STREAMED, Fault
 from burncloud_images.emulator.intake import Submission, drain, take
 from burncloud_images.emulator.links import Shelf
-from burncloud_images.emulator.orders import to_order
+from burncloud_images.emulator.orders import Order, to_order
 from burncloud_images.emulator.replies import to_reply
 from burncloud_images.emulator.script import Script
 from burncloud_images.model.media import EXTENSIONS
@@ -72,6 +74,13 @@ def check_key(request: web.BaseRequest, api_key: str) -> None:
         raise Refusal(message, code="invalid_api_key", status=401)
 
 
+def to_partials(order: Order, fault: Fault) -> int:
+    """Return how many early states *fault* leaves of each image."""
+    if fault.plain or fault.fabricated:
+        return 0
+    return order.partials if fault.partials is None else min(order.partials, fault.partials)
+
+
 @attrs.define(kw_only=True)
 class Exchange:
     """
@@ -124,11 +133,20 @@ class Exchange:
             await self.read(take(self.request, self.submission))
             return await self.work()
         except Refusal as refusal:
-            if self.fault is not None:
-                self.desk.script.put_back(self.fault)
-                self.fault = None
-                self.note(fault=None)
+            self.spare()
             return await self.answer(refusal.answer)
+
+    def spare(self) -> None:
+        """Leave the fault for another request: it has nothing to strike here."""
+        if self.fault is not None:
+            self.desk.script.put_back(self.fault)
+            self.fault = None
+            self.note(fault=None)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether events are asked for, where there are any."""
+        return self.operation in STREAMED and self.submission.fields.get("stream") is True
 
     def draw(self) -> Fault | None:
         wanted = self.request.headers.get(FAULT_HEADER)
@@ -176,13 +194,15 @@ class Exchange:
 
     async def work(self) -> Delivery:
         """Strike before the images are made, or make them."""
+        if self.fault is not None and self.fault.in_stream and not self.is_stream:
+            self.spare()
         fault = self.fault
         if fault is None:
             return await self.answer(await self.make())
         answer = stand_in(fault) if fault.answers else None
         if not fault.spares_the_work:
             made = await self.make()
-            answer = answer or attrs.evolve(made, headers=merge(made.headers, fault))
+            answer = answer or attrs.evolve(made, headers=merge(made.headers, self.fault or Fault()))
         if answer is None or fault.silent:
             return await self.fall_silent(fault)
         return await self.answer(answer)
@@ -190,11 +210,37 @@ class Exchange:
     async def make(self) -> Answer:
         """Make the images, bill them, and return the API's answer."""
         order = to_order(self.operation, self.submission, self.desk.shelf.find)
+        if order.stream:
+            order = self.limit(order)
         made = await self.desk.studio.make(order)
         self.note(billed=True, images=len(made.images))
         created = int(self.desk.clock())
+        if order.stream:
+            return await self.tell(order, made, created)
         urls = self.shelve(made) if order.urls else ()
         return Answer(body=await self.desk.studio.run(to_reply, order, made.images, urls, created))
+
+    def limit(self, order: Order) -> Order:
+        """Return what is to be made for a stream with this fault, or spare the stream if that makes no difference."""
+        fault = self.fault
+        if fault is None:
+            return order
+        limited = attrs.evolve(order, stream=not fault.plain, partials=to_partials(order, fault))
+        if fault.reaches(order.partials, order.n * (limited.partials + 1)):
+            return limited
+        self.spare()
+        return order
+
+    async def tell(self, order: Order, made: Made, created: int) -> Answer:
+        """Return the stream that shows *made*; all of it has been billed, whatever becomes of the stream."""
+        fault = self.fault
+        run = self.desk.studio.run
+        if fault is not None and fault.fabricated:
+            urls = self.shelve(made) if fault.fabricated == "url" else ()
+            events = await run(to_fabricated, order, made, urls, created)
+        else:
+            events = await run(to_events, order, made, created)
+        return Answer(pieces=await run(write_stream, events, fault), headers={"Content-Type": EVENT_STREAM})
 
     def shelve(self, made: Made) -> tuple[str, ...]:
         """Put the images where their URLs find them."""

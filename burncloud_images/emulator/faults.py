@@ -8,22 +8,34 @@ from typing import Any, Literal
 
 import attrs
 
-__all__ = ["BILLABLE", "MNEMONICS", "Fault"]
+__all__ = ["BILLABLE", "MNEMONICS", "STREAMED", "Fault"]
 
 Cut = Literal["close", "reset", "stall"]
 Place = Literal["before-body", "upload", "after-body", "answer"]
 Framing = Literal["length", "chunked", "eof"]
+LineEnd = Literal["lf", "crlf", "cr"]
+Fabricated = Literal["b64_json", "url"]
 Target = Literal["generations", "edits", "variations", "downloads", "models"]
 
 BILLABLE = frozenset({"generations", "edits", "variations"})
+STREAMED = frozenset({"generations", "edits"})
 
 
 def to_dict(headers: Mapping[str, str]) -> Mapping[str, str]:
     return dict(headers)
 
 
+def to_event(error: Mapping[str, object]) -> Mapping[str, object]:
+    return dict(error)
+
+
 def one_of(*values: str) -> Any:  # noqa: ANN401 (the type of attrs validators is its own)
     return attrs.validators.optional(attrs.validators.in_(values))
+
+
+def at_least(least: int) -> Any:  # noqa: ANN401 (as above)
+    whole = attrs.validators.and_(attrs.validators.instance_of(int), attrs.validators.ge(least))
+    return attrs.validators.optional(whole)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +46,10 @@ class Fault:
     A status or a body stands in for the API's answer; a cut ends the connection; without either the true answer is
     sent, with the delay, headers and framing that are given.
 
+    An event stream is billed before its head is sent, so whatever goes wrong in it was paid for. The one exception is
+    an `error` that is its first event: the images are made before it only if `billed` says so. A fault with one of the
+    attributes from `after` to `plain` waits for a stream; one whose place the stream does not reach waits for the next.
+
     Attributes:
         status: HTTP status to answer with; 200 if only a body is given.
         body: Text, bytes or JSON to answer with; the API's own error for the status if not given.
@@ -42,12 +58,32 @@ class Fault:
         delay: Seconds before the answer or the cut.
         cut: How the connection ends: `close` sends FIN, `reset` sends RST, `stall` says nothing until the peer leaves.
         place: Where it strikes: `before-body` (only the head was read), `upload` (at `byte` of the request's body),
-            `after-body` (all was read, nothing answered) or `answer` (at `byte` of the answer's body).
+            `after-body` (all was read, nothing answered) or `answer` (at `byte` of the answer's body, or `after` so
+            many events of a stream).
         byte: Place in the body: bytes, or a share of the whole if less than 1; counted from the end if negative.
-        framing: How the answer's end is marked: by `Content-Length`, by chunks or by the end of the connection.
+        framing: How the answer's end is marked: by `Content-Length`, by chunks or by the end of the connection. A
+            stream is sent in chunks where it would be `length`.
         raw: Bytes to send in place of the whole answer, its head included.
         billed: Whether the images were made, and so billed, before it struck. The true answer always is.
         expired: Whether the result URLs in the answer have already ended.
+        after: Number of events, early states and finished images alike, after which a stream is cut, goes on with
+            `error`, or else ends as if it were whole.
+        error: JSON of an event that is sent in place of the rest: of the whole stream, if `after` is not given. It is
+            called by its `type`, `error` if it has none.
+        partials: Most early states that are shown of an image, in place of as many as were asked for.
+        pace: Seconds before each piece of a stream: an event, a comment or, with `drip`, so many bytes.
+        drip: Bytes in each piece.
+        pings: Number of `: PING` comments before each event and before the end.
+        done: Whether `data: [DONE]` is the last that is sent.
+        unknown: Whether an event of another type precedes each of the stream's own.
+        unnamed: Whether events have no name but the `type` in their data.
+        spread: Whether the data of each event is spread over several lines.
+        line_end: How lines end: `lf`, `crlf` or `cr`.
+        bom: Whether the stream begins with a byte order mark.
+        fabricated: Answer with what a gateway makes of a plain JSON answer, the images in `b64_json` or in `url`: no
+            early states, and completed events all called `image_generation.completed`, with the prompt that was used
+            and without size, quality, background and format.
+        plain: Whether a plain JSON answer is sent in place of a stream.
         times: How often it strikes; None for ever.
         operation: The endpoint that it waits for; None for any that bills.
         probability: Share of the matching requests that it strikes, drawn from a seeded generator.
@@ -67,6 +103,20 @@ class Fault:
     raw: bytes | None = None
     billed: bool = False
     expired: bool = False
+    after: int | None = attrs.field(default=None, validator=at_least(0))
+    error: Mapping[str, object] | None = attrs.field(default=None, converter=attrs.converters.optional(to_event))
+    partials: int | None = attrs.field(default=None, validator=at_least(0))
+    pace: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
+    drip: int | None = attrs.field(default=None, validator=at_least(1))
+    pings: int = attrs.field(default=0, validator=at_least(0))
+    done: bool = False
+    unknown: bool = False
+    unnamed: bool = False
+    spread: bool = False
+    line_end: LineEnd = attrs.field(default="lf", validator=attrs.validators.in_(("lf", "crlf", "cr")))
+    bom: bool = False
+    fabricated: Fabricated | None = attrs.field(default=None, validator=one_of("b64_json", "url"))
+    plain: bool = False
     times: int | None = 1
     operation: Target | None = attrs.field(default=None, validator=one_of(*sorted(BILLABLE), "downloads", "models"))
     probability: float = attrs.field(default=1.0, validator=[attrs.validators.gt(0), attrs.validators.le(1)])
@@ -82,11 +132,48 @@ class Fault:
             raise ValueError(f"a fault at {self.place} needs a status, a body or a cut")
         if self.place == "answer" and self.cut is None:
             raise ValueError("a fault in the answer needs a cut")
+        if self.in_stream:
+            self.check_stream()
+
+    def check_stream(self) -> None:
+        if self.operation is not None and self.operation not in STREAMED:
+            raise ValueError(f"{self.operation} do not stream")
+        if self.status is not None or self.body is not None or self.raw is not None:
+            raise ValueError("a status, a body or raw bytes take the place of a stream, so nothing can happen in it")
+        if self.place in {"before-body", "upload"} or (self.cut is not None and self.place != "answer"):
+            raise ValueError("a cut in a stream is one in the answer")
+        if self.after is not None and self.byte:
+            raise ValueError("a stream is cut after so many events or at a byte, not both")
+        if self.error is not None and self.cut is not None:
+            raise ValueError("a stream goes on with an error or is cut, not both")
+        if self.plain and self.differing & IN_STREAM != {"plain"}:
+            raise ValueError("a plain answer has no events, so nothing else can happen to them")
+        if self.fabricated is not None and self.partials is not None:
+            raise ValueError("a gateway that makes events up has no early states")
+
+    @property
+    def in_stream(self) -> bool:
+        """Whether it strikes streams alone."""
+        return not IN_STREAM.isdisjoint(self.differing)
+
+    @property
+    def differing(self) -> frozenset[str]:
+        """Names of the attributes that are not as they are by default."""
+        fields = attrs.fields(type(self))
+        return frozenset(field.name for field in fields if getattr(self, field.name) != default_of(field))
+
+    def reaches(self, partials: int, events: int) -> bool:
+        """Return whether it changes anything in a stream of *events* with *partials* for each image."""
+        if self.partials is not None and self.partials >= partials:
+            return False
+        ends = self.cut is not None or self.error is not None
+        return self.after is None or self.after < events or (self.after == events and ends)
 
     @property
     def answers(self) -> bool:
         """Whether it stands in for the API's answer."""
-        return self.status is not None or self.body is not None or self.raw is not None
+        errs = self.error is not None and not self.after
+        return errs or self.status is not None or self.body is not None or self.raw is not None
 
     @property
     def silent(self) -> bool:
@@ -106,9 +193,9 @@ class Fault:
     def to_json(self) -> dict[str, object]:
         """Return what was asked for, defaults left out."""
         return {
-            field.name: value.decode("latin-1") if isinstance(value, bytes) else value
-            for field in attrs.fields(type(self))
-            if (value := getattr(self, field.name)) != default_of(field)
+            name: value.decode("latin-1") if isinstance(value := getattr(self, name), bytes) else value
+            for name in attrs.fields_dict(type(self))
+            if name in self.differing
         }
 
     @classmethod
@@ -146,9 +233,18 @@ class Fault:
         return attrs.evolve(MNEMONICS[name], **often)
 
 
+IN_STREAM = frozenset(
+    {"after", "error", "partials", "pace", "drip", "pings", "done", "unknown", "unnamed", "spread", "line_end", "bom"}
+    | {"fabricated", "plain"}
+)
+"""Attributes that need a stream."""
+
+
 def default_of(field: attrs.Attribute[Any]) -> object:
     return {} if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
 
+
+SERVER_ERROR = {"message": "Something went wrong here.", "type": "server_error", "param": None, "code": None}
 
 MNEMONICS: Mapping[str, Fault] = {
     **{f"{cut}-before-body": Fault(cut=cut, place="before-body") for cut in ("close", "reset", "stall")},
@@ -159,6 +255,11 @@ MNEMONICS: Mapping[str, Fault] = {
     "truncated-without-length": Fault(cut="close", place="answer", byte=0.5, framing="eof"),
     "not-json": Fault(status=200, body="<html>", headers={"content-type": "text/html"}, billed=True),
     "garbage": Fault(raw=b"\x16\x03\x01\x02\x00", billed=True),
+    **{f"{cut}-after-one-event": Fault(cut=cut, place="answer", after=1) for cut in ("close", "reset", "stall")},
+    "not-streamed": Fault(plain=True),
+    "fabricated-stream": Fault(fabricated="b64_json", pings=1, done=True),
+    "unfinished-stream": Fault(after=0),
+    "error-in-stream": Fault(error={"type": "error", "error": SERVER_ERROR}),
     "expired": Fault(expired=True),
     "late": Fault(delay=1.0),
 }

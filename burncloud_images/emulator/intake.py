@@ -28,6 +28,7 @@ LONGEST_SHOWN = 64 * 1024
 LARGEST_IMAGE = 50 * MB
 
 WHOLE_NUMBERS = frozenset({"n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"})
+SWITCHES = frozenset({"stream"})
 NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]+);base64,(?P<text>.*)", re.DOTALL)
 
@@ -128,7 +129,7 @@ async def take_text(part: BodyPartReader, name: str, submission: Submission) -> 
             text += piece
     value = text.decode(errors="replace")
     submission.texts.append((name, value))
-    put(submission.fields, name, to_number(name, value))
+    put(submission.fields, name, to_typed(name, value))
 
 
 def put(fields: dict[str, Any], name: str, value: object) -> None:
@@ -140,7 +141,10 @@ def put(fields: dict[str, Any], name: str, value: object) -> None:
     fields[last] = value
 
 
-def to_number(name: str, text: str) -> object:
+def to_typed(name: str, text: str) -> object:
+    """Return what a JSON body would have in the place of *text*."""
+    if name in SWITCHES and text in {"true", "false"}:
+        return text == "true"
     return int(text) if name in WHOLE_NUMBERS and NUMBER.fullmatch(text) else text
 
 

@@ -24,6 +24,7 @@ from burncloud_images.emulator.checks import (
     Object,
     OnlyWith,
     Range,
+    Switch,
     Text,
 )
 from burncloud_images.emulator.intake import LARGEST_IMAGE, MB, Upload
@@ -125,6 +126,15 @@ ROWS: tuple[Row, ...] = (
     Row("output_format", G2_6, Choice(("png", "jpeg", "webp", "gif", "svg")), "reference", WITH_PROMPT),
     Row("output_compression", GPT, Range(0, 100), "openapi", WITH_PROMPT),
     Row("output_compression", GPT, OnlyWith("output_format", ("jpeg", "webp")), "openapi", WITH_PROMPT),
+    Row("stream", GPT, Switch(), "openapi", WITH_PROMPT),
+    Row(
+        "stream",
+        GPT,
+        OnlyWith("output_format", (None, "png", "jpeg", "webp"), only_for=True),
+        "reference",
+        WITH_PROMPT,
+    ),
+    Row("stream", DALLE, Switch(possible=False), "openapi", WITH_PROMPT),
     Row("partial_images", GPT, Range(0, 3), "openapi", WITH_PROMPT),
     Row("complexity", G2_6, Choice(("low", "medium", "high")), "reference", WITH_PROMPT),
     Row("frame_count", G2_6, Range(2, 16), "reference", WITH_PROMPT),

@@ -40,6 +40,9 @@ class Order:
         frame_duration: Milliseconds, of a GIF.
         style: Of dall-e-3.
         urls: Whether the answer carries URLs.
+        stream: Whether the answer is a stream of events.
+        partials: How many early states of each image the stream shows.
+        asked: Size, quality and background as asked for, `auto` where they were not.
         images: The uploads to edit or to vary.
         mask: Where to edit.
         markup: Drawn over the first image.
@@ -61,6 +64,9 @@ class Order:
     frame_duration: int = 200
     style: str | None = None
     urls: bool = False
+    stream: bool = False
+    partials: int = 0
+    asked: Mapping[str, str] = attrs.field(factory=dict)
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
     markup: Upload | None = None
@@ -175,6 +181,7 @@ def compose(
     width, height = to_size(str(fields.get("size", "auto")), images)
     quality = fields.get("quality", "auto")
     svg = fields.get("svg") or {}
+    stream = operation != "variations" and fields.get("stream") is True
     return Order(
         operation=operation,
         model=model,
@@ -190,6 +197,9 @@ def compose(
         frame_duration=round(fields.get("frame_duration_ms", 200), -1),
         style=fields.get("style"),
         urls=not gpt and fields.get("response_format", "url") == "url",
+        stream=stream,
+        partials=fields.get("partial_images", 0) if stream else 0,
+        asked={name: fields.get(name, "auto") for name in ("size", "quality", "background")},
         images=images,
         mask=others.get("mask"),
         markup=others.get("markup"),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from burncloud_images.emulator.orders import Order
 
-__all__ = ["to_reply", "to_usage"]
+__all__ = ["to_reply", "to_revised_prompt", "to_usage"]
 
 
 def to_reply(order: Order, images: Sequence[bytes], urls: Sequence[str], created: int) -> bytes:
@@ -21,11 +21,16 @@ def to_reply(order: Order, images: Sequence[bytes], urls: Sequence[str], created
         urls: Where it can be fetched, if the answer carries URLs.
         created: Seconds since 1970.
     """
-    shared = {"revised_prompt": f"{order.prompt}, seen in {order.style or 'vivid'} light"} if order.revised else {}
+    shared = {"revised_prompt": to_revised_prompt(order)} if order.revised else {}
     data = [{"url": url, **shared} for url in urls] or [
         {"b64_json": base64.b64encode(image).decode(), **shared} for image in images
     ]
     return json.dumps({"created": created, "data": data, **dict(details(order))}, ensure_ascii=False).encode()
+
+
+def to_revised_prompt(order: Order) -> str:
+    """Return the prompt that was really used."""
+    return f"{order.prompt}, seen in {order.style or 'vivid'} light"
 
 
 def details(order: Order) -> Iterator[tuple[str, object]]:
@@ -37,8 +42,7 @@ def details(order: Order) -> Iterator[tuple[str, object]]:
     yield "output_format", order.output_format
     yield "quality", order.quality
     yield "size", f"{order.width}x{order.height}"
-    inputs = len(order.images) + sum(upload is not None for upload in (order.mask, order.markup))
-    yield "usage", to_usage(order.prompt, inputs, order.quality, order.width * order.height, order.n)
+    yield "usage", to_usage(order, order.n)
     if order.output_format == "svg":
         yield "svg_usage", to_svg_usage(order)
 
@@ -47,20 +51,22 @@ IMAGE_TOKENS: Mapping[str, int] = {"low": 272, "medium": 1056, "high": 4160, "xh
 """Output tokens for 1024x1024; the first three as published for gpt-image-1, the rest doubled."""
 
 
-def to_usage(prompt: str, inputs: int, quality: str, pixels: int, images: int) -> dict[str, object]:
+PARTIAL_TOKENS = 100
+"""Output tokens for each early state that is shown, as OpenAI's guide to image generation says."""
+
+
+def to_usage(order: Order, images: int) -> dict[str, object]:
     """
     Return what a GPT image model counts.
 
     Args:
-        prompt: Its characters make text tokens, four to one.
-        inputs: Number of images uploaded, the mask included.
-        quality: As made.
-        pixels: Of each image made.
-        images: Number of images made.
+        order: Four characters of its prompt make a text token, and its uploads, the mask included, image tokens.
+        images: Number of images made, each with its early states.
     """
-    text = max(1, -(-len(prompt.encode()) // 4))
-    seen = inputs * 323
-    made = images * round(IMAGE_TOKENS[quality] * pixels / 1024**2)
+    text = max(1, -(-len(order.prompt.encode()) // 4))
+    seen = 323 * (len(order.images) + sum(upload is not None for upload in (order.mask, order.markup)))
+    each = round(IMAGE_TOKENS[order.quality] * order.width * order.height / 1024**2)
+    made = images * (each + order.partials * PARTIAL_TOKENS)
     return {
         "total_tokens": text + seen + made,
         "input_tokens": text + seen,

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import attrs
@@ -19,6 +20,7 @@ from burncloud_images.emulator.intake import Upload
 from burncloud_images.emulator.landscapes import draw_balloon, draw_landscape
 from burncloud_images.emulator.orders import Order
 from burncloud_images.emulator.photographs import hang, line_up, recolour, repaint, to_sticker
+from burncloud_images.emulator.sketches import to_sketch
 
 __all__ = ["Made", "Studio"]
 
@@ -41,10 +43,12 @@ class Made:
     Attributes:
         images: Image files, one for each that was asked for.
         media_type: Of all of them.
+        partials: The early states of each image, the first first; as many for each as the order says.
     """
 
     images: tuple[bytes, ...] = attrs.field(repr=False)
     media_type: str
+    partials: tuple[tuple[bytes, ...], ...] = attrs.field(repr=False)
 
 
 class Studio:
@@ -76,17 +80,29 @@ class Studio:
         known = all(key in self.known for key in keys)
         photos = Photos() if known else await self.run(load, order)
         images = await asyncio.gather(
-            *(self.run(self.recall, key, order, index, photos) for index, key in enumerate(keys))
+            *(self.run(self.recall, key, partial(draw, order, index, photos)) for index, key in enumerate(keys))
         )
-        return Made(tuple(images), MEDIA_TYPES[order.output_format])
+        pairs = list(zip(keys, images, strict=True))
+        partials = await asyncio.gather(*(self.sketch(order, key, image) for key, image in pairs))
+        return Made(tuple(images), MEDIA_TYPES[order.output_format], tuple(partials))
 
-    def recall(self, key: object, order: Order, index: int, photos: Photos) -> bytes:
-        """Return what was drawn for the same order before, or draw it."""
+    async def sketch(self, order: Order, key: object, image: bytes) -> tuple[bytes, ...]:
+        """Return the early states of *image* that *order* asks for."""
+        how = order.output_format, order.compression
+        return tuple(
+            [
+                await self.run(self.recall, (key, steps), partial(to_sketch, image, *how, steps))
+                for steps in range(order.partials, 0, -1)
+            ]
+        )
+
+    def recall(self, key: object, make: Callable[[], bytes]) -> bytes:
+        """Return what was made under the same key before, or make it."""
         with self.lock:
             if key in self.known:
                 self.known.move_to_end(key)
                 return self.known[key]
-        image = draw(order, index, photos)
+        image = make()
         with self.lock:
             self.size += len(image) - len(self.known.get(key, b""))
             self.known[key] = image

@@ -145,10 +145,10 @@ async def test_a_wrong_path_is_said_to_be_invalid(emulator, caller, method, path
     assert (reply.status, reply.error["message"]) == (404, f"Invalid URL ({method} {path})")
 
 
-async def test_unknown_fields_nulls_and_stream_are_ignored(emulator, caller):
-    """What the API does not know changes nothing; a stream request gets a plain answer."""
+async def test_unknown_fields_and_nulls_are_ignored(emulator, caller):
+    """What the API does not know changes nothing, and a null is no value."""
     reply = await caller.generate(
-        emulator, model="gpt-image-1", size=None, quality=None, stream=True, watermark=[1], n=None
+        emulator, model="gpt-image-1", size=None, quality=None, stream=None, watermark=[1], n=None
     )
     assert reply.status == 200
     assert reply.headers["Content-Type"] == "application/json"
