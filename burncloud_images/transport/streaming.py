@@ -154,7 +154,7 @@ class StreamReception(Reception[T]):
         await self.end(item.index, writer)
         image = self.kept.get(item.index)
         if isinstance(image, Image) and self.observer is not None:
-            shown = attrs.evolve(image, revised_prompt=item.revised_prompt, extra=item.extra)
+            shown = attrs.evolve(image, revised_prompt=item.revised_prompt)
             about = {**self.about(facts), "usage": facts.usage, "idempotency_key": self.idempotency_key}
             await self.observer(CompletedImage(image=shown, **about))  # type: ignore[arg-type]
 

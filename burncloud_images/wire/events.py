@@ -232,6 +232,7 @@ class StreamDecoder:
             output_format=first(facts.output_format for facts in self.facts),
             quality=first(facts.quality for facts in self.facts),
             size=first(facts.size for facts in self.facts),
+            extra={name: value for facts in self.facts for name, value in facts.extra.items()},
             raw=self.raw,
         )
 
@@ -329,7 +330,6 @@ def to_item(fields: Mapping[str, object], cutter: EventCutter) -> AnswerItem:
         failure=cutter.failures.get(index),
         url=text(fields.get("url")),
         revised_prompt=text(fields.get("revised_prompt")),
-        extra={name: value for name, value in fields.items() if name not in KNOWN},
     )
 
 
@@ -353,14 +353,20 @@ def first(values: Iterator[T | None]) -> T | None:
 
 
 def add_up(usages: Sequence[Usage]) -> Usage | None:
-    """Return the tokens of all events together: each tells of its own image."""
+    """
+    Return the tokens of a request from those of its events.
+
+    Each is taken to tell of its own image and of the whole input, which was read once. No document says so.
+    """
     if len(usages) < 2:
         return usages[0] if usages else None
+    most = max(usages, key=lambda usage: usage.input_tokens or 0)
+    output = total([usage.output_tokens for usage in usages])
     return Usage(
-        total_tokens=total([usage.total_tokens for usage in usages]),
-        input_tokens=total([usage.input_tokens for usage in usages]),
-        output_tokens=total([usage.output_tokens for usage in usages]),
-        input_tokens_details=add_up_details([usage.input_tokens_details for usage in usages]),
+        total_tokens=total([most.input_tokens, output]),
+        input_tokens=most.input_tokens,
+        output_tokens=output,
+        input_tokens_details=most.input_tokens_details,
         output_tokens_details=add_up_details([usage.output_tokens_details for usage in usages]),
     )
 

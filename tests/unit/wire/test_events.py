@@ -226,19 +226,21 @@ class TestKinds:
 
     def test_unknown_fields_are_kept(self):
         """As an answer's are."""
-        item = streamed(event("completed", b64_json=BASE64, safety_identifier="a", revised_prompt="b")).answer.items[0]
+        answer = streamed(event("completed", b64_json=BASE64, safety_identifier="a", revised_prompt="b")).answer
 
-        assert {"safety_identifier": "a"} == item.extra
-        assert "b" == item.revised_prompt
+        assert {"safety_identifier": "a"} == answer.extra
+        assert "b" == answer.items[0].revised_prompt
 
     def test_several_images(self):
-        """They are counted, unless the server numbers them; their tokens are added up."""
-        usage = {"total_tokens": 3, "input_tokens": 1, "input_tokens_details": {"text_tokens": 1}}
+        """They are counted, unless the server numbers them; tokens made are added up, the input was read once."""
+        details = {"text_tokens": 1}
+        usage = {"total_tokens": 3, "input_tokens": 1, "output_tokens": 2, "output_tokens_details": details}
         plain = streamed(*[event("completed", b64_json=BASE64, usage=usage)] * 3)
         numbered = streamed(*(event("completed", output_index=index, b64_json=BASE64) for index in (2, 0, 0, -1, 9**9)))
 
         assert [0, 1, 2] == [item.index for item in plain.answer.items]
-        expected = Usage(total_tokens=9, input_tokens=3, input_tokens_details=TokenDetails(text_tokens=3))
+        made = TokenDetails(text_tokens=3)
+        expected = Usage(total_tokens=7, input_tokens=1, output_tokens=6, output_tokens_details=made)
         assert expected == plain.answer.usage
         assert [2, 0, 1, 3, 4] == [index for index, *_ in numbered.images]
 

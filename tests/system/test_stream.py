@@ -1,0 +1,543 @@
+"""Streams: previews and images as they are made, and what becomes of them when something goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import warnings
+
+import attrs
+import pytest
+from fakes import FakeClock, until
+from pictures import png
+from raw import answering, serve
+
+from burncloud_images import (
+    AsyncImagesClient,
+    CompletedImage,
+    Directory,
+    EditRequest,
+    GenerationRequest,
+    Image,
+    Limits,
+    PartialImage,
+    RetryPolicy,
+    SavedImage,
+    Timeouts,
+    VariationRequest,
+    errors,
+)
+from burncloud_images.emulator import Fault
+from burncloud_images.errors import Phase
+
+SMALL = {"model": "gpt-image-2", "size": "64x64"}
+REQUEST = GenerationRequest("a sea otter", partial_images=2, **SMALL)
+RATE_LIMIT = {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}
+FAILED = {"message": "it broke", "type": "server_error"}
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: req-1\r\nConnection: close\r\n\r\n"
+
+
+async def receive(client, request=REQUEST):
+    """Return all that a stream gives."""
+    async with client.stream(request) as events:
+        return [event async for event in events]
+
+
+async def watch(client, look, request=REQUEST):
+    """Show *look* each event."""
+    async with client.stream(request) as events:
+        async for event in events:
+            look(event)
+
+
+def kinds(events) -> list[type]:
+    return [type(event) for event in events]
+
+
+def event(kind: str, data: bytes | None = None, **fields: object) -> bytes:
+    name = f"image_generation.{kind}"
+    image = {"b64_json": base64.b64encode(png() if data is None else data).decode()}
+    return f"event: {name}\ndata: {json.dumps({'type': name, **image, **fields})}\n\n".encode()
+
+
+def client_of(raw, **options):
+    return AsyncImagesClient("key", raw.url, model="gpt-image-2", clock=FakeClock(), **options)
+
+
+class TestWhatComes:
+    async def test_previews_and_the_image(self, set_up):
+        """Typed, in memory, with what the API says about them; billed once."""
+        bench = await set_up()
+        *partials, completed = await receive(bench.client)
+
+        assert [PartialImage, PartialImage] == kinds(partials)
+        assert isinstance(completed, CompletedImage)
+        assert [0, 1] == [partial.partial_image_index for partial in partials]
+        assert "64x64" == completed.size == partials[0].size
+        assert ("image/png", 64, 64) == (completed.image.media_type, completed.image.width, completed.image.height)
+        assert completed.data == completed.image.data
+        assert completed.usage.output_tokens > 0
+        assert completed.created_at.tzinfo
+        assert bench.emulator.ledger.requests[0].idempotency_key == completed.idempotency_key
+        assert completed.request_id
+        assert 1 == bench.billed
+
+    async def test_what_is_asked(self, set_up):
+        """`stream` is true in JSON and in a form, and the answer's type is asked for."""
+        bench = await set_up()
+        await receive(bench.client)
+        await receive(bench.client, EditRequest(png(), "a beret", partial_images=1, **SMALL))
+
+        first, second = bench.emulator.ledger.requests
+        assert ("stream", "true") in [tuple(field) for field in first.fields]
+        assert ("stream", "true") in [tuple(field) for field in second.fields]
+        async with serve(answering(HEAD, event("completed"))) as raw, client_of(raw) as client:
+            await receive(client)
+        assert b"accept: text/event-stream\r\n" in raw.requests[0].lower()
+        assert b'"stream":true' in raw.requests[0]
+
+    async def test_an_edit(self, set_up):
+        """Its events have other names."""
+        bench = await set_up()
+
+        events = await receive(bench.client, EditRequest(png(), "a beret", partial_images=1, **SMALL))
+        assert [PartialImage, CompletedImage] == kinds(events)
+
+    async def test_several_images(self, set_up):
+        """One completed event for each, numbered in the order in which they come."""
+        bench = await set_up()
+        events = await receive(bench.client, attrs.evolve(REQUEST, n=3, partial_images=1))
+
+        assert [PartialImage, CompletedImage] * 3 == kinds(events)
+        assert [0, 0, 1, 1, 2, 2] == [event.image.index for event in events]
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Fault(pings=50),
+            Fault(done=True),
+            Fault(unknown=True),
+            Fault(unnamed=True),
+            Fault(spread=True),
+            Fault(line_end="crlf"),
+            Fault(line_end="cr", bom=True, spread=True, unnamed=True),
+            Fault(drip=7),
+            Fault(drip=1000, line_end="crlf", pings=1),
+            Fault(framing="eof"),
+        ],
+        ids=lambda fault: "-".join(fault.differing),
+    )
+    async def test_however_it_is_written(self, set_up, fault):
+        """Pings, unknown events, unnamed ones, data on several lines, any line end, any cut."""
+        bench = await set_up(fault)
+
+        assert [PartialImage, PartialImage, CompletedImage] == kinds(await receive(bench.client))
+        bench.assert_fired()
+
+    async def test_fewer_previews_than_asked(self, set_up):
+        """This is normal."""
+        bench = await set_up(Fault(partials=1))
+
+        assert [PartialImage, CompletedImage] == kinds(await receive(bench.client))
+        bench.assert_fired()
+
+    @pytest.mark.parametrize("fault", [Fault(plain=True), Fault(fabricated="b64_json"), Fault(fabricated="url")])
+    async def test_a_gateway_that_does_not_stream(self, set_up, fault):
+        """Its plain answer becomes completed events, and so does one of URLs."""
+        bench = await set_up(fault)
+        events = await receive(bench.client, attrs.evolve(REQUEST, n=2))
+
+        assert [CompletedImage, CompletedImage] == kinds(events)
+        assert [0, 1] == [event.image.index for event in events]
+        assert events[1].usage.total_tokens > 0
+        bench.assert_fired()
+
+    async def test_a_stream_that_nobody_asked_for(self):
+        """What comes is taken as what it is."""
+        async with serve(answering(HEAD, event("partial_image"), event("completed"))) as raw, client_of(raw) as client:
+            result = await client.generate("otter")
+
+        assert png() == result.image.data
+
+    async def test_after_the_last_image_nothing_is_waited_for(self):
+        """A server that keeps the connection open costs no time."""
+
+        async def handle(_reader, writer, _request):
+            writer.write(HEAD + event("completed"))
+            await asyncio.Event().wait()
+
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(idle=6000)) as client:
+            assert [CompletedImage] == kinds(await receive(client))
+
+
+class TestTheBlock:
+    async def test_leaving_early_closes_the_connection(self, set_up):
+        """And leaves no task; that is looked at after every test."""
+        gone = asyncio.Event()
+
+        async def handle(reader, writer, _request):
+            writer.write(HEAD + event("partial_image"))
+            await reader.read()
+            gone.set()
+
+        async with serve(handle) as raw, client_of(raw) as client:
+            async with client.stream(REQUEST) as events:
+                async for _ in events:
+                    break
+            await gone.wait()
+
+    async def test_leaving_without_iterating(self, set_up):
+        """Is leaving early too."""
+        bench = await set_up()
+        async with bench.client.stream(REQUEST):
+            pass
+
+    async def test_an_exception_in_the_block_comes_out(self, set_up):
+        """As it is."""
+        bench = await set_up()
+        with pytest.raises(ZeroDivisionError):
+            await watch(bench.client, lambda _: 1 / 0)
+
+    async def test_waiting_may_be_given_up_and_begun_again(self, set_up):
+        """A timeout around an image costs the wait, not the image."""
+        bench = await set_up(Fault(pace=0.05))
+        events = []
+        async with bench.client.stream(REQUEST) as iterator:
+            while len(events) < 3:
+                try:
+                    events.append(await asyncio.wait_for(anext(iterator), 0.005))
+                except TimeoutError:
+                    continue
+            with pytest.raises(StopAsyncIteration):
+                await anext(iterator)
+            with pytest.raises(StopAsyncIteration):
+                await anext(iterator)
+
+        assert [PartialImage, PartialImage, CompletedImage] == kinds(events)
+
+    async def test_cancelling_tells_what_it_may_have_cost(self, set_up):
+        """The note has the key and the phase."""
+        bench = await set_up(Fault(cut="stall", place="answer", after=1))
+        task = asyncio.create_task(receive(bench.client))
+        await until(lambda: bench.billed)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        assert bench.emulator.ledger.requests[0].idempotency_key in "".join(caught.value.__notes__)
+
+    async def test_a_slow_caller_is_no_stalled_server(self):
+        """Time that the caller takes counts for nobody."""
+        rest = asyncio.Event()
+
+        async def handle(_reader, writer, _request):
+            writer.write(HEAD + event("partial_image"))
+            await rest.wait()
+            writer.write(event("completed"))
+
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=4, idle=4)) as client:
+            seen = []
+            async with client.stream(REQUEST) as events:
+                async for item in events:
+                    seen.append(item)
+                    rest.set()
+                    await asyncio.sleep(0.05)  # more than the 0.04 that the server has
+
+        assert [PartialImage, CompletedImage] == kinds(seen)
+
+
+class TestEnds:
+    """What is known of a stream that does not come to its end."""
+
+    @pytest.mark.parametrize("cut", ["close", "reset", "stall"])
+    @pytest.mark.parametrize("after", [0, 1, 2])
+    async def test_a_cut_leaves_the_outcome_unknown(self, set_up, cut, after):
+        """What came is on the error, and nothing is sent again, even where paying twice is accepted."""
+        fault = Fault(cut=cut, place="answer", after=after)
+        bench = await set_up(fault, retry=RetryPolicy(on_unknown="retry"), timeouts=Timeouts(idle=20))
+        seen = []
+        with pytest.raises(errors.OutcomeUnknownError) as caught:
+            await watch(bench.client, seen.append)
+
+        assert seen == list(caught.value.partials)
+        assert after == len(seen)
+        assert caught.value.history[-1].failure == "OutcomeUnknownError"
+        assert caught.value.idempotency_key
+        assert caught.value.phase >= Phase.STATUS
+        assert (1, 1) == (bench.posts, bench.billed)
+        bench.assert_fired()
+
+    async def test_an_end_without_an_image(self, set_up):
+        """Is no success, however cleanly it ends."""
+        bench = await set_up(Fault(after=2))
+        with pytest.raises(errors.OutcomeUnknownError, match="without a completed image") as caught:
+            await receive(bench.client)
+
+        assert 2 == len(caught.value.partials)
+        bench.assert_fired()
+
+    async def test_the_images_that_came_are_on_the_error(self, set_up):
+        """Of three one had come."""
+        bench = await set_up(Fault(cut="reset", place="answer", after=2))
+        with pytest.raises(errors.OutcomeUnknownError) as caught:
+            await receive(bench.client, attrs.evolve(REQUEST, n=3, partial_images=1))
+
+        assert [Image] == kinds(caught.value.images)
+
+    @pytest.mark.parametrize("missing", [1, 2])
+    async def test_an_image_without_its_blank_line_counts(self, missing):
+        """Whether the connection is cut or falls silent behind it."""
+
+        async def silent(_reader, writer, _request):
+            writer.write(HEAD + event("completed")[:-missing])
+            await asyncio.Event().wait()
+
+        for handler in (answering(HEAD, event("completed")[:-missing]), silent):
+            async with serve(handler) as raw, client_of(raw, timeouts=Timeouts(idle=3)) as client:
+                assert [CompletedImage] == kinds(await receive(client))
+
+    async def test_an_image_whose_event_is_cut_is_on_the_error(self):
+        """Its bytes are whole and paid for; what else the event would have said is lost."""
+        cut = event("completed", usage={"total_tokens": 1})[:-8]
+        async with serve(answering(HEAD, cut)) as raw, client_of(raw) as client:
+            with pytest.raises(errors.OutcomeUnknownError) as caught:
+                await receive(client)
+
+        assert png() == caught.value.images[0].data
+
+    async def test_fewer_images_than_asked_is_a_warning(self, set_up):
+        """As with a plain answer."""
+        async with serve(answering(HEAD, event("completed"), b"data: [DONE]\n\n")) as raw, client_of(raw) as client:
+            with pytest.warns(errors.ImagesWarning, match="2 images were asked for and 1 came"):
+                await receive(client, attrs.evolve(REQUEST, n=2))
+
+    @pytest.mark.parametrize(
+        ("data", "sentence"), [(png()[:-12], "has no end"), (b"no image", "no image"), (b"", "holds no image")]
+    )
+    async def test_a_damaged_image(self, data, sentence):
+        """Is no image."""
+        async with serve(answering(HEAD, event("completed", data))) as raw, client_of(raw) as client:
+            with pytest.raises(errors.ProtocolError, match=sentence):
+                await receive(client)
+
+
+class TestErrors:
+    """Errors that the API tells in a stream."""
+
+    @pytest.mark.parametrize(
+        ("error", "kind"),
+        [
+            ({"type": "error", "error": FAILED}, errors.ServerError),
+            ({"error": {"message": "no", "code": "moderation_blocked"}}, errors.ModerationError),
+            ({"error": "no"}, errors.ServerError),
+            ({"type": "upstream_error", "message": "no", "code": "insufficient_quota"}, errors.QuotaExceededError),
+        ],
+    )
+    async def test_raises_its_class(self, set_up, error, kind):
+        """The first event says that nothing was made; it is believed, as an answer would be."""
+        bench = await set_up(Fault(error=error))
+        with pytest.raises(kind) as caught:
+            await receive(bench.client)
+
+        assert not caught.value.midway
+        assert "may have been billed" not in str(caught.value)
+        assert (1, 0) == (bench.posts, bench.billed)
+        bench.assert_fired()
+
+    async def test_after_a_preview_it_may_be_billed(self, set_up):
+        """It is not sent again, although its code alone would be."""
+        bench = await set_up(Fault(after=1, error={"error": RATE_LIMIT}))
+        with pytest.raises(errors.RateLimitError, match="may have been billed") as caught:
+            await receive(bench.client)
+
+        assert caught.value.midway
+        assert 1 == len(caught.value.partials)
+        assert 1 == bench.posts
+
+    async def test_before_any_image_it_is_sent_again_as_an_answer_would_be(self, set_up):
+        """A gateway that pings has to begin its answer before it knows that it is told to wait."""
+        bench = await set_up(Fault(error={"error": RATE_LIMIT}))
+
+        assert [PartialImage, PartialImage, CompletedImage] == kinds(await receive(bench.client))
+        assert (2, 1) == (bench.posts, bench.billed)
+
+    async def test_before_the_stream_it_is_sent_again(self, set_up):
+        """A 503 is no stream yet."""
+        bench = await set_up(Fault(status=503))
+
+        assert [PartialImage, PartialImage, CompletedImage] == kinds(await receive(bench.client))
+        assert (2, 1) == (bench.posts, bench.billed)
+
+    async def test_the_key_is_not_shown(self):
+        """A gateway that echoes it is not quoted."""
+        error = b'data: {"error": {"message": "bad key s3cr3t"}}\n\n'
+        async with serve(answering(HEAD, error)) as raw, AsyncImagesClient("s3cr3t", raw.url, model="any") as client:
+            with pytest.raises(errors.ServerError, match=r"bad key \*\*\*") as caught:
+                await receive(client)
+
+        assert "s3cr3t" not in f"{caught.value!r}{vars(caught.value)}"
+
+
+class TestBadInput:
+    """Whatever a server sends: a typed error, the connection closed, nothing left."""
+
+    async def endless(self, client, match):
+        with pytest.raises(errors.TooLargeError, match=match) as caught:
+            await client.send(REQUEST, into=Directory(self.folder), keep_alive=True)
+        assert [] == list(self.folder.iterdir())
+        return caught.value
+
+    @pytest.mark.parametrize(
+        ("limits", "name"),
+        [
+            (Limits(event=300_000), "Limits.event"),
+            (Limits(image=200_000), "Limits.image"),
+            (Limits(response=300_000), "Limits.response"),
+        ],
+    )
+    async def test_endless_base64(self, tmp_path, limits, name):
+        """The cap that ends it is named."""
+        self.folder = tmp_path / "out"
+
+        async def handle(_reader, writer, _request):
+            writer.write(HEAD + event("completed")[:-20])
+            while True:
+                writer.write(b"AAAA" * 16384)
+                await writer.drain()
+
+        async with serve(handle) as raw, client_of(raw, limits=limits) as client:
+            await self.endless(client, name)
+
+    async def test_pings_without_end(self):
+        """They show that the connection lives, and not that an image is made."""
+
+        async def handle(_reader, writer, _request):
+            writer.write(HEAD)
+            while True:
+                writer.write(b": PING\n\n")
+                await writer.drain()
+                await asyncio.sleep(0.001)
+
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=5)) as client:
+            with pytest.raises(errors.OutcomeUnknownError, match="only signs of waiting"):
+                await receive(client)
+
+    async def test_an_image_that_drips_slowly_is_waited_for(self):
+        """More of it is a sign that it is made."""
+        whole = event("completed", png(pad=400_000))
+
+        async def handle(_reader, writer, _request):
+            writer.write(HEAD)
+            for start in range(0, len(whole), 50_000):
+                writer.write(whole[start : start + 50_000])
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=10)) as client:
+            assert [CompletedImage] == kinds(await receive(client))
+
+    async def test_pings_keep_a_silent_stream_alive(self, set_up):
+        """For longer than nothing may move."""
+        bench = await set_up(Fault(pings=10, pace=0.02), timeouts=Timeouts(idle=8))
+
+        assert [CompletedImage] == kinds(await receive(bench.client, attrs.evolve(REQUEST, partial_images=None)))
+
+
+class TestRules:
+    async def test_variations_do_not_stream(self, set_up):
+        """The endpoint has no such field, so nothing is sent."""
+        bench = await set_up()
+        with pytest.raises(errors.InvalidRequestError, match="cannot be streamed"):
+            await receive(bench.client, VariationRequest(png()))
+        with pytest.raises(errors.InvalidRequestError, match="cannot be streamed"):
+            await bench.client.send(VariationRequest(png()), keep_alive=True)
+
+        assert 0 == bench.posts
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"model": "dall-e-3"},
+            {"model": "gpt-image-2.6-flare", "output_format": "gif"},
+            {"model": "any", "output_format": "svg"},
+        ],
+    )
+    async def test_what_is_not_streamed_is_said(self, set_up, fields):
+        """The rules know what no model streams; they are advice, as all others."""
+        bench = await set_up(rules="strict")
+        with pytest.raises(errors.InvalidRequestError, match="stream:"):
+            await receive(bench.client, GenerationRequest("otter", **fields))
+
+        assert 0 == bench.posts
+
+    async def test_a_plain_request_says_nothing_of_streams(self, set_up):
+        """Formats that are not streamed are fine then."""
+        bench = await set_up(rules="strict")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            await bench.client.generate("otter", model="gpt-image-2.6-flare", output_format="gif", size="64x64")
+
+
+class TestKeepAlive:
+    """A stream inside, a plain result outside."""
+
+    async def test_is_equal_to_the_plain_result(self, set_up):
+        """But for its identity, and the tokens' kinds that events do not tell."""
+        bench = await set_up()
+        request = GenerationRequest("otter", n=2, safety_identifier="a", **SMALL)
+        plain = await bench.client.send(request)
+        streamed = await bench.client.send(request, keep_alive=True)
+
+        def about(result):
+            return attrs.evolve(
+                result,
+                created=None,
+                request_id=None,
+                idempotency_key=None,
+                history=(),
+                usage=attrs.evolve(result.usage, output_tokens_details=None),
+            )
+
+        assert about(plain) == about(streamed)
+        assert streamed.created
+
+    async def test_writes_whole_files(self, set_up, tmp_path):
+        """The previews are dropped, and the last of three has its own name."""
+        bench = await set_up()
+        request = attrs.evolve(REQUEST, n=3)
+        result = await bench.client.send(request, into=Directory(tmp_path / "out", name="{index}.png"), keep_alive=True)
+
+        assert [SavedImage] * 3 == kinds(result.images)
+        assert ["1.png", "2.png", "3.png"] == sorted(path.name for path in (tmp_path / "out").iterdir())
+
+    async def test_bytes_that_come_before_their_type_leave_no_preview(self, tmp_path):
+        """They are written where an image would be, and removed."""
+        data = base64.b64encode(png()).decode()
+        late = f'data: {{"b64_json": "{data}", "type": "image_generation.partial_image"}}\n\n'.encode()
+        async with serve(answering(HEAD, late, event("completed"))) as raw, client_of(raw) as client:
+            await client.send(REQUEST, into=Directory(tmp_path / "out"), keep_alive=True)
+
+        assert 1 == len(list((tmp_path / "out").iterdir()))
+
+    @pytest.mark.parametrize("fault", [Fault(plain=True), Fault(fabricated="url")])
+    async def test_a_gateway_that_does_not_stream(self, set_up, tmp_path, fault):
+        """Costs nothing more."""
+        bench = await set_up(fault)
+        result = await bench.client.send(REQUEST, into=Directory(tmp_path / "out"), keep_alive=True)
+
+        assert result.image.path.is_file()
+        assert (1, 1) == (bench.posts, bench.billed)
+
+    async def test_a_cut_leaves_no_partial_file(self, set_up, tmp_path):
+        """And the outcome unknown; where paying twice is accepted it is sent again."""
+        folder = tmp_path / "out"
+        cut = Fault(cut="reset", place="answer", byte=-300)
+        bench = await set_up(cut)
+        with pytest.raises(errors.OutcomeUnknownError):
+            await bench.client.send(REQUEST, into=Directory(folder), keep_alive=True)
+        assert [] == list(folder.iterdir())
+
+        bench = await set_up(cut, retry=RetryPolicy(on_unknown="retry"))
+        await bench.client.send(REQUEST, into=Directory(folder), keep_alive=True)
+        assert (2, 2) == (bench.posts, bench.billed)
