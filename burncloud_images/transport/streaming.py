@@ -38,7 +38,7 @@ Observer: TypeAlias = Callable[[StreamedImage], Awaitable[None]]
 
 SIGN_OF_LIFE = 64 * 1024
 """Bytes of an image that show that the server still works on the answer; pings do not."""
-MOST_PARTIALS = 4 * 1024 * 1024
+MOST_PARTIALS = 1024 * 1024
 """Bytes of earlier previews that are kept for an error; the latest is, however large."""
 
 
