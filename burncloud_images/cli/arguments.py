@@ -10,7 +10,7 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["Configuration", "Connection", "Free", "Listing", "Output", "Reporting", "Serving"]
+__all__ = ["Configuration", "Connection", "Free", "Listing", "Output", "Reporting", "Serving", "Streaming"]
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +50,21 @@ class Output:
     sidecar: Literal["json"] | None = None
     json: bool = False
     dry_run: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Streaming:
+    """
+    Whether the answer is a stream.
+
+    Args:
+        partials: A folder for previews of images that are being made, as many as --partial-images says, 3 by default;
+            it is made if it is not there.
+        keep_alive: Let the answer come as a stream, for gateways that cut connections on which nothing moves.
+    """
+
+    partials: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
+    keep_alive: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from cyclopts import Group, Parameter
 
-from burncloud_images.cli.arguments import Configuration, Connection, Free, Listing, Output, Reporting, Serving
+from burncloud_images.cli.arguments import (
+    Configuration,
+    Connection,
+    Free,
+    Listing,
+    Output,
+    Reporting,
+    Serving,
+    Streaming,
+)
 from burncloud_images.cli.options import as_command, derive, help_of, take
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 
@@ -21,8 +30,8 @@ __all__ = ["doctor", "edit", "emulator", "generate", "models", "variation"]
 Values = Mapping[str, Any]
 Work = Callable[[Values, "Reporter"], Awaitable[int]]
 
-# `extra` is what -O fills. `partial_images` needs a stream, and the commands here return whole images.
-NO_OPTIONS = frozenset({"extra", "partial_images"})
+# `extra` is what -O fills.
+NO_OPTIONS = frozenset({"extra"})
 
 API = Group("API fields", sort_key=1)
 OUTPUT = Group("Output", sort_key=2)
@@ -33,6 +42,7 @@ GROUPS: Mapping[type, Group] = {
     Free: API,
     Serving: Group("Serving", sort_key=1),
     Output: OUTPUT,
+    Streaming: OUTPUT,
     Listing: OUTPUT,
     Connection: CONNECTION,
     Reporting: REPORTING,
@@ -104,7 +114,8 @@ def sending(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as ab
 
         return await send(kind, values, reporter)
 
-    return make(name, (kind, Free, Output, *SHARED), work)
+    streaming = (Streaming,) if "partial_images" in attrs.fields_dict(kind) else ()
+    return make(name, (kind, Free, Output, *streaming, *SHARED), work)
 
 
 async def list_models(values: Values, reporter: Reporter) -> int:

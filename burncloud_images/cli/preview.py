@@ -53,7 +53,7 @@ class Recorder:
         raise Captured(method, str(url), dict(headers), data)
 
 
-async def preview(request: ImagesRequest, connection: Connection, *, as_json: bool) -> None:
+async def preview(request: ImagesRequest, connection: Connection, *, as_json: bool, streams: bool) -> None:
     """
     Print what would be sent.
 
@@ -75,10 +75,10 @@ async def preview(request: ImagesRequest, connection: Connection, *, as_json: bo
     )
     async with client:
         try:
-            await client.send(request)
+            await client.send(request, keep_alive=streams)
         except Captured as captured:
             if as_json:
-                print_json(to_json(captured, request))
+                print_json(to_json(captured, request, streams=streams))
             else:
                 print_bytes(b"".join(to_text(captured)))
 
@@ -97,7 +97,7 @@ def to_text(captured: Captured) -> Iterator[bytes]:
     yield b"" if plan.final.endswith(b"\n") else b"\n"
 
 
-def to_json(captured: Captured, request: ImagesRequest) -> dict[str, Any]:
+def to_json(captured: Captured, request: ImagesRequest, *, streams: bool) -> dict[str, Any]:
     document: dict[str, Any] = {"method": captured.method, "url": captured.url, "headers": captured.headers}
     plan = captured.payload.plan
     if plan.content_type == "application/json":
@@ -105,7 +105,8 @@ def to_json(captured: Captured, request: ImagesRequest) -> dict[str, Any]:
 
         whole = b"".join(segment for segment in (*plan.segments, plan.final) if isinstance(segment, bytes))
         return {**document, "body": json.loads(whole)}
-    fields = [pair for name, value in request.fields().items() for pair in form_fields(name, value)]
+    values = {**request.fields(), "stream": True} if streams else request.fields()
+    fields = [pair for name, value in values.items() for pair in form_fields(name, value)]
     parts: list[dict[str, object]] = [{"name": name, "value": value} for name, value in fields]
     return {**document, "parts": parts + list(files(captured, request))}
 

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -16,7 +16,7 @@ import attrs
 from burncloud_images.cli.arguments import Reporting
 from burncloud_images.cli.exits import UsageError, describe
 from burncloud_images.errors import ImagesError, ImagesWarning
-from burncloud_images.results import Attempt
+from burncloud_images.results import Attempt, SavedImage
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,11 +41,13 @@ class Reporter:
         options: What is wanted.
         stream: Where to.
         live: What draws the bar, while there is one.
+        describe: Changes what the bar says.
     """
 
     options: Reporting
     stream: TextIO = attrs.field(factory=lambda: sys.stderr)
     live: Console | None = None
+    describe: Callable[[str], None] | None = None
 
     @property
     def mode(self) -> str:
@@ -108,6 +110,15 @@ class Reporter:
                 f"attempt {attempt.number} {ended} after {attempt.elapsed:.1f} s, request id {attempt.request_id}"
             )
 
+    def show_partial(self, what: str, saved: SavedImage) -> None:
+        """Say that a preview is there: in the bar, or as a line."""
+        if self.mode == "json":
+            self.emit("partial", message=what, path=str(saved.path))
+        elif self.describe is not None:
+            self.describe(f"{what} is {plain(str(saved.path))}")
+        else:
+            self.note(f"{what} is {saved.path}")
+
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
         """Show that *what* takes its time, within a running event loop."""
@@ -127,10 +138,11 @@ class Reporter:
             with Progress(
                 *columns, console=self.live, transient=True, redirect_stdout=False, redirect_stderr=False
             ) as bar:
-                bar.add_task(what, total=None)
+                task = bar.add_task(what, total=None)
+                self.describe = lambda news: bar.update(task, description=f"{what}, {news}", refresh=True)
                 yield
         finally:
-            self.live = None
+            self.live = self.describe = None
 
     @contextmanager
     def lines(self, what: str) -> Iterator[None]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
-from burncloud_images.cli.arguments import Connection, Output
+from burncloud_images.cli.arguments import Connection, Output, Streaming
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exits import UsageError, to_exit
 from burncloud_images.cli.inputs import Stdin, to_request
@@ -24,14 +24,19 @@ from burncloud_images.cli.listing import (
 )
 from burncloud_images.cli.options import take
 from burncloud_images.cli.outputs import Present, Target, to_target
+from burncloud_images.cli.partials import WithPartials, ask_for_partials
 from burncloud_images.cli.preview import preview
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import rescue, save_images
+from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ImagesError
 from burncloud_images.model.operations import ImagesRequest
-from burncloud_images.results import ImagesResult, SavedImage
+from burncloud_images.results import ImageDetails, ImagesResult, SavedImage
+from burncloud_images.transport.sinks import Directory, Memory, Sink
 
 __all__ = ["send"]
+
+T = TypeVar("T", bound=ImageDetails)
 
 VERBS: Mapping[str, str] = {"generations": "generating", "edits": "editing", "variations": "varying"}
 
@@ -51,11 +56,13 @@ async def send(kind: type[ImagesRequest], values: Mapping[str, Any], reporter: R
     """
     stdin = Stdin()
     connection, output = take(Connection, values), take(Output, values)
-    order = Order(output=output, reporter=reporter, target=None if output.output == "-" else to_target(output))
-    order.request = to_request(kind, values, stdin, allow_http=connection.allow_http)
+    target = None if output.output == "-" else to_target(output)
+    order = Order(output=output, streaming=take(Streaming, values), reporter=reporter, target=target)
+    request = to_request(kind, values, stdin, allow_http=connection.allow_http)
+    order.request = ask_for_partials(request, order.streaming)
     order.check_stdout(order.request.n or 1)
     if output.dry_run:
-        await preview(order.request, connection, as_json=output.json)
+        await preview(order.request, connection, as_json=output.json, streams=order.streams)
         return 0
     patience = Patience(reporter=reporter)
     try:
@@ -79,15 +86,22 @@ class Order:
 
     Attributes:
         output: What was asked for.
+        streaming: Likewise.
         reporter: For all that is no result.
         target: Takes the images; None for stdout.
         request: What is sent.
     """
 
     output: Output
+    streaming: Streaming
     reporter: Reporter
     target: Target | None
     request: ImagesRequest = attrs.field(init=False)
+
+    @property
+    def streams(self) -> bool:
+        """Whether to ask for a stream."""
+        return self.streaming.partials is not None or self.streaming.keep_alive
 
     def check_stdout(self, count: int) -> None:
         """Refuse what stdout cannot carry."""
@@ -105,12 +119,19 @@ class Order:
             model = self.request.model or "the default model"
             with self.reporter.working(f"{VERBS[self.request.operation]} with {model}"):
                 if self.target is None:
-                    first, *others = (await client.send(self.request)).images
+                    first, *others = (await self.send(client, Memory())).images
                     print_bytes(first.data)
                     save_images(others, "stdout", self.reporter)
                     return 0
-                result = await client.send(self.request, into=self.target)
+                result = await self.send(client, self.target)
         return self.hand_over(result, self.target)
+
+    async def send(self, client: AsyncImagesClient, sink: Sink[T]) -> ImagesResult[T]:
+        """Send the request; its previews go to their folder, if it has one."""
+        if self.streaming.partials is not None:
+            folder = Directory(self.streaming.partials, exists="rename")
+            sink = WithPartials(images=sink, folder=folder, show=self.reporter.show_partial)
+        return await client.send(self.request, into=sink, keep_alive=self.streams)
 
     def hand_over(self, result: ImagesResult[SavedImage], target: Target) -> int:
         """Print a result and write what goes beside its images."""
