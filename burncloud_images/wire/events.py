@@ -181,6 +181,7 @@ class StreamDecoder:
         self.size = 0
         self.items: dict[int, AnswerItem] = {}
         self.facts: list[EventFacts] = []
+        self.previews: dict[int, int] = {}
         self.error: tuple[Mapping[str, object], bytes] | None = None
         self.done = False
         self.passed = bytearray()
@@ -244,9 +245,16 @@ class StreamDecoder:
             self.cutter = EventCutter(list(self.items))
         for event in self.cutter.feed(data):
             if isinstance(event, ImageStarted) and kind_of(text(self.cutter.head.get("type")) or "") == PARTIAL:
-                yield PartialStarted(event.index, number(self.cutter.head.get("partial_image_index")) or 0)
+                yield PartialStarted(event.index, self.number_of_preview(event.index, self.cutter.head))
             else:
                 yield event
+
+    def number_of_preview(self, index: int, head: Mapping[str, object]) -> int:
+        """Return which preview begins: as the server says, or the next, as it mostly says so behind the bytes."""
+        counted = self.previews.get(index, 0)
+        self.previews[index] = counted + 1
+        said = number(head.get("partial_image_index"))
+        return said if said is not None and 0 <= said < MOST_INDEX else counted
 
     def end_event(self, name: str) -> Iterator[StreamEvent]:
         cutter, self.cutter, self.size = self.cutter, None, 0

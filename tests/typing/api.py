@@ -17,6 +17,7 @@ import PIL.Image
 from burncloud_images import (
     AsyncImagesClient,
     Attempt,
+    CompletedImage,
     Directory,
     EditRequest,
     FileID,
@@ -28,6 +29,7 @@ from burncloud_images import (
     Memory,
     ModelInfo,
     Network,
+    PartialImage,
     RetryPolicy,
     SavedImage,
     Sink,
@@ -185,6 +187,23 @@ async def send(client: AsyncImagesClient, own: Sink[Discarded]) -> None:
     assert_type(await client.models(), tuple[ModelInfo, ...])
 
 
+async def stream(client: AsyncImagesClient, request: GenerationRequest) -> None:
+    assert_type(await client.send(request, keep_alive=True), ImagesResult[Image])
+    assert_type(await client.send(request, into=Directory("out"), keep_alive=True), ImagesResult[SavedImage])
+    async with client.stream(request) as events:
+        async for event in events:
+            assert_type(event, PartialImage | CompletedImage)
+            assert_type(event.data, bytes)
+            assert_type(event.image, Image)
+            assert_type(event.created_at, datetime | None)
+            if isinstance(event, PartialImage):
+                assert_type(event.partial_image_index, int)
+            else:
+                assert_type(event.usage, Usage | None)
+    async with client.stream(EditRequest(b"", "a hat")) as events:
+        assert_type(await anext(events), PartialImage | CompletedImage)
+
+
 async def choose_sink(client: AsyncImagesClient, request: GenerationRequest | EditRequest | VariationRequest) -> None:
     sink: Sink[SavedImage] = Directory("out", name="{slug}-{index}.{ext}", exists="rename")
     assert_type(await client.send(request, into=sink), ImagesResult[SavedImage])
@@ -236,6 +255,7 @@ async def read_errors(client: AsyncImagesClient) -> None:
         assert_type(error.retry_after, float | None)
     except errors.OutcomeUnknownError as error:
         assert_type(error.idempotency_key, str | None)
+        assert_type(error.partials, tuple[PartialImage, ...])
         assert_type(error.history, tuple[Attempt, ...])
 
 

@@ -32,6 +32,10 @@ async def unknown_fields(client: AsyncImagesClient) -> None:
     await client.create_variation(b"", quality="high")  # type: ignore[call-arg]
 
 
+async def not_streamed(client: AsyncImagesClient) -> None:
+    client.stream(VariationRequest(b""))  # type: ignore[arg-type]
+
+
 async def missing_fields(client: AsyncImagesClient) -> None:
     await client.generate()  # type: ignore[call-arg]
     await client.generate(model="gpt-image-2")  # type: ignore[call-arg]

@@ -181,6 +181,16 @@ class TestKinds:
         assert datetime.fromtimestamp(1713833628, UTC) == stream.answer.created
         assert ("1024x1024", Usage(total_tokens=7)) == (stream.answer.size, stream.answer.usage)
 
+    def test_previews_are_numbered_before_they_say_so(self):
+        """The number mostly stands behind the bytes, and whoever writes them to a file needs a name first."""
+        late = event("partial_image", b64_json=BASE64, partial_image_index=7)
+        early = event("partial_image", partial_image_index=7, b64_json=BASE64)
+        decoder = StreamDecoder(CAP)
+        started = [item for chunk in (late, late, early) for item in decoder.feed(chunk)]
+
+        numbers = [item.number for item in started if isinstance(item, PartialStarted)]
+        assert [0, 1, 7] == numbers
+
     def test_an_edit_s_events(self):
         """By their own names, and by a generation's, as some gateways send them."""
         own = event("completed", of="image_edit", b64_json=BASE64)
