@@ -19,11 +19,10 @@ def to_sketch(image: bytes, output_format: str, compression: int | None, steps: 
         image: The finished file.
         output_format: `png`, `jpeg` or `webp`.
         compression: As for the finished file.
-        steps: How many states before the last; each has half the detail of the next.
+        steps: How many states before the last; each has a quarter of the next one's width and height in detail.
     """
     with Image.open(io.BytesIO(image)) as picture:
         picture.load()
-        coarse = picture.resize(
-            (max(1, picture.width >> steps + 1), max(1, picture.height >> steps + 1)), Image.Resampling.BOX
-        )
+        small = max(1, picture.width // 4**steps), max(1, picture.height // 4**steps)
+        coarse = picture.resize(small, Image.Resampling.BOX)
         return to_file(coarse.resize(picture.size, Image.Resampling.BICUBIC), output_format, compression)
