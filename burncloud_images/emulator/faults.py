@@ -133,23 +133,7 @@ class Fault:
         if self.place == "answer" and self.cut is None:
             raise ValueError("a fault in the answer needs a cut")
         if self.in_stream:
-            self.check_stream()
-
-    def check_stream(self) -> None:
-        if self.operation is not None and self.operation not in STREAMED:
-            raise ValueError(f"{self.operation} do not stream")
-        if self.status is not None or self.body is not None or self.raw is not None:
-            raise ValueError("a status, a body or raw bytes take the place of a stream, so nothing can happen in it")
-        if self.place in {"before-body", "upload"} or (self.cut is not None and self.place != "answer"):
-            raise ValueError("a cut in a stream is one in the answer")
-        if self.after is not None and self.byte:
-            raise ValueError("a stream is cut after so many events or at a byte, not both")
-        if self.error is not None and self.cut is not None:
-            raise ValueError("a stream goes on with an error or is cut, not both")
-        if self.plain and self.differing & IN_STREAM != {"plain"}:
-            raise ValueError("a plain answer has no events, so nothing else can happen to them")
-        if self.fabricated is not None and self.partials is not None:
-            raise ValueError("a gateway that makes events up has no early states")
+            check_stream(self)
 
     @property
     def in_stream(self) -> bool:
@@ -238,6 +222,23 @@ IN_STREAM = frozenset(
     | {"fabricated", "plain"}
 )
 """Attributes that need a stream."""
+
+
+def check_stream(fault: Fault) -> None:
+    replaced = any(value is not None for value in (fault.status, fault.body, fault.raw))
+    early = fault.place in {"before-body", "upload"} or (fault.cut is not None and fault.place != "answer")
+    problems = {
+        f"{fault.operation} do not stream": fault.operation not in {None, *STREAMED},
+        "a status, a body or raw bytes take the place of a stream, so nothing can happen in it": replaced,
+        "a cut in a stream is one in the answer": early,
+        "a stream is cut after so many events or at a byte, not both": fault.after is not None and fault.byte,
+        "a stream goes on with an error or is cut, not both": fault.error is not None and fault.cut is not None,
+        "a plain answer has no events": fault.plain and fault.differing & IN_STREAM != {"plain"},
+        "a gateway that makes events up has no early states": fault.fabricated and fault.partials is not None,
+    }
+    for problem, found in problems.items():
+        if found:
+            raise ValueError(problem)
 
 
 def default_of(field: attrs.Attribute[Any]) -> object:

@@ -1,12 +1,20 @@
-"""For the same arguments the official `openai` client and this one send the same bodies."""
+"""
+For the same arguments the official `openai` client and this one send the same bodies.
+
+And it reads the emulator's event streams, so that these are such as a client which nobody here wrote expects.
+"""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 from collections.abc import AsyncIterator
 
 import openai
 import pytest
 from golden.raw_http import FILES, RawRequest, Recorder
+from PIL import Image
 
 from burncloud_images import AsyncImagesClient
 
@@ -161,3 +169,76 @@ def test_no_argument_that_the_official_client_takes_is_left_out():
         (VARIATIONS, image_create_variation_params.ImageCreateVariationParams),
     ):
         assert set(params.__annotations__) - left_out == set(table["everything"])
+
+
+# --- streams, from the emulator --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def streaming(emulator) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=emulator.base_url, api_key=emulator.api_key, max_retries=0) as client:
+        yield client
+
+
+def picture_of(event) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(event.b64_json)))
+
+
+async def test_it_streams_a_generation(emulator, streaming):
+    """Its own types hold what the emulator sends, early states and all."""
+    stream = await streaming.images.generate(
+        prompt="a sea otter", model="gpt-image-2", size="96x48", stream=True, partial_images=2, n=2
+    )
+    events = [event async for event in stream]
+    partial, completed = openai.types.ImageGenPartialImageEvent, openai.types.ImageGenCompletedEvent
+    assert [partial, partial, completed] * 2 == [type(event) for event in events]
+    assert [0, 1] == [event.partial_image_index for event in events[:2]]
+    assert {(96, 48)} == {picture_of(event).size for event in events}
+    assert "96x48" == events[-1].size
+    assert events[-1].usage.total_tokens == events[-1].usage.input_tokens + events[-1].usage.output_tokens
+    assert all(type(event).model_validate(event.model_dump()) == event for event in events)
+    assert (True, 2) == (emulator.ledger.requests[0].billed, emulator.ledger.billed_images)
+
+
+async def test_it_streams_an_edit(emulator, streaming):
+    """From a form."""
+    image = ("otter.png", OTTER, "image/png")
+    stream = await streaming.images.edit(
+        image=image, prompt="a hat", model="gpt-image-2", size="96x96", stream=True, partial_images=1
+    )
+    events = [event async for event in stream]
+    expected = [openai.types.ImageEditPartialImageEvent, openai.types.ImageEditCompletedEvent]
+    assert expected == [type(event) for event in events]
+    assert all(type(event).model_validate(event.model_dump()) == event for event in events)
+    assert ("stream", "true") in emulator.ledger.requests[0].fields
+
+
+ODD = {"pings": 2, "done": True, "line_end": "crlf", "spread": True, "drip": 5_000}
+
+
+async def test_it_reads_an_odd_stream(streaming):
+    """Comments, CRLF, data of many lines and `[DONE]` are all in the standard of event streams."""
+    stream = await streaming.images.generate(
+        prompt="a sea otter",
+        model="gpt-image-2",
+        size="96x96",
+        stream=True,
+        extra_headers={"X-Emulator-Fault": json.dumps(ODD)},
+    )
+    assert ["image_generation.completed"] == [event.type async for event in stream]
+
+
+async def test_it_raises_what_a_stream_says_went_wrong(emulator, streaming):
+    """An error after a good status."""
+    fault = {"after": 1, "error": {"type": "error", "error": {"message": "the upstream broke", "code": None}}}
+    stream = await streaming.images.generate(
+        prompt="a sea otter",
+        model="gpt-image-2",
+        size="96x96",
+        stream=True,
+        partial_images=1,
+        extra_headers={"X-Emulator-Fault": json.dumps(fault)},
+    )
+    with pytest.raises(openai.APIError, match="the upstream broke"):
+        _ = [event async for event in stream]
+    assert emulator.ledger.requests[0].billed
