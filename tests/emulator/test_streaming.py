@@ -350,6 +350,35 @@ async def test_a_stream_can_stall():
     assert emulator.ledger.billed_images == 1
 
 
+@pytest.mark.parametrize("framing", ["length", "eof"])
+async def test_a_client_that_leaves_has_been_billed(framing, caplog):
+    """The server notices at the next event, and says nothing."""
+    async with Emulator(faults=[Fault(pace=0.02, pings=5, framing=framing)]) as emulator:
+        async with aiohttp.ClientSession() as session:
+            headers = {"Authorization": f"Bearer {emulator.api_key}"}
+            fields = {"prompt": "otter", **SMALL}
+            url = f"{emulator.base_url}/images/generations"
+            async with session.post(url, json=fields, headers=headers) as response:
+                assert await response.content.readany() == b": PING\n\n"
+        async with asyncio.timeout(5):
+            while (entry := emulator.ledger.requests[0]).phase is not Phase.BODY_IN:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.005)
+    assert (entry.billed, entry.status) == (True, 200)
+    assert [] == [record.getMessage() for record in caplog.records]
+
+
+async def test_a_stopping_server_ends_a_stream(caplog):
+    """In the middle, and without a word."""
+    async with Emulator(faults=[Fault(pace=60.0)]) as emulator:
+        reading = asyncio.ensure_future(read_raw(emulator))
+        async with asyncio.timeout(5):
+            while not emulator.ledger.billed_images:  # noqa: ASYNC110 (nobody tells)
+                await asyncio.sleep(0.005)
+    received, _ = await reading
+    assert b"completed" not in received
+    assert [] == [record.getMessage() for record in caplog.records]
+
+
 async def test_a_stream_can_end_without_a_completed_event():
     """HTTP says that all is well."""
     received, entry = await stream(Fault(after=1), partial_images=2)
