@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
 
 import pytest
 
+from burncloud_images.cli.arguments import Reporting
+from burncloud_images.cli.reporting import Reporter
 from burncloud_images.emulator import Fault
+from burncloud_images.results import SavedImage
 
 FOX = ("generate", "a red fox", "-m", "gpt-image-2", "--size", "64x64")
 
@@ -108,3 +113,27 @@ class TestKeepAlive:
         assert b'"stream":true' in plain.out
         assert b"text/event-stream" in plain.out
         assert {"name": "stream", "value": "true"} in json.loads(form.out)["parts"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class TestTheBar:
+    def test_tells_of_the_latest_preview(self, monkeypatch, tmp_path):
+        """On a terminal it is one line that changes, and nothing is left of it."""
+        monkeypatch.setenv("TERM", "xterm")
+        terminal = Terminal()
+        reporter = Reporter(options=Reporting(progress="bar"), stream=terminal)
+        saved = SavedImage(path=tmp_path / "a\x1b[2Jb.png", size=1)
+
+        async def work():
+            with reporter.working("generating"):
+                reporter.show_partial("preview 1 of image 1", saved)
+
+        asyncio.run(work())
+
+        assert "generating, preview 1 of image 1" in terminal.getvalue()
+        assert "\x1b[2J" not in terminal.getvalue()
+        assert reporter.describe is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -156,13 +157,17 @@ class TestCutting:
         """A line of 40 MB leaves nothing behind but its fields."""
         decoder = StreamDecoder(10**8)
         size = 0
+        tracemalloc.start()
         list(
             decoder.feed(b'event: image_generation.completed\ndata: {"type":"image_generation.completed","b64_json":"')
         )
         for _ in range(640):
             size += sum(len(event.data) for event in decoder.feed(b"AAAA" * 16384) if isinstance(event, ImageChunk))
         events = list(decoder.feed(b'","usage":{}}\n\n'))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
 
+        assert peak < 2 * 1024 * 1024
         assert 640 * 3 * 16384 == size
         assert isinstance(events[-1], Completed)
         assert len(decoder.raw) < 200
