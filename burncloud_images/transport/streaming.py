@@ -162,10 +162,8 @@ class StreamReception(Reception[T]):
         writer = self.take_writer()
         if writer is None:
             return
-        if (
-            not self.is_preview and self.observer is None
-        ):  # its bytes came before its type, and went to its image's place
-            await writer.discard()
+        if not self.is_preview and self.observer is None:
+            await writer.discard()  # its bytes came before its type, and went to its image's place
             return
         try:
             kept = await writer.keep(await writer.finish())

@@ -170,6 +170,8 @@ class TestWhatComes:
 
         async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(idle=6000)) as client:
             assert [CompletedImage] == kinds(await receive(client))
+            result = await client.send(REQUEST, keep_alive=True)
+        assert Phase.COMPLETE == result.history[0].phase
 
 
 class TestTheBlock:
@@ -226,6 +228,27 @@ class TestTheBlock:
         with pytest.raises(asyncio.CancelledError) as caught:
             await task
         assert bench.emulator.ledger.requests[0].idempotency_key in "".join(caught.value.__notes__)
+
+    async def test_no_more_is_received_than_is_looked_at(self):
+        """The one that the caller has and the one that follows; the server waits with the others."""
+        written = []
+
+        async def handle(_reader, writer, _request):
+            writer.write(HEAD)
+            for number in range(12):
+                writer.write(event("partial_image", png(pad=2_000_000)))
+                await writer.drain()
+                written.append(number)
+            writer.write(event("completed"))
+
+        async with serve(handle) as raw, client_of(raw) as client, client.stream(REQUEST) as events:
+            await anext(events)
+            count = -1
+            while count < len(written):  # until nothing moves any more
+                count = len(written)
+                await asyncio.sleep(0.05)
+            assert count < 12
+            assert CompletedImage is kinds([event async for event in events])[-1]
 
     async def test_a_slow_caller_is_no_stalled_server(self):
         """Time that the caller takes counts for nobody."""

@@ -302,7 +302,8 @@ class TestEnds:
 
     def test_an_image_whose_json_breaks_behind_it_counts(self):
         """What came before it says that it is one."""
-        broken = COMPLETED.replace(b'"usage": {"total_tokens": 7}', b'"usage": nothing')
+        broken = event("completed", named=False, b64_json=BASE64, usage={"total_tokens": 7})
+        broken = broken.replace(b'"usage": {"total_tokens": 7}', b'"usage": nothing')
 
         assert [(0, PIXELS, None)] == streamed(broken).images
 
