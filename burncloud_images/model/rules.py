@@ -138,7 +138,7 @@ RULES: tuple[Rule, ...] = (
     openapi("partial_images", GPT, Between(0, 3)),
     openapi("partial_images", DALLE, NotTaken()),
     openapi("stream", DALLE, NotTaken("this model does not stream")),
-    reference("stream", EVERY_MODEL, Needs("output_format", (None, "png", "jpeg", "webp"))),
+    reference("stream", GPT, Needs("output_format", (None, "png", "jpeg", "webp"))),
     reference("complexity", GPT_2_6, OneOf(("low", "medium", "high"))),
     reference("frame_count", GPT_2_6, Between(2, 16)),
     reference("frame_count", GPT_2_6, Needs("output_format", ("gif",))),
