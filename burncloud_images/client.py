@@ -14,10 +14,8 @@ from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.transport.lifecycle import Lifecycle
 from burncloud_images.transport.options import Limits, Network, OnAttempt, Rules, Settings, Timeouts
 from burncloud_images.transport.sinks import Memory, Sink
-from burncloud_images.wire.address import to_base_url
 
 if TYPE_CHECKING:
     from burncloud_images.transport.clock import Clock
@@ -105,6 +103,9 @@ class AsyncImagesClient:
         session: Session | None = None,
         clock: Clock | None = None,
     ) -> None:
+        from burncloud_images.transport.lifecycle import Lifecycle
+        from burncloud_images.wire.address import to_base_url
+
         network = network or Network()
         address = base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
         self._settings = Settings(

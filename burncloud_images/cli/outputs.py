@@ -14,7 +14,8 @@ from burncloud_images.cli.exits import UsageError
 from burncloud_images.errors import StorageError
 from burncloud_images.model.media import EXTENSIONS, Media
 from burncloud_images.results import SavedImage
-from burncloud_images.transport.sinks import Directory, DirectoryWriter, Placement
+from burncloud_images.transport.sinks import Directory, Placement
+from burncloud_images.transport.writers import DirectoryWriter
 
 __all__ = ["DEFAULT_NAME", "Present", "Target", "to_target"]
 

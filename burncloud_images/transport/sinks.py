@@ -8,32 +8,22 @@ at. If the disk fails half-way the image, which is paid for, goes on into memory
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
-from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from burncloud_images.errors import ConfigurationError, StorageError
-from burncloud_images.model.media import EXTENSIONS, Media, examine_bytes
-from burncloud_images.results import Image, ImageDetails, SavedImage
-from burncloud_images.transport.files import (
-    PIECE,
-    default_mode,
-    examine_handle,
-    finish_whatever_happens,
-    place,
-    run,
-)
+from burncloud_images.results import ImageDetails
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from burncloud_images.model.media import Media
+    from burncloud_images.transport.writers import DirectoryWriter, MemoryWriter
 
 __all__ = ["Directory", "ImageWriter", "Memory", "PartialSink", "Placement", "Sink"]
 
@@ -115,38 +105,13 @@ class Memory:
 
     def open(self, placement: Placement) -> MemoryWriter:
         """Return a writer into a buffer."""
+        from burncloud_images.transport.writers import MemoryWriter
+
         return MemoryWriter(index=placement.index)
-
-
-@attrs.define(kw_only=True)
-class MemoryWriter:
-    """One growing buffer, which becomes the image without being copied."""
-
-    index: int
-    buffer: io.BytesIO = attrs.field(factory=io.BytesIO)
-
-    async def write(self, data: bytes) -> None:
-        self.buffer.write(data)
-
-    async def finish(self) -> Media:
-        with self.buffer.getbuffer() as view:
-            return examine_bytes(view)
-
-    async def keep(self, media: Media) -> Image:
-        return Image(**described(self.index, media), data=self.buffer.getvalue())  # type: ignore[arg-type]
-
-    async def discard(self) -> None:
-        self.buffer.close()
-
-
-def described(index: int, media: Media) -> dict[str, object]:
-    return {"index": index, "media_type": media.media_type, "width": media.width, "height": media.height}
 
 
 FIELD = re.compile(r"\{([^{}]*)\}")
 FIELDS = ("id", "index", "ext", "slug", "sha8", "model", "date")
-LONGEST_NAME = 240
-"""Bytes; file systems take 255, and the hidden name of an unfinished file is longer than the final one."""
 
 Exists = Literal["error", "rename", "overwrite"]
 
@@ -184,6 +149,8 @@ class Directory:
 
     async def prepare(self, placement: Placement, count: int) -> None:
         """Make the folder, try to write there, and look for names that are taken."""
+        from burncloud_images.transport.files import run
+
         try:
             await run(placement.executor, self.try_folder)
         except OSError as error:
@@ -195,11 +162,10 @@ class Directory:
 
     def open(self, placement: Placement) -> DirectoryWriter:
         """Return a writer into a hidden file."""
+        from burncloud_images.transport.writers import DirectoryWriter
+
         part = self.path / f".{placement.id}-{placement.index + 1}-{os.urandom(3).hex()}.part"
-        wants_hash = self.hash or "{sha8}" in self.name
-        return DirectoryWriter(
-            sink=self, placement=placement, part=part, digest=hashlib.sha256() if wants_hash else None
-        )
+        return DirectoryWriter(sink=self, placement=placement, part=part)
 
     def try_folder(self) -> None:
         """Make the folder and see whether files can be made in it; blocks."""
@@ -211,6 +177,8 @@ class Directory:
 
     def find_taken(self, placement: Placement, count: int) -> Path | None:
         """Return a name that is taken of those that *count* images can get; blocks."""
+        from burncloud_images.model.media import EXTENSIONS, Media
+
         for index in range(count):
             for media_type in EXTENSIONS:
                 name = self.file_name(attrs.evolve(placement, index=index), Media(media_type=media_type), "")
@@ -220,157 +188,6 @@ class Directory:
 
     def file_name(self, placement: Placement, media: Media, sha256: str) -> str:
         """Return the name of one image; it never leaves the folder, whatever the prompt."""
-        values = {
-            "id": placement.id,
-            "index": str(placement.index + 1),
-            "ext": media.extension,
-            "slug": slug(placement.prompt),
-            "sha8": sha256[:8],
-            "model": slug(placement.model),
-            "date": f"{placement.date:%Y-%m-%d}",
-        }
-        stem = strip_extension(FIELD.sub(lambda match: values[match[1]], self.name))
-        if placement.index and not {"index", "sha8"} & set(FIELD.findall(self.name)):
-            stem = f"{stem}-{placement.index + 1}"
-        return shorten(stem, f".{media.extension}")
+        from burncloud_images.transport.names import fill
 
-
-def strip_extension(name: str) -> str:
-    stem, dot, extension = name.rpartition(".")
-    known = {*EXTENSIONS.values(), "jpeg", "bin"}
-    return stem if dot and stem and extension.lower() in known else name
-
-
-def slug(text: str) -> str:
-    """Return letters, digits and dashes of *text*, of any script, at most 60 bytes long."""
-    words = re.sub(r"[^\w]+", "-", text.lower()).strip("-_")
-    return words.encode()[:60].decode(errors="ignore").strip("-") or "image"
-
-
-def shorten(stem: str, extension: str) -> str:
-    most = LONGEST_NAME - len(extension.encode())
-    return stem.encode()[:most].decode(errors="ignore") + extension
-
-
-def numbered(path: Path) -> Iterator[Path]:
-    yield path
-    for number in range(2, 10_000):
-        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
-
-
-@attrs.define(kw_only=True)
-class DirectoryWriter:
-    """One hidden file, or what is left of it in memory when the disk failed."""
-
-    sink: Directory
-    placement: Placement
-    part: Path
-    digest: hashlib._Hash | None
-    batch: bytearray = attrs.field(factory=bytearray)
-    handle: IO[bytes] | None = None
-    size: int = 0
-    rescued: bytearray | None = None
-    trouble: OSError | None = None
-
-    async def write(self, data: bytes) -> None:
-        self.size += len(data)
-        if self.rescued is not None:
-            self.rescued += data
-            return
-        self.batch += data
-        if len(self.batch) >= PIECE:
-            await self.flush()
-
-    async def flush(self) -> None:
-        piece, self.batch = self.batch, bytearray()
-        try:
-            await finish_whatever_happens(run(self.placement.executor, self.write_piece, piece))
-        except OSError as error:
-            self.trouble = error
-            self.rescued = await run(self.placement.executor, self.read_back, self.size - len(piece)) + piece
-
-    def write_piece(self, piece: bytearray) -> None:
-        if self.handle is None:
-            self.handle = open(self.part, "x+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
-        left = memoryview(piece)
-        while left:
-            left = left[self.handle.write(left) :]
-        if self.digest is not None:
-            self.digest.update(piece)
-
-    def read_back(self, size: int) -> bytearray:
-        """Return what is in the file already; a full disk can still be read."""
-        if self.handle is None:
-            return bytearray()
-        self.handle.seek(0)
-        return bytearray(self.handle.read(size))
-
-    async def finish(self) -> Media:
-        if self.rescued is None:
-            await self.flush()
-        if self.rescued is not None:
-            return examine_bytes(self.rescued)
-        if self.handle is None:
-            return Media()
-        return await run(self.placement.executor, examine_handle, self.handle, 0, self.size)
-
-    async def keep(self, media: Media) -> SavedImage:
-        if self.trouble is None:
-            try:
-                return await finish_whatever_happens(run(self.placement.executor, self.rename, media))
-            except OSError as error:
-                self.trouble = error
-                self.rescued = await run(self.placement.executor, self.read_back, self.size)
-        await self.discard()
-        image = Image(**described(self.placement.index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
-        reason = self.trouble.strerror or str(self.trouble)
-        raise StorageError(
-            f"Image {self.placement.index + 1} cannot be stored in {self.sink.path}: {reason}.", images=[image]
-        )
-
-    def rename(self, media: Media) -> SavedImage:
-        handle = self.handle
-        if handle is None:
-            raise FileNotFoundError("it is empty")
-        sha256 = self.digest.hexdigest() if self.digest is not None else None
-        os.fchmod(handle.fileno(), default_mode())
-        if self.sink.durable:
-            os.fsync(handle.fileno())
-        path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
-        handle.close()
-        if self.sink.durable:
-            sync_folder(self.sink.path)
-        return SavedImage(
-            **described(self.placement.index, media),  # type: ignore[arg-type]
-            path=path,
-            size=self.size,
-            sha256=sha256 if self.sink.hash else None,
-        )
-
-    def choose(self, wanted: Path) -> Path:
-        """Give the file its name, or the next free one."""
-        for path in numbered(wanted):
-            try:
-                place(self.part, path, overwrite=self.sink.exists == "overwrite")
-            except FileExistsError:
-                if self.sink.exists == "error":
-                    raise
-            else:
-                return path
-        raise FileExistsError(17, "every numbered name is taken", str(wanted))
-
-    async def discard(self) -> None:
-        await finish_whatever_happens(run(self.placement.executor, self.remove))
-
-    def remove(self) -> None:
-        if self.handle is not None:
-            self.handle.close()
-            self.part.unlink(missing_ok=True)
-
-
-def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return fill(self.name, placement, media, sha256)

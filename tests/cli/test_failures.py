@@ -362,13 +362,13 @@ def test_images_in_memory_go_to_a_file(cli, serve):
 @pytest.fixture
 def spoil(monkeypatch):
     """Return a function that lets the disk fail when an image gets its name."""
-    from burncloud_images.transport import sinks
+    from burncloud_images.transport import writers
 
     def fail(*_args, **_options):
         raise OSError(28, "No space left on device")
 
     def call():
-        monkeypatch.setattr(sinks, "place", fail)
+        monkeypatch.setattr(writers, "place", fail)
 
     return call
 

@@ -1,0 +1,185 @@
+"""
+Writers of image bytes: into memory, or into a hidden file that gets its name when the image is whole.
+
+`transport.sinks` loads them with the first image: naming a sink costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import attrs
+
+from burncloud_images.errors import StorageError
+from burncloud_images.model.media import Media, examine_bytes
+from burncloud_images.results import Image, SavedImage
+from burncloud_images.transport.files import (
+    PIECE,
+    default_mode,
+    examine_handle,
+    finish_whatever_happens,
+    place,
+    run,
+)
+from burncloud_images.transport.sinks import Directory, Placement
+
+__all__ = ["DirectoryWriter", "MemoryWriter"]
+
+
+@attrs.define(kw_only=True)
+class MemoryWriter:
+    """One growing buffer, which becomes the image without being copied."""
+
+    index: int
+    buffer: io.BytesIO = attrs.field(factory=io.BytesIO)
+
+    async def write(self, data: bytes) -> None:
+        self.buffer.write(data)
+
+    async def finish(self) -> Media:
+        with self.buffer.getbuffer() as view:
+            return examine_bytes(view)
+
+    async def keep(self, media: Media) -> Image:
+        return Image(**described(self.index, media), data=self.buffer.getvalue())  # type: ignore[arg-type]
+
+    async def discard(self) -> None:
+        self.buffer.close()
+
+
+def described(index: int, media: Media) -> dict[str, object]:
+    return {"index": index, "media_type": media.media_type, "width": media.width, "height": media.height}
+
+
+@attrs.define(kw_only=True)
+class DirectoryWriter:
+    """One hidden file, or what is left of it in memory when the disk failed."""
+
+    sink: Directory
+    placement: Placement
+    part: Path
+    batch: bytearray = attrs.field(factory=bytearray)
+    handle: IO[bytes] | None = None
+    size: int = 0
+    rescued: bytearray | None = None
+    trouble: OSError | None = None
+    digest: hashlib._Hash | None = attrs.field(init=False)
+
+    @digest.default
+    def start_digest(self) -> hashlib._Hash | None:
+        return hashlib.sha256() if self.sink.hash or "{sha8}" in self.sink.name else None
+
+    async def write(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.rescued is not None:
+            self.rescued += data
+            return
+        self.batch += data
+        if len(self.batch) >= PIECE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        piece, self.batch = self.batch, bytearray()
+        try:
+            await finish_whatever_happens(run(self.placement.executor, self.write_piece, piece))
+        except OSError as error:
+            self.trouble = error
+            self.rescued = await run(self.placement.executor, self.read_back, self.size - len(piece)) + piece
+
+    def write_piece(self, piece: bytearray) -> None:
+        if self.handle is None:
+            self.handle = open(self.part, "x+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
+        left = memoryview(piece)
+        while left:
+            left = left[self.handle.write(left) :]
+        if self.digest is not None:
+            self.digest.update(piece)
+
+    def read_back(self, size: int) -> bytearray:
+        """Return what is in the file already; a full disk can still be read."""
+        if self.handle is None:
+            return bytearray()
+        self.handle.seek(0)
+        return bytearray(self.handle.read(size))
+
+    async def finish(self) -> Media:
+        if self.rescued is None:
+            await self.flush()
+        if self.rescued is not None:
+            return examine_bytes(self.rescued)
+        if self.handle is None:
+            return Media()
+        return await run(self.placement.executor, examine_handle, self.handle, 0, self.size)
+
+    async def keep(self, media: Media) -> SavedImage:
+        if self.trouble is None:
+            try:
+                return await finish_whatever_happens(run(self.placement.executor, self.rename, media))
+            except OSError as error:
+                self.trouble = error
+                self.rescued = await run(self.placement.executor, self.read_back, self.size)
+        await self.discard()
+        image = Image(**described(self.placement.index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
+        reason = self.trouble.strerror or str(self.trouble)
+        raise StorageError(
+            f"Image {self.placement.index + 1} cannot be stored in {self.sink.path}: {reason}.", images=[image]
+        )
+
+    def rename(self, media: Media) -> SavedImage:
+        handle = self.handle
+        if handle is None:
+            raise FileNotFoundError("it is empty")
+        sha256 = self.digest.hexdigest() if self.digest is not None else None
+        os.fchmod(handle.fileno(), default_mode())
+        if self.sink.durable:
+            os.fsync(handle.fileno())
+        path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
+        handle.close()
+        if self.sink.durable:
+            sync_folder(self.sink.path)
+        return SavedImage(
+            **described(self.placement.index, media),  # type: ignore[arg-type]
+            path=path,
+            size=self.size,
+            sha256=sha256 if self.sink.hash else None,
+        )
+
+    def choose(self, wanted: Path) -> Path:
+        """Give the file its name, or the next free one."""
+        for path in numbered(wanted):
+            try:
+                place(self.part, path, overwrite=self.sink.exists == "overwrite")
+            except FileExistsError:
+                if self.sink.exists == "error":
+                    raise
+            else:
+                return path
+        raise FileExistsError(17, "every numbered name is taken", str(wanted))
+
+    async def discard(self) -> None:
+        await finish_whatever_happens(run(self.placement.executor, self.remove))
+
+    def remove(self) -> None:
+        if self.handle is not None:
+            self.handle.close()
+            self.part.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    yield path
+    for number in range(2, 10_000):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
