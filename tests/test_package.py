@@ -7,6 +7,8 @@ import importlib.metadata
 import inspect
 import pickle
 import pkgutil
+import subprocess
+import sys
 import tomllib
 import traceback
 from collections.abc import Iterator
@@ -123,6 +125,60 @@ def test_version():
         pytest.skip("run from a checkout that is not installed")
 
     assert project["version"] == installed
+
+
+# --- imports ---------------------------------------------------------------------------------------------------------
+
+# What an import of the package may load, and with these whatever they load themselves on any Python: attrs alone of
+# the dependencies, and small things of the standard library.
+MAY_LOAD = (
+    "attrs",
+    "binascii",
+    "collections.abc",
+    "datetime",
+    "enum",
+    "inspect",
+    "math",
+    "os",
+    "pathlib",
+    "re",
+    "typing",
+)
+OWN = {
+    "burncloud_images",
+    "burncloud_images.client",
+    "burncloud_images.errors",
+    "burncloud_images.model",
+    "burncloud_images.model.inputs",
+    "burncloud_images.model.operations",
+    "burncloud_images.results",
+    "burncloud_images.retry",
+    "burncloud_images.transport",
+    "burncloud_images.transport.options",
+    "burncloud_images.transport.sinks",
+}
+HEAVY = {"aiofiles", "aiohttp", "asyncio", "logging", "sqlite3", "ssl", "tenacity"}
+
+
+def loaded_by(*names: str) -> set[str]:
+    """Return the modules of a fresh process that has imported these, without those of `.pth` files."""
+    code = "import sys, importlib; sys.path[:], names = sys.argv[1].split(chr(10)), sys.argv[2:]\n"
+    code += "for name in names: importlib.import_module(name)\nprint(*sys.modules)"
+    command = [sys.executable, "-I", "-S", "-c", code, "\n".join([str(ROOT), *sys.path]), *names]
+    return set(subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
+
+
+def test_import_loads_little():
+    """An import of the package loads a list of modules that is known, and no others."""
+    allowed = loaded_by(*MAY_LOAD) | OWN
+
+    assert set() == allowed & HEAVY
+    assert set() == loaded_by("burncloud_images") - allowed
+
+
+def test_first_use_loads_the_rest():
+    """What an import leaves out is what sending needs: the check above can fail."""
+    assert {"aiohttp", "asyncio", "logging", "ssl"} <= loaded_by("burncloud_images.transport.exchange")
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

@@ -87,8 +87,8 @@ class ImagesRequest:
     What the three requests have in common.
 
     Args:
-        model: Which model makes the images, for example `gpt-image-2`. Always name one: gateways refuse a request
-            without, unless the client has a model of its own.
+        model: Which model makes the images, for example `gpt-image-2`. By default BURNCLOUD_MODEL of the environment;
+            gateways refuse a request that names none.
         n: How many images, 1 to 10; dall-e-3 makes 1.
         size: `WIDTHxHEIGHT` in pixels, or `auto`. Any multiples of 16 from gpt-image-2 on; `256x256`, `512x512` or
             `1024x1024` for dall-e-2.
@@ -158,7 +158,8 @@ class PromptedRequest(ImagesRequest):
         quality: `low`, `medium`, `high` or `auto`; from gpt-image-2.5 on also `xhigh` and `max`; `standard` or `hd`
             for dall-e-3, `standard` for dall-e-2.
         background: `transparent`, `opaque` or `auto`; transparent needs PNG or WebP. GPT image models.
-        moderation: `low` or `auto`. GPT image models; an edit takes it only with `by_reference`.
+        moderation: `low` or `auto`. GPT image models; an edit takes it only if its images are sent by
+            reference.
         output_format: `png`, `jpeg` or `webp`; from gpt-image-2.6 on also `gif` and `svg`. GPT image models.
         output_compression: 0 to 100, for JPEG and WebP. GPT image models.
         partial_images: 0 to 3 previews on the way; for streams only.
@@ -211,8 +212,8 @@ class EditRequest(PromptedRequest):
         markup: A PNG with transparent places that is laid over the first image to point at things; from gpt-image-2.5
             on, not with a mask.
         input_fidelity: How close to stay to the input, `low` or `high`; gpt-image-1 and gpt-image-1.5.
-        by_reference: Send `ImageURL` and `FileID` as they are, in JSON, instead of uploading the images. Gateways older
-            than mid-2026 do not take it.
+        by_reference: Send the addresses of the images, in JSON, instead of uploading them. Gateways older than mid-2026
+            do not take it.
     """
 
     operation: ClassVar[Operation] = "edits"

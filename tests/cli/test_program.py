@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+import burncloud_images
 from burncloud_images.cli.commands import GROUPS, KNOWN, NO_OPTIONS
 from burncloud_images.cli.options import derive, help_of, option_name
 from burncloud_images.emulator import Fault
@@ -45,6 +47,18 @@ def test_every_field_is_an_option(cli, kind):
 def test_every_option_has_help(owner):
     """The `Args` of the classes that options come from say something about each field."""
     assert {field.name for field in attrs.fields(owner)} <= help_of(owner).keys()
+
+
+@pytest.mark.parametrize("owner", KNOWN)
+def test_help_is_written_for_a_shell(owner):
+    """The help, which is the classes' own documentation, names no class or field as only Python would."""
+    fields = {field.name for kind in KNOWN for field in attrs.fields(kind)}
+    of_python = {name for name in {*fields, *burncloud_images.__all__} if name != name.title() and not name.islower()}
+    of_python |= {name for name in fields if "_" in name} | {"client", "constructor", "None"}
+
+    said = {name: set(re.findall(r"\w+", text)) for name, text in help_of(owner).items() if name not in NO_OPTIONS}
+
+    assert {} == {name: words & of_python for name, words in said.items() if words & of_python}
 
 
 def test_choices_are_offered():
