@@ -160,6 +160,11 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+RULES_OF_FIELD: Mapping[str, tuple[Rule, ...]] = {
+    field: tuple(row for row in RULES if row.field == field) for field in dict.fromkeys(row.field for row in RULES)
+}
+
+
 @attrs.frozen(kw_only=True)
 class UploadRule:
     """
@@ -224,15 +229,16 @@ def field_violations(operation: Operation, fields: Mapping[str, object]) -> tupl
 
 
 def find_field_violations(operation: Operation, fields: Mapping[str, object]) -> Iterator[Violation]:
-    for row in RULES:
-        value = fields.get(row.field)
-        if value is None or operation not in row.operations or not covers(row.models, fields.get("model")):
+    for field, rows in RULES_OF_FIELD.items():
+        value = fields.get(field)
+        if value is None or (field == "by_reference" and value is False):
             continue
-        if row.field == "by_reference" and value is False:
-            continue
-        problem = row.limit(value, fields)
-        if problem:
-            yield Violation(row.field, problem, f"{row.source}, {row.date}")
+        for row in rows:
+            if operation not in row.operations or not covers(row.models, fields.get("model")):
+                continue
+            problem = row.limit(value, fields)
+            if problem:
+                yield Violation(field, problem, f"{row.source}, {row.date}")
 
 
 def upload_violations(

@@ -153,7 +153,8 @@ class Call(Generic[T]):
             self.check(measured)
             await self.sink.prepare(self.placement(), self.request.n or 1)
             # One boundary for all attempts, so that they are the same to the byte.
-            encoded = encode(self.request, measured, boundary=uuid.uuid4().hex, stream=self.streams)
+            boundary = uuid.uuid4().hex if measured else ""
+            encoded = encode(self.request, measured, boundary=boundary, stream=self.streams)
             reception, answer = await repeat(
                 lambda: self.attempt(encoded, uploads),
                 self.settings.retry,
@@ -293,7 +294,7 @@ class Call(Generic[T]):
         """Fetch what came as URLs and put the result together."""
         created = answer.created or self.rooms.clock.now()
         links = [item for item in answer.items if item.url and not item.decoded and not item.failure]
-        problems = await self.download(reception, links, created)
+        problems = await self.download(reception, links, created) if links else []
         self.raise_problems(reception, answer, problems)
         images = tuple(
             describe(reception.kept[item.index], item, created) for item in answer.items if item.index in reception.kept

@@ -38,6 +38,7 @@ from burncloud_images.errors import (
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.guard import is_public
 from burncloud_images.transport.options import Network, Timeouts, proxy_for, to_ssl
+from burncloud_images.transport.stage import StageTimer
 from burncloud_images.transport.uploads import Upload
 from burncloud_images.wire.multipart import BodyPlan, FileSlot
 
@@ -70,7 +71,7 @@ class Progress:
     """
 
     clock: Clock
-    timer: asyncio.Timeout = attrs.field(factory=lambda: asyncio.timeout(None))
+    timer: StageTimer = attrs.field(factory=StageTimer)
     phase: Phase = Phase.QUEUED
     sent: int = 0
     status: int | None = None
@@ -84,10 +85,7 @@ class Progress:
 
     def allow(self, seconds: float | None) -> None:
         """Start the time of a stage anew; None stops it."""
-        if self.timer.expired():
-            return
-        loop = asyncio.get_running_loop()
-        self.timer.reschedule(None if seconds is None else loop.time() + self.clock.loop_seconds(seconds))
+        self.timer.allow(None if seconds is None else self.clock.loop_seconds(seconds))
 
 
 class Response(Protocol):
@@ -259,17 +257,18 @@ class AiohttpResponse:
     progress: Progress
     idle: float
     inflated: bool
+    headers: Mapping[str, str] = attrs.field(init=False)
 
-    @property
-    def status(self) -> int:
-        return self.response.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
+    @headers.default
+    def lower_headers(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}
         for name, value in self.response.headers.items():
             headers.setdefault(name.lower(), value)
         return headers
+
+    @property
+    def status(self) -> int:
+        return self.response.status
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         encoding = self.headers.get("content-encoding", "identity").lower()
@@ -311,7 +310,10 @@ def inflate(inflater: zlib._Decompress, chunk: bytes, progress: Progress) -> Ite
         raise OutcomeUnknownError("The answer's compression is broken.", phase=progress.phase) from None
 
 
-NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+@cache
+def connect_timeout(seconds: float) -> aiohttp.ClientTimeout:
+    """Return the one of the library's timeouts that it alone can keep: each address of a host has its own."""
+    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=seconds, sock_read=None)
 
 
 class AiohttpTransport:
@@ -414,7 +416,7 @@ class AiohttpTransport:
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=proxy_for(self.network, address.scheme, address.host or ""),
-                timeout=attrs.evolve(NO_TIMEOUT, sock_connect=self.clock.loop_seconds(timeouts.connect)),
+                timeout=connect_timeout(self.clock.loop_seconds(timeouts.connect)),
                 trace_request_ctx=(progress, timeouts),
             )
         except (aiohttp.ClientError, OSError) as error:

@@ -78,7 +78,8 @@ MOST_DEPTH = 100
 LEAD = 256
 """Bytes in which a `data:` URL has to come to its comma."""
 
-STRUCTURAL = re.compile(rb'["{}\[\],:]')
+# A mark, or the beginning of a string; all of the string if it is short, plain and whole.
+TOKEN = re.compile(rb'"(?:([^"\\]{0,64})")?|[{}\[\],:]')
 END_OR_ESCAPE = re.compile(rb'["\\]')
 # After an even number of backslashes, which are whole escapes, one that is not.
 OPEN_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
@@ -163,17 +164,31 @@ class ImageCutter:
         raise NotImplementedError
 
     def structure(self, chunk: bytes, position: int) -> int:
-        """Pass over everything outside strings."""
-        match = STRUCTURAL.search(chunk, position)
-        if match is None:
-            self.text += chunk[position:]
-            return len(chunk)
-        self.text += chunk[position : match.end()]
-        if match[0] == b'"':
-            self.open_string()
-        else:
-            self.move(match[0])
-        return match.end()
+        """Pass over everything outside strings, and over short strings where no image can stand."""
+        for match in TOKEN.finditer(chunk, position):
+            if match.lastindex and self.pass_over(match[1]):
+                continue
+            mark = match[0][:1]
+            if mark in b'"{[':  # errors about what begins here show the text up to it
+                end = match.start() + 1
+                self.text += chunk[position:end]
+                position = end
+            if mark == b'"':
+                self.open_string()
+                return position
+            self.move(mark)
+        self.text += chunk[position:]
+        return len(chunk)
+
+    def pass_over(self, plain: bytes) -> bool:
+        """Take a string without escapes as it stands; say no if it can be an image's."""
+        level = self.levels[-1] if self.levels else None
+        if level is None:
+            return True
+        if level.is_object and level.wants_key:
+            level.key = plain.decode(errors="replace")
+            return True
+        return level.key not in IMAGE_KEYS
 
     def move(self, mark: bytes) -> None:
         level = self.levels[-1] if self.levels else None
