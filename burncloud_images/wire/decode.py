@@ -78,8 +78,8 @@ MOST_DEPTH = 100
 LEAD = 256
 """Bytes in which a `data:` URL has to come to its comma."""
 
-# A mark, or the beginning of a string; all of the string if it is short, plain and whole.
-TOKEN = re.compile(rb'"(?:([^"\\]{0,64})")?|[{}\[\],:]')
+# A mark, or the beginning of a string: all of it, with the colon of a key, if it is short, plain and whole.
+TOKEN = re.compile(rb'"(?:([^"\\]{0,64})"([ \t\r\n]*:)?)?|[{}\[\],:]')
 END_OR_ESCAPE = re.compile(rb'["\\]')
 # After an even number of backslashes, which are whole escapes, one that is not.
 OPEN_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
@@ -109,7 +109,8 @@ class ImageCutter:
     def __init__(self) -> None:
         self.text = bytearray()
         self.levels: list[Level] = []
-        self.state: Callable[[bytes, int], int] = self.structure
+        # Not bound: a decoder that refers to itself, and to all that it holds, would wait for the garbage collector.
+        self.state: Callable[[AnswerDecoder, bytes, int], int] = type(self).structure
         self.events: list[Event] = []
         self.pending = b""
         self.escaped = False
@@ -136,7 +137,7 @@ class ImageCutter:
         self.pending = b""
         position = 0
         while position < len(chunk):
-            position = self.state(chunk, position)
+            position = self.state(self, chunk, position)
             yield from self.events
             self.events.clear()
         if len(self.text) > MOST_TEXT:
@@ -151,7 +152,7 @@ class ImageCutter:
             OutcomeUnknownError: It ends in the middle.
             ProtocolError: It is not JSON.
         """
-        if self.levels or self.state != self.structure:
+        if self.levels or self.state is not type(self).structure:
             raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
             return json.loads(self.text, parse_constant=refuse_constant)
@@ -166,7 +167,7 @@ class ImageCutter:
     def structure(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
         for match in TOKEN.finditer(chunk, position):
-            if match.lastindex and self.pass_over(match[1]):
+            if match.lastindex and self.pass_over(match[1], is_key=match.lastindex == 2):
                 continue
             mark = match[0][:1]
             if mark in b'"{[':  # errors about what begins here show the text up to it
@@ -180,15 +181,16 @@ class ImageCutter:
         self.text += chunk[position:]
         return len(chunk)
 
-    def pass_over(self, plain: bytes) -> bool:
+    def pass_over(self, plain: bytes, *, is_key: bool) -> bool:
         """Take a string without escapes as it stands; say no if it can be an image's."""
-        level = self.levels[-1] if self.levels else None
-        if level is None:
-            return True
+        if not self.levels:
+            return not is_key
+        level = self.levels[-1]
         if level.is_object and level.wants_key:
             level.key = plain.decode(errors="replace")
+            level.wants_key = not is_key
             return True
-        return level.key not in IMAGE_KEYS
+        return level.key not in IMAGE_KEYS and not is_key
 
     def move(self, mark: bytes) -> None:
         level = self.levels[-1] if self.levels else None
@@ -211,10 +213,10 @@ class ImageCutter:
         self.string_start = len(self.text) - 1
         index = self.locate()
         if index is None:
-            self.state = self.string
+            self.state = type(self).string
         else:
             self.image_index = index
-            self.state = self.lead
+            self.state = type(self).lead
 
     def string(self, chunk: bytes, position: int) -> int:
         """Collect a string up to its closing quote."""
@@ -237,7 +239,7 @@ class ImageCutter:
         level = self.levels[-1] if self.levels else None
         if level is not None and level.is_object and level.wants_key:
             level.key = read_key(self.text[self.string_start :])
-        self.state = self.structure
+        self.state = type(self).structure
 
     def lead(self, chunk: bytes, position: int) -> int:
         """Look at the beginning of a string where an image can stand, and decide what it is."""
@@ -247,9 +249,9 @@ class ImageCutter:
             self.pending = window
             return len(chunk)
         if skip < 0:
-            self.state = self.string
+            self.state = type(self).string
             return position
-        self.state = self.image
+        self.state = type(self).image
         if self.image_index in self.ended:
             self.base64 = None  # the first whole image of an item counts
         else:
@@ -270,11 +272,11 @@ class ImageCutter:
         if ends_escaped(chunk[position:end]):  # the quote is part of a string that is no base64
             self.fail(NOT_BASE64)
             self.text += b'\\"'
-            self.state = self.string
+            self.state = type(self).string
         else:
             self.end_image()
             self.text += b'"'
-            self.state = self.structure
+            self.state = type(self).structure
         return end + 1
 
     def unescape(self, piece: bytes, *, is_last: bool) -> bytes:
