@@ -229,12 +229,13 @@ def field_violations(operation: Operation, fields: Mapping[str, object]) -> tupl
 
 
 def find_field_violations(operation: Operation, fields: Mapping[str, object]) -> Iterator[Violation]:
+    model = without_date(fields.get("model"))
     for field, rows in RULES_OF_FIELD.items():
         value = fields.get(field)
         if value is None or (field == "by_reference" and value is False):
             continue
         for row in rows:
-            if operation not in row.operations or not covers(row.models, fields.get("model")):
+            if operation not in row.operations or (row.models and model not in row.models):
                 continue
             problem = row.limit(value, fields)
             if problem:
@@ -288,4 +289,8 @@ def missing_mask_violations(
 
 
 def covers(models: tuple[str, ...], model: object) -> bool:
-    return not models or (isinstance(model, str) and SNAPSHOT.sub("", model) in models)
+    return not models or without_date(model) in models
+
+
+def without_date(model: object) -> str | None:
+    return SNAPSHOT.sub("", model) if isinstance(model, str) else None

@@ -15,7 +15,7 @@ import ssl
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 from typing import Literal, Protocol, TypeAlias
@@ -257,33 +257,32 @@ class AiohttpResponse:
     progress: Progress
     idle: float
     inflated: bool
-    headers: Mapping[str, str] = attrs.field(init=False)
-
-    @headers.default
-    def lower_headers(self) -> Mapping[str, str]:
-        headers: dict[str, str] = {}
-        for name, value in self.response.headers.items():
-            headers.setdefault(name.lower(), value)
-        return headers
 
     @property
     def status(self) -> int:
         return self.response.status
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        headers: dict[str, str] = {}
+        for name, value in self.response.headers.items():
+            headers.setdefault(name.lower(), value)
+        return headers
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
         encoding = self.headers.get("content-encoding", "identity").lower()
-        if self.inflated or encoding in {"identity", ""}:
-            async for chunk in self.received():
-                yield chunk
-        elif encoding in {"gzip", "x-gzip", "deflate"}:
-            inflater = zlib.decompressobj(wbits=47)
-            async for chunk in self.received():
+        return self.received() if self.inflated or encoding in {"identity", ""} else self.decompressed(encoding)
+
+    async def decompressed(self, encoding: str) -> AsyncGenerator[bytes, None]:
+        if encoding not in {"gzip", "x-gzip", "deflate"}:
+            raise ProtocolError(f"The answer is encoded as {encoding}, which was not asked for.", status=self.status)
+        inflater = zlib.decompressobj(wbits=47)
+        async with aclosing(self.received()) as chunks:
+            async for chunk in chunks:
                 for piece in inflate(inflater, chunk, self.progress):
                     yield piece
-        else:
-            raise ProtocolError(f"The answer is encoded as {encoding}, which was not asked for.", status=self.status)
 
-    async def received(self) -> AsyncIterator[bytes]:
+    async def received(self) -> AsyncGenerator[bytes, None]:
         while True:
             self.progress.allow(self.idle)
             try:
@@ -342,21 +341,17 @@ class AiohttpTransport:
         for session in sessions.values():
             await session.close()
 
-    @asynccontextmanager
-    async def post(
+    def post(
         self,
         url: str,
         headers: Mapping[str, str],
         body: tuple[BodyPlan, Sequence[Upload]],
         progress: Progress,
         timeouts: Timeouts,
-    ) -> AsyncIterator[Response]:
+    ) -> AbstractAsyncContextManager[Response]:
         """Send a request."""
         payload = PlannedPayload(*body, progress, timeouts)
-        session = self.session("api")
-        async with self.answer(session, "POST", url, headers, payload, progress, timeouts) as response:
-            progress.allow(timeouts.idle)
-            yield AiohttpResponse(response, progress, timeouts.idle, session.auto_decompress)
+        return self.answer(self.session("api"), "POST", url, headers, payload, progress, timeouts)
 
     @asynccontextmanager
     async def get(
@@ -368,7 +363,7 @@ class AiohttpTransport:
             await self.check_behind_proxy(url)
         stages = attrs.evolve(timeouts, first_byte=timeouts.download_first_byte, idle=timeouts.download_idle)
         async with self.answer(session, "GET", url, headers, None, progress, stages) as response:
-            yield AiohttpResponse(response, progress, stages.idle, session.auto_decompress)
+            yield response
 
     @asynccontextmanager
     async def answer(
@@ -380,12 +375,12 @@ class AiohttpTransport:
         payload: PlannedPayload | None,
         progress: Progress,
         timeouts: Timeouts,
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AsyncIterator[Response]:
         response: aiohttp.ClientResponse | None = None
         try:
             async with progress.timer:
                 response = await self.request(session, method, url, headers, payload, progress, timeouts)
-                yield response
+                yield AiohttpResponse(response, progress, timeouts.idle, session.auto_decompress)
         except TimeoutError:
             if not progress.timer.expired():
                 raise

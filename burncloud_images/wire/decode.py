@@ -78,8 +78,17 @@ MOST_DEPTH = 100
 LEAD = 256
 """Bytes in which a `data:` URL has to come to its comma."""
 
-# A mark, or the beginning of a string: all of it, with the colon of a key, if it is short, plain and whole.
-TOKEN = re.compile(rb'"(?:([^"\\]{0,64})"([ \t\r\n]*:)?)?|[{}\[\],:]')
+SPACE = rb"[ \t\r\n]*"
+SHORT = rb'[^"\\]{0,64}"'
+"""The rest of a string without escapes."""
+TOKEN = re.compile(
+    # Whole members of an object with short values, up to the next that may be something else, in one step;
+    rb'((?:"(?!b64_json"|url")%(SHORT)b%(SPACE)b:%(SPACE)b(?:[-+.\w]{1,64}|"%(SHORT)b)%(SPACE)b,%(SPACE)b)+)'
+    # a string, and the colon of a key; the beginning of a string; a mark.
+    rb'|"(%(SHORT)b)(%(SPACE)b:)?|["{}\[\],:]' % {b"SPACE": SPACE, b"SHORT": SHORT}
+)
+MEMBERS, STRING, KEY = 1, 2, 3
+"""What `TOKEN` found, by its last group."""
 END_OR_ESCAPE = re.compile(rb'["\\]')
 # After an even number of backslashes, which are whole escapes, one that is not.
 OPEN_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
@@ -167,7 +176,7 @@ class ImageCutter:
     def structure(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
         for match in TOKEN.finditer(chunk, position):
-            if match.lastindex and self.pass_over(match[1], is_key=match.lastindex == 2):
+            if match.lastindex and self.pass_over(match.lastindex, match[2]):
                 continue
             mark = match[0][:1]
             if mark in b'"{[':  # errors about what begins here show the text up to it
@@ -181,16 +190,15 @@ class ImageCutter:
         self.text += chunk[position:]
         return len(chunk)
 
-    def pass_over(self, plain: bytes, *, is_key: bool) -> bool:
-        """Take a string without escapes as it stands; say no if it can be an image's."""
-        if not self.levels:
-            return not is_key
-        level = self.levels[-1]
-        if level.is_object and level.wants_key:
-            level.key = plain.decode(errors="replace")
-            level.wants_key = not is_key
+    def pass_over(self, found: int, text: bytes) -> bool:
+        """Take what `TOKEN` found as it stands; say no if it may not stand here, or may be an image."""
+        level = self.levels[-1] if self.levels else None
+        if level is not None and level.is_object and level.wants_key:
+            if found != MEMBERS:
+                level.key = text[:-1].decode(errors="replace")
+                level.wants_key = found != KEY
             return True
-        return level.key not in IMAGE_KEYS and not is_key
+        return found == STRING and (level is None or level.key not in IMAGE_KEYS)
 
     def move(self, mark: bytes) -> None:
         level = self.levels[-1] if self.levels else None
