@@ -181,6 +181,33 @@ def test_first_use_loads_the_rest():
     assert {"aiohttp", "asyncio", "logging", "ssl"} <= loaded_by("burncloud_images.transport.exchange")
 
 
+ONE_CALL = """
+import asyncio, sys
+from burncloud_images import AsyncImagesClient, RetryPolicy
+from burncloud_images.emulator import Emulator, Fault
+
+async def main():
+    faults = [Fault(status=500)] * int(sys.argv[1])
+    async with Emulator(faults=faults) as server, AsyncImagesClient(
+        server.api_key, server.base_url, retry=RetryPolicy(first_wait=0, max_wait=0)
+    ) as client:
+        await client.generate("an otter", model="gpt-image-2", size="64x64")
+    print("tenacity" in sys.modules)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("failures", [0, 1])
+def test_only_a_failure_loads_the_retry_loop(failures):
+    """A call whose first attempt succeeds builds no loop: the library that makes it is not even imported."""
+    command = [sys.executable, "-c", ONE_CALL, str(failures)]
+
+    ran = subprocess.run(command, capture_output=True, check=True, text=True, cwd=ROOT)
+
+    assert str(failures > 0) == ran.stdout.strip()
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 SAMPLES = {

@@ -77,7 +77,7 @@ class TestStages:
         assert Phase.COMPLETE == result.history[0].phase
 
     async def test_waiting_for_a_connection_has_no_time(self):
-        """The last call waits longer for the only connection than connecting and sending may take."""
+        """The last call waits longer for the only connection than connecting, sending and answering may take."""
         stage = 0.2
         async with (
             Emulator(latency=0.04) as emulator,
@@ -87,7 +87,7 @@ class TestStages:
                 clock=FakeClock(scale=1),
                 retry=ONCE,
                 max_connections=1,
-                timeouts=Timeouts(connect=stage, send_stall=stage),
+                timeouts=Timeouts(connect=stage, send_stall=stage, first_byte=stage, idle=stage),
             ) as client,
         ):
             started = time.monotonic()
