@@ -119,7 +119,7 @@ class ImageCutter:
         self.text = bytearray()
         self.levels: list[Level] = []
         # Not bound: a decoder that refers to itself, and to all that it holds, would wait for the garbage collector.
-        self.state: Callable[[AnswerDecoder, bytes, int], int] = type(self).structure
+        self.state: Callable[[ImageCutter, bytes, int], int] = ImageCutter.structure
         self.events: list[Event] = []
         self.pending = b""
         self.escaped = False
@@ -161,7 +161,7 @@ class ImageCutter:
             OutcomeUnknownError: It ends in the middle.
             ProtocolError: It is not JSON.
         """
-        if self.levels or self.state is not type(self).structure:
+        if self.levels or self.state is not ImageCutter.structure:
             raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
             return json.loads(self.text, parse_constant=refuse_constant)
@@ -221,10 +221,10 @@ class ImageCutter:
         self.string_start = len(self.text) - 1
         index = self.locate()
         if index is None:
-            self.state = type(self).string
+            self.state = ImageCutter.string
         else:
             self.image_index = index
-            self.state = type(self).lead
+            self.state = ImageCutter.lead
 
     def string(self, chunk: bytes, position: int) -> int:
         """Collect a string up to its closing quote."""
@@ -247,7 +247,7 @@ class ImageCutter:
         level = self.levels[-1] if self.levels else None
         if level is not None and level.is_object and level.wants_key:
             level.key = read_key(self.text[self.string_start :])
-        self.state = type(self).structure
+        self.state = ImageCutter.structure
 
     def lead(self, chunk: bytes, position: int) -> int:
         """Look at the beginning of a string where an image can stand, and decide what it is."""
@@ -257,9 +257,9 @@ class ImageCutter:
             self.pending = window
             return len(chunk)
         if skip < 0:
-            self.state = type(self).string
+            self.state = ImageCutter.string
             return position
-        self.state = type(self).image
+        self.state = ImageCutter.image
         if self.image_index in self.ended:
             self.base64 = None  # the first whole image of an item counts
         else:
@@ -280,11 +280,11 @@ class ImageCutter:
         if ends_escaped(chunk[position:end]):  # the quote is part of a string that is no base64
             self.fail(NOT_BASE64)
             self.text += b'\\"'
-            self.state = type(self).string
+            self.state = ImageCutter.string
         else:
             self.end_image()
             self.text += b'"'
-            self.state = type(self).structure
+            self.state = ImageCutter.structure
         return end + 1
 
     def unescape(self, piece: bytes, *, is_last: bool) -> bytes:
