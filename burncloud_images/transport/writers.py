@@ -69,11 +69,9 @@ class DirectoryWriter:
     size: int = 0
     rescued: bytearray | None = None
     trouble: OSError | None = None
-    digest: hashlib._Hash | None = attrs.field(init=False)
-
-    @digest.default
-    def start_digest(self) -> hashlib._Hash | None:
-        return hashlib.sha256() if self.sink.hash or "{sha8}" in self.sink.name else None
+    digest: hashlib._Hash | None = attrs.field(
+        init=False, default=attrs.Factory(lambda writer: start_digest(writer.sink), takes_self=True)
+    )
 
     async def write(self, data: bytes) -> None:
         self.size += len(data)
@@ -177,6 +175,10 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def start_digest(sink: Directory) -> hashlib._Hash | None:
+    return hashlib.sha256() if sink.hash or "{sha8}" in sink.name else None
 
 
 def numbered(path: Path) -> Iterator[Path]:
