@@ -13,7 +13,8 @@ from burncloud_images.errors import StorageError
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import ImageDetails, SavedImage
-from burncloud_images.transport.sinks import Directory, DirectoryWriter, ImageWriter, Placement, Sink
+from burncloud_images.transport.sinks import Directory, ImageWriter, Placement, Sink
+from burncloud_images.transport.writers import DirectoryWriter
 
 __all__ = ["WithPartials", "ask_for_partials"]
 

@@ -18,8 +18,9 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import CompletedImage, Image, ImagesResult
 from burncloud_images.transport.exchange import Rooms, exchange
 from burncloud_images.transport.options import Settings
-from burncloud_images.transport.sinks import Memory, MemoryWriter, Placement
+from burncloud_images.transport.sinks import Memory, Placement
 from burncloud_images.transport.streaming import StreamedImage
+from burncloud_images.transport.writers import MemoryWriter
 
 __all__ = ["stream"]
 

@@ -483,7 +483,7 @@ class TestRules:
         [
             {"model": "dall-e-3"},
             {"model": "gpt-image-2.6-flare", "output_format": "gif"},
-            {"model": "any", "output_format": "svg"},
+            {"model": "gpt-image-2.6-flare", "output_format": "svg"},
         ],
     )
     async def test_what_is_not_streamed_is_said(self, set_up, fields):
