@@ -79,7 +79,7 @@ def lint(session: nox.Session) -> None:
 def typing(session: nox.Session) -> None:
     """Check types with mypy and pyright."""
     session.install(*EDITABLE, *group("typing"))
-    further = [folder for folder in ("examples", "tests/typing") if Path(folder).is_dir()]
+    further = [folder for folder in ("benchmarks", "examples", "tests/typing") if Path(folder).is_dir()]
     session.run("mypy", PACKAGE, "noxfile.py", *further)
     session.run("pyright")
 
@@ -110,3 +110,10 @@ def build(session: nox.Session) -> None:
     session.chdir(fresh)  # away from the checkout
     session.run(python, "-c", f"import {PACKAGE}", external=True)
     session.run(str(Path(python).with_name("burncloud-images")), "--help", external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure this client beside others; `-- --quick` takes less than a minute. Needs nginx and curl."""
+    session.install("--editable", ".", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)

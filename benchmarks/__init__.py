@@ -1,0 +1,1 @@
+"""Measures this client beside others; README.md of this folder says how."""

@@ -1,0 +1,1 @@
+"""The clients that are measured, each in a module that a fresh process runs."""
