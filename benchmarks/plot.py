@@ -14,7 +14,7 @@ __all__ = ["draw"]
 
 WIDTH = 860
 LEFT = 372
-RIGHT = 116
+RIGHT = 110
 ROW = 24
 HEAD = 78
 GAP = 38
@@ -22,20 +22,20 @@ FOOT = 46
 END = 1.25
 """Where the axis ends; longer bars are cut and say so with their number."""
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0)
-WORDS = {"cpu": "CPU", "rate": "time a request", "net": "time"}
+SUBTITLE = "CPU time; of small requests and imports, time on the clock. Shorter is better; the notch is our goal."
 
 STYLE = """
   .sheet { fill: #ffffff; } .ink { fill: #1c2733; } .soft { fill: #5d6b7a; } .met { fill: #2a7f8f; }
   .missed { fill: #c8602b; } .line { stroke: #e3e7ec; } .one { stroke: #8795a3; } .goal { stroke: #1c2733; }
-  .track { fill: #f3f5f7; }
+  .number { stroke: #ffffff; } .break { stroke: #ffffff; }
   @media (prefers-color-scheme: dark) {
     .sheet { fill: #161b21; } .ink { fill: #e4e9ee; } .soft { fill: #98a5b3; } .met { fill: #4db2c4; }
     .missed { fill: #ee9560; } .line { stroke: #2a323b; } .one { stroke: #6c7986; } .goal { stroke: #f2f5f8; }
-    .track { fill: #1d242b; }
+    .number { stroke: #161b21; } .break { stroke: #161b21; }
   }
   text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
   .title { font-size: 17px; font-weight: 600; } .group { font-weight: 600; } .small { font-size: 11.5px; }
-  .number { font-variant-numeric: tabular-nums; }
+  .number { font-variant-numeric: tabular-nums; paint-order: stroke; stroke-width: 4px; }
 """
 
 
@@ -46,14 +46,12 @@ class Bar:
 
     Attributes:
         title: Of the job.
-        unit: What is compared.
         value: Ours, where the other's is 1.
         goal: Where it should end.
         met: Whether it does.
     """
 
     title: str
-    unit: str
     value: float
     goal: float
     met: bool
@@ -70,7 +68,7 @@ def draw(results: Results) -> str:
         f"<style>{STYLE}</style>",
         f'<rect class="sheet" width="{WIDTH}" height="{height}" rx="10"/>',
         text(24, 34, "What a job takes where the other client takes 1", "ink title"),
-        text(24, 56, "Shorter is better. The notch is our goal.", "soft"),
+        text(24, 56, SUBTITLE, "soft"),
     ]
     top = HEAD
     for who, bars in groups.items():
@@ -92,7 +90,6 @@ def to_bar(title: str, judged: Judged) -> Bar:
     bound = goal.most if goal.most is not None else 1 / (goal.least or 1)
     return Bar(
         title=title,
-        unit=WORDS[goal.measure],
         value=1 / value if goal.measure == "rate" else value,
         goal=bound,
         met=judged.met,
@@ -117,11 +114,13 @@ def row(top: float, bar: Bar) -> Iterator[str]:
     middle = top + ROW / 2
     yield text(LEFT - 14, middle + 4.5, bar.title, "ink", anchor="end")
     yield f'<rect class="{kind}" x="{x(0):.1f}" y="{top + 5}" width="{end - x(0):.1f}" height="{ROW - 10}" rx="2"/>'
+    if bar.value > END:
+        yield f'<path class="break" d="M{end - 16:.1f} {top + ROW - 2} l5 -{ROW - 4}" stroke-width="4"/>'
     yield (
         f'<line class="goal" x1="{x(bar.goal):.1f}" x2="{x(bar.goal):.1f}" y1="{top + 2}" y2="{top + ROW - 2}" '
         'stroke-width="2.5"/>'
     )
-    number = f"{bar.value:.2f} {bar.unit}" + ("" if bar.met else ", missed")
+    number = f"{bar.value:.2f}" + ("" if bar.met else ", missed")
     yield text(max(end, x(bar.goal)) + 8, middle + 4.5, number, "ink small number")
 
 

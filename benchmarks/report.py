@@ -137,7 +137,7 @@ def summary(results: Results) -> str:
     quick = " Quick run: smaller work, and figures that only indicate." if results.quick else ""
     return (
         f"Measured on {results.date} on {machine['system']}, {machine['cores']} cores of {machine['cpu']}; "
-        f"medians of {results.rounds} rounds; {versions}.{quick}"
+        f"medians of {results.rounds} round{'s' * (results.rounds > 1)}; {versions}.{quick}"
     )
 
 

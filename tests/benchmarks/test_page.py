@@ -1,0 +1,63 @@
+"""What the documentation shows is what was measured."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import attrs
+import pytest
+
+from benchmarks.page import PAGE, PICTURE, fill, newest, read
+from benchmarks.plot import draw
+
+
+@pytest.fixture(scope="module")
+def results():
+    """Return the newest results that are kept."""
+    return read(newest())
+
+
+def test_page_shows_the_newest_results(results):
+    """The tables are those that the newest results give, to the letter."""
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert fill(page, results) == page
+    assert results.date in page
+
+
+def test_page_has_every_table():
+    """No table's place was lost while somebody edited the text."""
+    assert ["summary", "goals", "scales", "figures"] == re.findall(r"<!-- begin (\w+) -->\n", PAGE.read_text("utf-8"))
+
+
+def test_other_results_change_the_page(results):
+    """The comparison above can fail."""
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert page != fill(page, attrs.evolve(results, date="1999-01-01"))
+
+
+def test_picture_shows_the_newest_results(results):
+    """The picture is drawn from the newest results, and is well-formed."""
+    picture = PICTURE.read_text(encoding="utf-8")
+
+    assert draw(results) == picture
+    assert ET.fromstring(picture).tag.endswith("svg")
+
+
+def test_picture_says_which_goals_are_missed(results):
+    """Colour is not the only thing that tells."""
+    picture = draw(results)
+
+    assert picture.count('class="missed"') == picture.count(", missed<")
+
+
+def test_kept_results_are_of_everything(results):
+    """A quick run, or one of a few jobs, is not what the page is made of."""
+    from benchmarks.jobs import JOBS, SCALES
+
+    assert not results.quick
+    assert [job.name for job in JOBS] == list(results.jobs)
+    assert [scale.name for scale in SCALES] == list(results.scales)
+    assert {"python", "burncloud-images", "openai", "aiohttp", "nginx"} <= results.versions.keys()
