@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.figures import Results
+from benchmarks.figures import BUSY, Results
 from benchmarks.jobs import JOBS, SCALES
-from benchmarks.page import RESULTS, ROOT, read, show, write
+from benchmarks.page import RESULTS, ROOT, draw_beside, read, show, write
 from benchmarks.report import as_text, figure_rows, goal_rows, scale_rows, summary
 from benchmarks.rounds import CheatedError, Reading, open_bench
 from benchmarks.server import NoServerError, find_nginx, version_of
@@ -41,9 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_tables(results)
     whole = not options.quick and not options.job
     path = write(results, RESULTS if whole else PARTIAL)
-    if whole:
-        show(results)
-    print(f"\n{path}\n{path.with_suffix('.svg')}")
+    picture = show(results) if whole else draw_beside(results, path)
+    print(f"\n{path}\n{picture}")
     return 0
 
 
@@ -61,6 +60,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def measure(names: Iterable[str], *, quick: bool, rounds: int) -> Results:
     """Return the results of the jobs and scales that are named."""
     wanted = set(names)
+    load = idleness()
     jobs: dict[str, dict[str, dict[str, list[float]] | str]] = {}
     scales: dict[str, dict[str, dict[str, list[float]]]] = {}
     with open_bench() as bench:
@@ -75,7 +75,7 @@ def measure(names: Iterable[str], *, quick: bool, rounds: int) -> Results:
         quick=quick,
         rounds=rounds,
         versions=versions(),
-        machine=machine(),
+        machine={**machine(), "load": load},
         jobs=jobs,
         scales=scales,
     )
@@ -95,6 +95,14 @@ def gather(found: Iterable[tuple[str, Reading | str]], title: str) -> dict[str, 
             taken.setdefault(measure_name, []).append(round(figure, 6))
         print(f"{title:>14} {who}: {reading['cpu'] * 1000:,.0f} ms CPU", file=sys.stderr)
     return gathered
+
+
+def idleness() -> float:
+    """Return what the machine does besides, as a load average of the last minute; say so if it is much."""
+    load = round(os.getloadavg()[0], 2)
+    if load > BUSY:
+        print(f"The machine is busy (load {load}): figures will only indicate.", file=sys.stderr)
+    return load
 
 
 def versions() -> dict[str, str]:

@@ -9,8 +9,10 @@ import attrs
 
 from benchmarks.jobs import JOBS, SCALES, Goal, Job, Measure, Scale
 
-__all__ = ["Judged", "Results", "difference_is_shown", "fit_line", "judge_goals", "typical", "worst_deviation"]
+__all__ = ["BUSY", "Judged", "Results", "difference_is_shown", "fit_line", "judge_goals", "typical", "worst_deviation"]
 
+BUSY = 0.5
+"""Load average from which on others are measured too."""
 SHOWN = 1.3
 """A ratio nearer to 1 than this one is within what two runs differ by."""
 
@@ -28,7 +30,7 @@ class Results:
         quick: Whether the work was made small.
         rounds: How often each contender ran.
         versions: By program.
-        machine: What it ran on.
+        machine: What it ran on, and the load average before it began.
         jobs: Readings by job and contender; text where a contender is unable.
         scales: Readings by scale and point.
     """
@@ -37,7 +39,7 @@ class Results:
     quick: bool
     rounds: int
     versions: Mapping[str, str]
-    machine: Mapping[str, str | int]
+    machine: Mapping[str, str | int | float]
     jobs: Mapping[str, Mapping[str, Readings | str]]
     scales: Mapping[str, Mapping[str, Readings]]
 

@@ -12,7 +12,7 @@ from benchmarks.figures import Results
 from benchmarks.plot import draw
 from benchmarks.report import as_markdown, figure_rows, goal_rows, scale_rows, summary
 
-__all__ = ["PAGE", "PICTURE", "RESULTS", "fill", "newest", "read", "show", "write"]
+__all__ = ["PAGE", "PICTURE", "RESULTS", "draw_beside", "fill", "newest", "read", "show", "write"]
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -33,18 +33,25 @@ def newest() -> Path:
 
 
 def write(results: Results, folder: Path) -> Path:
-    """Write results and their picture, named by their date; return the results' path."""
+    """Write results, named by their date; return their path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{results.date}.json"
     path.write_text(json.dumps(attrs.asdict(results), indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".svg").write_text(draw(results), encoding="utf-8")
     return path
 
 
-def show(results: Results) -> None:
-    """Bring the documentation up to date."""
+def show(results: Results) -> Path:
+    """Bring the documentation up to date; return the picture's path."""
     PICTURE.write_text(draw(results), encoding="utf-8")
     PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
+    return PICTURE
+
+
+def draw_beside(results: Results, path: Path) -> Path:
+    """Draw the picture beside results that the documentation does not show; return its path."""
+    picture = path.with_suffix(".svg")
+    picture.write_text(draw(results), encoding="utf-8")
+    return picture
 
 
 def fill(page: str, results: Results) -> str:

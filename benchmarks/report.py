@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
-from benchmarks.figures import Judged, Results, judge_goals, spread, typical, worst_deviation
+from benchmarks.figures import BUSY, Judged, Results, judge_goals, spread, typical, worst_deviation
 from benchmarks.jobs import Job, Measure, Scale
 from benchmarks.work import MB
 
@@ -51,7 +51,8 @@ def said(judged: Judged) -> str:
     else:
         who = f"{LABELS[goal.against]}: " if goal.against in {"openai-aiohttp", "curl"} else ""
         text = f"{who}{ratio(judged.figure)} {UNITS[goal.measure]} ({sign} {bound:.4g})"
-    return text if judged.met else f"{text} **missed**"
+    text = text if judged.met else f"{text} **missed**"
+    return text if judged.shown else f"{text}, no difference"
 
 
 def ratio(figure: float) -> str:
@@ -131,14 +132,16 @@ def flatness(scale: Scale, memory: dict[int, float]) -> str:
 
 
 def summary(results: Results) -> str:
-    """Return when, on what and with what this was measured, in one sentence."""
+    """Return when, on what and with what this was measured, and what to think of it."""
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     machine = results.machine
-    quick = " Quick run: smaller work, and figures that only indicate." if results.quick else ""
-    return (
-        f"Measured on {results.date} on {machine['system']}, {machine['cores']} cores of {machine['cpu']}; "
-        f"medians of {results.rounds} round{'s' * (results.rounds > 1)}; {versions}.{quick}"
+    remarks = (
+        (results.quick, "Quick run: smaller work, and figures that only indicate."),
+        (float(machine["load"]) > BUSY, f"The machine was busy (load {machine['load']}), so figures only indicate."),
     )
+    where = f"Measured on {results.date} on {machine['system']}, {machine['cores']} cores of {machine['cpu']}"
+    how = f"medians of {results.rounds} round{'s' * (results.rounds > 1)}"
+    return " ".join([f"{where}; {how}; {versions}.", *(remark for holds, remark in remarks if holds)])
 
 
 def as_markdown(rows: Rows) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from benchmarks.figures import Results, difference_is_shown, fit_line, judge_goals, spread, typical, worst_deviation
 from benchmarks.jobs import JOBS, SCALES, Goal
-from benchmarks.report import as_markdown, as_text, figure_rows, goal_rows, said, scale_rows
+from benchmarks.report import as_markdown, as_text, figure_rows, goal_rows, said, scale_rows, summary
 from benchmarks.work import MB, Task, Work
 
 NAMES = {job.name: job for job in JOBS}
@@ -18,7 +19,7 @@ def make_results(jobs=None, scales=None, *, quick=False):
         quick=quick,
         rounds=3,
         versions={"python": "3.11"},
-        machine={"system": "Linux", "cpu": "some", "cores": 2},
+        machine={"system": "Linux", "cpu": "some", "cores": 2, "load": 0.1},
         jobs=jobs or {},
         scales=scales or {},
     )
@@ -104,6 +105,22 @@ def test_misses_are_said_in_every_table():
 
     assert 3 == text.count("**missed**")
     assert "25.0 MB (≤ 24) **missed**" == said(judge_goals(results, NAMES["large-files"])[0])
+
+
+def test_tables_say_where_nothing_is_shown():
+    """A ratio near 1 is no victory and no defeat, whatever the goal says."""
+    jobs = {"files": {"ours": {"cpu": [1.1], "wall": [1.0]}, "openai": {"cpu": [1.0], "wall": [1.0]}}}
+    (judged,) = judge_goals(make_results(jobs), NAMES["files"])
+
+    assert "1.10 CPU (≤ 0.15) **missed**, no difference" == said(judged)
+
+
+def test_busy_machine_is_remarked_upon():
+    """Figures that others disturbed say so."""
+    calm = make_results()
+    busy = attrs.evolve(calm, machine={**calm.machine, "load": 2.0})
+
+    assert ("busy" in summary(calm), "busy" in summary(busy)) == (False, True)
 
 
 def test_text_lines_up():
