@@ -10,6 +10,8 @@ every attempt keeps a record of its phase.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import zlib
@@ -51,6 +53,8 @@ SLICE = 64 * 1024
 READ_BUFFER = 256 * 1024
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
+LISTS = frozenset({"content-digest", "repr-digest", "x-goog-hash"})
+"""Headers that may come several times and then count together; of all others the first counts."""
 KEEP_ALIVE = 2.0
 """Seconds an idle connection is kept: a new one costs nothing beside an image, a stale one may eat a paid request."""
 
@@ -268,7 +272,8 @@ class AiohttpResponse:
     def headers(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}
         for name, value in self.response.headers.items():
-            headers.setdefault(name.lower(), value)
+            key = name.lower()
+            headers[key] = f"{headers[key]}, {value}" if key in LISTS and key in headers else headers.get(key, value)
         return headers
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -542,6 +547,16 @@ MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientPayloadError, "the answer is shorter than it said"),
     (aiohttp.ClientResponseError, "the answer is no valid HTTP"),
 )
+# What the system's error numbers mean; asyncio's own texts for them hold addresses.
+NUMBERS: Mapping[int, str] = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "the other side reset the connection",
+    errno.ECONNABORTED: "the connection was aborted",
+    errno.EPIPE: "the other side closed the connection",
+    errno.ETIMEDOUT: "it took too long",
+    errno.ENETUNREACH: "its network cannot be reached",
+    errno.EHOSTUNREACH: "it cannot be reached",
+}
 PERMANENT = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
 
 
@@ -564,8 +579,9 @@ def stage(progress: Progress) -> str:
 
 def meaning(error: Exception) -> str:
     text = next((text for kind, text in MEANINGS if isinstance(error, kind)), None)
-    if text is None and isinstance(error, OSError) and error.strerror:
-        text = error.strerror
+    number = (error.errno or 0) if isinstance(error, OSError) else 0
+    if text is None and number in errno.errorcode:
+        text = NUMBERS.get(number) or os.strerror(number).lower()
     return text or type(error).__name__
 
 

@@ -204,11 +204,18 @@ class Directory:
     def find_taken(self, placement: Placement, count: int) -> Path | None:
         """Return a name that is taken of those that *count* images can get; blocks."""
         for index in range(count):
-            for media_type in EXTENSIONS:
-                name = self.file_name(attrs.evolve(placement, index=index), Media(media_type=media_type), "")
-                if (self.path / name).exists():
-                    return self.path / name
+            for name in self.candidates(attrs.evolve(placement, index=index)):
+                path = self.path / name
+                if path.exists() or path.is_symlink():
+                    return path
         return None
+
+    def candidates(self, placement: Placement) -> Iterator[str]:
+        """Yield the names that one image can get: with the extension that the template names, or else with any."""
+        suffix = Path(self.name).suffix.lower().lstrip(".").replace("jpeg", "jpg")
+        for media_type, extension in EXTENSIONS.items():
+            if suffix not in EXTENSIONS.values() or suffix == extension:
+                yield self.file_name(placement, Media(media_type=media_type), "")
 
     def file_name(self, placement: Placement, media: Media, sha256: str) -> str:
         """Return the name of one image; it never leaves the folder, whatever the prompt."""
@@ -329,9 +336,9 @@ class DirectoryWriter:
         if self.sink.durable:
             os.fsync(handle.fileno())
         path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
-        handle.close()
         if self.sink.durable:
             sync_folder(self.sink.path)
+        handle.close()
         return SavedImage(
             **described(self.placement.index, media),  # type: ignore[arg-type]
             path=path,

@@ -13,7 +13,7 @@ from pictures import png
 from raw import serve
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Network, errors
-from burncloud_images.transport.download import find_expiry
+from burncloud_images.transport.expiry import Arrival, find_expiry
 
 IMAGE = png(64, 64)
 REQUEST = GenerationRequest("otter", model="m")
