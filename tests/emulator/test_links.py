@@ -218,11 +218,12 @@ class TestErrors:
         assert time.monotonic() - before >= 0.03
 
     async def test_a_length_can_be_wrong(self, caller):
-        """Too short, and the rest is not read."""
-        fault = Fault(operation="downloads", headers={"Content-Length": "9"})
+        """More is announced than comes."""
+        fault = Fault(operation="downloads", headers={"Content-Length": "999999"})
         async with Emulator(faults=[fault]) as emulator:
-            reply = await self.get(emulator, caller, await url_of(emulator, caller))
-        assert len(reply.body) == 9
+            url = await url_of(emulator, caller)
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await self.get(emulator, caller, url)
 
     def test_only_downloads_come_from_a_store(self):
         """Elsewhere the fault would never strike."""
