@@ -338,10 +338,11 @@ class AiohttpTransport:
         self.max_connections = max_connections
         self.borrowed = borrowed
         self.sessions: dict[Door, aiohttp.ClientSession] = {}
+        self.closed = False
 
     async def aclose(self) -> None:
         """Close all but the borrowed session."""
-        sessions, self.sessions = self.sessions, {}
+        sessions, self.sessions, self.closed = self.sessions, {}, True
         for session in sessions.values():
             await session.close()
 
@@ -436,6 +437,8 @@ class AiohttpTransport:
         """Return the session behind a door."""
         if door == "api" and self.borrowed is not None:
             return self.borrowed
+        if self.closed:  # a download that is tried again would open connections that nobody closes
+            raise ClientClosedError("The client was closed while the request waited.")
         if door not in self.sessions:
             self.sessions[door] = self.make_session(guarded=door == "guarded")
         return self.sessions[door]
