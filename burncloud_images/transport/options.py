@@ -80,9 +80,9 @@ class Network:
     Attributes:
         proxy: URL of an HTTP proxy.
         ca: A PEM file of further certificate authorities, or an `ssl.SSLContext`.
-        allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs anywhere.
-        allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses: a gateway of your
-            own. A loopback API's own host and port are always allowed.
+        allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs on public ones.
+        allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses, be unencrypted and
+            name any port: a gateway of your own. A loopback API's own host and port are always allowed.
         trust_env: Whether the proxy variables of the environment count. `.netrc` is never read.
     """
 
