@@ -99,7 +99,7 @@ class TestFetching:
 
         assert [IMAGE, IMAGE] == [image.path.read_bytes() for image in result.images]
 
-    @pytest.mark.parametrize("status", [500, 503, 429, 404, 403])
+    @pytest.mark.parametrize("status", [403, 404, 408, 410, 425, 429, 500, 502, 503, 504])
     async def test_again_what_may_pass(self, status):
         """A GET is free; stores answer 404 for a moment after the image was made."""
         gateway = Gateway(a=[(status, b""), (200, IMAGE)])
@@ -208,6 +208,7 @@ class TestExpiry:
             await fetch(gateway, "a", clock=clock)
 
         assert 4 == len(gateway.gets)
+        assert [1, 3, 6] == [int(second) for second in clock.slept]
         assert 10 <= sum(clock.slept) < 12
         assert (status == 410) == isinstance(caught.value, errors.ResultExpiredError)
         assert (status == 410) == caught.value.unfetched[0].expired
@@ -388,9 +389,10 @@ class TestGuard:
 
         assert IMAGE == result.image.data
 
-    async def test_follows_redirects_one_by_one(self):
-        """Without headers of the first."""
-        gateway = Gateway(a=(302, b"", b"Location: /b"), b=(307, b"", b"Location: c?x=1"), c=(200, IMAGE))
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    async def test_follows_redirects_one_by_one(self, status):
+        """Of every kind."""
+        gateway = Gateway(a=(status, b"", b"Location: /b"), b=(307, b"", b"Location: c?x=1"), c=(200, IMAGE))
         result = await fetch(gateway, "a")
 
         assert IMAGE == result.image.data

@@ -130,12 +130,22 @@ class TestGoesOn:
 
     async def test_in_a_file(self, tmp_path):
         """The same hidden file goes on, and is hashed over its whole length."""
-        store = Store(Step(cut=HALF), Step(cut=HALF // 2), Step())
+        store = Store(Step(content=LARGE, cut=1_500_000), Step(content=LARGE, cut=200_000), Step(content=LARGE))
         image = await fetch(store, Directory(tmp_path / "out", hash=True))
 
-        assert IMAGE == image.path.read_bytes()
-        assert hashlib.sha256(IMAGE).hexdigest() == image.sha256
+        assert LARGE == image.path.read_bytes()
+        assert hashlib.sha256(LARGE).hexdigest() == image.sha256
         assert [image.path] == list((tmp_path / "out").iterdir())
+        assert store.sent < len(LARGE) * 1.5
+
+    @pytest.mark.parametrize("then", [Step(status=400), Step(content=LARGE, tag='"two"', cut=1_500_000)])
+    async def test_and_leaves_no_file_if_that_fails(self, tmp_path, then):
+        """Neither what was begun nor what was begun anew."""
+        store = Store(Step(content=LARGE, cut=1_500_000), then, Step(status=400))
+        with pytest.raises(errors.DownloadError, match="answered 400"):
+            await fetch(store, Directory(tmp_path / "out"))
+
+        assert [] == list((tmp_path / "out").iterdir())
 
     async def test_by_date_if_the_file_has_no_tag(self):
         """It has to be a minute old."""
@@ -163,6 +173,26 @@ class TestGoesOn:
 
         assert 1 + 7 == len(store.asked)
         assert caught.value.url.startswith(store.url)
+
+    async def test_not_for_ever_with_little_progress(self):
+        """Less than 64 KiB at a time is none."""
+        store = Store(Step(cut=60_000))
+        with pytest.raises(errors.DownloadError):
+            await fetch(store)
+
+        assert 8 == len(store.asked)
+
+    async def test_as_long_as_the_caller_wants(self):
+        """Its deadline counts, and without one the address's own end."""
+        store = Store(Step(cut=0))
+        with pytest.raises(errors.DownloadError):
+            await fetch(store, retry=RetryPolicy(deadline=0))
+        assert 1 == len(store.asked)
+
+        store = Store(Step(cut=0))
+        with pytest.raises(errors.DownloadError):
+            await fetch(store, retry=RetryPolicy(deadline=None, attempts=10))
+        assert 10 == len(store.asked)
 
     async def test_not_at_all_if_nothing_is_to_be_repeated(self):
         """One attempt is one attempt."""
