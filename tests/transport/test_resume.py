@@ -269,8 +269,19 @@ class TestBeginsAnew:
             Step(headers=('ETag: "two"',)),
             Step(status=416, content=b"", headers=("Content-Range: bytes */7",)),
             Step(status=416, content=b""),
+            Step(status=416),
         ],
-        ids=["no range", "from 0", "from 1", "nonsense", "longer", "other tag", "416 shorter", "416 without length"],
+        ids=[
+            "no range",
+            "from 0",
+            "from 1",
+            "nonsense",
+            "longer",
+            "other tag",
+            "416 shorter",
+            "416 without length",
+            "416 with a part",
+        ],
     )
     async def test_if_the_part_is_not_the_one_that_was_asked_for(self, second):
         """And that host is not asked for parts again."""
