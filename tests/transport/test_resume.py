@@ -29,6 +29,7 @@ from burncloud_images.emulator import Emulator, Fault
 IMAGE = png(pad=1_000_000)
 OTHER = png(pad=1_000_000)
 LARGE = png(pad=2_000_000)
+HUGE = png(pad=4_000_000)
 SIZE = len(IMAGE)
 HALF = SIZE // 2
 REQUEST = GenerationRequest("otter", model="m")
@@ -130,18 +131,18 @@ class TestGoesOn:
 
     async def test_in_a_file(self, tmp_path):
         """The same hidden file goes on, and is hashed over its whole length."""
-        store = Store(Step(content=LARGE, cut=1_500_000), Step(content=LARGE, cut=200_000), Step(content=LARGE))
+        store = Store(Step(content=HUGE, cut=2_500_000), Step(content=HUGE, cut=200_000), Step(content=HUGE))
         image = await fetch(store, Directory(tmp_path / "out", hash=True))
 
-        assert LARGE == image.path.read_bytes()
-        assert hashlib.sha256(LARGE).hexdigest() == image.sha256
+        assert HUGE == image.path.read_bytes()
+        assert hashlib.sha256(HUGE).hexdigest() == image.sha256
         assert [image.path] == list((tmp_path / "out").iterdir())
-        assert store.sent < len(LARGE) * 1.5
+        assert store.sent < len(HUGE) * 1.5
 
-    @pytest.mark.parametrize("then", [Step(status=400), Step(content=LARGE, tag='"two"', cut=1_500_000)])
+    @pytest.mark.parametrize("then", [Step(status=400), Step(content=HUGE, tag='"two"', cut=2_500_000)])
     async def test_and_leaves_no_file_if_that_fails(self, tmp_path, then):
         """Neither what was begun nor what was begun anew."""
-        store = Store(Step(content=LARGE, cut=1_500_000), then, Step(status=400))
+        store = Store(Step(content=HUGE, cut=2_500_000), then, Step(status=400))
         with pytest.raises(errors.DownloadError, match="answered 400"):
             await fetch(store, Directory(tmp_path / "out"))
 
