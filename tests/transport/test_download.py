@@ -89,6 +89,7 @@ class TestFetching:
         assert b"GET /a?sig=%2b%2F%3d&x=a+b%20c HTTP/1.1" in request
         assert b"canary" not in request
         assert b"uthorization" not in request
+        assert b"Accept: image/*" in request
         assert b"Accept-Encoding: identity" in request
         assert "sig=" not in repr(result)
 

@@ -401,7 +401,7 @@ class TestTime:
 
     async def test_a_drip_is_ended(self):
         """Below 1 KiB a second, although something always comes."""
-        store = Store(Step(drip=10, cut=4000), Step())
+        store = Store(Step(drip=10), Step())
         image = await fetch(store, clock=FakeClock(scale=0.001))
 
         assert IMAGE == image.data
