@@ -399,14 +399,15 @@ class SlowMemory:
 class TestTime:
     """A host that is slower than anyone can mean is given up, and asked again."""
 
-    async def test_a_drip_is_ended(self):
-        """Below 1 KiB a second, although something always comes."""
-        store = Store(Step(drip=10), Step())
+    @pytest.mark.parametrize("tag", ['"one"', None])
+    async def test_a_drip_is_ended(self, tag):
+        """Below 1 KiB a second, although something always comes, and whether it can go on or not."""
+        store = Store(Step(drip=10, tag=tag), Step(tag=tag))
         image = await fetch(store, clock=FakeClock(scale=0.001))
 
         assert IMAGE == image.data
         assert 2 == len(store.asked)
-        assert '"one"' == store.asked[1][1]
+        assert tag == store.asked[1][1]
 
     async def test_a_long_connection_is_ended_if_it_can_go_on(self):
         """Five minutes; the rest comes by another, and what came before is progress."""
