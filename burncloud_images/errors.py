@@ -2,7 +2,7 @@
 The exception tree: what happened, whether it may have been billed, the request id, and what to do next.
 
 Every error of this package is an `ImagesError`. The classes say what a caller can do about it; the attributes say the
-rest. All of them pickle, without the images and raw bytes that some of them hold.
+rest. All of them pickle, without the images, raw bytes and signed addresses that some of them hold.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar, TypeVar
 
 import attrs
 
-from burncloud_images.results import Attempt, Image, ImageDetails, PartialImage, Phase
+from burncloud_images.results import Attempt, Image, ImageDetails, PartialImage, Phase, hide_query
 
 __all__ = [
     "APIError",
@@ -40,6 +40,7 @@ __all__ = [
     "ServerError",
     "StorageError",
     "TooLargeError",
+    "Unfetched",
     "UnsupportedError",
     "Violation",
 ]
@@ -75,6 +76,26 @@ class Violation:
         return f"{self.field}: {self.message}"
 
 
+@attrs.frozen(kw_only=True)
+class Unfetched:
+    """
+    A paid image that is still where the server put it.
+
+    Attributes:
+        index: Place in the server's answer, from 0.
+        url: Where it is. It is a secret while it is valid.
+        expires_at: When that ends, aware UTC.
+        expired: Whether it had already ended when it was tried.
+        reason: Why the image was not fetched, in one sentence.
+    """
+
+    index: int
+    url: str = attrs.field(repr=hide_query)
+    expires_at: datetime | None = None
+    expired: bool = False
+    reason: str = ""
+
+
 class ImagesError(Exception):
     """
     Anything that this package raises.
@@ -88,7 +109,7 @@ class ImagesError(Exception):
 
     billing: ClassVar[str] = ""
     advice: ClassVar[str] = ""
-    not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "raw"})
+    not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "raw", "unfetched", "url"})
 
     request_id: str | None = None
     history: tuple[Attempt, ...] = ()
@@ -113,7 +134,7 @@ class ImagesError(Exception):
         return " ".join(sentence for sentence in sentences if sentence)
 
     def __reduce__(self) -> tuple[Callable[..., ImagesError], tuple[object, ...]]:
-        """Pickle everything but image bytes and raw answers."""
+        """Pickle everything but image bytes, raw answers and signed addresses."""
         state = {name: value for name, value in self.__dict__.items() if name not in self.not_pickled}
         return revive, (type(self), self.args, state)
 
@@ -389,9 +410,11 @@ class StorageError(ImagesError, OSError):
 
     Attributes:
         images: The paid images: those that could not be stored as `Image`, with their bytes.
+        unfetched: Paid images of the same answer that could not be fetched either.
     """
 
     images: tuple[ImageDetails, ...] = ()
+    unfetched: tuple[Unfetched, ...] = ()
 
     def __init__(self, message: str, *, images: Sequence[ImageDetails] = (), phase: Phase | None = None) -> None:
         super().__init__(message, phase=phase)
@@ -400,7 +423,10 @@ class StorageError(ImagesError, OSError):
     @property
     def billing(self) -> str:  # type: ignore[override]
         """Whether it may have been billed."""
-        return f"{BILLED} The images are in .images." if self.images else ""
+        if not self.images and not self.unfetched:
+            return ""
+        others = " The addresses of others are in .unfetched." if self.unfetched else ""
+        return f"{BILLED} The images are in .images.{others}"
 
     @property
     def unsaved(self) -> tuple[Image, ...]:
@@ -410,20 +436,22 @@ class StorageError(ImagesError, OSError):
 
 class DownloadError(ImagesError):
     """
-    Fetching an image from its URL failed. The image of an answer exists and is paid for.
+    Fetching images from their URLs failed. The images of an answer exist and are paid for.
 
     Attributes:
         paid: Whether it is the image of an answer; else it is an input, and nothing was sent.
         images: The other images of the answer that were fetched.
-        url: Where the image is. It is a secret while it is valid.
+        unfetched: All images of the answer that were not, in its order, with their addresses.
+        url: Where the image is that this error tells of. It is a secret while it is valid.
         retry_after: Seconds the server asks to wait.
         transient: Whether fetching it again may help.
     """
 
-    advice = "Fetch .url again before it expires."
+    advice = "Fetch .url again before it expires; .unfetched lists all images that are missing."
 
     paid: bool = True
     images: tuple[ImageDetails, ...] = ()
+    unfetched: tuple[Unfetched, ...] = ()
     url: str | None = None
     retry_after: float | None = None
     transient: bool = False

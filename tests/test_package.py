@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Where users import from. A name that stands in two of them would have two addresses.
 PUBLIC = ("burncloud_images", "burncloud_images.errors", "burncloud_images.emulator", "burncloud_images.bulk")
 SECRET = "s3cr3t"
-NOT_PICKLED = ("images", "partials", "raw")
+NOT_PICKLED = ("images", "partials", "raw", "unfetched", "url")
 
 
 def modules() -> Iterator[ModuleType]:
@@ -252,16 +252,20 @@ def make_error(kind: type[errors.ImagesError]) -> errors.ImagesError:
     error = kind(*positional, **arguments)
     error.history = (results.Attempt(number=1, phase=results.Phase.BODY, elapsed=0.5, status=429),)
     error.idempotency_key = "key-1"
+    if hasattr(kind, "unfetched"):
+        error.unfetched = (errors.Unfetched(index=1, url=SAMPLES["url"], reason="no"),)
     return error
 
 
 @pytest.mark.parametrize("kind", error_classes())
 def test_error_is_pickled(kind):
-    """An error survives pickling as it is, but for image bytes and raw answers."""
+    """An error survives pickling as it is, but for image bytes, raw answers and signed addresses."""
     error = make_error(kind)
 
-    copy = pickle.loads(pickle.dumps(error))
+    pickled = pickle.dumps(error)
+    copy = pickle.loads(pickled)
 
+    assert b"signature" not in pickled
     assert type(error) is type(copy)
     assert error.args == copy.args
     kept = {name: value for name, value in vars(error).items() if name not in NOT_PICKLED}
@@ -281,7 +285,7 @@ def test_error_has_the_message_alone_as_arguments(kind):
 def test_error_shows_no_secret(kind):
     """Neither repr, str nor a traceback shows image bytes, raw answers or the query of a signed URL."""
     error = make_error(kind)
-    shown = [repr(error), str(error), *traceback.format_exception(error)]
+    shown = [repr(error), str(error), *traceback.format_exception(error), repr(getattr(error, "unfetched", ()))]
 
     assert [] == [text for text in shown if SECRET in text]
 

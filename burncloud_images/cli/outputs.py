@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +11,6 @@ import attrs
 from burncloud_images.cli.arguments import Output
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.errors import StorageError
-from burncloud_images.model.media import EXTENSIONS, Media
 from burncloud_images.results import SavedImage
 from burncloud_images.transport.sinks import Directory, Placement
 from burncloud_images.transport.writers import DirectoryWriter
@@ -75,14 +73,8 @@ class Target:
 
     def find(self, placement: Placement) -> Path | None:
         """Return the file that is in the way of one image."""
-        paths = (self.directory.path / name for name in self.candidates(placement))
+        paths = (self.directory.path / name for name in self.directory.candidates(placement))
         return next((path for path in paths if path.exists() or path.is_symlink()), None)
-
-    def candidates(self, placement: Placement) -> Iterator[str]:
-        suffix = Path(self.directory.name).suffix.lower().lstrip(".").replace("jpeg", "jpg")
-        for media_type, extension in EXTENSIONS.items():
-            if suffix not in EXTENSIONS.values() or suffix == extension:
-                yield self.directory.file_name(placement, Media(media_type=media_type), "")
 
     def open(self, placement: Placement) -> DirectoryWriter:
         """Return a writer into a hidden file."""

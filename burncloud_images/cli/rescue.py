@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from burncloud_images.cli.reporting import Reporter
-from burncloud_images.errors import DownloadError, ImagesError, ResultExpiredError
+from burncloud_images.errors import ImagesError, Unfetched
 from burncloud_images.model.media import EXTENSIONS
 from burncloud_images.results import Image, ImageDetails, SavedImage
 
@@ -30,12 +30,24 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
     raw = getattr(error, "raw", b"")
     if raw and (kept := keep(f"{name}.answer", raw, [*([folder] if folder else []), *fallbacks()])):
         reporter.note(f"the answer, without images, is in {kept}")
-    if isinstance(error, DownloadError) and error.paid and error.url and not isinstance(error, ResultExpiredError):
-        # A signed address is a key to the image: it goes to no terminal and into no log.
-        kept = keep(f"{name}.url", error.url.encode() + b"\n", [*([folder] if folder else []), *fallbacks()])
-        if kept:
-            reporter.note(f"the image's address, good for about an hour, is in {kept}; fetch it with: wget -i {kept}")
+    for image in getattr(error, "unfetched", ()):
+        save_address(image, name, folder, reporter)
     return paths
+
+
+def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Reporter) -> None:
+    """Write the address of a paid image to a file: it is a key to the image, so it goes to no terminal and no log."""
+    what = f"image {image.index + 1} is paid for and was not fetched: {image.reason}"
+    if image.expired:
+        reporter.note(what)
+        return
+    folders = [*([folder] if folder else []), *fallbacks()]
+    kept = keep(f"{name}-{image.index + 1}.url", image.url.encode() + b"\n", folders)
+    if kept:
+        until = f"good until {image.expires_at:%H:%M} UTC" if image.expires_at else "good for about an hour"
+        reporter.note(f"{what} Its address, {until}, is in {kept}; fetch it with: wget -i {kept}")
+    else:
+        reporter.say("error", f"{what[0].upper()}{what[1:]} Its address could be saved nowhere.")
 
 
 def save_images(images: Sequence[ImageDetails], name: str, reporter: Reporter) -> list[Path]:

@@ -40,9 +40,9 @@ class Book:
         self.downloads.append(download)
         return len(self.downloads) - 1
 
-    def note_download(self, index: int, status: int | None) -> None:
-        """Write down what a request for a result was answered."""
-        self.downloads[index] = attrs.evolve(self.downloads[index], status=status)
+    def note_download(self, index: int, status: int, sent: int) -> None:
+        """Write down what a request for a result is answered."""
+        self.downloads[index] = attrs.evolve(self.downloads[index], status=status, sent=sent)
 
     def to_ledger(self) -> Ledger:
         """Return all that is known now."""

@@ -85,7 +85,7 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
     """
     if answer.pieces is not None:
         return await pour(request, answer, answer.pieces, fault or Fault(), closing)
-    if fault is None or (fault.cut is None and fault.framing == "length" and fault.raw is None):
+    if fault is None or fault.is_usual:
         return await send(request, answer)
     body = answer.body
     if fault.place == "answer":
@@ -94,7 +94,13 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
     transport = request.transport
     if transport is None:
         return GONE
-    transport.write(fault.raw if fault.raw is not None else frame(answer, body, fault, whole=whole))
+    head = frame(answer, fault)
+    if fault.raw is not None:
+        head, body = fault.raw, b""
+    elif fault.framing == "chunked":
+        body = chunk(answer, body, whole=whole)
+    transport.write(head)
+    await write_at(transport, body, fault.rate, closing)
     await wait_until(lambda: transport.is_closing() or not transport.get_write_buffer_size(), closing)
     if fault.cut != "reset":
         await linger(request)
@@ -135,7 +141,7 @@ async def begin(
 ) -> tuple[web.StreamResponse | None, Write]:
     """Send the head of a stream and return what sends the rest; no response if the connection marks its end."""
     if fault.framing == "eof":
-        transport.write(frame(answer, b"", fault, whole=True))
+        transport.write(frame(answer, fault))
 
         async def write(piece: bytes) -> None:
             if transport.is_closing():
@@ -198,21 +204,34 @@ async def send(request: web.BaseRequest, answer: Answer) -> Delivery:
     return Delivery(whole=True, response=response)
 
 
-def frame(answer: Answer, body: bytes, fault: Fault, *, whole: bool) -> bytes:
-    """Return the answer as it goes over the wire, with as much of its *body* as the fault lets through."""
+async def write_at(transport: asyncio.WriteTransport, body: bytes, rate: float | None, closing: asyncio.Event) -> None:
+    """Write *body*, no faster than *rate* bytes a second."""
+    piece = len(body) if rate is None else max(1, int(rate * STEP))
+    for start in range(0, len(body), piece or 1):
+        if transport.is_closing() or closing.is_set():
+            return
+        transport.write(body[start : start + piece])
+        await pause(0 if rate is None else piece / rate, closing)
+
+
+def frame(answer: Answer, fault: Fault) -> bytes:
+    """Return the head of an answer as it goes over the wire."""
     headers = {**answer.headers, "Connection": "close"}
     if fault.framing == "length":
         headers = {"Content-Length": str(len(answer.body)), **headers}
     elif fault.framing == "chunked":
         headers["Transfer-Encoding"] = "chunked"
-        # A chunk that is cut says its full length.
-        size = len(body) if whole else len(answer.body)
-        body = b"%x\r\n%b" % (size, body) + (b"\r\n0\r\n\r\n" if whole else b"")
     lines = [
         f"HTTP/1.1 {answer.status} {reason(answer.status)}",
         *(f"{name}: {text}" for name, text in headers.items()),
     ]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def chunk(answer: Answer, body: bytes, *, whole: bool) -> bytes:
+    # A chunk that is cut says its full length.
+    size = len(body) if whole else len(answer.body)
+    return b"%x\r\n%b" % (size, body) + (b"\r\n0\r\n\r\n" if whole else b"")
 
 
 def reason(status: int) -> str:

@@ -18,7 +18,7 @@ from burncloud_images.emulator.event_stream import EVENT_STREAM, write_stream
 from burncloud_images.emulator.events import to_events, to_fabricated
 from burncloud_images.emulator.faults import STREAMED, Fault
 from burncloud_images.emulator.intake import Submission, drain, take
-from burncloud_images.emulator.links import Shelf
+from burncloud_images.emulator.links import Shelf, to_http_date
 from burncloud_images.emulator.orders import Order, to_order
 from burncloud_images.emulator.replies import to_reply
 from burncloud_images.emulator.script import Script
@@ -253,7 +253,8 @@ class Exchange:
     async def answer(self, answer: Answer) -> Delivery:
         fault = self.fault
         await pause(self.desk.latency + (fault.delay if fault else 0), self.desk.closing)
-        answer = attrs.evolve(answer, headers={"x-request-id": self.request_id, **answer.headers})
+        about = {"Date": to_http_date(self.desk.clock()), "x-request-id": self.request_id}
+        answer = attrs.evolve(answer, headers={**about, **answer.headers})
         status = None if fault is not None and fault.raw is not None else answer.status
         # Entered before it is sent: whoever has read the answer finds it in the book.
         self.note(status=status, phase=Phase.COMPLETE)

@@ -15,6 +15,7 @@ Place = Literal["before-body", "upload", "after-body", "answer"]
 Framing = Literal["length", "chunked", "eof"]
 LineEnd = Literal["lf", "crlf", "cr"]
 Fabricated = Literal["b64_json", "url"]
+Store = Literal["ignores-range", "wrong-range", "no-range", "replaced", "truncated"]
 Target = Literal["generations", "edits", "variations", "downloads", "models"]
 
 BILLABLE = frozenset({"generations", "edits", "variations"})
@@ -65,6 +66,7 @@ class Fault:
             stream is sent in chunks where it would be `length`.
         raw: Bytes to send in place of the whole answer, its head included.
         billed: Whether the images were made, and so billed, before it struck. The true answer always is.
+        rate: Bytes of the answer's body that are sent in a second; None for all at once.
         expired: Whether the result URLs in the answer have already ended.
         after: Number of events, early states and finished images alike, after which a stream is cut, goes on with
             `error`, or else ends as if it were whole.
@@ -84,6 +86,10 @@ class Fault:
             early states, and completed events all called `image_generation.completed`, with the prompt that was used
             and without size, quality, background and format.
         plain: Whether a plain JSON answer is sent in place of a stream.
+        store: How the store of the results errs, for downloads only. `ignores-range` sends the whole where the rest was
+            asked for, `wrong-range` sends another part, `no-range` a part without saying which, `replaced` has another
+            file under the same address from now on, and `truncated` has one without its end: its length and checksum
+            are those of what it sends.
         times: How often it strikes; None for ever.
         operation: The endpoint that it waits for; None for any that bills.
         probability: Share of the matching requests that it strikes, drawn from a seeded generator.
@@ -102,6 +108,7 @@ class Fault:
     framing: Framing = attrs.field(default="length", validator=attrs.validators.in_(("length", "chunked", "eof")))
     raw: bytes | None = None
     billed: bool = False
+    rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
     expired: bool = False
     after: int | None = attrs.field(default=None, validator=at_least(0))
     error: Mapping[str, object] | None = attrs.field(default=None, converter=attrs.converters.optional(to_event))
@@ -117,6 +124,9 @@ class Fault:
     bom: bool = False
     fabricated: Fabricated | None = attrs.field(default=None, validator=one_of("b64_json", "url"))
     plain: bool = False
+    store: Store | None = attrs.field(
+        default=None, validator=one_of("ignores-range", "wrong-range", "no-range", "replaced", "truncated")
+    )
     times: int | None = 1
     operation: Target | None = attrs.field(default=None, validator=one_of(*sorted(BILLABLE), "downloads", "models"))
     probability: float = attrs.field(default=1.0, validator=[attrs.validators.gt(0), attrs.validators.le(1)])
@@ -130,6 +140,8 @@ class Fault:
             raise ValueError(f"nothing can be billed {self.place}: the request has not arrived")
         if self.place in {"before-body", "upload"} and self.cut is None and not self.answers:
             raise ValueError(f"a fault at {self.place} needs a status, a body or a cut")
+        if self.store is not None and self.operation != "downloads":
+            raise ValueError("only downloads come from the store")
         if self.place == "answer" and self.cut is None:
             raise ValueError("a fault in the answer needs a cut")
         if self.in_stream:
@@ -168,6 +180,14 @@ class Fault:
     def spares_the_work(self) -> bool:
         """Whether it keeps the images from being made."""
         return (self.answers or self.silent) and not self.billed
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether its answer goes out like any other."""
+        own_length = any(name.lower() == "content-length" for name in self.headers)
+        return (
+            self.cut is None and self.raw is None and self.rate is None and self.framing == "length" and not own_length
+        )
 
     def offset(self, length: int) -> int:
         """Return `byte` as a number of bytes within *length*."""

@@ -109,12 +109,16 @@ class Download:
         status: HTTP status that was answered; None if none was sent.
         authorization: Whether an `Authorization` header came with it, which a good client never sends there.
         range: The `Range` header.
+        if_range: The `If-Range` header.
+        sent: Bytes of the answer's body up to where it was cut; those that a peer which left did not take included.
     """
 
     path: str
     status: int | None = None
     authorization: bool = False
     range: str | None = None
+    if_range: str | None = None
+    sent: int = 0
 
 
 @attrs.frozen(kw_only=True)

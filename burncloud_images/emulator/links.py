@@ -5,20 +5,29 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import struct
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import attrs
 
 from burncloud_images.emulator.answers import Answer
 
-__all__ = ["PREFIX", "Shelf", "to_epoch"]
+__all__ = ["PREFIX", "Shelf", "to_epoch", "to_http_date"]
 
 PREFIX = "/emulator/results/"
 MOST_RESULTS = 1_000
 MOST_BYTES = 512 * 1024 * 1024
+
+SETTLED = 60.0
+"""Seconds after which a date tells files apart (RFC 9110 §8.8.2.2)."""
+PNG_HEADER = 33
+"""Bytes of a PNG file up to the end of its first chunk."""
+PNG_END = 12
 
 NOT_FOUND = "BlobNotFound", "The specified blob does not exist."
 FORBIDDEN = (
@@ -96,23 +105,64 @@ class Shelf:
             return storage_error(403, *FORBIDDEN, detail=detail)
         return self.results.get(path) or storage_error(404, *NOT_FOUND)
 
-    def answer(self, path: str, query: str, headers: Mapping[str, str]) -> Answer:
+    def answer(self, path: str, query: str, headers: Mapping[str, str], *, store: str | None = None) -> Answer:
         """Return what a download of *path* gives: the image, the part of it that was asked for, or an error."""
         found = self.look_up(path, query)
-        return found if isinstance(found, Answer) else to_answer(found, headers)
+        if isinstance(found, Answer):
+            return found
+        if store == "replaced":
+            found = self.results[path] = attrs.evolve(found, content=retouch(found.content), made=self.clock())
+        if store == "truncated":
+            found = attrs.evolve(found, content=found.content[:-PNG_END])
+        answer = to_answer(found, {} if store == "ignores-range" else headers, self.clock())
+        return misplace(answer, found, store) if answer.status == 206 else answer
 
 
 def to_time(epoch: float) -> str:
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def to_answer(result: Result, headers: Mapping[str, str]) -> Answer:
+def to_http_date(epoch: float) -> str:
+    """Return a time as headers have it."""
+    return format_datetime(datetime.fromtimestamp(int(epoch), UTC), usegmt=True)
+
+
+def retouch(content: bytes) -> bytes:
+    """Return an image file that looks like *content* and is another one from its beginning on, if it is a PNG."""
+    if not content.startswith(b"\x89PNG"):
+        return content
+    note = b"tEXtComment\0drawn anew"
+    chunk = struct.pack(">I", len(note) - 4) + note + struct.pack(">I", zlib.crc32(note))
+    return content[:PNG_HEADER] + chunk + content[PNG_HEADER:]
+
+
+def misplace(answer: Answer, result: Result, store: str | None) -> Answer:
+    """Return the wrong part, or one that does not say where it belongs, if the store is to err so."""
+    size = len(result.content)
+    if store == "wrong-range":
+        about = {**answer.headers, "Content-Range": f"bytes 0-{size - 1}/{size}"}
+        return attrs.evolve(answer, body=result.content, headers=about)
+    if store == "no-range":
+        about = {name: value for name, value in answer.headers.items() if name != "Content-Range"}
+        return attrs.evolve(answer, headers=about)
+    return answer
+
+
+def to_answer(result: Result, headers: Mapping[str, str], now: float) -> Answer:
     digest = hashlib.md5(result.content, usedforsecurity=False).digest()
-    tag = f'"0x{digest.hex()[:15].upper()}"'
-    modified = datetime.fromtimestamp(result.made, UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    about = {"Content-Type": result.media_type, "ETag": tag, "Last-Modified": modified, "Accept-Ranges": "bytes"}
+    tag = f'"0x{hashlib.sha256(digest + to_http_date(result.made).encode()).hexdigest()[:15].upper()}"'
+    modified = to_http_date(result.made)
+    checksum = base64.b64encode(hashlib.sha256(result.content).digest()).decode()
+    about = {
+        "Content-Type": result.media_type,
+        "ETag": tag,
+        "Last-Modified": modified,
+        "Accept-Ranges": "bytes",
+        "Repr-Digest": f"sha-256=:{checksum}:",
+    }
     wanted = headers.get("Range")
-    if wanted is None or headers.get("If-Range", tag) not in {tag, modified}:
+    same = {tag, modified} if now - result.made >= SETTLED else {tag}
+    if wanted is None or headers.get("If-Range", tag) not in same:
         return Answer(body=result.content, headers={**about, "Content-MD5": base64.b64encode(digest).decode()})
     size = len(result.content)
     span = to_span(wanted, size)

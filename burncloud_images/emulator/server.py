@@ -22,7 +22,7 @@ from burncloud_images.emulator.exchange import Desk, Exchange, check_key
 from burncloud_images.emulator.faults import Fault
 from burncloud_images.emulator.ledger import Download, Ledger
 from burncloud_images.emulator.limits import MODELS
-from burncloud_images.emulator.links import PREFIX, Shelf, to_epoch
+from burncloud_images.emulator.links import PREFIX, Shelf, to_epoch, to_http_date
 from burncloud_images.emulator.script import Script
 
 __all__ = ["Emulator", "UnfiredFaultWarning"]
@@ -188,14 +188,18 @@ class Routes:
                 path=request.path,
                 authorization="Authorization" in request.headers,
                 range=request.headers.get("Range"),
+                if_range=request.headers.get("If-Range"),
             )
         )
         fault = self.desk.script.draw("downloads")
-        answer = self.desk.shelf.answer(request.path, request.query_string, request.headers)
+        answer = self.desk.shelf.answer(
+            request.path, request.query_string, request.headers, store=fault.store if fault else None
+        )
         if fault is not None and fault.answers:
             answer = stand_in(fault)
         if fault is None or not fault.silent:
-            self.desk.book.note_download(index, answer.status)
+            cut_at = fault.offset(len(answer.body)) if fault is not None and fault.place == "answer" else None
+            self.desk.book.note_download(index, answer.status, len(answer.body[:cut_at]))
         return await self.strike(request, answer, fault)
 
     async def ledger(self, request: web.Request) -> web.StreamResponse:
@@ -217,7 +221,8 @@ class Routes:
         return await self.send(request, answer, fault)
 
     async def send(self, request: web.Request, answer: Answer, fault: Fault | None = None) -> web.StreamResponse:
-        answer = attrs.evolve(answer, headers={"x-request-id": new_request_id(), **answer.headers})
+        about = {"Date": to_http_date(self.desk.clock()), "x-request-id": new_request_id()}
+        answer = attrs.evolve(answer, headers={**about, **answer.headers})
         return (await deliver(request, answer, fault, self.desk.closing)).response
 
 

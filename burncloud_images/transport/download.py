@@ -1,16 +1,17 @@
 """
 A result URL becomes verified bytes in a sink: past the guard, without the key, before it expires.
 
-The image exists and is paid for, and fetching it is free: failures that may pass are repeated, and an address that
-should have expired is still tried once.
+The image exists and is paid for, and fetching it is free: failures that may pass are repeated, what has arrived is kept
+over them where the host lets it, and an address that should have expired is still tried once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import TypeVar
-from urllib.parse import parse_qs, urljoin, urlsplit
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Generic, TypeVar
+from urllib.parse import urljoin
 
 import attrs
 
@@ -19,54 +20,43 @@ from burncloud_images.errors import (
     DownloadError,
     DownloadRefusedError,
     ImagesError,
-    ProtocolError,
     ResultExpiredError,
+    StorageError,
 )
 from burncloud_images.results import ImageDetails
-from burncloud_images.retry import RetryPolicy, repeat
+from burncloud_images.retry import RetryPolicy
 from burncloud_images.transport.clock import Clock
+from burncloud_images.transport.expiry import Expiry
 from burncloud_images.transport.guard import Guard
 from burncloud_images.transport.http import Door, Progress, Response, Transport
 from burncloud_images.transport.options import Limits, Timeouts
-from burncloud_images.transport.reception import Damaged, keep_image
+from burncloud_images.transport.reception import Damaged
 from burncloud_images.transport.sinks import ImageWriter
+from burncloud_images.transport.transfer import Transfer
 from burncloud_images.wire.headers import find_retry_after
+from burncloud_images.wire.representation import find_representation
 
-__all__ = ["Downloader", "find_expiry"]
+__all__ = ["Downloader"]
 
 T = TypeVar("T", bound=ImageDetails)
 
-LIFETIME = timedelta(minutes=60)
+ATTEMPTS = 8
+PROGRESS = 64 * 1024
+"""Bytes; an attempt that got further by as much is no failed one."""
 MOST_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({403, 404, 410})
 """What stores answer for an address that has expired, and for a moment for one that is new."""
+GONE_WAITS = (1.0, 3.0, 6.0)
+"""Seconds in which a new file appears everywhere."""
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-
-def find_expiry(url: str, created: datetime) -> datetime:
-    """
-    Return when *url* ends, aware UTC.
-
-    Args:
-        url: A result URL.
-        created: When its image was made.
-
-    Source:
-        The API document: 60 minutes from creation. Stores sign the exact time: `se` (Azure), `X-Amz-Date` and
-        `X-Amz-Expires` (S3).
-    """
-    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-    try:
-        if "se" in query:
-            end = datetime.fromisoformat(query["se"])
-            return end.astimezone(UTC) if end.tzinfo else end.replace(tzinfo=UTC)
-        if {"X-Amz-Date", "X-Amz-Expires"} <= query.keys():
-            signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            return signed + timedelta(seconds=int(query["X-Amz-Expires"]))
-    except (ValueError, OverflowError):
-        pass
-    return created + LIFETIME
+SLOWEST = 1024
+"""Bytes a second, below which a connection is given up."""
+RATE_WINDOW = 30.0
+"""Seconds over which that is measured."""
+LONGEST_ATTEMPT = 300.0
+"""Seconds after which one that can be resumed is; one that cannot be is left alone while it moves."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +69,7 @@ class Downloader:
         guard: What may be fetched.
         clock: Time.
         jitter: Random numbers in [0, 1).
-        retry: When to try again.
+        retry: When to try again; more often than a request, as it costs nothing, unless nothing is to be repeated.
         timeouts: Of each stage.
         limits: The caps.
     """
@@ -92,80 +82,187 @@ class Downloader:
     timeouts: Timeouts
     limits: Limits
 
-    async def fetch(self, url: str, open_writer: Callable[[], ImageWriter[T]], expires_at: datetime | None = None) -> T:
+    async def fetch(self, url: str, open_writer: Callable[[], ImageWriter[T]], expiry: Expiry | None = None) -> T:
         """
         Return the image at *url* as the writer keeps it.
 
         Args:
             url: Where it is.
-            open_writer: Called for every attempt.
-            expires_at: When the address ends, aware UTC.
+            open_writer: Called whenever the image begins anew.
+            expiry: When the address ends.
 
         Raises:
             DownloadError: It could not be fetched; ResultExpiredError or DownloadRefusedError if that is why.
             StorageError: It could not be stored.
+
+        Cancellation closes the connection and leaves no partial file.
         """
+        fetch = Fetch(downloader=self, url=url, expiry=expiry, transfer=Transfer(open_writer=open_writer))
+        try:
+            return await fetch.run()
+        except DownloadError as error:
+            error.url = url  # not that of a redirect
+            raise
+        finally:
+            await fetch.transfer.discard()
 
-        async def attempt() -> T:
-            writer = open_writer()
-            try:
-                await self.stream(url, writer, expires_at)
-                return await keep_image(writer)
-            except Damaged as problem:
-                raise DownloadError(f"The image was fetched, but {problem}.", url=url, transient=True) from None
-            except BaseException:
-                await writer.discard()
-                raise
-
-        return await repeat(
-            attempt,
-            self.retry,
-            sleep=self.clock.sleep,
-            monotonic=self.clock.monotonic,
-            jitter=self.jitter,
-            on_failure=lambda _error, _wait: None,
+    def policy(self, expiry: Expiry | None) -> RetryPolicy:
+        """Return when to try again an address that ends then."""
+        if self.retry.attempts == 1:
+            return self.retry
+        ends = [self.retry.deadline] if self.retry.deadline is not None else []
+        if expiry is not None:
+            ends.append(max(0.0, expiry.deadline - self.clock.monotonic()))
+        return attrs.evolve(
+            self.retry, attempts=max(ATTEMPTS, self.retry.attempts), deadline=min(ends) if ends else None
         )
 
-    async def stream(self, url: str, writer: ImageWriter[T], expires_at: datetime | None) -> None:
-        """Follow redirects by hand, each past the guard, and write what is found."""
-        here, previous = url, None
-        for _ in range(MOST_REDIRECTS + 1):
-            self.guard.check(here, previous=previous)
-            progress = Progress(clock=self.clock)
-            door: Door = "exempt" if self.guard.is_exempt(here) else "guarded"
-            try:
-                async with self.transport.get(
-                    here, {"Accept": "image/*"}, progress, self.timeouts, door=door
-                ) as response:
-                    if response.status not in REDIRECTS:
-                        await self.read(url, response, writer, expires_at)
-                        return
-                    previous, here = here, urljoin(here, response.headers.get("location", ""))
-            except (ConnectionFailedError, ProtocolError) as error:
-                passing = isinstance(error, ConnectionFailedError) and not error.permanent
-                raise DownloadError(f"The image was not fetched. {error.message}", url=url, transient=passing) from None
-        raise DownloadRefusedError(f"The image's address redirects more than {MOST_REDIRECTS} times.", url=url)
 
-    async def read(self, url: str, response: Response, writer: ImageWriter[T], expires_at: datetime | None) -> None:
-        if response.status != 200:
-            raise self.refusal(url, response, expires_at)
+@attrs.define(kw_only=True)
+class Fetch(Generic[T]):
+    """
+    One image being fetched.
+
+    Attributes:
+        downloader: Has what all of them share.
+        url: Where the image is.
+        expiry: When that ends.
+        transfer: What has arrived.
+        absences: How often the host said that there is no such file.
+    """
+
+    downloader: Downloader
+    url: str
+    expiry: Expiry | None
+    transfer: Transfer[T]
+    absences: int = 0
+
+    async def run(self) -> T:
+        """Try until the image is there, or until trying does not help."""
+        clock, policy = self.downloader.clock, self.downloader.policy(self.expiry)
+        started, failures = clock.monotonic(), 0
+        while True:
+            reached = self.transfer.reached
+            try:
+                return await self.attempt()
+            except DownloadError as error:
+                failures = 1 if self.transfer.reached - reached >= PROGRESS else failures + 1
+                elapsed = clock.monotonic() - started
+                wait = policy.wait(error, attempt=failures, elapsed=elapsed, jitter=self.downloader.jitter())
+                if wait is None:
+                    raise
+            await clock.sleep(wait)
+
+    async def attempt(self) -> T:
+        try:
+            await self.follow()
+            return await self.transfer.keep()
+        except (DownloadError, StorageError):
+            raise
+        except Damaged as problem:
+            raise DownloadError(f"The image was fetched, but {problem}.", transient=True) from None
+        except ImagesError as error:
+            passing = isinstance(error, ConnectionFailedError) and not error.permanent
+            raise DownloadError(f"The image was not fetched. {error.message}", transient=passing) from None
+
+    async def follow(self) -> None:
+        """Follow redirects by hand, each past the guard, and take what is found."""
+        guard, timeouts = self.downloader.guard, self.downloader.timeouts
+        here: str = self.url
+        trail: list[str | None] = [None]
+        while len(trail) <= MOST_REDIRECTS + 1:
+            guard.check(here, previous=trail[-1])
+            progress = Progress(clock=self.downloader.clock)
+            door: Door = "exempt" if guard.is_exempt(here) else "guarded"
+            headers = {"Accept": "image/*", **self.transfer.headers()}
+            async with self.downloader.transport.get(here, headers, progress, timeouts, door=door) as response:
+                if response.status not in REDIRECTS:
+                    await self.take(response)
+                    return
+                trail.append(here)
+                here = next_address(here, response)
+            if here in trail:
+                raise DownloadRefusedError("The image's address redirects in a circle.")
+        raise DownloadRefusedError(f"The image's address redirects more than {MOST_REDIRECTS} times.")
+
+    async def take(self, response: Response) -> None:
+        """Take a file, or the rest of one."""
+        if response.status == 416 and self.transfer.size and self.transfer.ends(response.headers):
+            return
+        if response.status in {206, 416} and self.transfer.size:
+            if response.status == 416 or not self.transfer.continues(response.headers):
+                self.transfer.distrusted = True
+                raise DownloadError(
+                    "The part of the image that came is not the one that was asked for.", transient=True
+                )
+        elif response.status != 200:
+            raise self.refusal(response)
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise DownloadError("The image came compressed, which was not asked for.", url=url)
-        size = 0
-        async for chunk in response.chunks():
-            size += len(chunk)
-            if size > self.limits.image:
-                raise DownloadError(f"The image is larger than Limits.image, {self.limits.image:,} bytes.", url=url)
-            await writer.write(chunk)
+            raise DownloadError("The image came compressed, which was not asked for.")
+        if response.status == 200:
+            await self.transfer.begin(response.headers)
+        await self.read(response)
 
-    def refusal(self, url: str, response: Response, expires_at: datetime | None) -> ImagesError:
-        expired = expires_at is not None and self.clock.now() >= expires_at
-        if expired and response.status in GONE:
-            message = f"The image's address expired at {expires_at:%Y-%m-%d %H:%M:%S} UTC."
-            return ResultExpiredError(message, url=url, expired_at=expires_at)
-        return DownloadError(
-            f"The image's host answered {response.status}.",
-            url=url,
-            retry_after=find_retry_after(response.headers),
-            transient=response.status in PASSING | GONE,
-        )
+    async def read(self, response: Response) -> None:
+        most = self.downloader.limits.image
+        announced = find_representation(response.headers).length or 0
+        if self.transfer.size + announced > most:
+            raise too_large(most)
+        async with aclosing(self.in_time(response)) as chunks:
+            async for chunk in chunks:
+                if self.transfer.size + len(chunk) > most:
+                    raise too_large(most)
+                await self.transfer.write(chunk)
+
+    async def in_time(self, response: Response) -> AsyncGenerator[bytes, None]:
+        """Yield what comes while it comes fast enough; the time that the sink takes does not count."""
+        loop = asyncio.get_running_loop()
+        window, longest = (self.downloader.clock.loop_seconds(time) for time in (RATE_WINDOW, LONGEST_ATTEMPT))
+        total = waited = 0.0
+        received = 0
+        asked = loop.time()
+        async with aclosing(response.chunks()) as chunks:
+            async for chunk in chunks:
+                pause = loop.time() - asked
+                total, waited, received = total + pause, waited + pause, received + len(chunk)
+                if waited >= window:
+                    if received < SLOWEST * RATE_WINDOW:
+                        raise DownloadError(f"The image came slower than {SLOWEST:,} bytes a second.", transient=True)
+                    waited, received = 0.0, 0
+                yield chunk
+                if total >= longest and self.transfer.resumable:
+                    raise DownloadError("The image took too long to come on one connection.", transient=True)
+                asked = loop.time()
+
+    def refusal(self, response: Response) -> DownloadError:
+        """Return what an answer without an image means."""
+        status = response.status
+        wait = find_retry_after(response.headers)
+        if status not in GONE:
+            message = f"The image's host answered {status}."
+            return DownloadError(message, retry_after=wait, transient=status in PASSING)
+        if self.expiry is not None and self.downloader.clock.monotonic() >= self.expiry.deadline:
+            message = f"The image's address expired at {self.expiry.at:%Y-%m-%d %H:%M:%S} UTC."
+            return ResultExpiredError(message, expired_at=self.expiry.at)
+        return self.absence(status, wait)
+
+    def absence(self, status: int, wait: float | None) -> DownloadError:
+        """Return that a file is not there although its address should be good: perhaps it is not there yet."""
+        waits = GONE_WAITS[self.absences :]
+        self.absences += 1
+        if status == 410 and not waits:
+            return ResultExpiredError("The image's host says that the image is gone.")
+        retry_after = wait if wait is not None else next(iter(waits), None)
+        return DownloadError(f"The image's host answered {status}.", retry_after=retry_after, transient=bool(waits))
+
+
+def next_address(here: str, response: Response) -> str:
+    """Return where a redirect leads; the guard looks at it later."""
+    try:
+        return urljoin(here, response.headers.get("location", ""))
+    except ValueError:
+        raise DownloadRefusedError("The image's address redirects to what is no address.") from None
+
+
+def too_large(most: int) -> DownloadError:
+    return DownloadError(f"The image is larger than Limits.image, {most:,} bytes.")

@@ -13,7 +13,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, suppress
-from datetime import datetime
 from typing import Generic, TypeVar
 
 import attrs
@@ -27,7 +26,9 @@ from burncloud_images.errors import (
     OutcomeUnknownError,
     Phase,
     ProtocolError,
+    ResultExpiredError,
     StorageError,
+    Unfetched,
     Violation,
 )
 from burncloud_images.model.limits import MeasuredImage
@@ -36,7 +37,8 @@ from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
 from burncloud_images.retry import repeat
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.download import Downloader, find_expiry
+from burncloud_images.transport.download import Downloader
+from burncloud_images.transport.expiry import Arrival, Expiry, find_expiry
 from burncloud_images.transport.guard import Guard
 from burncloud_images.transport.http import Progress, Response, Secret, Transport
 from burncloud_images.transport.options import OnAttempt, Settings
@@ -48,7 +50,7 @@ from burncloud_images.wire.address import is_loopback, origin
 from burncloud_images.wire.answer import Answer, AnswerItem
 from burncloud_images.wire.encode import EncodedRequest, encode
 from burncloud_images.wire.failures import Reply, to_error
-from burncloud_images.wire.headers import find_request_id
+from burncloud_images.wire.headers import find_date, find_request_id
 
 __all__ = ["Rooms", "exchange"]
 
@@ -144,6 +146,7 @@ class Call(Generic[T]):
     progress: Progress | None = None
     started: float = 0.0
     request_id: str | None = None
+    arrival: Arrival | None = None
 
     async def run(self) -> ImagesResult[T]:
         refuse_unstreamable(self.request) if self.streams else refuse_partial_images(self.request)
@@ -218,6 +221,7 @@ class Call(Generic[T]):
             ) as response:
                 self.request_id = find_request_id(response.headers)
                 await self.refuse(response, progress, key)
+                self.arrival = self.note_arrival(response.headers)
                 reception = self.receive(response)
                 answer = await self.take(response, reception, progress, key)
         except ImagesError as error:
@@ -253,6 +257,11 @@ class Call(Generic[T]):
             request_id=self.request_id,
             idempotency_key=self.key,
         )
+
+    def note_arrival(self, headers: Mapping[str, str]) -> Arrival:
+        clock = self.rooms.clock
+        steady = clock.monotonic()
+        return Arrival(date=find_date(headers), local=clock.now(), steady=steady, elapsed=steady - self.started)
 
     async def take(self, response: Response, reception: Reception[T], progress: Progress, key: str) -> Answer:
         answer = await reception.take(response)
@@ -292,12 +301,13 @@ class Call(Generic[T]):
 
     async def complete(self, reception: Reception[T], answer: Answer) -> ImagesResult[T]:
         """Fetch what came as URLs and put the result together."""
-        created = answer.created or self.rooms.clock.now()
         links = [item for item in answer.items if item.url and not item.decoded and not item.failure]
-        problems = await self.download(reception, links, created) if links else []
+        problems = await self.download(reception, links, answer) if links else []
         self.raise_problems(reception, answer, problems)
         images = tuple(
-            describe(reception.kept[item.index], item, created) for item in answer.items if item.index in reception.kept
+            describe(reception.kept[item.index], item, self.expiry(item, answer))
+            for item in answer.items
+            if item.index in reception.kept
         )
         wanted = self.request.n or 1
         if len(images) < wanted:
@@ -316,47 +326,53 @@ class Call(Generic[T]):
             extra=answer.extra,
         )
 
+    def expiry(self, item: AnswerItem, answer: Answer) -> Expiry | None:
+        return find_expiry(item.url, answer.created, self.arrival) if item.url and self.arrival else None
+
     async def download(
-        self, reception: Reception[T], items: Sequence[AnswerItem], created: datetime
+        self, reception: Reception[T], items: Sequence[AnswerItem], answer: Answer
     ) -> list[DownloadError]:
         """Fetch images, the one that expires first first; a failure of one does not stop the others."""
         downloader = self.rooms.downloader(self.settings)
         places = asyncio.Semaphore(MOST_DOWNLOADS)
         problems: list[DownloadError] = []
 
-        async def fetch(item: AnswerItem, url: str, expires_at: datetime) -> None:
+        async def fetch(item: AnswerItem, url: str, expiry: Expiry | None) -> None:
             placement = attrs.evolve(reception.placement, index=item.index)
             async with places:
                 try:
-                    kept = await downloader.fetch(url, lambda: self.sink.open(placement), expires_at)
+                    kept = await downloader.fetch(url, lambda: self.sink.open(placement), expiry)
                 except StorageError as error:
                     reception.unstored.append(error)
                 except DownloadError as error:
+                    error.unfetched = (unfetched(item.index, url, expiry, error),)
                     problems.append(error)
                 else:
                     reception.kept[item.index] = kept
 
-        timed = [(find_expiry(item.url or "", created), item) for item in items]
+        timed = [(self.expiry(item, answer), item) for item in items]
         async with asyncio.TaskGroup() as group:
-            for expires_at, item in sorted(timed, key=lambda pair: (pair[0], pair[1].index)):
-                group.create_task(fetch(item, item.url or "", expires_at))
-        return problems
+            for expiry, item in sorted(timed, key=lambda pair: (pair[0].deadline if pair[0] else 0.0, pair[1].index)):
+                group.create_task(fetch(item, item.url or "", expiry))
+        return sorted(problems, key=lambda error: error.unfetched[0].index)
 
     def raise_problems(self, reception: Reception[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
         """Raise what keeps images from the caller; whatever is whole goes with the error."""
         error: ImagesError | None = None
+        lost = tuple(image for problem in problems for image in problem.unfetched)
         if reception.unstored:
             error = StorageError(" ".join(error.message for error in reception.unstored), images=reception.whole)
+            error.unfetched = lost
         elif problems:
-            error = problems[0]
-            problems[0].images = reception.whole
-            for other in problems[1:]:
-                error.add_note(str(other))
+            # One that can still be fetched tells more than one that cannot.
+            error = next((one for one in problems if not one.unfetched[0].expired), problems[0])
+            error.images, error.unfetched = reception.whole, lost
         elif reception.damaged or not reception.kept:
             what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(reception.damaged.items()))
             message = f"The answer is damaged: {what}." if what else "The answer holds no image."
             error = ProtocolError(message, images=reception.whole, raw=answer.raw)
         if error is not None:
+            note_others(error, lost, reception.damaged)
             error.request_id, error.phase = self.request_id, Phase.COMPLETE
             raise error
 
@@ -370,13 +386,32 @@ def show(observer: OnAttempt, attempt: Attempt) -> None:
         asyncio.get_running_loop().call_exception_handler(context)
 
 
-def describe(image: T, item: AnswerItem, created: datetime) -> T:
+def unfetched(index: int, url: str, expiry: Expiry | None, error: DownloadError) -> Unfetched:
+    return Unfetched(
+        index=index,
+        url=url,
+        expires_at=expiry.at if expiry else None,
+        expired=isinstance(error, ResultExpiredError),
+        reason=error.message,
+    )
+
+
+def note_others(error: ImagesError, lost: Sequence[Unfetched], damaged: Mapping[int, str]) -> None:
+    """Add what the message of *error* does not tell of."""
+    for image in lost:
+        if image.url != getattr(error, "url", None):
+            error.add_note(f"Image {image.index + 1} was not fetched: {image.reason}")
+    for index, why in sorted(damaged.items()) if not isinstance(error, ProtocolError) else ():
+        error.add_note(f"Image {index + 1} is damaged: {why}.")
+
+
+def describe(image: T, item: AnswerItem, expiry: Expiry | None) -> T:
     """Return *image* with what the answer says about it."""
     return attrs.evolve(
         image,
         revised_prompt=item.revised_prompt,
         url=item.url,
-        expires_at=find_expiry(item.url, created) if item.url else None,
+        expires_at=expiry.at if expiry else None,
         extra=item.extra,
     )
 

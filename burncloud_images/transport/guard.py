@@ -4,13 +4,15 @@ Which addresses and redirects a download may touch.
 A result URL comes from a server and is fetched by our machine, which may stand inside a network that the server cannot
 see. So names, literals and redirects are all checked where no spelling can hide an address: at the socket.
 
-Source: RFC 6890 and its IANA registries (special-purpose addresses), RFC 6052 (NAT64), RFC 3056 (6to4).
+Source: RFC 6890 and its IANA registries (special-purpose addresses), RFC 4291 §2.4 (what of IPv6 is global), RFC 6052
+(NAT64), RFC 3056 (6to4), RFC 4380 (Teredo), RFC 9637 (documentation).
 """
 
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
+import re
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 
@@ -19,10 +21,18 @@ from burncloud_images.errors import DownloadRefusedError
 __all__ = ["Guard", "is_public"]
 
 LONGEST_URL = 8192
+HOST = re.compile(r"[0-9a-z._-]{1,253}|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
+"""A name or an address that every reader of URLs reads alike."""
+FORBIDDEN = re.compile(r"[\s\\]")
+PORTS = {"https": 443, "http": 80}
 
-# `ipaddress` counts these as global although an IPv4 address of any kind is inside, or nobody in particular is meant.
-CARRIERS = tuple(
-    ipaddress.IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "::/96", "2001::/32")
+# `ipaddress` calls everything global that its own list does not name: so also what nobody has assigned, the old
+# site-local addresses, and most forms that carry an IPv4 address of any kind: NAT64, compatible, translated.
+GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Within it, 6to4 and Teredo carry IPv4 addresses too. Others lead to whatever box of the own network answers to them,
+# or are for documents, which older Pythons do not know.
+NOT_GLOBAL = tuple(
+    ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20")
 )
 
 
@@ -35,15 +45,17 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
-        if any(ip in network for network in CARRIERS):
+        if ip not in GLOBAL_UNICAST:
             return False
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in NOT_GLOBAL)
 
 
 @attrs.frozen(kw_only=True)
 class Guard:
     """
     What may be fetched.
+
+    Only the usual ports may be asked: 443, and 80 if unencrypted addresses are allowed.
 
     Attributes:
         allow_http: Whether unencrypted addresses are allowed.
@@ -56,8 +68,8 @@ class Guard:
     def is_exempt(self, url: str) -> bool:
         """Say whether the operator vouches for the host of *url*."""
         parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-        port = parts.port or (443 if parts.scheme == "https" else 80)
+        host = parts.hostname or ""
+        port = parts.port or PORTS.get(parts.scheme)
         shown = f"[{host}]" if ":" in host else host
         return bool({host, f"{shown}:{port}"} & self.exempt)
 
@@ -76,30 +88,43 @@ class Guard:
         if problem:
             raise DownloadRefusedError(f"The image's address is refused: {problem}.", url=url)
 
-    def problem(self, url: str, previous: str | None) -> str | None:  # noqa: PLR0911 (one per rule)
-        if len(url) > LONGEST_URL or not url.isprintable():
-            return "it is too long or holds control characters"
+    def problem(self, url: str, previous: str | None) -> str | None:
+        if len(url) > LONGEST_URL or not url.isprintable() or FORBIDDEN.search(url):
+            return "it is too long or holds characters that no address has"
         try:
             parts = urlsplit(url)
-            exempt = self.is_exempt(url)
+            exempt, port = self.is_exempt(url), parts.port
         except ValueError:
             return "it cannot be read"
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            return f"{parts.scheme or 'no scheme'} is neither https nor http"
-        if parts.username is not None or parts.password is not None:
-            return "it holds a user name"
-        if parts.scheme == "http" and previous is not None and previous.startswith("https:"):
-            return f"{parts.hostname} would be reached unencrypted after a redirect"
-        if parts.scheme == "http" and not self.allow_http and not exempt:
-            return f"{parts.hostname} would be reached unencrypted"
-        return None if exempt else self.literal_problem(parts.hostname)
+        problem = form_problem(parts, port)
+        if problem is None and parts.scheme == "http" and previous is not None and urlsplit(previous).scheme == "https":
+            problem = f"{parts.hostname} would be reached unencrypted after a redirect"
+        return problem if problem or exempt else self.public_problem(parts.scheme, parts.hostname or "", port)
 
-    def literal_problem(self, host: str) -> str | None:
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            # A name, whose addresses are checked at the socket; but not a number in disguise.
-            last = host.rstrip(".").rpartition(".")[2]
-            disguised = not host.isascii() or last.isdigit() or last.startswith("0x")
-            return f"{host} is neither a host name nor a plain address" if disguised else None
-        return None if is_public(host) else f"{host} is no public address"
+    def public_problem(self, scheme: str, host: str, port: int | None) -> str | None:
+        if scheme == "http" and not self.allow_http:
+            return f"{host} would be reached unencrypted"
+        if port not in {None, 443, 80 if self.allow_http else 443}:
+            return f"it names port {port} of {host}"
+        return literal_problem(host)
+
+
+def form_problem(parts: SplitResult, port: int | None) -> str | None:
+    if parts.scheme not in PORTS:
+        return f"{parts.scheme or 'no scheme'} is neither https nor http"
+    if "@" in parts.netloc:
+        return "it holds a user name"
+    if not HOST.fullmatch(parts.netloc.removesuffix(f":{port}")):
+        return "its host is neither a name nor a plain address"
+    return None
+
+
+def literal_problem(host: str) -> str | None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        # A name, whose addresses are checked at the socket; but not a number in disguise.
+        last = host.rstrip(".").rpartition(".")[2]
+        disguised = last.isdigit() or last.startswith("0x")
+        return f"{host} is neither a host name nor a plain address" if disguised else None
+    return None if is_public(host) else f"{host} is no public address"

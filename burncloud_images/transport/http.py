@@ -10,6 +10,8 @@ every attempt keeps a record of its phase.
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import ssl
 import zlib
@@ -52,6 +54,8 @@ SLICE = 64 * 1024
 READ_BUFFER = 256 * 1024
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
+LISTS = frozenset({"content-digest", "repr-digest", "x-goog-hash"})
+"""Headers that may come several times and then count together; of all others the first counts."""
 KEEP_ALIVE = 2.0
 """Seconds an idle connection is kept: a new one costs nothing beside an image, a stale one may eat a paid request."""
 
@@ -266,7 +270,8 @@ class AiohttpResponse:
     def headers(self) -> Mapping[str, str]:
         headers: dict[str, str] = {}
         for name, value in self.response.headers.items():
-            headers.setdefault(name.lower(), value)
+            key = name.lower()
+            headers[key] = f"{headers[key]}, {value}" if key in LISTS and key in headers else headers.get(key, value)
         return headers
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -334,10 +339,11 @@ class AiohttpTransport:
         self.max_connections = max_connections
         self.borrowed = borrowed
         self.sessions: dict[Door, aiohttp.ClientSession] = {}
+        self.closed = False
 
     async def aclose(self) -> None:
         """Close all but the borrowed session."""
-        sessions, self.sessions = self.sessions, {}
+        sessions, self.sessions, self.closed = self.sessions, {}, True
         for session in sessions.values():
             await session.close()
 
@@ -428,6 +434,8 @@ class AiohttpTransport:
         """Return the session behind a door."""
         if door == "api" and self.borrowed is not None:
             return self.borrowed
+        if self.closed:  # a download that is tried again would open connections that nobody closes
+            raise ClientClosedError("The client was closed while the request waited.")
         if door not in self.sessions:
             self.sessions[door] = self.make_session(guarded=door == "guarded")
         return self.sessions[door]
@@ -539,6 +547,16 @@ MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ClientPayloadError, "the answer is shorter than it said"),
     (aiohttp.ClientResponseError, "the answer is no valid HTTP"),
 )
+# What the system's error numbers mean; asyncio's own texts for them hold addresses.
+NUMBERS: Mapping[int, str] = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "the other side reset the connection",
+    errno.ECONNABORTED: "the connection was aborted",
+    errno.EPIPE: "the other side closed the connection",
+    errno.ETIMEDOUT: "it took too long",
+    errno.ENETUNREACH: "its network cannot be reached",
+    errno.EHOSTUNREACH: "it cannot be reached",
+}
 PERMANENT = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
 
 
@@ -561,8 +579,9 @@ def stage(progress: Progress) -> str:
 
 def meaning(error: Exception) -> str:
     text = next((text for kind, text in MEANINGS if isinstance(error, kind)), None)
-    if text is None and isinstance(error, OSError) and error.strerror:
-        text = error.strerror
+    number = (error.errno or 0) if isinstance(error, OSError) else 0
+    if text is None and number in errno.errorcode:
+        text = NUMBERS.get(number) or os.strerror(number).lower()
     return text or type(error).__name__
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
+from burncloud_images.errors import ConfigurationError
 from burncloud_images.results import Attempt
 from burncloud_images.retry import RetryPolicy, to_names
 
@@ -79,9 +80,9 @@ class Network:
     Attributes:
         proxy: URL of an HTTP proxy.
         ca: A PEM file of further certificate authorities, or an `ssl.SSLContext`.
-        allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs anywhere.
-        allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses: a gateway of your
-            own. A loopback API's own host and port are always allowed.
+        allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs on public ones.
+        allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses, be unencrypted and
+            name any port: a gateway of your own. A loopback API's own host and port are always allowed.
         trust_env: Whether the proxy variables of the environment count. `.netrc` is never read.
     """
 
@@ -121,7 +122,12 @@ class Settings:
 
 
 def to_ssl(network: Network) -> ssl.SSLContext | bool:
-    """Return what aiohttp takes as `ssl`."""
+    """
+    Return what aiohttp takes as `ssl`.
+
+    Raises:
+        ConfigurationError: The file of authorities cannot be used.
+    """
     import ssl
 
     if network.ca is None:
@@ -129,7 +135,13 @@ def to_ssl(network: Network) -> ssl.SSLContext | bool:
     if isinstance(network.ca, ssl.SSLContext):
         return network.ca
     context = ssl.create_default_context()
-    context.load_verify_locations(cafile=os.fspath(network.ca))
+    try:
+        context.load_verify_locations(cafile=os.fspath(network.ca))
+    except ssl.SSLError:
+        raise ConfigurationError(f"The file {network.ca}, given as Network.ca, holds no PEM certificate.") from None
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ConfigurationError(f"The file {network.ca}, given as Network.ca, cannot be read: {reason}.") from None
     return context
 
 

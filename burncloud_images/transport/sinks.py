@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
@@ -177,14 +178,21 @@ class Directory:
 
     def find_taken(self, placement: Placement, count: int) -> Path | None:
         """Return a name that is taken of those that *count* images can get; blocks."""
+        for index in range(count):
+            for name in self.candidates(attrs.evolve(placement, index=index)):
+                path = self.path / name
+                if path.exists() or path.is_symlink():
+                    return path
+        return None
+
+    def candidates(self, placement: Placement) -> Iterator[str]:
+        """Yield the names that one image can get: with the extension that the template names, or else with any."""
         from burncloud_images.model.media import EXTENSIONS, Media
 
-        for index in range(count):
-            for media_type in EXTENSIONS:
-                name = self.file_name(attrs.evolve(placement, index=index), Media(media_type=media_type), "")
-                if (self.path / name).exists():
-                    return self.path / name
-        return None
+        suffix = Path(self.name).suffix.lower().lstrip(".").replace("jpeg", "jpg")
+        for media_type, extension in EXTENSIONS.items():
+            if suffix not in EXTENSIONS.values() or suffix == extension:
+                yield self.file_name(placement, Media(media_type=media_type), "")
 
     def file_name(self, placement: Placement, media: Media, sha256: str) -> str:
         """Return the name of one image; it never leaves the folder, whatever the prompt."""

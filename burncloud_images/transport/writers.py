@@ -138,9 +138,9 @@ class DirectoryWriter:
         if self.sink.durable:
             os.fsync(handle.fileno())
         path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
-        handle.close()
         if self.sink.durable:
             sync_folder(self.sink.path)
+        handle.close()
         return SavedImage(
             **described(self.placement.index, media),  # type: ignore[arg-type]
             path=path,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["find_request_id", "find_retry_after", "find_should_retry"]
+__all__ = ["find_date", "find_request_id", "find_retry_after", "find_should_retry"]
 
 # The gateway's own id first: it is the one that its support can look up. Upstream's id passes through beside it.
 REQUEST_ID_HEADERS = ("x-oneapi-request-id", "x-request-id")
@@ -60,11 +60,21 @@ def waits(headers: Mapping[str, str]) -> Iterator[float]:
 
 
 def seconds_until(date: str, now: str) -> Iterator[float]:
+    end, start = to_date(date), to_date(now)
+    if end is not None and start is not None:
+        yield max(0.0, (end - start).total_seconds())
+
+
+def find_date(headers: Mapping[str, str], name: str = "date") -> datetime | None:
+    """Return the date in a header, aware UTC; None if there is none that can be read."""
+    return to_date(headers.get(name, ""))
+
+
+def to_date(text: str) -> datetime | None:
     try:
-        difference = aware(parsedate_to_datetime(date)) - aware(parsedate_to_datetime(now))
+        return aware(parsedate_to_datetime(text)).astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
-        return
-    yield max(0.0, difference.total_seconds())
+        return None
 
 
 def aware(moment: datetime) -> datetime:

@@ -432,6 +432,41 @@ def test_the_address_of_an_image_that_could_not_be_fetched(cli, serve):
     assert "This request was billed." in ran.errors[0]
 
 
+def test_the_addresses_of_all_images_that_could_not_be_fetched(cli, serve):
+    """One file for each, by its number; what was fetched is printed as ever."""
+    serve(Fault(status=418, operation="downloads"), Fault(status=404, operation="downloads"))
+
+    ran = cli("generate", "x", "-m", "dall-e-2", "-n", "3", "--size", "256x256", "--into", "out", "--retries", "1")
+
+    files = sorted(Path("out").glob("*.url"))
+    assert ran.code == 1
+    assert len(ran.paths) == 1
+    assert len(files) == 2
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+    numbers = {int(file.stem.rpartition("-")[2]) for file in [*files, *ran.paths]}
+    assert numbers == {1, 2, 3}
+    for file in files:
+        assert f"wget -i {file}" in ran.err
+        assert "sig=" in file.read_text()
+    assert "answered 418" in ran.err
+    assert "answered 404" in ran.err
+    assert "sig=" not in ran.err
+
+
+def test_an_address_that_fits_nowhere_is_told(cli, serve, monkeypatch):
+    """It is not printed, even so."""
+    from burncloud_images.cli import rescue
+
+    serve(Fault(status=418, operation="downloads"))
+    monkeypatch.setattr(rescue, "keep", lambda *_: None)
+
+    ran = cli("generate", "x", "-m", "dall-e-3", "--response-format", "url", "--into", "out", "--retries", "1")
+
+    assert "Image 1 is paid for and was not fetched" in ran.err
+    assert "Its address could be saved nowhere." in ran.err
+    assert "sig=" not in ran.err
+
+
 def test_an_expired_address_is_not_kept(cli, serve):
     """An address that has ended helps nobody."""
     serve(Fault(expired=True))

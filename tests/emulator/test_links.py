@@ -2,14 +2,16 @@
 
 import base64
 import hashlib
+import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
 
-from burncloud_images.emulator import Emulator
+from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.emulator.links import MOST_RESULTS, Shelf
+from burncloud_images.model.media import examine_bytes
 
 
 class Clock:
@@ -79,6 +81,8 @@ async def test_a_whole_result_says_what_it_is(emulator, caller):
     digest = hashlib.md5(reply.body, usedforsecurity=False).digest()
     assert base64.b64decode(reply.headers["Content-MD5"]) == digest
     assert reply.headers["Accept-Ranges"] == "bytes"
+    sha256 = base64.b64encode(hashlib.sha256(reply.body).digest()).decode()
+    assert reply.headers["Repr-Digest"] == f"sha-256=:{sha256}:"
 
 
 @pytest.mark.parametrize(
@@ -126,3 +130,102 @@ def test_only_the_newest_results_are_kept():
     assert shelf.find(urls[1]) == ("image/png", b"x1")
     path, _, query = urls[0].partition("?")
     assert shelf.answer(path, query, {}).status == 404
+
+
+async def test_every_answer_has_the_date_of_the_emulators_clock(caller):
+    """The end of an address can be counted from it."""
+    clock = Clock()
+    async with Emulator(clock=clock) as emulator:
+        made = await caller.generate(emulator)
+        reply = await caller.call(emulator, "GET", made.json["data"][0]["url"])
+    assert {made.headers["Date"], reply.headers["Date"]} == {"Tue, 24 Nov 2026 12:00:00 GMT"}
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(59, 200), (60, 206)])
+async def test_a_date_tells_files_apart_after_a_minute(caller, seconds, status):
+    """Before, a file could have changed within the same second."""
+    clock = Clock()
+    async with Emulator(clock=clock) as emulator:
+        url = await url_of(emulator, caller)
+        modified = (await caller.call(emulator, "GET", url)).headers["Last-Modified"]
+        clock.now += timedelta(seconds=seconds)
+        reply = await caller.call(emulator, "GET", url, headers={"Range": "bytes=5-", "If-Range": modified})
+    assert reply.status == status
+    assert emulator.ledger.downloads[-1].if_range == modified
+
+
+class TestErrors:
+    """What stores do wrong, on purpose."""
+
+    def faulty(self, store):
+        return Emulator(faults=[Fault(operation="downloads", store=store)])
+
+    async def get(self, emulator, caller, url, **headers):
+        return await caller.call(emulator, "GET", url, headers=headers)
+
+    async def test_a_part_can_be_ignored(self, caller):
+        """The whole comes."""
+        async with self.faulty("ignores-range") as emulator:
+            reply = await self.get(emulator, caller, await url_of(emulator, caller), Range="bytes=5-")
+            assert reply.status == 200
+            assert emulator.ledger.downloads[0].sent == len(reply.body)
+
+    async def test_a_part_can_be_another_one(self, caller):
+        """It says so, for whoever looks."""
+        async with self.faulty("wrong-range") as emulator:
+            reply = await self.get(emulator, caller, await url_of(emulator, caller), Range="bytes=5-")
+            assert reply.status == 206
+            size = len(reply.body)
+            assert reply.headers["Content-Range"] == f"bytes 0-{size - 1}/{size}"
+
+    async def test_a_part_can_be_nameless(self, caller):
+        """Nothing says where it belongs."""
+        async with self.faulty("no-range") as emulator:
+            url = await url_of(emulator, caller)
+            reply = await self.get(emulator, caller, url, Range="bytes=5-")
+            whole = await self.get(emulator, caller, url)
+            assert (reply.status, reply.body) == (206, whole.body[5:])
+            assert "Content-Range" not in reply.headers
+
+    async def test_a_file_can_be_replaced(self, caller):
+        """The new one is an image too, of other bytes and with another tag, and it stays."""
+        faults = [Fault(operation="downloads", delay=0.001), Fault(operation="downloads", store="replaced")]
+        async with Emulator(faults=faults) as emulator:
+            url = await url_of(emulator, caller)
+            old, new, again = [await self.get(emulator, caller, url) for _ in range(3)]
+        assert old.body[:33] == new.body[:33]
+        assert old.body[33:] == new.body[-len(old.body) + 33 :]
+        assert len(old.body) < len(new.body)
+        assert (examine_bytes(new.body).complete, new.headers["ETag"]) == (True, again.headers["ETag"])
+        assert old.headers["ETag"] != new.headers["ETag"]
+
+    async def test_a_file_can_lack_its_end(self, caller):
+        """Its length and checksum are right."""
+        async with self.faulty("truncated") as emulator:
+            reply = await self.get(emulator, caller, await url_of(emulator, caller))
+        digest = hashlib.md5(reply.body, usedforsecurity=False).digest()
+        assert int(reply.headers["Content-Length"]) == len(reply.body)
+        assert base64.b64decode(reply.headers["Content-MD5"]) == digest
+        assert not examine_bytes(reply.body).complete
+
+    async def test_an_answer_can_drip(self, caller):
+        """No faster than it is told."""
+        async with Emulator(faults=[Fault(operation="downloads", body=b"x" * 8, rate=200)]) as emulator:
+            url = await url_of(emulator, caller)
+            before = time.monotonic()
+            reply = await self.get(emulator, caller, url)
+        assert (reply.status, reply.body) == (200, b"x" * 8)
+        assert time.monotonic() - before >= 0.03
+
+    async def test_a_length_can_be_wrong(self, caller):
+        """More is announced than comes."""
+        fault = Fault(operation="downloads", headers={"Content-Length": "999999"})
+        async with Emulator(faults=[fault]) as emulator:
+            url = await url_of(emulator, caller)
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await self.get(emulator, caller, url)
+
+    def test_only_downloads_come_from_a_store(self):
+        """Elsewhere the fault would never strike."""
+        with pytest.raises(ValueError, match="only downloads"):
+            Fault(store="replaced")

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import pickle
+import traceback
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 from fakes import FakeClock
 from pictures import png
 from raw import serve
 
-from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Network, errors
-from burncloud_images.transport.download import find_expiry
+from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Memory, Network, errors
 
 IMAGE = png(64, 64)
 REQUEST = GenerationRequest("otter", model="m")
@@ -26,12 +28,15 @@ class Gateway:
         self.pages = pages
         self.gets = []
         self.urls = []
+        self.more = []
         self.url = ""
+        self.date = None
 
     async def __call__(self, _reader, writer, request):
         method, path, _ = request.split(b" ", 2)
         if method == b"POST":
             items = [{"url": url if "://" in url else f"{self.url}{url}"} for url in self.urls]
+            items += self.more
             self.reply(writer, 200, json.dumps({"created": 1_700_000_000, "data": items}).encode())
             return
         self.gets.append(request)
@@ -41,7 +46,14 @@ class Gateway:
         self.reply(writer, status, body, *headers)
 
     def reply(self, writer, status, body, *headers):
-        lines = [f"HTTP/1.1 {status} X".encode(), *headers, b"Content-Length: %d" % len(body), b"Connection: close"]
+        date = [f"Date: {format_datetime(self.date, usegmt=True)}".encode()] if self.date else []
+        lines = [
+            f"HTTP/1.1 {status} X".encode(),
+            *date,
+            *headers,
+            b"Content-Length: %d" % len(body),
+            b"Connection: close",
+        ]
         writer.write(b"\r\n".join([*lines, b"", body]))
 
 
@@ -52,6 +64,16 @@ async def fetch(gateway, *urls, into=None, **options):
         gateway.url = f"{raw.url}/"
         async with AsyncImagesClient("sk-canary", raw.url, clock=clock, **options) as client:
             return await (client.send(REQUEST, into=into) if into else client.send(REQUEST))
+
+
+def shifted(seconds):
+    """Return a clock whose date is wrong."""
+
+    class Wrong(FakeClock):
+        def now(self):
+            return super().now() + timedelta(seconds=seconds)
+
+    return Wrong()
 
 
 class TestFetching:
@@ -67,6 +89,7 @@ class TestFetching:
         assert b"GET /a?sig=%2b%2F%3d&x=a+b%20c HTTP/1.1" in request
         assert b"canary" not in request
         assert b"uthorization" not in request
+        assert b"Accept: image/*" in request
         assert b"Accept-Encoding: identity" in request
         assert "sig=" not in repr(result)
 
@@ -77,13 +100,11 @@ class TestFetching:
 
         assert [IMAGE, IMAGE] == [image.path.read_bytes() for image in result.images]
 
-    @pytest.mark.parametrize("status", [500, 503, 429, 404, 403])
+    @pytest.mark.parametrize("status", [403, 404, 408, 410, 425, 429, 500, 502, 503, 504])
     async def test_again_what_may_pass(self, status):
         """A GET is free; stores answer 404 for a moment after the image was made."""
         gateway = Gateway(a=[(status, b""), (200, IMAGE)])
-        created = FakeClock()
-        created.ahead = (datetime.fromtimestamp(1_700_000_000, UTC) - datetime.now(UTC)).total_seconds()
-        result = await fetch(gateway, "a", clock=created)
+        result = await fetch(gateway, "a")
 
         assert IMAGE == result.image.data
         assert 2 == len(gateway.gets)
@@ -151,41 +172,170 @@ class TestFetching:
 
 
 class TestExpiry:
-    """60 minutes from creation, or what the signature says."""
+    """The host decides; what is known of the end only tells how to read its refusals, and who goes first."""
 
-    created = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+    ended = "a?st=2026-11-23T12:00:00Z&se=2026-11-23T12:00:01Z"
 
-    @pytest.mark.parametrize(
-        ("query", "expected"),
-        [
-            ("", created + timedelta(minutes=60)),
-            ("?se=2026-11-23T12%3A30%3A00Z", created + timedelta(minutes=30)),
-            ("?se=2026-11-24T12:00:00", created + timedelta(days=1)),
-            ("?se=nonsense", created + timedelta(minutes=60)),
-            ("?X-Amz-Date=20261123T120000Z&X-Amz-Expires=900", created + timedelta(minutes=15)),
-            ("?X-Amz-Date=20261123T120000Z&X-Amz-Expires=" + "9" * 30, created + timedelta(minutes=60)),
-        ],
-    )
-    def test_is_read_from_the_url_or_counted_from_creation(self, query, expected):
-        """In aware UTC."""
-        assert expected == find_expiry(f"https://store.example/a.png{query}", self.created)
-
+    @pytest.mark.parametrize("ahead", [-7200, 0, 7200])
     @pytest.mark.parametrize("status", [403, 404, 410])
-    async def test_an_expired_url_is_tried_once_and_says_when_it_ended(self, status):
-        """A GET is free, so the clock alone does not decide."""
+    async def test_an_expired_url_is_tried_once_and_says_when_it_ended(self, status, ahead):
+        """A GET is free, so no clock alone decides, and the computer's own not at all."""
         gateway = Gateway(a=(status, b"<AuthenticationFailed>"))
+        gateway.date = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
         with pytest.raises(errors.ResultExpiredError) as caught:
-            await fetch(gateway, "a")
+            await fetch(gateway, self.ended, clock=shifted(ahead))
 
-        assert datetime.fromtimestamp(1_700_000_000 + 3600, UTC) == caught.value.expired_at
+        assert datetime(2026, 11, 23, 12, 0, 1, tzinfo=UTC) == caught.value.expired_at
         assert 1 == len(gateway.gets)
+        (missing,) = caught.value.unfetched
+        assert missing.expired
 
     async def test_an_expired_url_that_still_works_is_taken(self):
         """The store is the judge."""
-        result = await fetch(Gateway(a=(200, IMAGE)), "a")
+        gateway = Gateway(a=(200, IMAGE))
+        gateway.date = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
+        result = await fetch(gateway, self.ended)
 
         assert IMAGE == result.image.data
-        assert result.image.expires_at < datetime.now(UTC)
+        assert datetime(2026, 11, 23, 12, 0, 1, tzinfo=UTC) == result.image.expires_at
+
+    @pytest.mark.parametrize("ahead", [-7200, 0, 7200])
+    @pytest.mark.parametrize("status", [403, 404, 410])
+    async def test_a_url_that_should_be_good_is_tried_for_ten_seconds(self, status, ahead):
+        """Stores need a moment; 410 alone says that it is no such moment."""
+        gateway = Gateway(a=(status, b""))
+        clock = shifted(ahead)
+        with pytest.raises(errors.DownloadError) as caught:
+            await fetch(gateway, "a", clock=clock)
+
+        assert 4 == len(gateway.gets)
+        assert [1, 3, 6] == [int(second) for second in clock.slept]
+        assert 10 <= sum(clock.slept) < 12
+        assert (status == 410) == isinstance(caught.value, errors.ResultExpiredError)
+        assert (status == 410) == caught.value.unfetched[0].expired
+
+    async def test_a_url_that_ends_meanwhile_is_not_waited_for(self):
+        """Once it has ended nothing is repeated."""
+        gateway = Gateway(a=(503, b"", b"Retry-After: 100"))
+        gateway.date = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+        clock = FakeClock()
+        with pytest.raises(errors.DownloadError, match="answered 503"):
+            await fetch(gateway, "a?se=2026-11-23T12:05:00Z", clock=clock)
+
+        assert 3 == len(gateway.gets)
+        assert 200 <= sum(clock.slept) <= 240
+
+    async def test_the_one_that_ends_first_is_fetched_first(self, monkeypatch):
+        """Whatever its place in the answer."""
+        monkeypatch.setattr("burncloud_images.transport.exchange.MOST_DOWNLOADS", 1)
+        gateway = Gateway(a=(200, IMAGE), b=(200, IMAGE), c=(200, IMAGE))
+        gateway.date = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+        ends = [f"{name}?se=2026-11-23T12:{minute}:00Z" for name, minute in (("a", 40), ("b", 20), ("c", 30))]
+        result = await fetch(gateway, *ends)
+
+        assert ["/b", "/c", "/a"] == [get.split()[1].decode().partition("?")[0] for get in gateway.gets]
+        assert [0, 1, 2] == [image.index for image in result.images]
+
+
+class TestErrors:
+    """Every image that is paid for is found on the error: its bytes, its path or its address."""
+
+    async def test_all_addresses_are_on_it(self, tmp_path):
+        """In the order of the answer, with their ends and reasons, and shown by nothing."""
+        addresses = "a?sig=canary", "b", "c?sig=canary&se=2026-11-23T12:30:00Z"
+        gateway = Gateway(a=(400, b""), b=(200, IMAGE), c=(418, b""))
+        gateway.date = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+        with pytest.raises(errors.DownloadError) as caught:
+            await fetch(gateway, *addresses, into=Directory(tmp_path))
+
+        error = caught.value
+        first, second = error.unfetched
+        assert (0, 2) == (first.index, second.index)
+        assert first.url == error.url == f"{gateway.url}a?sig=canary"
+        assert second.url.startswith(f"{gateway.url}c?sig=canary")
+        assert datetime(2026, 11, 23, 12, 30, tzinfo=UTC) == second.expires_at
+        assert ("The image's host answered 400.", "The image's host answered 418.") == (first.reason, second.reason)
+        assert ["Image 3 was not fetched: The image's host answered 418."] == error.__notes__
+        assert [1] == [image.index for image in error.images]
+        shown = repr(error) + str(error) + repr(error.unfetched) + "".join(traceback.format_exception(error))
+        assert "canary" not in shown
+        assert b"canary" not in pickle.dumps(error)
+
+    async def test_an_address_that_is_good_comes_before_one_that_ended(self):
+        """It tells what can still be done."""
+        gateway = Gateway(a=(403, b""), b=(400, b""))
+        gateway.date = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
+        with pytest.raises(errors.DownloadError) as caught:
+            await fetch(gateway, TestExpiry.ended, "b")
+
+        assert not isinstance(caught.value, errors.ResultExpiredError)
+        assert [True, False] == [image.expired for image in caught.value.unfetched]
+        assert 1 == len(caught.value.__notes__)
+
+    async def test_they_are_on_it_too_if_others_cannot_be_stored(self):
+        """Neither failure hides the other."""
+
+        class Full(Memory):
+            def open(self, placement):
+                writer = super().open(placement)
+                keep = writer.keep
+
+                async def fail(media):
+                    raise errors.StorageError("No room.", images=[await keep(media)])
+
+                return Keeper(writer, fail)
+
+        class Keeper:
+            def __init__(self, writer, keep):
+                self.write, self.finish, self.discard, self.keep = writer.write, writer.finish, writer.discard, keep
+
+        gateway = Gateway(a=(200, IMAGE), b=(400, b""))
+        with pytest.raises(errors.StorageError, match="No room") as caught:
+            await fetch(gateway, "a", "b?sig=canary", into=Full())
+
+        assert [IMAGE] == [image.data for image in caught.value.unsaved]
+        (missing,) = caught.value.unfetched
+        assert (1, f"{gateway.url}b?sig=canary") == (missing.index, missing.url)
+        assert ".unfetched" in str(caught.value)
+        assert "canary" not in str(caught.value)
+
+    async def test_a_damaged_image_is_told_beside_them(self):
+        """One image came in the answer and is broken, another was not fetched."""
+        gateway = Gateway(a=(400, b""))
+        gateway.more = [{"b64_json": "AAAA"}]
+        with pytest.raises(errors.DownloadError) as caught:
+            await fetch(gateway, "a")
+
+        assert ["Image 2 is damaged: its bytes are no image."] == caught.value.__notes__
+
+    async def test_a_client_that_is_closed_meanwhile_leaves_the_address(self):
+        """The error is one of ours, not a group."""
+
+        class Closing(Gateway):
+            async def __call__(self, reader, writer, request):
+                if request.startswith(b"GET"):
+                    await self.client.aclose()
+                await super().__call__(reader, writer, request)
+
+        gateway = Closing(a=(503, b""))
+        gateway.urls = ["a"]
+        async with serve(gateway) as raw:
+            gateway.url = f"{raw.url}/"
+            gateway.client = AsyncImagesClient("sk-canary", raw.url, clock=FakeClock())
+            with pytest.raises(errors.DownloadError) as caught:
+                await gateway.client.send(REQUEST)
+
+        assert f"{raw.url}/a" == caught.value.unfetched[0].url
+
+    @pytest.mark.parametrize("location", [b"Location: //10.0.0.1/x?sig=hop", b"Location: http://[::1", b""])
+    async def test_the_address_is_the_images_own_and_not_a_redirects(self, location):
+        """Only that can be fetched again."""
+        gateway = Gateway(a=(302, b"", *([location] if location else [])))
+        with pytest.raises(errors.DownloadRefusedError) as caught:
+            await fetch(gateway, "a?sig=canary")
+
+        assert f"{gateway.url}a?sig=canary" == caught.value.url == caught.value.unfetched[0].url
+        assert "sig" not in str(caught.value)
 
 
 class TestGuard:
@@ -240,9 +390,10 @@ class TestGuard:
 
         assert IMAGE == result.image.data
 
-    async def test_follows_redirects_one_by_one(self):
-        """Without headers of the first."""
-        gateway = Gateway(a=(302, b"", b"Location: /b"), b=(307, b"", b"Location: c?x=1"), c=(200, IMAGE))
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    async def test_follows_redirects_one_by_one(self, status):
+        """Of every kind."""
+        gateway = Gateway(a=(status, b"", b"Location: /b"), b=(307, b"", b"Location: c?x=1"), c=(200, IMAGE))
         result = await fetch(gateway, "a")
 
         assert IMAGE == result.image.data
@@ -260,9 +411,29 @@ class TestGuard:
         assert 1 == len(gateway.gets)
 
     async def test_refuses_endless_redirects(self):
-        """Five are enough."""
-        gateway = Gateway(a=(302, b"", b"Location: /a"))
+        """Five are enough, and five are allowed."""
+        hops = {f"h{n}": (302, b"", b"Location: /h%d" % (n + 1)) for n in range(9)}
+        gateway = Gateway(**hops)
         with pytest.raises(errors.DownloadRefusedError, match="more than 5"):
+            await fetch(gateway, "h0")
+        assert 6 == len(gateway.gets)
+
+        gateway = Gateway(**{**hops, "h5": (200, IMAGE)})
+        assert IMAGE == (await fetch(gateway, "h0")).image.data
+
+    @pytest.mark.parametrize("location", [b"/a", b"/b", b"#x", b""])
+    async def test_refuses_redirects_in_a_circle(self, location):
+        """At once."""
+        gateway = Gateway(a=(302, b"", b"Location: " + location), b=(302, b"", b"Location: /a"))
+        with pytest.raises(errors.DownloadRefusedError, match="in a circle"):
             await fetch(gateway, "a")
 
-        assert 6 == len(gateway.gets)
+        assert len(gateway.gets) <= 2
+
+    async def test_carries_no_cookie_from_hop_to_hop(self):
+        """Nor to the next image."""
+        gateway = Gateway(a=(302, b"", b"Location: /b", b"Set-Cookie: sid=1; Path=/"), b=(200, IMAGE), c=(200, IMAGE))
+        await fetch(gateway, "a", "c")
+
+        assert 3 == len(gateway.gets)
+        assert b"ookie" not in b"".join(gateway.gets)

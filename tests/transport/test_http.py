@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import gzip
 import json
+import ssl
 import time
 import zlib
 
+import aiohttp
 import pytest
 from fakes import FakeClock
 from pictures import png
@@ -17,8 +20,8 @@ from raw import answering, hang, serve
 from burncloud_images import AsyncImagesClient, Limits, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
-from burncloud_images.transport.http import Secret
-from burncloud_images.transport.options import proxy_for
+from burncloud_images.transport.http import Secret, meaning
+from burncloud_images.transport.options import proxy_for, to_ssl
 
 ONCE = RetryPolicy(attempts=1)
 IMAGE = png(64, 64)
@@ -205,6 +208,67 @@ class TestLimits:
             Limits(image=value)
         with pytest.raises(ValueError, match="more than 0"):
             Timeouts(idle=value)
+
+
+class TestWords:
+    """What failed, in words for people and without addresses."""
+
+    async def test_a_refused_connection(self):
+        """No tuple of a host and a port."""
+        async with client_of("http://127.0.0.1:9") as client:
+            with pytest.raises(errors.ConnectionFailedError) as caught:
+                await client.generate("otter", model="m")
+
+        assert "The connection failed while connecting: connection refused." == caught.value.message
+
+    @pytest.mark.parametrize(
+        ("error", "words"),
+        [
+            (OSError(errno.ECONNREFUSED, "Connect call failed ('10.0.0.1', 9)"), "connection refused"),
+            (OSError(errno.EHOSTUNREACH, "[Errno 113] ('10.0.0.1', 9)"), "it cannot be reached"),
+            (OSError(errno.EMFILE, "x"), "too many open files"),
+            (OSError(errno.ECONNREFUSED, "Multiple exceptions: ('10.0.0.1', 9), ('::1', 9)"), "connection refused"),
+            (OSError("Multiple exceptions: ('10.0.0.1', 9)"), "OSError"),
+            (OSError(98765, "('10.0.0.1', 9)"), "OSError"),
+            (aiohttp.ServerDisconnectedError(), "the other side closed the connection"),
+            (ValueError("http://10.0.0.1/?sig=1"), "ValueError"),
+        ],
+    )
+    def test_an_error_of_the_system(self, error, words):
+        """By its number."""
+        assert words == meaning(error)
+
+
+class TestAuthorities:
+    """A file of certificate authorities that cannot be used is a mistake of the caller's."""
+
+    @pytest.mark.parametrize(
+        ("content", "words"), [(None, "No such file"), (b"", "no PEM certificate"), (b"otter", "no PEM certificate")]
+    )
+    async def test_a_bad_file_is_a_configuration_error(self, tmp_path, content, words):
+        """It names the file, and nothing was sent."""
+        path = tmp_path / "ca.pem"
+        if content is not None:
+            path.write_bytes(content)
+        async with client_of("https://127.0.0.1:9", network=Network(ca=path)) as client:
+            with pytest.raises(errors.ConfigurationError, match=words) as caught:
+                await client.generate("otter", model="m")
+
+        assert str(path) in str(caught.value)
+        assert "Nothing was sent." in str(caught.value)
+
+    def test_a_folder_or_a_name_that_cannot_be_is_one_too(self, tmp_path):
+        """Whatever Python raises."""
+        for path in (tmp_path, "a\0b"):
+            with pytest.raises(errors.ConfigurationError, match=r"Network\.ca, cannot be read"):
+                to_ssl(Network(ca=path))
+
+    def test_a_context_of_ones_own_is_taken_as_it_is(self):
+        """So are the system's authorities, without one."""
+        context = ssl.create_default_context()
+
+        assert context is to_ssl(Network(ca=context))
+        assert to_ssl(Network()) is True
 
 
 class TestSecrets:

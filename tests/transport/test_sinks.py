@@ -93,12 +93,34 @@ class TestDirectory:
 
         assert [] == list(folder.iterdir())
 
-    async def test_refuses_a_name_that_is_taken_before_anything_is_sent(self, placement, folder):
-        """Whatever the format will be."""
-        (folder / "otter.webp").touch()
-        sink = Directory(folder, name="otter.png")
+    @pytest.mark.parametrize(
+        ("there", "name"),
+        [
+            ("otter.png", "otter.png"),
+            ("otter.jpg", "otter.jpeg"),
+            ("otter.webp", "otter.{ext}"),
+            ("otter.webp", "otter"),
+            ("otter-2.gif", "otter.gif"),
+        ],
+    )
+    async def test_refuses_a_name_that_is_taken_before_anything_is_sent(self, placement, folder, there, name):
+        """Whatever the format will be, if the name does not say."""
+        (folder / there).touch()
+        with pytest.raises(errors.StorageError, match=rf"{there} exists already"):
+            await Directory(folder, name=name).prepare(placement, 2)
+
+    async def test_refuses_a_name_that_a_broken_link_has(self, placement, folder):
+        """It leads nowhere, and is in the way all the same."""
+        (folder / "otter.png").symlink_to(folder / "nowhere")
         with pytest.raises(errors.StorageError, match="exists already"):
-            await sink.prepare(placement, 1)
+            await Directory(folder, name="otter.png").prepare(placement, 1)
+
+    @pytest.mark.parametrize(("there", "name"), [("otter.webp", "otter.png"), ("otter.png", "otter.jpg")])
+    async def test_a_name_with_an_extension_is_not_taken_by_another_format(self, placement, folder, there, name):
+        """The file would be another one."""
+        (folder / there).touch()
+
+        await Directory(folder, name=name).prepare(placement, 1)
 
     async def test_keeps_an_image_in_memory_if_its_name_was_taken_meanwhile(self, placement, folder):
         """Nothing is overwritten and nothing is lost."""
@@ -123,6 +145,75 @@ class TestDirectory:
         assert "otter-2.png" == renamed.path.name
         assert "otter.png" == over.path.name
         assert DATA == over.path.read_bytes()
+
+    @pytest.mark.parametrize("failing", ["file", "folder"])
+    async def test_an_image_stays_in_memory_if_it_cannot_be_synced(self, placement, folder, monkeypatch, failing):
+        """Before it has its name, or after: what may not be on the disk does not count as stored."""
+        sync = os.fsync
+
+        def fail(descriptor):
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode) == (failing == "folder"):
+                raise OSError(5, "Input/output error")
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(errors.StorageError, match="Input/output error") as caught:
+            await store(Directory(folder, name="otter.png", durable=True), placement)
+
+        assert [DATA] == [image.data for image in caught.value.unsaved]
+        assert ["otter.png"] * (failing == "folder") == [path.name for path in folder.iterdir()]
+
+    async def test_a_durable_image_is_synced_before_it_has_its_name_and_its_folder_after(
+        self, placement, folder, monkeypatch
+    ):
+        """In no other order does a power cut leave a whole file or none."""
+        steps = []
+        sync, link = os.fsync, os.link
+
+        def synced(descriptor):
+            steps.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+            sync(descriptor)
+
+        def named(*paths, **options):
+            steps.append("name")
+            link(*paths, **options)
+
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(os, "link", named)
+        await store(Directory(folder, durable=True), placement)
+        await store(Directory(folder, name="quick"), placement)
+
+        assert ["file", "name", "folder", "name"] == steps
+
+    async def test_a_planted_hidden_file_is_not_written_to(self, placement, folder, monkeypatch):
+        """Nor what a link in its place leads to: the image stays in memory."""
+        monkeypatch.setattr(os, "urandom", bytes)
+        target = folder / "precious"
+        target.write_text("precious")
+        (folder / ".0123456789ab-1-000000.part").symlink_to(target)
+        out = Directory(folder, name="otter.png")
+        with pytest.raises(errors.StorageError, match="File exists") as caught:
+            await store(out, placement)
+
+        assert [DATA] == [image.data for image in caught.value.unsaved]
+        assert "precious" == target.read_text()
+        assert (folder / ".0123456789ab-1-000000.part").is_symlink()
+
+    async def test_a_folder_that_was_swapped_for_a_link_gets_nothing(self, placement, folder):
+        """The image is not given a name where the link leads."""
+        other, out = folder / "other", folder / "out"
+        other.mkdir()
+        sink = Directory(out, name="otter.png")
+        await sink.prepare(placement, 1)
+        writer = sink.open(placement)
+        await writer.write(DATA)
+        out.rename(folder / "moved")
+        out.symlink_to(other)
+        with pytest.raises(errors.StorageError) as caught:
+            await writer.keep(await writer.finish())
+
+        assert [DATA] == [image.data for image in caught.value.unsaved]
+        assert [] == list(other.iterdir())
 
     async def test_a_symbolic_link_is_not_followed(self, placement, folder):
         """The link is a name that is taken; overwriting replaces it, not what it points at."""

@@ -1,0 +1,111 @@
+"""
+When a result URL ends: told by the server's clock, counted on a clock of ours that cannot be set.
+
+A computer's date may be wrong by hours. So the moment at which an answer came is taken from its own `Date`, and what is
+left from then on is counted in steady seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import attrs
+
+__all__ = ["Arrival", "Expiry", "find_expiry"]
+
+LIFETIME = timedelta(minutes=60)
+MARGIN = timedelta(seconds=60)
+"""By how much an address is held for ended before it is: fetching takes time, and so did the answer."""
+SLACK = timedelta(seconds=5)
+"""By how much a server's clocks may differ from each other."""
+
+
+@attrs.frozen(kw_only=True)
+class Arrival:
+    """
+    When an answer came.
+
+    Attributes:
+        date: By the server's clock, aware UTC; None if it did not say.
+        local: By the computer's date, aware UTC; only ever shown.
+        steady: On the steady clock, in seconds.
+        elapsed: Seconds since the request began.
+    """
+
+    date: datetime | None
+    local: datetime
+    steady: float
+    elapsed: float
+
+
+@attrs.frozen(kw_only=True)
+class Expiry:
+    """
+    When an address ends.
+
+    Attributes:
+        at: Aware UTC, by the server's clock if that is known.
+        deadline: On the steady clock, in seconds, with a margin.
+    """
+
+    at: datetime
+    deadline: float
+
+
+def find_expiry(url: str, created: datetime | None, arrival: Arrival) -> Expiry:
+    """
+    Return when *url* ends.
+
+    Args:
+        url: A result URL.
+        created: When the answer says that its image was made; it counts as far as it can be true.
+        arrival: When that answer came.
+
+    Source:
+        The API document: 60 minutes from creation. Stores sign the time as well: `st` and `se` (Azure), `X-Amz-Date`
+        and `X-Amz-Expires` (S3). The earlier one counts.
+    """
+    left = min([LIFETIME - age(created, arrival), *signed(url, arrival)])
+    return Expiry(at=end_of(arrival, left), deadline=arrival.steady + (left - MARGIN).total_seconds())
+
+
+def end_of(arrival: Arrival, left: timedelta) -> datetime:
+    try:
+        return (arrival.date or arrival.local) + left
+    except OverflowError:  # a server whose date is in the year 9999
+        return arrival.local
+
+
+def age(created: datetime | None, arrival: Arrival) -> timedelta:
+    """Return how old the image was: not older than its request, whatever the answer says."""
+    elapsed = timedelta(seconds=arrival.elapsed)
+    if created is None or arrival.date is None:
+        return elapsed
+    return min(max(arrival.date - created, timedelta()), elapsed + SLACK)
+
+
+def signed(url: str, arrival: Arrival) -> list[timedelta]:
+    """Return what is left by the signature of *url*, if it has one that says."""
+    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+    try:
+        if "se" in query:
+            start, end = to_time(query.get("st")), to_time(query["se"])
+        elif {"X-Amz-Date", "X-Amz-Expires"} <= query.keys():
+            start = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            end = start + timedelta(seconds=int(query["X-Amz-Expires"]))
+        else:
+            return []
+    except (ValueError, OverflowError):
+        return []
+    if end is not None and arrival.date is not None:
+        return [end - arrival.date]
+    # Without the server's date there is still its signature, which cannot be older than the request.
+    return [end - start - timedelta(seconds=arrival.elapsed)] if start is not None and end is not None else []
+
+
+def to_time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
