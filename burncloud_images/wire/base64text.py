@@ -9,6 +9,8 @@ Source: RFC 4648 §3.3 and §4.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pybase64
 
 __all__ = ["NOT_BASE64", "StrictBase64"]
@@ -25,25 +27,34 @@ class StrictBase64:
         self.carry = b""
         self.padded = False
 
-    def feed(self, text: bytes) -> bytes:
+    def feed(self, text: bytes) -> Iterator[bytes]:
         """
-        Return what *text* decodes to, as far as its quanta are whole.
+        Yield what *text* decodes to, as far as its quanta are whole: what completes the last slice, and the rest.
 
         Raises:
             ValueError: It holds something that is not base64.
         """
-        if not text:
-            return b""
-        if self.padded:
-            raise ValueError(NOT_BASE64)
-        text = self.carry + text if self.carry else text
-        whole = len(text) - len(text) % QUANTUM
-        self.carry = text[whole:]
-        self.padded = whole > 0 and text[whole - 1] == ord("=")
+        missing = -len(self.carry) % QUANTUM
+        head = self.carry + text[:missing]
+        if len(head) % QUANTUM:
+            self.carry = head
+            return
+        # The rest is looked at where it is: a copy costs as much as decoding.
+        rest = memoryview(text)[missing:]
+        whole = len(rest) - len(rest) % QUANTUM
+        self.carry = bytes(rest[whole:])
+        for quanta in (head, rest[:whole]):
+            if quanta:
+                yield self.decode(quanta)
         if self.padded and self.carry:
             raise ValueError(NOT_BASE64)
+
+    def decode(self, quanta: bytes | memoryview) -> bytes:
+        if self.padded:
+            raise ValueError(NOT_BASE64)
+        self.padded = quanta[-1] == ord("=")
         try:
-            return pybase64.b64decode(text[:whole] if self.carry else text, validate=True)
+            return pybase64.b64decode(quanta, validate=True)
         except ValueError:
             raise ValueError(NOT_BASE64) from None
 

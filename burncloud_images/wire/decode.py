@@ -304,12 +304,9 @@ class ImageCutter:
         if self.base64 is None or not piece:
             return
         try:
-            data = self.base64.feed(piece)
+            self.events.extend(ImageChunk(self.image_index, data) for data in self.base64.feed(piece))
         except ValueError as error:
             self.fail(str(error))
-            return
-        if data:
-            self.events.append(ImageChunk(self.image_index, data))
 
     def end_image(self) -> None:
         if self.base64 is None:
