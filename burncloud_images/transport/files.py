@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -18,6 +18,7 @@ from burncloud_images.errors import InputChangedError, InvalidRequestError, Stor
 from burncloud_images.model.media import EXTENSIONS, Media, examine, examine_bytes
 
 if TYPE_CHECKING:
+    import asyncio
     from concurrent.futures import Executor
 
     from burncloud_images.results import Image
@@ -44,11 +45,11 @@ Identity = tuple[int, int, int, int]
 """Device, inode, size in bytes and modification time in nanoseconds."""
 
 
-async def run(executor: Executor | None, function: Callable[..., T], *args: object) -> T:
-    """Return what *function* returns, called in a thread of *executor*."""
+def run(executor: Executor | None, function: Callable[..., T], *args: object) -> asyncio.Future[T]:
+    """Call *function* in a thread of *executor*, and return what to await for its value."""
     import asyncio
 
-    return await asyncio.get_running_loop().run_in_executor(executor, partial(function, *args))
+    return asyncio.get_running_loop().run_in_executor(executor, partial(function, *args))
 
 
 def identify(path: Path) -> Identity:
@@ -161,15 +162,14 @@ async def save_image(image: Image, path: str | os.PathLike[str], *, overwrite: b
     return target
 
 
-async def finish_whatever_happens(work: Coroutine[object, object, T]) -> T:
+async def finish_whatever_happens(work: asyncio.Future[T]) -> T:
     """Wait for *work* also when cancelled: a thread cannot be stopped, and what it leaves behind has to be known."""
     import asyncio
 
-    task = asyncio.create_task(work)
     try:
-        return await asyncio.shield(task)
+        return await asyncio.shield(work)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.wait([work])
         raise
 
 
