@@ -35,7 +35,7 @@ from burncloud_images.transport.files import (
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-__all__ = ["Directory", "ImageWriter", "Memory", "PartialSink", "Placement", "Sink"]
+__all__ = ["Directory", "ImageWriter", "Memory", "PartialSink", "Placement", "Recoverable", "Sink"]
 
 T_co = TypeVar("T_co", bound=ImageDetails, covariant=True)
 
@@ -106,6 +106,19 @@ class PartialSink(Protocol):
         """Return a writer for the preview *number* of one image."""
 
 
+@runtime_checkable
+class Recoverable(Protocol):
+    """A writer that can tell what it was given, should it turn out to be no whole image."""
+
+    async def recover(self, most: int) -> bytes:
+        """
+        Return the first *most* bytes.
+
+        Raises:
+            OSError: They cannot be read.
+        """
+
+
 @attrs.frozen
 class Memory:
     """Keeps the images as bytes; results are `Image`."""
@@ -134,6 +147,10 @@ class MemoryWriter:
 
     async def keep(self, media: Media) -> Image:
         return Image(**described(self.index, media), data=self.buffer.getvalue())  # type: ignore[arg-type]
+
+    async def recover(self, most: int) -> bytes:
+        with self.buffer.getbuffer() as view:
+            return bytes(view[:most])
 
     async def discard(self) -> None:
         self.buffer.close()
@@ -358,6 +375,12 @@ class DirectoryWriter:
             else:
                 return path
         raise FileExistsError(17, "every numbered name is taken", str(wanted))
+
+    async def recover(self, most: int) -> bytes:
+        if self.rescued is not None:
+            return bytes(self.rescued[:most])
+        flushed = await run(self.placement.executor, self.read_back, min(most, self.size - len(self.batch)))
+        return bytes((flushed + self.batch)[:most])
 
     async def discard(self) -> None:
         await finish_whatever_happens(run(self.placement.executor, self.remove))
