@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from burncloud_images.errors import (
+    AuthenticationError,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
@@ -34,7 +35,7 @@ from burncloud_images.model.limits import MeasuredImage
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
-from burncloud_images.retry import repeat
+from burncloud_images.retry import Gate, RetryBudget, repeat
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.download import Downloader, find_expiry
 from burncloud_images.transport.guard import Guard
@@ -65,6 +66,8 @@ class Rooms:
     transport: Transport
     executor: Executor
     clock: Clock
+    budget: RetryBudget
+    gate: Gate
 
     def downloader(self, settings: Settings) -> Downloader:
         """Return what fetches result URLs."""
@@ -144,6 +147,7 @@ class Call(Generic[T]):
     progress: Progress | None = None
     started: float = 0.0
     request_id: str | None = None
+    renewed: bool = False
 
     async def run(self) -> ImagesResult[T]:
         refuse_unstreamable(self.request) if self.streams else refuse_partial_images(self.request)
@@ -161,13 +165,16 @@ class Call(Generic[T]):
                 monotonic=self.rooms.clock.monotonic,
                 jitter=random.random,
                 on_failure=self.record,
+                budget=self.rooms.budget,
+                gate=self.rooms.gate,
             )
         self.record(None, None)
         return await self.complete(reception, answer)
 
     def most_bytes(self) -> int:
         # A source without a length has to end somewhere, whatever the rules.
-        return self.settings.limits.upload if self.settings.rules != "off" else self.settings.limits.response
+        limits = self.settings.limits
+        return min(limits.spool, limits.upload if self.settings.rules != "off" else limits.response)
 
     async def fetch_input(self, url: str) -> bytes:
         placement = self.placement()
@@ -225,6 +232,8 @@ class Call(Generic[T]):
                 return reception, whole
             error.phase = progress.phase
             error.request_id = error.request_id or self.request_id
+            if isinstance(error, AuthenticationError) and error.status == 401 and not self.renewed:
+                self.renewed = error.renewed = await self.settings.key() != key
             raise
         except BaseException:
             if reception is not None:
@@ -269,7 +278,14 @@ class Call(Generic[T]):
         raise to_error(self.reply(response.status, response.headers, redacted(body, key), phase))
 
     def reply(self, status: int, headers: Mapping[str, str], body: bytes, phase: Phase) -> Reply:
-        return Reply(status=status, headers=headers, body=body, phase=phase, operation=self.request.operation)
+        return Reply(
+            status=status,
+            headers=headers,
+            body=body,
+            phase=phase,
+            operation=self.request.operation,
+            unknown_codes=self.settings.retry.unknown_codes,
+        )
 
     def record(self, error: ImagesError | None, wait: float | None) -> None:
         """Add the attempt that has just ended to the history, and show it to whoever wants to see."""
@@ -284,6 +300,8 @@ class Call(Generic[T]):
             sent=self.progress.sent,
             failure=type(error).__name__ if error else None,
             wait=wait,
+            idempotency_key=self.key,
+            reused=self.progress.reused,
         )
         self.history.append(attempt)
         if self.settings.on_attempt is not None:
@@ -343,7 +361,7 @@ class Call(Generic[T]):
 
     def raise_problems(self, reception: Reception[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
         """Raise what keeps images from the caller; whatever is whole goes with the error."""
-        error: ImagesError | None = None
+        error: DownloadError | ProtocolError | StorageError | None = None
         if reception.unstored:
             error = StorageError(" ".join(error.message for error in reception.unstored), images=reception.whole)
         elif problems:
@@ -356,6 +374,7 @@ class Call(Generic[T]):
             message = f"The answer is damaged: {what}." if what else "The answer holds no image."
             error = ProtocolError(message, images=reception.whole, raw=answer.raw)
         if error is not None:
+            error.damaged = reception.fragments
             error.request_id, error.phase = self.request_id, Phase.COMPLETE
             raise error
 
