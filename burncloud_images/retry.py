@@ -301,7 +301,7 @@ class Repetition:
         while self.gate is not None and (seconds := self.gate.remaining(now := self.monotonic())) > 0:
             if self.policy.deadline is not None and now - self.started + seconds > self.policy.deadline:
                 return False
-            await self.sleep(seconds + spread(seconds, self.jitter()))
+            await self.sleep(seconds)  # all together: spread out, the first to be refused would shut the others out
         return True
 
     def succeed(self) -> None:

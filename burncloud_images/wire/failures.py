@@ -253,15 +253,22 @@ def unknown(reply: Reply, envelope: Envelope) -> ConnectionFailedError | Outcome
 
 def redirect(reply: Reply) -> ProtocolError:
     # Never followed: the body and the keys would travel along.
-    target = urlsplit(reply.headers.get("location", ""))
-    where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
     return ProtocolError(
-        f"The gateway answered {label(reply.status)}, a redirect{where}; is the base URL right?",
+        f"The gateway answered {label(reply.status)}, a redirect{target(reply)}; is the base URL right?",
         raw=reply.body[:MOST_RAW],
         status=reply.status,
         request_id=find_request_id(reply.headers),
         phase=reply.phase,
     )
+
+
+def target(reply: Reply) -> str:
+    """Return where a redirect leads, as far as it is no secret."""
+    try:
+        address = urlsplit(reply.headers.get("location", ""))
+    except ValueError:
+        return ""
+    return f" to {address.scheme}://{address.hostname}" if address.hostname else ""
 
 
 def api_error(reply: Reply, envelope: Envelope) -> APIError:
