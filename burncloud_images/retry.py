@@ -395,13 +395,11 @@ async def repeat(
 
 
 def loop(repetition: Repetition) -> AsyncRetrying:
-    # A new object per call: shared ones mix the attempts of concurrent calls.
+    # A new object per call: shared ones mix the attempts of concurrent calls. What `allows` refuses it raises as it is.
     import tenacity
 
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(repetition.allows),
         wait=lambda _: repetition.wait or 0.0,
-        stop=tenacity.stop_never,
         sleep=repetition.sleep,
-        reraise=True,
     )

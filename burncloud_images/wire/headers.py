@@ -71,7 +71,7 @@ def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> floa
 
 def waits(headers: Mapping[str, str], *, resets: bool) -> Iterator[float]:
     for name, unit in WAITS.items():
-        found = [wait for line in headers.get(name, "").splitlines() for wait in read_wait(line.strip(), unit, headers)]
+        found = [wait for line in headers.get(name, "").split("\n") for wait in read_wait(line.strip(), unit, headers)]
         if found:
             yield max(found)
     if resets:

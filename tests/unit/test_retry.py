@@ -27,7 +27,7 @@ from burncloud_images.errors import (
     Violation,
 )
 from burncloud_images.pace import PacingGate
-from burncloud_images.results import DamagedImage, Image
+from burncloud_images.results import DamagedImage, Image, PartialImage
 from burncloud_images.retry import RetryBudget, RetryPolicy, repeat, to_names
 
 POLICY = RetryPolicy()
@@ -358,6 +358,12 @@ class TestLoop:
         assert [(first, 0.25), (second, 3.15)] == loop.seen
         assert [0.25, 3.15] == loop.slept
 
+    async def test_does_not_wait_where_nothing_is_to_be_waited_for(self):
+        """A date that has passed is no wait at all."""
+        loop = Loop(error_of(RateLimitError, retry_after=0), "image")
+        await loop.run()
+        assert [0] == loop.slept
+
     async def test_counts_failures_and_pace_apart(self):
         """Ten times patience between four failures."""
         outcomes = [error_of(ServerError), *[error_of(RateLimitError, retry_after=1) for _ in range(10)]]
@@ -390,6 +396,13 @@ class TestLoop:
             await loop.run(RetryPolicy(deadline=35))
         assert 4 == loop.attempts
         assert ["It was not tried again: that would have been after the deadline of 35 s."] == caught.value.__notes__
+
+    async def test_says_so_too_where_a_wait_is_longer_than_all_the_time(self):
+        """The first wait already."""
+        loop = Loop(error_of(RateLimitError, retry_after=10))
+        with pytest.raises(RateLimitError) as caught:
+            await loop.run(RetryPolicy(deadline=5))
+        assert "deadline of 5 s" in caught.value.__notes__[0]
 
     @pytest.mark.parametrize("error", [error_of(RateLimitError, retry_after=121), error_of(APIError, status=400)])
     async def test_says_nothing_of_a_deadline_that_did_not_end_it(self, error):
@@ -465,6 +478,14 @@ class TestGates:
         loop = Loop("image", jitter=0.5)
         assert "image" == await loop.run(gate=gate)
         assert [10] == loop.slept
+
+    async def test_is_waited_for_however_short(self):
+        """A second or less is a wait."""
+        gate = PacingGate()
+        gate.close(100.5)
+        loop = Loop("image")
+        await loop.run(gate=gate)
+        assert [0.5] == loop.slept
 
     async def test_waits_again_if_it_was_closed_meanwhile(self):
         """Another call may be told to wait longer."""
@@ -551,12 +572,29 @@ class TestMoney:
             await Loop(*unknown).run(self.TWICE)
         assert unknown[raised] is caught.value
 
-    async def test_fragments_count(self):
-        """They are paid for as well."""
-        first = error_of(OutcomeUnknownError, damaged=(DamagedImage(index=0, reason="cut"),))
+    @pytest.mark.parametrize(
+        "last",
+        [
+            error_of(OutcomeUnknownError),
+            error_of(QuotaExceededError),
+            error_of(APIError, status=422, key_taken=True),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "held",
+        [
+            {"damaged": (DamagedImage(index=0, reason="cut"),)},
+            {"partials": (PartialImage(image=Image(data=b"")),)},
+            {"images": (Image(data=b""),)},
+        ],
+        ids=["damaged", "partials", "images"],
+    )
+    async def test_fragments_and_previews_count(self, held, last):
+        """They are paid for as well, whatever ends the call."""
+        second = error_of(OutcomeUnknownError, **held)
         with pytest.raises(OutcomeUnknownError) as caught:
-            await Loop(first, error_of(OutcomeUnknownError), error_of(OutcomeUnknownError)).run(self.TWICE)
-        assert first is caught.value
+            await Loop(error_of(OutcomeUnknownError), second, last).run(self.TWICE)
+        assert second is caught.value
 
     async def test_an_error_in_the_middle_of_a_stream_is_one(self):
         """Whatever its class."""

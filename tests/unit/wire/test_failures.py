@@ -121,7 +121,7 @@ ROWS = [
     Row("35 400", reply(400, said(), TRUE), BadRequestError, "retry"),
     Row("35 500", reply(500, said(), TRUE), ServerError, "retry"),
     Row("35 504", reply(504, PAGE, TRUE), OutcomeUnknownError, "stop", "retry"),
-    *[Row(f"36 {status}", reply(status, PAGE), ProtocolError, "stop") for status in (301, 302, 307, 308)],
+    *[Row(f"36 {status}", reply(status, PAGE), ProtocolError, "stop") for status in (300, 301, 302, 307, 308)],
     Row("39", reply(200, said(code="server_is_overloaded")), ServerError, "stop"),
     Row("39 throttled", reply(200, said(code="rate_limit_exceeded")), RateLimitError, "pace"),
 ]
@@ -270,7 +270,7 @@ class TestWords:
     def test_a_redirect_shows_a_host_and_no_secret(self, location, where):
         """Signed addresses are keys."""
         error = to_error(reply(307, PAGE, {"location": location, "x-request-id": "r-1"}))
-        assert where in error.message
+        assert f"The gateway answered 307 Temporary Redirect{where} is the base URL right?" == error.message
         assert "canary" not in str(error)
         assert (PAGE, 307, "r-1") == (error.raw, error.status, error.request_id)
 
@@ -293,6 +293,8 @@ class TestWords:
         """Where gateways write it."""
         assert "2025-1" == to_error(reply(400, said("no (request id: 2025-1)"))).request_id
         assert "2025-1" == to_error(reply(504, said("no (request id: 2025-1)"))).request_id
+        in_flight = said("in flight (request id: 2025-1)", code="idempotency")
+        assert "2025-1" == to_error(reply(409, in_flight)).request_id
 
     def test_a_long_message_is_cut(self):
         """An error is a sentence."""
@@ -335,9 +337,11 @@ class TestEnvelopes:
     @pytest.mark.parametrize("code", sorted(BY_CODE))
     def test_a_code_counts_before_type_text_and_status(self, code):
         """At any status but a gateway's own timeout."""
-        body = said("额度不足", type="rate_limit_error", code=code)
+        body = said("额度不足。", type="rate_limit_error", code=code)
         for status in (200, 400, 429, 500, 503):
-            assert BY_CODE[code] is type(to_error(reply(status, body)))
+            error = to_error(reply(status, body))
+            assert BY_CODE[code] is type(error)
+            assert error.message.endswith(": 额度不足 (the account is out of money).")
 
     @pytest.mark.parametrize("kind", sorted(BY_TYPE))
     def test_a_type_counts_before_text_and_status(self, kind):
@@ -352,7 +356,8 @@ class TestEnvelopes:
         assert error.message.endswith(f" ({meaning}).")
 
     @pytest.mark.parametrize(
-        ("status", "kind"), [(200, ServerError), (399, ProtocolError), (499, BadRequestError), (599, ServerError)]
+        ("status", "kind"),
+        [(200, ServerError), (399, ProtocolError), (400, BadRequestError), (499, BadRequestError), (599, ServerError)],
     )
     def test_a_status_that_nobody_knows_has_the_class_of_its_hundred(self, status, kind):
         """There is always one."""
@@ -374,7 +379,7 @@ class TestEnvelopes:
         """So what looks like a mistake of the caller is none."""
         error = to_error(reply(status, body, operation="variations"))
         assert kind is type(error)
-        assert (kind is UnsupportedError) == ("no server known today answers variations" in error.message)
+        assert (kind is UnsupportedError) == ("(no server known today answers variations)" in error.message)
 
 
 @given(
