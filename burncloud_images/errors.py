@@ -13,7 +13,15 @@ from typing import ClassVar, TypeVar
 
 import attrs
 
-from burncloud_images.results import Attempt, Image, ImageDetails, PartialImage, Phase, hide_query
+from burncloud_images.results import (
+    Attempt,
+    DamagedImage,
+    Image,
+    ImageDetails,
+    PartialImage,
+    Phase,
+    hide_query,
+)
 
 __all__ = [
     "APIError",
@@ -109,7 +117,7 @@ class ImagesError(Exception):
 
     billing: ClassVar[str] = ""
     advice: ClassVar[str] = ""
-    not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "raw", "unfetched", "url"})
+    not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "damaged", "raw", "unfetched", "url"})
 
     request_id: str | None = None
     history: tuple[Attempt, ...] = ()
@@ -190,11 +198,17 @@ class ConnectionFailedError(ImagesError):
 
     Attributes:
         permanent: Whether another attempt is pointless, as with a certificate that does not verify.
+        most_attempts: How many attempts it is worth, if fewer than usual, as with a name that nobody knows.
+        retry_after: Seconds to wait, as a proxy asked that did not reach the API.
+        should_retry: What `x-should-retry` says; None without it.
     """
 
     billing = NOT_BILLED
 
     permanent: bool = False
+    most_attempts: int | None = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
 
     def __init__(self, message: str, *, phase: Phase | None = None, permanent: bool = False) -> None:
         super().__init__(message, phase=phase)
@@ -213,8 +227,13 @@ class OutcomeUnknownError(ImagesError):
     Attributes:
         images: What had arrived whole.
         partials: Previews that had arrived over a stream; of many large ones the later.
-        raw: The beginning of the answer without its images, if one began.
+        damaged: What had arrived of other images.
+        raw: The beginning of the answer without its images, if one began; at most 1 MiB.
         status: HTTP status, if an answer began.
+        code: The API's error code, if it answered with one.
+        retry_after: Seconds the server asks to wait.
+        should_retry: What `x-should-retry` says; None without it.
+        in_flight: Whether the server says that it is still working on an earlier attempt.
     """
 
     billing = MAY_BE_BILLED
@@ -225,8 +244,13 @@ class OutcomeUnknownError(ImagesError):
 
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
+    damaged: tuple[DamagedImage, ...] = ()
     raw: bytes = b""
     status: int | None = None
+    code: str | None = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
+    in_flight: bool = False
 
     def __init__(
         self,
@@ -256,18 +280,24 @@ class APIError(ImagesError):
         body: The answer: parsed JSON, or text.
         retry_after: Seconds the server asks to wait.
         should_retry: What `x-should-retry` says; None without it.
+        most_attempts: How many attempts it is worth, if fewer than usual.
+        key_taken: Whether the API refuses the request because it knows the idempotency key from an earlier one.
         midway: Whether it ended a stream after the first image or preview had begun.
         images: What had arrived whole before it.
         partials: Previews that had arrived before it; of many large ones the later.
+        damaged: What had arrived of other images.
     """
 
     refusal: ClassVar[str] = NOT_BILLED
     """Whether it may have been billed, if nothing of an image came."""
 
+    most_attempts: int | None = None
+    key_taken: bool = False
     status: int = 0
     midway: bool = False
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
+    damaged: tuple[DamagedImage, ...] = ()
     code: str | None = None
     type: str | None = None
     param: str | None = None
@@ -305,7 +335,14 @@ class APIError(ImagesError):
 
 
 class AuthenticationError(APIError):
-    """The key is missing, unknown, expired or disabled."""
+    """
+    The key is missing, unknown, expired or disabled.
+
+    Attributes:
+        renewed: Whether the callable that gives the key has given another since.
+    """
+
+    renewed: bool = False
 
     advice = "Check the API key."
 
@@ -366,14 +403,16 @@ class ProtocolError(ImagesError):
     Attributes:
         images: What had arrived whole.
         partials: Previews that had arrived over a stream; of many large ones the later.
+        damaged: What had arrived of other images.
         raw: The answer without its images, at most 1 MiB.
         status: HTTP status.
     """
 
-    advice = "The answer is kept in .raw and its whole images in .images."
+    advice = "The answer is kept in .raw, its whole images in .images and what is left of others in .damaged."
 
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
+    damaged: tuple[DamagedImage, ...] = ()
     raw: bytes = b""
     status: int | None = None
 
@@ -411,10 +450,12 @@ class StorageError(ImagesError, OSError):
     Attributes:
         images: The paid images: those that could not be stored as `Image`, with their bytes.
         unfetched: Paid images of the same answer that could not be fetched either.
+        damaged: What had arrived of other images.
     """
 
     images: tuple[ImageDetails, ...] = ()
     unfetched: tuple[Unfetched, ...] = ()
+    damaged: tuple[DamagedImage, ...] = ()
 
     def __init__(self, message: str, *, images: Sequence[ImageDetails] = (), phase: Phase | None = None) -> None:
         super().__init__(message, phase=phase)
@@ -441,6 +482,7 @@ class DownloadError(ImagesError):
     Attributes:
         paid: Whether it is the image of an answer; else it is an input, and nothing was sent.
         images: The other images of the answer that were fetched.
+        damaged: What had arrived of images that came with the answer and are not whole.
         unfetched: All images of the answer that were not, in its order, with their addresses.
         url: Where the image is that this error tells of. It is a secret while it is valid.
         retry_after: Seconds the server asks to wait.
@@ -452,6 +494,7 @@ class DownloadError(ImagesError):
     paid: bool = True
     images: tuple[ImageDetails, ...] = ()
     unfetched: tuple[Unfetched, ...] = ()
+    damaged: tuple[DamagedImage, ...] = ()
     url: str | None = None
     retry_after: float | None = None
     transient: bool = False

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attempt",
     "CompletedImage",
+    "DamagedImage",
     "Image",
     "ImageDetails",
     "ImageEvent",
@@ -74,6 +75,8 @@ class Attempt:
         sent: Body bytes handed to the connection.
         failure: Name of the error class that ended it; None if it succeeded.
         wait: Seconds until the next attempt; None if there was none.
+        idempotency_key: Our key for the call, the same for all its attempts.
+        reused: Whether it went over a connection that had been used before.
     """
 
     number: int
@@ -84,6 +87,8 @@ class Attempt:
     sent: int = 0
     failure: str | None = None
     wait: float | None = None
+    idempotency_key: str | None = None
+    reused: bool = False
 
 
 def hide_query(url: str | None) -> str:
@@ -169,6 +174,24 @@ class SavedImage(ImageDetails):
     path: Path
     size: int
     sha256: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class DamagedImage:
+    """
+    What arrived of an image that is not whole: it is paid for, and a support may be able to use it.
+
+    Attributes:
+        index: Place in the server's answer, from 0.
+        reason: What is wrong with it, as one clause.
+        data: Its bytes, up to where it broke off or stopped being base64.
+        rest: The text from there on, as it came, where that is no base64.
+    """
+
+    index: int
+    reason: str
+    data: bytes = attrs.field(default=b"", repr=lambda data: f"<{len(data)} bytes>")
+    rest: bytes = attrs.field(default=b"", repr=lambda rest: f"<{len(rest)} bytes>")
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.errors import ImagesError, Unfetched
 from burncloud_images.model.media import EXTENSIONS
-from burncloud_images.results import Image, ImageDetails, SavedImage
+from burncloud_images.results import DamagedImage, Image, ImageDetails, SavedImage
 
 __all__ = ["rescue", "save_images"]
 
@@ -27,6 +27,8 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
     """
     name = (error.idempotency_key or "unknown").replace("-", "")[:12]
     paths = save_images(getattr(error, "images", ()), name, reporter)
+    for fragment in getattr(error, "damaged", ()):
+        save_fragment(fragment, name, folder, reporter)
     raw = getattr(error, "raw", b"")
     if raw and (kept := keep(f"{name}.answer", raw, [*([folder] if folder else []), *fallbacks()])):
         reporter.note(f"the answer, without images, is in {kept}")
@@ -65,6 +67,14 @@ def save_images(images: Sequence[ImageDetails], name: str, reporter: Reporter) -
             else:
                 reporter.say("error", f"Image {image.index + 1} is paid for and could be saved nowhere.")
     return paths
+
+
+def save_fragment(fragment: DamagedImage, name: str, folder: Path | None, reporter: Reporter) -> None:
+    """Write what is left of an image, and the text behind it that could not be decoded."""
+    for ending, data in (("damaged", fragment.data), ("damaged.b64", fragment.rest)):
+        places = [*([folder] if folder else []), *fallbacks()]
+        if data and (kept := keep(f"{name}-{fragment.index + 1}.{ending}", data, places)):
+            reporter.note(f"image {fragment.index + 1} is damaged ({fragment.reason}); what came of it is in {kept}")
 
 
 def fallbacks() -> Iterator[Path]:

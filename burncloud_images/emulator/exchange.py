@@ -18,6 +18,7 @@ from burncloud_images.emulator.event_stream import EVENT_STREAM, write_stream
 from burncloud_images.emulator.events import to_events, to_fabricated
 from burncloud_images.emulator.faults import STREAMED, Fault
 from burncloud_images.emulator.intake import Submission, drain, take
+from burncloud_images.emulator.keys import Keys
 from burncloud_images.emulator.links import Shelf, to_http_date
 from burncloud_images.emulator.orders import Order, to_order
 from burncloud_images.emulator.replies import to_reply
@@ -45,6 +46,7 @@ class Desk:
         clock: Tells seconds since 1970.
         book: Where requests are entered.
         script: Deals out faults.
+        keys: Idempotency keys that were seen.
         shelf: Keeps results.
         studio: Draws.
         closing: Set when the server stops.
@@ -55,6 +57,7 @@ class Desk:
     clock: Callable[[], float]
     book: Book
     script: Script
+    keys: Keys
     shelf: Shelf
     studio: Studio
     closing: asyncio.Event
@@ -208,6 +211,21 @@ class Exchange:
         return await self.answer(answer)
 
     async def make(self) -> Answer:
+        """Return the API's answer: made now and billed, or as it was given before."""
+        key = self.request.headers.get("Idempotency-Key")
+        keys = self.desk.keys
+        known = keys.take(key, (self.operation, tuple(self.submission.texts), self.submission.parts))
+        if known is not None:
+            return known
+        try:
+            answer = await self.make_anew()
+        except Refusal:
+            keys.forget(key)
+            raise
+        keys.keep(key, answer)
+        return answer
+
+    async def make_anew(self) -> Answer:
         """Make the images, bill them, and return the API's answer."""
         order = to_order(self.operation, self.submission, self.desk.shelf.find)
         if order.stream:

@@ -20,6 +20,7 @@ from burncloud_images.emulator.book import Book
 from burncloud_images.emulator.delivery import GONE, cut, deliver, merge, pause, stand_in
 from burncloud_images.emulator.exchange import Desk, Exchange, check_key
 from burncloud_images.emulator.faults import Fault
+from burncloud_images.emulator.keys import Idempotency, Keys
 from burncloud_images.emulator.ledger import Download, Ledger
 from burncloud_images.emulator.limits import MODELS
 from burncloud_images.emulator.links import PREFIX, Shelf, to_epoch, to_http_date
@@ -47,6 +48,8 @@ class Emulator:
         url_lifetime: Seconds for which a result URL is good.
         latency: Seconds before each answer.
         clock: Tells the time that result URLs go by: seconds since 1970, or an aware datetime.
+        idempotency: What happens with an `Idempotency-Key` that was seen: `none` bills again, as gateways are thought
+            to, `replay` gives the answer of before and `reject` refuses.
 
     Leaving its block warns with `UnfiredFaultWarning` if a scripted fault is still waiting.
     """
@@ -61,6 +64,7 @@ class Emulator:
         url_lifetime: float = 3600.0,
         latency: float = 0.0,
         clock: Callable[[], float | datetime] = time.time,
+        idempotency: Idempotency = "none",
     ) -> None:
         self.api_key = api_key
         self.host = host
@@ -68,6 +72,7 @@ class Emulator:
         self.latency = latency
         self.book = Book()
         self.script = Script(faults)
+        self.keys = Keys(idempotency)
         self.clock = lambda: to_epoch(clock())
         self.shelf = Shelf(self.clock, url_lifetime)
         self.runner: web.AppRunner | None = None
@@ -120,6 +125,7 @@ class Emulator:
             clock=self.clock,
             book=self.book,
             script=self.script,
+            keys=self.keys,
             shelf=self.shelf,
             studio=Studio(),
             closing=asyncio.Event(),

@@ -49,6 +49,8 @@ async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]
         monotonic=rooms.clock.monotonic,
         jitter=random.random,
         on_failure=ignore,
+        budget=rooms.budget,
+        gate=rooms.gate,
     )
 
 

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from burncloud_images.errors import (
+    AuthenticationError,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
@@ -35,7 +36,7 @@ from burncloud_images.model.limits import MeasuredImage
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
-from burncloud_images.retry import repeat
+from burncloud_images.retry import Gate, RetryBudget, repeat
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.download import Downloader
 from burncloud_images.transport.expiry import Arrival, Expiry, find_expiry
@@ -67,6 +68,8 @@ class Rooms:
     transport: Transport
     executor: Executor
     clock: Clock
+    budget: RetryBudget
+    gate: Gate
 
     def downloader(self, settings: Settings) -> Downloader:
         """Return what fetches result URLs."""
@@ -147,6 +150,7 @@ class Call(Generic[T]):
     started: float = 0.0
     request_id: str | None = None
     arrival: Arrival | None = None
+    renewed: bool = False
 
     async def run(self) -> ImagesResult[T]:
         refuse_unstreamable(self.request) if self.streams else refuse_partial_images(self.request)
@@ -165,13 +169,16 @@ class Call(Generic[T]):
                 monotonic=self.rooms.clock.monotonic,
                 jitter=random.random,
                 on_failure=self.record,
+                budget=self.rooms.budget,
+                gate=self.rooms.gate,
             )
         self.record(None, None)
         return await self.complete(reception, answer)
 
     def most_bytes(self) -> int:
         # A source without a length has to end somewhere, whatever the rules.
-        return self.settings.limits.upload if self.settings.rules != "off" else self.settings.limits.response
+        limits = self.settings.limits
+        return min(limits.spool, limits.upload if self.settings.rules != "off" else limits.response)
 
     async def fetch_input(self, url: str) -> bytes:
         placement = self.placement()
@@ -230,6 +237,8 @@ class Call(Generic[T]):
                 return reception, whole
             error.phase = progress.phase
             error.request_id = error.request_id or self.request_id
+            if isinstance(error, AuthenticationError) and error.status == 401 and not self.renewed:
+                self.renewed = error.renewed = await self.settings.key() != key
             raise
         except BaseException:
             if reception is not None:
@@ -279,7 +288,14 @@ class Call(Generic[T]):
         raise to_error(self.reply(response.status, response.headers, redacted(body, key), phase))
 
     def reply(self, status: int, headers: Mapping[str, str], body: bytes, phase: Phase) -> Reply:
-        return Reply(status=status, headers=headers, body=body, phase=phase, operation=self.request.operation)
+        return Reply(
+            status=status,
+            headers=headers,
+            body=body,
+            phase=phase,
+            operation=self.request.operation,
+            unknown_codes=self.settings.retry.unknown_codes,
+        )
 
     def record(self, error: ImagesError | None, wait: float | None) -> None:
         """Add the attempt that has just ended to the history, and show it to whoever wants to see."""
@@ -294,6 +310,8 @@ class Call(Generic[T]):
             sent=self.progress.sent,
             failure=type(error).__name__ if error else None,
             wait=wait,
+            idempotency_key=self.key,
+            reused=self.progress.reused,
         )
         self.history.append(attempt)
         if self.settings.on_attempt is not None:
@@ -358,7 +376,7 @@ class Call(Generic[T]):
 
     def raise_problems(self, reception: Reception[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
         """Raise what keeps images from the caller; whatever is whole goes with the error."""
-        error: ImagesError | None = None
+        error: DownloadError | ProtocolError | StorageError | None = None
         lost = tuple(image for problem in problems for image in problem.unfetched)
         if reception.unstored:
             error = StorageError(" ".join(error.message for error in reception.unstored), images=reception.whole)
@@ -372,6 +390,7 @@ class Call(Generic[T]):
             message = f"The answer is damaged: {what}." if what else "The answer holds no image."
             error = ProtocolError(message, images=reception.whole, raw=answer.raw)
         if error is not None:
+            error.damaged = reception.fragments
             note_others(error, lost, reception.damaged)
             error.request_id, error.phase = self.request_id, Phase.COMPLETE
             raise error

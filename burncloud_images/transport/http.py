@@ -42,6 +42,7 @@ from burncloud_images.transport.guard import is_public
 from burncloud_images.transport.options import Network, Timeouts, proxy_for, to_ssl
 from burncloud_images.transport.stage import StageTimer
 from burncloud_images.transport.uploads import Upload
+from burncloud_images.wire.headers import fold_headers
 from burncloud_images.wire.multipart import BodyPlan, FileSlot
 
 __all__ = ["AiohttpTransport", "Progress", "Response", "Secret", "Session", "Transport"]
@@ -55,10 +56,10 @@ READ_BUFFER = 128 * 1024
 """Half of what is received before the socket waits for the sink."""
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
-LISTS = frozenset({"content-digest", "repr-digest", "x-goog-hash"})
-"""Headers that may come several times and then count together; of all others the first counts."""
 KEEP_ALIVE = 2.0
 """Seconds an idle connection is kept: a new one costs nothing beside an image, a stale one may eat a paid request."""
+NAMELESS_ATTEMPTS = 2
+"""How many attempts a host is worth whose name does not exist, before anything was ever reached."""
 
 
 @attrs.define(kw_only=True)
@@ -73,6 +74,7 @@ class Progress:
         sent: Body bytes handed to the connection.
         status: HTTP status, once an answer has begun.
         input_error: What went wrong with the caller's own files.
+        reused: Whether the connection had been used before.
     """
 
     clock: Clock
@@ -81,6 +83,7 @@ class Progress:
     sent: int = 0
     status: int | None = None
     input_error: ImagesError | None = None
+    reused: bool = False
 
     def enter(self, phase: Phase, seconds: float | None = None) -> None:
         """Go on to *phase*, which may take *seconds*; an answer to half a request does not make it whole."""
@@ -269,11 +272,7 @@ class AiohttpResponse:
 
     @cached_property
     def headers(self) -> Mapping[str, str]:
-        headers: dict[str, str] = {}
-        for name, value in self.response.headers.items():
-            key = name.lower()
-            headers[key] = f"{headers[key]}, {value}" if key in LISTS and key in headers else headers.get(key, value)
-        return headers
+        return fold_headers(self.response.headers.items())
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
         encoding = self.headers.get("content-encoding", "identity").lower()
@@ -341,6 +340,7 @@ class AiohttpTransport:
         self.borrowed = borrowed
         self.sessions: dict[Door, aiohttp.ClientSession] = {}
         self.closed = False
+        self.reached = False
 
     async def aclose(self) -> None:
         """Close all but the borrowed session."""
@@ -422,11 +422,15 @@ class AiohttpTransport:
                 trace_request_ctx=(progress, timeouts),
             )
         except (aiohttp.ClientError, OSError) as error:
-            raise to_failure(error, progress) from None
+            failure = to_failure(error, progress)
+            if isinstance(failure, ConnectionFailedError) and is_nameless(error) and not self.reached:
+                failure.most_attempts = NAMELESS_ATTEMPTS  # a wrong base URL rather than a moment without a network
+            raise failure from None
         except RuntimeError:
             if not session.closed:
                 raise
             raise ClientClosedError("The client was closed while the request waited.", phase=progress.phase) from None
+        self.reached = True
         progress.status = response.status
         progress.enter(Phase.STATUS, timeouts.idle)
         return response
@@ -522,6 +526,9 @@ def trace() -> aiohttp.TraceConfig:
     async def resolved(_session: object, context: SimpleNamespace, _event: object) -> None:
         context.trace_request_ctx[0].phase = Phase.CONNECTING
 
+    async def reuse(_session: object, context: SimpleNamespace, _event: object) -> None:
+        context.trace_request_ctx[0].reused = True
+
     async def send(_session: object, context: SimpleNamespace, event: aiohttp.TraceRequestHeadersSentParams) -> None:
         progress, timeouts = context.trace_request_ctx
         progress.enter(Phase.HEADERS, timeouts.first_byte if event.method == "GET" else timeouts.send_stall)
@@ -530,6 +537,7 @@ def trace() -> aiohttp.TraceConfig:
     config.on_connection_create_start.append(connect)
     config.on_dns_resolvehost_start.append(resolve)
     config.on_dns_resolvehost_end.append(resolved)
+    config.on_connection_reuseconn.append(reuse)
     config.on_request_headers_sent.append(send)
     return config
 
@@ -594,6 +602,11 @@ def meaning(error: Exception) -> str:
     if text is None and number in errno.errorcode:
         text = NUMBERS.get(number) or os.strerror(number).lower()
     return text or type(error).__name__
+
+
+def is_nameless(error: Exception) -> bool:
+    """Whether the host's name does not exist, as far as is known."""
+    return isinstance(error, aiohttp.ClientConnectorDNSError) and error.os_error.errno != socket.EAI_AGAIN
 
 
 def is_cut(error: Exception) -> bool:

@@ -1,4 +1,8 @@
-"""What the copies of a client share: connections, threads and the clock, made on first use and closed once."""
+"""
+What the copies of a client share, made on first use and closed once.
+
+Connections, threads and the clock; and what calls know of each other: the retry budget and the gate.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +66,8 @@ class Lifecycle:
     def build(self) -> Rooms:
         from concurrent.futures import ThreadPoolExecutor
 
+        from burncloud_images.pace import PacingGate
+        from burncloud_images.retry import RetryBudget
         from burncloud_images.transport.clock import SystemClock
         from burncloud_images.transport.exchange import Rooms
         from burncloud_images.transport.http import AiohttpTransport
@@ -72,7 +78,7 @@ class Lifecycle:
         )
         # Threads of our own: asyncio's few resolve host names too, and a slow disk would stop the network.
         executor = ThreadPoolExecutor(max_workers=FILE_THREADS, thread_name_prefix="burncloud-images")
-        return Rooms(transport=transport, executor=executor, clock=clock)
+        return Rooms(transport=transport, executor=executor, clock=clock, budget=RetryBudget(), gate=PacingGate())
 
     async def aclose(self) -> None:
         """Close; a second time does nothing."""

@@ -63,6 +63,8 @@ class Limits:
         event: One server-sent event.
         error_body: An error answer; the rest is not read.
         upload: One image to upload; larger ones are refused before anything is sent.
+        spool: A source that can be read once, such as an async iterator. It is kept for another attempt, up to 8 MiB in
+            memory and beyond that in an unnamed temporary file. 0 refuses such sources.
     """
 
     image: int = attrs.field(default=64 * MIB, validator=positive)
@@ -70,6 +72,7 @@ class Limits:
     event: int = attrs.field(default=96 * MIB, validator=positive)
     error_body: int = attrs.field(default=1 * MIB, validator=positive)
     upload: int = attrs.field(default=50 * MIB, validator=positive)
+    spool: int = attrs.field(default=1024 * MIB, validator=attrs.validators.ge(0))
 
 
 @attrs.frozen(kw_only=True)

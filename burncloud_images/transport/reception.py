@@ -21,12 +21,12 @@ from burncloud_images.errors import (
     TooLargeError,
 )
 from burncloud_images.model.media import Media
-from burncloud_images.results import ImageDetails
+from burncloud_images.results import DamagedImage, ImageDetails
 from burncloud_images.transport.http import Response
 from burncloud_images.transport.options import Limits
-from burncloud_images.transport.sinks import ImageWriter, Placement, Sink
+from burncloud_images.transport.sinks import ImageWriter, Placement, Recoverable, Sink
 from burncloud_images.wire.answer import Answer
-from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageStarted
+from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
 from burncloud_images.wire.events import StreamEvent
 
 __all__ = ["AnswerReception", "Reception", "keep_image"]
@@ -46,6 +46,8 @@ class Reception(Generic[T]):
         kept: What is kept, by its place in the answer.
         damaged: Why others are not, by their place.
         unstored: Images that the sink could not keep, with their bytes.
+        remains: What came of damaged images, by their place, within `Limits.image` for all of them.
+        rests: The text that came of them and is no base64, within the same.
     """
 
     sink: Sink[T]
@@ -57,6 +59,9 @@ class Reception(Generic[T]):
     kept: dict[int, T] = attrs.field(factory=dict)
     damaged: dict[int, str] = attrs.field(factory=dict)
     unstored: list[StorageError] = attrs.field(factory=list)
+    remains: dict[int, bytes] = attrs.field(factory=dict)
+    rests: dict[int, bytearray] = attrs.field(factory=dict)
+    index: int = 0
 
     @property
     def raw(self) -> bytes:
@@ -111,7 +116,7 @@ class Reception(Generic[T]):
     async def handle(self, event: StreamEvent) -> None:
         match event:
             case ImageStarted(index):
-                self.written = 0
+                self.index, self.written = index, 0
                 self.writer = self.sink.open(attrs.evolve(self.placement, index=index))
             case ImageChunk(_, data) if self.writer is not None:
                 self.written += len(data)
@@ -121,16 +126,34 @@ class Reception(Generic[T]):
             case ImageEnded(index) if self.writer is not None:
                 await self.end(index, self.writer)
                 self.writer = None
+            case ImageFailed(index, reason):
+                self.damaged[index] = reason
+                await self.lose()
+            case ImageRest(index, text):
+                self.rests.setdefault(index, bytearray()).extend(text[: self.room])
             case _:
                 await self.abandon()
 
     async def end(self, index: int, writer: ImageWriter[T]) -> None:
         try:
-            self.kept[index] = await keep_image(writer)
+            self.kept[index] = await keep_image(writer, most_remains=self.room)
         except StorageError as error:
             self.unstored.append(error)
         except Damaged as problem:
             self.damaged[index] = str(problem)
+            self.remains[index] = problem.remains
+
+    @property
+    def room(self) -> int:
+        """How many bytes of damaged images may still be held."""
+        held = sum(map(len, self.remains.values())) + sum(map(len, self.rests.values()))
+        return max(0, self.limits.image - held)
+
+    async def lose(self) -> None:
+        """Hold on to what came of an image that broke off; its writer goes."""
+        if self.writer is not None:
+            self.remains[self.index] = await recover(self.writer, self.room)
+        await self.abandon()
 
     async def abandon(self) -> None:
         """Leave no trace of an image that did not come to its end."""
@@ -144,6 +167,20 @@ class Reception(Generic[T]):
         unstored = [image for error in self.unstored for image in error.images]
         return tuple(sorted([*self.kept.values(), *unstored], key=lambda image: image.index))
 
+    @property
+    def fragments(self) -> tuple[DamagedImage, ...]:
+        """What arrived of images that are not whole."""
+        held = {image.index for image in self.whole}
+        return tuple(
+            DamagedImage(
+                index=index,
+                reason=self.damaged.get(index, "it was cut off"),
+                data=self.remains.get(index, b""),
+                rest=bytes(self.rests.get(index, b"")),
+            )
+            for index in sorted({*self.remains, *self.rests} - held)
+        )
+
     async def salvage(self, error: ImagesError) -> Answer | None:
         """
         Put what arrived on an error that ended the answer.
@@ -151,9 +188,12 @@ class Reception(Generic[T]):
         Returns:
             The answer, if all of it had come before the error.
         """
-        await self.abandon()
+        if isinstance(error, TooLargeError):
+            await self.abandon()  # the cap says that so much is not wanted in memory
+        await self.lose()
         if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
             error.images = error.images or self.whole
+            error.damaged = self.fragments
         if isinstance(error, (OutcomeUnknownError, ProtocolError)):
             error.raw = error.raw or self.raw
         return None
@@ -179,10 +219,28 @@ class AnswerReception(Reception[T]):
 class Damaged(Exception):  # noqa: N818 (never leaves the package)
     """Bytes that are not a whole image, as one clause."""
 
+    def __init__(self, problem: str, remains: bytes = b"") -> None:
+        super().__init__(problem)
+        self.remains = remains
 
-async def keep_image(writer: ImageWriter[T]) -> T:
+
+async def recover(writer: ImageWriter[T], most: int) -> bytes:
+    """Return what *writer* was given, if it can tell."""
+    if not most or not isinstance(writer, Recoverable):
+        return b""
+    try:
+        return await writer.recover(most)
+    except OSError:
+        return b""
+
+
+async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
     """
     Keep what has been written, if it is a whole image; else discard it.
+
+    Args:
+        writer: Has been given all bytes.
+        most_remains: How many bytes of a damaged image `Damaged` is to hold.
 
     Raises:
         Damaged: It is not.
@@ -191,8 +249,9 @@ async def keep_image(writer: ImageWriter[T]) -> T:
     media = await writer.finish()
     problem = damage(media)
     if problem:
+        remains = await recover(writer, most_remains)
         await writer.discard()
-        raise Damaged(problem)
+        raise Damaged(problem, remains)
     return await writer.keep(media)
 
 

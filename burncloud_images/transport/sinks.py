@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from burncloud_images.model.media import Media
     from burncloud_images.transport.writers import DirectoryWriter, MemoryWriter
 
-__all__ = ["Directory", "ImageWriter", "Memory", "PartialSink", "Placement", "Sink"]
+__all__ = ["Directory", "ImageWriter", "Memory", "PartialSink", "Placement", "Recoverable", "Sink"]
 
 T_co = TypeVar("T_co", bound=ImageDetails, covariant=True)
 
@@ -95,6 +95,19 @@ class PartialSink(Protocol):
 
     def open_partial(self, placement: Placement, number: int) -> ImageWriter[ImageDetails]:
         """Return a writer for the preview *number* of one image."""
+
+
+@runtime_checkable
+class Recoverable(Protocol):
+    """A writer that can tell what it was given, should it turn out to be no whole image."""
+
+    async def recover(self, most: int) -> bytes:
+        """
+        Return the first *most* bytes.
+
+        Raises:
+            OSError: They cannot be read.
+        """
 
 
 @attrs.frozen

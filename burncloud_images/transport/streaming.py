@@ -18,7 +18,7 @@ from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.reception import Reception
 from burncloud_images.transport.sinks import ImageWriter, PartialSink
 from burncloud_images.wire.answer import Answer, AnswerItem
-from burncloud_images.wire.decode import ImageChunk, ImageEnded, ImageStarted
+from burncloud_images.wire.decode import ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
 from burncloud_images.wire.events import (
     Completed,
     EventFacts,
@@ -125,8 +125,13 @@ class StreamReception(Reception[T]):
                 self.note_life()
             case PassedOver():
                 await self.abandon()
+            case ImageFailed() | ImageRest() if self.is_preview:
+                await self.abandon()
             case _:
                 await super().handle(event)
+
+    async def lose(self) -> None:
+        await (self.abandon() if self.is_preview else super().lose())
 
     def begin(self, *, is_preview: bool) -> None:
         self.began, self.is_preview, self.ended, self.written = True, is_preview, None, 0

@@ -124,14 +124,15 @@ class OpenedUpload:
     """A callable that opens a seekable source for every attempt."""
 
     source: OpenerSource
+    start: int
     size: int
     media: Media
     executor: Executor
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         async with opened(self.source, self.executor) as handle:
-            again = HandleUpload(cast("Readable", handle), 0, self.size, self.media, self.executor)
-            if await call(self.executor, handle, "seek", 0, io.SEEK_END) != self.size:
+            again = HandleUpload(cast("Readable", handle), self.start, self.size, self.media, self.executor)
+            if await call(self.executor, handle, "seek", 0, io.SEEK_END) != self.start + self.size:
                 raise InputChangedError("What the opener opens changed its size between attempts.")
             async with aclosing(again.pieces()) as pieces:
                 async for piece in pieces:
@@ -149,7 +150,7 @@ async def open_uploads(
         images: Field names and sources, in the order in which they are sent.
         executor: For everything that blocks.
         fetch: For `ImageURL`.
-        most_bytes: A one-shot source that goes on longer is refused.
+        most_bytes: A one-shot source that goes on longer is refused; with 0 it is not even read.
 
     Raises:
         InvalidRequestError: Sources that cannot be read, are empty or hold no image; all of them.
@@ -242,11 +243,13 @@ class Opener:
                 return await self.spool(handle)
             upload = await self.measure_handle(cast("Readable", handle))
         if isinstance(upload, HandleUpload):
-            return OpenedUpload(source, upload.size, upload.media, self.executor)
+            return OpenedUpload(source, upload.start, upload.size, upload.media, self.executor)
         return upload
 
     async def spool(self, source: object) -> Upload:
         """Keep what can be read once, so that another attempt can send it."""
+        if not self.most_bytes:
+            raise Unusable("it can be read only once, and Limits(spool=0) says not to keep it for another attempt")
         file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY))  # noqa: SIM115 (closed by the stack)
         self.stack.push_async_callback(run, self.executor, file.close)
         size = 0

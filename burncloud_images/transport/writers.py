@@ -53,6 +53,10 @@ class MemoryWriter:
     async def keep(self, media: Media) -> Image:
         return Image(**described(self.index, media), data=self.buffer.getvalue())  # type: ignore[arg-type]
 
+    async def recover(self, most: int) -> bytes:
+        with self.buffer.getbuffer() as view:
+            return bytes(view[:most])
+
     async def discard(self) -> None:
         self.buffer.close()
 
@@ -167,6 +171,12 @@ class DirectoryWriter:
             else:
                 return path
         raise FileExistsError(17, "every numbered name is taken", str(wanted))
+
+    async def recover(self, most: int) -> bytes:
+        if self.rescued is not None:
+            return bytes(self.rescued[:most])
+        flushed = await run(self.placement.executor, self.read_back, min(most, self.size - len(self.batch)))
+        return bytes((flushed + self.batch)[:most])
 
     async def discard(self) -> None:
         await finish_whatever_happens(run(self.placement.executor, self.remove))

@@ -33,6 +33,7 @@ __all__ = [
     "ImageCutter",
     "ImageEnded",
     "ImageFailed",
+    "ImageRest",
     "ImageStarted",
     "Level",
 ]
@@ -68,7 +69,15 @@ class ImageFailed:
     reason: str
 
 
-Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed
+@attrs.frozen
+class ImageRest:
+    """More text of image *index*, after it failed: paid for, and not to be decoded."""
+
+    index: int
+    text: bytes = attrs.field(repr=lambda text: f"<{len(text)} bytes>")
+
+
+Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed | ImageRest
 
 MOST_TEXT = 16 * 1024 * 1024
 """Bytes of an answer beside its images; real ones are a few KiB."""
@@ -278,7 +287,7 @@ class ImageCutter:
         if end < 0:
             return len(chunk)
         if ends_escaped(chunk[position:end]):  # the quote is part of a string that is no base64
-            self.fail(NOT_BASE64)
+            self.fail(NOT_BASE64, self.base64.carry if self.base64 else b"")
             self.text += b'\\"'
             self.state = ImageCutter.string
         else:
@@ -301,12 +310,16 @@ class ImageCutter:
             return piece  # the base64 decoder will refuse it
 
     def decode(self, piece: bytes) -> None:
-        if self.base64 is None or not piece:
+        if self.base64 is None:
+            self.keep_rest(piece)
             return
+        before = self.base64.carry
         try:
-            self.events.extend(ImageChunk(self.image_index, data) for data in self.base64.feed(piece))
+            pieces = list(self.base64.feed(piece))
         except ValueError as error:
-            self.fail(str(error))
+            self.fail(str(error), before + piece)
+            return
+        self.events.extend(ImageChunk(self.image_index, data) for data in pieces)
 
     def end_image(self) -> None:
         if self.base64 is None:
@@ -314,17 +327,22 @@ class ImageCutter:
         try:
             self.base64.close()
         except ValueError as error:
-            self.fail(str(error))
+            self.fail(str(error), self.base64.carry)
         else:
             self.ended.add(self.image_index)
             self.events.append(ImageEnded(self.image_index))
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, rest: bytes) -> None:
         if self.base64 is None:
             return
         self.base64 = None
         self.failures[self.image_index] = reason
         self.events.append(ImageFailed(self.image_index, reason))
+        self.keep_rest(rest)
+
+    def keep_rest(self, text: bytes) -> None:
+        if text and self.image_index in self.failures:  # else it stands beside an image that is whole
+            self.events.append(ImageRest(self.image_index, text))
 
 
 class AnswerDecoder(ImageCutter):

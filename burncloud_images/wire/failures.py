@@ -11,9 +11,10 @@ page, or an error that names a failure after the work, says nothing: that is `Ou
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -43,6 +44,7 @@ __all__ = ["Reply", "to_error"]
 MOST_RAW = 1024 * 1024
 MOST_MESSAGE = 2000
 
+E = TypeVar("E", bound=APIError | ConnectionFailedError | OutcomeUnknownError)
 Kind: TypeAlias = type[APIError]
 
 BY_CODE: Mapping[str, Kind] = {
@@ -129,9 +131,17 @@ BY_TEXT: tuple[tuple[str, Kind, str], ...] = (
 # The gateway failed after upstream had answered, so upstream may have made and billed the images.
 AFTER_THE_WORK = frozenset({"bad_response_body", "read_response_body_failed", "do_request_failed"})
 
+# What servers that honour idempotency keys say of one that they know: the work goes on, or is not for sale again.
+KEY_IN_FLIGHT = re.compile(
+    r"in[ _-]?(flight|progress|use\b|process)|process(ing|ed\b)|concurrent|pending", re.IGNORECASE
+)
+KEY_TAKEN = re.compile(r"re-?use|already|used|different|mismatch|conflict|duplicate", re.IGNORECASE)
+
 # Statuses of proxies that say that the origin was not reached; 526 is about its certificate.
 NOT_REACHED = {521: False, 522: False, 523: False, 525: False, 526: True}
 REFUSED_BY_DEFINITION = {425, 503}
+BARE_ATTEMPTS = 2
+"""How many attempts are worth it while a balancer refuses without a word of the API."""
 
 
 @attrs.frozen(kw_only=True)
@@ -145,6 +155,7 @@ class Reply:
         body: As far as it was read.
         phase: How far the request had got when the answer came.
         operation: What was asked; None for what is not billed.
+        unknown_codes: Error codes that may come after the images were made, besides those that are known.
     """
 
     status: int
@@ -152,6 +163,7 @@ class Reply:
     body: bytes = attrs.field(repr=False)
     phase: Phase
     operation: Operation | None
+    unknown_codes: Collection[str] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -173,39 +185,76 @@ def to_error(reply: Reply) -> ImagesError:
         return redirect(reply)
     if reply.status in NOT_REACHED:
         message = f"The gateway's proxy answered {reply.status}: it could not reach the gateway."
-        return ConnectionFailedError(message, phase=reply.phase, permanent=NOT_REACHED[reply.status])
+        return paced(ConnectionFailedError(message, phase=reply.phase, permanent=NOT_REACHED[reply.status]), reply)
+    if is_in_flight(reply, envelope):
+        return in_flight(reply, envelope)
     if is_unknown(reply, envelope):
-        return unknown(reply, envelope)
+        return paced(unknown(reply, envelope), reply)
     return api_error(reply, envelope)
+
+
+def paced(error: E, reply: Reply) -> E:
+    """Return *error* with what the server says about trying again."""
+    error.retry_after = find_retry_after(reply.headers, resets=reply.status == HTTPStatus.TOO_MANY_REQUESTS)
+    error.should_retry = find_should_retry(reply.headers)
+    return error
+
+
+def is_in_flight(reply: Reply, envelope: Envelope) -> bool:
+    """Whether the server says that it is still working on an earlier attempt of the same call."""
+    return reply.status == 409 and reply.operation is not None and speaks_of_key(envelope, KEY_IN_FLIGHT)
+
+
+def is_key_taken(reply: Reply, envelope: Envelope) -> bool:
+    """Whether the server refuses since it has had the key before."""
+    return reply.status in {409, 422} and reply.operation is not None and speaks_of_key(envelope, KEY_TAKEN)
+
+
+def speaks_of_key(envelope: Envelope, of: re.Pattern[str]) -> bool:
+    text = f"{envelope.code} {envelope.type} {envelope.message}"
+    return "idempoten" in text.lower() and of.search(text) is not None
+
+
+def in_flight(reply: Reply, envelope: Envelope) -> OutcomeUnknownError:
+    message = f"The API answered {label(reply.status)}: {said_by(envelope) or 'no message'}."
+    error = OutcomeUnknownError(
+        f"{message} It is still working on an earlier attempt.",
+        raw=reply.body[:MOST_RAW],
+        status=reply.status,
+        request_id=find_request_id(reply.headers, envelope.message),
+        phase=reply.phase,
+    )
+    error.code, error.in_flight = envelope.code, True
+    return paced(error, reply)
 
 
 def is_unknown(reply: Reply, envelope: Envelope) -> bool:
     """Whether an image may have been made although no answer came of it."""
-    if envelope.code in AFTER_THE_WORK or reply.status in {408, 504}:
+    if envelope.code in AFTER_THE_WORK or envelope.code in reply.unknown_codes or reply.status in {408, 504}:
         return True
     return reply.status >= 500 and not envelope.found and reply.status not in {501, 505, *REFUSED_BY_DEFINITION}
 
 
-def unknown(reply: Reply, envelope: Envelope) -> ImagesError:
+def unknown(reply: Reply, envelope: Envelope) -> ConnectionFailedError | OutcomeUnknownError:
     said = f": {said_by(envelope)}" if envelope.message else ""
     message = f"The gateway answered {label(reply.status)}{said}"
     if not reply.phase.may_be_billed:
         return ConnectionFailedError(f"{message} while the request was being sent.", phase=reply.phase)
-    return OutcomeUnknownError(
+    error = OutcomeUnknownError(
         f"{message}, which does not tell whether the images were made.",
         raw=reply.body[:MOST_RAW],
         status=reply.status,
         request_id=find_request_id(reply.headers, envelope.message),
         phase=reply.phase,
     )
+    error.code = envelope.code
+    return error
 
 
 def redirect(reply: Reply) -> ProtocolError:
     # Never followed: the body and the keys would travel along.
-    target = urlsplit(reply.headers.get("location", ""))
-    where = f" to {target.scheme}://{target.hostname}" if target.hostname else ""
     return ProtocolError(
-        f"The gateway answered {label(reply.status)}, a redirect{where}; is the base URL right?",
+        f"The gateway answered {label(reply.status)}, a redirect{target(reply)}; is the base URL right?",
         raw=reply.body[:MOST_RAW],
         status=reply.status,
         request_id=find_request_id(reply.headers),
@@ -213,20 +262,32 @@ def redirect(reply: Reply) -> ProtocolError:
     )
 
 
+def target(reply: Reply) -> str:
+    """Return where a redirect leads, as far as it is no secret."""
+    try:
+        address = urlsplit(reply.headers.get("location", ""))
+    except ValueError:
+        return ""
+    return f" to {address.scheme}://{address.hostname}" if address.hostname else ""
+
+
 def api_error(reply: Reply, envelope: Envelope) -> APIError:
     kind, meaning = classify(reply, envelope)
-    return kind(
+    error = kind(
         sentence(reply, envelope, meaning),
         status=reply.status,
         code=envelope.code,
         type=envelope.type,
         param=envelope.param,
         body=envelope.document if envelope.found else reply.body[:MOST_RAW].decode(errors="backslashreplace"),
-        retry_after=find_retry_after(reply.headers),
-        should_retry=find_should_retry(reply.headers),
         request_id=find_request_id(reply.headers, envelope.message),
         phase=reply.phase,
     )
+    error.key_taken = is_key_taken(reply, envelope)
+    paced(error, reply)
+    if reply.status == 503 and not envelope.found and error.retry_after is None:
+        error.most_attempts = BARE_ATTEMPTS
+    return error
 
 
 def classify(reply: Reply, envelope: Envelope) -> tuple[Kind, str]:

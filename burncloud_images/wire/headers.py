@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["find_date", "find_request_id", "find_retry_after", "find_should_retry"]
+__all__ = ["find_date", "find_request_id", "find_retry_after", "find_should_retry", "fold_headers"]
 
 # The gateway's own id first: it is the one that its support can look up. Upstream's id passes through beside it.
 REQUEST_ID_HEADERS = ("x-oneapi-request-id", "x-request-id")
 REQUEST_ID_IN_MESSAGE = re.compile(r"\(request id: ([^\s()]{1,200})\)")
 
-MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms")
+# In the order in which they count, with their units in seconds.
+WAITS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after": 1.0}
+# What joins the values of a name that stands several times.
+TOGETHER = {**dict.fromkeys(WAITS, "\n"), **dict.fromkeys(("content-digest", "repr-digest", "x-goog-hash"), ", ")}
 # RFC 9110 §10.2.3 knows whole seconds; real servers send fractions. `float()` would take nan, inf and 1e9 as well.
 NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,3})?", re.ASCII)
 DURATION = re.compile(
@@ -37,26 +40,52 @@ def find_request_id(headers: Mapping[str, str], message: str = "") -> str | None
     return match[1] if match else None
 
 
-def find_retry_after(headers: Mapping[str, str]) -> float | None:
+def fold_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """
+    Return headers by their lower-case names.
+
+    Of a name that stands twice the first counts, but all waits are kept, one to a line: the longest of them counts; and
+    lists of checksums are put together (RFC 9110 §5.3).
+    """
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.lower()
+        if key in TOGETHER and key in headers:
+            headers[key] += f"{TOGETHER[key]}{value}"
+        else:
+            headers.setdefault(key, value)
+    return headers
+
+
+def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> float | None:
     """
     Return how long the server asks to wait, in seconds; None if it does not say or what it says makes no sense.
+
+    Args:
+        headers: With lower-case names.
+        resets: Whether the time until a rate limit is reset counts where nothing else is said. Servers send it with
+            every answer, so it does not outside of an answer about that limit.
 
     Source:
         RFC 9110 §10.2.3. A date is compared with the answer's own Date, so that a wrong local clock does not matter.
     """
-    return next(waits(headers), None)
+    return next(waits(headers, resets=resets), None)
 
 
-def waits(headers: Mapping[str, str]) -> Iterator[float]:
-    for name in MILLISECONDS:
-        if NUMBER.fullmatch(value := headers.get(name, "").strip()):
-            yield float(value) / 1000
-    value = headers.get("retry-after", "").strip()
+def waits(headers: Mapping[str, str], *, resets: bool) -> Iterator[float]:
+    for name, unit in WAITS.items():
+        found = [wait for line in headers.get(name, "").split("\n") for wait in read_wait(line.strip(), unit, headers)]
+        if found:
+            yield max(found)
+    if resets:
+        yield from duration(headers.get("x-ratelimit-reset-requests", "").strip())
+
+
+def read_wait(value: str, unit: float, headers: Mapping[str, str]) -> Iterator[float]:
     if NUMBER.fullmatch(value):
-        yield float(value)
-    elif value:
+        yield float(value) * unit
+    elif unit == 1 and value:
         yield from seconds_until(value, headers.get("date", ""))
-    yield from duration(headers.get("x-ratelimit-reset-requests", "").strip())
 
 
 def seconds_until(date: str, now: str) -> Iterator[float]:

@@ -1,5 +1,6 @@
 """What cannot be sent, what fails, and what is left of it: sentences, exit codes, rescued images."""
 
+import base64
 import os
 import stat
 from pathlib import Path
@@ -401,6 +402,22 @@ def test_an_image_that_fits_nowhere_is_told(cli, serve, spoil, monkeypatch):
 
     assert (ran.code, ran.out) == (11, b"")
     assert "Image 1 is paid for and could be saved nowhere." in ran.err
+
+
+def test_what_is_left_of_a_damaged_image_is_saved(cli, serve):
+    """Bytes and the text behind them, for the user's eyes only; the whole image is saved as ever."""
+    whole = base64.b64encode(png(16, 16)).decode()
+    items = [{"b64_json": whole}, {"b64_json": whole[:40] + "A"}]
+    serve(Fault(body={"created": 1, "data": items}, billed=True))
+    ran = cli(*GENERATE, "-n", 2, "--into", "out")
+
+    assert ran.code == 1
+    (data,) = Path("out").glob("*-2.damaged")
+    (rest,) = Path("out").glob("*-2.damaged.b64")
+    assert data.read_bytes() == png(16, 16)[:30]
+    assert rest.read_bytes() == b"A"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (data, rest)} == {0o600}
+    assert f"image 2 is damaged (base64 ends 3 characters short); what came of it is in {data}" in ran.err
 
 
 def test_a_rescued_image_replaces_nothing(tmp_path):

@@ -61,6 +61,27 @@ class TestMemory:
         assert len(DATA) == image.size
 
 
+class TestRecovery:
+    """A writer can tell what it was given, whole or not."""
+
+    @pytest.mark.parametrize("written", [0, 10, 1_500_000, 3_000_000])
+    @pytest.mark.parametrize("most", [1, 1_200_000, 9_000_000])
+    @pytest.mark.parametrize("kind", ["memory", "file", "finished file", "full disk"])
+    async def test_of_what_was_written(self, placement, folder, written, most, kind):
+        """From the start, as much as is asked for, wherever it is by now."""
+        writer = (Memory() if kind == "memory" else Directory(folder)).open(placement)
+        for start in range(0, written, 70_000):
+            if kind == "full disk" and start > written / 2 and writer.handle and writer.rescued is None:
+                writer.handle = FullDisk(writer.handle)
+            await writer.write(DATA[start : min(written, start + 70_000)])
+        if kind == "finished file" and written:
+            await writer.finish()
+
+        assert DATA[: min(written, most)] == await writer.recover(most)
+        await writer.discard()
+        assert [] == list(folder.iterdir())
+
+
 class TestDirectory:
     """Files."""
 

@@ -95,7 +95,7 @@ KEY = ConnectionKey("gateway.example", 443, True, True, None, None, None)
 
 # exception, whether the body was written, expected class, whether another attempt is pointless
 EXCEPTIONS = [
-    (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")), False, False),
+    (aiohttp.ClientConnectorDNSError(KEY, OSError(-3, "Temporary failure in name resolution")), False, False),
     (aiohttp.ClientConnectorError(KEY, ConnectionRefusedError(111, "Connection refused")), False, False),
     (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "self-signed")), False, True),
     (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError(1, "wrong version number")), False, True),
@@ -129,6 +129,21 @@ async def test_an_exception_is_judged_by_how_far_the_request_got(canned, excepti
         assert (1 if permanent else 4) == len(canned.requests)
     assert "sk-canary" not in repr(caught.value) + str(caught.value)
     assert caught.value.__cause__ is None
+
+
+async def test_a_name_that_nobody_knows_is_tried_once_more(canned):
+    """A wrong base URL is said soon, unless the host has been reached before."""
+    nameless = aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known"))
+    canned.fail(nameless, body_sent=False, times=2)
+    canned.answer(500, json=envelope(), times=1)
+    canned.fail(nameless, body_sent=False)
+    async with AsyncImagesClient("sk-x", "https://gateway.example", clock=FakeClock()) as client:
+        with pytest.raises(errors.ConnectionFailedError):
+            await client.generate("otter", model="m")
+        assert 2 == len(canned.requests)
+        with pytest.raises(errors.ConnectionFailedError):
+            await client.generate("otter", model="m")
+        assert 6 == len(canned.requests)
 
 
 async def test_only_answers_of_this_package_are_repeated(canned):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 from fakes import FakeClock
 from pictures import png
 from PIL import Image as Pillow
 
-from burncloud_images import AsyncImagesClient, GenerationRequest, errors
+from burncloud_images import AsyncImagesClient, GenerationRequest, Limits, errors
 from burncloud_images.emulator import Emulator, Fault
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
@@ -194,6 +196,79 @@ class TestKinds:
             await edit(emulator, reader)
 
         assert len(png()) == emulator.ledger.requests[0].parts[0].size
+
+
+class TestSpooling:
+    """What can be read once is kept while it is first read, or refused."""
+
+    async def test_can_be_refused(self):
+        """Before anything is sent, and without reading it."""
+        read = []
+
+        async def once():
+            read.append(1)
+            yield png()
+
+        async with Emulator() as emulator:
+            with pytest.raises(errors.InvalidRequestError, match=r"read only once, and Limits\(spool=0\)"):
+                await edit(emulator, once(), limits=Limits(spool=0))
+            await edit(emulator, png(), limits=Limits(spool=0))
+
+        assert [] == read
+        assert 1 == len(emulator.ledger.requests)
+
+    @pytest.mark.parametrize("rules", ["warn", "off"])
+    async def test_can_be_limited(self, rules):
+        """Whatever the rules."""
+
+        async def once():
+            while True:
+                yield BIG
+
+        async with Emulator() as emulator:
+            with pytest.raises(errors.InvalidRequestError, match="it goes on beyond 5 MiB"):
+                await edit(emulator, once(), limits=Limits(spool=5 * 1024 * 1024), rules=rules)
+
+        assert () == emulator.ledger.requests
+
+    async def test_needs_no_name_on_the_disk(self, tmp_path, monkeypatch):
+        """A large source goes to a file that nobody else can find, and that is gone with its descriptor."""
+        seen = []
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        large = png(pad=9 * 1024 * 1024)
+
+        async def once():
+            for start in range(0, len(large), 1024 * 1024):
+                yield large[start : start + 1024 * 1024]
+            seen.append(list(tmp_path.iterdir()))
+            links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+            seen.append([link for link in links if str(tmp_path) in link])
+
+        before = list(tmp_path.iterdir())
+        async with Emulator(faults=[Fault(status=503)]) as emulator:
+            await edit(emulator, once())
+
+        first, second = emulator.ledger.requests
+        assert first.parts == second.parts
+        assert len(large) == second.parts[0].size
+        assert before == seen[0]
+        assert 1 == len(seen[1])
+        assert seen[1][0].endswith("(deleted)")
+        assert before == list(tmp_path.iterdir())
+
+
+async def test_an_opener_may_open_at_a_place_of_its_own():
+    """Every attempt begins there."""
+
+    def open_it():
+        handle = io.BytesIO(b"a header" + png())
+        handle.seek(8)
+        return handle
+
+    async with Emulator(faults=[Fault(status=503)]) as emulator:
+        await edit(emulator, open_it)
+
+    assert [len(png())] * 2 == [request.parts[0].size for request in emulator.ledger.requests]
 
 
 async def test_nothing_of_a_generation_is_uploaded():

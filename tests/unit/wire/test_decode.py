@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import re
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from strategies import Pairs, answers, chunkings, cut
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, ProtocolError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
 from burncloud_images.wire import decode
-from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageStarted
+from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
 
 PIXELS = bytes(range(256)) * 3
 BASE64 = base64.b64encode(PIXELS).decode()
@@ -538,3 +539,43 @@ def test_images_never_stand_in_the_raw_text():
 def test_reprs_show_no_image_bytes():
     """An event that is logged is short."""
     assert "ImageChunk(index=0, data=<5 bytes>)" == repr(ImageChunk(0, b"otter"))
+
+
+@given(
+    before=st.binary(max_size=60),
+    bad=st.sampled_from(["!", "=A", " ", "-", "ÿ"]),
+    after=st.text(alphabet="ABCabc123+/=", max_size=60),
+    cuts=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+)
+def test_what_cannot_be_decoded_is_handed_on_as_text(before, bad, after, cuts):
+    """Bytes and then text, whatever the chunks: together they are the string that was sent."""
+    sent = base64.b64encode(before).decode().rstrip("=") + bad + after
+    body = json.dumps({"data": [{"b64_json": sent}]}, ensure_ascii=False).encode()
+    decoder, data, rest, position = AnswerDecoder(), b"", b"", 0
+    for size in itertools.cycle(cuts):
+        for event in decoder.feed(body[position : position + size]):
+            match event:
+                case ImageChunk(0, piece):
+                    assert b"" == rest
+                    data += piece
+                case ImageRest(0, piece):
+                    rest += piece
+        position += size
+        if position >= len(body):
+            break
+
+    (item,) = decoder.close().items
+    assert item.failure
+    assert sent.encode() == base64.b64encode(data) + rest
+
+
+def test_what_stands_behind_a_whole_image_is_nobodys():
+    """A second value of the same item is no rest of anything."""
+    decoder = AnswerDecoder()
+    body = b'{"data": [{"b64_json": "%b", "url": "data:image/png;base64,!!"}]}' % BASE64.encode()
+    assert not [event for event in decoder.feed(body) if isinstance(event, ImageRest)]
+
+
+def test_a_rest_shows_its_length_only():
+    """Texts of errors and logs stay short."""
+    assert "ImageRest(index=0, text=<3 bytes>)" == repr(ImageRest(0, b"!!!"))

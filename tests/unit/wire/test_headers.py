@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
+from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry, fold_headers
 
 NOW = datetime(2026, 11, 24, 11, 0, tzinfo=UTC)
 DATE = "Tue, 24 Nov 2026 11:00:00 GMT"
@@ -62,6 +62,11 @@ WAITS = [
     ({"x-ms-retry-after-ms": "250"}, 0.25),
     ({"retry-after-ms": "250", "x-ms-retry-after-ms": "9", "retry-after": "3"}, 0.25),
     ({"retry-after-ms": "soon", "retry-after": "3"}, 3.0),
+    ({"retry-after-ms": LATER, "date": DATE}, None),
+    ({"retry-after": "3\n5"}, 5.0),
+    ({"retry-after": "5\n 3 "}, 5.0),
+    ({"retry-after": f"3\n{LATER}\nsoon", "date": DATE}, 30.0),
+    ({"retry-after-ms": "250\n500"}, 0.5),
     ({"retry-after": "3", "x-ratelimit-reset-requests": "9s"}, 3.0),
     ({"retry-after": "later", "x-ratelimit-reset-requests": "9s"}, 9.0),
     ({"retry-after": LATER, "date": DATE}, 30.0),
@@ -89,6 +94,26 @@ WAITS = [
 def test_a_wait_is_told_in_many_ways(headers, expected):
     """The most exact one counts; those that make no sense are passed over."""
     assert expected == find_retry_after(headers)
+
+
+@pytest.mark.parametrize(("resets", "expected"), [(True, 9.0), (False, None)])
+def test_the_reset_of_a_limit_is_a_wait_only_where_it_is_about_that(resets, expected):
+    """Servers send it with every answer."""
+    assert expected == find_retry_after({"x-ratelimit-reset-requests": "9s"}, resets=resets)
+
+
+def test_of_a_header_that_stands_twice_the_first_counts():
+    """But all waits are kept, since the longest is to count."""
+    pairs = [
+        ("Retry-After", "3"),
+        ("X-A", "1"),
+        ("retry-after", "5"),
+        ("x-a", "2"),
+        ("Date", DATE),
+        ("RETRY-AFTER", "4"),
+    ]
+    assert {"retry-after": "3\n5\n4", "x-a": "1", "date": DATE} == fold_headers(pairs)
+    assert 5 == find_retry_after(fold_headers(pairs))
 
 
 @given(st.timedeltas(timedelta(days=-400), timedelta(days=400)), st.timedeltas(timedelta(-9_999), timedelta(9_999)))

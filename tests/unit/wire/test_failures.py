@@ -1,0 +1,396 @@
+"""Answers that are no results: which error each becomes, and whether it is sent again; a row for each known failure."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from burncloud_images.errors import (
+    APIError,
+    AuthenticationError,
+    BadRequestError,
+    ConnectionFailedError,
+    ImagesError,
+    ModerationError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PermissionDeniedError,
+    Phase,
+    ProtocolError,
+    QuotaExceededError,
+    RateLimitError,
+    ServerError,
+    UnsupportedError,
+)
+from burncloud_images.retry import RetryPolicy
+from burncloud_images.wire.failures import BY_CODE, BY_TEXT, BY_TYPE, Reply, to_error
+
+
+def said(message="no", **fields):
+    return json.dumps({"error": {"message": message, "type": "", "param": "", "code": "", **fields}}).encode()
+
+
+def reply(status, body=b"", headers=None, *, phase=Phase.STATUS, operation="generations", unknown_codes=()):
+    return Reply(
+        status=status,
+        headers=headers or {},
+        body=body,
+        phase=phase,
+        operation=operation,
+        unknown_codes=unknown_codes,
+    )
+
+
+@attrs.frozen
+class Row:
+    """
+    One failure.
+
+    Attributes:
+        id: Number in the table of failures that the retry rules go by, and a word.
+        reply: What came.
+        kind: Its error.
+        verdict: What becomes of it.
+        replayed: What becomes of it if the server is known to recognise keys.
+    """
+
+    id: str
+    reply: Reply
+    kind: type[ImagesError]
+    verdict: str
+    replayed: str | None = None
+
+
+PAGE = b"<html>"
+FALSE, TRUE = {"x-should-retry": "false"}, {"x-should-retry": "true"}
+
+ROWS = [
+    Row("18 moderation", reply(400, said(code="moderation_blocked")), ModerationError, "stop"),
+    Row("18 policy", reply(400, said(code="content_policy_violation")), ModerationError, "stop"),
+    Row("18 words", reply(500, said(code="sensitive_words_detected")), ModerationError, "stop"),
+    *[Row(f"19 {status}", reply(status, said()), BadRequestError, "stop") for status in (400, 405, 413, 415, 422)],
+    Row("19 404", reply(404, said()), NotFoundError, "stop"),
+    Row("20", reply(401, said()), AuthenticationError, "stop"),
+    Row("21", reply(403, said()), PermissionDeniedError, "stop"),
+    Row("22 402", reply(402, PAGE), QuotaExceededError, "stop"),
+    Row("22 429", reply(429, said(code="insufficient_quota"), {"retry-after": "1"}), QuotaExceededError, "stop"),
+    Row("22 400", reply(400, said(code="billing_hard_limit_reached")), QuotaExceededError, "stop"),
+    Row("22 403", reply(403, said(code="insufficient_user_quota")), QuotaExceededError, "stop"),
+    Row("22 token", reply(403, said(code="pre_consume_token_quota_failed")), QuotaExceededError, "stop"),
+    Row("22 exceeded", reply(429, said(code="quota_exceeded")), QuotaExceededError, "stop"),
+    Row("22 text", reply(401, said("该令牌额度已用尽")), QuotaExceededError, "stop"),
+    Row("23", reply(429, said()), RateLimitError, "pace"),
+    Row("23 empty", reply(429), RateLimitError, "pace"),
+    Row("24 before", reply(408, PAGE, phase=Phase.BODY), ConnectionFailedError, "retry"),
+    Row("24 after", reply(408, said()), OutcomeUnknownError, "stop", "retry"),
+    Row("25 in flight", reply(409, said(code="idempotency_key_in_use")), OutcomeUnknownError, "pace"),
+    Row("25 in words", reply(409, said("Idempotency: still in progress")), OutcomeUnknownError, "pace"),
+    Row("25 download", reply(409, said(code="idempotency_in_flight"), operation=None), BadRequestError, "stop"),
+    Row("25 otherwise", reply(409, said(code="conflict")), BadRequestError, "stop"),
+    Row("25 false", reply(409, said(code="idempotency_key_in_use"), FALSE), OutcomeUnknownError, "stop"),
+    Row("26", reply(422, said(code="idempotency_key_reuse")), BadRequestError, "stop"),
+    Row("27", reply(425, PAGE), ServerError, "retry"),
+    Row("28 envelope", reply(503, said()), ServerError, "retry"),
+    Row("28 header", reply(503, PAGE, {"retry-after": "2"}), ServerError, "retry"),
+    Row("29", reply(503, PAGE), ServerError, "retry"),
+    *[Row(f"30 {status}", reply(status, said()), ServerError, "retry") for status in (500, 502, 529)],
+    Row("30 mistake", reply(500, said(code="invalid_request")), BadRequestError, "stop"),
+    Row("30 conversion", reply(500, said(code="convert_request_failed")), BadRequestError, "stop"),
+    *[
+        Row(f"30 {code}", reply(500, said(code=code)), OutcomeUnknownError, "stop", "retry")
+        for code in ("bad_response_body", "read_response_body_failed", "do_request_failed")
+    ],
+    Row("31 504 page", reply(504, PAGE), OutcomeUnknownError, "stop", "retry"),
+    Row("31 504 envelope", reply(504, said()), OutcomeUnknownError, "stop", "retry"),
+    *[
+        Row(f"31 {status} {name}", reply(status, body), OutcomeUnknownError, "stop", "retry")
+        for status in (500, 502, 520, 524, 529)
+        for name, body in (("page", PAGE), ("empty", b""), ("other JSON", b'{"ok": false}'), ("number", b"5"))
+    ],
+    *[Row(f"32 {status}", reply(status, PAGE), ConnectionFailedError, "retry") for status in (521, 522, 523, 525)],
+    Row("32 526", reply(526, PAGE), ConnectionFailedError, "stop"),
+    *[Row(f"33 {status}", reply(status, PAGE), UnsupportedError, "stop") for status in (501, 505)],
+    Row("34 429", reply(429, said(), FALSE), RateLimitError, "stop"),
+    Row("34 503", reply(503, said(), FALSE), ServerError, "stop"),
+    Row("34 521", reply(521, PAGE, FALSE), ConnectionFailedError, "stop"),
+    Row("34 504", reply(504, PAGE, FALSE), OutcomeUnknownError, "stop"),
+    Row("35 400", reply(400, said(), TRUE), BadRequestError, "retry"),
+    Row("35 500", reply(500, said(), TRUE), ServerError, "retry"),
+    Row("35 504", reply(504, PAGE, TRUE), OutcomeUnknownError, "stop", "retry"),
+    *[Row(f"36 {status}", reply(status, PAGE), ProtocolError, "stop") for status in (300, 301, 302, 307, 308)],
+    Row("39", reply(200, said(code="server_is_overloaded")), ServerError, "stop"),
+    Row("39 throttled", reply(200, said(code="rate_limit_exceeded")), RateLimitError, "pace"),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_failure_has_an_error_and_a_verdict(row):
+    """By phase, then code, then type, then status."""
+    error = to_error(row.reply)
+
+    assert row.kind is type(error)
+    assert row.verdict == RetryPolicy().judge(error)
+    for idempotency in ("replay", "reject"):
+        assert (row.replayed or row.verdict) == RetryPolicy(server_idempotency=idempotency).judge(error)
+    assert row.reply.phase == error.phase
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_only_what_may_be_billed_says_so(row):
+    """An error's text and the verdict never disagree."""
+    error = to_error(row.reply)
+    unknown = isinstance(error, OutcomeUnknownError)
+    assert unknown == ("may have been billed" in str(error))
+    assert unknown == (RetryPolicy(on_unknown="retry").judge(error) != RetryPolicy().judge(error)) or (
+        error.should_retry is False or error.in_flight
+    )
+
+
+class TestWords:
+    """What is on an error."""
+
+    @pytest.mark.parametrize("status", [408, 409, 429, 503, 504, 521])
+    def test_every_error_has_what_the_server_says_about_trying_again(self, status):
+        """Whatever its class."""
+        body = said(code="idempotency_in_flight") if status == 409 else PAGE
+        error = to_error(reply(status, body, {"retry-after": "7", "x-should-retry": "true"}))
+        assert 7 == error.retry_after
+        assert error.should_retry is True
+        assert to_error(reply(status, body)).retry_after is None
+
+    @pytest.mark.parametrize(("status", "expected"), [(429, 360.0), (500, None), (503, None), (504, None)])
+    def test_the_reset_of_a_limit_counts_for_that_limit_only(self, status, expected):
+        """It comes with every answer."""
+        assert expected == to_error(reply(status, said(), {"x-ratelimit-reset-requests": "6m0s"})).retry_after
+
+    @pytest.mark.parametrize(
+        ("status", "body", "headers", "expected"),
+        [
+            (503, PAGE, {}, 2),
+            (503, PAGE, {"retry-after": "1"}, None),
+            (503, said(), {}, None),
+            (429, PAGE, {}, None),
+            (425, PAGE, {}, None),
+        ],
+    )
+    def test_a_bare_refusal_is_worth_one_more_attempt(self, status, body, headers, expected):
+        """A balancer that says no more may have nobody behind it."""
+        assert expected == to_error(reply(status, body, headers)).most_attempts
+
+    @pytest.mark.parametrize(
+        ("status", "fields", "expected"),
+        [
+            (422, {"code": "idempotency_key_reuse"}, True),
+            (422, {"message": "This Idempotency-Key was already used"}, True),
+            (422, {"type": "idempotency_error", "message": "a different body"}, True),
+            (409, {"code": "idempotency_key_already_used"}, True),
+            (409, {"message": "duplicate of an idempotent request"}, True),
+            (422, {"message": "the Idempotency-Key is too long"}, False),
+            (422, {"message": "the size is already known"}, False),
+            (400, {"code": "idempotency_key_reuse"}, False),
+        ],
+    )
+    def test_a_key_that_is_taken_is_told_apart(self, status, fields, expected):
+        """An earlier attempt had arrived, then."""
+        assert expected == to_error(reply(status, said(**fields))).key_taken
+        assert not to_error(reply(status, said(**fields), operation=None)).key_taken
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "in flight",
+            "in_flight",
+            "in-progress",
+            "in use",
+            "inuse",
+            "is processing",
+            "being processed",
+            "concurrent",
+            "PENDING",
+        ],
+    )
+    def test_a_request_in_flight_is_told_in_many_words(self, words):
+        """Servers have their own."""
+        error = to_error(reply(409, said(f"Idempotency-Key {words}", code="c-1"), {"x-request-id": "r-1"}))
+        assert isinstance(error, OutcomeUnknownError)
+        assert error.in_flight
+        assert ("c-1", "r-1", 409) == (error.code, error.request_id, error.status)
+        assert b"Idempotency" in error.raw
+        assert "The API answered 409 Conflict: Idempotency-Key" in error.message
+        assert error.message.endswith("It is still working on an earlier attempt.")
+
+    def test_a_request_in_flight_may_be_told_without_a_message(self):
+        """The code is enough."""
+        error = to_error(reply(409, said("", code="idempotency_in_flight")))
+        assert "409 Conflict: no message." in error.message
+
+    def test_codes_of_the_caller_are_unknown(self):
+        """They come after the work."""
+        error = to_error(reply(500, said(code="task_timeout"), unknown_codes=("task_timeout",)))
+        assert isinstance(error, OutcomeUnknownError)
+        assert "task_timeout" == error.code
+        assert b"task_timeout" in error.raw
+        assert isinstance(to_error(reply(500, said(code="task"), unknown_codes=("task_timeout",))), ServerError)
+
+    def test_an_unknown_outcome_says_what_is_known(self):
+        """Status, text, id and the beginning of the answer."""
+        error = to_error(reply(504, said("upstream timed out.", code="t"), {"x-request-id": "r-1"}))
+        expected = "The gateway answered 504 Gateway Timeout: upstream timed out, which does not tell whether"
+        assert error.message.startswith(expected)
+        assert (504, "r-1", "t") == (error.status, error.request_id, error.code)
+        bare = to_error(reply(599, PAGE * 1_000_000))
+        assert "The gateway answered 599, which does not tell whether the images were made." == bare.message
+        assert 1024 * 1024 == len(bare.raw)
+
+    def test_an_early_timeout_is_a_failed_connection(self):
+        """Half a request cannot be executed."""
+        error = to_error(reply(408, b"", phase=Phase.BODY))
+        assert "The gateway answered 408 Request Timeout while the request was being sent." == error.message
+        assert not error.permanent
+
+    def test_a_proxy_that_did_not_reach_the_gateway_says_so(self):
+        """Nothing can have been billed."""
+        error = to_error(reply(522, PAGE))
+        assert "The gateway's proxy answered 522: it could not reach the gateway." == error.message
+        assert [False, True] == [to_error(reply(status)).permanent for status in (521, 526)]
+
+    @pytest.mark.parametrize(
+        ("location", "where"),
+        [
+            ("https://u:p@evil.example/x?sig=canary", ", a redirect to https://evil.example;"),
+            ("/v2", ", a redirect;"),
+            ("", ", a redirect;"),
+            ("http://[", ", a redirect;"),
+        ],
+    )
+    def test_a_redirect_shows_a_host_and_no_secret(self, location, where):
+        """Signed addresses are keys."""
+        error = to_error(reply(307, PAGE, {"location": location, "x-request-id": "r-1"}))
+        assert f"The gateway answered 307 Temporary Redirect{where} is the base URL right?" == error.message
+        assert "canary" not in str(error)
+        assert (PAGE, 307, "r-1") == (error.raw, error.status, error.request_id)
+
+    def test_an_api_error_says_all_that_the_api_said(self):
+        """Field by field."""
+        body = said("Bad size.", type="invalid_request_error", param="size", code="invalid_value")
+        error = to_error(reply(400, body, {"x-request-id": "r-1"}))
+        assert "The API answered 400 Bad Request: Bad size." == error.message
+        assert ("invalid_value", "invalid_request_error", "size") == (error.code, error.type, error.param)
+        assert (400, "r-1", json.loads(body)) == (error.status, error.request_id, error.body)
+
+    def test_an_answer_without_an_envelope_is_kept_as_text(self):
+        """Bounded, and with what is no text escaped."""
+        error = to_error(reply(404, b"\xff" + b"x" * 2_000_000))
+        assert "The API answered 404 Not Found: no message." == error.message
+        assert error.body.startswith(r"\xffx")
+        assert 1024 * 1024 + 3 == len(error.body)
+
+    def test_a_request_id_is_found_in_the_message(self):
+        """Where gateways write it."""
+        assert "2025-1" == to_error(reply(400, said("no (request id: 2025-1)"))).request_id
+        assert "2025-1" == to_error(reply(504, said("no (request id: 2025-1)"))).request_id
+        in_flight = said("in flight (request id: 2025-1)", code="idempotency")
+        assert "2025-1" == to_error(reply(409, in_flight)).request_id
+
+    def test_a_long_message_is_cut(self):
+        """An error is a sentence."""
+        assert len(to_error(reply(400, said("x" * 100_000))).message) < 2100
+
+
+class TestEnvelopes:
+    """Gateways have several forms of an error."""
+
+    @pytest.mark.parametrize(
+        ("body", "code", "message"),
+        [
+            (b'{"error": {"code": 429, "message": "m"}}', "429", "m"),
+            (b'{"error": {"code": null, "message": "m"}}', None, "m"),
+            (b'{"error": {"code": "", "message": "m"}}', None, "m"),
+            (b'{"error": {"code": true, "message": "m"}}', None, "m"),
+            (b'{"error": {"code": [1], "message": "m"}}', None, "m"),
+            (b'{"error": "m"}', None, "m"),
+            (b'{"code": "c", "message": "m"}', "c", "m"),
+            (b'{"error": {"code": "c"}}', "c", "no message"),
+            (b'{"error": {"type": "t"}}', None, "no message"),
+            (b'{"error": null, "message": "m"}', None, "m"),
+        ],
+    )
+    def test_are_read(self, body, code, message):
+        """And believed: a failure of the API itself."""
+        error = to_error(reply(500, body))
+        assert ServerError is type(error)
+        assert code == error.code
+        assert f"The API answered 500 Internal Server Error: {message}." == error.message
+        assert json.loads(body) == error.body
+
+    @pytest.mark.parametrize(
+        "body", [b"", b"[]", b"null", b'{"error": ""}', b'{"error": {}}', b'{"error": []}', b"[" * 100_000, b"\xff"]
+    )
+    def test_are_not_read_into_anything(self, body):
+        """What is none says nothing, so the outcome is unknown."""
+        assert OutcomeUnknownError is type(to_error(reply(500, body)))
+
+    @pytest.mark.parametrize("code", sorted(BY_CODE))
+    def test_a_code_counts_before_type_text_and_status(self, code):
+        """At any status but a gateway's own timeout."""
+        body = said("额度不足。", type="rate_limit_error", code=code)
+        for status in (200, 400, 429, 500, 503):
+            error = to_error(reply(status, body))
+            assert BY_CODE[code] is type(error)
+            assert error.message.endswith(": 额度不足 (the account is out of money).")
+
+    @pytest.mark.parametrize("kind", sorted(BY_TYPE))
+    def test_a_type_counts_before_text_and_status(self, kind):
+        """Where the code says nothing."""
+        assert BY_TYPE[kind] is type(to_error(reply(400, said("无效的请求", type=kind, code="?"))))
+
+    @pytest.mark.parametrize(("text", "kind", "meaning"), BY_TEXT, ids=[meaning for _, _, meaning in BY_TEXT])
+    def test_a_text_counts_before_the_status(self, text, kind, meaning):
+        """And is said in English as well."""
+        error = to_error(reply(418, said(f"…{text}…")))
+        assert kind is type(error)
+        assert error.message.endswith(f" ({meaning}).")
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [(200, ServerError), (399, ProtocolError), (400, BadRequestError), (499, BadRequestError), (599, ServerError)],
+    )
+    def test_a_status_that_nobody_knows_has_the_class_of_its_hundred(self, status, kind):
+        """There is always one."""
+        assert kind is type(to_error(reply(status, said())))
+
+    @pytest.mark.parametrize(
+        ("status", "body", "kind"),
+        [
+            (400, said("未指定模型名称"), UnsupportedError),
+            (404, PAGE, UnsupportedError),
+            (410, PAGE, UnsupportedError),
+            (501, PAGE, UnsupportedError),
+            (404, said(code="model_not_found"), NotFoundError),
+            (400, said(), BadRequestError),
+            (403, said(), PermissionDeniedError),
+        ],
+    )
+    def test_variations_are_served_by_hardly_anyone(self, status, body, kind):
+        """So what looks like a mistake of the caller is none."""
+        error = to_error(reply(status, body, operation="variations"))
+        assert kind is type(error)
+        assert (kind is UnsupportedError) == ("(no server known today answers variations)" in error.message)
+
+
+@given(
+    status=st.integers(200, 999),
+    body=st.binary(max_size=200) | st.builds(said, st.text(), code=st.text(), type=st.text()),
+    headers=st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date", "location"]), st.text()),
+    phase=st.sampled_from(Phase),
+)
+def test_any_answer_becomes_an_error_of_ours(status, body, headers, phase):
+    """And each has a verdict and finite waits."""
+    error = to_error(reply(status, body, headers, phase=phase))
+    assert isinstance(error, APIError | OutcomeUnknownError | ConnectionFailedError | ProtocolError)
+    wait = RetryPolicy(on_unknown="retry").wait(error, attempt=1, elapsed=0, jitter=0.5)
+    assert wait is None or 0 <= wait <= 126
