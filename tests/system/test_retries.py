@@ -160,7 +160,7 @@ class TestOtherRows:
 
     async def test_row_1_waits_for_a_free_connection_without_end(self, set_up):
         """A full pool is no failure: the wait has no time of its own."""
-        bench = await set_up(emulator={"latency": 0.01}, max_connections=2, timeouts=Timeouts(connect=0.05))
+        bench = await set_up(emulator={"latency": 0.05}, max_connections=2, timeouts=Timeouts(connect=2))
         results = await asyncio.gather(*(bench.client.generate("otter", **SMALL) for _ in range(12)))
         assert [1] * 12 == [len(result.history) for result in results]
 

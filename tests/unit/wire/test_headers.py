@@ -114,6 +114,7 @@ def test_of_a_header_that_stands_twice_the_first_counts():
     ]
     assert {"retry-after": "3\n5\n4", "x-a": "1", "date": DATE} == fold_headers(pairs)
     assert 5 == find_retry_after(fold_headers(pairs))
+    assert {"x-goog-hash": "a=1, b=2"} == fold_headers([("x-goog-hash", "a=1"), ("X-Goog-Hash", "b=2")])
 
 
 @given(st.timedeltas(timedelta(days=-400), timedelta(days=400)), st.timedeltas(timedelta(-9_999), timedelta(9_999)))
