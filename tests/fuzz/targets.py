@@ -1,0 +1,211 @@
+"""
+What is fuzzed: each target takes any bytes and raises only if something is wrong.
+
+Whatever an answer holds, it comes to a value or to an error of the package's own, and how it was cut makes no
+difference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from math import inf, isfinite
+
+from burncloud_images.errors import ImagesError, Phase
+from burncloud_images.model.media import examine, examine_bytes
+from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageStarted
+from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
+from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
+
+MOST_EVENT = 4096
+STATUSES = (200, 302, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 522, 524, 599, 999)
+PHASES = tuple(Phase)
+
+
+def cut(data: bytes, size: int) -> Iterable[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+class Listener:
+    """Writes down what a decoder tells, each image joined; one that is damaged may be so found early or late."""
+
+    def __init__(self) -> None:
+        self.story: list[object] = []
+        self.started: object = None
+        self.image = b""
+
+    def listen(self, told: Iterable[object]) -> None:
+        for event in told:
+            match event:
+                case ImageStarted() | PartialStarted():
+                    self.started, self.image = event, b""
+                case ImageChunk(_, data):
+                    self.image += data
+                case ImageEnded(index):
+                    self.story.append((self.started, index, self.image))
+                case ImageFailed():
+                    pass
+                case Completed() | Partial() | PassedOver():
+                    self.story.append(event)
+                case _:
+                    raise AssertionError(event)
+
+
+def tell_answer(chunks: Iterable[bytes], listener: Listener) -> object:
+    decoder = AnswerDecoder()
+    for chunk in chunks:
+        listener.listen(decoder.feed(chunk))
+    return decoder.close()
+
+
+def tell_events(chunks: Iterable[bytes], listener: Listener) -> object:
+    decoder = StreamDecoder(MOST_EVENT)
+    for chunk in chunks:
+        listener.listen(decoder.feed(chunk))
+        if decoder.done:
+            break
+    listener.listen(decoder.close())
+    return decoder.answer()
+
+
+Telling = Callable[[Iterable[bytes], Listener], object]
+
+
+def hear(tell: Telling, chunks: Iterable[bytes]) -> list[object]:
+    """Return all that is told, and the value or the error that it comes to."""
+    listener = Listener()
+    try:
+        end = tell(chunks, listener)
+    except ImagesError as error:
+        end = (type(error), str(error))
+    return [*listener.story, end]
+
+
+def compare(tell: Telling, data: bytes) -> None:
+    """Cut a text, whose pieces' length is the first byte, and compare with what comes of it whole."""
+    body, size = data[1:], data[0] % 64 + 1 if data else 1
+    assert hear(tell, [body]) == hear(tell, cut(body, size)), (size, body)
+
+
+def answer(data: bytes) -> None:
+    """The body of an answer."""
+    compare(tell_answer, data)
+
+
+def events(data: bytes) -> None:
+    """A stream of events."""
+    compare(tell_events, data)
+
+
+def failures(data: bytes) -> None:
+    """An answer that is none of success."""
+    chosen, body = data[:2].ljust(2, b"\0"), data[2:]
+    status, phase = STATUSES[chosen[0] % len(STATUSES)], PHASES[chosen[1] % len(PHASES)]
+    reply = Reply(status=status, headers={}, body=body, phase=phase, operation="generations")
+    error = to_error(reply)
+    assert isinstance(error, ImagesError)
+    assert str(error)
+    repr(error)
+
+
+def headers(data: bytes) -> None:
+    """Headers that a server makes up."""
+    lines = data.decode("latin-1").split("\n")
+    names = ("retry-after", "retry-after-ms", "date", "x-should-retry", "x-request-id", "x-oneapi-request-id")
+    made: Mapping[str, str] = dict(zip(names, lines, strict=False))
+    wait = find_retry_after(made)
+    assert wait is None or (isfinite(wait) and 0 <= wait < inf), wait
+    find_should_retry(made)
+    find_request_id(made, lines[-1])
+
+
+def media(data: bytes) -> None:
+    """A file that says it is an image."""
+    found = examine_bytes(data)
+    for number in found.dimensions or ():
+        assert number >= 0
+    assert found.media_type or not found.complete
+    assert found == probed(data)
+
+
+def probed(data: bytes) -> object:
+    """Return what is found by reading no more than is asked for."""
+    probe = examine(len(data))
+    try:
+        offset, length = next(probe)
+        for _ in range(len(data) + 16):
+            assert 0 <= offset <= len(data)
+            assert length >= 0
+            offset, length = probe.send(data[offset : offset + length])
+    except StopIteration as stop:
+        return stop.value
+    raise AssertionError("it reads for ever")
+
+
+Target = Callable[[bytes], None]
+TARGETS: Mapping[str, Target] = {target.__name__: target for target in (answer, events, failures, headers, media)}
+
+IMAGE = "iVBORw0KGgo="
+EVENT = json.dumps({"type": "image_generation.completed", "b64_json": IMAGE, "usage": {"total_tokens": 1}})
+PARTIAL = json.dumps({"type": "image_edit.partial_image", "partial_image_index": 0, "b64_json": IMAGE})
+SEEDS: Mapping[str, tuple[bytes, ...]] = {
+    "answer": (
+        b"\x03" + json.dumps({"created": 1, "data": [{"b64_json": IMAGE, "revised_prompt": "x"}]}).encode(),
+        b"\x09"
+        + json.dumps({"data": [{"url": f"data:image/png;base64,{IMAGE}"}, {"url": "https://x/?se=1"}]}).encode(),
+        b'\x01{"data":[{"b64_json":"iVBO\\/\\u0052w=="},{"b64_json":"!"}],"error":null}',
+        b'\x05{"error":{"message":"x","code":"billing_hard_limit_reached"}}',
+    ),
+    "events": (
+        b"\x07: PING\n\ndata: " + PARTIAL.encode() + b"\n\ndata: " + EVENT.encode() + b"\n\ndata: [DONE]\n\n",
+        b"\x02\xef\xbb\xbfevent: image_generation.completed\r\ndata: {\r\ndata: " + EVENT.encode()[1:] + b"\r\n\r\n",
+        b'\x02event: error\rdata: {"type":"error","error":{"code":"x"}}\r\r',
+    ),
+    "failures": (
+        b"\x0a\x05" + '{"error":{"message":"当前分组上游负载已饱和","type":"new_api_error","code":null}}'.encode(),
+        b'\x02\x05{"error":{"code":"moderation_blocked","param":"prompt"}}',
+        b"\x0c\x05<html>502</html>",
+        b'\x0b\x05{"message":"x","success":false}',
+    ),
+    "headers": (b"2\n1500\nTue, 24 Nov 2026 08:00:00 GMT\ntrue\nreq_1", b"Tue, 24 Nov 2026 08:00:05 GMT\n\nx"),
+    "media": (
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x10\x08\x06\0\0\0\0\0\0\0\0\0\0\0IEND\xaeB`\x82",
+        b"GIF89a\x10\0\x10\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x10\0\x10\0\0\x02\x02D\x01\0;",
+        b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0\xff\xc0\0\x0b\x08\0\x10\0\x10\x01\x01\x11\0\xff\xd9",
+        b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\x0f\xc0\x03\x10\0\0\0\0\0\0\0\0\0",
+        b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0\x0f\0\0\x0f\0\0",
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16"></svg>',
+    ),
+}
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "answer": (
+        '"data"',
+        '"b64_json"',
+        '"url"',
+        '"data:',
+        ";base64,",
+        "\\\\",
+        "\\/",
+        "\\u00",
+        '"created"',
+        '"error"',
+        "[{",
+    ),
+    "events": (
+        "data: ",
+        "event: ",
+        "\n\n",
+        "\r\n",
+        ": ",
+        '"b64_json"',
+        '"type"',
+        "[DONE]",
+        '"output_index"',
+        ".completed",
+    ),
+    "failures": ('"error"', '"code"', '"type"', '"message"', '"param"', "null", "insufficient_quota", "rate_limit"),
+    "headers": ("GMT", "Tue, 24 Nov 2026", "nan", "inf", "1e9", "-1", "\n"),
+    "media": ("PNG", "IHDR", "IDAT", "IEND", "tRNS", "GIF89a", "RIFF", "WEBP", "VP8 ", "VP8L", "VP8X", "<svg"),
+}
+"""What a mutation may put in, beside single bytes."""
