@@ -13,7 +13,7 @@ from math import inf, isfinite
 
 from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import examine, examine_bytes
-from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageStarted
+from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
 from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
 from burncloud_images.wire.failures import Reply, to_error
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
@@ -44,7 +44,7 @@ class Listener:
                     self.image += data
                 case ImageEnded(index):
                     self.story.append((self.started, index, self.image))
-                case ImageFailed():
+                case ImageFailed() | ImageRest():
                     pass
                 case Completed() | Partial() | PassedOver():
                     self.story.append(event)
