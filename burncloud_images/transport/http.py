@@ -44,7 +44,7 @@ from burncloud_images.transport.stage import StageTimer
 from burncloud_images.transport.uploads import Upload
 from burncloud_images.wire.multipart import BodyPlan, FileSlot
 
-__all__ = ["AiohttpTransport", "Progress", "Response", "Secret", "Session", "Transport"]
+__all__ = ["AiohttpTransport", "Progress", "Response", "Session", "Transport"]
 
 Session: TypeAlias = aiohttp.ClientSession
 Door: TypeAlias = Literal["api", "guarded", "exempt"]
@@ -140,19 +140,6 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
-
-
-class Secret(str):
-    """A header value that shows itself to the connection only."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        """Return no secret: exceptions and tracebacks print headers."""
-        return "'***'"
-
-    def __format__(self, spec: str) -> str:
-        return "***"
 
 
 class PlannedPayload(aiohttp.Payload):
