@@ -39,7 +39,7 @@ class Timeouts:
         send_stall: Until more of the body leaves.
         first_byte: From the end of the request to the beginning of the answer. Images take minutes, and an answer that
             is not awaited may still be billed: do not shorten it to be quick.
-        idle: Until more of the answer comes.
+        idle: Until more of the answer comes: a KiB, or some of a stream.
         download_first_byte: The same for result URLs.
         download_idle: The same for result URLs.
     """
