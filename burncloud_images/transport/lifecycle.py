@@ -62,6 +62,9 @@ class Lifecycle:
     def build(self) -> Rooms:
         from concurrent.futures import ThreadPoolExecutor
 
+        # What keeps a paid image is loaded before anything is paid; later there may be no descriptor to load it with.
+        import burncloud_images.transport.names
+        import burncloud_images.transport.writers  # noqa: F401
         from burncloud_images.transport.clock import SystemClock
         from burncloud_images.transport.exchange import Rooms
         from burncloud_images.transport.http import AiohttpTransport
