@@ -127,8 +127,9 @@ class Report:
         theirs = sum(max(0, self.rivals[key].billed - 1) for key in shared)
         ours = sum(self.rows[key].double for key in shared)
         return (
-            f"Of these faults, {len(shared)} were put to the official openai client as well, with its own settings: "
-            f"it billed {theirs} images more than it was asked for, this client {ours}."
+            f"Of these faults, {len(shared)} were put to the official openai client as well, with its own settings and "
+            f"for one image each: it was billed for {theirs} more than that, this client for {ours}. A fault strikes "
+            "whenever it is met, unless the case says how often."
         )
 
 

@@ -91,6 +91,9 @@ class Case:
         return self.id[0]
 
 
+MANY = 9
+"""More tries than any client makes."""
+
 TABLE: dict[str, Case] = {}
 
 
@@ -127,28 +130,37 @@ def row(
     check: Check | None = None,
     client: Mapping[str, Any] | None = None,
     rival: bool = True,
+    lasting: Setting | None = None,
     **options: Any,
 ) -> None:
-    """Enter a case that is one call in one setting."""
+    """
+    Enter a case that is one call in one setting.
+
+    A fault after which this client makes no second request strikes once. Whoever makes one meets it again: *lasting*.
+    """
     play = one_call(setting, expected, call=call, plainly=plainly, check=check, **(client or {}))
-    other = Rival(setting=setting, upload=call is edit) if rival else None
+    met = lasting if lasting is not None and expected.kind is not None else setting
+    other = Rival(setting=met, upload=call is edit) if rival else None
     add(Case(id=number, fault=fault, expected=str(expected), play=play, rival=other, **options))
 
 
 def script(number: str, fault: str, faults: Fault | tuple[Fault, ...], expected: Expected, **options: Any) -> None:
     """Enter a case in which the emulator goes wrong."""
     faults = (faults,) if isinstance(faults, Fault) else faults
-    row(number, fault, scripted(*faults), expected, **options)
+    lasting = scripted(*(attrs.evolve(one, times=None) for one in faults))
+    row(number, fault, scripted(*faults), expected, lasting=lasting, **options)
 
 
 def way(number: str, fault: str, toxic: Toxic, expected: Expected, **options: Any) -> None:
     """Enter a case in which the way to the emulator goes wrong."""
-    row(number, fault, proxied(toxic), expected, **options)
+    lasting = proxied(attrs.evolve(toxic, connection=None))
+    row(number, fault, proxied(toxic), expected, lasting=lasting, **options)
 
 
 def answer(number: str, fault: str, step: bytes | Step, expected: Expected, **options: Any) -> None:
     """Enter a case in which a gateway answers its first request with *step*."""
-    row(number, fault, written(step if isinstance(step, Step) else Step(answer=step)), expected, **options)
+    step = step if isinstance(step, Step) else Step(answer=step)
+    row(number, fault, written(step), expected, lasting=written(*[step] * MANY), **options)
 
 
 async def variants(stage: Stage, plays: Mapping[str, Play]) -> None:

@@ -63,6 +63,19 @@ async def test_case(case: Case, found: Report, tmp_path: Path, monkeypatch):
         )
 
 
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+
+
+def test_the_document_shows_every_case():
+    """Each id once, with its fault in words; `nox -s faults` writes it anew."""
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    shown = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in lines if line.startswith("| ")]
+
+    assert [(case.id, case.fault) for case in TABLE.values() if (case.id, case.fault) not in shown] == []
+    ids = [number for number, _ in shown if number in TABLE]
+    assert sorted(TABLE) == sorted(ids)
+
+
 def test_the_matrix_is_whole():
     """Every id stands in the table, whether it can be played or not."""
     assert {f"{group}{number:02}" for group, size in SIZES.items() for number in range(1, size + 1)} == {*TABLE}

@@ -100,7 +100,7 @@ async def test_ten_thousand_calls_with_random_faults(found: Report):
     found.notes["Soak"] = (
         f"{len(told):,} calls in {time.monotonic() - started:.0f} s with a fault in every "
         f"{1 / sum(SHARES.values()):.0f}th request: {len(entries):,} POSTs, {sum(billed.values()):,} billed, "
-        f"{double} double-billed, {len(lost)} lost, {grown / CALLS:.0f} bytes of memory a call. Outcomes: "
+        f"{double} double-billed, {len(lost)} lost, {max(0, grown) / CALLS:.0f} bytes of memory a call. Outcomes: "
         f"{', '.join(f'{count:,} {name}' for name, count in outcomes.most_common())}. "
         "Descriptors, tasks and threads were back where they began."
     )
