@@ -292,7 +292,7 @@ async def encodings(stage: Stage) -> None:
     """A byte order mark is passed over; other encodings are told of."""
     text = document().decode()
     named = json.dumps(
-        {"created": 1, "data": [{"b64_json": image_text(), "revised_prompt": "caf\xe9"}]}, ensure_ascii=False
+        {"created": 1, "data": [{"b64_json": image_text(), "revised_prompt": "Pel\xe9"}]}, ensure_ascii=False
     )
     forms: Mapping[str, bytes] = {
         "UTF-16": text.encode("utf-16"),

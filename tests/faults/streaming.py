@@ -81,7 +81,7 @@ async def line_ends(stage: Stage) -> None:
     plays = {
         name: one_call(scripted(fault), succeeds(), call=listen, check=with_previews) for name, fault in faults.items()
     }
-    prompt = "图 caf\xe9"
+    prompt = "图 Pel\xe9"
     raw = HEAD + event("completed", revised_prompt=prompt).replace(json.dumps(prompt).encode(), f'"{prompt}"'.encode())
 
     async def split(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
