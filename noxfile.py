@@ -58,6 +58,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Play the whole fault matrix, print its table, and write it down in docs/reliability.md."""
+    session.install(*EDITABLE, *group("tests"))
+    session.env["FAULTS_REPORT"] = "docs/reliability.md"
+    session.run("pytest", "-m", "", "tests/faults", *session.posargs)
+
+
+@nox.session
 def tests_lowest(session: nox.Session) -> None:
     """Run the tests against the lowest versions that are allowed."""
     session.install(*EDITABLE, *group("tests"), *lowest())

@@ -104,13 +104,15 @@ class AsyncImagesClient:
         clock: Clock | None = None,
     ) -> None:
         from burncloud_images.transport.lifecycle import Lifecycle
+        from burncloud_images.transport.secret import hide
         from burncloud_images.wire.address import to_base_url
 
+        api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
         network = network or Network()
         address = base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
         self._settings = Settings(
             base_url=to_base_url(address, allow_http=network.allow_http),
-            key=to_asker(api_key if api_key is not None else from_environment(KEY_VARIABLES)),
+            key=to_asker(api_key),
             model=model or from_environment(MODEL_VARIABLES),
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
@@ -124,7 +126,8 @@ class AsyncImagesClient:
 
     def __repr__(self) -> str:
         """Return where requests go; the key is not shown."""
-        return f"<AsyncImagesClient {self._settings.base_url}>"
+        # Tracebacks with local variables print a client whose constructor has just failed.
+        return f"<AsyncImagesClient {self._settings.base_url if hasattr(self, '_settings') else 'not set up'}>"
 
     @property
     def base_url(self) -> str:
@@ -265,10 +268,12 @@ def to_asker(key: Key | None) -> Callable[[], Awaitable[str]]:
         raise ConfigurationError(f"The API key has to be text or a callable, not {type(key).__name__}.")
 
     async def ask() -> str:
+        from burncloud_images.transport.secret import hide
+
         if isinstance(key, str):
             return key
-        answer = key()
-        text = await answer if inspect.isawaitable(answer) else answer
+        answer = hide(key())
+        text = hide(await answer) if inspect.isawaitable(answer) else answer
         check_key(text)
         return text
 

@@ -8,11 +8,9 @@ collector runs only when there are more of them.
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import os
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 import yaml
+from leaks import open_descriptors, own_threads, settle_descriptors
 
 if TYPE_CHECKING:
     from burncloud_images.emulator import Emulator
@@ -32,7 +31,6 @@ CONTRACT_VARIABLE = "BURNCLOUD_IMAGES_OPENAPI"
 # Read before any test clears the environment.
 CONTRACT_PATH = os.environ.get(CONTRACT_VARIABLE)
 CONTRACT_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "openai-images.openapi.yaml"
-DESCRIPTORS = Path("/proc/self/fd")
 
 hypothesis.settings.register_profile("local", deadline=timedelta(seconds=2))
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
@@ -117,28 +115,6 @@ def no_long_sleep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # --- leaks -----------------------------------------------------------------------------------------------------------
 
 
-def open_descriptors() -> dict[str, str]:
-    """Return what each open file descriptor is, by its number; nothing where there is no /proc."""
-    found = {}
-    for entry in DESCRIPTORS.iterdir() if DESCRIPTORS.is_dir() else ():
-        try:
-            found[entry.name] = str(entry.readlink())
-        except FileNotFoundError:  # the one that lists the directory
-            continue
-    return {number: target for number, target in found.items() if not target.startswith(("/dev/", "/proc/"))}
-
-
-async def settle_descriptors(before: dict[str, str]) -> dict[str, str]:
-    """Return the descriptors that are new since *before*, once closing transports have had their turn."""
-    for _ in range(3):
-        after = open_descriptors()
-        if len(after) <= len(before):
-            return {}
-        await asyncio.sleep(0.01)
-        gc.collect()
-    return {number: target for number, target in after.items() if before.get(number) != target}
-
-
 @pytest.fixture
 async def nothing_left() -> AsyncIterator[None]:
     """Fail an async test that leaves tasks or descriptors behind; set up first, so checked last."""
@@ -150,11 +126,6 @@ async def nothing_left() -> AsyncIterator[None]:
     assert not tasks, f"tasks left over: {tasks}"
     left = await settle_descriptors(before)
     assert not left, f"descriptors left over: {left}"
-
-
-def own_threads() -> list[threading.Thread]:
-    """Return the threads that this package started."""
-    return [thread for thread in threading.enumerate() if thread.name.startswith("burncloud")]
 
 
 @pytest.fixture(autouse=True)

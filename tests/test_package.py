@@ -181,6 +181,28 @@ def test_first_use_loads_the_rest():
     assert {"aiohttp", "asyncio", "logging", "ssl"} <= loaded_by("burncloud_images.transport.exchange")
 
 
+OPENED = """
+import asyncio, sys
+from burncloud_images import AsyncImagesClient
+
+async def main():
+    client = AsyncImagesClient("key", "http://127.0.0.1:1")
+    client._lifecycle.open()
+    await client.aclose()
+    print(*sys.modules)
+
+asyncio.run(main())
+"""
+
+
+def test_what_keeps_an_image_is_loaded_before_it_is_paid():
+    """Where file descriptors have run out no module can be loaded, and the image would be lost."""
+    command = [sys.executable, "-c", OPENED]
+    loaded = subprocess.run(command, capture_output=True, check=True, text=True, cwd=ROOT).stdout.split()
+
+    assert {"burncloud_images.transport.writers", "burncloud_images.transport.names"} <= {*loaded}
+
+
 ONE_CALL = """
 import asyncio, sys
 from burncloud_images import AsyncImagesClient, RetryPolicy

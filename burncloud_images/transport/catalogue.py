@@ -10,8 +10,9 @@ from burncloud_images.errors import ImagesError, ProtocolError
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
 from burncloud_images.transport.exchange import Rooms, read_error, redacted
-from burncloud_images.transport.http import Progress, Secret
+from burncloud_images.transport.http import Progress
 from burncloud_images.transport.options import Settings
+from burncloud_images.transport.secret import bearer
 from burncloud_images.wire.answer import moment, text
 from burncloud_images.wire.failures import Reply, to_error
 
@@ -30,7 +31,7 @@ async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]
 
     async def attempt() -> tuple[ModelInfo, ...]:
         key = await settings.key()
-        headers = {"Authorization": Secret(f"Bearer {key}")}
+        headers = {"Authorization": bearer(key)}
         progress = Progress(clock=rooms.clock)
         url = f"{settings.base_url}/models"
         async with rooms.transport.get(url, headers, progress, settings.timeouts, door="api") as response:

@@ -41,9 +41,10 @@ from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.download import Downloader
 from burncloud_images.transport.expiry import Arrival, Expiry, find_expiry
 from burncloud_images.transport.guard import Guard
-from burncloud_images.transport.http import Progress, Response, Secret, Transport
+from burncloud_images.transport.http import Progress, Response, Transport
 from burncloud_images.transport.options import OnAttempt, Settings
 from burncloud_images.transport.reception import AnswerReception, Reception
+from burncloud_images.transport.secret import bearer
 from burncloud_images.transport.sinks import Memory, Placement, Sink
 from burncloud_images.transport.streaming import Observer, StreamReception, is_stream
 from burncloud_images.transport.uploads import Upload, open_uploads
@@ -247,7 +248,7 @@ class Call(Generic[T]):
         return reception, answer
 
     def headers(self, key: str) -> dict[str, str]:
-        own = {"Authorization": Secret(f"Bearer {key}"), "Idempotency-Key": self.key}
+        own = {"Authorization": bearer(key), "Idempotency-Key": self.key}
         return {**own, "Accept": "text/event-stream"} if self.streams else own
 
     def receive(self, response: Response) -> Reception[T]:
@@ -284,8 +285,8 @@ class Call(Generic[T]):
         if 200 <= response.status < 300:
             return
         phase = progress.phase  # before reading, which cannot make half a request whole
-        body = await read_error(response, self.settings.limits.error_body)
-        raise to_error(self.reply(response.status, response.headers, redacted(body, key), phase))
+        body = redacted(await read_error(response, self.settings.limits.error_body), key)
+        raise to_error(self.reply(response.status, response.headers, body, phase))
 
     def reply(self, status: int, headers: Mapping[str, str], body: bytes, phase: Phase) -> Reply:
         return Reply(

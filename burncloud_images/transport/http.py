@@ -45,7 +45,7 @@ from burncloud_images.transport.uploads import Upload
 from burncloud_images.wire.headers import fold_headers
 from burncloud_images.wire.multipart import BodyPlan, FileSlot
 
-__all__ = ["AiohttpTransport", "Progress", "Response", "Secret", "Session", "Transport"]
+__all__ = ["AiohttpTransport", "Progress", "Response", "Session", "Transport"]
 
 Session: TypeAlias = aiohttp.ClientSession
 Door: TypeAlias = Literal["api", "guarded", "exempt"]
@@ -56,6 +56,8 @@ READ_BUFFER = 128 * 1024
 """Half of what is received before the socket waits for the sink."""
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
+LEAST_PROGRESS = 1024
+"""Bytes of an answer that start its idle time anew; with one byte now and then it would last for ever."""
 KEEP_ALIVE = 2.0
 """Seconds an idle connection is kept: a new one costs nothing beside an image, a stale one may eat a paid request."""
 NAMELESS_ATTEMPTS = 2
@@ -144,19 +146,6 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
-
-
-class Secret(str):
-    """A header value that shows itself to the connection only."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        """Return no secret: exceptions and tracebacks print headers."""
-        return "'***'"
-
-    def __format__(self, spec: str) -> str:
-        return "***"
 
 
 class PlannedPayload(aiohttp.Payload):
@@ -257,14 +246,51 @@ def prepare(writer: AbstractStreamWriter) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
 
 
+@attrs.define(kw_only=True)
+class Patience:
+    """
+    How long an answer may still be silent, in the loop's own seconds.
+
+    White space before the answer, by which some gateways show that they are alive while an image is made, starts the
+    time anew as well, for as long as a first byte may take.
+
+    Attributes:
+        idle: The whole time.
+        first_byte: The time for white space.
+        least: Bytes that start the time anew.
+        left: What is left of the time.
+        waited: How long white space has come.
+        came: Bytes since the time was started.
+    """
+
+    idle: float
+    first_byte: float
+    least: int
+    left: float = attrs.field(default=attrs.Factory(lambda self: self.idle, takes_self=True))
+    waited: float | None = 0.0
+    came: int = 0
+
+    def take(self, chunk: bytes, seconds: float) -> None:
+        """Take note of *chunk*, for which so many *seconds* were waited."""
+        self.came += len(chunk)
+        self.left -= seconds
+        if self.waited is not None:
+            self.waited = self.waited + seconds if chunk.isspace() else None
+        if self.waited is not None:
+            self.left = min(self.idle, self.first_byte - self.waited)
+        elif self.came >= self.least:
+            self.left, self.came = self.idle, 0
+
+
 @attrs.frozen
 class AiohttpResponse:
     """An answer of aiohttp's."""
 
     response: aiohttp.ClientResponse
     progress: Progress
-    idle: float
+    timeouts: Timeouts
     inflated: bool
+    least: int = 1
 
     @property
     def status(self) -> int:
@@ -286,10 +312,17 @@ class AiohttpResponse:
             async for chunk in chunks:
                 for piece in inflate(inflater, chunk, self.progress):
                     yield piece
+        if not inflater.eof:
+            raise OutcomeUnknownError("The answer's compression ends too early.", phase=self.progress.phase)
 
     async def received(self) -> AsyncGenerator[bytes, None]:
+        loop, scale = asyncio.get_running_loop(), self.progress.clock.loop_seconds
+        patience = Patience(
+            idle=scale(self.timeouts.idle), first_byte=scale(self.timeouts.first_byte), least=self.least
+        )
         while True:
-            self.progress.allow(self.idle)
+            started = loop.time()
+            self.progress.timer.allow(patience.left)
             try:
                 chunk = await self.response.content.readany()
             except (aiohttp.ClientError, OSError) as error:
@@ -297,6 +330,7 @@ class AiohttpResponse:
             self.progress.allow(None)  # the sink's time is not the server's
             if not chunk:
                 break
+            patience.take(chunk, loop.time() - started)
             self.progress.enter(Phase.BODY_IN)
             yield chunk
         self.progress.enter(Phase.COMPLETE)
@@ -387,7 +421,10 @@ class AiohttpTransport:
         try:
             async with progress.timer:
                 response = await self.request(session, method, url, headers, payload, progress, timeouts)
-                yield AiohttpResponse(response, progress, timeouts.idle, session.auto_decompress)
+                # Whoever reads a file or a stream knows better what is progress in it.
+                watched = payload is not None and response.content_type != "text/event-stream"
+                least = LEAST_PROGRESS if watched else 1
+                yield AiohttpResponse(response, progress, timeouts, session.auto_decompress, least)
         except TimeoutError:
             if not progress.timer.expired():
                 raise

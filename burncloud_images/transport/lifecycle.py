@@ -66,6 +66,9 @@ class Lifecycle:
     def build(self) -> Rooms:
         from concurrent.futures import ThreadPoolExecutor
 
+        # What keeps a paid image is loaded before anything is paid; later there may be no descriptor to load it with.
+        import burncloud_images.transport.names
+        import burncloud_images.transport.writers  # noqa: F401
         from burncloud_images.pace import PacingGate
         from burncloud_images.retry import RetryBudget
         from burncloud_images.transport.clock import SystemClock

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.errors import ConfigurationError
+from burncloud_images.errors import ConfigurationError, ImagesWarning
 from burncloud_images.results import Attempt
 from burncloud_images.retry import RetryPolicy, to_names
 
@@ -39,7 +40,7 @@ class Timeouts:
         send_stall: Until more of the body leaves.
         first_byte: From the end of the request to the beginning of the answer. Images take minutes, and an answer that
             is not awaited may still be billed: do not shorten it to be quick.
-        idle: Until more of the answer comes.
+        idle: Until more of the answer comes: a KiB, or some of a stream.
         download_first_byte: The same for result URLs.
         download_idle: The same for result URLs.
     """
@@ -126,16 +127,21 @@ class Settings:
 
 def to_ssl(network: Network) -> ssl.SSLContext | bool:
     """
-    Return what aiohttp takes as `ssl`.
+    Return what aiohttp takes as `ssl`, with a warning where others could read along.
 
     Raises:
         ConfigurationError: The file of authorities cannot be used.
     """
     import ssl
 
+    if os.environ.get("SSLKEYLOGFILE"):
+        warnings.warn("SSLKEYLOGFILE is set: whoever reads that file can read the key.", ImagesWarning, stacklevel=2)
     if network.ca is None:
         return True
     if isinstance(network.ca, ssl.SSLContext):
+        if network.ca.verify_mode == ssl.CERT_NONE:
+            message = "Network(ca=…) does not verify certificates: anybody on the way can read the key."
+            warnings.warn(message, ImagesWarning, stacklevel=2)
         return network.ca
     context = ssl.create_default_context()
     try:

@@ -20,7 +20,7 @@ from raw import answering, hang, serve
 from burncloud_images import AsyncImagesClient, Limits, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
-from burncloud_images.transport.http import Secret, meaning
+from burncloud_images.transport.http import meaning
 from burncloud_images.transport.options import proxy_for, to_ssl
 
 ONCE = RetryPolicy(attempts=1)
@@ -274,14 +274,6 @@ class TestAuthorities:
 class TestSecrets:
     """The key goes to the API and nowhere else."""
 
-    def test_a_secret_shows_itself_to_the_connection_only(self):
-        """Exceptions and tracebacks print reprs."""
-        secret = Secret("Bearer sk-canary")
-
-        assert "Bearer sk-canary" == str.__str__(secret)
-        assert "canary" not in repr(secret)
-        assert "canary" not in f"{secret}"
-
     async def test_an_error_that_echoes_the_key_is_redacted(self):
         """Some gateways do."""
         body = json.dumps({"error": {"message": "bad key sk-canary", "code": "invalid_api_key"}}).encode()
@@ -314,3 +306,72 @@ class TestSecrets:
         assert proxy_for(Network(trust_env=True), "https", "inside.example") is None
         assert "http://p:1" == proxy_for(Network(proxy="http://p:1"), "https", "gateway.example")
         assert "canary" not in repr(Network(proxy="http://me:canary@p:1"))
+
+
+def dripping(slow, rest=b""):
+    """Return a handler that writes *slow* byte by byte, and then the *rest*."""
+
+    async def handle(_reader, writer, _request):
+        for byte in slow:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.002)
+        writer.write(rest)
+
+    return handle
+
+
+SPACES = b" " * 100
+SPACED = answer(SPACES + BODY)[: -len(BODY)]
+
+
+class TestSlowAnswers:
+    """An answer has to move, and not only by a byte at a time."""
+
+    async def test_a_byte_now_and_then_is_not_waited_for(self):
+        """A KiB has to come within the idle time."""
+        started = time.monotonic()
+        async with serve(dripping(answer())) as raw, client_of(raw, timeouts=Timeouts(idle=5)) as client:
+            with pytest.raises(errors.OutcomeUnknownError, match="Nothing moved"):
+                await client.generate("otter", model="m")
+
+        assert time.monotonic() - started < 0.002 * len(answer())
+
+    async def test_a_kib_now_and_then_is(self):
+        """It may take longer than the idle time as a whole."""
+        data = base64.b64encode(png(pad=20_000))
+        text = answer(b'{"data": [{"b64_json": "' + data + b'"}]}')
+
+        async def handle(_reader, writer, _request):
+            for start in range(0, len(text), 1500):
+                writer.write(text[start : start + 1500])
+                await asyncio.sleep(0.01)
+
+        started = time.monotonic()
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(idle=5)) as client:
+            result = await client.generate("otter", model="m")
+
+        assert time.monotonic() - started > 0.05
+        assert 1 == len(result.images)
+
+    async def test_white_space_before_an_answer_is_a_sign_of_life(self):
+        """Some gateways send it while an image is made; it counts as waiting for the first byte."""
+        async with serve(dripping(SPACED, BODY)) as raw, client_of(raw, timeouts=Timeouts(idle=5)) as client:
+            result = await client.generate("otter", model="m")
+
+        assert 1 == len(result.images)
+
+    async def test_white_space_is_waited_for_as_long_as_a_first_byte(self):
+        """It can go on for ever."""
+        timeouts = Timeouts(idle=5, first_byte=10)
+        async with serve(dripping(SPACED, BODY)) as raw, client_of(raw, timeouts=timeouts) as client:
+            with pytest.raises(errors.OutcomeUnknownError, match="Nothing moved"):
+                await client.generate("otter", model="m")
+
+    async def test_compression_that_ends_too_early_is_noticed(self):
+        """The document may be whole by then; whether it is, nobody knows."""
+        body = gzip.compress(BODY)[:-9]
+        async with serve(answering(answer(body, b"Content-Encoding: gzip"))) as raw, client_of(raw) as client:
+            with pytest.raises(errors.OutcomeUnknownError, match="compression ends too early") as caught:
+                await client.generate("otter", model="m")
+
+        assert caught.value.images or caught.value.raw

@@ -1,0 +1,304 @@
+"""Group S: the server answers, but with an error."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+from fakes import until
+from faults.gateway import Gateway, Step, http
+from faults.proxy import pause
+from faults.stage import (
+    CANARY,
+    Clock,
+    Outcome,
+    Stage,
+    World,
+    edit,
+    fails,
+    generate,
+    held,
+    retried,
+    scripted,
+    succeeds,
+    written,
+)
+from faults.table import case, one_call, script, skip, variants
+
+from burncloud_images import RetryPolicy, errors
+from burncloud_images.emulator import Fault
+
+
+def envelope(code: str, message: str = "no") -> dict[str, object]:
+    """Return an error answer's body."""
+    return {"error": {"message": message, "code": code, "type": "invalid_request_error"}}
+
+
+def waits(least: float, most: float) -> Callable[[World, Outcome], None]:
+    """Return a check of the wait before the second try."""
+
+    def check(_world: World, outcome: Outcome) -> None:
+        wait = outcome.result.history[0].wait
+        assert least <= wait <= most, f"waited {wait} s"
+
+    return check
+
+
+# --- throttling ------------------------------------------------------------------------------------------------------
+
+script("S01", "429, Retry-After: 2", Fault(status=429, retry_after=2), retried(), check=waits(2, 2.2))
+script(
+    "S02",
+    "429, retry-after-ms: 1500",
+    Fault(status=429, headers={"retry-after-ms": "1500"}),
+    retried(),
+    check=waits(1.5, 1.65),
+)
+SERVER_NOW = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+script(
+    "S03",
+    "429, Retry-After as a date of a server whose clock is an hour ahead",
+    Fault(
+        status=429,
+        headers={
+            "Date": format_datetime(SERVER_NOW, usegmt=True),
+            "Retry-After": format_datetime(SERVER_NOW + timedelta(seconds=5), usegmt=True),
+        },
+    ),
+    retried(),
+    check=waits(5, 5.5),
+    rival=False,
+)
+
+
+@case("S04", "Retry-After: nan, inf, -1, 1e9, 1_000, other digits, empty, twice", retried())
+async def odd_waits(stage: Stage) -> None:
+    """What is no number of seconds does not count."""
+    forms = ["nan", "inf", "-1", "1e9", "1_000", "", "1;2", "+5", "0x10", " "]
+    plays = {
+        f"{number} {form!r}".replace("/", ""): one_call(
+            scripted(Fault(status=429, headers={"Retry-After": form})), retried(), check=waits(0.1, 1)
+        )
+        for number, form in enumerate(forms)
+    }
+    twice = b"HTTP/1.1 429 Too Many\r\nRetry-After: 1\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n"
+    plays["twice"] = one_call(written(Step(answer=twice, billed=False)), retried(), check=waits(3, 3.3))
+    arabic = b"HTTP/1.1 429 Too Many\r\nRetry-After: \xd9\xa3\r\nContent-Length: 0\r\n\r\n"
+    plays["other digits"] = one_call(written(Step(answer=arabic, billed=False)), retried(), check=waits(0.1, 1))
+    await variants(stage, plays)
+
+
+script(
+    "S05",
+    "429, Retry-After: 121",
+    Fault(status=429, retry_after=121),
+    fails(errors.RateLimitError, attempts=1),
+    rival=False,
+)
+
+# --- money and permission --------------------------------------------------------------------------------------------
+
+NO_MONEY = fails(errors.QuotaExceededError, attempts=1)
+script("S06", "429 insufficient_quota", Fault(status=429, body=envelope("insufficient_quota")), NO_MONEY)
+script(
+    "S07", "400 billing_hard_limit_reached", Fault(status=400, body=envelope("billing_hard_limit_reached")), NO_MONEY
+)
+script(
+    "S08",
+    "400 moderation_blocked",
+    Fault(status=400, body=envelope("moderation_blocked")),
+    fails(errors.ModerationError, attempts=1),
+)
+
+
+@case("S09", "401; 401 when the key can be asked for again", "AuthenticationError; succeeds with the new key")
+async def wrong_key(stage: Stage) -> None:
+    """A key that is text is wrong for good; one that is asked for may have changed."""
+    await variants(
+        stage,
+        {
+            "fixed": one_call(scripted(Fault(status=401)), fails(errors.AuthenticationError, attempts=1)),
+            "asked for": changing_key,
+            "the same again": one_call(
+                scripted(Fault(status=401)), fails(errors.AuthenticationError, attempts=1), api_key=lambda: CANARY
+            ),
+        },
+    )
+
+
+async def changing_key(stage: Stage) -> None:
+    world = await stage.world(scripted())
+    keys = iter([*(["sk-yesterday"] if stage.faulty else []), *[CANARY] * 9])
+    client = await stage.client(world.base_url, api_key=lambda: next(keys))
+    outcome = await stage.call(generate(client))
+    stage.judge(outcome, retried() if stage.faulty else succeeds())
+
+
+script("S10", "403", Fault(status=403), fails(errors.PermissionDeniedError, attempts=1))
+
+# --- servers that fail -----------------------------------------------------------------------------------------------
+
+script("S11", "500 with the API's own error", Fault(status=500), retried())
+script("S12", "502 with a page", Fault(status=502, body="<html>", billed=True), held())
+script(
+    "S13",
+    "503 with the API's own error and Retry-After",
+    Fault(status=503, retry_after=1),
+    retried(),
+    check=waits(1, 1.1),
+)
+script("S14", "503 five times", Fault(status=503, times=4), fails(errors.ServerError, posts=4, attempts=4), rival=False)
+script("S15", "504", Fault(status=504, billed=True), held())
+
+
+@case("S16", "522, 521, 525: the origin was not reached", retried())
+async def not_reached(stage: Stage) -> None:
+    """A proxy that says so is believed."""
+    await variants(
+        stage,
+        {str(status): one_call(scripted(Fault(status=status, body="<html>")), retried()) for status in (522, 521, 525)},
+    )
+
+
+script("S17", "524 with a page", Fault(status=524, body="<html>", billed=True), held())
+script(
+    "S18",
+    "503, x-should-retry: false",
+    Fault(status=503, headers={"x-should-retry": "false"}),
+    fails(errors.ServerError, attempts=1),
+)
+script("S19", "500, x-should-retry: true", Fault(status=500, headers={"x-should-retry": "true"}), retried())
+
+
+@case("S20", "302, 307, 308 to another server", fails(errors.ProtocolError, attempts=1))
+async def redirected(stage: Stage) -> None:
+    """Neither body nor key travels; the other server is not even called."""
+
+    def play_of(status: int):
+        async def play(stage: Stage) -> None:
+            other = await stage.enter(Gateway())
+            world = await stage.world(scripted(Fault(status=status, headers={"location": other.base_url})))
+            client = await stage.client(world.base_url)
+            outcome = await stage.call(generate(client))
+            stage.judge(outcome, fails(errors.ProtocolError, attempts=1) if stage.faulty else succeeds())
+            assert 0 == other.connections
+
+        return play
+
+    await variants(stage, {str(status): play_of(status) for status in (301, 302, 303, 307, 308)})
+
+
+@case("S21", "408 before and after the body", "succeeds after retry; OutcomeUnknownError")
+async def request_timeout(stage: Stage) -> None:
+    """What the server has not read it has not done."""
+    await variants(
+        stage,
+        {
+            "before": one_call(scripted(Fault(status=408, place="before-body")), retried(), call=edit),
+            "after": one_call(scripted(Fault(status=408, billed=True)), held()),
+        },
+    )
+
+
+IN_FLIGHT = {"error": {"message": "in flight", "code": "idempotency_key_in_flight", "type": "idempotency_error"}}
+
+
+@case("S22", "409: the first try is still being worked on", retried())
+async def in_flight(stage: Stage) -> None:
+    """Waits as long as it is told and asks again with the same key."""
+    world = await stage.world(scripted(Fault(status=409, body=IN_FLIGHT, retry_after=3)))
+    client = await stage.client(world.base_url, retry=RetryPolicy(server_idempotency="replay"))
+    outcome = await stage.call(generate(client))
+    stage.judge(outcome, retried() if stage.faulty else succeeds())
+    assert 1 == len({request.idempotency_key for request in world.emulator.ledger.requests})
+    if stage.faulty:
+        waits(3, 3.3)(world, outcome)
+
+
+@case("S23", "422: the key was used with another body", fails(errors.ServerError, posts=2))
+async def key_used(stage: Stage) -> None:
+    """The first error is the one that says what happened."""
+    reuse = {"error": {"message": "other body", "code": "idempotency_key_reuse", "type": "idempotency_error"}}
+    world = await stage.world(scripted(Fault(status=503), Fault(status=422, body=reuse)))
+    client = await stage.client(world.base_url)
+    outcome = await stage.call(generate(client))
+    stage.judge(outcome, fails(errors.ServerError, posts=2) if stage.faulty else succeeds())
+    if stage.faulty:
+        assert 503 == outcome.error.status
+
+
+@case("S24", "error body of 50 MB, of no JSON, of nulls", fails(errors.BadRequestError, attempts=1))
+async def odd_errors(stage: Stage) -> None:
+    """The status says enough; the body is read up to its cap."""
+    forms = {
+        "50 MB": b"x" * 50_000_000,
+        "no JSON": b"teapot",
+        "nulls": b'{"error": {"message": null, "code": null, "type": null, "param": null}}',
+        "list": b"[]",
+        "deep": b"[" * 100_000,
+        "number": b'{"error": 7}',
+    }
+
+    def check(_world: World, outcome: Outcome) -> None:
+        assert len(str(outcome.error)) < 10_000
+        assert len(str(outcome.error.body)) <= 1024 * 1024 + 100
+
+    refused = fails(errors.BadRequestError, attempts=1)
+    await variants(
+        stage,
+        {name: one_call(scripted(Fault(status=400, body=body)), refused, check=check) for name, body in forms.items()},
+    )
+
+
+skip("S25", "dead gateway and 1,000 tasks")
+
+
+@case("S26", "reply dropped three times by a server that replays keys", succeeds(posts=4))
+async def replayed(stage: Stage) -> None:
+    """The same key on every try; billed once."""
+    script = [Step()] * 3 if stage.faulty else []
+    world = await stage.world(lambda _faulty: written(*script, replays=True)(True))
+    client = await stage.client(world.base_url, retry=RetryPolicy(server_idempotency="replay"))
+    outcome = await stage.call(generate(client))
+    stage.judge(outcome, succeeds(posts=4) if stage.faulty else succeeds())
+    assert 1 == len({*world.gateway.keys})
+    assert b"" not in world.gateway.keys
+
+
+class SlowClock(Clock):
+    """A clock whose waits last, a hundredth of what they say."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() / self.scale
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await pause(seconds * self.scale)
+
+
+@case("S27", "20 callers and one 429 with Retry-After: 3", "all succeed; at most one probe within 3 s", scale=0.1)
+async def gate(stage: Stage) -> None:
+    """One throttled call makes the others wait as well."""
+    callers = 20
+    refusal = http(
+        b'{"error": {"message": "slow", "code": "rate_limit_exceeded"}}', "Retry-After: 3", status="429 Slow"
+    )
+    world = await stage.world(written(Step(answer=refusal, billed=False, closes=False)))
+    gateway = world.gateway
+    clock = SlowClock(stage.scale)
+    client = await stage.client(world.base_url, max_connections=100, clock=clock)
+    first = asyncio.ensure_future(stage.call(generate(client)))
+    await until(lambda: clock.slept or first.done())
+    told = time.monotonic()
+    others = [asyncio.ensure_future(stage.call(generate(client))) for _ in range(callers - 1)]
+    outcomes = await asyncio.gather(first, *others)
+    stage.count(callers)
+    assert all(outcome.error is None for outcome in outcomes), [repr(outcome.error) for outcome in outcomes]
+    assert callers == stage.billed
+    early = [arrived for arrived in gateway.arrived if told < arrived < told + 3 * stage.scale * 0.95]
+    if stage.faulty:
+        assert clock.slept
+        assert len(early) <= 1, f"{len(early)} requests came while the gate was closed"
