@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from benchmarks.process import Take, Unable, run
+from benchmarks.process import Take, run
 from benchmarks.work import Task
 from burncloud_images import AsyncImagesClient, Directory, EditRequest, GenerationRequest
 
@@ -54,12 +53,11 @@ class Ours:
     async def stream(self, number: int) -> None:
         """Take each image as its event comes."""
         del number
-        stream: Callable[..., Any] | None = getattr(self.client, "stream", None)
-        if stream is None:
-            raise Unable("not there yet")
-        async with stream(GenerationRequest(PROMPT, partial_images=self.task.work.images - 1)) as events:
+        request = GenerationRequest(PROMPT, partial_images=self.task.work.images - 1)
+        async with self.client.stream(request) as events:
             async for event in events:
                 self.take(event.data)
+                del event  # or its image would be held while the next one comes
 
     async def upload(self, number: int) -> None:
         """Send files by path."""
