@@ -51,8 +51,8 @@ Session: TypeAlias = aiohttp.ClientSession
 Door: TypeAlias = Literal["api", "guarded", "exempt"]
 """To the API; to public addresses only; to hosts that the operator vouches for."""
 
-SLICE = 64 * 1024
-READ_BUFFER = 128 * 1024
+SLICE = 128 * 1024
+READ_BUFFER = 64 * 1024
 """Half of what is received before the socket waits for the sink."""
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""

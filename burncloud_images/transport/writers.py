@@ -32,7 +32,7 @@ __all__ = ["DirectoryWriter", "MemoryWriter"]
 
 T = TypeVar("T")
 
-BATCH = 384 * 1024
+BATCH = 512 * 1024
 """Bytes that are written with one hop to a thread: more would save little, and each of many images has as much."""
 
 
