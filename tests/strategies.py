@@ -77,6 +77,7 @@ def write_text(text: str, chance: random.Random) -> str:
     """Return *text* as a JSON string; a `data:` URL's head is left as it is."""
     head, comma, rest = text.partition(",") if text[:5].lower() == "data:" else ("", "", text)
     often = chance.choice((0.0, 0.0, 0.05, 0.5))
+    head = json.dumps(head, ensure_ascii=False)[1:-1]
     return f'"{head}{comma}{"".join(write_character(character, chance, often) for character in rest)}"'
 
 

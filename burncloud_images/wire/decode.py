@@ -206,6 +206,8 @@ class ImageCutter:
             if found != MEMBERS:
                 level.key = text[:-1].decode(errors="replace")
                 level.wants_key = found != KEY
+            else:
+                level.key = None
             return True
         return found == STRING and (level is None or level.key not in IMAGE_KEYS)
 
@@ -222,6 +224,7 @@ class ImageCutter:
             self.levels.pop()
         elif mark == b",":
             level.index += 1
+            level.key = None
             level.wants_key = True
         else:
             level.wants_key = False
@@ -288,8 +291,7 @@ class ImageCutter:
             return len(chunk)
         if ends_escaped(chunk[position:end]):  # the quote is part of a string that is no base64
             self.fail(NOT_BASE64, self.base64.carry if self.base64 else b"")
-            self.text += b'\\"'
-            self.state = ImageCutter.string
+            self.keep_rest(b'"')
         else:
             self.end_image()
             self.text += b'"'

@@ -14,6 +14,18 @@ def test_takes_its_seeds_and_their_beginnings(name):
             targets.TARGETS[name](seed[:end])
 
 
+FOUND = [
+    # A key was passed over in one step, and the colon behind it then took the key before.
+    ("events", b'\0data: {"b64_json": "! {"t"e", "index": 1, : "x": "iVBORw0KGgo="}\r\n\r\n'),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), FOUND)
+def test_takes_what_it_once_found(name, text):
+    """What was wrong stays right."""
+    targets.TARGETS[name](text)
+
+
 @pytest.mark.parametrize("name", ["answer", "events"])
 def test_notices_a_lost_byte(monkeypatch, name):
     """The negative control: a chunk that loses its last byte is found."""

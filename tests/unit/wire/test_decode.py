@@ -169,6 +169,16 @@ def test_two_chunkings_come_to_the_same(body, data):
     assert whole.outcome == Decoded(cut(body, data.draw(chunkings(len(body))))).outcome
 
 
+@pytest.mark.parametrize("key", ["b64_json", "url"])
+def test_a_quote_within_base64_is_part_of_the_damage(key):
+    """What follows it is neither base64 nor an address."""
+    body = answer({key: 'data:image/png;base64,iVBO"https://x.example/a.png'})
+
+    for found in (decoded(body), by_byte(body)):
+        assert {0} == found.failed
+        assert [(True, None)] == [(item.failure is not None, item.url) for item in found.answer.items]
+
+
 @given(
     st.binary(max_size=80) | st.text('{}[]:,"\\du08b64_jsonrlat \n\u00e9/+=A', max_size=60).map(str.encode), st.data()
 )
