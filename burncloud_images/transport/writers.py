@@ -97,8 +97,8 @@ class DirectoryWriter:
             return await finish_whatever_happens(run(self.placement.executor, write, batch))
         except OSError as error:
             self.trouble = error
-            self.rescued = await run(self.placement.executor, self.read_back, self.size - len(batch))
-            self.rescued += batch
+            flushed = await run(self.placement.executor, self.read_back, self.size - len(batch))
+            self.rescued = bytearray(flushed) + batch
             return None
 
     def write_batch(self, batch: bytearray) -> None:
@@ -116,12 +116,12 @@ class DirectoryWriter:
             self.write_batch(batch)
         return Media() if self.handle is None else examine_handle(self.handle, 0, self.size)
 
-    def read_back(self, size: int) -> bytearray:
+    def read_back(self, size: int) -> bytes:
         """Return what is in the file already; a full disk can still be read."""
         if self.handle is None:
-            return bytearray()
+            return b""
         self.handle.seek(0)
-        return bytearray(self.handle.read(size))
+        return self.handle.read(size)
 
     async def finish(self) -> Media:
         media = await self.flush(self.write_last) if self.rescued is None else None
@@ -133,7 +133,7 @@ class DirectoryWriter:
                 return await finish_whatever_happens(run(self.placement.executor, self.rename, media))
             except OSError as error:
                 self.trouble = error
-                self.rescued = await run(self.placement.executor, self.read_back, self.size)
+                self.rescued = bytearray(await run(self.placement.executor, self.read_back, self.size))
         await self.discard()
         image = Image(**described(self.placement.index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
         reason = self.trouble.strerror or str(self.trouble)
@@ -173,10 +173,11 @@ class DirectoryWriter:
         raise FileExistsError(17, "every numbered name is taken", str(wanted))
 
     async def recover(self, most: int) -> bytes:
+        if self.rescued is None and self.batch:
+            await self.flush(self.write_batch)
         if self.rescued is not None:
             return bytes(self.rescued[:most])
-        flushed = await run(self.placement.executor, self.read_back, min(most, self.size - len(self.batch)))
-        return bytes((flushed + self.batch)[:most])
+        return await run(self.placement.executor, self.read_back, min(most, self.size))
 
     async def discard(self) -> None:
         await finish_whatever_happens(run(self.placement.executor, self.remove))
