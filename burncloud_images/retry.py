@@ -384,7 +384,12 @@ async def repeat(
         return await attempt()
 
     try:
-        result = await loop(repetition)(next_attempt)
+        again = loop(repetition)
+    except OSError:  # no file descriptor is left to load tenacity with; what happened is more than that
+        on_failure(failed[0], None)
+        raise failed[0] from None
+    try:
+        result = await again(next_attempt)
     except ImagesError as error:
         told = repetition.tell(error)
         if told is error:

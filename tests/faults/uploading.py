@@ -45,7 +45,8 @@ script("U04", "reset at half of 8 MiB", Fault(cut="reset", place="upload", byte=
 def stall_was_short(world: World, outcome: Outcome) -> None:
     """The stall ended at its own limit."""
     not_whole(world, outcome)
-    assert outcome.result.history[0].elapsed <= 31 * 0.01 + 0.2
+    kernel = 0.5  # its timers are not scaled: it tries the closed window after 0.2 s, and takes what it then can
+    assert outcome.result.history[0].elapsed <= 31 * 0.01 + kernel
 
 
 script(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
 import traceback
 
 import pytest
@@ -357,6 +358,25 @@ class TestLoop:
         assert "image" == await loop.run()
         assert [(first, 0.25), (second, 3.15)] == loop.seen
         assert [0.25, 3.15] == loop.slept
+
+    async def test_tells_what_failed_where_nothing_can_be_loaded(self, monkeypatch):
+        """Without a file descriptor tenacity cannot be: the call ends with its own error, seen like any other."""
+
+        class Exhausted:
+            @staticmethod
+            def find_spec(name, *_):
+                if name == "tenacity":
+                    raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(sys, "meta_path", [Exhausted, *sys.meta_path])
+        monkeypatch.delitem(sys.modules, "tenacity", raising=False)
+        error = error_of(ConnectionFailedError)
+        loop = Loop(error, "image")
+        with pytest.raises(ConnectionFailedError) as caught:
+            await loop.run()
+
+        assert error is caught.value
+        assert [(error, None)] == loop.seen
 
     async def test_does_not_wait_where_nothing_is_to_be_waited_for(self):
         """A date that has passed is no wait at all."""
