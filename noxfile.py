@@ -121,6 +121,13 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def audit(session: nox.Session) -> None:
+    """Ask whether anything that is installed is known to be vulnerable; asks the package index."""
+    session.install(".[cli,emulator,images]", *group("audit"))
+    session.run("pip-audit", "--strict", "--skip-editable")
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure this client beside others; `-- --quick` takes less than a minute. Needs nginx and curl."""
     session.install("--editable", ".", *group("bench"))
@@ -131,7 +138,7 @@ def bench(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoders, guided by coverage, a million inputs each, or those that are named."""
     session.install("--editable", ".", *group("fuzz"))
-    names = session.posargs or ["answer", "events", "failures", "headers", "media"]
+    names = session.posargs or ["answer", "events", "failures", "headers", "downloads", "media"]
     session.chdir("tests")
     for name in names:
         session.run("python", "-m", "fuzz", name)

@@ -7,6 +7,7 @@ difference.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
@@ -17,8 +18,13 @@ from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, 
 from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
 from burncloud_images.wire.failures import Reply, to_error
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
+from burncloud_images.wire.representation import find_part, find_representation
 
 MOST_EVENT = 4096
+DOWNLOAD_HEADERS = (
+    *("content-length", "etag", "content-range", "content-md5", "x-ms-blob-content-md5", "x-goog-hash"),
+    *("content-digest", "repr-digest"),
+)
 STATUSES = (200, 302, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 522, 524, 599, 999)
 PHASES = tuple(Phase)
 
@@ -120,6 +126,19 @@ def headers(data: bytes) -> None:
     find_request_id(made, lines[-1])
 
 
+def downloads(data: bytes) -> None:
+    """Headers of a file that is fetched."""
+    lines = data.decode("latin-1").split("\n")
+    made = dict(zip((*DOWNLOAD_HEADERS, "date", "last-modified"), lines, strict=False))
+    found = find_representation(made)
+    assert found.length is None or 0 <= found.length < 10**18
+    assert found.validator is None or found.validator.isprintable()
+    for checksum in found.checksums:
+        assert len(checksum.digest) == hashlib.new(checksum.algorithm, usedforsecurity=False).digest_size
+    part = find_part(made)
+    assert part is None or part.start is None or part.start >= 0
+
+
 def media(data: bytes) -> None:
     """A file that says it is an image."""
     found = examine_bytes(data)
@@ -144,7 +163,9 @@ def probed(data: bytes) -> object:
 
 
 Target = Callable[[bytes], None]
-TARGETS: Mapping[str, Target] = {target.__name__: target for target in (answer, events, failures, headers, media)}
+TARGETS: Mapping[str, Target] = {
+    target.__name__: target for target in (answer, events, failures, headers, downloads, media)
+}
 
 IMAGE = "iVBORw0KGgo="
 EVENT = json.dumps({"type": "image_generation.completed", "b64_json": IMAGE, "usage": {"total_tokens": 1}})
@@ -169,6 +190,11 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         b'\x0b\x05{"message":"x","success":false}',
     ),
     "headers": (b"2\n1500\nTue, 24 Nov 2026 08:00:00 GMT\ntrue\nreq_1", b"Tue, 24 Nov 2026 08:00:05 GMT\n\nx"),
+    "downloads": (
+        b'5\n"one"\nbytes 0-4/5\n1B2M2Y8AsgTpgAmY7PhCfg==\n\nmd5=1B2M2Y8AsgTpgAmY7PhCfg==',
+        b'0\nW/"x"\nbytes */7\n\n\ncrc32c=AAAA\nsha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:',
+        b"\n\n\n\n\n\n\n\nTue, 24 Nov 2026 08:10:00 GMT\nTue, 24 Nov 2026 08:00:00 GMT",
+    ),
     "media": (
         b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10\0\0\0\x10\x08\x06\0\0\0\0\0\0\0\0\0\0\0IEND\xaeB`\x82",
         b"GIF89a\x10\0\x10\0\x80\0\0\0\0\0\xff\xff\xff!\xf9\x04\x01\0\0\0\0,\0\0\0\0\x10\0\x10\0\0\x02\x02D\x01\0;",
@@ -206,6 +232,7 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     ),
     "failures": ('"error"', '"code"', '"type"', '"message"', '"param"', "null", "insufficient_quota", "rate_limit"),
     "headers": ("GMT", "Tue, 24 Nov 2026", "nan", "inf", "1e9", "-1", "\n"),
+    "downloads": ("bytes ", "*/", "md5=", "sha-256=:", "sha-512=:", "crc32c=", "W/", "GMT", "\n"),
     "media": ("PNG", "IHDR", "IDAT", "IEND", "tRNS", "GIF89a", "RIFF", "WEBP", "VP8 ", "VP8L", "VP8X", "<svg"),
 }
 """What a mutation may put in, beside single bytes."""
