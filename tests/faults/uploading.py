@@ -12,10 +12,10 @@ from pathlib import Path
 from faults.gateway import Step, http
 from faults.proxy import Toxic, pause
 from faults.stage import BIG, MIB, SMALL, Outcome, Stage, World, edit, fails, held, proxied, retried, scripted, succeeds
-from faults.table import answer, case, script, skip, variants, way
+from faults.table import answer, case, script, variants, way
 from pictures import png
 
-from burncloud_images import errors
+from burncloud_images import Limits, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import Phase
 
@@ -161,7 +161,13 @@ async def one_shot_again(stage: Stage) -> None:
     identical(world, BIG)
 
 
-skip("U13", "one-shot source that may not be spooled", "there is no such option: one-shot sources are always spooled")
+@case("U13", "one-shot source that may not be spooled", fails(errors.InvalidRequestError, posts=0))
+async def one_shot_unspooled(stage: Stage) -> None:
+    """It could not be sent again, so it is refused before anything is sent."""
+    world = await stage.world(scripted())
+    client = await stage.client(world.base_url, limits=Limits(spool=0) if stage.faulty else Limits())
+    outcome = await stage.call(client.edit(one_shot(BIG), "a beret", **SMALL))
+    stage.judge(outcome, fails(errors.InvalidRequestError, posts=0) if stage.faulty else succeeds())
 
 
 @case("U14", "FIFO or socket in place of a file", fails(errors.InvalidRequestError, posts=0))
