@@ -9,9 +9,9 @@ import socket
 import struct
 import time
 from collections.abc import Awaitable, Callable
-from typing import Self
 
 import attrs
+from faults.listener import Listener
 from pictures import png
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -50,7 +50,7 @@ def document(*images: bytes, **fields: object) -> bytes:
     return json.dumps({"created": 1_750_000_000, "data": data, **fields}).encode()
 
 
-class Gateway:
+class Gateway(Listener):
     """
     Answers POST number k by step k; those beyond the script get an image.
 
@@ -66,24 +66,21 @@ class Gateway:
         busy: Most requests that were served at the same time.
         heads: What arrived before the bodies.
         arrived: When, in seconds of the monotonic clock.
-        connections: How many were accepted.
         closed_idle: Connections that were closed for want of a request.
     """
 
     api_key = "sk-gateway"
 
     def __init__(self, *script: Step, replays: bool = False, idle: float | None = None) -> None:
+        super().__init__()
         self.script = script
         self.replays = replays
         self.idle = idle
-        self.posts = self.billed = self.busy = self.serving = self.connections = self.closed_idle = 0
+        self.posts = self.billed = self.busy = self.serving = self.closed_idle = 0
         self.keys: list[bytes] = []
         self.served: set[bytes] = set()
         self.heads: list[bytes] = []
         self.arrived: list[float] = []
-        self.port = 0
-        self.server: asyncio.Server | None = None
-        self.tasks: set[asyncio.Task[None]] = set()
 
     @property
     def base_url(self) -> str:
@@ -95,32 +92,9 @@ class Gateway:
         """Whether every step was reached."""
         return self.posts >= len(self.script)
 
-    async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self.accepted, "127.0.0.1", 0, backlog=256)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_exc_info: object) -> None:
-        assert self.server is not None
-        self.server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.server.wait_closed()
-
-    async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        self.connections += 1
-        try:
-            while await self.serve(reader, writer):
-                pass
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client left, or the case is over
-        finally:
-            self.tasks.discard(task)
-            writer.close()
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await self.serve(reader, writer):
+            pass
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Serve one request and say whether another may follow."""

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any, Self
+from typing import Any
 
 import attrs
 from faults.gateway import Gateway, Step, header, http
+from faults.listener import Listener
 from faults.stage import World
 from pictures import png
 
@@ -66,22 +67,18 @@ class Got:
     sent: int = 0
 
 
-class Store:
+class Store(Listener):
     """
     Serves GET number k by step k, and those beyond by the last one.
 
     Attributes:
         gets: What was asked for.
-        connections: How many were accepted.
     """
 
     def __init__(self, *script: Serve) -> None:
+        super().__init__()
         self.script: Sequence[Serve] = script or (WELL,)
         self.gets: list[Got] = []
-        self.connections = 0
-        self.port = 0
-        self.server: asyncio.Server | None = None
-        self.tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -93,34 +90,11 @@ class Store:
         """Bytes of bodies in all."""
         return sum(got.sent for got in self.gets)
 
-    async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self.accepted, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_exc_info: object) -> None:
-        assert self.server is not None
-        self.server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.server.wait_closed()
-
-    async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self.tasks.add(task)
-        self.connections += 1
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            got = Got(path=head.split(b" ", 2)[1].decode(), head=head)
-            self.gets.append(got)
-            await self.serve(self.script[min(len(self.gets), len(self.script)) - 1], got, writer)
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # the client left, or the case is over
-        finally:
-            self.tasks.discard(task)
-            writer.close()
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        got = Got(path=head.split(b" ", 2)[1].decode(), head=head)
+        self.gets.append(got)
+        await self.serve(self.script[min(len(self.gets), len(self.script)) - 1], got, writer)
 
     async def serve(self, step: Serve, got: Got, writer: asyncio.StreamWriter) -> None:
         status, headers, body = compose(step, got.head)
