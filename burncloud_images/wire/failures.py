@@ -217,14 +217,8 @@ def speaks_of_key(envelope: Envelope, of: re.Pattern[str]) -> bool:
 
 def in_flight(reply: Reply, envelope: Envelope) -> OutcomeUnknownError:
     message = f"The API answered {label(reply.status)}: {said_by(envelope) or 'no message'}."
-    error = OutcomeUnknownError(
-        f"{message} It is still working on an earlier attempt.",
-        raw=reply.body[:MOST_RAW],
-        status=reply.status,
-        request_id=find_request_id(reply.headers, envelope.message),
-        phase=reply.phase,
-    )
-    error.code, error.in_flight = envelope.code, True
+    error = outcome_unknown(f"{message} It is still working on an earlier attempt.", reply, envelope)
+    error.in_flight = True
     return paced(error, reply)
 
 
@@ -240,8 +234,12 @@ def unknown(reply: Reply, envelope: Envelope) -> ConnectionFailedError | Outcome
     message = f"The gateway answered {label(reply.status)}{said}"
     if not reply.phase.may_be_billed:
         return ConnectionFailedError(f"{message} while the request was being sent.", phase=reply.phase)
+    return outcome_unknown(f"{message}, which does not tell whether the images were made.", reply, envelope)
+
+
+def outcome_unknown(message: str, reply: Reply, envelope: Envelope) -> OutcomeUnknownError:
     error = OutcomeUnknownError(
-        f"{message}, which does not tell whether the images were made.",
+        message,
         raw=reply.body[:MOST_RAW],
         status=reply.status,
         request_id=find_request_id(reply.headers, envelope.message),
