@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeAlias, 
 
 import attrs
 
-from burncloud_images.errors import ConfigurationError
+from burncloud_images.errors import ConfigurationError, InvalidRequestError, Violation
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
@@ -18,7 +18,10 @@ from burncloud_images.transport.options import Limits, Network, OnAttempt, Rules
 from burncloud_images.transport.sinks import Memory, Sink
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from burncloud_images.transport.clock import Clock
+    from burncloud_images.transport.hooks import CallHooks
     from burncloud_images.transport.http import Session
 
 __all__ = ["AsyncImagesClient", "Options"]
@@ -165,13 +168,34 @@ class AsyncImagesClient:
         return await self.send(VariationRequest(*args, **kwargs))
 
     @overload
-    async def send(self, request: ImagesRequest, *, keep_alive: bool = False) -> ImagesResult[Image]: ...
+    async def send(
+        self,
+        request: ImagesRequest,
+        *,
+        keep_alive: bool = False,
+        idempotency_key: str | None = None,
+        hooks: CallHooks | None = None,
+    ) -> ImagesResult[Image]: ...
 
     @overload
-    async def send(self, request: ImagesRequest, *, into: Sink[T], keep_alive: bool = False) -> ImagesResult[T]: ...
+    async def send(
+        self,
+        request: ImagesRequest,
+        *,
+        into: Sink[T],
+        keep_alive: bool = False,
+        idempotency_key: str | None = None,
+        hooks: CallHooks | None = None,
+    ) -> ImagesResult[T]: ...
 
     async def send(
-        self, request: ImagesRequest, *, into: Sink[Any] | None = None, keep_alive: bool = False
+        self,
+        request: ImagesRequest,
+        *,
+        into: Sink[Any] | None = None,
+        keep_alive: bool = False,
+        idempotency_key: str | None = None,
+        hooks: CallHooks | None = None,
     ) -> ImagesResult[Any]:
         """
         Send a request and return its images, in memory or as *into* keeps them.
@@ -181,6 +205,9 @@ class AsyncImagesClient:
             into: `Directory` writes each image to a file as it arrives, in constant memory.
             keep_alive: Stream inside, for gateways that cut connections on which nothing moves for a minute or two. The
                 result is the same; previews that the request asks for keep the connection busy and are dropped.
+            idempotency_key: A key of your own, the same for the same purchase; by default a new one for every call. It
+                is printable ASCII.
+            hooks: Accompanies the call over its attempts: keeps a pace, writes down what is about to be bought.
 
         Raises:
             InvalidRequestError: Nothing was sent.
@@ -196,7 +223,38 @@ class AsyncImagesClient:
         from burncloud_images.transport.exchange import exchange
 
         sink = into if into is not None else Memory()
-        return await exchange(request, sink, self._settings, self._lifecycle.open(), streams=keep_alive)
+        check_idempotency_key(idempotency_key)
+        return await exchange(
+            request,
+            sink,
+            self._settings,
+            self._lifecycle.open(),
+            streams=keep_alive,
+            key=idempotency_key,
+            hooks=hooks,
+        )
+
+    async def fetch(self, url: str, *, into: Sink[T], index: int = 0, expires_at: datetime | None = None) -> T:
+        """
+        Fetch the image at a result URL, as an error's `unfetched` names it; nothing is billed.
+
+        It goes the way of all results: past the guard, without the key, resumed where it was cut, looked at.
+
+        Args:
+            url: Where the image is. It is a secret while it is valid.
+            into: Takes the image: `Memory()`, or a `Directory`.
+            index: Place of the image in its answer, from 0.
+            expires_at: When the address ends, aware UTC. One that has ended is tried once.
+
+        Raises:
+            DownloadError: It could not be fetched; ResultExpiredError or DownloadRefusedError if that is why.
+            StorageError: It could not be stored; the error holds it.
+
+        Cancellation closes the connection and leaves no partial file.
+        """
+        from burncloud_images.transport.exchange import fetch
+
+        return await fetch(url, into, self._settings, self._lifecycle.open(), index=index, expires_at=expires_at)
 
     def stream(
         self, request: GenerationRequest | EditRequest
@@ -278,6 +336,11 @@ def to_asker(key: Key | None) -> Callable[[], Awaitable[str]]:
         return text
 
     return ask
+
+
+def check_idempotency_key(key: str | None) -> None:
+    if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+        raise InvalidRequestError([Violation("idempotency_key", "it has to be printable ASCII without spaces")])
 
 
 def check_key(key: object) -> None:

@@ -7,12 +7,14 @@ This is the page to read first; every step is one call into the room that does i
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, suppress
+from datetime import datetime
 from typing import Generic, TypeVar
 
 import attrs
@@ -41,6 +43,7 @@ from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.download import Downloader
 from burncloud_images.transport.expiry import Arrival, Expiry, find_expiry
 from burncloud_images.transport.guard import Guard
+from burncloud_images.transport.hooks import CallHooks, NoHooks
 from burncloud_images.transport.http import Progress, Response, Transport
 from burncloud_images.transport.options import OnAttempt, Settings
 from burncloud_images.transport.reception import AnswerReception, Reception
@@ -54,7 +57,7 @@ from burncloud_images.wire.encode import EncodedRequest, encode
 from burncloud_images.wire.failures import Reply, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
 
-__all__ = ["Rooms", "exchange"]
+__all__ = ["Rooms", "exchange", "fetch"]
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -101,6 +104,8 @@ async def exchange(
     *,
     streams: bool = False,
     observer: Observer | None = None,
+    key: str | None = None,
+    hooks: CallHooks | None = None,
 ) -> ImagesResult[T]:
     """
     Return the result of *request*, its images in *sink*.
@@ -112,6 +117,8 @@ async def exchange(
         rooms: Of the client.
         streams: Whether to ask for a stream. What comes is taken as what it is.
         observer: Is shown the previews and images of a stream as they come.
+        key: The call's idempotency key; by default a new one.
+        hooks: Accompanies the call.
 
     Raises:
         ImagesError: With the call's history and idempotency key.
@@ -121,7 +128,16 @@ async def exchange(
     """
     if request.model is None and settings.model is not None:
         request = attrs.evolve(request, model=settings.model)
-    call = Call(request=request, sink=sink, settings=settings, rooms=rooms, streams=streams, observer=observer)
+    call = Call(
+        request=request,
+        sink=sink,
+        settings=settings,
+        rooms=rooms,
+        streams=streams,
+        observer=observer,
+        key=key or str(uuid.uuid4()),
+        hooks=hooks or NoHooks(),
+    )
     try:
         return await call.run()
     except ImagesError as error:
@@ -135,6 +151,39 @@ async def exchange(
         raise
 
 
+async def fetch(
+    url: str, sink: Sink[T], settings: Settings, rooms: Rooms, *, index: int, expires_at: datetime | None
+) -> T:
+    """
+    Return the image at *url*, in *sink*.
+
+    Args:
+        url: Where it is.
+        sink: Takes it.
+        settings: Of the client.
+        rooms: Of the client.
+        index: Place of the image in its answer.
+        expires_at: When the address ends, by the server's clock; ours is all there is to compare it with.
+
+    Raises:
+        DownloadError: It could not be fetched.
+        StorageError: It could not be stored.
+    """
+    placement = Placement(
+        id=hashlib.blake2b(url.encode(errors="replace"), digest_size=6).hexdigest(),
+        index=index,
+        prompt="",
+        model="",
+        date=rooms.clock.now(),
+        executor=rooms.executor,
+    )
+    left = (expires_at - rooms.clock.now()).total_seconds() if expires_at is not None else 0.0
+    expiry = Expiry(at=expires_at, deadline=rooms.clock.monotonic() + left) if expires_at is not None else None
+    await sink.prepare(placement, 1)
+    image = await rooms.downloader(settings).fetch(url, lambda: sink.open(placement), expiry)
+    return attrs.evolve(image, url=url, expires_at=expires_at)
+
+
 @attrs.define(kw_only=True)
 class Call(Generic[T]):
     """One logical call: what stays the same over its attempts, and what they leave behind."""
@@ -145,9 +194,11 @@ class Call(Generic[T]):
     rooms: Rooms
     streams: bool = False
     observer: Observer | None = None
-    key: str = attrs.field(factory=lambda: str(uuid.uuid4()))
+    key: str
+    hooks: CallHooks = attrs.field(factory=NoHooks)
     history: list[Attempt] = attrs.field(factory=list)
     progress: Progress | None = None
+    recorded: Progress | None = None
     started: float = 0.0
     request_id: str | None = None
     arrival: Arrival | None = None
@@ -219,6 +270,7 @@ class Call(Generic[T]):
     async def attempt(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> tuple[Reception[T], Answer]:
         """Send the request once and take its answer."""
         key = await self.settings.key()
+        await self.hooks.before_attempt()
         url = f"{self.settings.base_url}{encoded.path}"
         self.progress = progress = Progress(clock=self.rooms.clock)
         self.started, self.request_id = self.rooms.clock.monotonic(), None
@@ -228,6 +280,7 @@ class Call(Generic[T]):
                 url, self.headers(key), (encoded.plan, uploads), progress, self.settings.timeouts
             ) as response:
                 self.request_id = find_request_id(response.headers)
+                self.hooks.on_response(response.status, response.headers)
                 await self.refuse(response, progress, key)
                 self.arrival = self.note_arrival(response.headers)
                 reception = self.receive(response)
@@ -300,8 +353,9 @@ class Call(Generic[T]):
 
     def record(self, error: ImagesError | None, wait: float | None) -> None:
         """Add the attempt that has just ended to the history, and show it to whoever wants to see."""
-        if self.progress is None:
-            return
+        if self.progress is None or self.progress is self.recorded:
+            return  # it ended before anything was tried
+        self.recorded = self.progress
         attempt = Attempt(
             number=len(self.history) + 1,
             phase=self.progress.phase,
@@ -315,12 +369,15 @@ class Call(Generic[T]):
             reused=self.progress.reused,
         )
         self.history.append(attempt)
+        self.hooks.after_attempt(attempt, error)
         if self.settings.on_attempt is not None:
             show(self.settings.on_attempt, attempt)
 
     async def complete(self, reception: Reception[T], answer: Answer) -> ImagesResult[T]:
         """Fetch what came as URLs and put the result together."""
         links = [item for item in answer.items if item.url and not item.decoded and not item.failure]
+        if links:
+            await self.hooks.on_links(tuple(self.link(item, answer) for item in links), answer)
         problems = await self.download(reception, links, answer) if links else []
         self.raise_problems(reception, answer, problems)
         images = tuple(
@@ -347,6 +404,10 @@ class Call(Generic[T]):
 
     def expiry(self, item: AnswerItem, answer: Answer) -> Expiry | None:
         return find_expiry(item.url, answer.created, self.arrival) if item.url and self.arrival else None
+
+    def link(self, item: AnswerItem, answer: Answer) -> Unfetched:
+        expiry = self.expiry(item, answer)
+        return Unfetched(index=item.index, url=item.url or "", expires_at=expiry.at if expiry else None)
 
     async def download(
         self, reception: Reception[T], items: Sequence[AnswerItem], answer: Answer
