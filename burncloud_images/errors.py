@@ -36,6 +36,8 @@ __all__ = [
     "ImagesWarning",
     "InputChangedError",
     "InvalidRequestError",
+    "JobError",
+    "JobLockedError",
     "ModerationError",
     "NotFoundError",
     "OutcomeUnknownError",
@@ -190,6 +192,29 @@ class InputChangedError(ImagesError):
 
     billing = NOT_BILLED
     advice = "Send the request again once its inputs stay as they are."
+
+
+class JobError(ImagesError):
+    """The directory of a bulk job cannot be used as asked; what it holds is as it was."""
+
+    billing = "Nothing was sent."
+
+
+class JobLockedError(JobError):
+    """
+    Another run of the job is alive.
+
+    Attributes:
+        pid: Its process; None if it does not say.
+    """
+
+    advice = "Wait for it, or stop it with Ctrl-C; then run this again."
+
+    pid: int | None = None
+
+    def __init__(self, message: str, *, pid: int | None = None) -> None:
+        super().__init__(message)
+        self.pid = pid
 
 
 class ConnectionFailedError(ImagesError):
