@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
@@ -16,39 +16,40 @@ class Store(Protocol):
     The requests of a job and how far each is.
 
     Everything that is awaited is durable when it returns: it survives a power cut. Changes take effect in the order in
-    which the methods are called, whether or not their results are awaited; a change that fails leaves nothing behind.
+    which the methods are called, not in which their results are awaited, and also if nobody awaits them; a change that
+    fails leaves nothing behind.
     A change of a request whose state does not allow it raises `RuntimeError`: that is a mistake in the program.
     Any method raises `StorageError` if the disk is full or fails.
     """
 
-    async def add(self, rows: Sequence[Row | BadRow]) -> Added:
+    def add(self, rows: Sequence[Row | BadRow]) -> Awaitable[Added]:
         """
         Take rows in; those that are known by their key are left as they are.
 
         A row whose label another key has becomes a problem. Problems are known by source and line.
         """
 
-    async def lease(self, most: int) -> Sequence[Record]:
+    def lease(self, most: int) -> Awaitable[Sequence[Record]]:
         """Return up to *most* pending requests in their order, and hold them as leased."""
 
-    async def give_back(self, key: str, failure: Failure | None = None) -> None:
+    def give_back(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
         """Let a leased or sent request wait again: nothing was billed. What was reserved is free."""
 
-    async def intend(self, key: str, *, reserved: int, at: float) -> None:
+    def intend(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
         """Write down that a leased request is sent now; durable before the connection opens."""
 
-    async def withdraw(self, key: str) -> None:
+    def withdraw(self, key: str) -> Awaitable[None]:
         """Note that an attempt billed nothing and another may follow: sent becomes leased."""
 
-    async def receive(
+    def receive(
         self, key: str, links: Sequence[Link], *, about: Mapping[str, object], request_id: str | None
-    ) -> None:
+    ) -> Awaitable[None]:
         """Keep the addresses of paid images, before the first is fetched: sent becomes received."""
 
-    async def keep(self, key: str, image: StoredImage) -> None:
+    def keep(self, key: str, image: StoredImage) -> Awaitable[None]:
         """Note that one image of a sent, received or in-doubt request is there; its link is erased."""
 
-    async def finish(
+    def finish(
         self,
         key: str,
         images: Sequence[StoredImage],
@@ -58,26 +59,26 @@ class Store(Protocol):
         about: Mapping[str, object],
         request_id: str | None,
         at: float,
-    ) -> None:
+    ) -> Awaitable[None]:
         """Note that a sent, received or in-doubt request has all its images; its links are erased."""
 
-    async def fail(self, key: str, failure: Failure, *, reserved: int, request_id: str | None, at: float) -> None:
+    def fail(self, key: str, failure: Failure, *, reserved: int, request_id: str | None, at: float) -> Awaitable[None]:
         """Note that a request will not come to its end; *reserved* is what it may have cost all the same."""
 
-    async def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> None:
+    def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         """Note that a sent request may have been billed; what is reserved for it stays so."""
 
-    async def reopen(self, states: Collection[State]) -> int:
+    def reopen(self, states: Collection[State]) -> Awaitable[int]:
         """
         Let all failed or in-doubt requests wait again, and return how many.
 
         What is reserved for an in-doubt one is moved to its cost: it may have been paid once already.
         """
 
-    async def release_leases(self) -> int:
+    def release_leases(self) -> Awaitable[int]:
         """Let whatever a run that was killed had leased wait again, and return how much."""
 
-    async def get(self, key: str) -> Record | None:
+    def get(self, key: str) -> Awaitable[Record | None]:
         """Return one request, by its key, or by a beginning of it or a label that only one has."""
 
     def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
@@ -86,17 +87,17 @@ class Store(Protocol):
     def problems(self) -> AsyncIterator[BadRow]:
         """Yield the lines that are no requests, in their order."""
 
-    async def totals(self) -> Totals:
+    def totals(self) -> Awaitable[Totals]:
         """Return the sums."""
 
-    async def recent(self, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
+    def recent(self, since: float) -> Awaitable[Sequence[tuple[float, Mapping[str, object]]]]:
         """Return when requests were sent from *since* on and what they ask for, the first first."""
 
-    async def remember(self, name: str, value: object) -> None:
+    def remember(self, name: str, value: object) -> Awaitable[None]:
         """Keep something about the job, as JSON."""
 
-    async def recall(self, name: str) -> object | None:
+    def recall(self, name: str) -> Awaitable[object | None]:
         """Return what is kept under *name*."""
 
-    async def aclose(self) -> None:
+    def aclose(self) -> Awaitable[None]:
         """Finish what was begun, and close."""
