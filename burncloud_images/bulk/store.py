@@ -33,7 +33,11 @@ class Store(Protocol):
         """Return up to *most* pending requests in their order, and hold them as leased."""
 
     def give_back(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
-        """Let a leased or sent request wait again: nothing was billed. What was reserved is free."""
+        """
+        Let a leased, sent or received request wait again. What was reserved is free: nothing was billed.
+
+        A received one keeps its links, its reservation and its state: it is only no longer held.
+        """
 
     def intend(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
         """Write down that a leased request is sent now; durable before the connection opens."""
@@ -55,15 +59,20 @@ class Store(Protocol):
         images: Sequence[StoredImage],
         *,
         cost: int | None,
-        reserved: int = 0,
         about: Mapping[str, object],
         request_id: str | None,
         at: float,
     ) -> Awaitable[None]:
-        """Note that a sent, received or in-doubt request has all its images; its links are erased."""
+        """
+        Note that a sent, received or in-doubt request has all its images; its links are erased.
 
-    def fail(self, key: str, failure: Failure, *, reserved: int, request_id: str | None, at: float) -> Awaitable[None]:
-        """Note that a request will not come to its end; *reserved* is what it may have cost all the same."""
+        Its cost takes the place of what was reserved; where it is None, the worst case stays reserved.
+        """
+
+    def fail(
+        self, key: str, failure: Failure, *, may_be_billed: bool, request_id: str | None, at: float
+    ) -> Awaitable[None]:
+        """Note that a request will not come to its end; what is reserved for it stays so if it may be billed."""
 
     def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         """Note that a sent request may have been billed; what is reserved for it stays so."""
@@ -72,7 +81,7 @@ class Store(Protocol):
         """
         Let all failed or in-doubt requests wait again, and return how many.
 
-        What is reserved for an in-doubt one is moved to its cost: it may have been paid once already.
+        What is reserved for one is added to its cost, and its images stay committed: it may have been paid already.
         """
 
     def release_leases(self) -> Awaitable[int]:
