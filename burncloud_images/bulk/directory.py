@@ -1,0 +1,172 @@
+"""The directory that a job is: where things lie in it, who holds it, and the room that is kept free for paid images."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from burncloud_images.errors import JobError, JobLockedError, StorageError
+
+__all__ = ["Ballast", "JobDirectory", "JobLock"]
+
+
+@attrs.frozen
+class JobDirectory:
+    """
+    Where things lie.
+
+    Attributes:
+        path: The job's directory.
+    """
+
+    path: Path = attrs.field(converter=Path)
+
+    @property
+    def store(self) -> Path:
+        """What is known of the requests; it can hold signed addresses, so only its owner may read it."""
+        return self.path / "job.sqlite3"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a run is alive."""
+        return self.path / "job.lock"
+
+    @property
+    def images(self) -> Path:
+        """The images, in folders by the first two digits of their key."""
+        return self.path / "images"
+
+    @property
+    def inputs(self) -> Path:
+        """Images to upload that were handed over as bytes."""
+        return self.path / "inputs"
+
+    @property
+    def rescue(self) -> Path:
+        """What came of answers that cannot be used; only its owner may read it."""
+        return self.path / "rescue"
+
+    @property
+    def ballast(self) -> Path:
+        """Room for what is under way when the disk is full."""
+        return self.path / ".ballast"
+
+    def shelf(self, key: str) -> Path:
+        """Return the folder of the images of one request."""
+        return self.images / key[:2]
+
+    def relative(self, path: Path) -> str:
+        """Return *path* as the store names it."""
+        return path.relative_to(self.path).as_posix()
+
+    def make(self) -> None:
+        """
+        Make the directory; blocks.
+
+        Raises:
+            StorageError: It cannot be made or written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be made: {error.strerror or error}.") from None
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise StorageError(f"{self.path} cannot be written: permission denied.")
+
+
+@attrs.define
+class JobLock:
+    """
+    Says that a run is alive; the system lets go of it when the process ends, however it does.
+
+    Attributes:
+        path: Its file, which holds the process's number.
+        descriptor: The file while it is held.
+    """
+
+    path: Path
+    descriptor: int
+
+    @classmethod
+    def acquire(cls, path: Path) -> Self:
+        """
+        Hold the lock; blocks not.
+
+        Raises:
+            JobLockedError: Another process, or another job object of this one, holds it.
+            StorageError: The file cannot be written.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except BlockingIOError:
+            pid = read_pid(descriptor)
+            os.close(descriptor)
+            holder = f"process {pid}" if pid else "another process"
+            raise JobLockedError(f"The job in {path.parent} is being run by {holder}.", pid=pid) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise JobError(f"{path} cannot be locked: {error.strerror or error}.") from None
+        return cls(path, descriptor)
+
+    def release(self) -> None:
+        """Let go of it."""
+        os.ftruncate(self.descriptor, 0)
+        os.close(self.descriptor)
+
+
+def read_pid(descriptor: int) -> int | None:
+    text = os.pread(descriptor, 32, 0).strip()
+    return int(text) if text.isdigit() else None
+
+
+@attrs.frozen
+class Ballast:
+    """
+    A file that holds nothing but room: given up when the disk is full, so that images that are paid for still fit.
+
+    Attributes:
+        path: The file.
+        size: Bytes.
+    """
+
+    path: Path
+    size: int
+
+    def load(self) -> None:
+        """
+        Take the room; blocks.
+
+        Raises:
+            StorageError: There is too little, so nothing ought to be bought.
+        """
+        descriptor = -1
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            if self.size:
+                os.posix_fallocate(descriptor, 0, self.size)
+        except OSError as error:
+            self.drop()
+            need = f"{self.size / 1024 / 1024:,.0f} MiB are kept free for images that are paid for"
+            raise StorageError(f"{self.path.parent} has too little room ({error.strerror or error}): {need}.") from None
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def drop(self) -> bool:
+        """Give the room up, and say whether there was any; blocks."""
+        with suppress(OSError):
+            held = self.path.stat().st_size
+            self.path.unlink()
+            return held > 0
+        return False

@@ -1,0 +1,161 @@
+"""Where the images of a request go: whole, checksummed and synced files whose names are known before they are made."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.records import StoredImage
+from burncloud_images.errors import StorageError
+from burncloud_images.model.media import EXTENSIONS
+from burncloud_images.results import SavedImage
+from burncloud_images.transport.files import default_mode, examine_file, place, run
+from burncloud_images.transport.sinks import Directory, Placement
+from burncloud_images.transport.writers import DirectoryWriter, sync_folder
+
+__all__ = ["JobSink", "Shelves", "find_images", "find_parts", "restore", "to_stored"]
+
+FINAL = re.compile(r"([0-9a-f]{32})(?:-(\d+))?\.(\w+)")
+PART = re.compile(r"\.([0-9a-f]{32})-(\d+)-[0-9a-f]+\.part")
+
+
+@attrs.define
+class Shelves:
+    """
+    The folders that images are put in, each made once.
+
+    Attributes:
+        directory: Of the job.
+        made: Those that are known to be there.
+    """
+
+    directory: JobDirectory
+    made: set[Path] = attrs.field(factory=set)
+
+    def make(self, folder: Path) -> None:
+        """Make a folder for good; blocks."""
+        for path in (self.directory.images, folder):
+            if path not in self.made:
+                path.mkdir(exist_ok=True)
+                sync_folder(path.parent)
+                self.made.add(path)
+
+
+@attrs.frozen(kw_only=True)
+class JobSink:
+    """
+    Takes the images of one request.
+
+    Attributes:
+        shelves: The folders.
+        key: Of the request; the images are named after it.
+        several: Whether there may be more than one image, which are then numbered from 1.
+    """
+
+    shelves: Shelves
+    key: str
+    several: bool
+
+    @property
+    def folder(self) -> Directory:
+        """The folder as a sink."""
+        name = f"{self.key}-{{index}}.{{ext}}" if self.several else f"{self.key}.{{ext}}"
+        # A name can only be taken by an earlier copy of the same image.
+        return Directory(self.shelves.directory.shelf(self.key), name=name, exists="overwrite", hash=True, durable=True)
+
+    async def prepare(self, placement: Placement, count: int) -> None:  # noqa: ARG002 (a sink's signature)
+        """
+        Make the folder.
+
+        Raises:
+            StorageError: It cannot be made.
+        """
+        folder = self.shelves.directory.shelf(self.key)
+        if folder in self.shelves.made:
+            return
+        try:
+            await run(placement.executor, self.shelves.make, folder)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be made: {error.strerror or error}.") from None
+
+    def open(self, placement: Placement) -> DirectoryWriter:
+        """Return a writer into a hidden file, whose name tells whose it is."""
+        folder = self.folder
+        part = folder.path / f".{self.key}-{placement.index + 1}-{os.urandom(3).hex()}.part"
+        return DirectoryWriter(sink=folder, placement=placement, part=part)
+
+
+def to_stored(image: SavedImage, directory: JobDirectory) -> StoredImage:
+    """Return *image* as the store keeps it."""
+    return StoredImage(
+        index=image.index,
+        path=directory.relative(image.path),
+        size=image.size,
+        sha256=image.sha256 or "",
+        media_type=image.media_type,
+        width=image.width,
+        height=image.height,
+        revised_prompt=image.revised_prompt,
+    )
+
+
+def find_parts(directory: JobDirectory) -> Iterator[tuple[str, int, Path]]:
+    """Yield the key, the index and the path of every unfinished file; blocks."""
+    for path in directory.images.glob("[0-9a-f][0-9a-f]/.*.part"):
+        if found := PART.fullmatch(path.name):
+            yield found[1], int(found[2]) - 1, path
+
+
+def find_images(directory: JobDirectory, key: str) -> tuple[StoredImage, ...]:
+    """Return the images of one request that are there under their final names, which only whole ones have; blocks."""
+    folder = directory.shelf(key)
+    found = []
+    for path in folder.glob(f"{key}*"):
+        name = FINAL.fullmatch(path.name)
+        if name and name[1] == key and name[3] in EXTENSIONS.values() and path.is_file():
+            found.append(measure(path, int(name[2] or 1) - 1, directory))
+    return tuple(sorted(found, key=lambda image: image.index))
+
+
+def measure(path: Path, index: int, directory: JobDirectory) -> StoredImage:
+    import hashlib
+
+    identity, media = examine_file(path)
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return StoredImage(
+        index=index,
+        path=directory.relative(path),
+        size=identity[2],
+        sha256=digest,
+        media_type=media.media_type,
+        width=media.width,
+        height=media.height,
+    )
+
+
+def restore(part: Path, key: str, index: int, *, several: bool) -> Path | None:
+    """
+    Give an unfinished file that turns out to be whole its name, durably; blocks.
+
+    Returns:
+        Its path; None if it is not whole, and was left as it is.
+    """
+    _, media = examine_file(part)
+    if media.media_type is None or not media.complete:
+        return None
+    final = part.with_name(f"{key}-{index + 1}.{media.extension}" if several else f"{key}.{media.extension}")
+    descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, default_mode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    place(part, final, overwrite=True)
+    sync_folder(final.parent)
+    return final
