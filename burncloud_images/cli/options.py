@@ -30,6 +30,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "output_format": ("--format",),
     "output_compression": ("--compression",),
     "output": ("--output", "-o"),
+    "directory": ("--into",),
+    "concurrency": ("--concurrency", "-j"),
     "quiet": ("--quiet", "-q"),
     "verbose": ("--verbose", "-v"),
     "field": ("--field", "-O"),
