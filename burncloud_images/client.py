@@ -137,6 +137,16 @@ class AsyncImagesClient:
         """Where requests go, with `/v1`."""
         return self._settings.base_url
 
+    @property
+    def model(self) -> str | None:
+        """The model of requests that name none; None if the server decides."""
+        return self._settings.model
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """What is sent again, and when."""
+        return self._settings.retry
+
     @accepts(GenerationRequest)
     async def generate(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
         """
