@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from burncloud_images.errors import APIError, ConnectionFailedError, ImagesError, OutcomeUnknownError, RateLimitError
-from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer
+from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Permit
 from burncloud_images.results import Attempt
 from burncloud_images.transport.clock import Clock
 
@@ -24,10 +24,10 @@ class Ticket:
     A permit for one attempt.
 
     Attributes:
-        since: When it was given, on the steady clock.
+        permit: Of the pacer.
     """
 
-    since: float
+    permit: Permit
 
 
 @attrs.define(kw_only=True)
@@ -58,11 +58,10 @@ class Admission:
         await self.limit.acquire()
         try:
             await self.circuit.admit()
-            await self.pacer.acquire(weights)
+            return Ticket(await self.pacer.acquire(weights))
         except BaseException:
             self.limit.release()
             raise
-        return Ticket(self.clock.monotonic())
 
     def cancel(self, ticket: Ticket) -> None:  # noqa: ARG002 (whose it was)
         """Take a permit back that was not used; the pace counts it all the same."""
@@ -73,15 +72,15 @@ class Admission:
 
     def leave(self, ticket: Ticket, attempt: Attempt, error: ImagesError | None) -> None:
         """Take a permit back, and learn from how its attempt ended."""
+        if error is None:
+            self.limit.succeed()
+        elif is_overload(error, attempt):
+            self.limit.reject(ticket.permit.at)
         self.limit.release()
         if isinstance(error, ConnectionFailedError):
             self.circuit.fail()
         else:
             self.circuit.succeed()
-        if error is None:
-            self.limit.succeed()
-        elif is_overload(error, attempt):
-            self.limit.reject(ticket.since)
         if isinstance(error, RateLimitError) and error.retry_after is not None:
             self.pacer.pause(min(error.retry_after, LONGEST_PAUSE))
         self.lose_patience(error)

@@ -244,7 +244,7 @@ class Job:
             admission=Admission(
                 pacer=pacer,
                 limit=AdaptiveLimit(options.concurrency, self.clock),
-                circuit=Circuit(clock=self.clock),
+                circuit=Circuit(self.clock),
                 clock=self.clock,
                 patience=options.patience,
                 give_up=lambda reason: run.stop("gave_up", f"Nothing has come for {options.patience:g} s. {reason}"),
