@@ -18,7 +18,8 @@ from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.ingestion import add_input, add_requests
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.outputs import write_outputs
+from burncloud_images.bulk.outputs.metadata import require
+from burncloud_images.bulk.outputs.writing import write_outputs
 from burncloud_images.bulk.progress import Report, Watch
 from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
 from burncloud_images.bulk.recovery import Recovered, recover
@@ -174,6 +175,7 @@ class Job:
         Cancellation abandons what is on its way and lists it as in doubt. `drain` and `abandon` end a run more kindly.
         """
         options = options or Options()
+        require(options.metadata)
         await self.reopen(options)
         await self.find_lost()
         totals = await self.store.totals()
@@ -267,8 +269,23 @@ class Job:
     # --- what there is -----------------------------------------------------------------------------------------------
 
     async def write(self, options: Options, report: Report) -> None:
-        """Write the metadata, the report and the gallery, unless they are as they would be."""
-        await write_outputs(self.store, self.directory.path, self.executor, metadata=options.metadata, report=report)
+        """Write the metadata, the report and the gallery, unless nothing has changed since they were written."""
+        state = [repr(report.totals), options.metadata, options.output]
+        gallery = self.directory.path / "gallery.html"
+        if await self.store.recall("written") == state and gallery.exists():
+            return
+        ended = self.now()
+        facts = {
+            "started": ended - report.elapsed,
+            "ended": ended,
+            "stopped": report.stopped,
+            "settings": settings_of(options),
+            "versions": versions(),
+        }
+        await write_outputs(
+            self.store, self.directory.path, format=options.metadata, facts=facts, executor=self.executor
+        )
+        await self.store.remember("written", state)
 
     def verify(self) -> AsyncIterator[Discrepancy | int]:
         """Read every image, and yield those that are not what came, and how many were read so far."""
@@ -304,3 +321,16 @@ def weigh(document: Mapping[str, object]) -> dict[str, float]:
     """Return what a request counts for in each limit of the pace."""
     n = document.get("n")
     return {"requests": 1.0, "images": float(n if isinstance(n, int) else 1), "tokens": 0.0}
+
+
+def settings_of(options: Options) -> dict[str, object]:
+    """Return how a run was done, as its report shows it."""
+    return attrs.asdict(options, filter=lambda field, value: field.name != "prices" and value is not None)
+
+
+def versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    names = ("burncloud-images", "aiohttp")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
