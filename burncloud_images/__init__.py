@@ -7,6 +7,8 @@ from burncloud_images.model.operations import EditRequest, GenerationRequest, Va
 from burncloud_images.results import (
     Attempt,
     CompletedImage,
+    Done,
+    Failed,
     Image,
     ImagesResult,
     ModelInfo,
@@ -23,7 +25,9 @@ __all__ = [
     "Attempt",
     "CompletedImage",
     "Directory",
+    "Done",
     "EditRequest",
+    "Failed",
     "FileID",
     "GenerationRequest",
     "Image",

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeAlias, TypedDict, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    Self,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 import attrs
 
@@ -20,15 +32,24 @@ from burncloud_images.transport.sinks import Memory, Sink
 if TYPE_CHECKING:
     from datetime import datetime
 
+    import typing_extensions  # of the type checkers themselves
+
+    from burncloud_images.transport.calls import OnExit
     from burncloud_images.transport.clock import Clock
     from burncloud_images.transport.hooks import CallHooks
     from burncloud_images.transport.http import Session
+    from burncloud_images.transport.outcomes import Outcomes
+    from burncloud_images.transport.unclaimed import OnUnclaimed
+
+    # With a default, so that a map without a sink needs no overload; Python itself knows them from 3.13 on.
+    M = typing_extensions.TypeVar("M", bound=ImageDetails, default=Image)
 
 __all__ = ["AsyncImagesClient", "Options"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=ImageDetails)
+Q = TypeVar("Q", bound=ImagesRequest)
 
 Key: TypeAlias = str | Callable[[], str | Awaitable[str]]
 
@@ -136,6 +157,16 @@ class AsyncImagesClient:
     def base_url(self) -> str:
         """Where requests go, with `/v1`."""
         return self._settings.base_url
+
+    @property
+    def model(self) -> str | None:
+        """The model of requests that name none; None if the server decides."""
+        return self._settings.model
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """What is sent again, and when."""
+        return self._settings.retry
 
     @accepts(GenerationRequest)
     async def generate(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
@@ -278,6 +309,83 @@ class AsyncImagesClient:
         from burncloud_images.transport.handover import stream
 
         return stream(request, self._settings, self._lifecycle.open())
+
+    def map(
+        self,
+        requests: Iterable[Q] | AsyncIterable[Q],
+        *,
+        into: Sink[M] | None = None,
+        concurrency: int = 32,
+        ordered: bool = False,
+        keep_alive: bool = False,
+        max_bytes: int = 256 * 1024 * 1024,
+        on_exit: OnExit = "drain",
+        on_unclaimed: OnUnclaimed[Q, M] | None = None,
+    ) -> Outcomes[Q, M]:
+        """
+        Send many requests, a few at a time, and iterate over what came of them: `Done` or `Failed`, one for each.
+
+            async with client.map(requests, into=Directory("out")) as outcomes:
+                async for outcome in outcomes:
+                    match outcome:
+                        case Done(result=result): ...
+                        case Failed(request=request, error=error): ...
+
+        Requests are pulled when there is room for them, so there may be any number, and outcomes that are not taken
+        slow the calls down.
+
+        Args:
+            requests: An iterable or an async iterable. An async generator is closed in the end.
+            into: Takes the images, as for `send`; by default they are in memory.
+            concurrency: Calls at once. Twice as many may be outstanding: running, or ended and not yet taken. More than
+                the client's `max_connections` wait for a connection.
+            ordered: Whether outcomes come in the order of the requests, rather than as they end. One slow call then
+                holds up those behind it, within the same bounds.
+            keep_alive: As for `send`.
+            max_bytes: Of images in memory: those of outcomes that are not yet taken, and those that the running calls
+                are expected to bring. One call is always let through. Images in files count nothing.
+            on_exit: What becomes of running calls when the loop is left early. With `drain` what may be billed goes on
+                to its end, and only calls that wait to be tried again are given up; `cancel` ends them all, and what
+                was already sent may be billed.
+            on_unclaimed: Is called with every outcome that nobody took: those that were waiting, and those of the calls
+                that `on_exit` ends. Without it they are gone, but for images in files, and an `ImagesWarning` says so
+                if something that was paid for is among them.
+
+        Every request that is pulled has one outcome, which is taken or unclaimed; a call that was cancelled has
+        `Failed`, with an `OutcomeUnknownError` if it may have been billed. Its key is in the error.
+
+        Leaving the `async with` block waits until nothing runs any more. Without it, `async for` alone works too: after
+        a `break` the calls end in the background, and `aclose` of the client waits for them.
+
+        Raises:
+            Exception: What *requests* raises, or a mistake in the program such as a sink that fails with no
+                `ImagesError`: from the iterator, after the calls that run have ended and their outcomes were taken.
+            ClientClosedError: Now, if the client is closed; from the iterator if it is closed later and there were
+                requests left.
+
+        Cancellation of whoever waits for an outcome ends only the waiting. It leaves the block, as any exception does;
+        while the calls are drained there, a second one cancels them. The `CancelledError` carries a note for each call
+        that was cancelled and may have been billed.
+        """
+        from burncloud_images.transport.calls import Calls
+        from burncloud_images.transport.exchange import exchange
+        from burncloud_images.transport.outcomes import Outcomes
+        from burncloud_images.transport.unclaimed import Unclaimed
+        from burncloud_images.transport.window import Window
+
+        sink = cast("Sink[M]", into if into is not None else Memory())
+        settings, rooms = self._settings, self._lifecycle.open()
+        calls = Calls(
+            requests=requests,
+            send=lambda request, key, hooks: exchange(
+                request, sink, settings, rooms, streams=keep_alive, key=key, hooks=hooks
+            ),
+            window=Window(concurrency=concurrency, most_bytes=max_bytes, ordered=ordered),
+            on_exit=on_exit,
+            unclaimed=Unclaimed(show=on_unclaimed),
+            all_calls=self._lifecycle.calls,
+        )
+        return Outcomes(calls)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """

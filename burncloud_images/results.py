@@ -22,6 +22,8 @@ __all__ = [
     "Attempt",
     "CompletedImage",
     "DamagedImage",
+    "Done",
+    "Failed",
     "Image",
     "ImageDetails",
     "ImageEvent",
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 T_co = TypeVar("T_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+E_co = TypeVar("E_co", bound=BaseException, covariant=True)
 
 
 class Phase(enum.IntEnum):
@@ -265,6 +269,38 @@ class ImagesResult(Generic[T_co]):
             message = f"this result holds {len(self.images)} images, not one; take them from .images"
             raise ValueError(message)
         return self.images[0]
+
+
+@attrs.frozen(kw_only=True)
+class Done(Generic[R_co, T_co]):
+    """
+    One of many requests, and its images.
+
+    Attributes:
+        index: Place of the request among those given, from 0.
+        request: As given.
+        result: Its answer.
+    """
+
+    index: int
+    request: R_co
+    result: ImagesResult[T_co]
+
+
+@attrs.frozen(kw_only=True)
+class Failed(Generic[R_co, E_co]):
+    """
+    One of many requests, and why it has no result.
+
+    Attributes:
+        index: Place of the request among those given, from 0.
+        request: As given.
+        error: What `send` would have raised. It says whether the request was billed, and holds what had arrived.
+    """
+
+    index: int
+    request: R_co
+    error: E_co
 
 
 @attrs.frozen(kw_only=True)

@@ -37,7 +37,7 @@ class Options:
         retry_failed: Whether failed requests of earlier runs are tried again.
         limit: Most requests to start in this run.
         fail_fast: Whether to stop at the first failed request.
-        patience: Seconds without a success after which the run gives up on an API that cannot be reached or asks to wait.
+        patience: Seconds without a success after which the run gives up on an API that is not there or asks to wait.
         keep_alive: Whether requests that can be streamed are; see `AsyncImagesClient.send`.
         room: Bytes of disk that are kept free for images that are under way; by default 4 MiB for each.
         output: `files`, or `webdataset`: tar files of up to 10,000 images each, in place of single files.

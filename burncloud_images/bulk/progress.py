@@ -26,8 +26,8 @@ Stop: TypeAlias = Literal[
 """
 Why a run came to its end. `finished`: nothing is left to start. `interrupted` and `abandoned`: as `drain` and `abandon`
 asked. `budget`: what is left would pass `max_cost` or `max_images`. `limit`: as many requests as were asked for were
-started. `quota`, `authentication`: the account or the key. `gave_up`: the API was not reachable, or asked for patience,
-for too long. `disk`: images cannot be written. `failed`: a request failed and `fail_fast` was set, or the first ones all
+started. `quota`, `authentication`: the account or the key. `gave_up`: the API was not there, or asked for patience, for
+too long. `disk`: images cannot be written. `failed`: a request failed and `fail_fast` was set, or the first ones all
 failed for the same reason.
 """
 

@@ -6,7 +6,7 @@ Connections, threads and the clock; and what calls know of each other: the retry
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -16,6 +16,7 @@ from burncloud_images.transport.options import Network
 if TYPE_CHECKING:
     import asyncio
 
+    from burncloud_images.transport.calls import Calls
     from burncloud_images.transport.clock import Clock
     from burncloud_images.transport.exchange import Rooms
     from burncloud_images.transport.http import Session
@@ -35,6 +36,7 @@ class Lifecycle:
         max_connections: To the API at once.
         session: A borrowed session for the API.
         clock: Where time comes from; None for the computer's own.
+        calls: Of each `client.map` that runs.
     """
 
     network: Network
@@ -44,6 +46,7 @@ class Lifecycle:
     rooms: Rooms | None = None
     loop: asyncio.AbstractEventLoop | None = None
     closed: bool = False
+    calls: set[Calls[Any, Any]] = attrs.field(factory=set)
 
     def open(self) -> Rooms:
         """
@@ -84,9 +87,26 @@ class Lifecycle:
         return Rooms(transport=transport, executor=executor, clock=clock, budget=RetryBudget(), gate=PacingGate())
 
     async def aclose(self) -> None:
-        """Close; a second time does nothing."""
+        """
+        Close, once the calls of every map have ended as it was asked to end them; a second time does nothing.
+
+        Cancellation cancels those calls, and closes.
+        """
         self.closed = True
-        rooms, self.rooms = self.rooms, None
-        if rooms is not None:
-            await rooms.transport.aclose()
-            rooms.executor.shutdown()
+        try:
+            await self.end_calls()
+        finally:
+            rooms, self.rooms = self.rooms, None
+            if rooms is not None:
+                await rooms.transport.aclose()
+                rooms.executor.shutdown()
+
+    async def end_calls(self) -> None:
+        if not self.calls:
+            return
+        from burncloud_images.transport.calls import settle
+
+        many = tuple(self.calls)
+        for calls in many:
+            calls.close()
+        await settle(many)

@@ -1,0 +1,103 @@
+"""When a request of a job may be sent: the pace, the number at once, and whether the API is there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from burncloud_images.errors import APIError, ConnectionFailedError, ImagesError, OutcomeUnknownError, RateLimitError
+from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Permit
+from burncloud_images.results import Attempt
+from burncloud_images.transport.clock import Clock
+
+__all__ = ["Admission", "Ticket"]
+
+LONGEST_PAUSE = 3600.0
+"""Seconds; an API that asks for more says nothing about now."""
+OVERLOADED = frozenset({429, 503})
+
+
+@attrs.frozen(eq=False)
+class Ticket:
+    """
+    A permit for one attempt.
+
+    Attributes:
+        permit: Of the pacer.
+    """
+
+    permit: Permit
+
+
+@attrs.define(kw_only=True)
+class Admission:
+    """
+    Gives permits at the moment of sending, in the order in which they are asked for.
+
+    Attributes:
+        pacer: Requests, images and tokens a minute.
+        limit: How many at once: fewer while the API pushes back.
+        circuit: Whether the API can be reached.
+        clock: Time.
+        patience: Seconds without a success after which it is given up.
+        give_up: Called then, with the reason.
+        failing_since: When the first of the failures since the last success came.
+    """
+
+    pacer: Pacer
+    limit: AdaptiveLimit
+    circuit: Circuit
+    clock: Clock
+    patience: float
+    give_up: Callable[[str], None]
+    failing_since: float | None = None
+
+    async def enter(self, weights: Mapping[str, float]) -> Ticket:
+        """Wait for a permit. Cancellation gives up the place and spends nothing."""
+        await self.limit.acquire()
+        try:
+            await self.circuit.admit()
+            return Ticket(await self.pacer.acquire(weights))
+        except BaseException:
+            self.limit.release()
+            raise
+
+    def cancel(self, ticket: Ticket) -> None:  # noqa: ARG002 (whose it was)
+        """Take a permit back that was not used; the pace counts it all the same."""
+        self.limit.release()
+
+    def observe(self, headers: Mapping[str, str]) -> None:
+        """Follow what the API says is left of its limits."""
+
+    def leave(self, ticket: Ticket, attempt: Attempt, error: ImagesError | None) -> None:
+        """Take a permit back, and learn from how its attempt ended."""
+        if error is None:
+            self.limit.succeed()
+        elif is_overload(error, attempt):
+            self.limit.reject(ticket.permit.at)
+        self.limit.release()
+        if isinstance(error, ConnectionFailedError):
+            self.circuit.fail()
+        else:
+            self.circuit.succeed()
+        if isinstance(error, RateLimitError) and error.retry_after is not None:
+            self.pacer.pause(min(error.retry_after, LONGEST_PAUSE))
+        self.lose_patience(error)
+
+    def lose_patience(self, error: ImagesError | None) -> None:
+        if not isinstance(error, ConnectionFailedError | RateLimitError):
+            self.failing_since = None
+            return
+        now = self.clock.monotonic()
+        if self.failing_since is None:
+            self.failing_since = now
+        if now - self.failing_since >= self.patience:
+            self.give_up(error.message)
+
+
+def is_overload(error: ImagesError, attempt: Attempt) -> bool:
+    """Whether an attempt ended because too much was asked for at once: a refusal that says so, or silence."""
+    if isinstance(error, APIError):
+        return attempt.status in OVERLOADED
+    return isinstance(error, OutcomeUnknownError) and attempt.status in {None, 504}

@@ -1,0 +1,336 @@
+"""`Job`: a directory of requests, run as often as it takes; the page to read first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import attrs
+
+from burncloud_images.bulk.admission import Admission
+from burncloud_images.bulk.budget import Budget
+from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
+from burncloud_images.bulk.ingestion import add_input, add_requests
+from burncloud_images.bulk.inputs import InputOptions
+from burncloud_images.bulk.options import Options
+from burncloud_images.bulk.outputs.metadata import require
+from burncloud_images.bulk.outputs.writing import write_outputs
+from burncloud_images.bulk.progress import Report, Watch
+from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
+from burncloud_images.bulk.recovery import Recovered, recover
+from burncloud_images.bulk.run import Run
+from burncloud_images.bulk.salvage import move_aside
+from burncloud_images.bulk.store import Store
+from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
+from burncloud_images.errors import JobError
+from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Window
+from burncloud_images.transport.clock import Clock, SystemClock
+from burncloud_images.transport.files import run as in_thread
+
+if TYPE_CHECKING:
+    from burncloud_images.client import AsyncImagesClient
+
+__all__ = ["Job"]
+
+THREADS = 4
+MINUTE = 60.0
+
+
+@attrs.define(kw_only=True, eq=False)
+class Job:
+    """
+    Many requests, of which none is bought twice and no paid image is lost, whenever the process is killed.
+
+    Open it with `async with Job.open(path) as job`.
+
+    Attributes:
+        directory: Where everything lies.
+        store: What is known of the requests.
+        recovered: What an earlier run left that was killed.
+    """
+
+    directory: JobDirectory
+    store: Store
+    recovered: Recovered = attrs.field(factory=Recovered)
+    clock: Clock
+    now: Callable[[], float]
+    executor: Executor
+    run_now: Run | None = None
+    wish: str | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        create: bool = True,
+        clock: Clock | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> AsyncIterator[Self]:
+        """
+        Hold the job in the directory *path*, which is made if it is not there.
+
+        Args:
+            path: The directory.
+            create: Whether a directory that holds no job becomes one.
+            clock: Where durations come from; for tests.
+            now: The date, in seconds since 1970; for tests.
+
+        Raises:
+            JobLockedError: Another run of it is alive.
+            JobError: There is no job, or it cannot be read.
+            StorageError: The directory cannot be written.
+        """
+        directory = JobDirectory(Path(path).absolute())
+        executor = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="burncloud-job")
+        try:
+            if not create and not directory.store.exists():
+                raise JobError(f"There is no job in {directory.path}.")
+            await in_thread(executor, directory.make)
+            lock = JobLock.acquire(directory.lock)
+            try:
+                room = Ballast(directory.ballast, 0)
+                store = await Database.open(directory.store, on_full=room.drop)
+                try:
+                    recovered = await recover_if_needed(store, directory, executor)
+                    yield cls(
+                        directory=directory,
+                        store=store,
+                        recovered=recovered,
+                        clock=clock or SystemClock(),
+                        now=now,
+                        executor=executor,
+                    )
+                finally:
+                    await store.aclose()
+            finally:
+                lock.release()
+        finally:
+            executor.shutdown()
+
+    # --- what is asked for -------------------------------------------------------------------------------------------
+
+    async def add(
+        self,
+        source: str | Path | Iterable[ImagesRequest] | AsyncIterable[ImagesRequest],
+        *,
+        defaults: Mapping[str, object] | None = None,
+        input_root: str | Path | None = None,
+        input_format: str | None = None,
+        allow_http: bool = False,
+        allow_change: bool = False,
+        name: str = "",
+    ) -> Added:
+        """
+        Add requests; those that the job has already stay as they are.
+
+        Args:
+            source: A file of prompts or rows, `-` for stdin, or requests themselves. Files are read as they are
+                added, never whole.
+            defaults: Fields for rows that do not have them.
+            input_root: The folder that rows may name images in; by default that of the file.
+            input_format: `txt`, `csv`, `tsv`, `jsonl` or `parquet`; by default as the file's name ends.
+            allow_http: Whether rows may name images at unencrypted addresses.
+            allow_change: Whether a file may differ from what it was when the job first read it.
+            name: Of requests that come from a program, as the source of their rows.
+
+        Raises:
+            InputChangedError: The file, or how it is read, changed; what is new would be bought besides.
+            InvalidRequestError: It cannot be read at all. Single bad rows are problems of the job instead.
+        """
+        if not isinstance(source, str | Path):
+            return await add_requests(self.store, source, self.directory, self.executor, name=name)
+        options = InputOptions(
+            defaults=dict(defaults or {}),
+            input_root=Path(input_root) if input_root is not None else None,
+            format=input_format,
+            allow_http=allow_http,
+        )
+        return await add_input(self.store, source, options, self.executor, allow_change=allow_change)
+
+    # --- running -----------------------------------------------------------------------------------------------------
+
+    async def run(
+        self, client: AsyncImagesClient, options: Options | None = None, watch: Watch | None = None
+    ) -> Report:
+        """
+        Send what waits, fetch what is paid, write the outputs, and return what came of it.
+
+        Args:
+            client: Sends; its own retry policy holds for each call, without its deadline.
+            options: How.
+            watch: Is told what happens, in the event loop; it has to return soon.
+
+        Raises:
+            StorageError: There is too little room to begin.
+            ConfigurationError: The client or the prices do not allow it.
+
+        Cancellation abandons what is on its way and lists it as in doubt. `drain` and `abandon` end a run more kindly.
+        """
+        options = options or Options()
+        require(options.metadata)
+        await self.reopen(options)
+        await self.find_lost()
+        totals = await self.store.totals()
+        run = await self.prepare(client, options, watch, totals)
+        self.run_now = run
+        try:
+            if self.wish is not None:
+                run.stop("interrupted")
+            await self.store.remember("running", True)
+            report = await run.go()
+            await self.store.remember("running", False)
+        finally:
+            self.run_now = None
+        await self.write(options, report)
+        return report
+
+    def drain(self) -> None:
+        """Start nothing more; `run` returns when what is on its way has come to its end."""
+        self.wish = "drain"
+        if self.run_now is not None:
+            self.run_now.stop("interrupted")
+
+    def abandon(self) -> None:
+        """Give up what is on its way, too: it is listed as in doubt, with its keys."""
+        self.wish = "abandon"
+        if self.run_now is not None:
+            self.run_now.abandon()
+
+    async def reopen(self, options: Options) -> None:
+        """Let requests of earlier runs wait again, as far as *options* says."""
+        if options.buys_again:
+            doubtful = [record async for record in self.store.records({State.IN_DOUBT})]
+            for record in doubtful:
+                for image in record.images:
+                    path = self.directory.path / image.path
+                    if path.exists():
+                        await in_thread(self.executor, move_aside, path, self.directory)
+            await self.store.reopen({State.IN_DOUBT})
+        if options.retry_failed:
+            await self.store.reopen({State.FAILED})
+
+    async def find_lost(self) -> None:
+        """Fail requests that were done and whose images are gone: buying them again is for a person to say."""
+        for found in await find_missing(self.store, self.directory, self.executor):
+            failure = Failure(error="MissingImageError", message=f"{found.image.path} was there, and {found.problem}.")
+            await self.store.fail(
+                found.record.key, failure, may_be_billed=True, request_id=found.record.request_id, at=self.now()
+            )
+
+    async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
+        policy = client.retry
+        patient = attrs.evolve(
+            policy,
+            deadline=None,
+            on_unknown="retry" if options.on_unknown == "retry" else policy.on_unknown,
+            server_idempotency=options.server_idempotency,
+        )
+        pacer = Pacer(limits_of(options), self.clock)
+        now = self.now()
+        sent = await self.store.recent(now - MINUTE)
+        pacer.restore([(max(0.0, now - at), weigh(document)) for at, document in sent])
+        run = Run(
+            client=client.with_options(retry=patient),
+            store=self.store,
+            directory=self.directory,
+            options=options,
+            weigh=lambda record: weigh(record.document),
+            admission=Admission(
+                pacer=pacer,
+                limit=AdaptiveLimit(options.concurrency, self.clock),
+                circuit=Circuit(self.clock),
+                clock=self.clock,
+                patience=options.patience,
+                give_up=lambda reason: run.stop("gave_up", f"Nothing has come for {options.patience:g} s. {reason}"),
+            ),
+            budget=Budget(
+                max_cost=options.max_cost,
+                max_images=options.max_images,
+                cost=totals.cost,
+                reserved=totals.reserved,
+                images=totals.committed,
+            ),
+            totals=totals,
+            watch=watch,
+            clock=self.clock,
+            executor=self.executor,
+            now=self.now,
+        )
+        return run
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    async def write(self, options: Options, report: Report) -> None:
+        """Write the metadata, the report and the gallery, unless nothing has changed since they were written."""
+        state = [repr(report.totals), options.metadata, options.output]
+        gallery = self.directory.path / "gallery.html"
+        if await self.store.recall("written") == state and gallery.exists():
+            return
+        ended = self.now()
+        facts = {
+            "started": ended - report.elapsed,
+            "ended": ended,
+            "stopped": report.stopped,
+            "settings": settings_of(options),
+            "versions": versions(),
+        }
+        await write_outputs(
+            self.store, self.directory.path, format=options.metadata, facts=facts, executor=self.executor
+        )
+        await self.store.remember("written", state)
+
+    def verify(self) -> AsyncIterator[Discrepancy | int]:
+        """Read every image, and yield those that are not what came, and how many were read so far."""
+        return verify(self.store, self.directory, self.executor)
+
+    def records(self, *states: State) -> AsyncIterator[Record]:
+        """Yield the requests in these states, or all, in their order."""
+        return self.store.records(set(states) or None)
+
+    def totals(self) -> Awaitable[Totals]:
+        """Return the sums."""
+        return self.store.totals()
+
+
+async def recover_if_needed(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:
+    if not await store.recall("running"):
+        return Recovered()
+    recovered = await recover(store, directory, executor)
+    await store.remember("running", False)
+    return recovered
+
+
+def limits_of(options: Options) -> dict[str, Window]:
+    named = {
+        "requests": options.requests_per_minute,
+        "images": options.images_per_minute,
+        "tokens": options.tokens_per_minute,
+    }
+    return {name: Window(amount, MINUTE) for name, amount in named.items() if amount is not None}
+
+
+def weigh(document: Mapping[str, object]) -> dict[str, float]:
+    """Return what a request counts for in each limit of the pace."""
+    n = document.get("n")
+    return {"requests": 1.0, "images": float(n if isinstance(n, int) else 1), "tokens": 0.0}
+
+
+def settings_of(options: Options) -> dict[str, object]:
+    """Return how a run was done, as its report shows it."""
+    return attrs.asdict(options, filter=lambda field, value: field.name != "prices" and value is not None)
+
+
+def versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    names = ("burncloud-images", "aiohttp")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

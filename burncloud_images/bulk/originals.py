@@ -1,0 +1,79 @@
+"""The images that requests of a job upload: the same bytes in every run, or none are sent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.rows import InputFile
+from burncloud_images.errors import InputChangedError
+from burncloud_images.model.media import examine_bytes
+from burncloud_images.model.operations import IMAGE_FIELDS
+from burncloud_images.transport.writers import sync_folder
+
+__all__ = ["check_originals", "has_originals", "keep_original"]
+
+
+def originals(document: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """Yield what a document says of each file that it uploads."""
+    for field in IMAGE_FIELDS:
+        value = document.get(field)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Mapping) and "path" in item:
+                yield item
+
+
+def has_originals(document: Mapping[str, object]) -> bool:
+    """Say whether there is anything to check."""
+    return any(True for _ in originals(document))
+
+
+def check_originals(document: Mapping[str, object]) -> None:
+    """
+    Make sure that every file still holds the bytes that its request was made with; blocks.
+
+    A file whose size and time are the same is taken to be the same; any other is read.
+
+    Raises:
+        InputChangedError: One does not, or cannot be read.
+    """
+    for original in originals(document):
+        path = Path(str(original["path"]))
+        try:
+            status = path.stat()
+            same = (status.st_size, status.st_mtime_ns) == (original.get("size"), original.get("mtime_ns"))
+            if same or digest(path) == original.get("sha256"):
+                continue
+        except OSError as error:
+            raise InputChangedError(f"{path} cannot be read any more: {error.strerror or error}.") from None
+        raise InputChangedError(f"{path} is not the file any more that its request was made with.")
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def keep_original(data: bytes, directory: JobDirectory) -> InputFile:
+    """
+    Keep an image that was handed over as bytes, so that another run can upload it; blocks.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    directory.inputs.mkdir(mode=0o700, exist_ok=True)
+    path = (directory.inputs / f"{sha256}.{examine_bytes(data).extension}").absolute()
+    if not path.exists():
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with part.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        part.replace(path)
+        sync_folder(directory.inputs)
+    status = path.stat()
+    return InputFile(path=path, sha256=sha256, size=status.st_size, mtime_ns=status.st_mtime_ns)

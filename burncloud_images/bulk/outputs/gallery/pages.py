@@ -1,0 +1,126 @@
+"""Writes the gallery: the page, and the job's cards as scripts of 500, which a page may load from disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import attrs
+
+from burncloud_images.bulk.outputs.gallery.cards import to_cards
+from burncloud_images.bulk.outputs.jsontext import plain, to_script
+from burncloud_images.bulk.outputs.metadata import dollars
+from burncloud_images.bulk.outputs.report import Summary
+from burncloud_images.bulk.outputs.wholefile import WholeFile, write_whole
+from burncloud_images.bulk.records import Record, State
+from burncloud_images.transport.writers import sync_folder
+
+__all__ = ["CARDS", "Gallery"]
+
+CARDS = 500
+"""Cards of a script, and of a page."""
+
+HTML = "gallery.html"
+SCRIPT = re.compile(r"(\d{4,})\.js|\.\d{4,}\.js\.part")
+
+
+@attrs.define
+class Gallery:
+    """
+    Writes the gallery of a job; everything blocks.
+
+    Attributes:
+        folder: The job's directory.
+    """
+
+    folder: Path
+    waiting: list[dict[str, object]] = attrs.field(factory=list)
+    sealed: list[WholeFile] = attrs.field(factory=list)
+    written: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The page."""
+        return self.folder / HTML
+
+    @property
+    def scripts(self) -> Path:
+        """The folder of all that the page loads."""
+        return self.folder / "gallery"
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Write full scripts."""
+        self.waiting += to_cards(records)
+        while len(self.waiting) >= CARDS:
+            self.write(self.waiting[:CARDS])
+            del self.waiting[:CARDS]
+
+    def write(self, cards: Sequence[dict[str, object]]) -> None:
+        self.scripts.mkdir(exist_ok=True)
+        number = len(self.sealed) + 1
+        file = WholeFile.open(self.scripts / f"{number:04}.js")
+        try:
+            lines = ",\n".join(to_script(card) for card in cards)
+            file.handle.write(f"addCards({number}, [\n{lines}\n]);\n".encode())
+            file.seal()
+        except BaseException:
+            file.discard()
+            raise
+        self.sealed.append(file)
+        self.written += len(cards)
+
+    def finish(self) -> None:
+        """Show all scripts at once, so that an earlier gallery stays whole until then."""
+        if self.waiting:
+            self.write(self.waiting)
+            self.waiting = []
+        self.scripts.mkdir(exist_ok=True)
+        for file in self.sealed:
+            file.show()
+        for path in self.surplus():
+            path.unlink()
+        sync_folder(self.scripts)
+
+    def surplus(self) -> Iterator[Path]:
+        """Yield the scripts of an earlier, larger gallery, and what a killed run left."""
+        for path in list(self.scripts.iterdir()):
+            found = SCRIPT.fullmatch(path.name)
+            if found and not (found[1] and 1 <= int(found[1]) <= len(self.sealed)):
+                yield path
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        for file in self.sealed:
+            file.discard()
+
+    def conclude(self, summary: Summary) -> None:
+        """Write the page itself, and what it says about the whole job."""
+        page = files(__package__) / "page"
+        described = to_script(describe(self.folder, summary, cards=self.written, scripts=len(self.sealed)))
+        write_whole(self.scripts / "summary.js", f"describeJob({described});\n".encode())
+        for part in page.iterdir():
+            if part.name != HTML:
+                write_whole(self.scripts / part.name, part.read_bytes())
+        write_whole(self.path, (page / HTML).read_bytes())
+
+
+def describe(folder: Path, summary: Summary, *, cards: int, scripts: int) -> dict[str, object]:
+    """Return what the head of the page says."""
+    totals = summary.totals
+    return {
+        "name": folder.resolve().name,
+        "cards": cards,
+        "scripts": scripts,
+        "requests": totals.requests,
+        "counts": {str(state): totals.counts.get(state, 0) for state in State},
+        "problems": totals.problems,
+        "images": totals.images,
+        "bytes": totals.bytes,
+        "cost": dollars(totals.cost),
+        "reserved": dollars(totals.reserved),
+        "seconds": summary.seconds,
+        "ended": plain(summary.facts.get("ended")),
+        "stopped": plain(summary.facts.get("stopped")),
+    }

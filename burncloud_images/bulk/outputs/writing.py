@@ -1,0 +1,78 @@
+"""All that a job leaves beside its images, written in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+
+import attrs
+
+from burncloud_images.bulk.outputs.gallery.pages import Gallery
+from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
+from burncloud_images.bulk.outputs.passes import reported, write_records
+from burncloud_images.bulk.outputs.problems import write_problems
+from burncloud_images.bulk.outputs.report import Summary, Tally, write_report
+from burncloud_images.bulk.outputs.source import RecordSource
+from burncloud_images.transport.files import finish_whatever_happens, run
+
+__all__ = ["Outputs", "write_outputs"]
+
+
+@attrs.frozen(kw_only=True)
+class Outputs:
+    """
+    Where things are.
+
+    Attributes:
+        metadata: A row per image.
+        report: What came of the job.
+        gallery: A page to look at.
+        problems: Lines of the inputs that are no requests; None if there are none.
+        summary: What the report says.
+    """
+
+    metadata: Path
+    report: Path
+    gallery: Path
+    problems: Path | None
+    summary: Summary
+
+
+async def write_outputs(
+    store: RecordSource,
+    folder: Path,
+    *,
+    format: Format,  # noqa: A002 (the option's name)
+    facts: Mapping[str, object],
+    executor: Executor,
+) -> Outputs:
+    """
+    Write metadata, problems, report and gallery, each whole or not at all; memory stays flat however large the job is.
+
+    Args:
+        store: The job; it may go on meanwhile.
+        folder: Its directory.
+        format: Of the metadata: `jsonl`, or `parquet`, which needs pyarrow.
+        facts: What the report says about the run: `started` and `ended` in seconds since 1970, `stopped`, and anything
+            else, for example `settings` and `versions`, as it is. It is shown to whoever has the report, so it may hold
+            no secrets.
+        executor: For everything that blocks.
+
+    Raises:
+        ConfigurationError: pyarrow is missing.
+        StorageError: Something cannot be written; what an earlier run wrote of it stays.
+
+    Cancellation leaves what was finished by then, and no unfinished files.
+    """
+    require(format)
+    metadata = folder / f"metadata.{format}"
+    tally, gallery = Tally(facts), Gallery(folder)
+    report = folder / "report.json"
+    with reported(folder):
+        await write_records(store.records(), [open_metadata(metadata), tally, gallery], executor)
+        problems = await write_problems(store, folder, executor=executor)
+        summary = tally.summarise(await store.totals())
+        await finish_whatever_happens(run(executor, write_report, report, summary))
+        await finish_whatever_happens(run(executor, gallery.conclude, summary))
+    return Outputs(metadata=metadata, report=report, gallery=gallery.path, problems=problems, summary=summary)

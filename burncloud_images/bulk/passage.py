@@ -1,0 +1,165 @@
+"""
+One request on its way to the API and back, as the job sees it.
+
+Its permits are asked for at the moment of sending, and what is about to be bought is durable before a connection is
+asked for. What was sent may be billed; what waits, or waits again after a refusal, is not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import attrs
+
+from burncloud_images.bulk.admission import Admission, Ticket
+from burncloud_images.bulk.records import Link, Record
+from burncloud_images.bulk.store import Store
+from burncloud_images.errors import ImagesError, StorageError, Unfetched
+from burncloud_images.results import Attempt, ImagesResult, SavedImage
+from burncloud_images.retry import is_unknown
+from burncloud_images.wire.answer import Answer
+
+__all__ = ["Halted", "Passage", "Purse", "describe"]
+
+
+class Halted(Exception):  # noqa: N818 (asked for, no error)
+    """The job starts nothing more."""
+
+
+class Purse(Protocol):
+    """What pays for requests."""
+
+    async def reserve(self, record: Record) -> int:
+        """
+        Set the worst case of *record* aside, and return it in nano-dollars.
+
+        Raises:
+            Halted: It does not fit, now or ever, or the job starts nothing more.
+        """
+
+    def free(self, record: Record) -> None:
+        """Take back what was set aside: nothing was billed."""
+
+
+@attrs.define(kw_only=True)
+class Passage:
+    """
+    Accompanies the call of one request.
+
+    Attributes:
+        record: The request.
+        weights: What it counts for in each limit of the pace.
+        store: Takes down how far it is.
+        admission: Gives permits.
+        purse: Pays.
+        halted: Says whether the job starts nothing more.
+        now: The date, in seconds since 1970.
+        ticket: The permit of the attempt that is under way.
+        doubtful: Whether an attempt may have been billed that brought nothing.
+        paid: Whether a whole answer has come.
+        holds: Whether money is set aside.
+        sent: Whether the store has it as sent.
+        received: Whether the store has the addresses of its images.
+        dropped: Whether the job has given it up.
+        request_id: The server's id for its last answer.
+    """
+
+    record: Record
+    weights: Mapping[str, float]
+    store: Store
+    admission: Admission
+    purse: Purse
+    halted: Callable[[], bool]
+    now: Callable[[], float] = time.time
+    ticket: Ticket | None = None
+    doubtful: bool = False
+    paid: bool = False
+    holds: bool = False
+    sent: bool = False
+    received: bool = False
+    dropped: bool = False
+    request_id: str | None = None
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether it may have been billed by now."""
+        return self.ticket is not None or self.doubtful or self.paid
+
+    async def before_attempt(self) -> None:
+        """
+        Wait for a permit, and write down that it is sent.
+
+        Raises:
+            Halted: The job starts nothing more.
+            StorageError: It cannot be written down, so it is not sent.
+        """
+        self.check()
+        reserved = 0
+        if not self.holds:
+            reserved = await self.purse.reserve(self.record)
+            self.holds = True
+        ticket = await self.admission.enter(self.weights)
+        try:
+            self.check()
+            if not self.doubtful:  # a request in doubt stays sent over its further attempts
+                await self.store.intend(self.record.key, reserved=reserved, at=self.now())
+                self.sent = True
+        except BaseException:
+            self.admission.cancel(ticket)
+            raise
+        self.ticket = ticket
+
+    def check(self) -> None:
+        if self.halted():
+            raise Halted
+
+    def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (as the protocol has it)
+        """Let the pace follow what the API says is left."""
+        self.admission.observe(headers)
+
+    def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
+        """Give the permit back; a request that was refused and waits for another attempt is as if it was never sent."""
+        ticket, self.ticket = self.ticket, None
+        if ticket is not None:
+            self.admission.leave(ticket, attempt, error)
+        self.request_id = attempt.request_id or self.request_id
+        self.paid = error is None
+        self.doubtful = self.doubtful or (error is not None and is_unknown(error))
+        if error is not None and attempt.wait is not None and not self.doubtful:
+            self.release()
+            self.withdraw()
+
+    def withdraw(self) -> None:
+        """Note that nothing was billed, and that another attempt follows."""
+        if self.sent:
+            self.sent = False
+            self.store.withdraw(self.record.key)
+
+    def release(self) -> None:
+        """Take back what was set aside."""
+        if self.holds:
+            self.holds = False
+            self.purse.free(self.record)
+
+    async def on_links(self, links: Sequence[Unfetched], answer: Answer) -> None:
+        """Keep the addresses of what is paid. If the disk is full, the images are fetched all the same."""
+        kept = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
+        with suppress(StorageError):
+            await self.store.receive(self.record.key, kept, about=describe(answer), request_id=self.request_id)
+            self.received = True
+
+
+def describe(answer: Answer | ImagesResult[SavedImage]) -> dict[str, object]:
+    """Return what an answer says beside its images, as JSON."""
+    usage = attrs.asdict(answer.usage) if answer.usage is not None else None
+    about: dict[str, object] = {
+        "created": answer.created.isoformat() if answer.created is not None else None,
+        "usage": usage,
+        **{name: getattr(answer, name) for name in ("background", "output_format", "quality", "size")},
+    }
+    items = answer.items if isinstance(answer, Answer) else answer.images
+    revised = {str(item.index): item.revised_prompt for item in items if item.revised_prompt}
+    return {name: value for name, value in {**about, "revised_prompts": revised}.items() if value}

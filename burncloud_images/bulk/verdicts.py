@@ -1,0 +1,66 @@
+"""What becomes of a request whose call ended with an error: a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from burncloud_images import errors
+
+__all__ = ["Verdict", "judge"]
+
+Verdict: TypeAlias = Literal[
+    "doubt", "fail", "fail_billed", "later", "again", "fetch", "save", "crash", "quota", "authentication", "gave_up"
+]
+"""
+`doubt`: it may have been billed. `fail`: it will never succeed, and cost nothing; `fail_billed`: it may have cost.
+`later`: the API had no time; the pace and the circuit say when. `again`: the API failed; a few rounds are tried.
+`fetch`: it is paid, and images are still where the server put them. `save`: the disk is full. `crash`: the client can
+not be used. The others stop the run, and the request waits for another one.
+"""
+
+Choice: TypeAlias = Verdict | Callable[[errors.ImagesError], Verdict]
+
+
+def by_payment(error: errors.ImagesError) -> Verdict:
+    return "fetch" if getattr(error, "paid", False) else "fail"
+
+
+def by_billing(error: errors.ImagesError) -> Verdict:
+    return "fail" if error.billing == errors.NOT_BILLED else "fail_billed"
+
+
+def by_permanence(error: errors.ImagesError) -> Verdict:
+    return "gave_up" if getattr(error, "permanent", False) else "later"
+
+
+# The first class that fits counts.
+TABLE: tuple[tuple[type[errors.ImagesError], Choice], ...] = (
+    (errors.OutcomeUnknownError, "doubt"),
+    (errors.StorageError, "save"),
+    (errors.DownloadError, by_payment),
+    (errors.ProtocolError, by_billing),
+    (errors.QuotaExceededError, "quota"),
+    (errors.AuthenticationError, "authentication"),
+    (errors.RateLimitError, "later"),
+    (errors.ServerError, "again"),
+    (errors.ModerationError, "fail_billed"),
+    (errors.ConnectionFailedError, by_permanence),
+    (errors.ConfigurationError, "crash"),
+    (errors.ClientClosedError, "crash"),
+    (errors.ImagesError, "fail"),
+)
+
+
+def judge(error: errors.ImagesError, *, doubtful: bool = False) -> Verdict:
+    """
+    Return what becomes of a request.
+
+    Args:
+        error: How its call ended.
+        doubtful: Whether an attempt before may have been billed.
+    """
+    choice = next(choice for kind, choice in TABLE if isinstance(error, kind))
+    verdict = choice if isinstance(choice, str) else choice(error)
+    midway = isinstance(error, errors.APIError) and error.midway
+    return "doubt" if midway or (doubtful and verdict not in {"fetch", "save", "fail_billed"}) else verdict

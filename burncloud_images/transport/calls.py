@@ -1,0 +1,274 @@
+"""
+The calls of one map: a task that pulls requests in, a task for each call, and a queue of what came of them.
+
+They belong to the client and not to whoever takes their outcomes, so a loop that is left without a word does not end
+what is paid for. However a call ends, its request has one outcome, and that is either taken or passed on as unclaimed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+)
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+import attrs
+
+from burncloud_images.errors import ClientClosedError, ImagesError
+from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.results import DamagedImage, Done, Failed, Image, ImageDetails, ImagesResult, PartialImage
+from burncloud_images.transport.course import Course
+from burncloud_images.transport.hooks import CallHooks
+from burncloud_images.transport.unclaimed import Outcome, Unclaimed
+from burncloud_images.transport.window import Window
+
+__all__ = ["Calls", "OnExit", "settle"]
+
+R = TypeVar("R", bound=ImagesRequest)
+T = TypeVar("T", bound=ImageDetails)
+
+OnExit: TypeAlias = Literal["drain", "cancel"]
+Send: TypeAlias = Callable[[R, str, CallHooks], Coroutine[Any, Any, ImagesResult[T]]]
+
+
+@attrs.define(kw_only=True, eq=False)
+class Calls(Generic[R, T]):
+    """
+    Runs the calls, as many as the window lets through, until there are no more requests.
+
+    Attributes:
+        requests: Pulled one by one, each when there is room for it.
+        send: Makes one call, with a key and hooks.
+        window: How much may be outstanding.
+        on_exit: What becomes of running calls when nobody takes their outcomes any more.
+        unclaimed: Takes the outcomes that nobody else takes.
+        all_calls: Of the client: this is among them as long as anything runs.
+        notes: About money, of calls that were cancelled.
+        ended: Set when nothing runs any more.
+    """
+
+    requests: Iterable[R] | AsyncIterable[R]
+    send: Send[R, T]
+    window: Window[Outcome[R, T]]
+    on_exit: OnExit = attrs.field(validator=attrs.validators.in_(("drain", "cancel")))
+    unclaimed: Unclaimed[R, T]
+    all_calls: set[Calls[Any, Any]]
+    notes: list[str] = attrs.field(factory=list)
+    ended: asyncio.Event = attrs.field(factory=asyncio.Event)
+    queue: asyncio.Queue[Outcome[R, T] | None] = attrs.field(factory=asyncio.Queue)
+    changed: asyncio.Event = attrs.field(factory=asyncio.Event)
+    running: dict[asyncio.Task[ImagesResult[T]], Course[R]] = attrs.field(factory=dict)
+    feeder: asyncio.Task[None] | None = None
+    has_begun: bool = False
+    is_stopping: bool = False
+    is_left: bool = False
+    is_abandoned: bool = False
+    failure: BaseException | None = None
+
+    def __attrs_post_init__(self) -> None:
+        """Belong to the client from now on."""
+        self.all_calls.add(self)
+
+    def begin(self) -> None:
+        """Start to pull requests; a second time does nothing."""
+        if not self.has_begun and not self.is_stopping:
+            self.has_begun = True
+            self.feeder = asyncio.create_task(self.feed())
+            self.feeder.add_done_callback(self.end_feeding)
+
+    # --- what runs ----------------------------------------------------------------------------------------------------
+
+    async def feed(self) -> None:
+        """Start a call for every request; the next one is pulled when there is room for it."""
+        requests = iterate(self.requests)
+        try:
+            while True:
+                while not self.window.has_room:
+                    self.changed.clear()
+                    await self.changed.wait()
+                try:
+                    request = await anext(requests)
+                except StopAsyncIteration:
+                    return
+                self.start(request)
+        finally:
+            if isinstance(requests, AsyncGenerator):  # which nothing else closes before the garbage collector
+                await requests.aclose()
+
+    def start(self, request: R) -> None:
+        if not isinstance(request, ImagesRequest):
+            raise TypeError(f"client.map takes requests, not {type(request).__name__}")
+        course = Course(
+            index=self.window.start(), request=request, key=str(uuid.uuid4()), is_stopping=lambda: self.is_stopping
+        )
+        task = asyncio.create_task(self.send(request, course.key, course))
+        self.running[task] = course
+        task.add_done_callback(self.end_call)
+
+    def end_call(self, task: asyncio.Task[ImagesResult[T]]) -> None:
+        """Make an outcome of how a call ended."""
+        course = self.running.pop(task)
+        outcome: Outcome[R, T] | None = None
+        try:
+            error = task.exception()  # unlike result(), it adds no frame that would be kept with the error
+        except asyncio.CancelledError as cancelled:
+            error = course.cancelled(cancelled)
+            self.notes += getattr(cancelled, "__notes__", ())
+        if error is None:
+            outcome = Done(index=course.index, request=course.request, result=task.result())
+            self.window.expect(size_of(outcome))
+        elif isinstance(error, ImagesError):
+            outcome = Failed(index=course.index, request=course.request, error=error)
+        else:
+            self.fail(error)
+        size = 0 if outcome is None else size_of(outcome)
+        for ready in self.window.end(course.index, outcome, size):
+            self.hand_over(ready)
+        self.changed.set()
+        self.check_end()
+
+    def end_feeding(self, task: asyncio.Task[None]) -> None:
+        self.feeder = None
+        if not task.cancelled() and (error := task.exception()):
+            self.fail(error)
+        self.check_end()
+
+    def fail(self, error: BaseException) -> None:
+        """End on a mistake in the program: nothing more is started, and what runs is paid for, so it may finish."""
+        if self.failure is None and not self.is_left:
+            self.failure = error
+        else:
+            report("a client.map failed after it had ended or failed", error)
+        if self.feeder is not None:
+            self.feeder.cancel()
+
+    def check_end(self) -> None:
+        if self.feeder is None and not self.running and not self.ended.is_set():
+            self.ended.set()
+            self.queue.put_nowait(None)
+            self.all_calls.discard(self)
+            if self.is_abandoned:
+                self.unclaimed.warn()
+
+    # --- who takes the outcomes ---------------------------------------------------------------------------------------
+
+    def hand_over(self, outcome: Outcome[R, T]) -> None:
+        if self.is_left:
+            self.unclaimed.add(outcome)
+        else:
+            self.queue.put_nowait(outcome)
+
+    async def take(self) -> Outcome[R, T]:
+        """
+        Return the next outcome.
+
+        Raises:
+            StopAsyncIteration: There are no more.
+            Exception: A mistake in the program; once, and after all outcomes.
+        """
+        outcome = await self.queue.get()
+        if outcome is None:
+            self.queue.put_nowait(None)  # for others who wait
+            failure, self.failure = self.failure, None
+            raise failure or StopAsyncIteration
+        self.window.take(size_of(outcome))
+        self.changed.set()
+        return outcome
+
+    def leave(self) -> None:
+        """Take no outcomes any more; those that are there, or come, are passed on as unclaimed."""
+        if self.is_left:
+            return
+        self.is_left = True
+        waiting = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
+        for outcome in [*waiting, *self.window.withdraw()]:
+            if outcome is not None:
+                self.unclaimed.add(outcome)
+        if self.ended.is_set():
+            self.queue.put_nowait(None)
+        self.stop()
+
+    def abandon(self) -> None:
+        """Leave, with nobody there who waits for the end."""
+        self.is_abandoned = True
+        self.leave()
+        if self.ended.is_set():
+            self.unclaimed.warn()
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Start nothing more. Calls that may be billed go on, if that was asked for; all others are cancelled."""
+        self.is_stopping = True
+        if self.feeder is not None:
+            self.feeder.cancel()
+        for task, course in self.running.items():
+            if self.on_exit == "cancel" or course.is_idle:
+                task.cancel()
+        self.check_end()
+
+    def close(self) -> None:
+        """Stop because the client closes: the outcomes that are there can still be taken."""
+        has_more = self.feeder is not None or not self.has_begun
+        if has_more and not self.is_left and self.failure is None:
+            self.failure = ClientClosedError("The client was closed before all requests of client.map were sent.")
+        self.stop()
+
+    def cancel(self) -> None:
+        """End whatever runs."""
+        for task in self.running:
+            task.cancel()
+
+
+async def settle(many: Collection[Calls[Any, Any]]) -> None:
+    """
+    Wait until *many*, which have been stopped, have ended.
+
+    Cancellation cancels their calls; the `CancelledError` carries notes about those that may have been billed.
+    """
+    try:
+        for calls in many:
+            await calls.ended.wait()
+    except asyncio.CancelledError as error:
+        for calls in many:
+            calls.cancel()
+        for calls in many:
+            await calls.ended.wait()
+        for note in [note for calls in many for note in calls.notes]:
+            error.add_note(note)
+        raise
+
+
+def iterate(requests: Iterable[R] | AsyncIterable[R]) -> AsyncIterator[R]:
+    return aiter(requests) if isinstance(requests, AsyncIterable) else step(requests)
+
+
+async def step(requests: Iterable[R]) -> AsyncIterator[R]:
+    for request in requests:
+        yield request
+
+
+def size_of(outcome: Outcome[R, T]) -> int:
+    """Return the bytes of images that *outcome* keeps in memory."""
+    if isinstance(outcome, Done):
+        return sum(image.size for image in outcome.result.images if isinstance(image, Image))
+    error = outcome.error
+    whole: Iterable[ImageDetails] = getattr(error, "images", ())
+    partials: Iterable[PartialImage] = getattr(error, "partials", ())
+    damaged: Iterable[DamagedImage] = getattr(error, "damaged", ())
+    size = sum(image.size for image in whole if isinstance(image, Image))
+    size += sum(partial.image.size for partial in partials)
+    return size + sum(len(image.data) + len(image.rest) for image in damaged)
+
+
+def report(message: str, error: BaseException) -> None:
+    """Tell of an exception that cannot be raised to anybody."""
+    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})

@@ -1,0 +1,90 @@
+"""How far one call of a map has come: whether it may be ended, and what is to be known if it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+import attrs
+
+from burncloud_images.errors import (
+    ConnectionFailedError,
+    DownloadError,
+    ImagesError,
+    OutcomeUnknownError,
+    Phase,
+    Unfetched,
+)
+from burncloud_images.results import Attempt
+from burncloud_images.retry import is_unknown
+from burncloud_images.wire.answer import Answer
+
+__all__ = ["Course"]
+
+R = TypeVar("R")
+
+
+@attrs.define(kw_only=True, eq=False)
+class Course(Generic[R]):
+    """
+    How far one call has come, as its hooks see it.
+
+    Attributes:
+        index: Place of its request.
+        request: As given.
+        key: Its idempotency key.
+        is_stopping: Whether attempts that bill are no longer to be started.
+        failures: The attempts that failed.
+        error: What the last one raised; but nothing replaces one that may have been billed.
+        links: Where its images are, if they came as URLs.
+        is_idle: Whether it can be ended now without ending anything that may be billed.
+    """
+
+    index: int
+    request: R
+    key: str
+    is_stopping: Callable[[], bool]
+    failures: list[Attempt] = attrs.field(factory=list)
+    error: ImagesError | None = None
+    links: Sequence[Unfetched] = ()
+    is_idle: bool = True
+
+    async def before_attempt(self) -> None:
+        """See that something is sent from now on."""
+        self.is_idle = False
+
+    def on_response(self, status: int, headers: Mapping[str, str]) -> None:
+        """See nothing."""
+
+    def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
+        """See how an attempt ended. No other follows it on the way out, unless to ask for what may have been billed."""
+        if error is None:
+            return
+        self.failures.append(attempt)
+        if self.error is None or not is_unknown(self.error):
+            self.error = error
+        self.is_idle = attempt.wait is not None and not is_unknown(self.error)
+        if self.is_idle and self.is_stopping() and (task := asyncio.current_task()):
+            task.cancel()
+
+    async def on_links(self, links: Sequence[Unfetched], answer: Answer) -> None:  # noqa: ARG002 (a hook)
+        """Take down where the images are."""
+        self.links = links
+
+    def cancelled(self, cancellation: asyncio.CancelledError) -> ImagesError:
+        """Return what is to be known about the call, which ended by *cancellation*."""
+        error = self.find_error(getattr(cancellation, "__notes__", ()))
+        error.idempotency_key, error.history = self.key, tuple(self.failures)
+        return error
+
+    def find_error(self, notes: Sequence[str]) -> ImagesError:
+        if self.links:
+            error = DownloadError("The call was cancelled while its images were fetched.", url=self.links[0].url)
+            error.unfetched = tuple(self.links)
+            return error
+        if self.error is not None and (self.is_idle or is_unknown(self.error)):
+            return self.error
+        if notes:  # as `exchange` makes them, of what may have been billed
+            return OutcomeUnknownError("The call was cancelled.", phase=Phase.FINAL_RELEASED)
+        return ConnectionFailedError("The call was cancelled before its request was whole.")

@@ -1,0 +1,101 @@
+"""All outputs of a job, from one pass over its requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from jobs import MemoryStore, done, failed, in_doubt, to_record
+
+from burncloud_images.bulk.outputs.writing import write_outputs
+from burncloud_images.bulk.records import Record
+from burncloud_images.bulk.rows import BadRow
+from burncloud_images.errors import StorageError
+
+FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finished"}
+BAD = BadRow(source="prompts.jsonl", line=9, reason="it is not JSON")
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"tmp"}
+
+
+async def test_all_outputs_are_there(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    store = MemoryStore([done(1), failed(2), in_doubt(3), to_record(4)], [BAD])
+    outputs = await write_outputs(store, tmp_path, format="jsonl", facts=FACTS, executor=executor)
+    paths = (outputs.metadata, outputs.report, outputs.gallery, outputs.problems)
+
+    assert {"metadata.jsonl", "report.json", "gallery.html", "gallery", "problems.jsonl"} == names(tmp_path)
+    assert [True] * 4 == [path.is_file() for path in paths]
+    assert 4 == outputs.summary.totals.requests
+    assert 4 == json.loads(outputs.report.read_bytes())["requests"]["all"]
+
+
+async def test_writing_again_changes_nothing(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    store = MemoryStore([done(1), failed(2), in_doubt(3)], [BAD])
+
+    def content() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    await write_outputs(store, tmp_path, format="jsonl", facts=FACTS, executor=executor)
+    before = content()
+    await write_outputs(store, tmp_path, format="jsonl", facts=FACTS, executor=executor)
+
+    assert before == content()
+
+
+async def test_cancelled_half_way_it_leaves_no_unfinished_file(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    reached = asyncio.Event()
+
+    class Endless(MemoryStore):
+        async def records(self, states: object = None) -> AsyncIterator[Record]:
+            for number in range(1_600):
+                yield done(number)
+            reached.set()
+            await asyncio.Event().wait()
+
+    work = asyncio.create_task(write_outputs(Endless(), tmp_path, format="jsonl", facts={}, executor=executor))
+    await reached.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    (tmp_path / "gallery").write_bytes(b"in the way")
+    with pytest.raises(StorageError, match=r"gallery cannot be written: File exists"):
+        await write_outputs(MemoryStore([done(1)]), tmp_path, format="jsonl", facts={}, executor=executor)
+
+    assert not list(tmp_path.glob(".*.part"))
+
+
+class Many:
+    """Requests that are made as they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __iter__(self) -> Iterator[Record]:
+        return map(done, range(self.count))
+
+
+async def test_memory_stays_flat_however_many_requests_there_are(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    async def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            await write_outputs(MemoryStore(Many(count)), tmp_path, format="jsonl", facts={}, executor=executor)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    await peak(10)  # what is loaded once
+    small, large = await peak(1_000), await peak(5_000)
+
+    assert large < small * 1.3

@@ -1,0 +1,307 @@
+"""Whole jobs against the emulator: what is bought, what is kept, and what another run does; judged by the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections import Counter
+
+import pytest
+from fakes import until
+from workshop import BY_URL, ONCE, SMALL, prompts, write_rows
+
+from burncloud_images import GenerationRequest, bulk, errors
+from burncloud_images.bulk import State
+from burncloud_images.emulator import Fault
+from burncloud_images.transport.writers import DirectoryWriter
+
+EIGHT = prompts(8)
+
+
+class TestWhatIsBought:
+    """Every request once, whatever happens around it."""
+
+    async def test_every_row_becomes_a_file_and_a_second_run_buys_nothing(self, workshop):
+        shop = await workshop()
+        report = await shop.run(EIGHT)
+
+        assert ("finished", 8, 8) == (report.stopped, report.ended, report.made)
+        assert 8 == len(shop.images) == shop.billed == shop.posts
+        again = await shop.run()
+
+        assert ("finished", 0) == (again.stopped, again.ended)
+        assert 8 == shop.posts
+
+    async def test_the_store_knows_the_bytes_of_every_file(self, workshop):
+        shop = await workshop()
+        await shop.run(prompts(3, n=2))
+        for record in await shop.records():
+            for image in record.images:
+                data = (shop.path / "out" / image.path).read_bytes()
+                assert (len(data), hashlib.sha256(data).hexdigest()) == (image.size, image.sha256)
+        assert 6 == len(shop.images)
+
+    async def test_a_row_that_is_there_twice_is_one_request(self, workshop):
+        shop = await workshop()
+        await shop.run(
+            [{"prompt": "one", **SMALL}, {"prompt": "one", **SMALL}, {"prompt": "one", "repeat": 1, **SMALL}]
+        )
+
+        assert 2 == shop.billed
+
+    async def test_the_key_of_a_request_is_the_same_in_all_runs(self, workshop):
+        """It is the Idempotency-Key of every attempt, so the API's support can find them all."""
+        shop = await workshop(Fault(status=503), retry=ONCE)
+        await shop.run(prompts(1))
+        (record,) = await shop.records()
+        await shop.run(retry_failed=True)
+
+        assert {record.key} == {entry.idempotency_key for entry in shop.emulator.ledger.requests}
+
+    async def test_requests_of_a_program_are_rows_like_others(self, workshop):
+        shop = await workshop()
+        async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
+            added = await job.add([GenerationRequest("from code", **SMALL), GenerationRequest("from code", **SMALL)])
+            report = await job.run(shop.client, bulk.Options(room=0))
+
+        assert (1, 1, 1) == (added.new, added.known, report.made)
+
+
+class TestInDoubt:
+    """What may have been billed is listed, and bought again only with consent."""
+
+    async def test_an_answer_that_never_comes_is_in_doubt_and_stays_so(self, workshop):
+        shop = await workshop(Fault(cut="close", billed=True))
+        report = await shop.run(EIGHT)
+
+        assert ("finished", 1, 7) == (
+            report.stopped,
+            report.totals.counts[State.IN_DOUBT],
+            report.totals.counts[State.DONE],
+        )
+        (doubt,) = [record for record in await shop.records() if record.state is State.IN_DOUBT]
+        assert "OutcomeUnknownError" == doubt.failure.error
+        await shop.run()
+
+        assert 8 == shop.posts == shop.billed
+
+    async def test_with_consent_it_is_bought_twice(self, workshop):
+        """The negative control of the one above: the ledger sees the double bill."""
+        shop = await workshop(Fault(cut="close", billed=True))
+        await shop.run(EIGHT)
+        await shop.run(on_unknown="retry")
+
+        assert (9, 2) == (shop.billed, max(shop.billed_keys.values()))
+        assert 8 == len(shop.images)
+
+    async def test_a_server_that_honours_keys_is_asked_again(self, workshop):
+        shop = await workshop(Fault(cut="close", billed=True), emulator={"idempotency": "replay"})
+        await shop.run(EIGHT, server_idempotency="replay")
+
+        assert 8 == shop.billed == len(shop.images)
+        assert 1 == max(shop.billed_keys.values())
+
+    async def test_images_that_came_whole_before_the_cut_are_kept(self, workshop):
+        shop = await workshop(Fault(cut="close", place="answer", byte=-40))
+        await shop.run(prompts(1, n=2))
+        (record,) = await shop.records()
+
+        assert State.IN_DOUBT is record.state
+        assert len(record.images) == len(shop.images) >= 1
+        assert list((shop.path / "out/rescue").iterdir())
+
+
+class TestStopping:
+    """Whatever stops a run, what is paid comes to its end and the rest waits."""
+
+    async def test_the_first_interrupt_lets_paid_calls_finish(self, workshop):
+        shop = await workshop(emulator={"latency": 0.05})
+
+        async def interrupt(job):
+            await until(lambda: shop.posts >= 3)
+            job.drain()
+
+        tasks = []
+        report = await shop.run(EIGHT, begin=lambda job: tasks.append(asyncio.create_task(interrupt(job))))
+        await tasks[0]
+
+        assert "interrupted" == report.stopped
+        assert 0 == report.totals.counts[State.IN_DOUBT]
+        assert shop.billed == report.made == len(shop.images) < 8
+        await shop.run()
+
+        assert 8 == shop.billed == len(shop.images)
+
+    async def test_the_second_interrupt_lists_what_was_on_its_way(self, workshop):
+        shop = await workshop(emulator={"latency": 5.0})
+
+        async def interrupt(job):
+            await until(lambda: shop.posts >= 4)
+            job.drain()
+            job.abandon()
+
+        tasks = []
+        report = await shop.run(EIGHT, begin=lambda job: tasks.append(asyncio.create_task(interrupt(job))))
+        await tasks[0]
+
+        assert "abandoned" == report.stopped
+        assert (4, 4) == (report.totals.counts[State.IN_DOUBT], report.totals.counts[State.PENDING])
+
+    async def test_cancelling_the_run_lists_what_was_on_its_way(self, workshop):
+        shop = await workshop(emulator={"latency": 5.0})
+        task = asyncio.create_task(shop.run(EIGHT))
+        await until(lambda: shop.posts >= 4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert {State.IN_DOUBT: 4, State.PENDING: 4} == await shop.states()
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            (Fault(status=401, times=None), "authentication"),
+            (Fault(status=429, body={"error": {"code": "insufficient_quota", "message": "x"}}, times=None), "quota"),
+        ],
+        ids=["key", "quota"],
+    )
+    async def test_an_account_that_cannot_pay_stops_admission(self, workshop, fault, reason):
+        """At once, with every request still waiting for another run."""
+        shop = await workshop(fault)
+        report = await shop.run(prompts(40))
+
+        assert reason == report.stopped
+        assert 40 == report.totals.counts[State.PENDING]
+        assert shop.posts <= 4
+
+    async def test_the_same_failure_ten_times_at_first_stops_the_run(self, workshop):
+        shop = await workshop(Fault(status=404, times=None))
+        report = await shop.run(prompts(40), concurrency=1)
+
+        assert ("failed", 10) == (report.stopped, shop.posts)
+
+    async def test_one_job_is_run_once_at_a_time(self, workshop):
+        shop = await workshop()
+        async with bulk.Job.open(shop.path / "out"):
+            with pytest.raises(errors.JobLockedError) as caught:
+                async with bulk.Job.open(shop.path / "out"):
+                    pass
+
+        assert os.getpid() == caught.value.pid
+
+
+class TestBudget:
+    """No more is bought than was said."""
+
+    async def test_a_cap_of_images_buys_exactly_as_many(self, workshop):
+        shop = await workshop()
+        report = await shop.run(prompts(60), concurrency=32, max_images=25)
+
+        assert ("budget", 25, 25) == (report.stopped, shop.billed, len(shop.images))
+        report = await shop.run(concurrency=32, max_images=30)
+
+        assert ("budget", 30) == (report.stopped, shop.billed)
+
+    async def test_what_is_in_doubt_counts_as_bought(self, workshop):
+        shop = await workshop(Fault(cut="close", billed=True, times=3))
+        await shop.run(prompts(20), concurrency=8, max_images=10)
+
+        assert 10 == shop.billed
+
+
+class TestAddresses:
+    """Images that come as URLs are paid before they are there."""
+
+    async def test_they_are_fetched(self, workshop):
+        shop = await workshop()
+        report = await shop.run([{"prompt": str(number), **BY_URL} for number in range(3)])
+
+        assert (3, 3) == (report.made, len(shop.images))
+        assert not any(record.links for record in await shop.records())
+
+    async def test_a_run_that_was_killed_between_answer_and_image_fetches_it_and_buys_nothing(self, workshop):
+        shop = await workshop(Fault(operation="downloads", status=503, times=None), retry=ONCE)
+        await shop.run([{"prompt": "one", **BY_URL}])
+        (record,) = await shop.records()
+
+        assert (State.RECEIVED, 1) == (record.state, len(record.links))
+        shop.emulator.script.faults.clear()
+        report = await shop.run([])
+
+        assert (1, 1, 1) == (report.made, shop.billed, len(shop.images))
+
+
+class TestDisk:
+    """A full disk stops the buying and loses nothing."""
+
+    async def test_images_that_do_not_fit_are_saved_once_there_is_room(self, workshop, monkeypatch):
+        shop = await workshop()
+        write, full = DirectoryWriter.write_batch, Counter()
+
+        def fail_at_first(self, batch):
+            full["writes"] += 1
+            if 3 <= full["writes"] <= 7:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return write(self, batch)
+
+        monkeypatch.setattr(DirectoryWriter, "write_batch", fail_at_first)
+        report = await shop.run(prompts(20))
+
+        assert "disk" == report.stopped
+        assert shop.billed == report.totals.images == len(shop.images) < 20
+        await shop.run()
+
+        assert 20 == shop.billed == len(shop.images)
+
+    async def test_a_job_without_room_does_not_begin(self, workshop):
+        shop = await workshop()
+        with pytest.raises(errors.StorageError, match="too little room"):
+            await shop.run(prompts(2), room=1 << 60)
+
+        assert 0 == shop.posts
+
+
+class TestInputs:
+    """What a job was made from stays as it was."""
+
+    async def test_a_list_that_changed_is_refused(self, workshop):
+        shop = await workshop()
+        await shop.run(prompts(2))
+        path = write_rows(shop.path / "rows.jsonl", prompts(3))
+        async with bulk.Job.open(shop.path / "out") as job:
+            with pytest.raises(errors.InputChangedError):
+                await job.add(path)
+            added = await job.add(path, allow_change=True)
+
+        assert (1, 2) == (added.new, added.known)
+
+    async def test_other_defaults_are_a_change(self, workshop):
+        shop = await workshop()
+        path = write_rows(shop.path / "rows.jsonl", [{"prompt": "one"}])
+        async with bulk.Job.open(shop.path / "out") as job:
+            await job.add(path, defaults={"model": "gpt-image-2"})
+            with pytest.raises(errors.InputChangedError, match="defaults"):
+                await job.add(path, defaults={"model": "gpt-image-1"})
+
+    async def test_an_image_that_changed_before_it_was_sent_is_not_sent(self, workshop, png_file):
+        shop = await workshop()
+        async with bulk.Job.open(shop.path / "out") as job:
+            await job.add(write_rows(shop.path / "rows.jsonl", [{"image": png_file.name, "prompt": "snow", **SMALL}]))
+        png_file.write_bytes(png_file.read_bytes() + b"more")
+        await shop.run()
+        (record,) = await shop.records()
+
+        assert (State.FAILED, "InputChangedError", 0) == (record.state, record.failure.error, shop.posts)
+
+    async def test_an_image_that_is_gone_is_not_bought_again_unasked(self, workshop):
+        shop = await workshop()
+        await shop.run(prompts(2))
+        shop.images[0].unlink()
+        report = await shop.run()
+
+        assert (1, 2) == (report.totals.counts[State.FAILED], shop.billed)
+        await shop.run(retry_failed=True)
+
+        assert 3 == shop.billed
