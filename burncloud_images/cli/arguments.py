@@ -171,9 +171,11 @@ class Spending:
     What a job may cost.
 
     Args:
-        budget: Most dollars for all runs of the job together, what is in doubt included, as 5.00; needs --prices.
-        prices: A file of prices, as docs/bulk-jobs.md describes it.
-        max_images: Most images for all runs of the job together, those in doubt included; for models without a price.
+        budget: Most dollars for all runs of the job together, as 5.00; what is in doubt counts as spent.
+        prices: A file that says what images cost, as docs/bulk-jobs.md describes it. By default the list prices that
+            come with this version; your gateway may charge otherwise.
+        max_images: Most images for all runs of the job together, those in doubt included; the only limit for
+            models without a price.
     """
 
     budget: str | None = attrs.field(default=None, metadata={"metavar": "DOLLARS"})

@@ -10,8 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from burncloud_images.bulk.money import show_money
 from burncloud_images.bulk.progress import Progress
-from burncloud_images.cli.figures import to_dollars, to_duration
+from burncloud_images.cli.figures import to_duration
 from burncloud_images.cli.reporting import Reporter
 
 __all__ = ["draw_bar"]
@@ -34,7 +35,7 @@ def to_text(progress: Progress) -> Text:
         (f"{progress.failed:,} failed", "red" if progress.failed else ""),
         ", ",
         (f"{progress.in_doubt:,} in doubt", "yellow" if progress.in_doubt else ""),
-        f", {progress.images_per_second:.1f} images/s, {to_dollars(progress.cost)} spent{left}",
+        f", {progress.images_per_second:.1f} images/s, {show_money(progress.cost)} spent{left}",
     )
 
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "to_dollars", "to_duration", "to_size"]
-
-NANO = 1_000_000_000
+__all__ = ["count", "to_duration", "to_size"]
 
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 image`, `1,200 images`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def to_dollars(nano: int) -> str:
-    """Return nano-dollars as dollars; less than one with four digits, as an image costs cents."""
-    return f"${nano / NANO:,.2f}" if nano == 0 or nano >= NANO else f"${nano / NANO:.4f}"
 
 
 def to_duration(seconds: float) -> str:

@@ -22,7 +22,7 @@ from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.interrupts import JobPatience
 from burncloud_images.cli.listing import print_json, print_paths
 from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
-from burncloud_images.cli.money import load_prices, to_nano
+from burncloud_images.cli.money import find_budget, find_prices
 from burncloud_images.cli.options import option_name, take
 from burncloud_images.cli.outcomes import advise, sum_up, to_exit, to_json
 from burncloud_images.cli.progress import JobProgress
@@ -51,13 +51,13 @@ async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
     stdin = Stdin()
     connection, running = take(Connection, values), take(Running, values)
     lists, folder = to_lists(values, stdin), to_folder(values)
-    options = to_options(values)
+    options = to_options(values, reporter)
     if not lists.names and not JobDirectory(folder).store.exists():
         raise UsageError(f"{folder} holds no job to go on with; name at least one list.")
     if running.dry_run:
         from burncloud_images.cli.rehearsal import rehearse
 
-        return await rehearse(lists, folder, values)
+        return await rehearse(lists, folder, options, values)
     async with (
         open_client(connection, reporter, stdin, max_connections=options.concurrency) as client,
         Job.open(folder) as job,
@@ -203,9 +203,13 @@ AT_LEAST: Mapping[str, float] = {"concurrency": 1, "limit": 1, "max_images": 0, 
 MORE_THAN_NOTHING = ("rpm", "ipm", "tpm")
 
 
-def to_options(values: Mapping[str, Any]) -> Options:
+def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
     """
     Return how the job is run.
+
+    Args:
+        values: What was given, by field.
+        reporter: Told which prices count.
 
     Raises:
         UsageError: A value is none that it can have.
@@ -218,21 +222,21 @@ def to_options(values: Mapping[str, Any]) -> Options:
             raise UsageError(f"{option_name(name)} has to be more than 0.")
     folder, running = take(JobFolder, values), take(Running, values)
     pace, spending = take(Pace, values), take(Spending, values)
-    prices = load_prices(spending)
+    connection = take(Connection, values)
     return Options(
         concurrency=pace.concurrency,
         requests_per_minute=pace.rpm,
         images_per_minute=pace.ipm,
         tokens_per_minute=pace.tpm,
-        max_cost=to_nano(spending.budget),
+        max_cost=find_budget(spending),
         max_images=spending.max_images,
-        prices=prices,
+        prices=find_prices(spending, reporter, free=connection.emulator),
         on_unknown=running.on_unknown,
         server_idempotency=running.server_idempotency,
         retry_failed=running.retry_failed,
         limit=running.limit,
         fail_fast=running.fail_fast,
-        patience=take(Connection, values).deadline,
+        patience=connection.deadline,
         keep_alive=running.keep_alive,
         output=to_layout(folder, values.get("output_format")),
         metadata=folder.metadata,

@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
-
+from burncloud_images.bulk.money import parse_money
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.cli.arguments import Spending
 from burncloud_images.cli.exits import UsageError
-from burncloud_images.errors import ImagesError
+from burncloud_images.cli.reporting import Reporter
+from burncloud_images.errors import ConfigurationError
 
-__all__ = ["load_prices", "to_nano"]
+__all__ = ["find_budget", "find_prices"]
 
 
-def to_nano(dollars: str | None) -> int | None:
+def find_budget(spending: Spending) -> int | None:
     """
-    Return dollars as nano-dollars, exactly; None stays so.
+    Return the budget in nano-dollars; None if there is none.
 
     Raises:
         UsageError: It is no amount.
     """
-    if dollars is None:
+    if spending.budget is None:
         return None
     try:
-        amount = Decimal(dollars.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not (amount.is_finite() and amount >= 0):
-        raise UsageError("--budget has to be an amount of dollars, as 5.00.")
-    return int(amount * 1_000_000_000)
+        return parse_money(spending.budget)
+    except ConfigurationError as error:
+        raise UsageError(f"--budget: {error.message}") from None
 
 
-def load_prices(spending: Spending) -> PriceTable | None:
+def find_prices(spending: Spending, reporter: Reporter, *, free: bool = False) -> PriceTable | None:
     """
-    Return what images cost; None if that is not known.
+    Return what images cost: as the user's file says, or else the list prices.
+
+    Args:
+        spending: What was given.
+        reporter: Told which prices count, if the user named none.
+        free: Whether nothing is paid, so that no prices are needed without a budget.
 
     Raises:
-        UsageError: The file cannot be used, or there is a budget without prices.
+        UsageError: The file cannot be used.
     """
     if spending.prices is None:
-        if spending.budget is not None:
-            raise UsageError("A budget needs prices: add --prices FILE, or limit the job by --max-images.")
-        return None
+        if free and spending.budget is None:
+            return None
+        prices = PriceTable.listed()
+        reporter.note(f"costs are counted by the list prices of {prices.date}; --prices FILE says what you pay")
+        return prices
     try:
         return PriceTable.load(spending.prices)
-    except ImagesError as error:
+    except ConfigurationError as error:
         raise UsageError(error.message) from None

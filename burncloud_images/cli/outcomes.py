@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from burncloud_images.bulk.money import DOLLAR, show_money
 from burncloud_images.bulk.progress import Report, Stop
 from burncloud_images.bulk.records import State, Totals
 from burncloud_images.cli.exits import ABANDONED, INTERRUPTED
-from burncloud_images.cli.figures import count, to_dollars, to_duration, to_size
+from burncloud_images.cli.figures import count, to_duration, to_size
 
 __all__ = ["advise", "sum_up", "to_exit", "to_json"]
 
@@ -68,7 +69,7 @@ def sum_up(report: Report) -> str:
 
 def spent(cost: int, reserved: int) -> str:
     """Return what was spent, and what may have been besides."""
-    return f"{to_dollars(cost)} spent" + (f" and up to {to_dollars(reserved)} in doubt" if reserved else "")
+    return f"{show_money(cost)} spent" + (f" and up to {show_money(reserved)} in doubt" if reserved else "")
 
 
 def advise(report: Report, directory: str) -> Iterator[str]:
@@ -95,6 +96,6 @@ def to_json(totals: Totals) -> dict[str, object]:
         "problems": totals.problems,
         "images": totals.images,
         "bytes": totals.bytes,
-        "cost": totals.cost / 1e9,
-        "reserved": totals.reserved / 1e9,
+        "cost": totals.cost / DOLLAR,
+        "reserved": totals.reserved / DOLLAR,
     }

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 import attrs
 
+from burncloud_images.bulk.money import DOLLAR, show_money
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.cli.arguments import Listing, Pace, Spending
-from burncloud_images.cli.figures import count, to_dollars, to_duration
+from burncloud_images.cli.figures import count, to_duration
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.cli.lists import to_lists
-from burncloud_images.cli.money import load_prices, to_nano
+from burncloud_images.cli.money import find_budget, find_prices
 from burncloud_images.cli.options import take
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.client import MODEL_VARIABLES, from_environment
@@ -34,12 +36,12 @@ async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
         UsageError: An option cannot be used.
         ImagesError: A list cannot be read.
     """
-    spending, pace = take(Spending, values), take(Pace, values)
-    prices = load_prices(spending)
-    budget = to_nano(spending.budget)
+    spending = take(Spending, values)
+    lists, prices, budget = to_lists(values, Stdin()), find_prices(spending, reporter), find_budget(spending)
     with reporter.working("reading"):
-        plan = await survey(to_lists(values, Stdin()).read(), prices)
-    show_plan(plan, pace, budget=budget, spending=spending, as_json=take(Listing, values).json)
+        plan = await survey(lists.read(), prices)
+    as_json = take(Listing, values).json
+    show_plan(plan, take(Pace, values), max_cost=budget, max_images=spending.max_images, as_json=as_json)
     return plan.code
 
 
@@ -49,7 +51,7 @@ class Share:
 
     requests: int = 0
     images: int = 0
-    cost: int | None = 0
+    cost: int = 0
 
 
 @attrs.define(kw_only=True)
@@ -61,7 +63,8 @@ class Plan:
         rows: Lines that were read, blank ones left out.
         duplicates: Rows that are the same request as one before.
         problems: Rows that are no requests.
-        models: What each model is asked for; the cost is the worst case, None without a price.
+        models: What each model is asked for; costs are the worst case.
+        unpriced: What has no price, and how often it is asked for.
         first: The first request.
         keys: Of all requests.
         labels: The request that each id belongs to.
@@ -71,6 +74,7 @@ class Plan:
     duplicates: int = 0
     problems: list[BadRow] = attrs.field(factory=list)
     models: dict[str, Share] = attrs.field(factory=dict)
+    unpriced: Counter[str] = attrs.field(factory=Counter)
     first: Row | None = None
     keys: set[bytes] = attrs.field(factory=set, repr=False)
     labels: dict[str, bytes] = attrs.field(factory=dict, repr=False)
@@ -86,10 +90,9 @@ class Plan:
         return sum(share.images for share in self.models.values())
 
     @property
-    def cost(self) -> int | None:
-        """The most that they cost, in nano-dollars; None if a price is not known."""
-        costs = [share.cost for share in self.models.values()]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
+    def cost(self) -> int:
+        """The most that those with a price cost, in nano-dollars."""
+        return sum(share.cost for share in self.models.values())
 
     @property
     def code(self) -> int:
@@ -123,10 +126,13 @@ class Plan:
     def add(self, document: Mapping[str, object], prices: PriceTable | None) -> None:
         share = self.models.setdefault(str(document["model"] or NO_MODEL), Share())
         n = document.get("n")
-        worst = prices.worst_case(document) if prices is not None else None
         share.requests += 1
         share.images += n if isinstance(n, int) else 1
-        share.cost = None if share.cost is None or worst is None else share.cost + worst
+        worst = prices.worst_case(document) if prices is not None else 0
+        if worst is not None:
+            share.cost += worst
+        elif prices is not None and (name := prices.name_unpriced(document)):
+            self.unpriced[name] += 1
 
 
 async def survey(rows: AsyncIterator[Row | BadRow], prices: PriceTable | None) -> Plan:
@@ -138,38 +144,34 @@ async def survey(rows: AsyncIterator[Row | BadRow], prices: PriceTable | None) -
     return plan
 
 
-def show_plan(plan: Plan, pace: Pace, *, budget: int | None, spending: Spending, as_json: bool) -> None:
+def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
         print_json(to_json(plan, pace))
     else:
-        lines = (*to_lines(plan, spending), *limits_to_lines(plan, pace, budget, spending), *problems_to_lines(plan))
+        limits = limits_to_lines(plan, pace, max_cost, max_images)
+        lines = (*to_lines(plan), *limits, *problems_to_lines(plan))
         print_bytes("".join(f"{plain(line)}\n" for line in lines).encode(errors="backslashreplace"))
 
 
-def to_lines(plan: Plan, spending: Spending) -> Iterator[str]:
+def to_lines(plan: Plan) -> Iterator[str]:
     doubles = f", {count(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
     bad = f", {len(plan.problems):,} bad" if plan.problems else ""
-    yield (
-        f"{count(plan.rows, 'row')}{doubles}{bad}: {count(plan.requests, 'request')} for {count(plan.images, 'image')}"
-    )
+    asked = f"{count(plan.requests, 'request')} for {count(plan.images, 'image')}"
+    yield f"{count(plan.rows, 'row')}{doubles}{bad}: {asked}"
     width = max(map(len, plan.models), default=0)
     for model, share in sorted(plan.models.items()):
-        cost = f", at most {to_dollars(share.cost)}" if share.cost is not None else ""
-        cost = cost or (", no price known" if spending.prices else "")
+        cost = f", at most {show_money(share.cost)}" if share.cost else ""
         yield f"  {model:{width}}  {count(share.requests, 'request')}, {count(share.images, 'image')}{cost}"
 
 
-def limits_to_lines(plan: Plan, pace: Pace, budget: int | None, spending: Spending) -> Iterator[str]:
-    if plan.cost is not None and spending.prices:
-        over = ", which is more than the budget" if budget is not None and plan.cost > budget else ""
-        yield f"cost: at most {to_dollars(plan.cost)}{over}"
-    elif spending.prices:
-        yield "cost: not known for all models; --max-images limits a job without prices"
-    else:
-        yield "cost: not known without --prices; --max-images limits a job without prices"
-    if spending.max_images is not None and plan.images > spending.max_images:
-        yield f"images: {plan.images - spending.max_images:,} more than --max-images"
+def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: int | None) -> Iterator[str]:
+    for name, number in sorted(plan.unpriced.items()):
+        yield f"no price: {name} ({count(number, 'request')}); --max-images limits a job without prices"
+    over = f", more than the budget of {show_money(max_cost)}" if max_cost is not None and plan.cost > max_cost else ""
+    yield f"cost: at most {show_money(plan.cost)}{' for what has a price' if plan.unpriced else ''}{over}"
+    if max_images is not None and plan.images > max_images:
+        yield f"images: {plan.images - max_images:,} more than --max-images"
     seconds = plan.seconds(pace)
     if seconds is None:
         yield f"time: as fast as the API answers, {count(pace.concurrency, 'request')} at once"
@@ -191,12 +193,9 @@ def to_json(plan: Plan, pace: Pace) -> dict[str, object]:
         "duplicates": plan.duplicates,
         "requests": plan.requests,
         "images": plan.images,
-        "cost": dollars(plan.cost),
+        "cost": plan.cost / DOLLAR,
+        "unpriced": dict(plan.unpriced),
         "seconds": plan.seconds(pace),
-        "models": {name: {**attrs.asdict(share), "cost": dollars(share.cost)} for name, share in plan.models.items()},
+        "models": {name: {**attrs.asdict(share), "cost": share.cost / DOLLAR} for name, share in plan.models.items()},
         "problems": [attrs.asdict(problem) for problem in plan.problems],
     }
-
-
-def dollars(nano: int | None) -> float | None:
-    return None if nano is None else nano / 1e9

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 
 import attrs
 
+from burncloud_images.bulk.money import show_money
 from burncloud_images.bulk.progress import Event, Progress
 from burncloud_images.bulk.records import Record
-from burncloud_images.cli.figures import to_dollars, to_duration
+from burncloud_images.cli.figures import to_duration
 from burncloud_images.cli.reporting import INTERVAL, Reporter
 
 __all__ = ["JobProgress", "name_of"]
@@ -35,7 +36,7 @@ def describe(progress: Progress) -> str:
         f"{progress.failed:,} failed",
         f"{progress.in_doubt:,} in doubt",
         f"{progress.images_per_second:.1f} images/s",
-        f"{to_dollars(progress.cost)} spent",
+        f"{show_money(progress.cost)} spent",
     ]
     if progress.seconds_left is not None:
         parts.append(f"{to_duration(progress.seconds_left)} left")

@@ -9,11 +9,11 @@ from typing import Any
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.documents import to_request
+from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.records import State
 from burncloud_images.bulk.rows import BadRow, Row
-from burncloud_images.cli.arguments import Connection, Pace, Running, Spending
+from burncloud_images.cli.arguments import Connection, Pace, Running
 from burncloud_images.cli.lists import Lists
-from burncloud_images.cli.money import load_prices, to_nano
 from burncloud_images.cli.options import take
 from burncloud_images.cli.planning import show_plan, survey
 from burncloud_images.cli.preview import preview
@@ -21,7 +21,7 @@ from burncloud_images.cli.preview import preview
 __all__ = ["rehearse"]
 
 
-async def rehearse(lists: Lists, folder: Path, values: Mapping[str, Any]) -> int:
+async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping[str, Any]) -> int:
     """
     Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.
 
@@ -29,11 +29,9 @@ async def rehearse(lists: Lists, folder: Path, values: Mapping[str, Any]) -> int
         UsageError: It cannot be known without sending something.
         ImagesError: A list, or an image of the first request, cannot be read.
     """
-    connection, running, spending = take(Connection, values), take(Running, values), take(Spending, values)
-    rows = lists.read() if lists.names else read_job(folder)
-    plan = await survey(rows, load_prices(spending))
-    budget = to_nano(spending.budget)
-    show_plan(plan, take(Pace, values), budget=budget, spending=spending, as_json=running.json)
+    connection, running = take(Connection, values), take(Running, values)
+    plan = await survey(lists.read() if lists.names else read_job(folder), options.prices)
+    show_plan(plan, take(Pace, values), max_cost=options.max_cost, max_images=options.max_images, as_json=running.json)
     if plan.first is not None:
         request = to_request(plan.first.document)
         await preview(request, connection, as_json=running.json, streams=running.keep_alive, key=plan.first.key)

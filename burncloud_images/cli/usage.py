@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import attrs
 
+from burncloud_images.bulk.money import DOLLAR, show_money
 from burncloud_images.bulk.records import Record
 from burncloud_images.cli.arguments import Listing
-from burncloud_images.cli.figures import to_dollars
 from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.cli.outcomes import spent
 from burncloud_images.cli.planning import NO_MODEL
@@ -53,7 +53,7 @@ class Share:
     def cells(self) -> tuple[str, ...]:
         """Return it as text."""
         numbers = (self.requests, self.images, self.input_tokens, self.output_tokens)
-        return (*(f"{number:,}" for number in numbers), to_dollars(self.cost))
+        return (*(f"{number:,}" for number in numbers), show_money(self.cost))
 
 
 async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> int:
@@ -77,7 +77,7 @@ async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> i
             totals = await store.totals()
     if listing.json:
         days = [{"day": day, "model": model, **to_json(share)} for (day, model), share in sorted(shares.items())]
-        print_json({"days": days, "total": {**to_json(total), "reserved": totals.reserved / 1e9}})
+        print_json({"days": days, "total": {**to_json(total), "reserved": totals.reserved / DOLLAR}})
     else:
         rows = [(day, model, *share.cells()) for (day, model), share in sorted(shares.items())]
         lines = (*to_table([HEAD, *rows, ("total", "", *total.cells())]), spent(totals.cost, totals.reserved))
@@ -86,7 +86,7 @@ async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> i
 
 
 def to_json(share: Share) -> dict[str, object]:
-    return {**attrs.asdict(share), "cost": share.cost / 1e9}
+    return {**attrs.asdict(share), "cost": share.cost / DOLLAR}
 
 
 def to_table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
