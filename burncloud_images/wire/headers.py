@@ -7,7 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-__all__ = ["find_date", "find_request_id", "find_retry_after", "find_should_retry", "fold_headers"]
+import attrs
+
+__all__ = [
+    "RateLimit",
+    "find_date",
+    "find_rate_limits",
+    "find_request_id",
+    "find_retry_after",
+    "find_should_retry",
+    "fold_headers",
+]
 
 # The gateway's own id first: it is the one that its support can look up. Upstream's id passes through beside it.
 REQUEST_ID_HEADERS = ("x-oneapi-request-id", "x-request-id")
@@ -22,6 +32,22 @@ NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,3})?", re.ASCII)
 DURATION = re.compile(
     r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,4})m(?!s))?(?:([0-9]{1,6}(?:\.[0-9]+)?)s)?(?:([0-9]{1,6})ms)?", re.ASCII
 )
+
+RATE_LIMITS = ("requests", "images", "tokens")
+
+
+@attrs.frozen(kw_only=True)
+class RateLimit:
+    """
+    How far a server's rate limit is used up.
+
+    Attributes:
+        remaining: How much is left of it.
+        reset: Seconds until it is as if nothing had been used.
+    """
+
+    remaining: float
+    reset: float
 
 
 def find_request_id(headers: Mapping[str, str], message: str = "") -> str | None:
@@ -116,6 +142,25 @@ def duration(text: str) -> Iterator[float]:
     if match:
         hours, minutes, seconds, milliseconds = (float(group or 0) for group in match.groups())
         yield 3600 * hours + 60 * minutes + seconds + milliseconds / 1000
+
+
+def find_rate_limits(headers: Mapping[str, str]) -> dict[str, RateLimit]:
+    """
+    Return what the server says of its limits of `requests`, `images` and `tokens`; those alone of which it says all.
+
+    Args:
+        headers: With lower-case names.
+
+    Source:
+        OpenAI's guide to rate limits: the time until the reset is a duration such as `12s` or `6m0s`.
+    """
+    limits: dict[str, RateLimit] = {}
+    for name in RATE_LIMITS:
+        remaining = headers.get(f"x-ratelimit-remaining-{name}", "").strip()
+        if NUMBER.fullmatch(remaining):
+            for reset in duration(headers.get(f"x-ratelimit-reset-{name}", "").strip()):
+                limits[name] = RateLimit(remaining=float(remaining), reset=reset)
+    return limits
 
 
 def find_should_retry(headers: Mapping[str, str]) -> bool | None:

@@ -1,0 +1,180 @@
+"""What may be spent: the worst case of a request is set aside before it is sent, and what it cost takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import attrs
+
+from burncloud_images.bulk.money import show_money
+from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.errors import ConfigurationError
+
+__all__ = ["Budget", "refuse_unpriced"]
+
+MOST_NAMED = 5
+
+
+@attrs.frozen(kw_only=True)
+class Share:
+    """
+    What is set aside for a request.
+
+    Attributes:
+        cost: Nano-dollars; None without a price.
+        images: How many.
+    """
+
+    cost: int | None
+    images: int
+
+
+class Budget:
+    """
+    Money and images that may still be bought.
+
+    Whatever may have been billed counts as spent: what is under way, what is in doubt, and the worst case of what was
+    paid at a price that is not known. So no order of events, nor a new start from what the store knows, passes a limit,
+    as long as no request costs more than its worst case.
+
+    Args:
+        max_cost: Nano-dollars that all runs together may spend; None for no limit.
+        max_images: Images that all runs together may buy; None for no limit.
+        cost: Nano-dollars that are spent.
+        reserved: Nano-dollars that may have been spent besides.
+        images: Images that are there or may have been bought.
+    """
+
+    def __init__(
+        self, max_cost: int | None = None, max_images: int | None = None, *, cost: int, reserved: int, images: int
+    ) -> None:
+        self.max_cost = max_cost
+        self.max_images = max_images
+        self.cost = cost
+        self.reserved = reserved
+        self.images = images
+        self._shares: dict[str, Share] = {}
+
+    @property
+    def under_way(self) -> int:
+        """For how many requests something is set aside that may come back."""
+        return len(self._shares)
+
+    def reserve(self, key: str, *, cost: int | None, images: int) -> bool:
+        """
+        Set the worst case of a request aside.
+
+        Args:
+            key: Of the request, for which nothing is set aside now.
+            cost: Nano-dollars; None if the price is not known.
+            images: How many it asks for.
+
+        Returns:
+            Whether it fits; if not, nothing is set aside. While something else is under way it may fit later, unless it
+            `never_fits`.
+
+        Raises:
+            ConfigurationError: There is a limit of cost, and no price.
+        """
+        if self.max_cost is not None and cost is None:
+            raise ConfigurationError("max_cost cannot be kept without a price; use max_images.")
+        if key in self._shares:
+            raise RuntimeError(f"something is set aside for {key} already")
+        if not self.fits(cost or 0, images):
+            return False
+        self._shares[key] = Share(cost=cost, images=images)
+        self.reserved += cost or 0
+        self.images += images
+        return True
+
+    def fits(self, cost: int, images: int) -> bool:
+        """Return whether that may be bought now."""
+        return within(self.cost + self.reserved + cost, self.max_cost) and within(self.images + images, self.max_images)
+
+    def never_fits(self, cost: int | None, images: int) -> bool:
+        """Return whether that cannot be bought even if nothing that is under way is billed."""
+        back = sum(share.cost or 0 for share in self._shares.values())
+        fewer = sum(share.images for share in self._shares.values())
+        return not self.fits((cost or 0) - back, images - fewer)
+
+    def adopt(self, key: str, *, cost: int, images: int) -> None:
+        """Take up again what an earlier run set aside for a request, and which counts as reserved since."""
+        self._shares[key] = Share(cost=cost, images=images)
+
+    def settle(self, key: str, *, cost: int | None, images: int) -> None:
+        """
+        Put what a request cost in the place of what was set aside for it.
+
+        For one for which nothing is set aside the cost is added, and its images are taken to be counted already.
+
+        Args:
+            key: Of the request.
+            cost: Nano-dollars; None if that is not known, so that the worst case stays.
+            images: How many came.
+        """
+        share = self._shares.pop(key, Share(cost=None, images=images))
+        self.images += images - share.images
+        if cost is not None:
+            self.reserved -= share.cost or 0
+            self.cost += cost
+
+    def release(self, key: str) -> None:
+        """Take back what was set aside for a request: nothing was billed."""
+        share = self._shares.pop(key, Share(cost=None, images=0))
+        self.reserved -= share.cost or 0
+        self.images -= share.images
+
+    def keep(self, key: str) -> None:
+        """Leave what was set aside for a request as it is, for good: it may have been billed."""
+        self._shares.pop(key, None)
+
+    def describe(self, cost: int | None, images: int) -> str:
+        """Return, as sentences, why a request does not fit."""
+        sentences = []
+        if not within(self.cost + self.reserved + (cost or 0), self.max_cost):
+            doubt = f" and {show_money(self.reserved)} may be" if self.reserved else ""
+            sentences.append(
+                f"The next request may cost {show_money(cost or 0)}, and of {show_money(self.max_cost or 0)} "
+                f"{show_money(self.cost)} is spent{doubt}."
+            )
+        if not within(self.images + images, self.max_images):
+            sentences.append(
+                f"The next request asks for {count(images)}, and of {self.max_images or 0:,} "
+                f"{self.images:,} are bought or may be."
+            )
+        return " ".join(sentences)
+
+
+def refuse_unpriced(prices: PriceTable | None, documents: Iterable[Mapping[str, object]]) -> None:
+    """
+    Hold requests against a price table, before the first is sent under a limit of cost.
+
+    Args:
+        prices: The table, if there is one.
+        documents: The fields of the requests.
+
+    Raises:
+        ConfigurationError: What some of them can cost is not known; it names their models.
+    """
+    if prices is None:
+        raise ConfigurationError("max_cost needs prices; without them use max_images.")
+    names: dict[str, int] = {}
+    for document in documents:
+        name = prices.name_unpriced(document)
+        if name is not None:
+            names[name] = names.get(name, 0) + 1
+    if names:
+        listed = "; ".join(f"{name} ({number:,})" for name, number in list(names.items())[:MOST_NAMED])
+        others = f"; and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+        raise ConfigurationError(
+            f"The prices of {prices.date} do not tell what these requests can cost: {listed}{others}. "
+            "Add them to the price file, or use max_images in place of max_cost."
+        )
+
+
+def within(amount: int, most: int | None) -> bool:
+    return most is None or amount <= most
+
+
+def count(images: int) -> str:
+    return f"{images:,} image" if images == 1 else f"{images:,} images"

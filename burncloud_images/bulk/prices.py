@@ -1,0 +1,319 @@
+"""
+What images cost: a dated table of prices per model, from a file or a mapping.
+
+A price file is TOML, or JSON of the same form; amounts are US dollars, as numbers or as text. Each model is paid by the
+image, by the token, or both; `*` stands for every quality or size that is not named:
+
+    date = 2026-11-23
+    source = "our contract"
+
+    [models."dall-e-3".images]
+    standard."1024x1024" = 0.04
+    standard."*" = 0.08
+    hd."*" = 0.12
+
+    [models."gpt-image-2"]
+    text_input = 5.00            # for a million tokens
+    image_input = 8.00           # like text_input unless it is given
+    image_output = 30.00
+    input_image_tokens = 2000    # the most that one image to edit takes
+
+    [models."gpt-image-2".output_tokens]
+    high."1024x1024" = 7024      # the most that one image made takes
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from pathlib import Path
+from typing import NoReturn
+
+import attrs
+
+from burncloud_images.bulk.rates import INPUT_IMAGE_TOKENS, ModelPrices, Rates, TokenPrices
+from burncloud_images.errors import ConfigurationError
+
+__all__ = ["PriceTable"]
+
+LISTED = Path(__file__).with_name("list_prices.toml")
+LARGEST_FILE = 4 * 1024 * 1024
+MOST_DOLLARS = 1_000_000
+MOST_TOKENS = 1_000_000_000
+SNAPSHOT = re.compile(r"-20\d\d-\d\d-\d\d$")
+
+# Of these the first two have to be given; the others are like what stands beside them.
+TOKEN_PRICES = {
+    "text_input": None,
+    "image_output": None,
+    "image_input": "text_input",
+    "cached_text_input": "text_input",
+    "cached_image_input": "image_input",
+    "text_output": "image_output",
+}
+MODEL_KEYS = frozenset({*TOKEN_PRICES, "images", "output_tokens", "input_image_tokens"})
+TABLE_KEYS = frozenset({"date", "source", "models"})
+
+
+@attrs.frozen(kw_only=True)
+class PriceTable:
+    """
+    What images cost.
+
+    Attributes:
+        date: When the prices were so.
+        source: Where they are from, in a few words.
+        models: By name; a name without its snapshot date stands for its snapshots, too.
+    """
+
+    date: date
+    models: Mapping[str, ModelPrices] = attrs.field(repr=False)
+    source: str = ""
+
+    @classmethod
+    def load(cls, path: str | Path) -> PriceTable:
+        """
+        Read a price file: JSON if it is called so, TOML else; blocks.
+
+        Raises:
+            ConfigurationError: It cannot be read or used, with the place.
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                content = file.read(LARGEST_FILE + 1)
+        except OSError as error:
+            raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}.") from None
+        if len(content) > LARGEST_FILE:
+            raise ConfigurationError(
+                f"{path} is larger than {LARGEST_FILE / 1024 / 1024:g} MiB, so it holds no prices."
+            )
+        return cls.read(parse(content, path), str(path))
+
+    @classmethod
+    def listed(cls) -> PriceTable:
+        """
+        Return the prices that come with this version: list prices of the models' provider, as of their date; blocks.
+
+        A gateway may charge otherwise, and prices change: a file of its own prices is better.
+        """
+        return cls.load(LISTED)
+
+    @classmethod
+    def read(cls, table: Mapping[str, object], name: str = "prices") -> PriceTable:
+        """
+        Return the table that a mapping of the form of a price file holds.
+
+        Args:
+            table: The mapping.
+            name: What it is called in errors.
+
+        Raises:
+            ConfigurationError: It cannot be used, with the place.
+        """
+        return read_table(Place(name), table)
+
+    def find(self, model: object) -> ModelPrices | None:
+        """Return the prices of a model; None if there are none."""
+        if not isinstance(model, str):
+            return None
+        return self.models.get(model) or self.models.get(SNAPSHOT.sub("", model))
+
+    def worst_case(self, fields: Mapping[str, object]) -> int | None:
+        """
+        Return the most that a request can cost.
+
+        Args:
+            fields: Its fields by their API names, the images to edit among them. Where quality or size is for the
+                server to decide, the dearest counts.
+
+        Returns:
+            Nano-dollars; None if the table does not tell, so that only a number of images can limit what is spent.
+        """
+        prices = self.find(fields.get("model"))
+        return None if prices is None else prices.worst_case(fields)
+
+    def cost(self, fields: Mapping[str, object], usage: Mapping[str, object] | None, images: int) -> int | None:
+        """
+        Return what a request cost that was served.
+
+        Args:
+            fields: Its fields; with the quality and size of the answer in their place, where it names them.
+            usage: The tokens of the answer, as the API names them. Where they are missing or all 0, the price per image
+                counts.
+            images: How many images came.
+
+        Returns:
+            Nano-dollars, never less than the bill by these prices; None if the table does not tell.
+        """
+        prices = self.find(fields.get("model"))
+        return None if prices is None else prices.cost(fields, usage, images)
+
+    def name_unpriced(self, fields: Mapping[str, object]) -> str | None:
+        """Return what a request asks for if the table does not tell what that can cost; None if it does."""
+        if self.worst_case(fields) is not None:
+            return None
+        model = fields.get("model") or "the server's own model"
+        if self.find(model) is None:
+            return str(model)
+        named = [f"{name} {fields.get(name) or 'auto'}" for name in ("quality", "size", "output_format")]
+        return f"{model} with {', '.join(named if fields.get('output_format') else named[:2])}"
+
+
+def parse(content: bytes, path: Path) -> Mapping[str, object]:
+    try:
+        text = content.decode("utf-8-sig")
+        if path.suffix.lower() != ".json":
+            return tomllib.loads(text, parse_float=Decimal)
+        table = json.loads(text, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=refuse_twice)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is no UTF-8 text: byte {error.start + 1} is wrong.") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path} is nested too deeply to hold prices.") from None
+    except ValueError as error:  # of either parser, with line and column
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path} holds no JSON object, so it holds no prices.")
+    return table
+
+
+def refuse_twice(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return found
+
+
+@attrs.frozen
+class Place:
+    """
+    Where a value stands.
+
+    Attributes:
+        name: Of the file or mapping.
+        keys: On the way to it.
+    """
+
+    name: str
+    keys: tuple[str, ...] = ()
+
+    def at(self, *keys: str) -> Place:
+        """Return a place within this one."""
+        return Place(self.name, (*self.keys, *keys))
+
+    def refuse(self, problem: str) -> NoReturn:
+        """
+        Say what is wrong here.
+
+        Raises:
+            ConfigurationError: It always does.
+        """
+        where = ".".join(
+            key if re.fullmatch(r"[\w-]+", key) else json.dumps(key, ensure_ascii=False) for key in self.keys
+        )
+        raise ConfigurationError(f"{self.name}: {where}: {problem}." if where else f"{self.name}: {problem}.")
+
+
+def read_date(place: Place, value: object) -> date:
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        place.refuse("when the prices were so has to be said, as a date such as 2026-11-23")
+
+
+def read_text(place: Place, value: object) -> str:
+    if not isinstance(value, str):
+        place.refuse(f"it has to be text, not {value!r}")
+    return value
+
+
+def read_mapping(place: Place, value: object) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        place.refuse(f"it has to be a table, not {value!r}")
+    return value
+
+
+def read_keys(place: Place, value: object, known: Collection[str]) -> Mapping[str, object]:
+    table = read_mapping(place, value)
+    unknown = next((key for key in table if key not in known), None)
+    if unknown is not None:
+        close = difflib.get_close_matches(unknown, known, 1)
+        place.at(unknown).refuse(f"there is no such key; {f'{close[0]} is close' if close else one_of(known)}")
+    return table
+
+
+def read_money(place: Place, value: object) -> int:
+    """Return dollars as nano-dollars, rounded up."""
+    try:
+        amount = Decimal("nan") if isinstance(value, bool) else Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not (amount.is_finite() and 0 <= amount <= MOST_DOLLARS):
+        place.refuse(f"it has to be an amount of dollars from 0 to {MOST_DOLLARS:,}, not {value!s:.40}")
+    return int(amount.scaleb(9).to_integral_value(ROUND_CEILING))
+
+
+def read_count(place: Place, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_TOKENS:
+        place.refuse(f"it has to be a whole number from 0 to {MOST_TOKENS:,}, not {value!s:.40}")
+    return value
+
+
+def one_of(names: Iterable[str]) -> str:
+    return f"it can be one of {', '.join(sorted(names))}"
+
+
+def read_table(place: Place, value: object) -> PriceTable:
+    table = read_keys(place, value, TABLE_KEYS)
+    models = read_mapping(place.at("models"), table.get("models"))
+    return PriceTable(
+        date=read_date(place.at("date"), table.get("date")),
+        source=read_text(place.at("source"), table.get("source", "")),
+        models={model: read_model(place.at("models", model), prices) for model, prices in models.items()},
+    )
+
+
+def read_model(place: Place, value: object) -> ModelPrices:
+    table = read_keys(place, value, MODEL_KEYS)
+    tokens = read_tokens(place, table) if not TOKEN_PRICES.keys().isdisjoint(table) else None
+    prices = ModelPrices(
+        images=read_rates(place.at("images"), table.get("images", {}), read_money),
+        tokens=tokens,
+        output_tokens=read_rates(place.at("output_tokens"), table.get("output_tokens", {}), read_count),
+        input_image_tokens=read_count(
+            place.at("input_image_tokens"), table.get("input_image_tokens", INPUT_IMAGE_TOKENS)
+        ),
+    )
+    if tokens is None and not prices.images.amounts:
+        place.refuse("it has neither prices per image nor prices per token")
+    return prices
+
+
+def read_tokens(place: Place, table: Mapping[str, object]) -> TokenPrices:
+    amounts: dict[str, int] = {}
+    for name, like in TOKEN_PRICES.items():
+        if name in table:
+            amounts[name] = read_money(place.at(name), table[name])
+        elif like is None:
+            place.refuse(f"{name} is missing; prices per token need text_input and image_output")
+        else:
+            amounts[name] = amounts[like]
+    return TokenPrices(**amounts)
+
+
+def read_rates(place: Place, value: object, read: Callable[[Place, object], int]) -> Rates:
+    amounts: dict[tuple[str, str], int] = {}
+    for quality, sizes in read_mapping(place, value).items():
+        for size, amount in read_mapping(place.at(quality), sizes).items():
+            amounts[quality, size] = read(place.at(quality, size), amount)
+    return Rates(amounts)

@@ -1,0 +1,213 @@
+"""
+What one model costs: before a request is sent the most that it can, afterwards what it did.
+
+Sums are exact: prices are whole nano-dollars, and what remains of a division is rounded up. Whatever an answer leaves
+open is counted at the higher price, so that a sum is never smaller than the bill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+import attrs
+
+__all__ = ["ANY", "ModelPrices", "Rates", "TokenPrices"]
+
+ANY = "*"
+MILLION = 1_000_000
+
+INPUT_IMAGE_TOKENS = 10_000
+"""
+What an image to edit takes at the very most, where a price table does not say: gpt-image-1 counts up to 6,240 tokens
+for one that is to be kept closely and some hundreds for its tiles; gpt-image-2 fewer than 1,600.
+"""
+PROMPT_TOKENS_BESIDE = 64
+"""Text tokens that a server may count beside the prompt, of which no token is shorter than a byte."""
+PARTIAL_IMAGE_TOKENS = 100
+"""What each preview of a stream adds, as OpenAI documents it."""
+MOST_FRAMES = 16
+
+Fields: TypeAlias = Mapping[str, object]
+
+
+@attrs.frozen
+class Rates:
+    """
+    Amounts per image, by quality and size.
+
+    Attributes:
+        amounts: By `(quality, size)`; `*` stands for all that are not named.
+    """
+
+    amounts: Mapping[tuple[str, str], int] = attrs.field(factory=dict)
+
+    def most(self, quality: object, size: object) -> int | None:
+        """
+        Return the greatest amount that fits.
+
+        Args:
+            quality: As asked for; where the server decides, None or `auto`, any fits.
+            size: Likewise.
+
+        Returns:
+            None if nothing fits: what is asked for is not in the table.
+        """
+        qualities = self.choices(quality, {quality for quality, _ in self.amounts})
+        sizes = self.choices(size, {size for _, size in self.amounts})
+        found = [self.find(one, other) for one in qualities for other in sizes]
+        return max((amount for amount in found if amount is not None), default=None)
+
+    def choices(self, value: object, named: Iterable[str]) -> Iterable[str]:
+        return named if value is None or value == "auto" else (str(value),)
+
+    def find(self, quality: str, size: str) -> int | None:
+        """Return the amount that is named most closely."""
+        places = ((quality, size), (quality, ANY), (ANY, size), (ANY, ANY))
+        return next((self.amounts[place] for place in places if place in self.amounts), None)
+
+
+@attrs.frozen(kw_only=True)
+class TokenPrices:
+    """
+    Nano-dollars per million tokens.
+
+    Attributes:
+        text_input: Of prompts.
+        image_input: Of images to edit.
+        cached_text_input: Of prompts that the server knew already.
+        cached_image_input: Of images that the server knew already.
+        image_output: Of the images made.
+        text_output: Of what a model writes on the way.
+    """
+
+    text_input: int
+    image_input: int
+    cached_text_input: int
+    cached_image_input: int
+    image_output: int
+    text_output: int
+
+
+@attrs.frozen(kw_only=True)
+class ModelPrices:
+    """
+    What a model costs.
+
+    Attributes:
+        images: Nano-dollars per image.
+        tokens: Prices per token, where the model is paid so.
+        output_tokens: The most tokens that one image takes.
+        input_image_tokens: The most tokens that one image to edit takes.
+    """
+
+    images: Rates = attrs.field(factory=Rates)
+    tokens: TokenPrices | None = None
+    output_tokens: Rates = attrs.field(factory=Rates)
+    input_image_tokens: int = INPUT_IMAGE_TOKENS
+
+    def worst_case(self, fields: Fields) -> int | None:
+        """Return the most that a request can cost, in nano-dollars; None if that cannot be told."""
+        if self.tokens is None or fields.get("output_format") == "svg":  # which another model writes, at its own price
+            return self.by_image(fields, count(fields))
+        by_token = self.by_expected_tokens(fields, self.tokens)
+        by_image = self.by_image(fields, count(fields))
+        return None if by_token is None else max(by_token, by_image or 0)
+
+    def cost(self, fields: Fields, usage: Fields | None, images: int) -> int | None:
+        """Return what a request cost, in nano-dollars; None if that cannot be told."""
+        if self.tokens is not None and usage is not None and fields.get("output_format") != "svg":
+            total = by_usage(usage, self.tokens)
+            if total:
+                return ceil_million(total)
+        return self.by_image(fields, images)
+
+    def by_image(self, fields: Fields, images: int) -> int | None:
+        price = self.images.most(fields.get("quality"), fields.get("size"))
+        return None if price is None else price * images
+
+    def by_expected_tokens(self, fields: Fields, prices: TokenPrices) -> int | None:
+        """Return the most for a request that is paid by its tokens; each of its images counts its input anew."""
+        each = self.output_tokens.most(fields.get("quality"), fields.get("size"))
+        if each is None:
+            return None
+        output = each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images"))
+        text = len(str(fields.get("prompt") or "").encode(errors="replace")) + PROMPT_TOKENS_BESIDE
+        pictures = count_inputs(fields) * self.input_image_tokens
+        total = text * prices.text_input + pictures * prices.image_input + output * prices.image_output
+        return ceil_million(total * count(fields))
+
+
+def by_usage(usage: Fields, prices: TokenPrices) -> int:
+    """Return nano-dollars times a million; 0 if *usage* counts nothing."""
+    total, incoming, outgoing = (whole(usage.get(f"{name}_tokens")) for name in ("total", "input", "output"))
+    read = parts(incoming, usage.get("input_tokens_details"))
+    made = parts(outgoing, usage.get("output_tokens_details"))
+    # What is not told apart counts as the dearer kind; most often all that is made is image.
+    sums = (
+        read.text * prices.text_input,
+        read.image * prices.image_input,
+        read.other * max(prices.text_input, prices.image_input),
+        made.text * prices.text_output,
+        made.image * prices.image_output,
+        made.other * max(prices.text_output, prices.image_output),
+        max(0, total - read.sum - made.sum) * max(attrs.astuple(prices)),
+    )
+    return sum(sums) - saved(read, usage.get("input_tokens_details"), prices)
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """Tokens by kind."""
+
+    text: int
+    image: int
+    other: int
+
+    @property
+    def sum(self) -> int:
+        """All of them."""
+        return self.text + self.image + self.other
+
+
+def parts(tokens: int, details: object) -> Parts:
+    named = details if isinstance(details, Mapping) else {}
+    text, image = whole(named.get("text_tokens")), whole(named.get("image_tokens"))
+    return Parts(text=text, image=image, other=max(0, tokens - text - image))
+
+
+def saved(read: Parts, details: object, prices: TokenPrices) -> int:
+    """Return what cached input saves, in nano-dollars times a million, as far as its kind is told."""
+    named = details.get("cached_tokens_details") if isinstance(details, Mapping) else None
+    if not isinstance(named, Mapping):
+        return 0
+    text = min(read.text, whole(named.get("text_tokens")))
+    image = min(read.image, whole(named.get("image_tokens")))
+    return text * (prices.text_input - prices.cached_text_input) + image * (
+        prices.image_input - prices.cached_image_input
+    )
+
+
+def ceil_million(amount: int) -> int:
+    return -(-amount // MILLION)
+
+
+def whole(value: object) -> int:
+    """Return a count; 0 for whatever is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def count(fields: Fields) -> int:
+    """Return how many images are asked for."""
+    return max(1, whole(fields.get("n")))
+
+
+def frames(fields: Fields) -> int:
+    """Return how many pictures one image may hold."""
+    return (whole(fields.get("frame_count")) or MOST_FRAMES) if fields.get("output_format") == "gif" else 1
+
+
+def count_inputs(fields: Fields) -> int:
+    """Return how many images are sent along."""
+    given = [fields[name] for name in ("image", "mask", "markup") if fields.get(name) is not None]
+    return sum(len(one) if isinstance(one, list | tuple) else 1 for one in given)
