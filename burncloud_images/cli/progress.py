@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from burncloud_images.bulk.money import show_money
 from burncloud_images.bulk.progress import Event, Progress
 from burncloud_images.bulk.records import Record
 from burncloud_images.cli.figures import to_duration
-from burncloud_images.cli.reporting import INTERVAL, Reporter
+from burncloud_images.cli.reporting import INTERVAL, Reporter, every
 
 __all__ = ["JobProgress", "name_of"]
 
@@ -115,20 +114,3 @@ class JobProgress:
             images_per_second=round(progress.images_per_second, 3),
             seconds_left=progress.seconds_left,
         )
-
-
-@contextmanager
-def every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
-    """Do something at intervals, within a running event loop."""
-    loop = asyncio.get_running_loop()
-
-    def tick() -> None:
-        nonlocal timer
-        timer = loop.call_later(seconds, tick)
-        work()
-
-    timer = loop.call_later(seconds, tick)
-    try:
-        yield
-    finally:
-        timer.cancel()

@@ -77,7 +77,7 @@ async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> i
             totals = await store.totals()
     if listing.json:
         days = [{"day": day, "model": model, **to_json(share)} for (day, model), share in sorted(shares.items())]
-        print_json({"days": days, "total": {**to_json(total), "reserved": totals.reserved / DOLLAR}})
+        print_json({"days": days, "total": to_json(total), "reserved": totals.reserved / DOLLAR})
     else:
         rows = [(day, model, *share.cells()) for (day, model), share in sorted(shares.items())]
         lines = (*to_table([HEAD, *rows, ("total", "", *total.cells())]), spent(totals.cost, totals.reserved))
