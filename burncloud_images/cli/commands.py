@@ -26,13 +26,7 @@ from burncloud_images.cli.arguments import (
     Watching,
 )
 from burncloud_images.cli.options import as_command, derive, help_of, take
-from burncloud_images.model.operations import (
-    IMAGE_FIELDS,
-    EditRequest,
-    GenerationRequest,
-    ImagesRequest,
-    VariationRequest,
-)
+from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 
 if TYPE_CHECKING:
     from burncloud_images.cli.reporting import Reporter
@@ -56,9 +50,6 @@ Work = Callable[[Values, "Reporter"], Awaitable[int]]
 
 # `extra` is what -O fills.
 NO_OPTIONS = frozenset({"extra"})
-
-OF_EACH_ROW = NO_OPTIONS | {"prompt", *IMAGE_FIELDS}
-"""What no two rows have in common."""
 
 API = Group("API fields", sort_key=1)
 DEFAULTS = Group("API fields, for rows that do not have them", sort_key=4)
@@ -119,9 +110,9 @@ def by_position(name: str, words: Any, text: str, *, required: bool = True) -> i
 def row_parameters(*, required: bool) -> Iterator[inspect.Parameter]:
     """Yield the lists, and the fields of any request, for rows that do not have them."""
     yield by_position("inputs", tuple[str, ...], LISTS, required=required)
-    seen: set[str] = set()
+    seen = set(NO_OPTIONS)
     for owner in (*REQUESTS, Free):
-        parameters = list(derive(owner, DEFAULTS, without=OF_EACH_ROW | seen))
+        parameters = list(derive(owner, DEFAULTS, without=seen, needed=False))
         seen.update(parameter.name for parameter in parameters)
         yield from parameters
 

@@ -13,13 +13,23 @@ from burncloud_images.bulk.inputs import InputOptions, open_input
 from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.cli.arguments import Rows
 from burncloud_images.cli.exits import UsageError
-from burncloud_images.cli.inputs import Stdin, free_fields, parse
+from burncloud_images.cli.inputs import URL, Stdin, free_fields, parse, read_prompt
 from burncloud_images.cli.options import option_name, take
-from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
+from burncloud_images.model.operations import (
+    IMAGE_FIELDS,
+    EditRequest,
+    GenerationRequest,
+    ImagesRequest,
+    VariationRequest,
+)
 
 __all__ = ["CONTAINERS", "Lists", "to_lists"]
 
-KINDS: tuple[type[ImagesRequest], ...] = (GenerationRequest, EditRequest, VariationRequest)
+FIELDS: Mapping[str, type[ImagesRequest]] = {
+    field.name: kind for kind in (VariationRequest, EditRequest, GenerationRequest) for field in attrs.fields(kind)
+}
+"""A class that has it, for each field of any request."""
+
 CONTAINERS = ("files", "webdataset")
 """What --format says about how images are kept, and not about the images."""
 
@@ -73,33 +83,37 @@ def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
             stdin.open("a list")
     return Lists(
         names=names,
-        defaults=dict(find_defaults(values)),
+        defaults=dict(find_defaults(values, stdin)),
         rows=take(Rows, values),
         allow_http=bool(values.get("allow_http")),
     )
 
 
-def find_defaults(values: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def find_defaults(values: Mapping[str, Any], stdin: Stdin) -> Iterator[tuple[str, object]]:
     """Yield the fields of the API that are given."""
-    given: set[str] = set()
-    for kind in KINDS:
-        for field in attrs.fields(kind):
-            value = values.get(field.name)
-            if value is None or field.name in given or is_container(field.name, value):
-                continue
-            given.add(field.name)
-            yield field.name, parse(kind, field.name, value)
+    given = {name: value for name, value in values.items() if name in FIELDS and value is not None}
+    if given.get("output_format") in CONTAINERS:
+        del given["output_format"]
+    for name, value in given.items():
+        if name == "prompt":
+            yield name, read_prompt(value, stdin)
+        elif name in IMAGE_FIELDS:
+            yield name, to_places(value)
+        else:
+            yield name, parse(FIELDS[name], name, value)
     for word in values.get("field") or ():
-        for name, value in free_fields(owner_of(word.partition("=")[0]), [word]):
+        kind = FIELDS.get(word.partition("=")[0], GenerationRequest)
+        for name, value in free_fields(kind, [word]):
             if name in given:
-                raise UsageError(f"{name} is given twice, by {option_name(name)} or -O.")
-            given.add(name)
+                raise UsageError(f"{name} is given twice, by {option_name(name)} and by -O.")
             yield name, value
 
 
-def owner_of(name: str) -> type[ImagesRequest]:
-    return next((kind for kind in KINDS if name in attrs.fields_dict(kind)), GenerationRequest)
+def to_places(words: str | tuple[str, ...]) -> object:
+    """Return where images are, for rows, whose paths begin elsewhere."""
+    places = [word if URL.match(word) else str(Path(word).absolute()) for word in to_words(words)]
+    return places[0] if len(places) == 1 else places
 
 
-def is_container(name: str, value: object) -> bool:
-    return name == "output_format" and value in CONTAINERS
+def to_words(words: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else words
