@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from burncloud_images.bulk.admission import Admission
-from burncloud_images.bulk.budget import Budget
+from burncloud_images.bulk.budget import Budget, refuse_unpriced
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.ingestion import add_input, add_requests
@@ -40,6 +40,7 @@ __all__ = ["Job"]
 
 THREADS = 4
 MINUTE = 60.0
+MOST_UNPRICED = 1000
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -177,6 +178,8 @@ class Job:
         options = options or Options()
         require(options.metadata)
         await self.reopen(options)
+        if options.max_cost is not None:
+            refuse_unpriced(options.prices, await self.find_unpriced(client, options))
         await self.find_lost()
         totals = await self.store.totals()
         run = await self.prepare(client, options, watch, totals)
@@ -216,6 +219,17 @@ class Job:
             await self.store.reopen({State.IN_DOUBT})
         if options.retry_failed:
             await self.store.reopen({State.FAILED})
+
+    async def find_unpriced(self, client: AsyncImagesClient, options: Options) -> list[Mapping[str, object]]:
+        """Return requests that wait and whose price is not known; the first thousand are enough to refuse them."""
+        found: list[Mapping[str, object]] = []
+        async for record in self.store.records({State.PENDING}):
+            fields = {"model": client.model, **record.document}
+            if options.prices is None or options.prices.worst_case(fields) is None:
+                found.append(fields)
+            if len(found) == MOST_UNPRICED:
+                break
+        return found
 
     async def find_lost(self) -> None:
         """Fail requests that were done and whose images are gone: buying them again is for a person to say."""
