@@ -20,6 +20,7 @@ from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.writing import write_outputs
+from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.progress import Report, Watch
 from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
 from burncloud_images.bulk.recovery import Recovered, recover
@@ -250,13 +251,15 @@ class Job:
         pacer = Pacer(limits_of(options), self.clock)
         now = self.now()
         sent = await self.store.recent(now - MINUTE)
-        pacer.restore([(max(0.0, now - at), weigh(document)) for at, document in sent])
+        table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
+        scales = Scales(client.model, table)
+        pacer.restore([(max(0.0, now - at), scales.weigh(document)) for at, document in sent])
         run = Run(
             client=client.with_options(retry=patient),
             store=self.store,
             directory=self.directory,
             options=options,
-            weigh=lambda record: weigh(record.document),
+            weigh=lambda record: scales.weigh(record.document),
             admission=Admission(
                 pacer=pacer,
                 limit=AdaptiveLimit(options.concurrency, self.clock),
@@ -331,10 +334,26 @@ def limits_of(options: Options) -> dict[str, Window]:
     return {name: Window(amount, MINUTE) for name, amount in named.items() if amount is not None}
 
 
-def weigh(document: Mapping[str, object]) -> dict[str, float]:
-    """Return what a request counts for in each limit of the pace."""
-    n = document.get("n")
-    return {"requests": 1.0, "images": float(n if isinstance(n, int) else 1), "tokens": 0.0}
+@attrs.frozen
+class Scales:
+    """
+    Says what a request counts for in each limit of the pace.
+
+    Attributes:
+        model: Of requests that name none.
+        table: Tells how many tokens one can take; None if nobody asks.
+    """
+
+    model: str | None
+    table: PriceTable | None
+
+    def weigh(self, document: Mapping[str, object]) -> dict[str, float]:
+        """Return how many requests, images and tokens a request is."""
+        n = document.get("n")
+        weights = {"requests": 1.0, "images": float(n if isinstance(n, int) else 1)}
+        if self.table is not None:
+            weights["tokens"] = float(self.table.count_tokens({"model": self.model, **document}) or 0)
+        return weights
 
 
 def settings_of(options: Options) -> dict[str, object]:
