@@ -10,6 +10,7 @@ from burncloud_images.errors import APIError, ConnectionFailedError, ImagesError
 from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Permit
 from burncloud_images.results import Attempt
 from burncloud_images.transport.clock import Clock
+from burncloud_images.wire.headers import find_rate_limits
 
 __all__ = ["Admission", "Ticket"]
 
@@ -67,8 +68,10 @@ class Admission:
         """Take a permit back that was not used; the pace counts it all the same."""
         self.limit.release()
 
-    def observe(self, headers: Mapping[str, str]) -> None:
+    def observe(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
         """Follow what the API says is left of its limits."""
+        for name, limit in find_rate_limits(headers).items():
+            self.pacer.observe(name, limit.remaining, limit.reset, ticket.permit)
 
     def leave(self, ticket: Ticket, attempt: Attempt, error: ImagesError | None) -> None:
         """Take a permit back, and learn from how its attempt ended."""

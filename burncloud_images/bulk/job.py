@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from burncloud_images.bulk.admission import Admission
-from burncloud_images.bulk.budget import Budget
+from burncloud_images.bulk.budget import Budget, refuse_unpriced
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.ingestion import add_input, add_requests
@@ -20,6 +20,7 @@ from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.writing import write_outputs
+from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.progress import Report, Watch
 from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
 from burncloud_images.bulk.recovery import Recovered, recover
@@ -40,6 +41,7 @@ __all__ = ["Job"]
 
 THREADS = 4
 MINUTE = 60.0
+MOST_UNPRICED = 1000
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -177,6 +179,8 @@ class Job:
         options = options or Options()
         require(options.metadata)
         await self.reopen(options)
+        if options.max_cost is not None:
+            refuse_unpriced(options.prices, await self.find_unpriced(client, options))
         await self.find_lost()
         totals = await self.store.totals()
         run = await self.prepare(client, options, watch, totals)
@@ -217,6 +221,17 @@ class Job:
         if options.retry_failed:
             await self.store.reopen({State.FAILED})
 
+    async def find_unpriced(self, client: AsyncImagesClient, options: Options) -> list[Mapping[str, object]]:
+        """Return requests that wait and whose price is not known; the first thousand are enough to refuse them."""
+        found: list[Mapping[str, object]] = []
+        async for record in self.store.records({State.PENDING}):
+            fields = {"model": client.model, **record.document}
+            if options.prices is None or options.prices.worst_case(fields) is None:
+                found.append(fields)
+            if len(found) == MOST_UNPRICED:
+                break
+        return found
+
     async def find_lost(self) -> None:
         """Fail requests that were done and whose images are gone: buying them again is for a person to say."""
         for found in await find_missing(self.store, self.directory, self.executor):
@@ -236,13 +251,15 @@ class Job:
         pacer = Pacer(limits_of(options), self.clock)
         now = self.now()
         sent = await self.store.recent(now - MINUTE)
-        pacer.restore([(max(0.0, now - at), weigh(document)) for at, document in sent])
+        table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
+        scales = Scales(client.model, table)
+        pacer.restore([(max(0.0, now - at), scales.weigh(document)) for at, document in sent])
         run = Run(
             client=client.with_options(retry=patient),
             store=self.store,
             directory=self.directory,
             options=options,
-            weigh=lambda record: weigh(record.document),
+            weigh=lambda record: scales.weigh(record.document),
             admission=Admission(
                 pacer=pacer,
                 limit=AdaptiveLimit(options.concurrency, self.clock),
@@ -317,10 +334,26 @@ def limits_of(options: Options) -> dict[str, Window]:
     return {name: Window(amount, MINUTE) for name, amount in named.items() if amount is not None}
 
 
-def weigh(document: Mapping[str, object]) -> dict[str, float]:
-    """Return what a request counts for in each limit of the pace."""
-    n = document.get("n")
-    return {"requests": 1.0, "images": float(n if isinstance(n, int) else 1), "tokens": 0.0}
+@attrs.frozen
+class Scales:
+    """
+    Says what a request counts for in each limit of the pace.
+
+    Attributes:
+        model: Of requests that name none.
+        table: Tells how many tokens one can take; None if nobody asks.
+    """
+
+    model: str | None
+    table: PriceTable | None
+
+    def weigh(self, document: Mapping[str, object]) -> dict[str, float]:
+        """Return how many requests, images and tokens a request is."""
+        n = document.get("n")
+        weights = {"requests": 1.0, "images": float(n if isinstance(n, int) else 1)}
+        if self.table is not None:
+            weights["tokens"] = float(self.table.count_tokens({"model": self.model, **document}) or 0)
+        return weights
 
 
 def settings_of(options: Options) -> dict[str, object]:

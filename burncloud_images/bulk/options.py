@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
 
-if TYPE_CHECKING:
-    from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.bulk.prices import PriceTable
 
 __all__ = ["Options"]
 
@@ -25,7 +24,8 @@ class Options:
         concurrency: Most requests under way at once. Fewer are while the API pushes back.
         requests_per_minute: Most requests sent in any minute, over restarts too; None for no limit.
         images_per_minute: Most images asked for in any minute.
-        tokens_per_minute: Most tokens asked for in any minute, as far as they can be told before.
+        tokens_per_minute: Most tokens in any minute, by the most that each request can take; a model whose tokens the
+            price table does not tell counts for none.
         max_cost: Nano-dollars that all runs together may spend, what is in doubt included. It needs a price for every
             model that is asked for.
         max_images: Images that all runs together may buy, those in doubt included.

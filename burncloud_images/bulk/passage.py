@@ -118,7 +118,8 @@ class Passage:
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (as the protocol has it)
         """Let the pace follow what the API says is left."""
-        self.admission.observe(headers)
+        if self.ticket is not None:
+            self.admission.observe(self.ticket, headers)
 
     def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
         """Give the permit back; a request that was refused and waits for another attempt is as if it was never sent."""

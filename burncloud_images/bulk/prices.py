@@ -138,6 +138,11 @@ class PriceTable:
         prices = self.find(fields.get("model"))
         return None if prices is None else prices.worst_case(fields)
 
+    def count_tokens(self, fields: Mapping[str, object]) -> int | None:
+        """Return the most tokens that a request can take, those of its answer included; None if that cannot be told."""
+        prices = self.find(fields.get("model"))
+        return None if prices is None else prices.count_tokens(fields)
+
     def cost(self, fields: Mapping[str, object], usage: Mapping[str, object] | None, images: int) -> int | None:
         """
         Return what a request cost that was served.

@@ -128,14 +128,43 @@ class ModelPrices:
 
     def by_expected_tokens(self, fields: Fields, prices: TokenPrices) -> int | None:
         """Return the most for a request that is paid by its tokens; each of its images counts its input anew."""
+        most = self.expect(fields)
+        if most is None:
+            return None
+        total = most.text * prices.text_input + most.images * prices.image_input + most.output * prices.image_output
+        return ceil_million(total * count(fields))
+
+    def count_tokens(self, fields: Fields) -> int | None:
+        """Return the most tokens that a request can take; None if that cannot be told."""
+        most = self.expect(fields)
+        return None if most is None else (most.text + most.images + most.output) * count(fields)
+
+    def expect(self, fields: Fields) -> Expected | None:
+        """Return the most tokens for one image of a request; None if that cannot be told."""
         each = self.output_tokens.most(fields.get("quality"), fields.get("size"))
         if each is None:
             return None
-        output = each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images"))
-        text = len(str(fields.get("prompt") or "").encode(errors="replace")) + PROMPT_TOKENS_BESIDE
-        pictures = count_inputs(fields) * self.input_image_tokens
-        total = text * prices.text_input + pictures * prices.image_input + output * prices.image_output
-        return ceil_million(total * count(fields))
+        return Expected(
+            text=len(str(fields.get("prompt") or "").encode(errors="replace")) + PROMPT_TOKENS_BESIDE,
+            images=count_inputs(fields) * self.input_image_tokens,
+            output=each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images")),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Expected:
+    """
+    The most tokens that one image takes.
+
+    Attributes:
+        text: Of the prompt.
+        images: Of the images to edit.
+        output: Of the image made.
+    """
+
+    text: int
+    images: int
+    output: int
 
 
 def by_usage(usage: Fields, prices: TokenPrices) -> int:

@@ -32,7 +32,6 @@ from burncloud_images.bulk.sink import JobSink, Shelves, to_stored
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.verdicts import Verdict, judge
 from burncloud_images.errors import (
-    ConfigurationError,
     DownloadError,
     ImagesError,
     PermissionDeniedError,
@@ -171,6 +170,8 @@ class Run:
     async def find_received(self) -> list[Record]:
         """Return what is paid and not yet fetched, what expires first last: it is taken from the end."""
         records = [record async for record in self.store.records({State.RECEIVED})]
+        for record in records:
+            self.budget.adopt(record.key, cost=record.reserved, images=record.wanted)
         return sorted(records, key=earliest, reverse=True)
 
     async def clear(self) -> None:
@@ -484,6 +485,7 @@ class Run:
         if self.count_round(record):
             self.parked.append(Parked(due=self.clock.monotonic() + COOL_DOWN, record=record))
         else:
+            self.budget.keep(record.key)
             self.note(f"{name(record)} is paid and was not fetched; another run tries again. {error.message}")
 
     async def save(self, record: Record, passage: Passage, error: ImagesError) -> None:
@@ -522,24 +524,16 @@ class Run:
 
     async def reserve(self, record: Record) -> int:
         """Set the worst case of a request aside; waits for what is under way if that may make room."""
-        worst = self.worst_case(record)
+        prices = self.options.prices
+        worst = prices.worst_case(self.priced(record)) if prices is not None else None
         while not self.budget.reserve(record.key, cost=worst, images=record.wanted):
             if self.stopped is not None:
                 raise Halted
-            if not self.budget.under_way:
+            if self.budget.never_fits(worst, record.wanted):
                 self.stop("budget", self.budget.describe(worst, record.wanted))
                 raise Halted
             await self.changed.wait()
         return worst or 0
-
-    def worst_case(self, record: Record) -> int | None:
-        if self.options.prices is None:
-            return None
-        worst = self.options.prices.worst_case(self.priced(record))
-        if worst is None and self.options.max_cost is not None:
-            model = self.priced(record).get("model") or "the default model"
-            raise ConfigurationError(f"There is no price for {model}, so max_cost cannot be kept; use max_images.")
-        return worst
 
     def priced(self, record: Record) -> Mapping[str, object]:
         """Return what a price depends on."""
