@@ -75,12 +75,14 @@ def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
     Return the lists that *values* name.
 
     Raises:
-        UsageError: A field cannot be read, or stdin is named twice.
+        UsageError: A field cannot be read, a list is not there, or stdin is named twice.
     """
     names = tuple(values.get("inputs") or ())
     for name in names:
         if name == "-":
             stdin.open("a list")
+        elif not Path(name).exists():
+            raise UsageError(f"There is no list {name}.")
     return Lists(
         names=names,
         defaults=dict(find_defaults(values, stdin)),

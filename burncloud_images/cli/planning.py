@@ -25,6 +25,7 @@ __all__ = ["Plan", "print_plan", "show_plan", "survey"]
 
 MOST_BAD_ROWS = 20
 """Bad rows that are printed; --json has all."""
+MOST_UNPRICED = 5
 NO_MODEL = "no model named"
 
 
@@ -166,8 +167,10 @@ def to_lines(plan: Plan) -> Iterator[str]:
 
 
 def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: int | None) -> Iterator[str]:
-    for name, number in sorted(plan.unpriced.items()):
-        yield f"no price: {name} ({count(number, 'request')}); --max-images limits a job without prices"
+    if plan.unpriced:
+        names = [f"{name} ({number:,})" for name, number in plan.unpriced.most_common(MOST_UNPRICED)]
+        more = [f"{len(plan.unpriced) - MOST_UNPRICED:,} more"] if len(plan.unpriced) > MOST_UNPRICED else []
+        yield f"no price: {'; '.join(names + more)}. No budget holds for these; --max-images does."
     over = f", more than the budget of {show_money(max_cost)}" if max_cost is not None and plan.cost > max_cost else ""
     yield f"cost: at most {show_money(plan.cost)}{' for what has a price' if plan.unpriced else ''}{over}"
     if max_images is not None and plan.images > max_images:

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from burncloud_images.bulk.database import Database
-from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.documents import to_request
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.records import State
@@ -17,6 +15,7 @@ from burncloud_images.cli.lists import Lists
 from burncloud_images.cli.options import take
 from burncloud_images.cli.planning import show_plan, survey
 from burncloud_images.cli.preview import preview
+from burncloud_images.cli.status import view
 
 __all__ = ["rehearse"]
 
@@ -40,8 +39,7 @@ async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping
 
 async def read_job(folder: Path) -> AsyncIterator[Row | BadRow]:
     """Yield what waits in a job."""
-    store = await Database.view(JobDirectory(folder).store)
-    try:
+    async with view(str(folder)) as store:
         async for record in store.records({State.PENDING}):
             yield Row(
                 key=record.key,
@@ -50,5 +48,3 @@ async def read_job(folder: Path) -> AsyncIterator[Row | BadRow]:
                 line=record.line,
                 label=record.label,
             )
-    finally:
-        await store.aclose()

@@ -14,11 +14,10 @@ from typing import TypeVar
 
 import attrs
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import Database, View
 from burncloud_images.bulk.directory import JobDirectory, find_holder
 from burncloud_images.bulk.records import Record, State, Totals
 from burncloud_images.bulk.rows import BadRow
-from burncloud_images.bulk.store import Store
 from burncloud_images.cli.arguments import Listing, Watching
 from burncloud_images.cli.figures import count, to_size
 from burncloud_images.cli.interrupts import taking
@@ -36,6 +35,7 @@ MOST = 20
 MINUTE = 60.0
 FRAME = 1.0
 """Seconds between two looks on a terminal."""
+ALWAYS = ("done", "failed", "in doubt")
 CLEAR = b"\x1b[H\x1b[2J"
 
 
@@ -64,18 +64,15 @@ class Snapshot:
 
 
 @asynccontextmanager
-async def view(directory: str) -> AsyncIterator[Store]:
+async def view(directory: str) -> AsyncIterator[View]:
     """
     Give the store of a job, to be read only; a run may be alive.
 
     Raises:
         JobError: There is no job, or it cannot be read.
     """
-    store = await Database.view(JobDirectory(Path(directory)).store)
-    try:
+    async with await Database.view(JobDirectory(Path(directory)).store) as store:
         yield store
-    finally:
-        await store.aclose()
 
 
 async def print_status(directory: str, watching: Watching, listing: Listing, reporter: Reporter) -> int:
@@ -144,14 +141,17 @@ def show(snapshot: Snapshot, listing: Listing) -> None:
 def to_lines(snapshot: Snapshot) -> Iterator[str]:
     totals = snapshot.totals
     counts = totals.counts
-    running = f"run by process {snapshot.holder}" if snapshot.holder else "no run is alive"
-    under_way = counts[State.LEASED] + counts[State.SENT]
-    yield f"{snapshot.directory}: {running if snapshot.holder != 0 else 'being run'}"
-    yield (
-        f"{count(totals.requests, 'request')}: {counts[State.DONE]:,} done, {counts[State.FAILED]:,} failed, "
-        f"{counts[State.IN_DOUBT]:,} in doubt, {under_way:,} under way, "
-        f"{counts[State.RECEIVED]:,} paid and to be fetched, {counts[State.PENDING]:,} waiting"
-    )
+    yield f"{snapshot.directory}: {to_words(snapshot.holder)}"
+    numbers = {
+        "done": counts[State.DONE],
+        "failed": counts[State.FAILED],
+        "in doubt": counts[State.IN_DOUBT],
+        "under way": counts[State.LEASED] + counts[State.SENT],
+        "paid and to be fetched": counts[State.RECEIVED],
+        "waiting": counts[State.PENDING],
+    }
+    said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
+    yield f"{count(totals.requests, 'request')}: {', '.join(said)}"
     yield f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
     yield f"in the last minute {count(snapshot.sent, 'request')} sent"
     yield from of_kind("failed", snapshot.failed, counts[State.FAILED])
@@ -159,6 +159,12 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     for problem in snapshot.problems:
         yield f"bad row: {problem.source}:{problem.line}: {problem.reason}"
     yield from and_more("bad row", totals.problems - len(snapshot.problems))
+
+
+def to_words(holder: int | None) -> str:
+    if holder is None:
+        return "no run is alive"
+    return f"run by process {holder}" if holder else "run by another process"
 
 
 def of_kind(kind: str, records: list[Record], number: int) -> Iterator[str]:
