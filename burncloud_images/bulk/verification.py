@@ -12,8 +12,8 @@ from typing import Literal
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.records import Record, State, StoredImage
 from burncloud_images.bulk.outputs.source import RecordSource
+from burncloud_images.bulk.records import Record, State, StoredImage
 from burncloud_images.transport.files import run
 
 __all__ = ["Discrepancy", "find_missing", "verify"]
