@@ -26,16 +26,17 @@ IN_DOUBT, SOME_FAILED, ALL_FAILED = 10, 3, 1
 PRECEDENCE = (ABANDONED, INTERRUPTED, 11, 8, 5, 4, IN_DOUBT, 6, SOME_FAILED, ALL_FAILED)
 """Where several apply, the first counts."""
 
-AGAIN = "the same command goes on where this one stopped"
+AGAIN = "the same command goes on where this one stopped."
+ONLY_AGAIN = f"{AGAIN[0].upper()}{AGAIN[1:]}"
 NEXT: Mapping[Stop, str] = {
-    "interrupted": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
-    "abandoned": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
-    "limit": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
-    "budget": f"Raise --budget or --max-images; then {AGAIN}.",
-    "quota": f"Top up the account or raise the key's limit; then {AGAIN}.",
-    "authentication": f"Check the key with `burncloud-images doctor`; then {AGAIN}.",
-    "gave_up": f"Check the connection with `burncloud-images doctor`; then {AGAIN}.",
-    "disk": f"Make room; then {AGAIN}.",
+    "interrupted": ONLY_AGAIN,
+    "abandoned": ONLY_AGAIN,
+    "limit": ONLY_AGAIN,
+    "budget": f"Raise --budget or --max-images; then {AGAIN}",
+    "quota": f"Top up the account or raise the key's limit; then {AGAIN}",
+    "authentication": f"Check the key with `burncloud-images doctor`; then {AGAIN}",
+    "gave_up": f"Check the connection with `burncloud-images doctor`; then {AGAIN}",
+    "disk": f"Make room; then {AGAIN}",
 }
 
 
@@ -69,7 +70,9 @@ def sum_up(report: Report) -> str:
 
 def spent(cost: int, reserved: int) -> str:
     """Return what was spent, and what may have been besides."""
-    return f"{show_money(cost)} spent" + (f" and up to {show_money(reserved)} in doubt" if reserved else "")
+    return f"{show_money(cost)} spent" + (
+        f", up to {show_money(reserved)} more under way or in doubt" if reserved else ""
+    )
 
 
 def advise(report: Report, directory: str) -> Iterator[str]:
