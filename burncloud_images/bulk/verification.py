@@ -12,8 +12,8 @@ from typing import Literal
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.outputs.source import RecordSource
 from burncloud_images.bulk.records import Record, State, StoredImage
-from burncloud_images.bulk.store import Store
 from burncloud_images.transport.files import run
 
 __all__ = ["Discrepancy", "find_missing", "verify"]
@@ -41,7 +41,7 @@ Depth = Literal["size", "bytes"]
 
 
 async def verify(
-    store: Store, directory: JobDirectory, executor: Executor, depth: Depth = "bytes"
+    store: RecordSource, directory: JobDirectory, executor: Executor, depth: Depth = "bytes"
 ) -> AsyncIterator[Discrepancy | int]:
     """Yield every image that is missing or not what came, and now and then how many were looked at."""
     looked = 0
@@ -59,7 +59,7 @@ async def verify(
     yield looked + sum(len(one.images) for one in batch)
 
 
-async def find_missing(store: Store, directory: JobDirectory, executor: Executor) -> list[Discrepancy]:
+async def find_missing(store: RecordSource, directory: JobDirectory, executor: Executor) -> list[Discrepancy]:
     """Return the images that are missing or of another size."""
     return [found async for found in verify(store, directory, executor, "size") if isinstance(found, Discrepancy)]
 
