@@ -318,7 +318,8 @@ class Job:
 
 
 async def recover_if_needed(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:
-    if not await store.recall("running"):
+    counts = (await store.totals()).counts
+    if not (await store.recall("running") or counts[State.SENT] or counts[State.LEASED]):
         return Recovered()
     recovered = await recover(store, directory, executor)
     await store.remember("running", False)
