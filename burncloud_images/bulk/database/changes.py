@@ -38,6 +38,7 @@ __all__ = [
     "GIVE_BACK",
     "INTEND",
     "RECEIVE",
+    "RELOCATE",
     "WITHDRAW",
     "Transition",
     "add",
@@ -136,6 +137,7 @@ DOUBT = Transition(
     (State.SENT,),
     "state = 'in_doubt', failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at",
 )
+RELOCATE = Transition("relocated", (State.DONE,), "images = :images")
 KEEP = Transition(
     "given an image",
     PAID,

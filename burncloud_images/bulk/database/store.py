@@ -189,6 +189,9 @@ class Database(View):
     def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         return self.move(changes.DOUBT, key, failure=encode_failure(failure), request_id=encode_id(request_id), at=at)
 
+    def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
+        return self.move(changes.RELOCATE, key, images=encode_images(images))
+
     def release_leases(self) -> Awaitable[int]:
         return self.scribe.change(changes.release_leases)
 

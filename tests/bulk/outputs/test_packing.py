@@ -213,7 +213,7 @@ class Death:
     def arm(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
             monkeypatch.setattr(owner, name, self.guard(getattr(owner, name)))
-        monkeypatch.setattr(MemoryStore, "move", self.guard_move(MemoryStore.move))
+        monkeypatch.setattr(MemoryStore, "relocate", self.guard_move(MemoryStore.move))
 
     def guard(self, function):
         def guarded(*args: object, **options: object) -> object:
@@ -224,7 +224,7 @@ class Death:
 
     def guard_move(self, move):
         async def guarded(store: MemoryStore, key: str, images: Sequence[StoredImage]) -> None:
-            self.step("move")
+            self.step("relocate")
             await move(store, key, images)
 
         return guarded
@@ -295,4 +295,4 @@ async def test_the_store_is_told_after_the_shard_is_durable_and_before_files_go(
     kinds = [name for name, after in zip(death.steps, [*death.steps[1:], ""], strict=True) if name != after]
 
     # unfinished files that were left; index: content, name, folder; shard: content, name, folder; store; files
-    assert ["unlink", "fsync", "replace", "fsync", "replace", "fsync", "move", "unlink"] == kinds[-8:]
+    assert ["unlink", "fsync", "replace", "fsync", "replace", "fsync", "relocate", "unlink"] == kinds[-8:]
