@@ -213,7 +213,7 @@ class Death:
     def arm(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
             monkeypatch.setattr(owner, name, self.guard(getattr(owner, name)))
-        monkeypatch.setattr(MemoryStore, "relocate", self.guard_move(MemoryStore.move))
+        monkeypatch.setattr(MemoryStore, "relocate", self.guard_move(MemoryStore.relocate))
 
     def guard(self, function):
         def guarded(*args: object, **options: object) -> object:
