@@ -22,7 +22,7 @@ import attrs
 
 from burncloud_images.bulk.outputs.passes import batches, reported
 from burncloud_images.bulk.outputs.shards import (
-    ChangedError,
+    Changed,
     Limits,
     Shard,
     digests,
@@ -158,7 +158,7 @@ class Packer:
                 return records[place:]
             try:
                 shard.add(record)
-            except ChangedError:
+            except Changed:
                 self.left.append(record.key)
         return []
 

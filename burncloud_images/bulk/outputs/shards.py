@@ -27,7 +27,6 @@ from burncloud_images.bulk.records import Record, StoredImage
 from burncloud_images.transport.files import PIECE
 
 __all__ = [
-    "ChangedError",
     "Limits",
     "Shard",
     "digests",
@@ -59,7 +58,7 @@ class Limits:
     samples: int = 10_000
 
 
-class ChangedError(Exception):
+class Changed(Exception):  # noqa: N818 (never leaves the package)
     """An image that is to go into a shard is not there, or not as the store knows it."""
 
 
@@ -110,7 +109,7 @@ class Shard:
         Add the images of *record*, all or none.
 
         Raises:
-            ChangedError: One of them is not as the store knows it.
+            Changed: One of them is not as the store knows it.
         """
         if self.file is None:
             self.file = WholeFile.open(self.path)
@@ -119,7 +118,7 @@ class Shard:
         try:
             for place, image in enumerate(record.images):
                 self.lines.append(self.write_sample(handle, record, image, place))
-        except ChangedError:
+        except Changed:
             handle.seek(before)
             handle.truncate()
             self.size = before
@@ -221,7 +220,7 @@ def copy(path: Path, image: StoredImage, into: IO[bytes]) -> None:
             digest.update(piece)
             into.write(piece)
     if size != image.size or digest.hexdigest() != image.sha256:
-        raise ChangedError(f"{path} is not as it was")
+        raise Changed(f"{path} is not as it was")
 
 
 def open_image(path: Path) -> IO[bytes]:
@@ -229,7 +228,7 @@ def open_image(path: Path) -> IO[bytes]:
         return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}:
-            raise ChangedError(f"{path} is not there") from None
+            raise Changed(f"{path} is not there") from None
         raise
 
 

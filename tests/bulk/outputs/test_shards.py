@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from jobs import done, put, to_key
 
-from burncloud_images.bulk.outputs.shards import ChangedError, Limits, Shard, digests, index_of
+from burncloud_images.bulk.outputs.shards import Changed, Limits, Shard, digests, index_of
 from burncloud_images.bulk.records import Record
 
 
@@ -79,7 +79,7 @@ def test_an_image_that_changed_or_is_gone_is_left_out_with_all_of_its_request(tm
     shard = Shard(tmp_path, 0, Limits())
     shard.add(records[0])
     for record in records[1:4]:
-        with pytest.raises(ChangedError):
+        with pytest.raises(Changed):
             shard.add(record)
     shard.add(records[4])
     shard.keep()
@@ -96,7 +96,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere.png")
     shard = Shard(tmp_path, 0, Limits())
 
-    with pytest.raises(ChangedError):
+    with pytest.raises(Changed):
         shard.add(record)
     shard.discard()
 
