@@ -36,11 +36,14 @@ def find(connection: sqlite3.Connection, name: str) -> Record | None:
     """Return the request whose key or label *name* is, or the only one whose key begins with it."""
     if not name:
         return None
-    beginning = name.lower()
-    keys = connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
+    keys = find_keys(connection, name.lower()) if name.isascii() else []
     exact = [row for row in keys if row[1] == name]
     found = exact or connection.execute(LABELLED, (encode_text(name),)).fetchall() or keys
     return to_record(found[0]) if len(found) == 1 else None
+
+
+def find_keys(connection: sqlite3.Connection, beginning: str) -> list[tuple[Any, ...]]:
+    return connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
 
 
 def read_records(connection: sqlite3.Connection, states: Collection[State] | None, after: int) -> list[Record]:
