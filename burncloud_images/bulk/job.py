@@ -242,6 +242,7 @@ class Job:
             )
 
     async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
+        """Return a run that begins where the job stands, with what was sent in the last minute still in its pace."""
         policy = client.retry
         patient = attrs.evolve(
             policy,
