@@ -17,6 +17,8 @@ COMMANDS: Mapping[str, str] = {
     "generate": "Make images from a prompt, and print where they are.",
     "edit": "Change images, or make a new one of them, as a prompt says.",
     "variation": "Make variations of an image.",
+    "fetch": "Fetch images from result URLs, before those expire; no key is needed.",
+    "show": "Take the images out of saved answers of the API.",
     "models": "List the models that the key may use.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
     "doctor": "Check what is installed, set up and reachable; nothing is billed.",
@@ -25,9 +27,9 @@ COMMANDS: Mapping[str, str] = {
 EPILOGUE = """\
 Results go to stdout, everything else to stderr.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 4 authentication, 5 out of quota, 6 gave up on rate limit, \
-timeout or network, 7 interrupted, 9 refused by moderation, 10 outcome unknown (may be billed), 11 output exists or \
-cannot be written, 130 abandoned."""
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 some failed, 4 authentication, 5 out of quota, 6 gave up on \
+rate limit, timeout or network, 7 interrupted, 9 refused by moderation, 10 outcome unknown (may be billed), 11 output \
+exists or cannot be written, 130 abandoned."""
 
 
 def build() -> App:

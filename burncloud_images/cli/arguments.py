@@ -10,7 +10,43 @@ from typing import Literal
 
 import attrs
 
-__all__ = ["Configuration", "Connection", "Free", "Listing", "Output", "Reporting", "Serving", "Streaming"]
+__all__ = [
+    "Configuration",
+    "Connection",
+    "Fetching",
+    "Free",
+    "Listing",
+    "Output",
+    "Reporting",
+    "Serving",
+    "Showing",
+    "Streaming",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Fetching:
+    """
+    What is fetched.
+
+    Args:
+        url: Where images are, as an answer said; @FILE or - for lists of addresses, one a line. A signed address is a
+            key to its image, and other users of the machine can see it on the command line.
+    """
+
+    url: tuple[str, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Showing:
+    """
+    What is looked into.
+
+    Args:
+        response: Files with answers of the API, as JSON, as event streams, or as lines of a batch; - for stdin.
+    """
+
+    response: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)

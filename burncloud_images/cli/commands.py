@@ -12,26 +12,32 @@ from cyclopts import Group, Parameter
 from burncloud_images.cli.arguments import (
     Configuration,
     Connection,
+    Fetching,
     Free,
     Listing,
     Output,
     Reporting,
     Serving,
+    Showing,
     Streaming,
 )
-from burncloud_images.cli.options import as_command, derive, help_of, take
+from burncloud_images.cli.options import as_command, derive, help_of, kind_of, take
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 
 if TYPE_CHECKING:
     from burncloud_images.cli.reporting import Reporter
 
-__all__ = ["doctor", "edit", "emulator", "generate", "models", "variation"]
+__all__ = ["doctor", "edit", "emulator", "fetch", "generate", "models", "show", "variation"]
 
 Values = Mapping[str, Any]
 Work = Callable[[Values, "Reporter"], Awaitable[int]]
 
 # `extra` is what -O fills.
 NO_OPTIONS = frozenset({"extra"})
+
+# Nothing is asked of the API, and nothing is known of how an image came to be.
+NOT_OF_SHOW = frozenset({"sidecar", "dry_run"})
+NOT_OF_FETCH = NOT_OF_SHOW | {"api_key_file", "emulator", "timeout", "rules"}
 
 API = Group("API fields", sort_key=1)
 OUTPUT = Group("Output", sort_key=2)
@@ -49,7 +55,7 @@ GROUPS: Mapping[type, Group] = {
     Configuration: REPORTING,
 }
 SHARED = (Connection, Reporting, Configuration)
-KNOWN = (GenerationRequest, EditRequest, VariationRequest, *GROUPS)
+KNOWN = (GenerationRequest, EditRequest, VariationRequest, Fetching, Showing, *GROUPS)
 
 HOW_TO_GIVE: Mapping[str, str] = {
     "image": "A file, an https:// address, or - for stdin.",
@@ -57,12 +63,11 @@ HOW_TO_GIVE: Mapping[str, str] = {
 }
 
 
-def request_parameters(kind: type[ImagesRequest]) -> Iterator[inspect.Parameter]:
-    """Yield what a request is made of: its first required field by position, all others as options."""
+def own_parameters(kind: type) -> Iterator[inspect.Parameter]:
+    """Yield what a request is made of, or what else a command is for: its first required field by position."""
     first = next(field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING)
-    several = kind is EditRequest
-    text = f"{help_of(kind)[first]} {HOW_TO_GIVE[first]}"
-    annotation: Any = Annotated[tuple[str, ...] if several else str, Parameter(help=text, negative=())]
+    text = f"{help_of(kind)[first]} {HOW_TO_GIVE.get(first, '')}".rstrip()
+    annotation: Any = Annotated[kind_of(kind, first)[0], Parameter(help=text, negative=())]
     yield inspect.Parameter(first, inspect.Parameter.POSITIONAL_ONLY, annotation=annotation)
     yield from derive(kind, API, without=NO_OPTIONS | {first})
 
@@ -102,9 +107,10 @@ async def begin(work: Work, values: Values, reporter: Reporter) -> int:
     return await work(values, reporter)
 
 
-def make(name: str, owners: tuple[type, ...], work: Work) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
-    own = [parameter for owner in owners if owner not in GROUPS for parameter in request_parameters(owner)]
-    shared = [parameter for owner in owners if owner in GROUPS for parameter in derive(owner, GROUPS[owner])]
+def make(name: str, owners: tuple[type, ...], work: Work, *, without: frozenset[str] = frozenset()) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
+    own = [parameter for owner in owners if owner not in GROUPS for parameter in own_parameters(owner)]
+    groups = [(owner, GROUPS[owner]) for owner in owners if owner in GROUPS]
+    shared = [parameter for owner, group in groups for parameter in derive(owner, group, without=without)]
     return as_command(name, [*own, *shared], conduct(owners, work))
 
 
@@ -136,9 +142,23 @@ async def host(values: Values, reporter: Reporter) -> int:
     return await serve(take(Serving, values), reporter)
 
 
+async def fetch_images(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.fetching import fetch
+
+    return await fetch(values["url"], take(Connection, values), take(Output, values), reporter)
+
+
+async def show_images(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.showing import show
+
+    return await show(values["response"], take(Output, values), reporter)
+
+
 generate = sending("generate", GenerationRequest)
 edit = sending("edit", EditRequest)
 variation = sending("variation", VariationRequest)
+fetch = make("fetch", (Fetching, Output, *SHARED), fetch_images, without=NOT_OF_FETCH)
+show = make("show", (Showing, Output, Reporting, Configuration), show_images, without=NOT_OF_SHOW)
 models = make("models", (Listing, *SHARED), list_models)
 emulator = make("emulator", (Serving, Reporting, Configuration), host)
 doctor = make("doctor", (Listing, *SHARED), diagnose)
