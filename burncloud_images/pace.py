@@ -26,8 +26,8 @@ LONGEST_OBSERVED_PAUSE = 120.0
 
 CUT = 0.7
 SUCCESSES_PER_STEP = 10
-ROUNDS_ON_PLATEAU = 20
-"""For how many rounds a level is kept above which a server refused, before one more is tried again."""
+MOST_ROUNDS = 20
+"""For how many rounds a level is kept at most above which a server refuses, before one more is tried again."""
 
 
 class Clock(Protocol):
@@ -303,9 +303,10 @@ class AdaptiveLimit:
 
     A refusal cuts the level to 0.7 of it, at most once per round trip: only if the refused request was sent after the
     last cut. Ten successes raise it by one, or a round of them where that is fewer. Where a server refused, the level
-    stays for 20 rounds before one more is tried: below a capacity that does not change nearly all of it is used, and
-    one of some hundreds of requests is refused. Successes raise nothing while fewer requests run than may: they say
-    nothing about more. How long an answer takes is no sign of anything here, since images take seconds to minutes.
+    stays for a round before one more is tried; each time that it refuses there again, for twice as many, up to 20. So
+    nearly all of a capacity that does not change is used, and one of about a thousand requests is refused, while a
+    refusal by chance costs little. Successes raise nothing while fewer requests run than may: they say nothing about
+    more. How long an answer takes is no sign of anything here, since images take seconds to minutes.
 
     Places are given in the order in which they are asked for. Cancellation of `acquire` leaves the queue.
 
@@ -317,7 +318,8 @@ class AdaptiveLimit:
         most: The level is never greater.
         level: How many may run at once.
         running: How many do.
-        ceiling: How many ran when the server last refused one more; `most` if it took that many since.
+        ceiling: How many ran when the server last refused one more; `most` if it took one more since.
+        rounds: For how many rounds the level stays there.
         cut_at: When the level was last cut, on the clock.
     """
 
@@ -328,9 +330,11 @@ class AdaptiveLimit:
         self.level = most if first is None else max(1, min(first, most))
         self.running = 0
         self.ceiling = most
+        self.rounds = 1
         self.cut_at = -math.inf
         self._clock = clock
         self._successes = 0
+        self._passed = most
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
@@ -368,7 +372,7 @@ class AdaptiveLimit:
             self._successes = 0
             self.level += 1
             if self.level > self.ceiling:
-                self.ceiling = self.most
+                self._passed, self.ceiling = self.ceiling, self.most
             self._admit()
 
     def reject(self, since: float) -> None:
@@ -381,15 +385,17 @@ class AdaptiveLimit:
         others = self.running - 1
         if since >= self.cut_at:
             self.cut_at = self._clock.monotonic()
+            there_again = self._passed < self.level <= self._passed + 1 + self._passed // 50
+            self.rounds = min(2 * self.rounds, MOST_ROUNDS) if there_again else 1
             self.level = max(1, int(CUT * self.level))
-            self.ceiling = others
+            self._passed = self.ceiling = others
         self.ceiling = max(self.level, min(self.ceiling, others))
         self._successes = 0
 
     def _needed(self) -> int:
         """Return how many successes the next step takes."""
         if self.level >= self.ceiling:
-            return ROUNDS_ON_PLATEAU * self.level
+            return self.rounds * self.level
         return min(SUCCESSES_PER_STEP, self.level)
 
     def _admit(self) -> None:

@@ -28,7 +28,7 @@ from burncloud_images.model.inputs import BytesSource, PathSource
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
 from burncloud_images.transport.files import run
 
-__all__ = ["add_input", "add_requests"]
+__all__ = ["add_input", "add_requests", "find_unread"]
 
 BATCH = 1000
 MEMORY = "inputs"
@@ -86,6 +86,11 @@ def digest_of(options: InputOptions) -> str:
     root = str(options.input_root.absolute()) if options.input_root is not None else None
     text = json.dumps([dict(options.defaults), root, options.format], sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+async def find_unread(store: Store) -> list[str]:
+    """Return the inputs that were not read to their end, as when the process was killed meanwhile."""
+    return sorted(path for path, facts in (await recall(store)).items() if facts.get("rows") is None)
 
 
 async def recall(store: Store) -> dict[str, dict[str, object]]:

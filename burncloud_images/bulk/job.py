@@ -19,6 +19,7 @@ from burncloud_images.bulk.ingestion import add_input, add_requests
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.outputs.metadata import require
+from burncloud_images.bulk.outputs.packing import pack
 from burncloud_images.bulk.outputs.writing import write_outputs
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.progress import Report, Watch
@@ -291,6 +292,8 @@ class Job:
         gallery = self.directory.path / "gallery.html"
         if await self.store.recall("written") == state and gallery.exists():
             return
+        if options.output == "webdataset":
+            await pack(self.store, self.directory.path, executor=self.executor)
         ended = self.now()
         facts = {
             "started": ended - report.elapsed,
@@ -318,7 +321,8 @@ class Job:
 
 
 async def recover_if_needed(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:
-    if not await store.recall("running"):
+    counts = (await store.totals()).counts
+    if not (await store.recall("running") or counts[State.SENT] or counts[State.LEASED]):
         return Recovered()
     recovered = await recover(store, directory, executor)
     await store.remember("running", False)

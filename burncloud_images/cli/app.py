@@ -17,6 +17,11 @@ COMMANDS: Mapping[str, str] = {
     "generate": "Make images from a prompt, and print where they are.",
     "edit": "Change images, or make a new one of them, as a prompt says.",
     "variation": "Make variations of an image.",
+    "batch": "Make the images of whole lists, as a job that can be stopped and gone on with.",
+    "plan": "Say what lists ask for and may cost; nothing is sent.",
+    "status": "Say how far a job is, what failed and what is in doubt.",
+    "verify": "Read every image of a job and compare it with what came.",
+    "usage": "Say what a job used and cost, by day and model.",
     "fetch": "Fetch images from result URLs, before those expire; no key is needed.",
     "show": "Take the images out of saved answers of the API.",
     "models": "List the models that the key may use.",
@@ -27,9 +32,9 @@ COMMANDS: Mapping[str, str] = {
 EPILOGUE = """\
 Results go to stdout, everything else to stderr.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 some failed, 4 authentication, 5 out of quota, 6 gave up on \
-rate limit, timeout or network, 7 interrupted, 9 refused by moderation, 10 outcome unknown (may be billed), 11 output \
-exists or cannot be written, 130 abandoned."""
+Exit codes: 0 all done, 1 all failed, 2 usage or configuration, 3 some parts failed, 4 authentication, 5 out of quota, \
+6 gave up on rate limit, timeout or network, 7 interrupted, 8 budget or --max-images reached, 9 refused by \
+moderation, 10 outcome unknown (may be billed), 11 output exists or cannot be written, 130 abandoned."""
 
 
 def build() -> App:

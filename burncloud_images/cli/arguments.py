@@ -13,40 +13,19 @@ import attrs
 __all__ = [
     "Configuration",
     "Connection",
-    "Fetching",
     "Free",
+    "JobFolder",
     "Listing",
     "Output",
+    "Pace",
     "Reporting",
+    "Rows",
+    "Running",
     "Serving",
-    "Showing",
+    "Spending",
     "Streaming",
+    "Watching",
 ]
-
-
-@attrs.frozen(kw_only=True)
-class Fetching:
-    """
-    What is fetched.
-
-    Args:
-        url: Where images are, as an answer said; @FILE or - for lists of addresses, one a line. A signed address is a
-            key to its image, and other users of the machine can see it on the command line.
-    """
-
-    url: tuple[str, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Showing:
-    """
-    What is looked into.
-
-    Args:
-        response: Files with answers of the API, as JSON, as event streams, or as lines of a batch; - for stdin.
-    """
-
-    response: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -101,6 +80,119 @@ class Streaming:
 
     partials: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
     keep_alive: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Rows:
+    """
+    How lists are read.
+
+    Args:
+        input_root: The folder that rows may name images in; by default that of the list.
+        input_format: txt (a prompt a line), csv, tsv, jsonl or parquet; by default as the name of the list ends, and
+            for stdin as its first line looks.
+    """
+
+    input_root: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
+    input_format: Literal["txt", "csv", "tsv", "jsonl", "parquet"] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class JobFolder:
+    """
+    The folder that a job is.
+
+    Args:
+        directory: The folder of the job: images, gallery, and what is known of every row. A folder that holds a job
+            already goes on with it.
+        layout: How images are kept: as files, or as webdataset, tar files of many images each. Said by
+            --format webdataset as well.
+        metadata: The table of all images: jsonl, or parquet, which needs the extra data.
+    """
+
+    directory: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
+    layout: Literal["files", "webdataset"] | None = None
+    metadata: Literal["jsonl", "parquet"] = "jsonl"
+
+
+@attrs.frozen(kw_only=True)
+class Running:
+    """
+    How a job is run.
+
+    Args:
+        retry_failed: Send rows that failed in earlier runs again.
+        on_unknown: What to do about rows that may have been billed and brought nothing: hold lists them and buys none
+            again; retry accepts to pay twice. By default hold.
+        server_idempotency: What the server does with an idempotency key that it has seen: none (it may make the image
+            again, the default), replay (it repeats its answer) or reject (it refuses). With the latter two rows in
+            doubt are sent again, since that buys nothing twice.
+        limit: Start at most so many rows in this run.
+        fail_fast: Stop at the first row that fails.
+        keep_alive: Let answers come as streams, for gateways that cut connections on which nothing moves.
+        allow_input_change: Take a list that has changed since the job first read it, or that is read with other fields;
+            what is new in it is bought besides.
+        dry_run: Print the plan and the first request, and send nothing; no key is needed.
+        json: Print one JSON object for each row as it ends, and one for the job.
+    """
+
+    retry_failed: bool = False
+    on_unknown: Literal["hold", "retry"] = "hold"
+    server_idempotency: Literal["none", "replay", "reject"] = "none"
+    limit: int | None = None
+    fail_fast: bool = False
+    keep_alive: bool = False
+    allow_input_change: bool = False
+    dry_run: bool = False
+    json: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Pace:
+    """
+    How fast a job goes.
+
+    Args:
+        concurrency: Most requests under way at once; fewer are while the API pushes back. 16 by default.
+        rpm: Most requests in any minute, over restarts too.
+        ipm: Most images asked for in any minute.
+        tpm: Most tokens in any minute, as far as they can be told before.
+    """
+
+    concurrency: int = 16
+    rpm: float | None = attrs.field(default=None, metadata={"metavar": "N"})
+    ipm: float | None = attrs.field(default=None, metadata={"metavar": "N"})
+    tpm: float | None = attrs.field(default=None, metadata={"metavar": "N"})
+
+
+@attrs.frozen(kw_only=True)
+class Spending:
+    """
+    What a job may cost.
+
+    Args:
+        budget: Most dollars for all runs of the job together, as 5.00; what is in doubt counts as spent.
+        prices: A file that says what images cost, as docs/bulk-jobs.md describes it. By default the list prices that
+            come with this version; your gateway may charge otherwise.
+        max_images: Most images for all runs of the job together, those in doubt included; the only limit for
+            models without a price.
+    """
+
+    budget: str | None = attrs.field(default=None, metadata={"metavar": "DOLLARS"})
+    prices: str | None = attrs.field(default=None, metadata={"metavar": "FILE"})
+    max_images: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Watching:
+    """
+    How long a job is looked at.
+
+    Args:
+        watch: Look again and again, until no run is alive or Ctrl-C.
+    """
+
+    watch: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
@@ -12,22 +12,40 @@ from cyclopts import Group, Parameter
 from burncloud_images.cli.arguments import (
     Configuration,
     Connection,
-    Fetching,
     Free,
+    JobFolder,
     Listing,
     Output,
+    Pace,
     Reporting,
+    Rows,
+    Running,
     Serving,
-    Showing,
+    Spending,
     Streaming,
+    Watching,
 )
-from burncloud_images.cli.options import as_command, derive, help_of, kind_of, take
+from burncloud_images.cli.options import as_command, derive, help_of, take
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 
 if TYPE_CHECKING:
     from burncloud_images.cli.reporting import Reporter
 
-__all__ = ["doctor", "edit", "emulator", "fetch", "generate", "models", "show", "variation"]
+__all__ = [
+    "batch",
+    "doctor",
+    "edit",
+    "emulator",
+    "fetch",
+    "generate",
+    "models",
+    "plan",
+    "show",
+    "status",
+    "usage",
+    "variation",
+    "verify",
+]
 
 Values = Mapping[str, Any]
 Work = Callable[[Values, "Reporter"], Awaitable[int]]
@@ -40,13 +58,22 @@ NOT_OF_SHOW = frozenset({"sidecar", "dry_run"})
 NOT_OF_FETCH = NOT_OF_SHOW | {"api_key_file", "emulator", "timeout", "rules"}
 
 API = Group("API fields", sort_key=1)
-OUTPUT = Group("Output", sort_key=2)
-CONNECTION = Group("Connection", sort_key=3)
-REPORTING = Group("Reporting", sort_key=4)
+DEFAULTS = Group("API fields, for rows that do not have them", sort_key=4)
+JOB = Group("Job", sort_key=1)
+MONEY = Group("Pace and money", sort_key=2)
+OUTPUT = Group("Output", sort_key=3)
+CONNECTION = Group("Connection", sort_key=5)
+REPORTING = Group("Reporting", sort_key=6)
 
 GROUPS: Mapping[type, Group] = {
     Free: API,
     Serving: Group("Serving", sort_key=1),
+    JobFolder: JOB,
+    Rows: JOB,
+    Running: JOB,
+    Watching: JOB,
+    Pace: MONEY,
+    Spending: MONEY,
     Output: OUTPUT,
     Streaming: OUTPUT,
     Listing: OUTPUT,
@@ -54,22 +81,51 @@ GROUPS: Mapping[type, Group] = {
     Reporting: REPORTING,
     Configuration: REPORTING,
 }
+REQUESTS = (GenerationRequest, EditRequest, VariationRequest)
 SHARED = (Connection, Reporting, Configuration)
-KNOWN = (GenerationRequest, EditRequest, VariationRequest, Fetching, Showing, *GROUPS)
+KNOWN = (*REQUESTS, *GROUPS)
 
 HOW_TO_GIVE: Mapping[str, str] = {
     "image": "A file, an https:// address, or - for stdin.",
     "prompt": "The text itself, @FILE, or - for stdin.",
 }
+LISTS = "Lists of prompts: text, CSV, TSV, JSONL or Parquet, or - for stdin."
+JOB_FOLDER = "The folder of the job."
+ADDRESSES = (
+    "Where images are, as an answer said; @FILE or - for lists of addresses, one a line. A signed address is a key to "
+    "its image, and other users of the machine can see it on the command line."
+)
+RESPONSES = "Files with answers of the API, as JSON, as event streams, or as lines of a batch; - for stdin."
 
 
-def own_parameters(kind: type) -> Iterator[inspect.Parameter]:
-    """Yield what a request is made of, or what else a command is for: its first required field by position."""
+def request_parameters(kind: type[ImagesRequest]) -> Iterator[inspect.Parameter]:
+    """Yield what a request is made of: its first required field by position, all others as options."""
     first = next(field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING)
-    text = f"{help_of(kind)[first]} {HOW_TO_GIVE.get(first, '')}".rstrip()
-    annotation: Any = Annotated[kind_of(kind, first)[0], Parameter(help=text, negative=())]
-    yield inspect.Parameter(first, inspect.Parameter.POSITIONAL_ONLY, annotation=annotation)
+    words = tuple[str, ...] if kind is EditRequest else str
+    yield by_position(first, words, f"{help_of(kind)[first]} {HOW_TO_GIVE[first]}")
     yield from derive(kind, API, without=NO_OPTIONS | {first})
+
+
+def by_position(name: str, words: Any, text: str, *, required: bool = True) -> inspect.Parameter:  # noqa: ANN401 (annotations have no type of their own)
+    """Return what is given without an option's name."""
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_ONLY,
+        default=inspect.Parameter.empty if required else None,
+        annotation=Annotated[
+            words if required else words | None, Parameter(help=text, negative=(), show_default=False)
+        ],
+    )
+
+
+def row_parameters(*, required: bool) -> Iterator[inspect.Parameter]:
+    """Yield the lists, and the fields of any request, for rows that do not have them."""
+    yield by_position("inputs", tuple[str, ...], LISTS, required=required)
+    seen = set(NO_OPTIONS)
+    for owner in (*REQUESTS, Free):
+        parameters = list(derive(owner, DEFAULTS, without=seen, needed=False))
+        seen.update(parameter.name for parameter in parameters)
+        yield from parameters
 
 
 def conduct(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int]:
@@ -107,11 +163,28 @@ async def begin(work: Work, values: Values, reporter: Reporter) -> int:
     return await work(values, reporter)
 
 
-def make(name: str, owners: tuple[type, ...], work: Work, *, without: frozenset[str] = frozenset()) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
-    own = [parameter for owner in owners if owner not in GROUPS for parameter in own_parameters(owner)]
-    groups = [(owner, GROUPS[owner]) for owner in owners if owner in GROUPS]
-    shared = [parameter for owner, group in groups for parameter in derive(owner, group, without=without)]
-    return as_command(name, [*own, *shared], conduct(owners, work))
+def make(
+    name: str,
+    owners: tuple[type, ...],
+    work: Work,
+    *,
+    own: Iterable[inspect.Parameter] = (),
+    unseen: Iterable[type] = (),
+    without: frozenset[str] = frozenset(),
+) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
+    """
+    Return a command.
+
+    Args:
+        name: Its name.
+        owners: Classes whose fields are its options.
+        work: What it does.
+        own: Its other parameters.
+        unseen: Classes whose fields are among these.
+        without: Fields that are no options of this command.
+    """
+    shared = [parameter for owner in owners for parameter in derive(owner, GROUPS[owner], without=without)]
+    return as_command(name, [*own, *shared], conduct((*unseen, *owners), work))
 
 
 def sending(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as above)
@@ -121,7 +194,8 @@ def sending(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as ab
         return await send(kind, values, reporter)
 
     streaming = (Streaming,) if "partial_images" in attrs.fields_dict(kind) else ()
-    return make(name, (kind, Free, Output, *streaming, *SHARED), work)
+    owners = (Free, Output, *streaming, *SHARED)
+    return make(name, owners, work, own=request_parameters(kind), unseen=(kind,))
 
 
 async def list_models(values: Values, reporter: Reporter) -> int:
@@ -142,6 +216,36 @@ async def host(values: Values, reporter: Reporter) -> int:
     return await serve(take(Serving, values), reporter)
 
 
+async def run_job(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.jobs import run
+
+    return await run(values, reporter)
+
+
+async def plan_job(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.planning import print_plan
+
+    return await print_plan(values, reporter)
+
+
+async def show_job(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.status import print_status
+
+    return await print_status(values["directory"], take(Watching, values), take(Listing, values), reporter)
+
+
+async def verify_job(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.verification import verify_images
+
+    return await verify_images(values["directory"], take(Listing, values), reporter)
+
+
+async def count_usage(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.usage import print_usage
+
+    return await print_usage(values["directory"], take(Listing, values), reporter)
+
+
 async def fetch_images(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.fetching import fetch
 
@@ -154,11 +258,45 @@ async def show_images(values: Values, reporter: Reporter) -> int:
     return await show(values["response"], take(Output, values), reporter)
 
 
+def looking(name: str, owners: tuple[type, ...], work: Work) -> Any:  # noqa: ANN401 (as above)
+    """Return a command that looks at a job."""
+    return make(name, owners, work, own=[by_position("directory", str, JOB_FOLDER)])
+
+
 generate = sending("generate", GenerationRequest)
 edit = sending("edit", EditRequest)
 variation = sending("variation", VariationRequest)
-fetch = make("fetch", (Fetching, Output, *SHARED), fetch_images, without=NOT_OF_FETCH)
-show = make("show", (Showing, Output, Reporting, Configuration), show_images, without=NOT_OF_SHOW)
+batch = make(
+    "batch",
+    (JobFolder, Rows, Running, Pace, Spending, *SHARED),
+    run_job,
+    own=row_parameters(required=False),
+    unseen=(*REQUESTS, Free),
+)
+plan = make(
+    "plan",
+    (Rows, Pace, Spending, Listing, Reporting, Configuration),
+    plan_job,
+    own=row_parameters(required=True),
+    unseen=(*REQUESTS, Free),
+)
+status = looking("status", (Watching, Listing, Reporting, Configuration), show_job)
+verify = looking("verify", (Listing, Reporting, Configuration), verify_job)
+usage = looking("usage", (Listing, Reporting, Configuration), count_usage)
+fetch = make(
+    "fetch",
+    (Output, *SHARED),
+    fetch_images,
+    own=[by_position("url", tuple[str, ...], ADDRESSES)],
+    without=NOT_OF_FETCH,
+)
+show = make(
+    "show",
+    (Output, Reporting, Configuration),
+    show_images,
+    own=[by_position("response", tuple[str, ...], RESPONSES)],
+    without=NOT_OF_SHOW,
+)
 models = make("models", (Listing, *SHARED), list_models)
 emulator = make("emulator", (Serving, Reporting, Configuration), host)
 doctor = make("doctor", (Listing, *SHARED), diagnose)

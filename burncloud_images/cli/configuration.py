@@ -40,8 +40,6 @@ REFUSED: Mapping[str, str] = {
     "config": "it is for the command line only",
     "prompt": "it is for the command line only",
     "image": "it is for the command line only",
-    "url": "it is for the command line only",
-    "response": "it is for the command line only",
 }
 
 RIVALS = frozenset({"output", "into"})

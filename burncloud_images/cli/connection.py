@@ -37,6 +37,8 @@ __all__ = ["Endpoint", "find_key", "make_fetcher", "open_client", "start_emulato
 NO_KEY = "none"
 """For what is sent without a key."""
 
+MOST_CONNECTIONS = 100
+
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
@@ -87,10 +89,22 @@ def to_endpoint(connection: Connection, stdin: Stdin) -> Endpoint:
 
 @asynccontextmanager
 async def open_client(
-    connection: Connection, reporter: Reporter, stdin: Stdin, on_attempt: Callable[[Attempt], object] | None = None
+    connection: Connection,
+    reporter: Reporter,
+    stdin: Stdin,
+    on_attempt: Callable[[Attempt], object] | None = None,
+    *,
+    max_connections: int = MOST_CONNECTIONS,
 ) -> AsyncIterator[AsyncImagesClient]:
     """
     Give a client, and the emulator behind it if that is wanted.
+
+    Args:
+        connection: How the API is reached.
+        reporter: Told where it is.
+        stdin: For a key.
+        on_attempt: Sees each attempt as it ends.
+        max_connections: To the API at once.
 
     Raises:
         UsageError: An option cannot be used.
@@ -104,7 +118,7 @@ async def open_client(
         else:
             endpoint = to_endpoint(connection, stdin)
             reporter.detail(f"sending to {endpoint.base_url}")
-        yield await stack.enter_async_context(make_client(connection, endpoint, on_attempt))
+        yield await stack.enter_async_context(make_client(connection, endpoint, on_attempt, max_connections))
 
 
 def make_fetcher(connection: Connection) -> AsyncImagesClient:
@@ -117,11 +131,14 @@ def make_fetcher(connection: Connection) -> AsyncImagesClient:
     """
     address = connection.base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
     base_url = to_base_url(address, allow_http=connection.allow_http)
-    return make_client(connection, Endpoint(base_url=base_url, api_key=NO_KEY), None)
+    return make_client(connection, Endpoint(base_url=base_url, api_key=NO_KEY), None, MOST_CONNECTIONS)
 
 
 def make_client(
-    connection: Connection, endpoint: Endpoint, on_attempt: Callable[[Attempt], object] | None
+    connection: Connection,
+    endpoint: Endpoint,
+    on_attempt: Callable[[Attempt], object] | None,
+    max_connections: int,
 ) -> AsyncImagesClient:
     try:
         retry = RetryPolicy(attempts=connection.retries, deadline=connection.deadline)
@@ -135,6 +152,7 @@ def make_client(
         timeouts=timeouts,
         rules=connection.rules,
         network=to_network(connection, endpoint.base_url),
+        max_connections=max_connections,
         on_attempt=on_attempt,
     )
 

@@ -29,6 +29,8 @@ AGAIN = "then type the same command again."
 TABLE: tuple[tuple[type[errors.ImagesError], int, str | None], ...] = (
     (errors.ConfigurationError, 2, "See `burncloud-images doctor`."),
     (errors.InvalidRequestError, 2, ""),
+    (errors.JobLockedError, 11, None),
+    (errors.JobError, 2, ""),
     (errors.AuthenticationError, 4, "Check the key with `burncloud-images doctor`."),
     (errors.PermissionDeniedError, 4, "`burncloud-images models` lists what the key may use."),
     (errors.QuotaExceededError, 5, f"Top up the account or raise the key's limit, {AGAIN}"),
@@ -49,6 +51,7 @@ VOCABULARY: Mapping[str, str] = {
     "Network(allow_http=True)": "--allow-http",
     "the key is given as api_key": "the key is given by BURNCLOUD_API_KEY or --api-key-file",
     "give api_key, or set BURNCLOUD_API_KEY": "set BURNCLOUD_API_KEY or use --api-key-file",
+    "max_cost cannot be kept; use max_images": "--budget cannot be kept; use --max-images",
 }
 """What the library's sentences call by its Python name."""
 

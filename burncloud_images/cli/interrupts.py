@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.results import Attempt
 
-__all__ = ["Abandoned", "Interrupted", "Patience"]
+__all__ = ["Abandoned", "Interrupted", "JobPatience", "Patience", "taking"]
 
 T = TypeVar("T")
 
@@ -91,13 +91,84 @@ class Patience:
                 raise Abandoned(" ".join(notes)) from None
         return result
 
-    @contextmanager
-    def handlers(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self.interrupt)
-        loop.add_signal_handler(signal.SIGTERM, self.abandon)
+    def handlers(self) -> AbstractContextManager[None]:
+        return taking({signal.SIGINT: self.interrupt, signal.SIGTERM: self.abandon})
+
+
+class Stoppable(Protocol):
+    """Work that can be ended kindly, or at once."""
+
+    def drain(self) -> None:
+        """Start nothing more."""
+
+    def abandon(self) -> None:
+        """Give up what is under way as well."""
+
+
+@attrs.define(kw_only=True)
+class JobPatience:
+    """
+    Counts interrupts while a job runs: the first one starts nothing more, the second one gives up what is under way.
+
+    Attributes:
+        job: Is told.
+        reporter: Likewise.
+        count: Interrupts so far.
+        reading: What reads the lists, while that is done; nothing is sent before.
+    """
+
+    job: Stoppable
+    reporter: Reporter
+    count: int = 0
+    reading: asyncio.Task[None] | None = None
+
+    def interrupt(self) -> None:
+        """Take one Ctrl-C."""
+        self.count += 1
+        if self.reading is not None:
+            self.reading.cancel()
+        elif self.count == 1:
+            self.job.drain()
+            self.reporter.say("note", "finishing what is paid for; press Ctrl-C again to abandon it")
+        else:
+            self.job.abandon()
+
+    def terminate(self) -> None:
+        """Take a request to terminate, which is as one Ctrl-C however often it is made."""
+        if not self.count:
+            self.interrupt()
+
+    async def read(self, work: Coroutine[Any, Any, None]) -> None:
+        """
+        Let *work* read lists.
+
+        Raises:
+            Interrupted: It was ended.
+        """
+        self.reading = asyncio.ensure_future(work)
         try:
-            yield
+            await self.reading
+        except asyncio.CancelledError:
+            if not self.count:
+                raise
+            message = "Interrupted before anything was sent; the same command goes on where this one stopped."
+            raise Interrupted(message) from None
         finally:
-            loop.remove_signal_handler(signal.SIGINT)
-            loop.remove_signal_handler(signal.SIGTERM)
+            self.reading = None
+
+    def handlers(self) -> AbstractContextManager[None]:
+        """Take interrupts in place of the event loop."""
+        return taking({signal.SIGINT: self.interrupt, signal.SIGTERM: self.terminate})
+
+
+@contextmanager
+def taking(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+    """Let functions take signals, within a running event loop."""
+    loop = asyncio.get_running_loop()
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -30,6 +31,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "output_format": ("--format",),
     "output_compression": ("--compression",),
     "output": ("--output", "-o"),
+    "directory": ("--into",),
+    "concurrency": ("--concurrency", "-j"),
     "quiet": ("--quiet", "-q"),
     "verbose": ("--verbose", "-v"),
     "field": ("--field", "-O"),
@@ -49,14 +52,17 @@ def option_name(field: str) -> str:
     return NAMES.get(field, (f"--{field.replace('_', '-')}",))[0]
 
 
-def derive(owner: type, group: Group, *, without: frozenset[str] = frozenset()) -> Iterator[inspect.Parameter]:
+def derive(
+    owner: type, group: Group, *, without: AbstractSet[str] = frozenset(), needed: bool = True
+) -> Iterator[inspect.Parameter]:
     """
     Yield a keyword parameter for each field of an attrs class.
 
     Args:
-        owner: The class; a field without a default is required.
+        owner: The class.
         group: Panel of the help.
         without: Fields that are no options.
+        needed: Whether a field without a default is required.
     """
     texts = help_of(owner)
     for field in attrs.fields(owner):
@@ -74,7 +80,7 @@ def derive(owner: type, group: Group, *, without: frozenset[str] = frozenset()) 
             completer=offer(choices) if choices else None,
             metavar=field.metadata.get("metavar") or METAVARS.get(kind),
         )
-        required = field.default is attrs.NOTHING
+        required = needed and field.default is attrs.NOTHING
         yield inspect.Parameter(
             field.name,
             inspect.Parameter.KEYWORD_ONLY,

@@ -53,9 +53,18 @@ class Recorder:
         raise Captured(method, str(url), dict(headers), data)
 
 
-async def preview(request: ImagesRequest, connection: Connection, *, as_json: bool, streams: bool) -> None:
+async def preview(
+    request: ImagesRequest, connection: Connection, *, as_json: bool, streams: bool, key: str | None = None
+) -> None:
     """
     Print what would be sent.
+
+    Args:
+        request: It.
+        connection: How the API is reached.
+        as_json: Whether as one object.
+        streams: Whether a stream is asked for.
+        key: The idempotency key, if there is one already.
 
     Raises:
         UsageError: It cannot be known without sending something.
@@ -75,7 +84,7 @@ async def preview(request: ImagesRequest, connection: Connection, *, as_json: bo
     )
     async with client:
         try:
-            await client.send(request, keep_alive=streams)
+            await client.send(request, keep_alive=streams, idempotency_key=key)
         except Captured as captured:
             if as_json:
                 print_json(to_json(captured, request, streams=streams))

@@ -21,7 +21,7 @@ from burncloud_images.results import Attempt, SavedImage
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Reporter", "plain"]
+__all__ = ["INTERVAL", "Reporter", "every", "plain"]
 
 INTERVAL = 10.0
 """Seconds between two lines that say that the request is still on its way."""
@@ -146,28 +146,16 @@ class Reporter:
 
     @contextmanager
     def lines(self, what: str) -> Iterator[None]:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
         began = time.monotonic()
 
-        timers: list[asyncio.TimerHandle] = []
-
-        def wait() -> None:
-            timers[:] = [loop.call_later(INTERVAL, tick)]
-
-        def tick() -> None:
-            wait()
+        def tell() -> None:
             elapsed = time.monotonic() - began
             if self.mode == "lines" and not self.options.quiet:
                 self.say("waiting", f"{what}, {elapsed:.0f} s")
             self.emit("waiting", message=what, elapsed=round(elapsed, 1))
 
-        wait()
-        try:
+        with every(INTERVAL, tell):
             yield
-        finally:
-            timers[0].cancel()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -180,3 +168,25 @@ class Reporter:
             warnings.simplefilter("always", ImagesWarning)
             warnings.showwarning = show
             yield
+
+
+@contextmanager
+def every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
+    """Do *work* at intervals, within a running event loop."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+
+    def wait() -> None:
+        timers[:] = [loop.call_later(seconds, tick)]
+
+    def tick() -> None:
+        wait()
+        work()
+
+    wait()
+    try:
+        yield
+    finally:
+        timers[0].cancel()

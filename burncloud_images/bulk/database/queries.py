@@ -24,7 +24,7 @@ __all__ = ["PAGE", "find", "read_problems", "read_records", "recall", "recent", 
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
 
-BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? LIMIT 2"  # noqa: S608 (our own words)
+BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? ORDER BY key LIMIT 2"  # noqa: S608 (our own words)
 LABELLED = f"SELECT {RECORD} FROM requests WHERE label = ? AND label <> ''"  # noqa: S608
 SUMS = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums"
 RECENT = "SELECT sent_at, document FROM requests WHERE sent_at >= ? ORDER BY sent_at"

@@ -75,24 +75,34 @@ class Scribe:
 
     Attributes:
         unheard: Why something failed that nobody waited for.
+        told: Whether somebody has heard of that since.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], on_full: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        disconnect: Callable[[sqlite3.Connection], None] = sqlite3.Connection.close,
+        on_full: Callable[[], bool] | None = None,
+    ) -> None:
         """
         Begin to connect.
 
         Args:
             connect: Opens the connection; called in the thread, as is all that concerns it.
+            disconnect: Closes it.
             on_full: Gives the disk some room, and says whether it could; then what failed is tried once more.
         """
         self.connect = connect
+        self.disconnect = disconnect
         self.on_full = on_full
         self.loop = asyncio.get_running_loop()
         self.orders: queue.SimpleQueue[Order[Any] | None] = queue.SimpleQueue()
         self.opened: Promise[None] = Promise(loop=self.loop)
         self.closed: Promise[None] = Promise(loop=self.loop)
         self.closing = False
+        self.going_on = True
         self.unheard: Exception | None = None
+        self.told = False
         self.thread = threading.Thread(target=self.live, name="burncloud-store", daemon=True)
         self.thread.start()
 
@@ -108,8 +118,9 @@ class Scribe:
 
     def begin(self, function: Callable[[sqlite3.Connection], T]) -> Promise[T]:
         """Order a change that begins something new; refused once a change has failed that nobody waited for."""
-        if self.unheard is None:
+        if self.unheard is None or self.closing:
             return self.change(function)
+        self.told = True
         promise: Promise[T] = Promise(loop=self.loop)
         self.loop.call_soon(self.deliver, promise, Refused(again(self.unheard)))
         return promise
@@ -131,6 +142,9 @@ class Scribe:
         """Carry out what was ordered, and close the connection."""
         self.dismiss()
         await asyncio.shield(self.closed)
+        if self.unheard is not None and not self.told:
+            self.told = True
+            raise again(self.unheard)
 
     def deliver(self, promise: Promise[Any], outcome: object) -> None:
         """Tell whoever waits; a failure that nobody waits for is kept."""
@@ -187,26 +201,28 @@ class Scribe:
         self.going_on = False
         return orders
 
-    going_on = True
-
     def carry_out(self, connection: sqlite3.Connection, orders: Sequence[Order[Any]]) -> list[object]:
         """Return what came of each order."""
         if not any(order.changes for order in orders):
             return [self.attempt(connection, order) for order in orders]
-        try:
-            return self.commit(connection, orders)
-        except Exception as error:  # noqa: BLE001 (told to everybody who waits)
-            trouble = error
-        if is_storage_trouble(trouble) and self.make_room():
+        for is_last in (False, True):
             try:
                 return self.commit(connection, orders)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 (told to everybody who waits)
                 trouble = error
-        refused = Refused(explain(trouble))
-        return [refused if order.changes else self.attempt(connection, order) for order in orders]
+            if is_last or not is_storage_trouble(trouble) or not self.make_room():
+                break
+        return [self.settle(connection, order, trouble) for order in orders]
+
+    def settle(self, connection: sqlite3.Connection, order: Order[Any], trouble: Exception) -> object:
+        """Tell a change why it failed; whatever only reads is not concerned."""
+        return Refused(explain(trouble)) if order.changes else self.attempt(connection, order)
 
     def make_room(self) -> bool:
-        return self.on_full is not None and self.on_full()
+        try:
+            return self.on_full is not None and self.on_full()
+        except Exception:  # noqa: BLE001 (the full disk is the news)
+            return False
 
     def commit(self, connection: sqlite3.Connection, orders: Sequence[Order[Any]]) -> list[object]:
         """Carry orders out in one transaction; all of it fails if it cannot be made durable."""
@@ -230,7 +246,7 @@ class Scribe:
 
     def end(self, connection: sqlite3.Connection) -> object:
         try:
-            connection.close()
+            self.disconnect(connection)
         except sqlite3.Error as error:
             return Refused(explain(error))
         return None

@@ -193,9 +193,9 @@ class Bytes:
                 piece = read(PIECE)
             except OSError as error:
                 raise InputChangedError(f"{self.name} can be read no more: {error.strerror or error}.") from None
-            if not piece:
+            if piece == b"":
                 return
-            yield piece
+            yield piece or b""  # None: a pipe that does not wait has nothing
 
 
 def pipe_of(handle: BinaryIO | io.FileIO) -> int | None:

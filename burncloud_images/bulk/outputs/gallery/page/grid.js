@@ -152,7 +152,7 @@ function toImage(card) {
   const image = make("img");
   image.loading = "lazy";
   image.decoding = "async";
-  image.alt = sayPrompt(card);
+  image.alt = ""; // the caption says it
   const [, width, height] = PIXELS.exec(card.size || "") || [];
   if (width) {
     image.width = width;

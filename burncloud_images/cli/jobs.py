@@ -1,0 +1,251 @@
+"""`batch`: lists become a job in a folder, from the words to the exit code; the page to read first of those on jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.ingestion import find_unread
+from burncloud_images.bulk.job import Job
+from burncloud_images.bulk.options import Options
+from burncloud_images.bulk.progress import Event, Progress, Report
+from burncloud_images.bulk.records import Record, StoredImage
+from burncloud_images.cli.arguments import Connection, JobFolder, Pace, Running, Spending
+from burncloud_images.cli.connection import open_client
+from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.figures import count
+from burncloud_images.cli.inputs import Stdin
+from burncloud_images.cli.interrupts import JobPatience
+from burncloud_images.cli.listing import print_json, print_paths
+from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
+from burncloud_images.cli.money import find_budget, find_prices
+from burncloud_images.cli.options import option_name, take
+from burncloud_images.cli.outcomes import advise, sum_up, to_exit, to_json
+from burncloud_images.cli.progress import JobProgress
+from burncloud_images.cli.reporting import Reporter
+from burncloud_images.client import AsyncImagesClient
+from burncloud_images.errors import InputChangedError
+
+__all__ = ["run", "to_folder", "to_options"]
+
+MOST_BAD_ROWS = 5
+"""Bad rows that are told when lists are read; `status` lists all."""
+
+
+async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
+    """
+    Do what `batch` is for, and return its exit code.
+
+    Args:
+        values: What was given, by field.
+        reporter: For all that is no result.
+
+    Raises:
+        UsageError: What was given cannot be used.
+        ImagesError: The job cannot be opened, or not run at all.
+    """
+    stdin = Stdin()
+    connection, running = take(Connection, values), take(Running, values)
+    lists, folder = to_lists(values, stdin), to_folder(values)
+    options = to_options(values, reporter)
+    if not lists.names and not JobDirectory(folder).store.exists():
+        raise UsageError(f"{folder} holds no job to go on with; name at least one list.")
+    if running.dry_run:
+        from burncloud_images.cli.rehearsal import rehearse
+
+        return await rehearse(lists, folder, options, values)
+    async with (
+        open_client(connection, reporter, stdin, max_connections=options.concurrency) as client,
+        Job.open(folder) as job,
+    ):
+        session = Session(job=job, folder=folder, running=running, reporter=reporter)
+        patience = JobPatience(job=job, reporter=reporter)
+        with patience.handlers():
+            await patience.read(session.add(lists))
+            report = await session.run(client, options)
+    return session.hand_over(report)
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """
+    One run of a job, as it shows on the command line.
+
+    Attributes:
+        job: The job.
+        folder: Where it is, as it was typed.
+        running: What was asked for.
+        reporter: For all that is no result.
+    """
+
+    job: Job
+    folder: Path
+    running: Running
+    reporter: Reporter
+
+    async def add(self, lists: Lists) -> None:
+        """
+        Add what the lists ask for, and tell what is wrong with them.
+
+        Raises:
+            UsageError: A list is another than it was, or was not read to its end.
+        """
+        self.tell_recovered()
+        with self.reporter.working("reading"):
+            for name in lists.names:
+                await self.add_list(name, lists)
+        if unread := await find_unread(self.job.store):
+            raise UsageError(f"{unread[0]} was not read to its end when the job was interrupted; name it again.")
+        if lists.names:
+            await self.tell_problems()
+
+    async def add_list(self, name: str, lists: Lists) -> None:
+        try:
+            added = await self.job.add(
+                name,
+                defaults=lists.defaults,
+                input_root=lists.rows.input_root,
+                input_format=lists.rows.input_format,
+                allow_http=lists.allow_http,
+                allow_change=self.running.allow_input_change,
+            )
+        except InputChangedError as error:
+            message = f"{error.message} Add --allow-input-change if that is wanted, or use another folder."
+            raise UsageError(message) from None
+        known = f", {added.known:,} known already" if added.known else ""
+        self.reporter.note(f"{name}: {count(added.new, 'new request')}{known}")
+
+    async def tell_problems(self) -> None:
+        problems = (await self.job.totals()).problems
+        told = 0
+        async for problem in self.job.store.problems():
+            if told == MOST_BAD_ROWS:
+                more = f"{count(problems - told, 'bad row')} more; `burncloud-images status {self.folder}` lists all"
+                self.reporter.say("bad row", f"… and {more}")
+                break
+            told += 1
+            self.reporter.say("bad row", f"{problem.source}:{problem.line}: {problem.reason}")
+
+    def tell_recovered(self) -> None:
+        recovered = self.job.recovered
+        if recovered.done or recovered.in_doubt or recovered.waiting:
+            self.reporter.note(
+                f"the last run was killed: of what was under way {recovered.done:,} turned out to be done, "
+                f"{recovered.in_doubt:,} are in doubt, {recovered.waiting:,} were not sent"
+            )
+
+    async def run(self, client: AsyncImagesClient, options: Options) -> Report:
+        """Run the job, and show how it goes."""
+        progress = JobProgress(reporter=self.reporter, ask=self.ask)
+
+        def watch(event: Event) -> None:
+            progress.see(event)
+            if self.running.json and event.record is not None:
+                print_json(self.row_to_json(event, event.record))
+
+        with progress.showing():
+            return await self.job.run(client, options, watch)
+
+    def ask(self) -> Progress | None:
+        return self.job.run_now.progress() if self.job.run_now is not None else None
+
+    def row_to_json(self, event: Event, record: Record) -> dict[str, object]:
+        return {
+            "id": record.label,
+            "key": record.key,
+            "source": record.source,
+            "line": record.line,
+            "state": event.kind,
+            "images": [self.image_to_json(image) for image in event.images],
+            "failure": attrs.asdict(event.failure) if event.failure is not None else None,
+        }
+
+    def image_to_json(self, image: StoredImage) -> dict[str, object]:
+        return {**attrs.asdict(image), "path": str(self.folder / image.path)}
+
+    def hand_over(self, report: Report) -> int:
+        """Say what came of the run, and return the exit code."""
+        code = to_exit(report.stopped, report.totals)
+        gallery = self.folder / "gallery.html"
+        if self.reporter.options.quiet:
+            if code and report.message:
+                self.reporter.say("error", report.message, error=report.error)
+        else:
+            facts = {"stopped": report.stopped, "code": code, **to_json(report.totals)}
+            self.reporter.say("summary", sum_up(report), **(facts if self.reporter.mode == "json" else {}))
+            for sentence in advise(report, str(self.folder)):
+                self.reporter.say("next", sentence)
+        if self.running.json:
+            print_json({"stopped": report.stopped, "code": code, "gallery": str(gallery), **to_json(report.totals)})
+        elif gallery.exists():
+            print_paths([gallery])
+        return code
+
+
+def to_folder(values: Mapping[str, Any]) -> Path:
+    """
+    Return the job's folder.
+
+    Raises:
+        UsageError: None is named.
+    """
+    directory = take(JobFolder, values).directory
+    if not directory:
+        raise UsageError("A job needs a folder: add --into DIR.")
+    return Path(directory)
+
+
+AT_LEAST: Mapping[str, float] = {"concurrency": 1, "limit": 1, "max_images": 0, "deadline": 0}
+MORE_THAN_NOTHING = ("rpm", "ipm", "tpm")
+
+
+def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
+    """
+    Return how the job is run.
+
+    Args:
+        values: What was given, by field.
+        reporter: Told which prices count.
+
+    Raises:
+        UsageError: A value is none that it can have.
+    """
+    for name, least in AT_LEAST.items():
+        if (value := values.get(name)) is not None and not value >= least:
+            raise UsageError(f"{option_name(name)} has to be at least {least:g}.")
+    for name in MORE_THAN_NOTHING:
+        if (value := values.get(name)) is not None and not value > 0:
+            raise UsageError(f"{option_name(name)} has to be more than 0.")
+    folder, running = take(JobFolder, values), take(Running, values)
+    pace, spending = take(Pace, values), take(Spending, values)
+    connection = take(Connection, values)
+    return Options(
+        concurrency=pace.concurrency,
+        requests_per_minute=pace.rpm,
+        images_per_minute=pace.ipm,
+        tokens_per_minute=pace.tpm,
+        max_cost=find_budget(spending),
+        max_images=spending.max_images,
+        prices=find_prices(spending, reporter, free=connection.emulator),
+        on_unknown=running.on_unknown,
+        server_idempotency=running.server_idempotency,
+        retry_failed=running.retry_failed,
+        limit=running.limit,
+        fail_fast=running.fail_fast,
+        patience=connection.deadline,
+        keep_alive=running.keep_alive,
+        output=to_layout(folder, values.get("output_format")),
+        metadata=folder.metadata,
+    )
+
+
+def to_layout(folder: JobFolder, asked: str | None) -> Any:  # noqa: ANN401 (a literal, checked by the options)
+    """Return how images are kept: --layout, or --format where it says that."""
+    said = asked if asked in CONTAINERS else None
+    if said and folder.layout and said != folder.layout:
+        raise UsageError(f"--layout {folder.layout} and --format {said} contradict each other.")
+    return folder.layout or said or "files"

@@ -1,0 +1,101 @@
+"""What came of a job becomes an exit code, a summary, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from burncloud_images.bulk.money import DOLLAR, show_money
+from burncloud_images.bulk.progress import Report, Stop
+from burncloud_images.bulk.records import State, Totals
+from burncloud_images.cli.exits import ABANDONED, INTERRUPTED
+from burncloud_images.cli.figures import count, to_duration, to_size
+
+__all__ = ["advise", "sum_up", "to_exit", "to_json"]
+
+CODES: Mapping[Stop, int] = {
+    "abandoned": ABANDONED,
+    "interrupted": INTERRUPTED,
+    "disk": 11,
+    "budget": 8,
+    "quota": 5,
+    "authentication": 4,
+    "gave_up": 6,
+    "failed": 1,
+}
+IN_DOUBT, SOME_FAILED, ALL_FAILED = 10, 3, 1
+PRECEDENCE = (ABANDONED, INTERRUPTED, 11, 8, 5, 4, IN_DOUBT, 6, SOME_FAILED, ALL_FAILED)
+"""Where several apply, the first counts."""
+
+AGAIN = "the same command goes on where this one stopped"
+NEXT: Mapping[Stop, str] = {
+    "interrupted": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
+    "abandoned": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
+    "limit": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
+    "budget": f"Raise --budget or --max-images; then {AGAIN}.",
+    "quota": f"Top up the account or raise the key's limit; then {AGAIN}.",
+    "authentication": f"Check the key with `burncloud-images doctor`; then {AGAIN}.",
+    "gave_up": f"Check the connection with `burncloud-images doctor`; then {AGAIN}.",
+    "disk": f"Make room; then {AGAIN}.",
+}
+
+
+def to_exit(stopped: Stop, totals: Totals) -> int:
+    """Return the exit code: of all that went wrong, what is to be looked at first."""
+    found = {CODES[stopped]} if stopped in CODES else set()
+    if totals.counts[State.IN_DOUBT]:
+        found.add(IN_DOUBT)
+    if totals.counts[State.FAILED] or totals.problems or stopped == "failed":
+        found.discard(ALL_FAILED)
+        found.add(SOME_FAILED if totals.counts[State.DONE] else ALL_FAILED)
+    return next((code for code in PRECEDENCE if code in found), 0)
+
+
+def sum_up(report: Report) -> str:
+    """Return one sentence on the whole job."""
+    totals = report.totals
+    counts = totals.counts
+    parts = [
+        f"{counts[State.DONE]:,} of {count(totals.requests, 'request')} done",
+        f"{counts[State.FAILED]:,} failed",
+        f"{counts[State.IN_DOUBT]:,} in doubt",
+    ]
+    if totals.left:
+        parts.append(f"{totals.left:,} not started")
+    if totals.problems:
+        parts.append(f"{count(totals.problems, 'bad row')}")
+    images = f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
+    return f"{', '.join(parts)}; {images}; this run took {to_duration(report.elapsed)}"
+
+
+def spent(cost: int, reserved: int) -> str:
+    """Return what was spent, and what may have been besides."""
+    return f"{show_money(cost)} spent" + (f" and up to {show_money(reserved)} in doubt" if reserved else "")
+
+
+def advise(report: Report, directory: str) -> Iterator[str]:
+    """Yield what to type next, a sentence each."""
+    counts = report.totals.counts
+    if report.stopped in NEXT:
+        yield NEXT[report.stopped]
+    if counts[State.FAILED] or report.totals.problems:
+        again = "; --retry-failed sends failed requests again" if counts[State.FAILED] else ""
+        yield f"`burncloud-images status {directory}` says what failed and why{again}."
+    if counts[State.IN_DOUBT]:
+        yield (
+            "What is in doubt may have been billed and is not sent again: "
+            f"`burncloud-images status {directory}` lists it with request ids for the provider; "
+            "--on-unknown retry accepts to pay twice."
+        )
+
+
+def to_json(totals: Totals) -> dict[str, object]:
+    """Return the sums for programs; dollars as numbers."""
+    return {
+        "requests": totals.requests,
+        **{str(state): number for state, number in totals.counts.items()},
+        "problems": totals.problems,
+        "images": totals.images,
+        "bytes": totals.bytes,
+        "cost": totals.cost / DOLLAR,
+        "reserved": totals.reserved / DOLLAR,
+    }

@@ -1,0 +1,204 @@
+"""`plan`: what lists ask for, what that may cost and how long it takes, without sending or writing anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from burncloud_images.bulk.money import DOLLAR, show_money
+from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.cli.arguments import Listing, Pace, Spending
+from burncloud_images.cli.figures import count, to_duration
+from burncloud_images.cli.inputs import Stdin
+from burncloud_images.cli.listing import print_bytes, print_json
+from burncloud_images.cli.lists import to_lists
+from burncloud_images.cli.money import find_budget, find_prices
+from burncloud_images.cli.options import take
+from burncloud_images.cli.reporting import Reporter, plain
+from burncloud_images.client import MODEL_VARIABLES, from_environment
+
+__all__ = ["Plan", "print_plan", "show_plan", "survey"]
+
+MOST_BAD_ROWS = 20
+"""Bad rows that are printed; --json has all."""
+MOST_UNPRICED = 5
+NO_MODEL = "no model named"
+
+
+async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
+    """
+    Print the plan for the lists, and return 0; 3 if some rows are bad, 1 if all are.
+
+    Raises:
+        UsageError: An option cannot be used.
+        ImagesError: A list cannot be read.
+    """
+    spending = take(Spending, values)
+    lists, prices, budget = to_lists(values, Stdin()), find_prices(spending, reporter), find_budget(spending)
+    with reporter.working("reading"):
+        plan = await survey(lists.read(), prices)
+    as_json = take(Listing, values).json
+    show_plan(plan, take(Pace, values), max_cost=budget, max_images=spending.max_images, as_json=as_json)
+    return plan.code
+
+
+@attrs.define(kw_only=True)
+class Share:
+    """What one model is asked for."""
+
+    requests: int = 0
+    images: int = 0
+    cost: int = 0
+
+
+@attrs.define(kw_only=True)
+class Plan:
+    """
+    What lists ask for.
+
+    Attributes:
+        rows: Lines that were read, blank ones left out.
+        duplicates: Rows that are the same request as one before.
+        problems: Rows that are no requests.
+        models: What each model is asked for; costs are the worst case.
+        unpriced: What has no price, and how often it is asked for.
+        first: The first request.
+        keys: Of all requests.
+        labels: The request that each id belongs to.
+    """
+
+    rows: int = 0
+    duplicates: int = 0
+    problems: list[BadRow] = attrs.field(factory=list)
+    models: dict[str, Share] = attrs.field(factory=dict)
+    unpriced: Counter[str] = attrs.field(factory=Counter)
+    first: Row | None = None
+    keys: set[bytes] = attrs.field(factory=set, repr=False)
+    labels: dict[str, bytes] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def requests(self) -> int:
+        """How many different ones there are."""
+        return sum(share.requests for share in self.models.values())
+
+    @property
+    def images(self) -> int:
+        """How many they ask for."""
+        return sum(share.images for share in self.models.values())
+
+    @property
+    def cost(self) -> int:
+        """The most that those with a price cost, in nano-dollars."""
+        return sum(share.cost for share in self.models.values())
+
+    @property
+    def code(self) -> int:
+        """The exit code."""
+        return 0 if not self.problems else 3 if self.models else 1
+
+    def seconds(self, pace: Pace) -> float | None:
+        """Return how long it takes at *pace*; None without one."""
+        limits = ((self.requests, pace.rpm), (self.images, pace.ipm))
+        return max((60 * number / most for number, most in limits if most), default=None)
+
+    def take(self, row: Row | BadRow, prices: PriceTable | None, model: str | None) -> None:
+        """Count one row."""
+        self.rows += 1
+        if isinstance(row, BadRow):
+            self.problems.append(row)
+            return
+        key = bytes.fromhex(row.key)
+        if key in self.keys:
+            self.duplicates += 1
+        elif row.label and self.labels.get(row.label, key) != key:
+            reason = "another request has this id"
+            self.problems.append(BadRow(source=row.source, line=row.line, label=row.label, reason=reason))
+        else:
+            self.keys.add(key)
+            if row.label:
+                self.labels[row.label] = key
+            self.first = self.first or row
+            self.add({"model": model, **row.document}, prices)
+
+    def add(self, document: Mapping[str, object], prices: PriceTable | None) -> None:
+        share = self.models.setdefault(str(document["model"] or NO_MODEL), Share())
+        n = document.get("n")
+        share.requests += 1
+        share.images += n if isinstance(n, int) else 1
+        worst = prices.worst_case(document) if prices is not None else 0
+        if worst is not None:
+            share.cost += worst
+        elif prices is not None and (name := prices.name_unpriced(document)):
+            self.unpriced[name] += 1
+
+
+async def survey(rows: AsyncIterator[Row | BadRow], prices: PriceTable | None) -> Plan:
+    """Return what *rows* ask for."""
+    plan = Plan()
+    model = from_environment(MODEL_VARIABLES)
+    async for row in rows:
+        plan.take(row, prices, model)
+    return plan
+
+
+def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
+    """Print a plan."""
+    if as_json:
+        print_json(to_json(plan, pace))
+    else:
+        limits = limits_to_lines(plan, pace, max_cost, max_images)
+        lines = (*to_lines(plan), *limits, *problems_to_lines(plan))
+        print_bytes("".join(f"{plain(line)}\n" for line in lines).encode(errors="backslashreplace"))
+
+
+def to_lines(plan: Plan) -> Iterator[str]:
+    doubles = f", {count(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
+    bad = f", {len(plan.problems):,} bad" if plan.problems else ""
+    asked = f"{count(plan.requests, 'request')} for {count(plan.images, 'image')}"
+    yield f"{count(plan.rows, 'row')}{doubles}{bad}: {asked}"
+    width = max(map(len, plan.models), default=0)
+    for model, share in sorted(plan.models.items()):
+        cost = f", at most {show_money(share.cost)}" if share.cost else ""
+        yield f"  {model:{width}}  {count(share.requests, 'request')}, {count(share.images, 'image')}{cost}"
+
+
+def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: int | None) -> Iterator[str]:
+    if plan.unpriced:
+        names = [f"{name} ({number:,})" for name, number in plan.unpriced.most_common(MOST_UNPRICED)]
+        more = [f"{len(plan.unpriced) - MOST_UNPRICED:,} more"] if len(plan.unpriced) > MOST_UNPRICED else []
+        yield f"no price: {'; '.join(names + more)}. No budget holds for these; --max-images does."
+    over = f", more than the budget of {show_money(max_cost)}" if max_cost is not None and plan.cost > max_cost else ""
+    yield f"cost: at most {show_money(plan.cost)}{' for what has a price' if plan.unpriced else ''}{over}"
+    if max_images is not None and plan.images > max_images:
+        yield f"images: {plan.images - max_images:,} more than --max-images"
+    seconds = plan.seconds(pace)
+    if seconds is None:
+        yield f"time: as fast as the API answers, {count(pace.concurrency, 'request')} at once"
+    else:
+        yield f"time: about {to_duration(seconds)} at this pace, if the API keeps it"
+
+
+def problems_to_lines(plan: Plan) -> Iterator[str]:
+    for problem in plan.problems[:MOST_BAD_ROWS]:
+        label = f" ({problem.label})" if problem.label else ""
+        yield f"bad row {problem.source}:{problem.line}{label}: {problem.reason}"
+    if len(plan.problems) > MOST_BAD_ROWS:
+        yield f"… and {count(len(plan.problems) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
+
+
+def to_json(plan: Plan, pace: Pace) -> dict[str, object]:
+    return {
+        "rows": plan.rows,
+        "duplicates": plan.duplicates,
+        "requests": plan.requests,
+        "images": plan.images,
+        "cost": plan.cost / DOLLAR,
+        "unpriced": dict(plan.unpriced),
+        "seconds": plan.seconds(pace),
+        "models": {name: {**attrs.asdict(share), "cost": share.cost / DOLLAR} for name, share in plan.models.items()},
+        "problems": [attrs.asdict(problem) for problem in plan.problems],
+    }

@@ -1,0 +1,209 @@
+"""`status`: how far a job is, from its store, whether it is being run or not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+
+from burncloud_images.bulk.database import Database, View
+from burncloud_images.bulk.directory import JobDirectory, find_holder
+from burncloud_images.bulk.records import Record, State, Totals
+from burncloud_images.bulk.rows import BadRow
+from burncloud_images.cli.arguments import Listing, Watching
+from burncloud_images.cli.figures import count, to_size
+from burncloud_images.cli.interrupts import taking
+from burncloud_images.cli.listing import print_bytes, print_json
+from burncloud_images.cli.outcomes import spent, to_json
+from burncloud_images.cli.progress import name_of
+from burncloud_images.cli.reporting import INTERVAL, Reporter, plain
+
+__all__ = ["Snapshot", "print_status", "view"]
+
+T = TypeVar("T")
+
+MOST = 20
+"""Rows of a kind that are printed; --json has all."""
+MINUTE = 60.0
+FRAME = 1.0
+"""Seconds between two looks on a terminal."""
+ALWAYS = ("done", "failed", "in doubt")
+CLEAR = b"\x1b[H\x1b[2J"
+
+
+@attrs.frozen(kw_only=True)
+class Snapshot:
+    """
+    How far a job is at one moment.
+
+    Attributes:
+        directory: Where it is, as it was typed.
+        holder: The process that runs it; None if none does.
+        totals: Sums.
+        sent: Requests of the last minute.
+        failed: Requests that failed, or the first of them.
+        in_doubt: Likewise.
+        problems: Bad rows, or the first of them.
+    """
+
+    directory: str
+    holder: int | None
+    totals: Totals
+    sent: int
+    failed: list[Record]
+    in_doubt: list[Record]
+    problems: list[BadRow]
+
+
+@asynccontextmanager
+async def view(directory: str) -> AsyncIterator[View]:
+    """
+    Give the store of a job, to be read only; a run may be alive.
+
+    Raises:
+        JobError: There is no job, or it cannot be read.
+    """
+    async with await Database.view(JobDirectory(Path(directory)).store) as store:
+        yield store
+
+
+async def print_status(directory: str, watching: Watching, listing: Listing, reporter: Reporter) -> int:
+    """
+    Print how far a job is, and return 0.
+
+    Raises:
+        JobError: There is no job, or it cannot be read.
+    """
+    if not watching.watch:
+        show(await look(directory, None if listing.json else MOST), listing)
+        return 0
+    ended = asyncio.Event()
+    redraws = sys.stdout.isatty() and not listing.json
+    with taking({signal.SIGINT: ended.set, signal.SIGTERM: ended.set}):
+        while not ended.is_set():
+            snapshot = await look(directory, None if listing.json else MOST)
+            if redraws:
+                print_bytes(CLEAR)
+            show(snapshot, listing)
+            if snapshot.holder is None:
+                reporter.note("no run is alive")
+                break
+            await pause(ended, FRAME if redraws else INTERVAL)
+    return 0
+
+
+async def pause(ended: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(ended.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def look(directory: str, most: int | None) -> Snapshot:
+    """Return how far a job is now, with at most *most* rows of each kind."""
+    async with view(directory) as store:
+        return Snapshot(
+            directory=directory,
+            holder=find_holder(JobDirectory(Path(directory)).lock),
+            totals=await store.totals(),
+            sent=len(await store.recent(time.time() - MINUTE)),
+            failed=await first(store.records({State.FAILED}), most),
+            in_doubt=await first(store.records({State.IN_DOUBT}), most),
+            problems=await first(store.problems(), most),
+        )
+
+
+async def first(items: AsyncIterator[T], most: int | None) -> list[T]:
+    found: list[T] = []
+    async for item in items:
+        if most is not None and len(found) >= most:
+            break
+        found.append(item)
+    return found
+
+
+def show(snapshot: Snapshot, listing: Listing) -> None:
+    """Print a snapshot."""
+    if listing.json:
+        print_json(snapshot_to_json(snapshot))
+    else:
+        print_bytes("".join(f"{plain(line)}\n" for line in to_lines(snapshot)).encode(errors="backslashreplace"))
+
+
+def to_lines(snapshot: Snapshot) -> Iterator[str]:
+    totals = snapshot.totals
+    counts = totals.counts
+    yield f"{snapshot.directory}: {to_words(snapshot.holder)}"
+    numbers = {
+        "done": counts[State.DONE],
+        "failed": counts[State.FAILED],
+        "in doubt": counts[State.IN_DOUBT],
+        "under way": counts[State.LEASED] + counts[State.SENT],
+        "paid and to be fetched": counts[State.RECEIVED],
+        "waiting": counts[State.PENDING],
+    }
+    said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
+    yield f"{count(totals.requests, 'request')}: {', '.join(said)}"
+    yield f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
+    yield f"in the last minute {count(snapshot.sent, 'request')} sent"
+    yield from of_kind("failed", snapshot.failed, counts[State.FAILED])
+    yield from of_kind("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
+    for problem in snapshot.problems:
+        yield f"bad row: {problem.source}:{problem.line}: {problem.reason}"
+    yield from and_more("bad row", totals.problems - len(snapshot.problems))
+
+
+def to_words(holder: int | None) -> str:
+    if holder is None:
+        return "no run is alive"
+    return f"run by process {holder}" if holder else "run by another process"
+
+
+def of_kind(kind: str, records: list[Record], number: int) -> Iterator[str]:
+    for record in records:
+        failure = record.failure
+        why = f"{failure.error}: {failure.message}" if failure is not None else "It is not known why."
+        request = f"request id {record.request_id}, " if record.request_id else ""
+        yield f"{kind}: {name_of(record)}: {why} ({request}key {record.key})"
+    yield from and_more(kind, number - len(records))
+
+
+def and_more(kind: str, number: int) -> Iterator[str]:
+    if number > 0:
+        yield f"{kind}: {number:,} more; --json lists all"
+
+
+def snapshot_to_json(snapshot: Snapshot) -> dict[str, object]:
+    return {
+        "directory": snapshot.directory,
+        "running": snapshot.holder is not None,
+        "pid": snapshot.holder or None,
+        **to_json(snapshot.totals),
+        "sent_in_last_minute": snapshot.sent,
+        "failures": [record_to_json(record) for record in snapshot.failed],
+        "doubts": [record_to_json(record) for record in snapshot.in_doubt],
+        "bad_rows": [attrs.asdict(problem) for problem in snapshot.problems],
+    }
+
+
+def record_to_json(record: Record) -> dict[str, object]:
+    sent = datetime.fromtimestamp(record.sent_at, UTC).isoformat() if record.sent_at is not None else None
+    return {
+        "id": record.label,
+        "key": record.key,
+        "source": record.source,
+        "line": record.line,
+        "request_id": record.request_id,
+        "sent_at": sent,
+        "failure": attrs.asdict(record.failure) if record.failure is not None else None,
+        "prompt": record.document.get("prompt"),
+        "images": [image.path for image in record.images],
+    }
