@@ -275,7 +275,7 @@ class Pacer:
             if name in self._accounts:
                 openings.append(self._accounts[name].opening(weight, now))
             allowance = self._allowances.get(name)
-            if allowance is not None and allowance.left < weight:
+            if allowance is not None and weight > max(0.0, allowance.left):
                 openings.append(allowance.until)
         return max(openings)
 

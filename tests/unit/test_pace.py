@@ -436,6 +436,18 @@ class TestAllowances:
 
         assert [0, 0, 0, 30, 30] == simulate(main())
 
+    def test_what_weighs_nothing_is_not_held(self):
+        """Even where more is under way than was left."""
+
+        async def main():
+            pacer = Pacer({}, CLOCK)
+            permit = await pacer.acquire({"images": 0})
+            await pacer.acquire({"images": 9})
+            pacer.observe("images", 2, 30, permit)
+            return [(await pacer.acquire({"images": weight})).at for weight in (0, 1)]
+
+        assert [0, 30] == simulate(main())
+
     def test_an_answer_is_as_old_as_its_request(self):
         """What was let through since is taken off, and the time until the reset began then."""
 
