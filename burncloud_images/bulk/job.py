@@ -42,6 +42,8 @@ __all__ = ["Job"]
 
 THREADS = 4
 MINUTE = 60.0
+SLACK = 1.0
+"""Seconds by which requests may differ in how long they take to the API: the first ones open connections."""
 MOST_UNPRICED = 1000
 
 
@@ -250,9 +252,9 @@ class Job:
             on_unknown="retry" if options.on_unknown == "retry" else policy.on_unknown,
             server_idempotency=options.server_idempotency,
         )
-        pacer = Pacer(limits_of(options), self.clock)
+        pacer = Pacer(limits_of(options), self.clock, slack=SLACK)
         now = self.now()
-        sent = await self.store.recent(now - MINUTE)
+        sent = await self.store.recent(now - MINUTE - SLACK)
         table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
         scales = Scales(client.model, table)
         pacer.restore([(max(0.0, now - at), scales.weigh(document)) for at, document in sent])
