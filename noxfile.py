@@ -21,7 +21,7 @@ nox.options.sessions = ["tests", "lint", "typing", "docs"]
 
 PACKAGE = "burncloud_images"
 PROJECT = nox.project.load_toml("pyproject.toml")
-EXTRAS = ("cli", "emulator", "images")
+EXTRAS = ("cli", "data", "emulator", "images")
 # Editable, so that tests, command-line subprocesses and coverage all see the one package in the checkout;
 # `build` tries the wheel.
 EDITABLE = ("--editable", f".[{','.join(EXTRAS)}]")
@@ -63,6 +63,21 @@ def faults(session: nox.Session) -> None:
     session.install(*EDITABLE, *group("tests"))
     session.env["FAULTS_REPORT"] = "docs/reliability.md"
     session.run("pytest", "-m", "", "tests/faults", *session.posargs)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Open the gallery in Chromium, measure it, and draw its picture for the documentation; needs Debian's chromium."""
+    session.install(*EDITABLE, *group("tests"), *group("browser"))
+    session.env["GALLERY_PICTURE"] = "docs/pictures/gallery.png"
+    session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
+
+
+@nox.session
+def readers(session: nox.Session) -> None:
+    """Let Hugging Face's datasets and webdataset read what bulk jobs write."""
+    session.install(*EDITABLE, *group("tests"), *group("readers"))
+    session.run("pytest", "tests/bulk/outputs/test_readers.py", *session.posargs)
 
 
 @nox.session

@@ -40,10 +40,12 @@ def to_image(key: str, index: int = 0, *, of: int = 1, **fields: object) -> Stor
     return StoredImage(**{**values, **fields})
 
 
-def done(number: int, *, images: int = 1, **fields: object) -> Record:
-    """Return a request that is done."""
+def done(number: int, *, images: int | tuple[StoredImage, ...] = 1, **fields: object) -> Record:
+    """Return a request that is done, with these images, or as many as that."""
     record = to_record(number)
-    stored = tuple(to_image(record.key, index, of=images) for index in range(images))
+    stored = images
+    if isinstance(images, int):
+        stored = tuple(to_image(record.key, index, of=images) for index in range(images))
     values = {"state": State.DONE, "images": stored, "cost": 40_000_000, "request_id": f"req_{number}", "attempts": 1}
     return attrs.evolve(record, **{"ended_at": 1_700_000_000.0 + number, **values, **fields})
 
@@ -107,7 +109,7 @@ class MemoryStore:
             reserved += record.reserved
         return Totals(counts=counts, problems=len(self.bad), images=images, bytes=size, cost=cost, reserved=reserved)
 
-    async def move(self, key: str, images: Sequence[StoredImage]) -> None:
+    async def relocate(self, key: str, images: Sequence[StoredImage]) -> None:
         assert isinstance(self.rows, list)
         place = next(place for place, row in enumerate(self.rows) if row.key == key)
         self.rows[place] = attrs.evolve(self.rows[place], images=tuple(images))

@@ -12,6 +12,7 @@ import json
 from collections.abc import AsyncIterable, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -22,9 +23,9 @@ from burncloud_images.bulk.originals import keep_original
 from burncloud_images.bulk.records import Added
 from burncloud_images.bulk.rows import BadRow, InputFile, Row
 from burncloud_images.bulk.store import Store
-from burncloud_images.errors import ImagesError, InputChangedError
+from burncloud_images.errors import ImagesError, InputChangedError, InvalidRequestError, Violation
 from burncloud_images.model.inputs import BytesSource, PathSource
-from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
 from burncloud_images.transport.files import run
 
 __all__ = ["add_input", "add_requests", "find_unread"]
@@ -159,13 +160,13 @@ def to_row(request: ImagesRequest, directory: JobDirectory, name: str, line: int
 def keep_bytes(request: ImagesRequest, directory: JobDirectory) -> ImagesRequest:
     """Return *request* with files in place of bytes."""
 
-    def kept(value: object) -> object:
+    def keep(value: object) -> object:
         if isinstance(value, tuple):
-            return tuple(kept(item) for item in value)
+            return tuple(keep(item) for item in value)
         return PathSource(keep_original(value.data, directory).path) if isinstance(value, BytesSource) else value
 
-    names = [name for name in ("image", "mask", "markup") if getattr(request, name, None) is not None]
-    return attrs.evolve(request, **{name: kept(getattr(request, name)) for name in names})
+    kept: dict[str, Any] = {name: keep(getattr(request, name)) for name in IMAGE_FIELDS if hasattr(request, name)}
+    return attrs.evolve(request, **kept)
 
 
 def look_at(path: Path) -> InputFile:
@@ -179,6 +180,4 @@ def look_at(path: Path) -> InputFile:
 
 
 def unreadable(path: Path, error: OSError) -> ImagesError:
-    from burncloud_images.errors import InvalidRequestError, Violation
-
     return InvalidRequestError([Violation("image", f"{path} cannot be read: {error.strerror or error}")])

@@ -33,9 +33,8 @@ def salvage(error: ImagesError, key: str, directory: JobDirectory) -> list[Path]
     for partial in partials[-1:]:  # the last is the best
         pieces[f"{key}-{partial.image.index + 1}.preview"] = partial.data
     whole: tuple[object, ...] = getattr(error, "images", ())
-    for image in whole:
-        if isinstance(image, Image):
-            pieces[f"{key}-{image.index + 1}.image"] = image.data
+    in_memory = [image for image in whole if isinstance(image, Image)]
+    pieces |= {f"{key}-{image.index + 1}.image": image.data for image in in_memory}
     if not pieces:
         return []
     pieces[f"{key}.json"] = json.dumps(

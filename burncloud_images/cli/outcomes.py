@@ -7,23 +7,23 @@ from collections.abc import Iterator, Mapping
 from burncloud_images.bulk.money import DOLLAR, show_money
 from burncloud_images.bulk.progress import Report, Stop
 from burncloud_images.bulk.records import State, Totals
-from burncloud_images.cli.exits import ABANDONED, INTERRUPTED
+from burncloud_images.cli.exits import ABANDONED, FAILED, INTERRUPTED, SOME_FAILED, STORAGE, WEIGHTIEST
 from burncloud_images.cli.figures import count, to_duration, to_size
 
 __all__ = ["advise", "sum_up", "to_exit", "to_json"]
 
+IN_DOUBT, GAVE_UP = 10, 6
 CODES: Mapping[Stop, int] = {
     "abandoned": ABANDONED,
     "interrupted": INTERRUPTED,
-    "disk": 11,
+    "disk": STORAGE,
     "budget": 8,
     "quota": 5,
     "authentication": 4,
-    "gave_up": 6,
-    "failed": 1,
+    "gave_up": GAVE_UP,
+    "failed": FAILED,
 }
-IN_DOUBT, SOME_FAILED, ALL_FAILED = 10, 3, 1
-PRECEDENCE = (ABANDONED, INTERRUPTED, 11, 8, 5, 4, IN_DOUBT, 6, SOME_FAILED, ALL_FAILED)
+PRECEDENCE = (*WEIGHTIEST, GAVE_UP, SOME_FAILED, FAILED)
 """Where several apply, the first counts."""
 
 AGAIN = "the same command goes on where this one stopped."
@@ -46,8 +46,8 @@ def to_exit(stopped: Stop, totals: Totals) -> int:
     if totals.counts[State.IN_DOUBT]:
         found.add(IN_DOUBT)
     if totals.counts[State.FAILED] or totals.problems or stopped == "failed":
-        found.discard(ALL_FAILED)
-        found.add(SOME_FAILED if totals.counts[State.DONE] else ALL_FAILED)
+        found.discard(FAILED)
+        found.add(SOME_FAILED if totals.counts[State.DONE] else FAILED)
     return next((code for code in PRECEDENCE if code in found), 0)
 
 

@@ -8,6 +8,7 @@ what is paid for. However a call ends, its request has one outcome, and that is 
 from __future__ import annotations
 
 import asyncio
+import traceback
 import uuid
 from collections.abc import (
     AsyncGenerator,
@@ -68,6 +69,7 @@ class Calls(Generic[R, T]):
     running: dict[asyncio.Task[ImagesResult[T]], Course[R]] = attrs.field(factory=dict)
     feeder: asyncio.Task[None] | None = None
     has_begun: bool = False
+    is_admitting: bool = True
     is_stopping: bool = False
     is_left: bool = False
     is_abandoned: bool = False
@@ -90,7 +92,7 @@ class Calls(Generic[R, T]):
         """Start a call for every request; the next one is pulled when there is room for it."""
         requests = iterate(self.requests)
         try:
-            while True:
+            while self.is_admitting:
                 while not self.window.has_room:
                     self.changed.clear()
                     await self.changed.wait()
@@ -98,7 +100,8 @@ class Calls(Generic[R, T]):
                     request = await anext(requests)
                 except StopAsyncIteration:
                     return
-                self.start(request)
+                if self.is_admitting:  # some sources cling to life
+                    self.start(request)
         finally:
             if isinstance(requests, AsyncGenerator):  # which nothing else closes before the garbage collector
                 await requests.aclose()
@@ -126,6 +129,7 @@ class Calls(Generic[R, T]):
             outcome = Done(index=course.index, request=course.request, result=task.result())
             self.window.expect(size_of(outcome))
         elif isinstance(error, ImagesError):
+            clear_frames(error)
             outcome = Failed(index=course.index, request=course.request, error=error)
         else:
             self.fail(error)
@@ -137,7 +141,10 @@ class Calls(Generic[R, T]):
 
     def end_feeding(self, task: asyncio.Task[None]) -> None:
         self.feeder = None
-        if not task.cancelled() and (error := task.exception()):
+        if task.cancelled():
+            if self.is_admitting:
+                self.fail(asyncio.CancelledError("The requests of client.map were cancelled."))
+        elif error := task.exception():
             self.fail(error)
         self.check_end()
 
@@ -146,7 +153,11 @@ class Calls(Generic[R, T]):
         if self.failure is None and not self.is_left:
             self.failure = error
         else:
-            report("a client.map failed after it had ended or failed", error)
+            report(error)
+        self.admit_no_more()
+
+    def admit_no_more(self) -> None:
+        self.is_admitting = False
         if self.feeder is not None:
             self.feeder.cancel()
 
@@ -194,6 +205,9 @@ class Calls(Generic[R, T]):
                 self.unclaimed.add(outcome)
         if self.ended.is_set():
             self.queue.put_nowait(None)
+        if self.failure is not None and not isinstance(self.failure, ImagesError):
+            report(self.failure)
+        self.failure = None
         self.stop()
 
     def abandon(self) -> None:
@@ -208,8 +222,7 @@ class Calls(Generic[R, T]):
     def stop(self) -> None:
         """Start nothing more. Calls that may be billed go on, if that was asked for; all others are cancelled."""
         self.is_stopping = True
-        if self.feeder is not None:
-            self.feeder.cancel()
+        self.admit_no_more()
         for task, course in self.running.items():
             if self.on_exit == "cancel" or course.is_idle:
                 task.cancel()
@@ -269,6 +282,16 @@ def size_of(outcome: Outcome[R, T]) -> int:
     return size + sum(len(image.data) + len(image.rest) for image in damaged)
 
 
-def report(message: str, error: BaseException) -> None:
-    """Tell of an exception that cannot be raised to anybody."""
-    asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+def clear_frames(error: BaseException) -> None:
+    """Let go of what the call's variables hold, as bodies and buffers; the traceback still shows where it failed."""
+    seen: set[BaseException] = set()
+    while error not in seen:
+        seen.add(error)
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__ or error
+
+
+def report(error: BaseException) -> None:
+    """Tell of an exception that there is nobody to raise to."""
+    context = {"message": "client.map failed after it was left, or had failed before", "exception": error}
+    asyncio.get_running_loop().call_exception_handler(context)

@@ -59,8 +59,10 @@ class Outcomes(Generic[R, T]):
         """
         self._finalizer.detach()
         self._calls.leave()
-        await settle((self._calls,))
-        self._calls.unclaimed.warn()
+        try:
+            await settle((self._calls,))
+        finally:
+            self._calls.unclaimed.warn()
 
     async def __aenter__(self) -> Self:
         """Return the iterator."""
@@ -70,10 +72,12 @@ class Outcomes(Generic[R, T]):
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object
     ) -> None:
         """Close it; a `CancelledError` carries notes about cancelled calls that may have been billed."""
-        await self.aclose()
-        if isinstance(error, asyncio.CancelledError):
-            for note in self._calls.notes:
-                error.add_note(note)
+        try:
+            await self.aclose()
+        finally:
+            if isinstance(error, asyncio.CancelledError):
+                for note in self._calls.notes:
+                    error.add_note(note)
 
 
 def abandon(calls: Calls[R, T], loop: asyncio.AbstractEventLoop) -> None:

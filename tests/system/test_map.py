@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
+import signal
+import sys
+import traceback
+from pathlib import Path
 
 import pytest
 from fakes import until
+from pictures import png
 
-from burncloud_images import Directory, Done, Failed, GenerationRequest, RetryPolicy, errors
-from burncloud_images.emulator import Fault
+from burncloud_images import (
+    Directory,
+    Done,
+    EditRequest,
+    Failed,
+    GenerationRequest,
+    Memory,
+    RetryPolicy,
+    errors,
+)
+from burncloud_images.emulator import Emulator, Fault
 
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 SLOW = Fault(delay=0.05, times=None)
 
@@ -25,6 +41,15 @@ def endless(pulled):
     for number in itertools.count():
         pulled.append(number)
         yield GenerationRequest(f"otter {number}", **SMALL)
+
+
+def keys_of(bench):
+    return {request.idempotency_key for request in bench.emulator.ledger.requests}
+
+
+async def take_all(outcomes, seen):
+    async for outcome in outcomes:
+        seen.append(outcome)
 
 
 class Reader:
@@ -258,10 +283,10 @@ class TestLeaving:
                 if len(taken) == 3:
                     break
 
-        assert bench.posts == bench.billed == len(taken) + len(unclaimed)
-        assert all(isinstance(outcome, Done) for outcome in unclaimed)
-        keys = {outcome.result.idempotency_key for outcome in (*taken, *unclaimed)}
-        assert keys == {request.idempotency_key for request in bench.emulator.ledger.requests}
+        done = [outcome for outcome in (*taken, *unclaimed) if isinstance(outcome, Done)]
+        assert bench.posts == bench.billed == len(done)
+        assert {outcome.result.idempotency_key for outcome in done} == keys_of(bench)
+        assert all("before its request was whole" in str(o.error) for o in unclaimed if isinstance(o, Failed))
 
     async def test_a_block_can_cancel_instead(self, set_up):
         """No more than the running calls are lost, and they are named with their keys."""
@@ -285,21 +310,18 @@ class TestLeaving:
     @pytest.mark.parametrize("on_exit", ["drain", "cancel"])
     async def test_a_plain_loop_may_be_left_too(self, set_up, on_exit):
         """Its calls end behind it, and closing the client waits for them."""
-        bench = await set_up(SLOW)
-        taken, unclaimed = [], []
+        bench = await set_up(Fault(delay=0), SLOW)
+        unclaimed = []
         async for outcome in bench.client.map(
             endless([]), concurrency=4, on_exit=on_exit, on_unclaimed=unclaimed.append
         ):
-            taken.append(outcome)
+            await until(lambda: bench.posts == 5)
+            assert isinstance(outcome, Done)
             break
         await bench.client.aclose()
 
-        assert bench.posts == len(taken) + len(unclaimed)
-        if on_exit == "drain":
-            assert bench.posts == bench.billed
-            assert all(isinstance(outcome, Done) for outcome in unclaimed)
-        else:
-            assert 0 < sum(isinstance(outcome, Failed) for outcome in unclaimed) <= 4
+        assert [Done if on_exit == "drain" else Failed] * 4 == [type(outcome) for outcome in unclaimed]
+        assert on_exit == "cancel" or bench.posts == bench.billed == 5
 
     async def test_nobody_is_told_of_files(self, set_up, tmp_path):
         """Drained outcomes of a folder are not lost: their files are there."""
@@ -323,9 +345,9 @@ class TestLeaving:
     async def test_a_plain_loop_warns_as_well(self, set_up):
         """When its last call has ended."""
         bench = await set_up(SLOW)
+        async for _ in bench.client.map(requests(4)):
+            break
         with pytest.warns(errors.ImagesWarning, match="3 paid images were in memory only"):
-            async for _ in bench.client.map(requests(4)):
-                break
             await bench.client.aclose()
 
     async def test_calls_that_wait_to_be_tried_again_are_given_up(self, set_up):
@@ -375,3 +397,317 @@ class TestLeaving:
         assert ["no room"] * 2 == [str(context["exception"]) for context in lost]
         assert 3 == bench.billed
         lost.clear()
+
+    async def test_a_pipeline_of_maps_is_left_as_one(self, set_up):
+        """Leaving the last one closes the generator between them, and so the first."""
+        bench = await set_up(SLOW)
+        unclaimed = []
+
+        async def again(outcomes):
+            async for outcome in outcomes:
+                yield outcome.request
+
+        first = bench.client.map(endless([]), concurrency=2, on_unclaimed=unclaimed.append)
+        async with bench.client.map(again(first), concurrency=2, on_unclaimed=unclaimed.append) as second:
+            await anext(second)
+        del first
+        await bench.client.aclose()
+
+        assert bench.posts == bench.billed
+
+
+class TestInterruption:
+    """Cancellation, Ctrl-C, and a client that closes."""
+
+    @staticmethod
+    async def consume(bench, taken, **options):
+        async with bench.client.map(endless([]), concurrency=3, **options) as outcomes:
+            async for outcome in outcomes:
+                taken.append(outcome)
+
+    async def test_waiting_can_be_given_up_and_taken_up_again(self, set_up):
+        """The calls belong to the map and not to whoever waits."""
+        bench = await set_up(SLOW)
+        outcomes = bench.client.map(requests(2), concurrency=2)
+        with pytest.raises(TimeoutError) as caught:
+            await asyncio.wait_for(anext(outcomes), 0.01)
+
+        assert ["2 calls of client.map were running; AsyncImagesClient.aclose waits for them."] == (
+            caught.value.__cause__.__notes__
+        )
+        assert 2 == len([outcome async for outcome in outcomes])
+        assert (2, 2) == (bench.posts, bench.billed)
+
+    async def test_cancellation_drains_if_it_was_asked_to(self, set_up):
+        """Nothing that was sent is lost."""
+        bench = await set_up(SLOW)
+        taken, unclaimed = [], []
+        task = asyncio.create_task(self.consume(bench, taken, on_unclaimed=unclaimed.append))
+        await until(lambda: taken)
+        task.cancel()
+        await asyncio.wait([task])
+
+        assert task.cancelled()
+        done = [outcome for outcome in (*taken, *unclaimed) if isinstance(outcome, Done)]
+        assert bench.posts == bench.billed == len(done)
+
+    async def test_cancellation_cancels_if_it_was_asked_to(self, set_up):
+        """The error names each call that may have been billed by its key."""
+        bench = await set_up(Fault(delay=0), Fault(cut="stall", billed=True, times=None))
+        taken, unclaimed = [], []
+        task = asyncio.create_task(self.consume(bench, taken, on_exit="cancel", on_unclaimed=unclaimed.append))
+        await until(lambda: taken and bench.posts == 4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+        keys = [request.idempotency_key for request in bench.emulator.ledger.requests[1:]]
+        notes = [note for note in caught.value.__notes__ if "may have been billed" in note]
+        assert 3 == len(notes)
+        assert all(any(key in note for note in notes) for key in keys)
+        assert set(keys) == {outcome.error.idempotency_key for outcome in unclaimed}
+
+    async def test_a_second_cancellation_ends_the_draining(self, set_up):
+        """As Ctrl-C twice."""
+        bench = await set_up(Fault(delay=0), Fault(cut="stall", billed=True, times=None))
+        taken, unclaimed = [], []
+        task = asyncio.create_task(self.consume(bench, taken, on_unclaimed=unclaimed.append))
+        await until(lambda: taken and bench.posts == 4)
+        task.cancel()
+        await asyncio.sleep(0.01)
+        assert not task.done()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+        assert 3 == sum("may have been billed" in note for note in caught.value.__notes__)
+        assert 4 == bench.posts == len(taken) + len(unclaimed)
+
+    async def test_a_call_that_was_not_sent_whole_was_not_billed(self, set_up):
+        """Its failure says so."""
+        bench = await set_up(Fault(cut="stall", place="before-body", times=None))
+        unclaimed = []
+        upload = EditRequest(png(pad=4_000_000), "a hat", **SMALL)
+        async with bench.client.map([upload], on_exit="cancel", on_unclaimed=unclaimed.append) as outcomes:
+            waiting = asyncio.create_task(anext(outcomes))
+            await until(lambda: bench.posts == 1)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+        (outcome,) = unclaimed
+        assert isinstance(outcome.error, errors.ConnectionFailedError)
+        assert "Nothing was billed" in str(outcome.error)
+        assert 0 == bench.billed
+
+    async def test_a_call_that_was_fetching_its_images_tells_where_they_are(self, set_up):
+        """They are paid for, and `fetch` gets them."""
+        bench = await set_up(Fault(operation="downloads", cut="stall"))
+        unclaimed = []
+        made = GenerationRequest("otter", model="dall-e-2", size="256x256")
+        async with bench.client.map([made], on_exit="cancel", on_unclaimed=unclaimed.append) as outcomes:
+            waiting = asyncio.create_task(anext(outcomes))
+            await until(lambda: bench.emulator.ledger.downloads)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+        (outcome,) = unclaimed
+        (unfetched,) = outcome.error.unfetched
+        image = await bench.client.fetch(unfetched.url, into=Memory())
+        assert (256, 256) == (image.width, image.height)
+
+    @pytest.mark.parametrize("on_exit", ["drain", "cancel"])
+    async def test_closing_the_client_ends_a_map(self, set_up, on_exit):
+        """What had come can still be taken; then the error says that not all was sent."""
+        bench = await set_up(SLOW)
+        outcomes = bench.client.map(endless([]), concurrency=3, on_exit=on_exit)
+        seen = [await anext(outcomes)]
+        await bench.client.aclose()
+        with pytest.raises(errors.ClientClosedError, match="before all requests"):
+            await take_all(outcomes, seen)
+
+        sent = [o for o in seen if isinstance(o, Done) or not isinstance(o.error, errors.ConnectionFailedError)]
+        assert bench.posts == len(sent)
+        assert on_exit == "cancel" or all(isinstance(outcome, Done) for outcome in sent)
+        assert [] == [outcome async for outcome in outcomes]
+
+    async def test_a_closed_client_maps_nothing(self, set_up):
+        """Neither a new map nor one that had not begun."""
+        bench = await set_up()
+        early = bench.client.map(requests(1))
+        await bench.client.aclose()
+
+        with pytest.raises(errors.ClientClosedError):
+            await anext(early)
+        with pytest.raises(errors.ClientClosedError):
+            bench.client.map(requests(1))
+        assert 0 == bench.posts
+
+    async def test_closing_may_be_cancelled(self, set_up):
+        """Then the calls are, too, and the connections are closed all the same."""
+        bench = await set_up(Fault(cut="stall", times=None))
+        unclaimed = []
+        outcomes = bench.client.map(endless([]), concurrency=2, on_unclaimed=unclaimed.append)
+        waiting = asyncio.create_task(anext(outcomes))
+        await until(lambda: bench.posts == 2)
+        closing = asyncio.create_task(bench.client.aclose())
+        await asyncio.sleep(0.01)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await closing
+
+        assert 2 == len(caught.value.__notes__)
+        assert isinstance((await waiting).error, errors.OutcomeUnknownError)
+        with pytest.raises(errors.ClientClosedError):
+            await bench.client.models()
+
+    @pytest.mark.parametrize("interrupts", [1, 2])
+    async def test_ctrl_c_lets_paid_calls_finish_and_a_second_one_ends_them(self, interrupts, tmp_path):
+        """The file of every image that was billed before the first is there."""
+        fault = SLOW if interrupts == 1 else Fault(cut="stall", billed=True, times=None)
+        async with Emulator(faults=[fault]) as emulator:
+            script = [sys.executable, "-c", SCRIPT, emulator.base_url, str(tmp_path / "out")]
+            process = await asyncio.create_subprocess_exec(*script, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
+            await until(lambda: len(emulator.ledger.requests) >= 4)
+            for _ in range(interrupts):
+                process.send_signal(signal.SIGINT)
+                await asyncio.sleep(0.02)
+            _, said = await process.communicate()
+            ledger = emulator.ledger
+
+        assert -signal.SIGINT == process.returncode
+        assert b"destroyed" not in said
+        assert b"never" not in said
+        if interrupts == 1:
+            assert ledger.billed_images == len(ledger.requests) == len(list((tmp_path / "out").iterdir()))
+        else:
+            assert 4 == len(ledger.requests)
+            assert b"4 requests may have been billed" in said
+            assert all(request.idempotency_key.encode() in said for request in ledger.requests)
+
+
+SCRIPT = """
+import asyncio, itertools, sys
+from burncloud_images import AsyncImagesClient, Directory, GenerationRequest
+
+async def main():
+    async with AsyncImagesClient("sk-emulator", sys.argv[1], model="gpt-image-2") as client:
+        requests = (GenerationRequest(f"otter {number}", size="64x64") for number in itertools.count())
+        async with client.map(requests, into=Directory(sys.argv[2]), concurrency=4) as outcomes:
+            async for outcome in outcomes:
+                pass
+
+asyncio.run(main())
+"""
+
+
+class TestMistakes:
+    """What is no failure of a request."""
+
+    async def test_an_exception_of_the_source_comes_last(self, set_up):
+        """What runs is paid for, so it ends and its outcomes are taken first."""
+        bench = await set_up(SLOW)
+
+        def source():
+            yield from requests(3)
+            raise LookupError("line 4 is no prompt")
+
+        seen = []
+        with pytest.raises(LookupError, match="line 4"):
+            await take_all(bench.client.map(source()), seen)
+
+        assert [0, 1, 2] == sorted(outcome.index for outcome in seen)
+        assert 3 == bench.billed
+
+    @pytest.mark.parametrize("ordered", [False, True])
+    async def test_a_mistake_in_a_sink_comes_last(self, set_up, ordered):
+        """No more requests are sent, and it hides no outcome."""
+        bench = await set_up()
+
+        class Broken(Memory):
+            def open(self, placement):
+                if placement.prompt == "otter 1":
+                    raise ZeroDivisionError
+                return super().open(placement)
+
+        seen, pulled = [], []
+        with pytest.raises(ZeroDivisionError):
+            await take_all(bench.client.map(endless(pulled), into=Broken(), concurrency=2, ordered=ordered), seen)
+
+        assert sorted({*range(len(pulled))} - {1}) == sorted(outcome.index for outcome in seen)
+        assert bench.posts == len(pulled)
+
+    async def test_only_the_first_mistake_is_raised(self, set_up, lost):
+        """The others go where lost exceptions go."""
+        bench = await set_up()
+
+        class Broken(Memory):
+            async def prepare(self, placement, count):
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await take_all(bench.client.map(requests(3), into=Broken(), concurrency=3), [])
+
+        assert [ZeroDivisionError] * 2 == [type(context["exception"]) for context in lost]
+        lost.clear()
+
+    async def test_a_mistake_that_nobody_takes_is_reported(self, set_up, lost):
+        """The loop was left before it came to it."""
+        bench = await set_up()
+
+        def source():
+            yield from requests(1)
+            raise LookupError
+
+        async with bench.client.map(source()) as outcomes:
+            await anext(outcomes)
+
+        assert [LookupError] == [type(context["exception"]) for context in lost]
+        lost.clear()
+
+    async def test_what_is_no_request_is_refused(self, set_up):
+        """A list of prompts, say."""
+        bench = await set_up()
+        with pytest.raises(TypeError, match="takes requests, not str"):
+            await take_all(bench.client.map(["a sea otter"]), [])
+
+        assert 0 == bench.posts
+
+    async def test_a_cancelled_source_cancels(self, set_up):
+        """As it would in a loop over the source itself."""
+        bench = await set_up()
+
+        async def source():
+            yield requests(1)[0]
+            raise asyncio.CancelledError
+
+        seen = []
+        with pytest.raises(asyncio.CancelledError):
+            await take_all(bench.client.map(source()), seen)
+
+        assert 1 == len(seen)
+
+    async def test_a_source_that_clings_to_life_gets_nothing_sent(self, set_up):
+        """It is told that the map was left, and yields all the same."""
+        bench = await set_up()
+
+        async def source():
+            yield requests(1)[0]
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            yield requests(1)[0]
+
+        async with bench.client.map(source()) as outcomes:
+            await anext(outcomes)
+            await asyncio.sleep(0)
+
+        assert 1 == bench.posts == bench.billed
+
+    async def test_a_failure_keeps_no_variables_of_its_call(self, set_up):
+        """Or a list of failures would be a list of request bodies; the lines are there all the same."""
+        bench = await set_up(Fault(status=400))
+        (outcome,) = [o async for o in bench.client.map(requests(1))]
+
+        frames = [frame for frame, _ in traceback.walk_tb(outcome.error.__traceback__)]
+        assert len(frames) > 3
+        assert [{}] * len(frames) == [frame.f_locals for frame in frames]
+        assert "exchange.py" in "".join(traceback.format_exception(outcome.error))

@@ -7,7 +7,7 @@ What type checkers see of the public names: not executed; mypy and pyright read 
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_type
@@ -19,7 +19,9 @@ from burncloud_images import (
     Attempt,
     CompletedImage,
     Directory,
+    Done,
     EditRequest,
+    Failed,
     FileID,
     GenerationRequest,
     Image,
@@ -202,6 +204,55 @@ async def stream(client: AsyncImagesClient, request: GenerationRequest) -> None:
                 assert_type(event.usage, Usage | None)
     async with client.stream(EditRequest(b"", "a hat")) as events:
         assert_type(await anext(events), PartialImage | CompletedImage)
+
+
+def requests() -> Iterator[GenerationRequest]:
+    yield GenerationRequest("a sea otter")
+
+
+async def requests_from_elsewhere() -> AsyncIterator[EditRequest]:
+    yield EditRequest(b"", "a hat")
+
+
+def count(outcome: Done[GenerationRequest, Image] | Failed[GenerationRequest, errors.ImagesError]) -> None:
+    assert_type(outcome.index, int)
+    assert_type(outcome.request.prompt, str)
+
+
+async def map_in_memory(client: AsyncImagesClient) -> None:
+    async for outcome in client.map(requests()):
+        assert_type(outcome, Done[GenerationRequest, Image] | Failed[GenerationRequest, errors.ImagesError])
+        match outcome:
+            case Done(request=request, result=result):
+                assert_type(request, GenerationRequest)
+                assert_type(result.image.data, bytes)
+            case Failed(index=index, request=request, error=error):
+                assert_type(index, int)
+                assert_type(request.prompt, str)
+                assert_type(error, errors.ImagesError)
+
+
+async def map_into(
+    client: AsyncImagesClient, own: Sink[Discarded], mixed: Iterable[GenerationRequest | EditRequest]
+) -> None:
+    async for outcome in client.map(requests(), into=Directory("out"), concurrency=8, ordered=True, max_bytes=2**20):
+        assert_type(outcome, Done[GenerationRequest, SavedImage] | Failed[GenerationRequest, errors.ImagesError])
+        if isinstance(outcome, Done):
+            assert_type(outcome.result.image.path, Path)
+    async for discarded in client.map(requests_from_elsewhere(), into=own, keep_alive=True):
+        assert_type(discarded, Done[EditRequest, Discarded] | Failed[EditRequest, errors.ImagesError])
+    async for either in client.map(mixed, into=Memory()):
+        assert_type(either.request, GenerationRequest | EditRequest)
+
+
+async def map_in_a_block(client: AsyncImagesClient, listed: list[VariationRequest]) -> None:
+    async with client.map(listed, on_exit="cancel") as outcomes:
+        async for outcome in outcomes:
+            assert_type(outcome, Done[VariationRequest, Image] | Failed[VariationRequest, errors.ImagesError])
+    async with client.map(requests(), on_unclaimed=count) as counted:
+        assert_type(await counted.aclose(), None)
+    lost: list[Done[VariationRequest, SavedImage] | Failed[VariationRequest, errors.ImagesError]] = []
+    client.map(listed, into=Directory("out"), on_unclaimed=lost.append)
 
 
 async def choose_sink(client: AsyncImagesClient, request: GenerationRequest | EditRequest | VariationRequest) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from burncloud_images import (
     AsyncImagesClient,
     Directory,
+    Done,
     EditRequest,
     GenerationRequest,
     Image,
@@ -91,6 +92,20 @@ async def wrong_sinks(client: AsyncImagesClient, request: GenerationRequest) -> 
     str(kept.image.path)  # type: ignore[attr-defined]
     Directory("out", exists="replace")  # type: ignore[arg-type]
     Directory("out", sha256=True)  # type: ignore[call-arg]
+
+
+async def wrong_maps(client: AsyncImagesClient, requests: list[GenerationRequest]) -> None:
+    client.map("an otter")  # type: ignore[type-var]
+    client.map(requests, Directory("out"))  # type: ignore[call-arg]
+    client.map(requests, into="out")  # type: ignore[arg-type]
+    client.map(requests, at_once=3)  # type: ignore[call-arg]
+    client.map(requests, on_exit="wait")  # type: ignore[arg-type]
+    async for outcome in client.map(requests, into=Directory("out")):
+        str(outcome.result)  # type: ignore[union-attr]
+        if isinstance(outcome, Done):
+            len(outcome.result.image.data)  # type: ignore[attr-defined]
+    for forgotten in client.map(requests):  # type: ignore[attr-defined]
+        str(forgotten)
 
 
 async def forgotten_await(client: AsyncImagesClient) -> None:

@@ -1,0 +1,200 @@
+"""
+How values are written into columns, and read again.
+
+SQLite's text is UTF-8. Names of files and labels of damaged inputs may hold what has no such form (lone surrogates);
+they are written as bytes, and come back as they were.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import attrs
+
+from burncloud_images.bulk.database.troubles import Damaged
+from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage
+from burncloud_images.bulk.rows import BadRow, Row
+
+__all__ = [
+    "PROBLEM",
+    "RECORD",
+    "ROW",
+    "Text",
+    "decode_images",
+    "decode_links",
+    "encode_failure",
+    "encode_images",
+    "encode_json",
+    "encode_links",
+    "encode_text",
+    "from_row",
+    "parse",
+    "to_mapping",
+    "to_problem",
+    "to_record",
+]
+
+Text = str | bytes
+T = TypeVar("T", StoredImage, Link, Failure)
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+ROW = "key, document, source, line, label, wanted, seal"
+"""The columns that `from_row` gives, in its order."""
+RECORD = (
+    "number, key, document, source, line, label, wanted, seal, state, attempts, reserved, cost, images, links, "
+    "failure, request_id, sent_at, ended_at, about"
+)
+"""The columns that `to_record` takes, in its order."""
+PROBLEM = "source, line, label, reason"
+"""The columns that `to_problem` takes, in its order."""
+
+
+def encode_text(text: str) -> Text:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogatepass")
+    return text
+
+
+def decode_text(value: Text) -> str:
+    return value if isinstance(value, str) else value.decode(errors="surrogatepass")
+
+
+def encode_json(value: object) -> Text:
+    return encode_text(ENCODER.encode(value))
+
+
+def parse(value: Text) -> object:
+    """
+    Return what a column of JSON says.
+
+    Raises:
+        Damaged: It is none.
+    """
+    try:
+        return json.loads(decode_text(value))
+    except (ValueError, TypeError, RecursionError):
+        raise Damaged("a value in it is not JSON") from None
+
+
+def from_row(row: Row) -> tuple[Text | int, ...]:
+    """Return the columns `ROW` of a request."""
+    request = Record(key=row.key, number=0, document=row.document, source=row.source, line=row.line)
+    document = encode_json(row.document)
+    columns = (row.key, document, encode_text(row.source), row.line, encode_text(row.label), request.wanted)
+    return (*columns, seal(columns))
+
+
+def seal(columns: tuple[Text | int, ...]) -> int:
+    """Return what tells whether a request is still what was asked for."""
+    return zlib.crc32(repr(columns).encode())
+
+
+def encode_images(images: Sequence[StoredImage]) -> Text | None:
+    return encode_json([without_none(image) for image in images]) if images else None
+
+
+def encode_links(links: Sequence[Link]) -> Text | None:
+    return encode_json([without_none(link) for link in links]) if links else None
+
+
+def encode_failure(failure: Failure | None) -> Text | None:
+    return encode_json(without_none(failure)) if failure is not None else None
+
+
+def without_none(value: StoredImage | Link | Failure) -> dict[str, object]:
+    fields = attrs.asdict(value, recurse=False)
+    return {
+        name: field.isoformat() if isinstance(field, datetime) else field
+        for name, field in fields.items()
+        if field is not None
+    }
+
+
+def decode_images(value: Text | None) -> tuple[StoredImage, ...]:
+    return tuple(build(StoredImage, fields) for fields in items(value))
+
+
+def decode_links(value: Text | None) -> tuple[Link, ...]:
+    return tuple(build(Link, to_link_fields(fields)) for fields in items(value))
+
+
+def to_link_fields(fields: object) -> object:
+    if not isinstance(fields, dict) or "expires_at" not in fields:
+        return fields
+    try:
+        return {**fields, "expires_at": datetime.fromisoformat(fields["expires_at"])}
+    except (ValueError, TypeError):
+        raise Damaged("a value in it is no date") from None
+
+
+def items(value: Text | None) -> Sequence[object]:
+    found = parse(value) if value is not None else []
+    if not isinstance(found, list):
+        raise Damaged("a value in it is no list")
+    return found
+
+
+def build(kind: type[T], fields: object) -> T:
+    try:
+        return kind(**fields)  # type: ignore[arg-type]
+    except TypeError:
+        raise Damaged(f"a value in it is no {kind.__name__}") from None
+
+
+def to_mapping(value: Text | None) -> Mapping[str, object]:
+    found = parse(value) if value is not None else {}
+    if not isinstance(found, dict):
+        raise Damaged("a value in it is no object")
+    return found
+
+
+def to_record(row: tuple[Any, ...]) -> Record:
+    """
+    Return a request from the columns `RECORD`.
+
+    Raises:
+        Damaged: It is not as it was written.
+    """
+    (number, key, document, source, line, label, _, sealed, state, attempts, reserved, cost) = row[:12]
+    (images, links, failure, request_id, sent_at, ended_at, about) = row[12:]
+    if seal(row[1:7]) != sealed:
+        raise Damaged(f"what request {number} asks for is not as it was written")
+    try:
+        return Record(
+            key=decode_text(key),
+            number=number,
+            document=to_mapping(document),
+            source=decode_text(source),
+            line=line,
+            label=decode_text(label),
+            state=State(state),
+            attempts=attempts,
+            reserved=reserved,
+            cost=cost,
+            images=decode_images(images),
+            links=decode_links(links),
+            failure=build(Failure, to_mapping(failure)) if failure is not None else None,
+            request_id=decode_text(request_id) if request_id is not None else None,
+            sent_at=sent_at,
+            ended_at=ended_at,
+            about=to_mapping(about),
+        )
+    except (ValueError, AttributeError):
+        raise Damaged(f"request {number} is not as it was written") from None
+
+
+def to_problem(row: tuple[Any, ...]) -> BadRow:
+    """Return a problem from the columns `PROBLEM`."""
+    source, line, label, reason = row
+    return BadRow(
+        source=decode_text(source),
+        line=line,
+        label=decode_text(label),
+        reason=decode_text(reason),
+    )

@@ -1,0 +1,93 @@
+"""What is read from a job's store: each as a function of a connection."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from burncloud_images.bulk.database.columns import (
+    PROBLEM,
+    RECORD,
+    encode_text,
+    parse,
+    to_mapping,
+    to_problem,
+    to_record,
+)
+from burncloud_images.bulk.database.troubles import Damaged
+from burncloud_images.bulk.records import Record, State, Totals
+from burncloud_images.bulk.rows import BadRow
+
+__all__ = ["PAGE", "find", "read_problems", "read_records", "recall", "recent", "sum_up"]
+
+PAGE = 100
+"""Requests that are read at once; a prompt may have tens of thousands of characters."""
+
+BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? ORDER BY key LIMIT 2"  # noqa: S608 (our own words)
+LABELLED = f"SELECT {RECORD} FROM requests WHERE label = ? AND label <> ''"  # noqa: S608
+SUMS = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums"
+RECENT = "SELECT sent_at, document FROM requests WHERE sent_at >= ? ORDER BY sent_at"
+AFTER_HEX = "g"
+"""Stands behind every hex digit."""
+
+
+def find(connection: sqlite3.Connection, name: str) -> Record | None:
+    """Return the request whose key or label *name* is, or the only one whose key begins with it."""
+    if not name:
+        return None
+    keys = find_keys(connection, name.lower()) if name.isascii() else []
+    exact = [row for row in keys if row[1] == name]
+    found = exact or connection.execute(LABELLED, (encode_text(name),)).fetchall() or keys
+    return to_record(found[0]) if len(found) == 1 else None
+
+
+def find_keys(connection: sqlite3.Connection, beginning: str) -> list[tuple[Any, ...]]:
+    return connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
+
+
+def read_records(connection: sqlite3.Connection, states: Collection[State] | None, after: int) -> list[Record]:
+    """Return some requests in *states* that follow the one with the number *after*."""
+    condition, parameters = "", [after, PAGE]
+    if states is not None:
+        # By its index for one state; several would have to be sorted anew for every page.
+        column = "state" if len(states) == 1 else "+state"
+        condition = f"AND {column} IN ({', '.join(repr(str(state)) for state in states)})"
+    sql = f"SELECT {RECORD} FROM requests WHERE number > ? {condition} ORDER BY number LIMIT ?"  # noqa: S608
+    return [to_record(row) for row in connection.execute(sql, parameters)]
+
+
+def read_problems(connection: sqlite3.Connection, after: int) -> list[tuple[int, BadRow]]:
+    """Return some problems that follow the one with the number *after*, and their numbers."""
+    sql = f"SELECT number, {PROBLEM} FROM problems WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608
+    return [(row[0], to_problem(row[1:])) for row in connection.execute(sql, (after, PAGE))]
+
+
+def sum_up(connection: sqlite3.Connection) -> Totals:
+    """Return the sums, which are kept with every change."""
+    rows: list[tuple[Any, ...]] = connection.execute(SUMS).fetchall()
+    counts: Mapping[State, int] = {State(row[0]): row[1] for row in rows}
+    if len(counts) != len(State):
+        raise Damaged("its sums are not complete")
+    images, size, committed, cost, reserved = (sum(row[column] for row in rows) for column in range(2, 7))
+    (problems,) = connection.execute("SELECT count(*) FROM problems").fetchone()
+    return Totals(
+        counts=counts,
+        problems=problems,
+        images=images,
+        bytes=size,
+        committed=committed,
+        cost=cost,
+        reserved=reserved,
+    )
+
+
+def recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
+    """Return when requests were sent, and their documents."""
+    return [(at, to_mapping(document)) for at, document in connection.execute(RECENT, (since,))]
+
+
+def recall(connection: sqlite3.Connection, name: str) -> object | None:
+    """Return what is kept under *name*."""
+    found = connection.execute("SELECT value FROM memories WHERE name = ?", (name,)).fetchone()
+    return parse(found[0]) if found is not None else None

@@ -1,0 +1,98 @@
+"""The tables of a job's store, and the sums that are kept of them."""
+
+from __future__ import annotations
+
+from burncloud_images.bulk.records import State
+
+__all__ = ["APPLICATION", "FORMAT", "SCHEMA"]
+
+APPLICATION = int.from_bytes(b"BCIJ")
+"""Written into the file's head, so that it is known as a job's store; https://sqlite.org/fileformat.html §1.3.17."""
+FORMAT = 1
+"""Which tables there are. A store of a later format is refused; one of an earlier is to be brought up to date."""
+
+STATES = ", ".join(f"'{state}'" for state in State)
+
+REQUESTS = f"""
+CREATE TABLE requests (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    document TEXT NOT NULL,
+    source TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    seal INTEGER NOT NULL,
+    wanted INTEGER NOT NULL,
+    state TEXT NOT NULL DEFAULT 'pending' CHECK (state IN ({STATES})),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    reserved INTEGER NOT NULL DEFAULT 0,
+    cost INTEGER,
+    committed INTEGER NOT NULL DEFAULT 0,
+    stored INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    images TEXT,
+    links TEXT,
+    failure TEXT,
+    about TEXT,
+    request_id TEXT,
+    sent_at REAL,
+    ended_at REAL
+)"""
+
+PROBLEMS = """
+CREATE TABLE problems (
+    number INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    line INTEGER NOT NULL,
+    label TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    UNIQUE (source, line)
+)"""
+
+MEMORIES = "CREATE TABLE memories (name TEXT PRIMARY KEY, value TEXT NOT NULL)"
+
+SUMS = """
+CREATE TABLE sums (
+    state TEXT PRIMARY KEY,
+    requests INTEGER NOT NULL DEFAULT 0,
+    images INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    committed INTEGER NOT NULL DEFAULT 0,
+    cost INTEGER NOT NULL DEFAULT 0,
+    reserved INTEGER NOT NULL DEFAULT 0
+)"""
+
+INDEXES = (
+    "CREATE UNIQUE INDEX requests_by_label ON requests (label) WHERE label <> ''",
+    "CREATE INDEX requests_by_state ON requests (state)",
+    "CREATE INDEX requests_by_time ON requests (sent_at) WHERE sent_at IS NOT NULL",
+)
+
+TRIGGERS = (
+    """
+CREATE TRIGGER request_added AFTER INSERT ON requests BEGIN
+    UPDATE sums SET requests = requests + 1 WHERE state = NEW.state;
+END""",
+    """
+CREATE TRIGGER request_changed
+AFTER UPDATE OF state, reserved, cost, committed, stored, bytes ON requests BEGIN
+    UPDATE sums SET
+        requests = requests - 1,
+        images = images - OLD.stored,
+        bytes = bytes - OLD.bytes,
+        committed = committed - OLD.committed,
+        cost = cost - coalesce(OLD.cost, 0),
+        reserved = reserved - OLD.reserved
+    WHERE state = OLD.state;
+    UPDATE sums SET
+        requests = requests + 1,
+        images = images + NEW.stored,
+        bytes = bytes + NEW.bytes,
+        committed = committed + NEW.committed,
+        cost = cost + coalesce(NEW.cost, 0),
+        reserved = reserved + NEW.reserved
+    WHERE state = NEW.state;
+END""",
+)
+
+SCHEMA = tuple(statement.strip() for statement in (REQUESTS, PROBLEMS, MEMORIES, SUMS, *INDEXES, *TRIGGERS))

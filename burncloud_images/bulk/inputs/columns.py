@@ -1,0 +1,162 @@
+"""
+The columns that rows may have: the fields of the request classes, and a few that are the row's own.
+
+Tables hold words; what each becomes is told by the type of its field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
+
+import attrs
+
+from burncloud_images.bulk.documents import REQUESTS
+from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.model.operations import IMAGE_FIELDS, KINDS, Operation
+
+__all__ = ["COLUMNS", "FIELDS", "OPERATIONS", "TYPES", "Parsed", "load_json", "nearest", "to_value", "to_values"]
+
+FIELDS: Mapping[Operation, frozenset[str]] = {
+    operation: frozenset(field.name for field in attrs.fields(kind)) for operation, kind in REQUESTS.items()
+}
+"""The fields of each operation."""
+
+OWN = frozenset({"id", "custom_id", "operation", "repeat"})
+COLUMNS = frozenset().union(OWN, *FIELDS.values())
+
+OPERATIONS: Mapping[str, Operation] = {
+    **{operation: operation for operation in REQUESTS},
+    "generate": "generations",
+    "edit": "edits",
+    "variation": "variations",
+}
+"""What rows may call an operation."""
+
+TYPES: Mapping[str, type] = {**KINDS, "repeat": int}
+"""Of the columns that are neither text nor an image."""
+TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?", re.ASCII)  # a spreadsheet writes 2.0 where cells are empty
+MOST_DEPTH = 100
+MOST_DIGITS = 77
+"""Of a whole number; a job keeps 256 bits."""
+
+
+def nearest(name: str) -> str | None:
+    """Return the column that *name* may be a slip of."""
+    found = difflib.get_close_matches(name[:80].strip().lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.7)
+    return found[0] if found else None
+
+
+Parsed: TypeAlias = tuple[dict[str, object], str | None]
+"""What a record gives, and why nothing can be made of it, if so."""
+Cell = TypeVar("Cell")
+
+
+def to_values(cells: Iterable[tuple[str, Cell]], convert: Callable[[str, Cell], object]) -> Parsed:
+    """Return what the cells of a row give, by column, and what is wrong with them, all of it."""
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for name, cell in cells:
+        try:
+            value = convert(name, cell)
+        except Unusable as problem:
+            problems.append(f"{name}: {problem}")
+        else:
+            if value is not None:
+                values[name] = value
+    return values, "; ".join(problems) or None
+
+
+def to_value(name: str, word: str) -> object:
+    """
+    Return what a word of a table is in the column *name*; None if nothing is given.
+
+    Raises:
+        Unusable: It is nothing of the kind.
+    """
+    if name == "prompt":
+        return word or None
+    word = word.strip()
+    if not word:
+        return None
+    if name in IMAGE_FIELDS and word[0] in "[{":
+        return load_json(word)
+    return PARSERS[TYPES.get(name, str)](word)
+
+
+def to_int(word: str) -> int:
+    found = WHOLE.fullmatch(word)
+    if found is None:
+        raise Unusable("it has to be a whole number")
+    return int(found[1])
+
+
+def to_truth(word: str) -> bool:
+    if word.lower() not in TRUTHS:
+        raise Unusable("it has to be true or false")
+    return TRUTHS[word.lower()]
+
+
+class NotStrict(ValueError):  # noqa: N818 (never leaves this module)
+    """JSON that parsers do not agree on."""
+
+
+def load_json(text: str) -> object:
+    """
+    Return what *text* holds; keys that stand twice, numbers that JSON does not have and deep nesting are refused.
+
+    Raises:
+        Unusable: It is no such JSON; the reason shows nothing of it.
+    """
+    try:
+        value = DECODER.decode(text)
+    except NotStrict as problem:
+        raise Unusable(str(problem)) from None
+    except json.JSONDecodeError as error:
+        raise Unusable(f"it is no JSON: {error.msg[0].lower()}{error.msg[1:]}, at character {error.pos + 1}") from None
+    except RecursionError:
+        raise Unusable(f"it is nested more than {MOST_DEPTH} levels deep") from None
+    if text.count("[") + text.count("{") > MOST_DEPTH:
+        check_depth(value)
+    return value
+
+
+def check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        level = [item for outer in level for item in members(outer)]
+        if not level:
+            return
+    raise Unusable(f"it is nested more than {MOST_DEPTH} levels deep")
+
+
+def members(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise NotStrict("a name stands twice in one object")
+    return found
+
+
+def refuse_constant(_: str) -> object:
+    raise NotStrict("it holds a number that JSON does not have")
+
+
+def bounded(digits: str) -> int:
+    if len(digits.removeprefix("-")) > MOST_DIGITS:
+        raise NotStrict("it holds a number of too many digits")
+    return int(digits)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=unique, parse_constant=refuse_constant, parse_int=bounded)
+
+PARSERS: Mapping[type, Callable[[str], object]] = {int: to_int, bool: to_truth, Mapping: load_json, str: str}

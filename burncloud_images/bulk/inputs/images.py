@@ -1,0 +1,156 @@
+"""
+The image files that rows name, looked at once each.
+
+A list of rows may come from anybody, and what it names is uploaded: so a row names files below one folder only, however
+it spells them and wherever links lead, and nothing but images. What is looked at, measured and hashed is one open file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.bulk.rows import InputFile
+from burncloud_images.model.limits import MB
+from burncloud_images.model.media import Media
+from burncloud_images.model.operations import is_unicode
+from burncloud_images.transport.files import examine_handle
+from burncloud_images.transport.uploads import UPLOADABLE
+
+__all__ = ["ImageFiles", "LookedAt"]
+
+MOST_BYTES = 50 * MB
+MOST_KNOWN = 10_000
+"""Files that are remembered; a list of millions of images names few of them twice at a distance."""
+
+Known = tuple[str, int, int, int, int]
+"""Path, device, inode, size and time of change."""
+
+
+@attrs.frozen
+class LookedAt:
+    """
+    What is known of a file.
+
+    Attributes:
+        file: Where it is, and what tells whether it is still the same.
+        media: What its bytes are.
+    """
+
+    file: InputFile
+    media: Media
+
+
+@attrs.define
+class ImageFiles:
+    """
+    Looks at image files below one folder; blocks.
+
+    Attributes:
+        root: The folder, without links.
+        read: Bytes that were hashed so far.
+    """
+
+    root: str
+    read: int = 0
+    known: dict[Known, LookedAt] = attrs.field(factory=dict, repr=False)
+
+    @classmethod
+    def below(cls, folder: Path) -> ImageFiles:
+        """Return those below *folder*."""
+        return cls(os.path.realpath(folder))
+
+    def look(self, name: str) -> LookedAt:
+        """
+        Return what is known of the file that *name* leads to from the folder.
+
+        Raises:
+            Unusable: It is not below the folder, or no image that can be uploaded.
+        """
+        path = self.resolve(name)
+        try:
+            status = os.lstat(path)
+            check_kind(status)  # before it is opened: opening a device may do something
+            known = known_as(path, status)
+            if known not in self.known:
+                self.remember(known, self.examine(path, known))
+        except OSError as error:
+            raise Unusable(f"it cannot be read: {reason(error)}") from None
+        return self.known[known]
+
+    def resolve(self, name: str) -> str:
+        """Return where *name* leads, without links."""
+        if not name or "\0" in name or not is_unicode(name):
+            raise Unusable("it is no name of a file")
+        try:
+            path = os.path.realpath(Path(self.root, name))
+        except (OSError, ValueError):
+            raise Unusable("it is no name of a file") from None
+        if os.path.commonpath([self.root, path]) != self.root:
+            raise Unusable("it lies outside the folder that rows may name images in")
+        if not is_unicode(path):
+            raise Unusable("the name of the file is no UTF-8 text; rename it")
+        return path
+
+    def examine(self, path: str, known: Known) -> LookedAt:
+        """Return what is in the file, which has to be the one that was looked at."""
+        with opened(path) as handle:
+            status = os.fstat(handle.fileno())
+            if known_as(path, status) != known:
+                raise Unusable("it changed while it was read")
+            media = check(handle, status.st_size)
+            handle.seek(0)
+            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+            self.read += status.st_size
+            if known_as(path, os.fstat(handle.fileno())) != known:
+                raise Unusable("it changed while it was read")
+        file = InputFile(path=Path(path), sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns)
+        return LookedAt(file, media)
+
+    def remember(self, known: Known, file: LookedAt) -> None:
+        if len(self.known) >= MOST_KNOWN:
+            del self.known[next(iter(self.known))]
+        self.known[known] = file
+
+
+@contextmanager
+def opened(path: str) -> Iterator[BufferedReader]:
+    # A link or a pipe that has taken the file's place since is neither followed nor waited for.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as handle:
+        yield handle
+
+
+def known_as(path: str, status: os.stat_result) -> Known:
+    return path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def check_kind(status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise Unusable("it is a folder")
+    if not stat.S_ISREG(status.st_mode):
+        raise Unusable("it is no regular file")
+
+
+def check(handle: BinaryIO, size: int) -> Media:
+    if size == 0:
+        raise Unusable("it is empty")
+    if size > MOST_BYTES:
+        raise Unusable(f"{size / MB:.1f} MiB is more than {MOST_BYTES / MB:g} MiB")
+    media = examine_handle(handle, 0, size)
+    if media.media_type not in UPLOADABLE:
+        raise Unusable("it is no PNG, JPEG, WebP or GIF image")
+    return media
+
+
+def reason(error: OSError) -> str:
+    return "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror or type(error).__name__

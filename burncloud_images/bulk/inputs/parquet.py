@@ -1,0 +1,123 @@
+"""Parquet files: columns as in tables, with types of their own. They need pyarrow, which is the extra `data`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from burncloud_images.bulk.inputs import columns
+from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES
+from burncloud_images.bulk.inputs.entries import Entries, Entry, clip
+from burncloud_images.bulk.inputs.records import MOST_BYTES
+from burncloud_images.bulk.inputs.sources import open_file, refusal
+from burncloud_images.errors import ConfigurationError
+from burncloud_images.model.operations import IMAGE_FIELDS
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
+
+__all__ = ["read_parquet"]
+
+ROWS = 256
+"""Read at once."""
+BUFFER = 1024 * 1024
+
+
+def read_parquet(path: Path, *, has_defaults: bool) -> Entries:
+    """
+    Yield the rows of a file, read a few at a time.
+
+    Args:
+        path: Where it is.
+        has_defaults: Whether rows may lack a prompt and an image, because all get one.
+
+    Raises:
+        ConfigurationError: pyarrow is missing.
+        InvalidRequestError: It is no Parquet, or no column makes a request.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        message = "Parquet is read by pyarrow, which is an extra: pip install 'burncloud-images[data]'."
+        raise ConfigurationError(message) from None
+    open_file(path).close()
+    try:
+        # Without a buffer all of a row group is read at once, and a file may be one group.
+        file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+    except (pa.ArrowException, OSError) as error:
+        raise refusal(path, f"it is no Parquet file that can be read: {clip(str(error))}") from None
+    with file:
+        names: list[str] = file.schema_arrow.names
+        known = check_columns(names, path, has_defaults=has_defaults)
+        unknown = {name: True for name in names if name not in COLUMNS}
+        line = 0
+        try:
+            for batch in file.iter_batches(batch_size=ROWS, columns=known, use_threads=False):
+                for row in rows_of(batch):
+                    line += 1
+                    yield to_entry(row, unknown if line == 1 else {}, line)
+        except (pa.ArrowException, OSError):
+            yield Entry(line=line + 1, problem="it is damaged, and nothing from here on can be read")
+
+
+def check_columns(names: list[str], path: Path, *, has_defaults: bool) -> list[str]:
+    """Return the columns that rows are made of."""
+    known = [name for name in names if name in COLUMNS]
+    if len(set(known)) < len(known):
+        raise refusal(path, "it names a column twice")
+    if not {"prompt", "image"} & set(known) and not has_defaults:
+        raise refusal(path, "neither prompt nor image is among its columns")
+    return known
+
+
+def rows_of(batch: RecordBatch) -> Iterator[Mapping[str, object] | None]:
+    """Yield the rows of a batch; None for one whose text is no UTF-8."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for index in range(batch.num_rows):
+            try:
+                yield from batch.slice(index, 1).to_pylist()
+            except UnicodeDecodeError:
+                yield None
+
+
+def to_entry(row: Mapping[str, object] | None, unknown: Mapping[str, object], line: int) -> Entry:
+    if row is None:
+        return Entry(line=line, problem="it is no UTF-8 text")
+    size = sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
+    if size > MOST_BYTES:
+        return Entry(line=line, size=size, problem="it is longer than 1 MiB")
+    values, problem = columns.to_values(row.items(), to_value)
+    return Entry(line=line, size=size, values={**unknown, **values}, problem=problem)
+
+
+def to_value(name: str, value: object) -> object:
+    """
+    Return what a cell gives; None for nothing.
+
+    Raises:
+        Unusable: It is text that should hold JSON, and does not.
+    """
+    kind = TYPES.get(name)
+    if isinstance(value, float):  # what is missing among whole numbers makes all of them floats
+        if math.isnan(value):
+            return None
+        return int(value) if kind is int and value.is_integer() else value
+    if kind is Mapping or name in IMAGE_FIELDS:
+        if isinstance(value, str):
+            return columns.to_value(name, value)
+        return without_gaps(value, is_map=kind is Mapping)
+    return value
+
+
+def without_gaps(value: object, *, is_map: bool = False) -> object:
+    """Return a nested cell without the members that its type has and it does not give."""
+    if is_map and isinstance(value, list):
+        return dict(value)  # a column of maps
+    if isinstance(value, dict):
+        return {name: without_gaps(item) for name, item in value.items() if item is not None}
+    return [without_gaps(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,232 @@
+"""The columns of a row become a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from burncloud_images.bulk.documents import REQUESTS
+from burncloud_images.bulk.inputs.columns import FIELDS, OPERATIONS
+from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.bulk.inputs.images import ImageFiles, LookedAt
+from burncloud_images.errors import InvalidRequestError, Violation
+from burncloud_images.model.inputs import BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
+from burncloud_images.model.media import examine_bytes
+from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest, Operation
+from burncloud_images.transport.uploads import UPLOADABLE
+from burncloud_images.wire.address import is_loopback
+
+__all__ = ["Defaults", "RequestBuilder"]
+
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+LONGEST_URL = 8192
+MOST_IMAGES = 100
+"""Of one request; the documents say 16."""
+STAND_IN = ImageURL("https://stand-in.invalid/")
+"""For an image that cannot be used, so that what else is wrong is found as well."""
+
+
+@attrs.frozen
+class Defaults:
+    """
+    What rows are given that do not have it.
+
+    Attributes:
+        own: Fields of the API, each for the operations that have it, and `operation`.
+        extra: Fields that this version does not know.
+    """
+
+    own: Mapping[str, object]
+    extra: Mapping[str, object]
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> Defaults:
+        """
+        Return what *values* give; those that no operation has are sent as `extra`.
+
+        Raises:
+            InvalidRequestError: Their own `extra` is no mapping.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        fields = frozenset({"operation"}).union(*FIELDS.values())
+        own = {name: value for name, value in given.items() if name in fields and name != "extra"}
+        extra = {name: value for name, value in given.items() if name not in fields}
+        further = given.get("extra", {})
+        if not isinstance(further, Mapping):
+            raise InvalidRequestError([Violation("extra", "it has to be a mapping")])
+        return cls(own, {**extra, **further})
+
+    @property
+    def make_requests(self) -> bool:
+        """Whether a row that gives nothing else is a request."""
+        return bool({"prompt", "image"} & set(self.own))
+
+
+@attrs.frozen(kw_only=True)
+class RequestBuilder:
+    """
+    Makes requests of the columns of rows; blocks where files are named.
+
+    Attributes:
+        defaults: For what a row does not give.
+        files: Those that rows may name.
+        allow_http: Whether images may be at unencrypted addresses.
+    """
+
+    defaults: Defaults
+    files: ImageFiles
+    allow_http: bool = False
+
+    def build(self, given: Mapping[str, object]) -> tuple[ImagesRequest, Mapping[Path, LookedAt]]:
+        """
+        Return the request that columns ask for, and what is known of its files.
+
+        Args:
+            given: The fields of the API that are given, and `operation`.
+
+        Raises:
+            InvalidRequestError: No server could take it; all reasons.
+        """
+        own = self.defaults.own
+        operation = find_operation({**own, **given})
+        taken = FIELDS[operation]
+        violations = [
+            Violation(name, f"{operation} do not take it")
+            for name, value in given.items()
+            if name not in taken and name != "operation" and value is not False
+        ]
+        values: dict[str, Any] = {name: value for name, value in own.items() if name in taken}
+        values |= {name: value for name, value in given.items() if name in taken}
+        values |= with_extra(self.defaults.extra, values.get("extra"))
+        found: dict[Path, LookedAt] = {}
+        for name in IMAGE_FIELDS:
+            if name in values:
+                values[name] = self.find(name, values[name], operation, found, violations)
+        return make(operation, values, violations), found
+
+    def find(
+        self,
+        name: str,
+        value: object,
+        operation: Operation,
+        found: dict[Path, LookedAt],
+        violations: list[Violation],
+    ) -> object:
+        """Return the sources that the column *name* names; note files and what is wrong."""
+        several = name == "image" and operation == "edits"
+        words = value if isinstance(value, list) and several else [value]
+        sources: list[ImageSource] = []
+        if len(words) > MOST_IMAGES:
+            words = words[:1]
+            violations.append(Violation(name, f"no model takes more than {MOST_IMAGES} images"))
+        for number, word in enumerate(words, start=1):
+            try:
+                sources.append(self.find_one(word, found))
+            except Unusable as problem:
+                which = f"number {number} of {len(words)}: " if len(words) > 1 else ""
+                violations.append(Violation(name, f"{which}{problem}"))
+                sources.append(STAND_IN)
+        return sources if several else sources[0]
+
+    def find_one(self, word: object, found: dict[Path, LookedAt]) -> ImageSource:
+        match word:
+            case str():
+                return self.find_text(word, found)
+            case {"image_url": str(url), **rest} if not rest:
+                return check_url(url, allow_http=self.allow_http)
+            case {"file_id": str(identity), **rest} if not rest and identity:
+                return FileID(identity)
+        raise Unusable("it has to be a path, an address, or an object with image_url or file_id")
+
+    def find_text(self, text: str, found: dict[Path, LookedAt]) -> ImageSource:
+        if URL.match(text) or text[:5].lower() == "data:":
+            return check_url(text, allow_http=self.allow_http)
+        looked_at = self.files.look(text)
+        found[looked_at.file.path] = looked_at
+        return PathSource(looked_at.file.path)
+
+
+def find_operation(values: Mapping[str, object]) -> Operation:
+    """Return which operation is asked for: as it is said, or as prompt and image say."""
+    word = values.get("operation")
+    if word is not None:
+        known = OPERATIONS.get(word) if isinstance(word, str) else None
+        if known is None:
+            raise InvalidRequestError([Violation("operation", f"it has to be one of {', '.join(REQUESTS)}")])
+        return known
+    if "image" in values:
+        return "edits" if "prompt" in values else "variations"
+    return "generations"
+
+
+def with_extra(default: Mapping[str, object], own: object) -> Mapping[str, object]:
+    if not default or not (own is None or isinstance(own, Mapping)):
+        return {}
+    return {"extra": {**default, **(own or {})}}
+
+
+def make(operation: Operation, values: dict[str, Any], violations: Sequence[Violation]) -> ImagesRequest:
+    """Return the request, or raise for all that is wrong."""
+    values = {**missing(operation, values), **values}
+    if operation == "edits" and any(isinstance(source, FileID) for source in each_source(values)):
+        values.setdefault("by_reference", True)  # there is no other way to send one
+    found = list(violations)
+    try:
+        request = REQUESTS[operation](**values)
+    except InvalidRequestError as error:
+        found.extend(error.violations)
+    if found:
+        raise InvalidRequestError(found)
+    return request
+
+
+def missing(operation: Operation, values: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what is to be refused as missing."""
+    if operation == "variations" and "image" not in values:
+        raise InvalidRequestError([Violation("image", "it has to be given")])
+    empty: dict[str, object] = {"prompt": None, "image": ()}
+    return {name: value for name, value in empty.items() if name in FIELDS[operation]}
+
+
+def each_source(values: Mapping[str, Any]) -> Iterator[object]:
+    for name in IMAGE_FIELDS:
+        value = values.get(name)
+        yield from value if isinstance(value, list) else [value]
+
+
+def check_url(url: str, *, allow_http: bool) -> ImageURL:
+    """
+    Return an address that an image may be fetched from.
+
+    Raises:
+        Unusable: It is none; the reason does not show it, since it may be signed.
+    """
+    if url[:5].lower() == "data:":
+        return check_data(url)
+    try:
+        parts = urlsplit(url)
+        scheme, host, _ = parts.scheme.lower(), parts.hostname or "", parts.port
+    except ValueError:
+        raise Unusable("its address cannot be read") from None
+    if scheme not in {"http", "https"}:
+        raise Unusable("its address is neither https nor http")
+    if len(url) > LONGEST_URL or not url.isprintable() or " " in url or not host or "@" in parts.netloc:
+        raise Unusable("its address is too long, names no host, or holds what no address has")
+    if scheme == "http" and not allow_http and not is_loopback(host):
+        raise Unusable("it would be fetched unencrypted; use https://")
+    return ImageURL(url)
+
+
+def check_data(url: str) -> ImageURL:
+    try:
+        source = to_source(url)
+    except InvalidRequestError as error:
+        raise Unusable(error.violations[0].message) from None
+    if not isinstance(source, BytesSource) or examine_bytes(source.data).media_type not in UPLOADABLE:
+        raise Unusable("the data: URL holds no PNG, JPEG, WebP or GIF image")
+    return ImageURL(f"data:{url[5:]}")
