@@ -104,7 +104,7 @@ def to_request(document: Mapping[str, object]) -> ImagesRequest:
     for name in IMAGE_FIELDS:
         if name in values:
             values[name] = restore(values[name])
-    make: Callable[..., ImagesRequest] = REQUESTS[cast("Operation", document["operation"])]
+    make = cast("Callable[..., ImagesRequest]", REQUESTS[cast("Operation", document["operation"])])
     return make(**values)
 
 
