@@ -74,6 +74,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def readers(session: nox.Session) -> None:
+    """Let Hugging Face's datasets and webdataset read what bulk jobs write."""
+    session.install(*EDITABLE, *group("tests"), *group("readers"))
+    session.run("pytest", "tests/bulk/outputs/test_readers.py", *session.posargs)
+
+
+@nox.session
 def tests_lowest(session: nox.Session) -> None:
     """Run the tests against the lowest versions that are allowed."""
     session.install(*EDITABLE, *group("tests"), *lowest())

@@ -275,7 +275,8 @@ class AsyncImagesClient:
             url: Where the image is. It is a secret while it is valid.
             into: Takes the image: `Memory()`, or a `Directory`.
             index: Place of the image in its answer, from 0.
-            expires_at: When the address ends, aware UTC. One that has ended is tried once.
+            expires_at: When the address ends, aware UTC; by default what its own signature says. One that has ended is
+                tried once.
 
         Raises:
             DownloadError: It could not be fetched; ResultExpiredError or DownloadRefusedError if that is why.

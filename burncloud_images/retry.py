@@ -29,7 +29,7 @@ from burncloud_images.errors import (
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
 
-__all__ = ["Gate", "Observer", "RetryBudget", "RetryPolicy", "Verdict", "is_unknown", "repeat", "to_names"]
+__all__ = ["Gate", "Observer", "RetryBudget", "RetryPolicy", "Verdict", "repeat", "to_names"]
 
 T = TypeVar("T")
 

@@ -137,14 +137,16 @@ def plain(value: object, depth: int = 0) -> object:
     """Return *value* with nothing but dicts and lists in it."""
     if isinstance(value, str):
         return value
-    if depth > MOST_DEPTH:
+    if isinstance(value, int):
+        if value.bit_length() > MOST_BITS:
+            raise Unkeepable("it holds a number of too many digits")
+        return value
+    if depth >= MOST_DEPTH:
         raise Unkeepable(f"it is nested more than {MOST_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {name: plain(item, depth + 1) for name, item in value.items()}
     if isinstance(value, Sequence):
         return [plain(item, depth + 1) for item in value]
-    if isinstance(value, int) and value.bit_length() > MOST_BITS:
-        raise Unkeepable("it holds a number of too many digits")
     return value
 
 

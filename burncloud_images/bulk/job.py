@@ -19,6 +19,7 @@ from burncloud_images.bulk.ingestion import add_input, add_requests
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.outputs.metadata import require
+from burncloud_images.bulk.outputs.packing import pack
 from burncloud_images.bulk.outputs.writing import write_outputs
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.progress import Report, Watch
@@ -41,6 +42,8 @@ __all__ = ["Job"]
 
 THREADS = 4
 MINUTE = 60.0
+SLACK = 1.0
+"""Seconds by which requests may differ in how long they take to the API: the first ones open connections."""
 MOST_UNPRICED = 1000
 
 
@@ -242,6 +245,7 @@ class Job:
             )
 
     async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
+        """Return a run that begins where the job stands, with what was sent in the last minute still in its pace."""
         policy = client.retry
         patient = attrs.evolve(
             policy,
@@ -249,9 +253,9 @@ class Job:
             on_unknown="retry" if options.on_unknown == "retry" else policy.on_unknown,
             server_idempotency=options.server_idempotency,
         )
-        pacer = Pacer(limits_of(options), self.clock)
+        pacer = Pacer(limits_of(options), self.clock, slack=SLACK)
         now = self.now()
-        sent = await self.store.recent(now - MINUTE)
+        sent = await self.store.recent(now - MINUTE - SLACK)
         table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
         scales = Scales(client.model, table)
         pacer.restore([(max(0.0, now - at), scales.weigh(document)) for at, document in sent])
@@ -292,6 +296,8 @@ class Job:
         gallery = self.directory.path / "gallery.html"
         if await self.store.recall("written") == state and gallery.exists():
             return
+        if options.output == "webdataset":
+            await pack(self.store, self.directory.path, executor=self.executor)
         ended = self.now()
         facts = {
             "started": ended - report.elapsed,
@@ -319,7 +325,8 @@ class Job:
 
 
 async def recover_if_needed(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:
-    if not await store.recall("running"):
+    counts = (await store.totals()).counts
+    if not (await store.recall("running") or counts[State.SENT] or counts[State.LEASED]):
         return Recovered()
     recovered = await recover(store, directory, executor)
     await store.remember("running", False)

@@ -17,12 +17,11 @@ import attrs
 from burncloud_images.bulk.admission import Admission, Ticket
 from burncloud_images.bulk.records import Link, Record
 from burncloud_images.bulk.store import Store
-from burncloud_images.errors import ImagesError, StorageError, Unfetched
+from burncloud_images.errors import NOT_BILLED, ImagesError, StorageError, Unfetched
 from burncloud_images.results import Attempt, ImagesResult, SavedImage
-from burncloud_images.retry import is_unknown
 from burncloud_images.wire.answer import Answer
 
-__all__ = ["Halted", "Passage", "Purse", "describe"]
+__all__ = ["Passage", "Purse", "describe"]
 
 
 class Halted(Exception):  # noqa: N818 (asked for, no error)
@@ -128,7 +127,7 @@ class Passage:
             self.admission.leave(ticket, attempt, error)
         self.request_id = attempt.request_id or self.request_id
         self.paid = error is None
-        self.doubtful = self.doubtful or (error is not None and is_unknown(error))
+        self.doubtful = self.doubtful or (error is not None and error.billing != NOT_BILLED)
         if error is not None and attempt.wait is not None and not self.doubtful:
             self.release()
             self.withdraw()

@@ -77,6 +77,9 @@ class Store(Protocol):
     def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         """Note that a sent request may have been billed; what is reserved for it stays so."""
 
+    def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
+        """Note that all images of a done request are elsewhere now; the images are the same."""
+
     def reopen(self, states: Collection[State]) -> Awaitable[int]:
         """
         Let all failed or in-doubt requests wait again, and return how many.

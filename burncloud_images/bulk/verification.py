@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from typing import Literal
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.outputs.shards import digests, is_sharded, to_member
 from burncloud_images.bulk.outputs.source import RecordSource
 from burncloud_images.bulk.records import Record, State, StoredImage
 from burncloud_images.transport.files import run
@@ -65,24 +66,22 @@ async def find_missing(store: RecordSource, directory: JobDirectory, executor: E
 
 
 def look(records: list[Record], directory: JobDirectory, depth: Depth) -> list[Discrepancy]:
+    images = [(record, image) for record in records for image in record.images]
+    members = read_shards([image for _, image in images if is_sharded(image)], directory, depth)
     return [
         Discrepancy(record=record, image=image, problem=problem)
-        for record in records
-        for image in record.images
-        if (problem := find_problem(image, directory, depth))
+        for record, image in images
+        if (problem := members[image.path] if is_sharded(image) else find_problem(image, directory, depth))
     ]
 
 
 def find_problem(image: StoredImage, directory: JobDirectory, depth: Depth) -> str | None:
-    shard, _, member = image.path.partition(".tar/")
-    path = directory.path / (f"{shard}.tar" if member else image.path)
+    path = directory.path / image.path
     try:
-        if member:
-            return None if depth == "size" and path.is_file() else find_member_problem(path, member, image)
         size = path.stat().st_size
         if size != image.size:
             return f"it has {size:,} bytes instead of {image.size:,}"
-        if depth == "bytes" and digest(pieces(path)) != image.sha256:
+        if depth == "bytes" and digest(path) != image.sha256:
             return "its bytes are not those that came"
     except FileNotFoundError:
         return "it is missing"
@@ -91,26 +90,38 @@ def find_problem(image: StoredImage, directory: JobDirectory, depth: Depth) -> s
     return None
 
 
-def find_member_problem(path: Path, member: str, image: StoredImage) -> str | None:
+def read_shards(images: list[StoredImage], directory: JobDirectory, depth: Depth) -> dict[str, str | None]:
+    """Return what is wrong with images in tar files, by their paths; each file is read once."""
+    problems: dict[str, str | None] = {}
+    shards: dict[str, list[StoredImage]] = {}
+    for image in images:
+        shards.setdefault(image.path.partition("/")[0], []).append(image)
+    for shard, members in shards.items():
+        path = directory.path / shard
+        if depth == "size":
+            problem = None if path.is_file() else "its tar file is missing"
+            problems |= dict.fromkeys((image.path for image in members), problem)
+        else:
+            problems |= compare(path, members)
+    return problems
+
+
+def compare(path: Path, members: list[StoredImage]) -> dict[str, str | None]:
     try:
-        with tarfile.open(path) as archive:
-            handle = archive.extractfile(member)
-            if handle is None:
-                return "it is missing in its tar file"
-            return None if digest(iter(lambda: handle.read(1 << 20), b"")) == image.sha256 else "its bytes are others"
-    except KeyError:
+        found = dict(digests(path, [to_member(image) for image in members]))
+    except FileNotFoundError:
+        return {image.path: "its tar file is missing" for image in members}
+    except (OSError, tarfile.TarError):
+        return {image.path: "its tar file cannot be read" for image in members}
+    return {image.path: explain(found.get(to_member(image)), image) for image in members}
+
+
+def explain(found: str | None, image: StoredImage) -> str | None:
+    if found is None:
         return "it is missing in its tar file"
-    except tarfile.TarError:
-        return "its tar file is damaged"
+    return None if found == image.sha256 else "its bytes are not those that came"
 
 
-def pieces(path: Path) -> Iterator[bytes]:
+def digest(path: Path) -> str:
     with path.open("rb") as handle:
-        yield from iter(lambda: handle.read(1 << 20), b"")
-
-
-def digest(chunks: Iterator[bytes]) -> str:
-    found = hashlib.sha256()
-    for chunk in chunks:
-        found.update(chunk)
-    return found.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()

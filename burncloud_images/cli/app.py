@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, str] = {
     "status": "Say how far a job is, what failed and what is in doubt.",
     "verify": "Read every image of a job and compare it with what came.",
     "usage": "Say what a job used and cost, by day and model.",
+    "fetch": "Fetch images from result URLs, before those expire; no key is needed.",
+    "show": "Take the images out of saved answers of the API.",
     "models": "List the models that the key may use.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
     "doctor": "Check what is installed, set up and reachable; nothing is billed.",
@@ -30,7 +32,7 @@ COMMANDS: Mapping[str, str] = {
 EPILOGUE = """\
 Results go to stdout, everything else to stderr.
 
-Exit codes: 0 all done, 1 all failed, 2 usage or configuration, 3 some rows failed, 4 authentication, 5 out of quota, \
+Exit codes: 0 all done, 1 all failed, 2 usage or configuration, 3 some parts failed, 4 authentication, 5 out of quota, \
 6 gave up on rate limit, timeout or network, 7 interrupted, 8 budget or --max-images reached, 9 refused by \
 moderation, 10 outcome unknown (may be billed), 11 output exists or cannot be written, 130 abandoned."""
 

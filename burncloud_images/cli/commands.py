@@ -36,9 +36,11 @@ __all__ = [
     "doctor",
     "edit",
     "emulator",
+    "fetch",
     "generate",
     "models",
     "plan",
+    "show",
     "status",
     "usage",
     "variation",
@@ -50,6 +52,10 @@ Work = Callable[[Values, "Reporter"], Awaitable[int]]
 
 # `extra` is what -O fills.
 NO_OPTIONS = frozenset({"extra"})
+
+# Nothing is asked of the API, and nothing is known of how an image came to be.
+NOT_OF_SHOW = frozenset({"sidecar", "dry_run"})
+NOT_OF_FETCH = NOT_OF_SHOW | {"api_key_file", "emulator", "timeout", "rules"}
 
 API = Group("API fields", sort_key=1)
 DEFAULTS = Group("API fields, for rows that do not have them", sort_key=4)
@@ -85,6 +91,11 @@ HOW_TO_GIVE: Mapping[str, str] = {
 }
 LISTS = "Lists of prompts: text, CSV, TSV, JSONL or Parquet, or - for stdin."
 JOB_FOLDER = "The folder of the job."
+ADDRESSES = (
+    "Where images are, as an answer said; @FILE or - for lists of addresses, one a line. A signed address is a key to "
+    "its image, and other users of the machine can see it on the command line."
+)
+RESPONSES = "Files with answers of the API, as JSON, as event streams, or as lines of a batch; - for stdin."
 
 
 def request_parameters(kind: type[ImagesRequest]) -> Iterator[inspect.Parameter]:
@@ -159,6 +170,7 @@ def make(
     *,
     own: Iterable[inspect.Parameter] = (),
     unseen: Iterable[type] = (),
+    without: frozenset[str] = frozenset(),
 ) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
     """
     Return a command.
@@ -169,8 +181,9 @@ def make(
         work: What it does.
         own: Its other parameters.
         unseen: Classes whose fields are among these.
+        without: Fields that are no options of this command.
     """
-    shared = [parameter for owner in owners for parameter in derive(owner, GROUPS[owner])]
+    shared = [parameter for owner in owners for parameter in derive(owner, GROUPS[owner], without=without)]
     return as_command(name, [*own, *shared], conduct((*unseen, *owners), work))
 
 
@@ -233,6 +246,18 @@ async def count_usage(values: Values, reporter: Reporter) -> int:
     return await print_usage(values["directory"], take(Listing, values), reporter)
 
 
+async def fetch_images(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.fetching import fetch
+
+    return await fetch(values["url"], take(Connection, values), take(Output, values), reporter)
+
+
+async def show_images(values: Values, reporter: Reporter) -> int:
+    from burncloud_images.cli.showing import show
+
+    return await show(values["response"], take(Output, values), reporter)
+
+
 def looking(name: str, owners: tuple[type, ...], work: Work) -> Any:  # noqa: ANN401 (as above)
     """Return a command that looks at a job."""
     return make(name, owners, work, own=[by_position("directory", str, JOB_FOLDER)])
@@ -258,6 +283,20 @@ plan = make(
 status = looking("status", (Watching, Listing, Reporting, Configuration), show_job)
 verify = looking("verify", (Listing, Reporting, Configuration), verify_job)
 usage = looking("usage", (Listing, Reporting, Configuration), count_usage)
+fetch = make(
+    "fetch",
+    (Output, *SHARED),
+    fetch_images,
+    own=[by_position("url", tuple[str, ...], ADDRESSES)],
+    without=NOT_OF_FETCH,
+)
+show = make(
+    "show",
+    (Output, Reporting, Configuration),
+    show_images,
+    own=[by_position("response", tuple[str, ...], RESPONSES)],
+    without=NOT_OF_SHOW,
+)
 models = make("models", (Listing, *SHARED), list_models)
 emulator = make("emulator", (Serving, Reporting, Configuration), host)
 doctor = make("doctor", (Listing, *SHARED), diagnose)

@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from burncloud_images.emulator import Emulator
 
-__all__ = ["Endpoint", "find_key", "open_client", "start_emulator", "to_endpoint"]
+__all__ = ["Endpoint", "find_key", "make_fetcher", "open_client", "start_emulator", "to_endpoint"]
+
+NO_KEY = "none"
+"""For what is sent without a key."""
 
 MOST_CONNECTIONS = 100
 
@@ -116,6 +119,19 @@ async def open_client(
             endpoint = to_endpoint(connection, stdin)
             reporter.detail(f"sending to {endpoint.base_url}")
         yield await stack.enter_async_context(make_client(connection, endpoint, on_attempt, max_connections))
+
+
+def make_fetcher(connection: Connection) -> AsyncImagesClient:
+    """
+    Return a client for results, which are fetched without a key.
+
+    Raises:
+        UsageError: An option cannot be used.
+        ConfigurationError: The base URL cannot be used.
+    """
+    address = connection.base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
+    base_url = to_base_url(address, allow_http=connection.allow_http)
+    return make_client(connection, Endpoint(base_url=base_url, api_key=NO_KEY), None, MOST_CONNECTIONS)
 
 
 def make_client(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from burncloud_images import errors
 
-__all__ = ["ABANDONED", "INTERRUPTED", "USAGE", "UsageError", "describe", "to_exit"]
+__all__ = ["ABANDONED", "FAILED", "INTERRUPTED", "STORAGE", "USAGE", "UsageError", "combine", "describe", "to_exit"]
 
+FAILED = 1
 USAGE = 2
+SOME_FAILED = 3
 INTERRUPTED = 7
+STORAGE = 11
 ABANDONED = 130
+
+WEIGHTIEST = (ABANDONED, INTERRUPTED, STORAGE, 8, 5, 4, 10)
+"""Codes that tell of all the work, whatever came of its parts."""
 
 
 class UsageError(Exception):
@@ -55,6 +61,19 @@ def to_exit(error: errors.ImagesError) -> int:
     if isinstance(error, errors.DownloadRefusedError) and not error.paid:
         return USAGE  # an address that was typed
     return next(code for kind, code, _ in TABLE if isinstance(error, kind))
+
+
+def combine(codes: Sequence[int]) -> int:
+    """Return the exit code of work whose parts have *codes*."""
+    failed = sorted({code for code in codes if code})
+    for code in WEIGHTIEST:
+        if code in failed:
+            return code
+    if not failed:
+        return 0
+    if not all(codes):
+        return SOME_FAILED
+    return failed[0] if len(failed) == 1 else FAILED
 
 
 def describe(error: errors.ImagesError) -> str:

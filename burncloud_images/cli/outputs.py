@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from burncloud_images.results import SavedImage
 from burncloud_images.transport.sinks import Directory, Placement
 from burncloud_images.transport.writers import DirectoryWriter
 
-__all__ = ["DEFAULT_NAME", "Present", "Target", "to_target"]
+__all__ = ["DEFAULT_NAME", "Present", "Target", "check_stdout", "to_target"]
 
 DEFAULT_NAME = "{id}-{index}.{ext}"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -117,3 +118,20 @@ def to_target(output: Output) -> Target:
         raise UsageError(f"Fields are for file names only, not for the folder {folder}.")
     directory = Directory(folder, name=name, exists="overwrite" if output.exists == "overwrite" else "rename")
     return Target(directory=directory, exists=output.exists, named=named)
+
+
+def check_stdout(output: Output, count: int) -> None:
+    """
+    Refuse what stdout cannot carry.
+
+    Raises:
+        UsageError: The *count* images, or what else was asked for.
+    """
+    if output.output != "-":
+        return
+    if output.json or output.sidecar or output.into or output.name:
+        raise UsageError("-o - writes the image to stdout, so --json, --sidecar, --into and --name do not apply.")
+    if count != 1:
+        raise UsageError(f"-o - takes one image, not {count}; use --into for several.")
+    if sys.stdout.isatty() and not output.dry_run:
+        raise UsageError("An image is nothing for a terminal; use -o FILE, or send -o - into a pipe.")

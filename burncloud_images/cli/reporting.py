@@ -68,14 +68,14 @@ class Reporter:
         if self.options.verbose:
             self.note(text)
 
-    def fail(self, error: UsageError | ImagesError) -> None:
-        """Say what went wrong."""
+    def fail(self, error: UsageError | ImagesError, where: str = "") -> None:
+        """Say what went wrong, and with what if there are several."""
         if isinstance(error, ImagesError):
             kind = type(error).__name__
             facts = {"error": kind, "request_id": error.request_id, "idempotency_key": error.idempotency_key}
-            self.say("error", describe(error), **facts)
+            self.say("error", where + describe(error), **facts)
         else:
-            self.say("error", str(error), error="UsageError")
+            self.say("error", where + str(error), error="UsageError")
         if self.options.verbose > 1:
             # Neither messages nor frames' source lines hold values, so nothing secret is in here.
             self.stream.write("".join(traceback.format_exception(error)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from burncloud_images.errors import ImagesError, Unfetched
 from burncloud_images.model.media import EXTENSIONS
 from burncloud_images.results import DamagedImage, Image, ImageDetails, SavedImage
 
-__all__ = ["rescue", "save_images"]
+__all__ = ["rescue", "save_addresses", "save_images"]
 
 
 def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[Path]:
@@ -47,9 +48,24 @@ def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Rep
     kept = keep(f"{name}-{image.index + 1}.url", image.url.encode() + b"\n", folders)
     if kept:
         until = f"good until {image.expires_at:%H:%M} UTC" if image.expires_at else "good for about an hour"
-        reporter.note(f"{what} Its address, {until}, is in {kept}; fetch it with: wget -i {kept}")
+        reporter.note(f"{what} Its address, {until}, is in {kept}; fetch it with: {how_to_fetch(kept)}")
     else:
         reporter.say("error", f"{what[0].upper()}{what[1:]} Its address could be saved nowhere.")
+
+
+def save_addresses(urls: Sequence[str], name: str, folder: Path | None, reporter: Reporter) -> None:
+    """Write the addresses of images to one file, likewise."""
+    folders = [*([folder] if folder else []), *fallbacks()]
+    kept = keep(f"{name}.urls", "".join(f"{url}\n" for url in urls).encode(), folders)
+    if kept:
+        what = f"{len(urls)} of the images are at addresses, which are in {kept}"
+        reporter.note(f"{what}; while they are good, fetch them with: {how_to_fetch(kept)}")
+    else:
+        reporter.say("error", f"The addresses of {len(urls)} images could be saved nowhere.")
+
+
+def how_to_fetch(path: Path) -> str:
+    return f"burncloud-images fetch {shlex.quote(f'@{path}')}"
 
 
 def save_images(images: Sequence[ImageDetails], name: str, reporter: Reporter) -> list[Path]:

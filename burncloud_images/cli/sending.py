@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +10,7 @@ import attrs
 
 from burncloud_images.cli.arguments import Connection, Output, Streaming
 from burncloud_images.cli.connection import open_client
-from burncloud_images.cli.exits import UsageError, to_exit
+from burncloud_images.cli.exits import to_exit
 from burncloud_images.cli.inputs import Stdin, to_request
 from burncloud_images.cli.interrupts import Patience
 from burncloud_images.cli.listing import (
@@ -23,7 +22,7 @@ from burncloud_images.cli.listing import (
     write_sidecar,
 )
 from burncloud_images.cli.options import take
-from burncloud_images.cli.outputs import Present, Target, to_target
+from burncloud_images.cli.outputs import Present, Target, check_stdout, to_target
 from burncloud_images.cli.partials import WithPartials, ask_for_partials
 from burncloud_images.cli.preview import preview
 from burncloud_images.cli.reporting import Reporter
@@ -60,7 +59,7 @@ async def send(kind: type[ImagesRequest], values: Mapping[str, Any], reporter: R
     order = Order(output=output, streaming=take(Streaming, values), reporter=reporter, target=target)
     request = to_request(kind, values, stdin, allow_http=connection.allow_http)
     order.request = ask_for_partials(request, order.streaming)
-    order.check_stdout(order.request.n or 1)
+    check_stdout(output, order.request.n or 1)
     if output.dry_run:
         await preview(order.request, connection, as_json=output.json, streams=order.streams)
         return 0
@@ -102,17 +101,6 @@ class Order:
     def streams(self) -> bool:
         """Whether to ask for a stream."""
         return self.streaming.partials is not None or self.streaming.keep_alive
-
-    def check_stdout(self, count: int) -> None:
-        """Refuse what stdout cannot carry."""
-        if self.target is not None:
-            return
-        if self.output.json or self.output.sidecar or self.output.into or self.output.name:
-            raise UsageError("-o - writes the image to stdout, so --json, --sidecar, --into and --name do not apply.")
-        if count != 1:
-            raise UsageError(f"-o - takes one image, not {count}; use --into for several.")
-        if sys.stdout.isatty() and not self.output.dry_run:
-            raise UsageError("An image is nothing for a terminal; use -o FILE, or send -o - into a pipe.")
 
     async def fulfil(self, connection: Connection, stdin: Stdin, patience: Patience) -> int:
         async with open_client(connection, self.reporter, stdin, patience.attempted) as client:

@@ -41,7 +41,7 @@ from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
 from burncloud_images.retry import Gate, RetryBudget, repeat
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.download import Downloader
-from burncloud_images.transport.expiry import Arrival, Expiry, find_expiry
+from burncloud_images.transport.expiry import Arrival, Expiry, find_end, find_expiry
 from burncloud_images.transport.guard import Guard
 from burncloud_images.transport.hooks import CallHooks, NoHooks
 from burncloud_images.transport.http import Progress, Response, Transport
@@ -163,12 +163,14 @@ async def fetch(
         settings: Of the client.
         rooms: Of the client.
         index: Place of the image in its answer.
-        expires_at: When the address ends, by the server's clock; ours is all there is to compare it with.
+        expires_at: When the address ends, by the server's clock; ours is all there is to compare it with. By default
+            as the address says by its signature.
 
     Raises:
         DownloadError: It could not be fetched.
         StorageError: It could not be stored.
     """
+    expires_at = expires_at or find_end(url)
     placement = Placement(
         id=hashlib.blake2b(url.encode(errors="replace"), digest_size=6).hexdigest(),
         index=index,

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-__all__ = ["Arrival", "Expiry", "find_expiry"]
+__all__ = ["Arrival", "Expiry", "find_end", "find_expiry"]
 
 LIFETIME = timedelta(minutes=60)
 MARGIN = timedelta(seconds=60)
@@ -85,23 +85,37 @@ def age(created: datetime | None, arrival: Arrival) -> timedelta:
     return min(max(arrival.date - created, timedelta()), elapsed + SLACK)
 
 
+def find_end(url: str) -> datetime | None:
+    """Return when *url* ends by its own signature, by the server's clock; None if it does not say."""
+    signature = find_signature(url)
+    return signature[1] if signature else None
+
+
 def signed(url: str, arrival: Arrival) -> list[timedelta]:
     """Return what is left by the signature of *url*, if it has one that says."""
-    query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-    try:
-        if "se" in query:
-            start, end = to_time(query.get("st")), to_time(query["se"])
-        elif {"X-Amz-Date", "X-Amz-Expires"} <= query.keys():
-            start = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-            end = start + timedelta(seconds=int(query["X-Amz-Expires"]))
-        else:
-            return []
-    except (ValueError, OverflowError):
+    signature = find_signature(url)
+    if signature is None:
         return []
-    if end is not None and arrival.date is not None:
+    start, end = signature
+    if arrival.date is not None:
         return [end - arrival.date]
     # Without the server's date there is still its signature, which cannot be older than the request.
-    return [end - start - timedelta(seconds=arrival.elapsed)] if start is not None and end is not None else []
+    return [end - start - timedelta(seconds=arrival.elapsed)] if start is not None else []
+
+
+def find_signature(url: str) -> tuple[datetime | None, datetime] | None:
+    """Return when the signature of *url* begins, if it says, and when it ends."""
+    try:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+        if "se" in query:
+            start, end = to_time(query.get("st")), to_time(query["se"])
+            return (start, end) if end is not None else None
+        if {"X-Amz-Date", "X-Amz-Expires"} <= query.keys():
+            start = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return start, start + timedelta(seconds=int(query["X-Amz-Expires"]))
+    except (ValueError, OverflowError):
+        return None
+    return None
 
 
 def to_time(text: str | None) -> datetime | None:

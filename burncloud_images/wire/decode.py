@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -36,6 +36,7 @@ __all__ = [
     "ImageRest",
     "ImageStarted",
     "Level",
+    "locate_in_answer",
 ]
 
 
@@ -162,6 +163,11 @@ class ImageCutter:
             message = f"The {self.what} holds more than {MOST_TEXT:,} bytes beside its images."
             raise TooLargeError(message, raw=self.raw)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something has begun and is not yet closed."""
+        return bool(self.levels) or self.state is not ImageCutter.structure
+
     def parse(self) -> object:
         """
         Return the document, with empty strings where images were.
@@ -170,7 +176,7 @@ class ImageCutter:
             OutcomeUnknownError: It ends in the middle.
             ProtocolError: It is not JSON.
         """
-        if self.levels or self.state is not ImageCutter.structure:
+        if self.is_open:
             raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
             return json.loads(self.text, parse_constant=refuse_constant)
@@ -352,14 +358,7 @@ class AnswerDecoder(ImageCutter):
 
     def locate(self) -> int | None:
         """Find the images in `data[i].b64_json` and `data[i].url`."""
-        match self.levels:
-            case [
-                Level(is_object=True, key="data"),
-                Level(is_object=False, index=index),
-                Level(is_object=True, wants_key=False, key=key),
-            ] if key in IMAGE_KEYS:
-                return index
-        return None
+        return locate_in_answer(self.levels)
 
     def close(self) -> Answer:
         """
@@ -370,6 +369,18 @@ class AnswerDecoder(ImageCutter):
             ProtocolError: It is not the JSON that the API documents.
         """
         return to_answer(self.parse(), self.ended, self.failures, self.raw)
+
+
+def locate_in_answer(levels: Sequence[Level]) -> int | None:
+    """Return the index of the image whose value begins below *levels* of an answer; None if it is no image's."""
+    match levels:
+        case [
+            Level(is_object=True, key="data"),
+            Level(is_object=False, index=index),
+            Level(is_object=True, wants_key=False, key=key),
+        ] if key in IMAGE_KEYS:
+            return index
+    return None
 
 
 def ends_escaped(piece: bytes) -> bool:

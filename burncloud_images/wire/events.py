@@ -191,6 +191,13 @@ class StreamDecoder:
         """The events so far without their images, at most 1 MiB."""
         return bytes(self.passed + (self.cutter.raw if self.cutter else b""))[:MOST_RAW]
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an event has begun and not ended: asked after `close`, whether the stream was cut off in one."""
+        if self.cutter is not None:
+            return not self.cutter.text.lstrip().startswith(DONE)
+        return self.sse.field == b"event" or bool(self.sse.name or self.sse.line)
+
     def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
         """
         Yield what *chunk* brings.

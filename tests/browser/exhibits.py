@@ -19,7 +19,7 @@ from burncloud_images.emulator import Emulator
 
 T = TypeVar("T")
 
-STARTED = 1_700_000_000.0
+STARTED = 1_795_500_000.0  # 24 November 2026
 
 SCENES = (
     "a lighthouse on a basalt cliff, first light",
@@ -100,7 +100,6 @@ async def buy(client: AsyncImagesClient, folder: Path, number: int, document: di
         ),
         cost=prices[document["model"]] * len(result.images),
         request_id=result.request_id,
-        ended_at=STARTED + 3 * number,
         attempts=1,
     )
 
@@ -120,7 +119,10 @@ async def exhibit(folder: Path, executor: Executor) -> Outputs:
     records = await draw(folder)
     failure, doubt = to_troubles()
     shown = [*records[:5], failure, *records[5:8], doubt, *records[8:]]
-    renumbered = [attrs.evolve(record, number=number) for number, record in enumerate(shown, start=1)]
+    renumbered = [
+        attrs.evolve(record, number=number, line=number, ended_at=STARTED + 3 * number)
+        for number, record in enumerate(shown, start=1)
+    ]
     facts = {"started": STARTED, "ended": STARTED + 204.0, "stopped": "finished"}
     return await write_outputs(MemoryStore(renumbered), folder, format="jsonl", facts=facts, executor=executor)
 

@@ -1,11 +1,90 @@
-"""The directory that a job is, on the disk."""
+"""The lock, and the room for what is paid."""
 
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
-from burncloud_images.bulk.directory import JobDirectory
+import pytest
+
+from burncloud_images import errors
+from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
+
+HOLD = """
+import sys
+from pathlib import Path
+from burncloud_images.bulk.directory import JobLock
+lock = JobLock.acquire(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+class TestJobLock:
+    """Held by one run, for as long as its process lives."""
+
+    def test_another_process_is_told_who_holds_it(self, tmp_path):
+        path = tmp_path / "job.lock"
+        command = [sys.executable, "-c", HOLD, str(path)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+            assert "held\n" == holder.stdout.readline()
+            with pytest.raises(errors.JobLockedError, match=f"process {holder.pid}") as caught:
+                JobLock.acquire(path)
+            holder.kill()
+            holder.wait()
+
+        assert holder.pid == caught.value.pid
+        JobLock.acquire(path).release()
+
+    def test_a_link_in_its_place_is_refused(self, tmp_path):
+        (tmp_path / "other").write_text("precious")
+        (tmp_path / "job.lock").symlink_to(tmp_path / "other")
+        with pytest.raises(errors.StorageError):
+            JobLock.acquire(tmp_path / "job.lock")
+
+        assert "precious" == (tmp_path / "other").read_text()
+
+
+class TestBallast:
+    """Room that is taken, and given up at once."""
+
+    def test_it_takes_real_room(self, tmp_path):
+        ballast = Ballast(tmp_path / ".ballast", 1 << 20)
+        ballast.load()
+
+        assert 1 << 20 == ballast.path.stat().st_blocks * 512
+        assert ballast.drop()
+        assert not ballast.drop()
+
+    def test_too_little_room_is_said_before_anything_is_bought(self, tmp_path):
+        with pytest.raises(errors.StorageError, match="too little room"):
+            Ballast(tmp_path / ".ballast", 1 << 60).load()
+
+        assert [] == list(tmp_path.glob(".ballast"))
+
+
+class TestJobDirectory:
+    """Where things lie, and who may read them."""
+
+    async def test_what_can_hold_addresses_is_for_its_owner_alone(self, workshop):
+        shop = await workshop()
+        await shop.run([{"prompt": "one", "model": "dall-e-2", "size": "256x256"}])
+        for name in ("job.sqlite3", "job.lock"):
+            assert 0o600 == stat.S_IMODE((shop.path / "out" / name).stat().st_mode)
+
+    def test_a_folder_that_may_not_be_written_is_refused(self, tmp_path):
+        (tmp_path / "file").write_text("x")
+        with pytest.raises(errors.StorageError):
+            JobDirectory(tmp_path / "file").make()
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+    def test_so_is_one_of_somebody_else(self, tmp_path):
+        tmp_path.chmod(0o500)
+        with pytest.raises(errors.StorageError, match="permission"):
+            JobDirectory(tmp_path).make()
 
 
 def test_the_names_above_a_new_job_are_durable(tmp_path: Path, monkeypatch):

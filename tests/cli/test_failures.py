@@ -444,7 +444,7 @@ def test_the_address_of_an_image_that_could_not_be_fetched(cli, serve):
     assert ran.out == b""
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert file.read_text().startswith(server.base_url.removesuffix("/v1"))
-    assert f"wget -i {file}" in ran.err
+    assert f"burncloud-images fetch @{file}" in ran.err
     assert "?" not in ran.err
     assert "This request was billed." in ran.errors[0]
 
@@ -463,7 +463,7 @@ def test_the_addresses_of_all_images_that_could_not_be_fetched(cli, serve):
     numbers = {int(file.stem.rpartition("-")[2]) for file in [*files, *ran.paths]}
     assert numbers == {1, 2, 3}
     for file in files:
-        assert f"wget -i {file}" in ran.err
+        assert f"burncloud-images fetch @{file}" in ran.err
         assert "sig=" in file.read_text()
     assert "answered 418" in ran.err
     assert "answered 404" in ran.err

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.transport.expiry import LIFETIME, MARGIN, Arrival, find_expiry
+from burncloud_images.transport.expiry import LIFETIME, MARGIN, Arrival, find_end, find_expiry
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PLAIN = "https://store.example/a.png"
@@ -100,3 +100,26 @@ def test_a_server_in_the_year_9999_is_no_trouble():
 
     assert NOW == expiry.at
     assert 1000 + (LIFETIME - MARGIN).total_seconds() == expiry.deadline
+
+
+@pytest.mark.parametrize(
+    ("query", "end"),
+    [
+        ("?se=2026-11-24T13:00:00Z", datetime(2026, 11, 24, 13, tzinfo=UTC)),
+        ("?st=2026-11-24T12:00:00Z&se=2026-11-24T15:00:00%2B02:00", datetime(2026, 11, 24, 13, tzinfo=UTC)),
+        ("?X-Amz-Date=20261124T120000Z&X-Amz-Expires=600", datetime(2026, 11, 24, 12, 10, tzinfo=UTC)),
+        ("", None),
+        ("?se=", None),
+        ("?se=soon", None),
+        ("?X-Amz-Date=20261124T120000Z", None),
+        ("?X-Amz-Date=20261124T120000Z&X-Amz-Expires=9" + "9" * 20, None),
+    ],
+)
+def test_an_address_alone_may_tell_its_end(query, end):
+    """By its signature."""
+    assert end == find_end(PLAIN + query)
+
+
+def test_what_is_no_address_has_no_end():
+    """The guard is what refuses it."""
+    assert find_end("https://[x?se=2026-11-24T13:00:00Z") is None

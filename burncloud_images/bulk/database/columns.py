@@ -22,6 +22,7 @@ from burncloud_images.bulk.rows import BadRow, Row
 __all__ = [
     "PROBLEM",
     "RECORD",
+    "ROW",
     "Text",
     "decode_images",
     "decode_links",
@@ -30,8 +31,8 @@ __all__ = [
     "encode_json",
     "encode_links",
     "encode_text",
+    "from_row",
     "parse",
-    "seal",
     "to_mapping",
     "to_problem",
     "to_record",
@@ -40,9 +41,12 @@ __all__ = [
 Text = str | bytes
 T = TypeVar("T", StoredImage, Link, Failure)
 
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+ROW = "key, document, source, line, label, wanted, seal"
+"""The columns that `from_row` gives, in its order."""
 RECORD = (
-    "number, key, document, source, line, label, seal, state, attempts, reserved, cost, images, links, failure, "
-    "request_id, sent_at, ended_at, about"
+    "number, key, document, source, line, label, wanted, seal, state, attempts, reserved, cost, images, links, "
+    "failure, request_id, sent_at, ended_at, about"
 )
 """The columns that `to_record` takes, in its order."""
 PROBLEM = "source, line, label, reason"
@@ -62,7 +66,7 @@ def decode_text(value: Text) -> str:
 
 
 def encode_json(value: object) -> Text:
-    return encode_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return encode_text(ENCODER.encode(value))
 
 
 def parse(value: Text) -> object:
@@ -78,13 +82,17 @@ def parse(value: Text) -> object:
         raise Damaged("a value in it is not JSON") from None
 
 
-def seal(row: Row, document: Text) -> int:
-    """Return what tells whether that which is asked for is still as it was written."""
-    return compute_seal(row.key, document, encode_text(row.source), row.line, encode_text(row.label))
+def from_row(row: Row) -> tuple[Text | int, ...]:
+    """Return the columns `ROW` of a request."""
+    request = Record(key=row.key, number=0, document=row.document, source=row.source, line=row.line)
+    document = encode_json(row.document)
+    columns = (row.key, document, encode_text(row.source), row.line, encode_text(row.label), request.wanted)
+    return (*columns, seal(columns))
 
 
-def compute_seal(key: Text, document: Text, source: Text, line: int, label: Text) -> int:
-    return zlib.crc32(repr((key, document, source, line, label)).encode(errors="surrogatepass"))
+def seal(columns: tuple[Text | int, ...]) -> int:
+    """Return what tells whether a request is still what was asked for."""
+    return zlib.crc32(repr(columns).encode())
 
 
 def encode_images(images: Sequence[StoredImage]) -> Text | None:
@@ -153,9 +161,9 @@ def to_record(row: tuple[Any, ...]) -> Record:
     Raises:
         Damaged: It is not as it was written.
     """
-    (number, key, document, source, line, label, sealed, state, attempts, reserved, cost) = row[:11]
-    (images, links, failure, request_id, sent_at, ended_at, about) = row[11:]
-    if compute_seal(key, document, source, line, label) != sealed:
+    (number, key, document, source, line, label, _, sealed, state, attempts, reserved, cost) = row[:12]
+    (images, links, failure, request_id, sent_at, ended_at, about) = row[12:]
+    if seal(row[1:7]) != sealed:
         raise Damaged(f"what request {number} asks for is not as it was written")
     try:
         return Record(

@@ -1,8 +1,10 @@
 """
 A job's store as a file: made whole or not at all, and refused unless it is one and whole.
 
-An empty or missing store is never replaced silently: the directory may hold what was paid for, and a new store would
-buy it again.
+An empty or damaged store is never replaced: its directory may hold what was paid for, and a new store would buy it
+again. Beside SQLite's own look at the structure there are three that find what it does not: the sums that every change
+keeps have to be those of the requests, the tables those that this package makes, and the log may not have lost
+anything.
 """
 
 from __future__ import annotations
@@ -10,9 +12,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+from burncloud_images.bulk.database.log import check_log
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import State
@@ -20,19 +23,26 @@ from burncloud_images.errors import JobError, StorageError
 from burncloud_images.transport.files import place
 from burncloud_images.transport.writers import sync_folder
 
-__all__ = ["connect", "connect_for_reading"]
+__all__ = ["connect", "connect_for_reading", "disconnect"]
 
 MAGIC = b"SQLite format 3\x00"
 HEAD = 100
 """Bytes of the file's head; https://sqlite.org/fileformat.html §1.3."""
+APPLICATION_AT = 68
 PATIENCE = 5.0
 """Seconds to wait for another program that looks at the store."""
-PRAGMAS = (
+SETTINGS = (
     "PRAGMA synchronous = FULL",  # a commit returns once it is on the disk
     "PRAGMA secure_delete = ON",  # addresses are overwritten, not only forgotten
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8000",  # KiB
 )
+COUNTED = """
+SELECT state, count(*), sum(stored), sum(bytes), sum(committed), sum(coalesce(cost, 0)), sum(reserved)
+FROM requests GROUP BY state
+"""
+KEPT = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums WHERE requests > 0"
+ELSEWHERE = "move it away, or use another directory"
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -40,19 +50,23 @@ def connect(path: Path) -> sqlite3.Connection:
     Open the store at *path* for writing; it is made if it is not there.
 
     Raises:
-        JobError: It is no store, damaged, or of a later format.
-        StorageError: It cannot be made, read or written.
+        JobError: It is no store, or one of a later format.
+        Damaged: It is not as it was written.
+        StorageError: It cannot be made or read.
+        sqlite3.Error: SQLite finds that it is damaged, or cannot be read or written.
     """
     try:
-        if not path.exists():
+        if not os.path.lexists(path):
             make(path)
         check_head(path)
     except OSError as error:
-        raise StorageError(f"{path} cannot be opened: {error.strerror or error}.") from None
+        raise unreadable(path, error) from None
     connection = open_file(path, "rw")
     try:
         set_up(connection, path)
-        check(connection)
+        check_format(connection)
+        check(connection, path)
+        empty_log(connection)
     except BaseException:
         connection.close()
         raise
@@ -64,16 +78,18 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     Open the store at *path* for reading, while another process may write.
 
     Raises:
-        JobError: There is none, or it is damaged or of a later format.
+        JobError: There is none, or it is one of a later format.
+        Damaged: It is not as it was written.
         StorageError: It cannot be read.
+        sqlite3.Error: SQLite finds that it is damaged, or cannot be read.
     """
     try:
         check_head(path)
     except FileNotFoundError:
         raise JobError(f"There is no job: {path} does not exist.") from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be opened: {error.strerror or error}.") from None
-    connection = open_file(path, "ro")
+        raise unreadable(path, error) from None
+    connection = open_file(path, mode_for_reading(path))
     try:
         check_format(connection)
     except BaseException:
@@ -82,36 +98,56 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def mode_for_reading(path: Path) -> str:
+    # Readers and writers agree by a file beside the store. Where none can be made, nobody writes.
+    is_archived = not os.access(path.parent, os.W_OK, effective_ids=True) and not holds_something(beside(path, "-wal"))
+    return "ro&immutable=1" if is_archived else "ro"
+
+
+def disconnect(connection: sqlite3.Connection) -> None:
+    """Close a connection for writing; what was erased is gone from the log, too."""
+    empty_log(connection)
+    connection.close()
+
+
+def empty_log(connection: sqlite3.Connection) -> None:
+    # Somebody who reads, or a full disk, may prevent it; then the log is emptied another time, and nothing is lost.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def open_file(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=PATIENCE, isolation_level=None)
+
+
 def set_up(connection: sqlite3.Connection, path: Path) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise JobError(f"{path} is on a file system without shared memory; put the job on a local one.")
-    for pragma in PRAGMAS:
-        connection.execute(pragma)
+    for setting in SETTINGS:
+        connection.execute(setting)
 
 
-def open_file(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=PATIENCE, isolation_level=None)
+def unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path} cannot be opened: {error.strerror or error}.")
+
+
+# --- making ----------------------------------------------------------------------------------------------------------
 
 
 def make(path: Path) -> None:
     """Make an empty store, under another name until it is whole."""
-    for suffix in ("-wal", "-journal"):
-        rest = path.with_name(path.name + suffix)
-        if rest.exists():
-            raise JobError(f"{rest} is there without {path.name}, which was removed; put it back.")
+    for rest in (beside(path, "-wal"), beside(path, "-journal")):
+        if holds_something(rest):
+            raise JobError(f"{rest} is there and {path.name} is not; put {path.name} back.")
     part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
+    for remains in (part, beside(part, "-journal")):  # of a run that was killed
+        remains.unlink(missing_ok=True)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with closing(open_file(part, "rw")) as connection:
-            connection.execute("BEGIN")
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
-            for statement in SCHEMA:
-                connection.execute(statement)
-            connection.executemany("INSERT INTO sums (state) VALUES (?)", [(state,) for state in State])
-            connection.execute("COMMIT")
+            fill(connection)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -119,35 +155,61 @@ def make(path: Path) -> None:
     sync_folder(path.parent)
 
 
+def holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN")
+    connection.execute(f"PRAGMA application_id = {APPLICATION}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    for statement in SCHEMA:
+        connection.execute(statement)
+    connection.executemany("INSERT INTO sums (state) VALUES (?)", [(state,) for state in State])
+    connection.execute("COMMIT")
+
+
+# --- checking --------------------------------------------------------------------------------------------------------
+
+
 def check_head(path: Path) -> None:
     """Refuse what is no store, without touching it."""
     if path.is_dir():
-        raise JobError(f"{path} is a directory, where a job has its store; move it away, or use another directory.")
+        raise JobError(f"{path} is a directory, where a job has its store; {ELSEWHERE}.")
     with path.open("rb") as handle:
         head = handle.read(HEAD)
     if not head:
-        raise Damaged(f"{path} is empty")
+        raise Damaged("it is empty")
     if len(head) < HEAD or not head.startswith(MAGIC):
-        raise JobError(f"{path} is no store of a job; move it away, or use another directory.")
-    (application,) = struct.unpack_from(">I", head, 68)
+        raise JobError(f"{path} is no store of a job, or its head is damaged; {ELSEWHERE}.")
+    (application,) = struct.unpack_from(">I", head, APPLICATION_AT)
     if application != APPLICATION:
-        raise JobError(f"{path} belongs to another program; move it away, or use another directory.")
+        raise JobError(f"{path} belongs to another program, or its head is damaged; {ELSEWHERE}.")
 
 
 def check_format(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > FORMAT:
         raise JobError(
-            f"The job's store has format {version}, and this version of burncloud-images knows formats up to {FORMAT}; "
-            "use a later version."
+            f"The job's store has format {version}, and formats up to {FORMAT} are known; use a later version."
         )
-    if version < 1:
+    if version < FORMAT:
         raise Damaged(f"it says that it has format {version}")
 
 
-def check(connection: sqlite3.Connection) -> None:
+def check(connection: sqlite3.Connection, path: Path) -> None:
     """Refuse a store that is not as it was written."""
-    check_format(connection)
+    _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    check_log(beside(path, "-wal"), frames)
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise Damaged(found)
+        raise Damaged(found.replace("\n", " "))
+    statements = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if statements != set(SCHEMA):
+        raise Damaged("its tables are not those of a job")
+    if set(connection.execute(COUNTED)) != set(connection.execute(KEPT)):
+        raise Damaged("its sums are not those of its requests")

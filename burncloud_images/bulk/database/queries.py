@@ -24,7 +24,7 @@ __all__ = ["PAGE", "find", "read_problems", "read_records", "recall", "recent", 
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
 
-BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? LIMIT 2"  # noqa: S608 (our own words)
+BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? ORDER BY key LIMIT 2"  # noqa: S608 (our own words)
 LABELLED = f"SELECT {RECORD} FROM requests WHERE label = ? AND label <> ''"  # noqa: S608
 SUMS = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums"
 RECENT = "SELECT sent_at, document FROM requests WHERE sent_at >= ? ORDER BY sent_at"
@@ -36,11 +36,14 @@ def find(connection: sqlite3.Connection, name: str) -> Record | None:
     """Return the request whose key or label *name* is, or the only one whose key begins with it."""
     if not name:
         return None
-    beginning = name.lower()
-    keys = connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
+    keys = find_keys(connection, name.lower()) if name.isascii() else []
     exact = [row for row in keys if row[1] == name]
     found = exact or connection.execute(LABELLED, (encode_text(name),)).fetchall() or keys
     return to_record(found[0]) if len(found) == 1 else None
+
+
+def find_keys(connection: sqlite3.Connection, beginning: str) -> list[tuple[Any, ...]]:
+    return connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
 
 
 def read_records(connection: sqlite3.Connection, states: Collection[State] | None, after: int) -> list[Record]:

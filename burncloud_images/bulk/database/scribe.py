@@ -74,25 +74,35 @@ class Scribe:
     Carries out orders on a connection of its own.
 
     Attributes:
-        unheard: Why something failed that nobody waited for.
+        failures: What failed when nobody waited for it.
+        told: Whether somebody has heard of that since.
     """
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], on_full: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        disconnect: Callable[[sqlite3.Connection], None] = sqlite3.Connection.close,
+        on_full: Callable[[], bool] | None = None,
+    ) -> None:
         """
         Begin to connect.
 
         Args:
             connect: Opens the connection; called in the thread, as is all that concerns it.
+            disconnect: Closes it.
             on_full: Gives the disk some room, and says whether it could; then what failed is tried once more.
         """
         self.connect = connect
+        self.disconnect = disconnect
         self.on_full = on_full
         self.loop = asyncio.get_running_loop()
         self.orders: queue.SimpleQueue[Order[Any] | None] = queue.SimpleQueue()
         self.opened: Promise[None] = Promise(loop=self.loop)
         self.closed: Promise[None] = Promise(loop=self.loop)
         self.closing = False
-        self.unheard: Exception | None = None
+        self.going_on = True
+        self.failures: list[tuple[Promise[Any], Exception]] = []
+        self.told = False
         self.thread = threading.Thread(target=self.live, name="burncloud-store", daemon=True)
         self.thread.start()
 
@@ -108,10 +118,12 @@ class Scribe:
 
     def begin(self, function: Callable[[sqlite3.Connection], T]) -> Promise[T]:
         """Order a change that begins something new; refused once a change has failed that nobody waited for."""
-        if self.unheard is None:
+        unheard = self.unheard
+        if unheard is None or self.closing:
             return self.change(function)
+        self.told = True
         promise: Promise[T] = Promise(loop=self.loop)
-        self.loop.call_soon(self.deliver, promise, Refused(again(self.unheard)))
+        self.loop.call_soon(self.deliver, promise, Refused(again(unheard)))
         return promise
 
     def order(self, function: Callable[[sqlite3.Connection], T], *, changes: bool) -> Promise[T]:
@@ -131,6 +143,10 @@ class Scribe:
         """Carry out what was ordered, and close the connection."""
         self.dismiss()
         await asyncio.shield(self.closed)
+        unheard = self.unheard
+        if unheard is not None and not self.told:
+            self.told = True
+            raise again(unheard)
 
     def deliver(self, promise: Promise[Any], outcome: object) -> None:
         """Tell whoever waits; a failure that nobody waits for is kept."""
@@ -139,12 +155,17 @@ class Scribe:
                 promise.set_result(outcome)
             return
         if promise.cancelled():
-            self.unheard = self.unheard or outcome.error
-            return
-        promise.set_exception(outcome.error)
+            promise.heard = False
+        else:
+            promise.set_exception(outcome.error)
+            promise.exception()  # else asyncio complains, later, that nobody looked at it
         if not promise.heard:
-            promise.exception()  # so that nobody complains that it was not looked at
-            self.unheard = self.unheard or outcome.error
+            self.failures.append((promise, outcome.error))
+
+    @property
+    def unheard(self) -> Exception | None:
+        """Why something failed that nobody has waited for to this day."""
+        return next((error for promise, error in self.failures if not promise.heard), None)
 
     def deliver_all(self, orders: Sequence[Order[Any]], outcomes: Sequence[object]) -> None:
         for order, outcome in zip(orders, outcomes, strict=True):
@@ -187,26 +208,28 @@ class Scribe:
         self.going_on = False
         return orders
 
-    going_on = True
-
     def carry_out(self, connection: sqlite3.Connection, orders: Sequence[Order[Any]]) -> list[object]:
         """Return what came of each order."""
         if not any(order.changes for order in orders):
             return [self.attempt(connection, order) for order in orders]
-        try:
-            return self.commit(connection, orders)
-        except Exception as error:  # noqa: BLE001 (told to everybody who waits)
-            trouble = error
-        if is_storage_trouble(trouble) and self.make_room():
+        for is_last in (False, True):
             try:
                 return self.commit(connection, orders)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 (told to everybody who waits)
                 trouble = error
-        refused = Refused(explain(trouble))
-        return [refused if order.changes else self.attempt(connection, order) for order in orders]
+            if is_last or not is_storage_trouble(trouble) or not self.make_room():
+                break
+        return [self.settle(connection, order, trouble) for order in orders]
+
+    def settle(self, connection: sqlite3.Connection, order: Order[Any], trouble: Exception) -> object:
+        """Tell a change why it failed; whatever only reads is not concerned."""
+        return Refused(explain(trouble)) if order.changes else self.attempt(connection, order)
 
     def make_room(self) -> bool:
-        return self.on_full is not None and self.on_full()
+        try:
+            return self.on_full is not None and self.on_full()
+        except Exception:  # noqa: BLE001 (the full disk is the news)
+            return False
 
     def commit(self, connection: sqlite3.Connection, orders: Sequence[Order[Any]]) -> list[object]:
         """Carry orders out in one transaction; all of it fails if it cannot be made durable."""
@@ -230,7 +253,7 @@ class Scribe:
 
     def end(self, connection: sqlite3.Connection) -> object:
         try:
-            connection.close()
+            self.disconnect(connection)
         except sqlite3.Error as error:
             return Refused(explain(error))
         return None

@@ -17,7 +17,7 @@ from burncloud_images.bulk.database.columns import (
     encode_links,
     encode_text,
 )
-from burncloud_images.bulk.database.file import connect, connect_for_reading
+from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
 from burncloud_images.bulk.database.scribe import Promise, Scribe
 from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow, Row
@@ -51,8 +51,9 @@ class View:
         return self.scribe.read(partial(queries.find, name=key))
 
     async def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
+        wanted = frozenset(states) if states is not None else None
         after = 0
-        while page := await self.scribe.read(partial(queries.read_records, states=states, after=after)):
+        while page := await self.scribe.read(partial(queries.read_records, states=wanted, after=after)):
             for record in page:
                 yield record
             after = page[-1].number
@@ -99,7 +100,7 @@ class Database(View):
             JobError: It is no store, damaged, or of a later format.
             StorageError: It cannot be made, read or written.
         """
-        return await cls.begin(Scribe(partial(connect, Path(path)), on_full))
+        return await cls.begin(Scribe(partial(connect, Path(path)), disconnect, on_full))
 
     @staticmethod
     async def view(path: Path) -> View:
@@ -188,6 +189,9 @@ class Database(View):
 
     def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         return self.move(changes.DOUBT, key, failure=encode_failure(failure), request_id=encode_id(request_id), at=at)
+
+    def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
+        return self.move(changes.RELOCATE, key, images=encode_images(images))
 
     def release_leases(self) -> Awaitable[int]:
         return self.scribe.change(changes.release_leases)

@@ -19,15 +19,13 @@ OURS = ("id", "custom_id", "operation", "repeat")
 """Columns of rows that are no fields of the API."""
 
 
-def unwrap(value: object) -> Mapping[str, object]:
+def unwrap(value: dict[str, object]) -> dict[str, object]:
     """
     Return the columns of a line.
 
     Raises:
-        Unusable: It is no object, or a batch's request to something else.
+        Unusable: It is a batch's request to something else.
     """
-    if not isinstance(value, dict):
-        raise Unusable("it is JSON, but no object")
     if "body" not in value:
         return value
     body = value["body"]

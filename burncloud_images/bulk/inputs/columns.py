@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias, TypeVar
 
 import attrs
 
@@ -17,7 +18,7 @@ from burncloud_images.bulk.documents import REQUESTS
 from burncloud_images.bulk.inputs.entries import Unusable
 from burncloud_images.model.operations import IMAGE_FIELDS, KINDS, Operation
 
-__all__ = ["COLUMNS", "FIELDS", "OPERATIONS", "TYPES", "load_json", "nearest", "to_value"]
+__all__ = ["COLUMNS", "FIELDS", "OPERATIONS", "TYPES", "Parsed", "load_json", "nearest", "to_value", "to_values"]
 
 FIELDS: Mapping[Operation, frozenset[str]] = {
     operation: frozenset(field.name for field in attrs.fields(kind)) for operation, kind in REQUESTS.items()
@@ -40,13 +41,34 @@ TYPES: Mapping[str, type] = {**KINDS, "repeat": int}
 TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?", re.ASCII)  # a spreadsheet writes 2.0 where cells are empty
 MOST_DEPTH = 100
-MOST_DIGITS = 20
+MOST_DIGITS = 77
+"""Of a whole number; a job keeps 256 bits."""
 
 
 def nearest(name: str) -> str | None:
     """Return the column that *name* may be a slip of."""
     found = difflib.get_close_matches(name[:80].strip().lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.7)
     return found[0] if found else None
+
+
+Parsed: TypeAlias = tuple[dict[str, object], str | None]
+"""What a record gives, and why nothing can be made of it, if so."""
+Cell = TypeVar("Cell")
+
+
+def to_values(cells: Iterable[tuple[str, Cell]], convert: Callable[[str, Cell], object]) -> Parsed:
+    """Return what the cells of a row give, by column, and what is wrong with them, all of it."""
+    values: dict[str, object] = {}
+    problems: list[str] = []
+    for name, cell in cells:
+        try:
+            value = convert(name, cell)
+        except Unusable as problem:
+            problems.append(f"{name}: {problem}")
+        else:
+            if value is not None:
+                values[name] = value
+    return values, "; ".join(problems) or None
 
 
 def to_value(name: str, word: str) -> object:
@@ -130,7 +152,7 @@ def refuse_constant(_: str) -> object:
 
 
 def bounded(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
+    if len(digits.removeprefix("-")) > MOST_DIGITS:
         raise NotStrict("it holds a number of too many digits")
     return int(digits)
 

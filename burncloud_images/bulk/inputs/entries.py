@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["Entries", "Entry", "Unusable", "clip"]
+__all__ = ["Entries", "Entry", "clip"]
 
 LONGEST_REASON = 200
 
@@ -21,7 +21,7 @@ class Entry:
         line: Where it begins, from 1.
         size: Bytes that it takes, about.
         values: What it gives, by column.
-        problem: Why it cannot be read, if it cannot.
+        problem: Why nothing can be made of it, if so.
     """
 
     line: int

@@ -21,11 +21,12 @@ import attrs
 from burncloud_images.bulk.inputs.entries import Unusable
 from burncloud_images.bulk.rows import InputFile
 from burncloud_images.model.limits import MB
+from burncloud_images.model.media import Media
 from burncloud_images.model.operations import is_unicode
 from burncloud_images.transport.files import examine_handle
 from burncloud_images.transport.uploads import UPLOADABLE
 
-__all__ = ["ImageFiles"]
+__all__ = ["ImageFiles", "LookedAt"]
 
 MOST_BYTES = 50 * MB
 MOST_KNOWN = 10_000
@@ -33,6 +34,20 @@ MOST_KNOWN = 10_000
 
 Known = tuple[str, int, int, int, int]
 """Path, device, inode, size and time of change."""
+
+
+@attrs.frozen
+class LookedAt:
+    """
+    What is known of a file.
+
+    Attributes:
+        file: Where it is, and what tells whether it is still the same.
+        media: What its bytes are.
+    """
+
+    file: InputFile
+    media: Media
 
 
 @attrs.define
@@ -47,14 +62,14 @@ class ImageFiles:
 
     root: str
     read: int = 0
-    known: dict[Known, InputFile] = attrs.field(factory=dict, repr=False)
+    known: dict[Known, LookedAt] = attrs.field(factory=dict, repr=False)
 
     @classmethod
     def below(cls, folder: Path) -> ImageFiles:
         """Return those below *folder*."""
         return cls(os.path.realpath(folder))
 
-    def look(self, name: str) -> InputFile:
+    def look(self, name: str) -> LookedAt:
         """
         Return what is known of the file that *name* leads to from the folder.
 
@@ -86,21 +101,22 @@ class ImageFiles:
             raise Unusable("the name of the file is no UTF-8 text; rename it")
         return path
 
-    def examine(self, path: str, known: Known) -> InputFile:
+    def examine(self, path: str, known: Known) -> LookedAt:
         """Return what is in the file, which has to be the one that was looked at."""
         with opened(path) as handle:
             status = os.fstat(handle.fileno())
             if known_as(path, status) != known:
                 raise Unusable("it changed while it was read")
-            check(handle, status.st_size)
+            media = check(handle, status.st_size)
             handle.seek(0)
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
             self.read += status.st_size
             if known_as(path, os.fstat(handle.fileno())) != known:
                 raise Unusable("it changed while it was read")
-        return InputFile(path=Path(path), sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns)
+        file = InputFile(path=Path(path), sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns)
+        return LookedAt(file, media)
 
-    def remember(self, known: Known, file: InputFile) -> None:
+    def remember(self, known: Known, file: LookedAt) -> None:
         if len(self.known) >= MOST_KNOWN:
             del self.known[next(iter(self.known))]
         self.known[known] = file
@@ -125,13 +141,15 @@ def check_kind(status: os.stat_result) -> None:
         raise Unusable("it is no regular file")
 
 
-def check(handle: BinaryIO, size: int) -> None:
+def check(handle: BinaryIO, size: int) -> Media:
     if size == 0:
         raise Unusable("it is empty")
     if size > MOST_BYTES:
         raise Unusable(f"{size / MB:.1f} MiB is more than {MOST_BYTES / MB:g} MiB")
-    if examine_handle(handle, 0, size).media_type not in UPLOADABLE:
+    media = examine_handle(handle, 0, size)
+    if media.media_type not in UPLOADABLE:
         raise Unusable("it is no PNG, JPEG, WebP or GIF image")
+    return media
 
 
 def reason(error: OSError) -> str:

@@ -10,20 +10,21 @@ import attrs
 from burncloud_images.bulk.documents import to_document, to_key
 from burncloud_images.bulk.inputs.columns import COLUMNS
 from burncloud_images.bulk.inputs.entries import Entry, Unusable, clip
-from burncloud_images.bulk.inputs.images import ImageFiles
+from burncloud_images.bulk.inputs.images import ImageFiles, LookedAt
 from burncloud_images.bulk.inputs.remarks import Remarks
 from burncloud_images.bulk.inputs.requests import Defaults, RequestBuilder
 from burncloud_images.bulk.rows import BadRow, Row
-from burncloud_images.errors import InvalidRequestError, Violation
-from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
-from burncloud_images.model.rules import field_violations
+from burncloud_images.errors import InvalidRequestError
+from burncloud_images.model.inputs import PathSource
+from burncloud_images.model.limits import MeasuredImage
+from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.model.rules import field_violations, upload_violations
 
 __all__ = ["Intake"]
 
 OWN = frozenset({"id", "custom_id", "repeat"})
 LONGEST_LABEL = 200
 MOST_REPEATS = 1_000_000_000
-STREAM = "streams are asked for by another method"
 
 
 @attrs.define(kw_only=True)
@@ -51,18 +52,17 @@ class Intake:
         """Return what *entry* comes to."""
         given = {name: value for name, value in entry.values.items() if value is not None}
         label = ""
-        if entry.problem is not None:
-            return self.refuse(entry, label, entry.problem)
         try:
             label = find_label(given)
+            if entry.problem is not None:
+                return self.refuse(entry, label, entry.problem)
             repeat = find_repeat(given)
             request, files = self.builder.build(self.known(given, entry.line))
-            document = to_document(request, files)
+            document = self.judge(request, files, entry.line)
         except Unusable as problem:
-            return self.refuse(entry, label, str(problem))
+            return self.refuse(entry, label, entry.problem or str(problem))
         except InvalidRequestError as error:
             return self.refuse(entry, label, "; ".join(map(str, error.violations)))
-        self.note(request, document, entry.line)
         return Row(
             key=to_key(document, repeat),
             document=document,
@@ -75,19 +75,45 @@ class Intake:
     def known(self, given: Mapping[str, object], line: int) -> Mapping[str, object]:
         """Return the columns that make the request, and note those that are not sent."""
         if given.get("stream"):
-            raise InvalidRequestError([Violation("stream", STREAM)])
-        for name in given.keys() - COLUMNS:
-            self.remarks.note_column(name, line)
-        return {name: value for name, value in given.items() if name in COLUMNS and name not in OWN}
+            raise Unusable("stream: streams are asked for by another method")
+        made = {}
+        for name, value in given.items():
+            if name not in COLUMNS:
+                self.remarks.note_column(name, line)
+            elif name not in OWN:
+                made[name] = value
+        return made
 
-    def note(self, request: ImagesRequest, document: Mapping[str, object], line: int) -> None:
-        fields = {**request.fields(), **{name: document[name] for name in IMAGE_FIELDS if name in document}}
-        fields["by_reference"] = document.get("by_reference")
-        for violation in field_violations(request.operation, fields):
+    def judge(self, request: ImagesRequest, files: Mapping[Path, LookedAt], line: int) -> dict[str, object]:
+        """
+        Return the document of a request, and note documented limits that it passes over.
+
+        Raises:
+            InvalidRequestError: A job cannot keep it.
+        """
+        document = to_document(request, {path: found.file for path, found in files.items()})
+        violations = field_violations(request.operation, document)
+        if files:
+            # None refuses the row: whether a client minds is for its own `rules` to say.
+            certain, advisory = upload_violations(request.operation, document, measure(request, files))
+            violations += certain + advisory
+        for violation in violations:
             self.remarks.note_violation(violation, request.model, line)
+        return document
 
     def refuse(self, entry: Entry, label: str, reason: str) -> BadRow:
         return BadRow(source=self.source, line=entry.line, label=label, reason=clip(reason))
+
+
+def measure(request: ImagesRequest, files: Mapping[Path, LookedAt]) -> list[MeasuredImage]:
+    """Return the measures of the images of a request; none if some of them are elsewhere."""
+    measured: list[MeasuredImage] = []
+    for field, source in request.images():
+        if not isinstance(source, PathSource):
+            return []
+        found = files[source.path]
+        measured.append(MeasuredImage(field=field, size=found.file.size, media=found.media))
+    return measured
 
 
 def find_label(given: Mapping[str, object]) -> str:

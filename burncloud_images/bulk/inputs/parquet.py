@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from burncloud_images.bulk.inputs import columns
 from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES
-from burncloud_images.bulk.inputs.entries import Entries, Entry, Unusable, clip
+from burncloud_images.bulk.inputs.entries import Entries, Entry, clip
 from burncloud_images.bulk.inputs.records import MOST_BYTES
 from burncloud_images.bulk.inputs.sources import open_file, refusal
 from burncloud_images.errors import ConfigurationError
@@ -91,11 +91,8 @@ def to_entry(row: Mapping[str, object] | None, unknown: Mapping[str, object], li
     size = sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
     if size > MOST_BYTES:
         return Entry(line=line, size=size, problem="it is longer than 1 MiB")
-    try:
-        values = {name: to_value(name, value) for name, value in row.items()}
-    except Unusable as problem:
-        return Entry(line=line, size=size, problem=str(problem))
-    return Entry(line=line, size=size, values={**unknown, **values})
+    values, problem = columns.to_values(row.items(), to_value)
+    return Entry(line=line, size=size, values={**unknown, **values}, problem=problem)
 
 
 def to_value(name: str, value: object) -> object:

@@ -6,7 +6,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO, TypeAlias
@@ -89,7 +89,9 @@ async def take(reading: Reading, executor: Executor | None) -> Taken | None:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         reading.closing.set()
-        await asyncio.wait([work])
+        while not work.done():  # a thread cannot be stopped, and has the input open
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
         work.exception()  # seen: nobody waits for it
         raise
 
@@ -125,7 +127,7 @@ class Reading:
                 work += made[1]
             elif rows:
                 break
-            if len(rows) == MOST_ROWS or work > MOST_WORK:
+            if len(rows) == MOST_ROWS or work > MOST_WORK or self.closing.is_set():
                 break
         return (rows, self.intake.remarks.take()) if rows else None
 

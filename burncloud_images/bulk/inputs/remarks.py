@@ -30,7 +30,7 @@ class Remarks:
 
     def note_column(self, name: str, line: int) -> None:
         """Note a column that is not sent."""
-        if self.is_new("column", name):
+        if self.is_new("column", name[:LONGEST_NAME]):
             slip = nearest(name)
             advice = f"Did you mean {slip}?" if slip else "What the API is to get goes into extra."
             shown = f"Column {clip(name, LONGEST_NAME)!r}" if name.strip() else "A column without a name"
@@ -40,7 +40,7 @@ class Remarks:
 
     def note_violation(self, violation: Violation, model: object, line: int) -> None:
         """Note a documented limit that a row passes over."""
-        if self.is_new("limit", violation.field, str(model)):
+        if self.is_new("limit", violation.field, str(model)[:LONGEST_NAME]):
             self.waiting.append(f"{self.source}, line {line}: {clip(str(violation))} ({violation.source}).")
 
     def is_new(self, *cause: str) -> bool:

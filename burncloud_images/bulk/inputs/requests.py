@@ -13,8 +13,7 @@ import attrs
 from burncloud_images.bulk.documents import REQUESTS
 from burncloud_images.bulk.inputs.columns import FIELDS, OPERATIONS
 from burncloud_images.bulk.inputs.entries import Unusable
-from burncloud_images.bulk.inputs.images import ImageFiles
-from burncloud_images.bulk.rows import InputFile
+from burncloud_images.bulk.inputs.images import ImageFiles, LookedAt
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.model.inputs import BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
 from burncloud_images.model.media import examine_bytes
@@ -26,6 +25,8 @@ __all__ = ["Defaults", "RequestBuilder"]
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 LONGEST_URL = 8192
+MOST_IMAGES = 100
+"""Of one request; the documents say 16."""
 STAND_IN = ImageURL("https://stand-in.invalid/")
 """For an image that cannot be used, so that what else is wrong is found as well."""
 
@@ -45,13 +46,20 @@ class Defaults:
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Defaults:
-        """Return what *values* give; those that no operation has are sent as `extra`."""
+        """
+        Return what *values* give; those that no operation has are sent as `extra`.
+
+        Raises:
+            InvalidRequestError: Their own `extra` is no mapping.
+        """
         given = {name: value for name, value in values.items() if value is not None}
         fields = frozenset({"operation"}).union(*FIELDS.values())
         own = {name: value for name, value in given.items() if name in fields and name != "extra"}
         extra = {name: value for name, value in given.items() if name not in fields}
-        further = given.get("extra")
-        return cls(own, {**extra, **(further if isinstance(further, Mapping) else {})})
+        further = given.get("extra", {})
+        if not isinstance(further, Mapping):
+            raise InvalidRequestError([Violation("extra", "it has to be a mapping")])
+        return cls(own, {**extra, **further})
 
     @property
     def make_requests(self) -> bool:
@@ -74,7 +82,7 @@ class RequestBuilder:
     files: ImageFiles
     allow_http: bool = False
 
-    def build(self, given: Mapping[str, object]) -> tuple[ImagesRequest, Mapping[Path, InputFile]]:
+    def build(self, given: Mapping[str, object]) -> tuple[ImagesRequest, Mapping[Path, LookedAt]]:
         """
         Return the request that columns ask for, and what is known of its files.
 
@@ -95,7 +103,7 @@ class RequestBuilder:
         values: dict[str, Any] = {name: value for name, value in own.items() if name in taken}
         values |= {name: value for name, value in given.items() if name in taken}
         values |= with_extra(self.defaults.extra, values.get("extra"))
-        found: dict[Path, InputFile] = {}
+        found: dict[Path, LookedAt] = {}
         for name in IMAGE_FIELDS:
             if name in values:
                 values[name] = self.find(name, values[name], operation, found, violations)
@@ -106,13 +114,16 @@ class RequestBuilder:
         name: str,
         value: object,
         operation: Operation,
-        found: dict[Path, InputFile],
+        found: dict[Path, LookedAt],
         violations: list[Violation],
     ) -> object:
         """Return the sources that the column *name* names; note files and what is wrong."""
         several = name == "image" and operation == "edits"
         words = value if isinstance(value, list) and several else [value]
         sources: list[ImageSource] = []
+        if len(words) > MOST_IMAGES:
+            words = words[:1]
+            violations.append(Violation(name, f"no model takes more than {MOST_IMAGES} images"))
         for number, word in enumerate(words, start=1):
             try:
                 sources.append(self.find_one(word, found))
@@ -122,7 +133,7 @@ class RequestBuilder:
                 sources.append(STAND_IN)
         return sources if several else sources[0]
 
-    def find_one(self, word: object, found: dict[Path, InputFile]) -> ImageSource:
+    def find_one(self, word: object, found: dict[Path, LookedAt]) -> ImageSource:
         match word:
             case str():
                 return self.find_text(word, found)
@@ -132,12 +143,12 @@ class RequestBuilder:
                 return FileID(identity)
         raise Unusable("it has to be a path, an address, or an object with image_url or file_id")
 
-    def find_text(self, text: str, found: dict[Path, InputFile]) -> ImageSource:
+    def find_text(self, text: str, found: dict[Path, LookedAt]) -> ImageSource:
         if URL.match(text) or text[:5].lower() == "data:":
             return check_url(text, allow_http=self.allow_http)
-        file = self.files.look(text)
-        found[file.path] = file
-        return PathSource(file.path)
+        looked_at = self.files.look(text)
+        found[looked_at.file.path] = looked_at
+        return PathSource(looked_at.file.path)
 
 
 def find_operation(values: Mapping[str, object]) -> Operation:
@@ -162,7 +173,7 @@ def with_extra(default: Mapping[str, object], own: object) -> Mapping[str, objec
 def make(operation: Operation, values: dict[str, Any], violations: Sequence[Violation]) -> ImagesRequest:
     """Return the request, or raise for all that is wrong."""
     values = {**missing(operation, values), **values}
-    if any(isinstance(source, FileID) for source in each_source(values)):
+    if operation == "edits" and any(isinstance(source, FileID) for source in each_source(values)):
         values.setdefault("by_reference", True)  # there is no other way to send one
     found = list(violations)
     try:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from burncloud_images.bulk.inputs.batches import unwrap
-from burncloud_images.bulk.inputs.columns import COLUMNS, load_json, nearest, to_value
+from burncloud_images.bulk.inputs.columns import COLUMNS, Parsed, load_json, nearest, to_value, to_values
 from burncloud_images.bulk.inputs.entries import Entries, Entry, Unusable, clip
 from burncloud_images.bulk.inputs.records import MOST_BYTES, Record, RecordSplitter
 
 __all__ = ["READERS", "Reader"]
 
-Reader = Callable[[Iterable[bytes], bool], Entries]
+Reader: TypeAlias = Callable[[Iterable[bytes], bool], Entries]
 """
 Takes the bytes of an input, of which an empty chunk says that the next may take a while, and whether rows may lack a
 prompt and an image, because all get one. It raises `Unusable` for what cannot be read at all.
@@ -24,15 +25,25 @@ MOST_MIB = MOST_BYTES // (1024 * 1024)
 
 def read_prompts(chunks: Iterable[bytes], _: bool) -> Entries:  # noqa: FBT001 (as all readers)
     """Yield a prompt a line."""
-    return read_each(chunks, lambda text: {"prompt": text.strip()})
+    return read_each(chunks, lambda text: ({"prompt": text.strip()}, None))
 
 
 def read_json_lines(chunks: Iterable[bytes], _: bool) -> Entries:  # noqa: FBT001 (as all readers)
     """Yield an object a line: fields by their names, or as OpenAI's batches hold them."""
-    return read_each(chunks, lambda text: unwrap(load_json(text)))
+    return read_each(chunks, read_line)
 
 
-def read_each(chunks: Iterable[bytes], parse: Callable[[str], Mapping[str, object]]) -> Entries:
+def read_line(text: str) -> Parsed:
+    value = load_json(text)
+    if not isinstance(value, dict):
+        raise Unusable("it is JSON, but no object")
+    try:
+        return unwrap(value), None
+    except Unusable as problem:
+        return {"custom_id": value.get("custom_id")}, str(problem)
+
+
+def read_each(chunks: Iterable[bytes], parse: Callable[[str], Parsed]) -> Entries:
     """Yield what *parse* makes of each line that is not blank."""
     for record in split(chunks, b""):
         yield record if record is None else read_record(record, parse)
@@ -70,10 +81,11 @@ def is_blank(record: Record, delimiter: bytes) -> bool:
     return record.data is not None and not record.data.strip(SPACE + delimiter)
 
 
-def read_record(record: Record, parse: Callable[[str], Mapping[str, object]]) -> Entry:
+def read_record(record: Record, parse: Callable[[str], Parsed]) -> Entry:
     size = MOST_BYTES if record.data is None else len(record.data)
     try:
-        return Entry(line=record.line, size=size, values=parse(decode(record)))
+        values, problem = parse(decode(record))
+        return Entry(line=record.line, size=size, values=values, problem=problem)
     except Unusable as problem:
         return Entry(line=record.line, size=size, problem=str(problem))
 
@@ -123,20 +135,12 @@ def to_header(record: Record, delimiter: str, *, has_defaults: bool) -> Sequence
     return names
 
 
-def cells_reader(header: Sequence[str], delimiter: str) -> Callable[[str], Mapping[str, object]]:
-    def read(text: str) -> Mapping[str, object]:
+def cells_reader(header: Sequence[str], delimiter: str) -> Callable[[str], Parsed]:
+    def read(text: str) -> Parsed:
         cells = to_cells(text, delimiter)
         if len(cells) != len(header):
             raise Unusable(f"it has {len(cells):,} cells, and the first row has {len(header):,}")
-        values: dict[str, object] = {}
-        for name, cell in zip(header, cells, strict=True):
-            try:
-                value = to_value(name, cell)
-            except Unusable as problem:
-                raise Unusable(f"{name}: {problem}") from None
-            if value is not None:
-                values[name] = value
-        return values
+        return to_values(zip(header, cells, strict=True), to_value)
 
     return read
 

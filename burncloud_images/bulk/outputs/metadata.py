@@ -25,6 +25,7 @@ from burncloud_images.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
 
 __all__ = ["COLUMNS", "Format", "open_metadata", "require", "to_row", "write_metadata"]
 
@@ -138,7 +139,7 @@ class ParquetMetadata:
 
     path: Path
     file: WholeFile | None = None
-    writer: pa.parquet.ParquetWriter | None = None
+    writer: ParquetWriter | None = None
     rows: list[Row] = attrs.field(factory=list)
 
     def take(self, records: Sequence[Record]) -> None:
@@ -172,7 +173,7 @@ class ParquetMetadata:
         _, writer = self.open()
         writer.write_batch(pa.RecordBatch.from_pylist(whole, schema=to_schema()))
 
-    def open(self) -> tuple[WholeFile, pa.parquet.ParquetWriter]:
+    def open(self) -> tuple[WholeFile, ParquetWriter]:
         import pyarrow.parquet as pq
 
         self.file = self.file or WholeFile.open(self.path)

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry, fold_headers
+from burncloud_images.wire.headers import (
+    RateLimit,
+    find_rate_limits,
+    find_request_id,
+    find_retry_after,
+    find_should_retry,
+    fold_headers,
+)
 
 NOW = datetime(2026, 11, 24, 11, 0, tzinfo=UTC)
 DATE = "Tue, 24 Nov 2026 11:00:00 GMT"
@@ -149,3 +156,55 @@ def test_should_retry_is_yes_no_or_silence(text, expected):
     """Only the two words count."""
     assert expected is find_should_retry({"x-should-retry": text})
     assert None is find_should_retry({})
+
+
+# --- rate limits -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("remaining", "reset", "expected"),
+    [
+        ("0", "12s", (0, 12)),
+        (" 59 ", " 6m0s ", (59, 360)),
+        ("1499.5", "1m2.5s", (1499.5, 62.5)),
+        ("3", "500ms", (3, 0.5)),
+        ("3", "1h0m1s", (3, 3601)),
+        ("3", "", None),
+        ("", "12s", None),
+        ("3", "soon", None),
+        ("3", "12", None),
+        ("-1", "12s", None),
+        ("nan", "12s", None),
+        ("1e9", "12s", None),
+        ("\u0663", "12s", None),
+    ],
+)
+def test_what_is_left_of_a_limit_is_told_with_its_reset(remaining, reset, expected):
+    """One without the other says nothing to go by."""
+    headers = {"x-ratelimit-remaining-images": remaining, "x-ratelimit-reset-images": reset}
+    wanted = {"images": RateLimit(remaining=expected[0], reset=expected[1])} if expected else {}
+
+    assert wanted == find_rate_limits(headers)
+
+
+def test_each_limit_is_told_by_its_name():
+    """Others than the three are passed over."""
+    headers = {
+        f"x-ratelimit-{what}-{name}": value
+        for name in ("requests", "images", "tokens", "minutes")
+        for what, value in (("limit", "60"), ("remaining", "7"), ("reset", "1s"))
+    }
+    limit = RateLimit(remaining=7, reset=1)
+
+    assert {"requests": limit, "images": limit, "tokens": limit} == find_rate_limits(headers)
+    assert {} == find_rate_limits({})
+
+
+@given(header_texts, header_texts)
+def test_what_is_told_of_a_limit_is_finite_and_not_negative(remaining, reset):
+    """Whatever a server sends, nothing raises."""
+    headers = {"x-ratelimit-remaining-tokens": remaining, "x-ratelimit-reset-tokens": reset}
+
+    for limit in find_rate_limits(headers).values():
+        assert math.isfinite(limit.remaining + limit.reset)
+        assert min(limit.remaining, limit.reset) >= 0

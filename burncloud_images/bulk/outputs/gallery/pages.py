@@ -97,7 +97,7 @@ class Gallery:
 
     def conclude(self, summary: Summary) -> None:
         """Write the page itself, and what it says about the whole job."""
-        page = files(__package__) / "page"
+        page = files("burncloud_images.bulk.outputs.gallery") / "page"
         described = to_script(describe(self.folder, summary, cards=self.written, scripts=len(self.sealed)))
         write_whole(self.scripts / "summary.js", f"describeJob({described});\n".encode())
         for part in page.iterdir():

@@ -3,7 +3,7 @@
 // One page of cards. The first screens are drawn at once, the rest over the next frames, so that typing never waits.
 
 const PAGE = 500;
-const AT_ONCE = 60;
+const AT_ONCE = 40;
 const MOST_WIDE = 2.4;
 const PIXELS = /^(\d+)x(\d+)$/;
 
@@ -152,7 +152,7 @@ function toImage(card) {
   const image = make("img");
   image.loading = "lazy";
   image.decoding = "async";
-  image.alt = sayPrompt(card);
+  image.alt = ""; // the caption says it
   const [, width, height] = PIXELS.exec(card.size || "") || [];
   if (width) {
     image.width = width;

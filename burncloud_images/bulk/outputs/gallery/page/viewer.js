@@ -119,6 +119,7 @@ function toPicture(card) {
   }
   const image = toImage(card);
   image.loading = "eager";
+  image.alt = sayPrompt(card);
   image.addEventListener("error", () => image.replaceWith(make("p", "absent", "The file is not there.")));
   return image;
 }

@@ -1,0 +1,131 @@
+"""Which request is next: what is paid before what is bought, what is new before what is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import attrs
+
+from burncloud_images.bulk.records import Link, Record, State
+from burncloud_images.bulk.store import Store
+from burncloud_images.transport.clock import Clock
+
+__all__ = ["Queue", "expiry_of"]
+
+MOST_ROUNDS = 3
+"""How often a run tries a request again that was not served, beyond the attempts of each call."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Parked:
+    """A request that is tried again later, in the same run."""
+
+    due: float
+    record: Record
+
+
+@attrs.define(kw_only=True, eq=False)
+class Queue:
+    """
+    Hands out requests, a few of them leased ahead.
+
+    Attributes:
+        store: Where they are from.
+        clock: Time.
+        ahead: How many are leased at once.
+        most: How many new ones are handed out; None for all.
+        closed: Whether none is handed out any more.
+        exhausted: Whether there were more than `most`.
+    """
+
+    store: Store
+    clock: Clock
+    ahead: int
+    most: int | None = None
+    closed: bool = False
+    exhausted: bool = False
+    handed_out: int = 0
+    received: list[Record] = attrs.field(factory=list)
+    waiting: deque[Record] = attrs.field(factory=deque)
+    parked: list[Parked] = attrs.field(factory=list)
+    rounds: dict[str, int] = attrs.field(factory=dict)
+    leasing: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    changed: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def load(self) -> list[Record]:
+        """Return what is paid and not yet fetched, which is handed out first, by its expiry."""
+        records = [record async for record in self.store.records({State.RECEIVED})]
+        self.received = sorted(records, key=earliest, reverse=True)  # taken from the end
+        return records
+
+    async def take(self) -> Record | None:
+        """Return the next request; None if there is none for whoever asks."""
+        while not self.closed:
+            if self.received:
+                return self.received.pop()
+            record = await self.next_new() or self.next_parked()
+            if record is not None:
+                return record
+            if not self.parked:
+                return None
+            await self.pause(min(parked.due for parked in self.parked) - self.clock.monotonic())
+        return None
+
+    async def next_new(self) -> Record | None:
+        async with self.leasing:
+            if not self.waiting and not self.closed:
+                self.waiting.extend(await self.store.lease(self.ahead))
+            if not self.waiting or self.closed:
+                return None
+            if self.most is not None and self.handed_out >= self.most:
+                self.exhausted = True
+                return None
+            self.handed_out += 1
+            return self.waiting.popleft()
+
+    def next_parked(self) -> Record | None:
+        now = self.clock.monotonic()
+        first = min(self.parked, key=lambda parked: parked.due, default=None)
+        if first is None or first.due > now:
+            return None
+        self.parked.remove(first)
+        return first.record
+
+    def park(self, record: Record, seconds: float) -> None:
+        """Hand a request out again, after a while."""
+        self.parked.append(Parked(due=self.clock.monotonic() + seconds, record=record))
+
+    def count_round(self, record: Record) -> bool:
+        """Say whether there is to be another round for a request."""
+        rounds = self.rounds[record.key] = self.rounds.get(record.key, 0) + 1
+        return rounds < MOST_ROUNDS and not self.closed
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, or until something changes."""
+        changed = asyncio.ensure_future(self.changed.wait())
+        slept = asyncio.ensure_future(self.clock.sleep(max(0.0, seconds)))
+        try:
+            await asyncio.wait((changed, slept), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+            slept.cancel()
+
+    def notify(self) -> None:
+        """Let everybody who waits look again."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def close(self) -> None:
+        """Hand nothing out any more."""
+        self.closed = True
+        self.notify()
+
+
+def expiry_of(link: Link) -> float:
+    """Return when an address ends, in seconds since 1970; 0 if nobody knows."""
+    return link.expires_at.timestamp() if link.expires_at is not None else 0.0
+
+
+def earliest(record: Record) -> float:
+    return min(map(expiry_of, record.links), default=0.0)

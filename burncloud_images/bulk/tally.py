@@ -1,0 +1,101 @@
+"""What a run has come to so far, and who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import attrs
+
+from burncloud_images.bulk.budget import Budget
+from burncloud_images.bulk.progress import Event, Progress, Watch
+from burncloud_images.bulk.records import Failure, Record, State, StoredImage, Totals
+from burncloud_images.transport.clock import Clock
+
+__all__ = ["Tally"]
+
+End: TypeAlias = Literal["done", "failed", "in_doubt"]
+
+SAME_FAILURES = 10
+"""Requests that fail first and alike, after which a run stops: the next thousands would too."""
+
+
+@attrs.define(kw_only=True, eq=False)
+class Tally:
+    """
+    Counts.
+
+    Attributes:
+        totals: Sums over the job when the run began.
+        budget: Knows what is spent.
+        watch: Is told what happens.
+        clock: Time.
+        running: Says how many requests are under way.
+        began: When the run began, on the clock.
+        counts: Requests that came to an end in this run.
+        made: Images that came in this run.
+    """
+
+    totals: Totals
+    budget: Budget
+    watch: Watch | None
+    clock: Clock
+    running: Callable[[], int]
+    began: float = attrs.field(default=attrs.Factory(lambda tally: tally.clock.monotonic(), takes_self=True))
+    counts: dict[End, int] = attrs.field(factory=lambda: {"done": 0, "failed": 0, "in_doubt": 0})
+    made: int = 0
+    alike: tuple[object, int] | None = (None, 0)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.clock.monotonic() - self.began
+
+    @property
+    def ended(self) -> int:
+        """Requests that came to an end in this run."""
+        return sum(self.counts.values())
+
+    def tell(
+        self, kind: End, record: Record, *, images: tuple[StoredImage, ...] = (), failure: Failure | None = None
+    ) -> None:
+        """Count a request that came to its end, and say so."""
+        self.counts[kind] += 1
+        self.made += len(images)
+        if kind == "done":
+            self.alike = None
+        self.say(Event(kind=kind, progress=self.progress(), record=record, images=images, failure=failure))
+
+    def note(self, message: str) -> None:
+        """Say something about the run."""
+        self.say(Event(kind="note", progress=self.progress(), message=message))
+
+    def say(self, event: Event) -> None:
+        if self.watch is not None:
+            self.watch(event)
+
+    def is_hopeless(self, failure: Failure) -> bool:
+        """Say whether nothing has come of the run but one and the same failure."""
+        if self.alike is None:
+            return False
+        kind = (failure.error, failure.status, failure.code)
+        seen, count = self.alike
+        self.alike = (kind, count + 1) if seen in {None, kind} else None
+        return self.alike is not None and self.alike[1] >= SAME_FAILURES
+
+    def progress(self) -> Progress:
+        """Return how far the job is."""
+        before = self.totals.counts
+        return Progress(
+            requests=self.totals.requests,
+            done=before[State.DONE] + self.counts["done"],
+            failed=before[State.FAILED] + self.counts["failed"],
+            in_doubt=before[State.IN_DOUBT] + self.counts["in_doubt"],
+            running=self.running(),
+            images=self.totals.images + self.made,
+            cost=self.budget.cost,
+            reserved=self.budget.reserved,
+            elapsed=self.elapsed,
+            ended=self.ended,
+            made=self.made,
+        )

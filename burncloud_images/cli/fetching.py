@@ -1,0 +1,186 @@
+"""
+`fetch`: images from result URLs, before those expire.
+
+It is the way of every result: past the guard that keeps downloads off private addresses, resumed where it was cut,
+looked at, and whole or not there. It needs no API key, and sends none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from burncloud_images.cli.arguments import Connection, Output
+from burncloud_images.cli.connection import make_fetcher
+from burncloud_images.cli.exits import UsageError, combine, to_exit
+from burncloud_images.cli.inputs import Stdin, read_file
+from burncloud_images.cli.listing import image_to_json, print_bytes, print_json, print_paths
+from burncloud_images.cli.outputs import Present, Target, check_stdout, to_target
+from burncloud_images.cli.reporting import Reporter
+from burncloud_images.cli.rescue import save_images
+from burncloud_images.client import AsyncImagesClient
+from burncloud_images.errors import DownloadRefusedError, ImagesError
+from burncloud_images.results import SavedImage
+from burncloud_images.transport.sinks import Memory, Placement
+from burncloud_images.transport.writers import DirectoryWriter
+
+__all__ = ["fetch"]
+
+AT_ONCE = 8
+
+
+async def fetch(words: Sequence[str], connection: Connection, output: Output, reporter: Reporter) -> int:
+    """
+    Fetch images, print where they are, and return the exit code.
+
+    Args:
+        words: Addresses, `@file` or `-` for lists of them.
+        connection: How they are reached.
+        output: Where images go.
+        reporter: For all that is no result.
+
+    Raises:
+        UsageError: What was given cannot be used.
+        StorageError: Nothing can be stored there.
+        ImagesError: The image for stdout cannot be fetched.
+    """
+    urls = list(read_addresses(words, Stdin()))
+    if not urls:
+        raise UsageError("There is no address to fetch from.")
+    if any("?" in word for word in words if not word.startswith("@")):
+        reporter.note("while this runs other users of this machine can see the address; - or @FILE would hide it")
+    check_stdout(output, len(urls))
+    what = "fetching an image" if len(urls) == 1 else f"fetching {len(urls)} images"
+    async with make_fetcher(connection) as client:
+        with reporter.working(what):
+            if output.output == "-":
+                return await fetch_to_stdout(client, urls[0])
+            return await fetch_all(client, urls, output, reporter)
+
+
+def read_addresses(words: Sequence[str], stdin: Stdin) -> Iterator[str]:
+    """Yield the addresses that are named, and those in files and on stdin, one a line."""
+    for word in words:
+        if word == "-":
+            content = stdin.open("the addresses").read()
+        elif word.startswith("@"):
+            content = read_file(word[1:], "file of addresses")
+        else:
+            yield word
+            continue
+        yield from filter(None, map(str.strip, content.decode("latin-1").splitlines()))
+
+
+async def fetch_to_stdout(client: AsyncImagesClient, url: str) -> int:
+    try:
+        image = await client.fetch(url, into=Memory())
+    except DownloadRefusedError as error:
+        error.paid = False  # nothing is known of an address that was typed
+        raise
+    print_bytes(image.data)
+    return 0
+
+
+async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Output, reporter: Reporter) -> int:
+    target = to_target(output)
+    try:
+        await prepare(target, len(urls))
+    except Present as present:
+        reporter.note("nothing was fetched: all images exist already")
+        print_paths(present.paths)
+        return 0
+    haul = Haul(target=target, as_json=output.json, reporter=reporter)
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def fetch_one(index: int, url: str) -> SavedImage | ImagesError:
+        async with places:
+            try:
+                return await client.fetch(url, into=Prepared(target), index=index)
+            except ImagesError as error:
+                return error
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(fetch_one(index, url)) for index, url in enumerate(urls)]
+        codes = [haul.add(index, await task) for index, task in enumerate(tasks)]
+    haul.finish()
+    return combine(codes)
+
+
+async def prepare(target: Target, count: int) -> None:
+    """
+    Look at the names of all images, before the first takes one.
+
+    Raises:
+        Present: They are there.
+        StorageError: They cannot be taken.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-images") as executor:
+        now = datetime.now(UTC)
+        await target.prepare(Placement(id="", index=0, prompt="", model="", date=now, executor=executor), count)
+
+
+@attrs.frozen
+class Prepared:
+    """A sink that was prepared for all of its images at once."""
+
+    target: Target
+
+    async def prepare(self, placement: Placement, count: int) -> None:
+        """Need nothing more."""
+
+    def open(self, placement: Placement) -> DirectoryWriter:
+        """Return a writer into a hidden file."""
+        return self.target.open(placement)
+
+
+@attrs.define(kw_only=True)
+class Haul:
+    """
+    What came of the addresses, in their order.
+
+    Attributes:
+        target: Takes the images.
+        as_json: Whether one object is printed in the end, in place of paths.
+        reporter: For all that is no result.
+        images: What is known of each image.
+        failed: What is known of each failure.
+    """
+
+    target: Target
+    as_json: bool
+    reporter: Reporter
+    images: list[dict[str, Any]] = attrs.field(factory=list)
+    failed: list[dict[str, Any]] = attrs.field(factory=list)
+
+    def add(self, index: int, outcome: SavedImage | ImagesError) -> int:
+        """Say what came of one address, and return the exit code for it."""
+        if isinstance(outcome, ImagesError):
+            return self.add_failure(index, outcome)
+        self.reporter.emit("saved", path=str(outcome.path))
+        if remark := self.target.remark(outcome):
+            self.reporter.note(remark)
+        self.images.append({"number": index + 1, **image_to_json(outcome)})
+        if not self.as_json:
+            print_paths([outcome.path])
+        return 0
+
+    def add_failure(self, index: int, error: ImagesError) -> int:
+        if isinstance(error, DownloadRefusedError):
+            error.paid = False  # nothing is known of an address that was typed
+        self.failed.append({"number": index + 1, "error": type(error).__name__})
+        self.reporter.fail(error, f"address {index + 1}: ")
+        paths = save_images(getattr(error, "images", ()), f"fetched-{os.getpid()}", self.reporter)
+        if not self.as_json:
+            print_paths(paths)
+        return to_exit(error)
+
+    def finish(self) -> None:
+        """Print what is printed in the end."""
+        if self.as_json:
+            print_json({"images": self.images, "failed": self.failed})

@@ -1,0 +1,142 @@
+"""One request's way as the job writes it down: what is durable before it is sent, and what is known to be unpaid."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from burncloud_images import errors
+from burncloud_images.bulk.passage import Halted, Passage
+from burncloud_images.bulk.records import Record
+from burncloud_images.results import Attempt, Phase
+from burncloud_images.wire.answer import Answer
+
+
+@attrs.define
+class Diary:
+    """A store, an admission and a purse that write down what they are asked."""
+
+    entries: list[str] = attrs.field(factory=list)
+    trouble: Exception | None = None
+
+    async def intend(self, key, *, reserved, at):
+        self.entries.append(f"intend {reserved}")
+        if self.trouble is not None:
+            raise self.trouble
+
+    def withdraw(self, key):
+        self.entries.append("withdraw")
+
+    async def receive(self, key, links, *, about, request_id):
+        self.entries.append(f"receive {len(links)}")
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def enter(self, weights):
+        self.entries.append("enter")
+        return "ticket"
+
+    def cancel(self, ticket):
+        self.entries.append("cancel")
+
+    def leave(self, ticket, attempt, error):
+        self.entries.append("leave")
+
+    def observe(self, ticket, headers):
+        self.entries.append("observe")
+
+    async def reserve(self, record):
+        self.entries.append("reserve")
+        return 7
+
+    def free(self, record):
+        self.entries.append("free")
+
+
+@pytest.fixture
+def diary():
+    return Diary()
+
+
+@pytest.fixture
+def passage(diary):
+    record = Record(key="ab" * 16, number=1, document={"operation": "generations"}, source="x", line=1)
+    return Passage(
+        record=record, weights={}, store=diary, admission=diary, purse=diary, halted=lambda: False, now=lambda: 1.0
+    )
+
+
+def attempt(wait: float | None = None) -> Attempt:
+    return Attempt(number=1, phase=Phase.STATUS, elapsed=0.1, wait=wait)
+
+
+def refusal() -> errors.APIError:
+    return errors.ServerError("x", status=503)
+
+
+class TestPassage:
+    """Permits are asked for at the moment of sending, and the intent is durable before it."""
+
+    async def test_money_then_permit_then_intent(self, passage, diary):
+        await passage.before_attempt()
+
+        assert ["reserve", "enter", "intend 7"] == diary.entries
+        assert passage.may_be_billed
+
+    async def test_a_refused_attempt_that_is_repeated_is_as_if_it_was_never_sent(self, passage, diary):
+        await passage.before_attempt()
+        passage.after_attempt(attempt(wait=1.0), refusal())
+
+        assert ["leave", "free", "withdraw"] == diary.entries[3:]
+        assert not passage.may_be_billed
+
+    async def test_what_may_be_billed_stays_sent_over_further_attempts(self, passage, diary):
+        await passage.before_attempt()
+        passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
+        await passage.before_attempt()
+
+        assert ["leave", "enter"] == diary.entries[3:]
+        assert passage.may_be_billed
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            errors.OutcomeUnknownError("x"),
+            errors.ProtocolError("x", status=200),
+            errors.ModerationError("x", status=400),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    async def test_a_last_attempt_that_may_be_billed_is_not_let_go(self, passage, error):
+        """Stopping the job drops what is known to be unpaid, and nothing else."""
+        await passage.before_attempt()
+        passage.after_attempt(attempt(), error)
+
+        assert passage.may_be_billed
+
+    async def test_one_that_cost_nothing_may_be(self, passage):
+        await passage.before_attempt()
+        passage.after_attempt(attempt(), refusal())
+
+        assert not passage.may_be_billed
+
+    async def test_a_job_that_stops_sends_nothing_more(self, passage, diary):
+        passage.halted = lambda: bool(diary.entries)  # from the moment on at which it waits for a permit
+        with pytest.raises(Halted):
+            await passage.before_attempt()
+
+        assert ["reserve", "enter", "cancel"] == diary.entries
+
+    async def test_what_cannot_be_written_down_is_not_sent(self, passage, diary):
+        diary.trouble = errors.StorageError("disk full")
+        with pytest.raises(errors.StorageError):
+            await passage.before_attempt()
+
+        assert "cancel" == diary.entries[-1]
+        assert not passage.may_be_billed
+
+    async def test_addresses_that_cannot_be_kept_are_fetched_all_the_same(self, passage, diary):
+        diary.trouble = errors.StorageError("disk full")
+        await passage.on_links([errors.Unfetched(index=0, url="https://x/y")], Answer())
+
+        assert not passage.received
