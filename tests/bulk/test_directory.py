@@ -90,7 +90,9 @@ class TestJobDirectory:
 def test_the_names_above_a_new_job_are_durable(tmp_path: Path, monkeypatch):
     """A power cut that takes the directory's name takes everything that was bought into it."""
     synced: list[str] = []
-    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
     directory = JobDirectory(tmp_path / "jobs" / "out")
     directory.make()
 
