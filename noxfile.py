@@ -81,6 +81,14 @@ def readers(session: nox.Session) -> None:
 
 
 @nox.session
+def crash(session: nox.Session) -> None:
+    """Kill bulk jobs wherever they can be killed, print what came of them, and write it down in docs/reliability.md."""
+    session.install(*EDITABLE, *group("tests"))
+    session.env["CRASH_REPORT"] = "docs/reliability.md"
+    session.run("pytest", "-m", "", "tests/crash", *session.posargs)
+
+
+@nox.session
 def tests_lowest(session: nox.Session) -> None:
     """Run the tests against the lowest versions that are allowed."""
     session.install(*EDITABLE, *group("tests"), *lowest())
