@@ -354,9 +354,9 @@ class AsyncImagesClient:
                 that `on_exit` ends. Without it they are gone, but for images in files, and an `ImagesWarning` says so
                 if something that was paid for is among them.
 
-        Every request that is pulled has one outcome, which is taken or unclaimed. A call that was cancelled has `Failed`
-        with its key: with an `OutcomeUnknownError` if it may have been billed, with a `DownloadError` and the addresses
-        if its images were being fetched, and else with an error that says that nothing was billed.
+        Every request that is pulled has one outcome, which is taken or unclaimed. A call that was cancelled has
+        `Failed`: with an `OutcomeUnknownError` and its key if it may have been billed, with a `DownloadError` and the
+        addresses if its images were being fetched, and else with an error that says that nothing was billed.
 
         Leaving the `async with` block waits until nothing runs any more. Without it, `async for` alone works too: after
         a `break` the calls end in the background, and `aclose` of the client waits for them.
