@@ -237,7 +237,8 @@ class Job:
 
     async def find_lost(self) -> None:
         """Fail requests that were done and whose images are gone: buying them again is for a person to say."""
-        for found in await find_missing(self.store, self.directory, self.executor):
+        missing = await find_missing(self.store, self.directory, self.executor)
+        for found in {found.record.key: found for found in missing}.values():  # one request can lack several
             failure = Failure(error="MissingImageError", message=f"{found.image.path} was there, and {found.problem}.")
             await self.store.fail(
                 found.record.key, failure, may_be_billed=True, request_id=found.record.request_id, at=self.now()

@@ -304,3 +304,12 @@ class TestInputs:
         await shop.run(retry_failed=True)
 
         assert 3 == shop.billed
+
+    async def test_a_request_that_lost_several_images_fails_once(self, workshop):
+        shop = await workshop()
+        await shop.run(prompts(1, n=2))
+        for path in shop.images:
+            path.unlink()
+        report = await shop.run()
+
+        assert (1, 1) == (report.totals.counts[State.FAILED], shop.billed)

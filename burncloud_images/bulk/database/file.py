@@ -56,6 +56,7 @@ def connect(path: Path) -> sqlite3.Connection:
         sqlite3.Error: SQLite finds that it is damaged, or cannot be read or written.
     """
     try:
+        clear(path)
         if not os.path.lexists(path):
             make(path)
         check_head(path)
@@ -141,9 +142,7 @@ def make(path: Path) -> None:
     for rest in (beside(path, "-wal"), beside(path, "-journal")):
         if holds_something(rest):
             raise JobError(f"{rest} is there and {path.name} is not; put {path.name} back.")
-    part = path.with_name(f".{path.name}.part")
-    for remains in (part, beside(part, "-journal")):  # of a run that was killed
-        remains.unlink(missing_ok=True)
+    part = part_of(path)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with closing(open_file(part, "rw")) as connection:
@@ -153,6 +152,17 @@ def make(path: Path) -> None:
         os.close(descriptor)
     place(part, path, overwrite=False)
     sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def clear(path: Path) -> None:
+    """Remove what a run left that was killed while it made the store, before or after it had its name."""
+    part = part_of(path)
+    for remains in (part, beside(part, "-journal")):
+        remains.unlink(missing_ok=True)
 
 
 def holds_something(path: Path) -> bool:
