@@ -69,7 +69,7 @@ class RecordSplitter:
         self.place = Place.CELL_START
 
     def feed(self, chunk: bytes) -> Iterator[Record]:
-        """Yield the records that end in *chunk*."""
+        """Yield the records that end in *chunk*, but for empty lines."""
         if self.head is not None:
             chunk = self.head + chunk
             if len(chunk) < len(MARK) and MARK.startswith(chunk):
@@ -82,8 +82,10 @@ class RecordSplitter:
             self.line += 1
             if self.place is Place.QUOTED:
                 self.hold(b"\n")
-            else:
+            elif self.held or self.overlong:
                 yield self.release()
+            else:
+                self.first = self.line
         self.hold(rest)
 
     def close(self) -> Iterator[Record]:

@@ -1,0 +1,133 @@
+"""Records end where they should, however the bytes come and whatever is wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import chunkings, cut
+
+from burncloud_images.bulk.inputs.records import MOST_BYTES, Record, RecordSplitter
+
+
+def split(data: bytes, delimiter: bytes = b"", places: list[int] | None = None) -> list[Record]:
+    splitter = RecordSplitter(delimiter)
+    records = [record for chunk in cut(data, places or []) for record in splitter.feed(chunk)]
+    return [*records, *splitter.close()]
+
+
+def lines(data: bytes, delimiter: bytes = b"") -> list[tuple[int, bytes | None]]:
+    return [(record.line, record.data) for record in split(data, delimiter)]
+
+
+pieces = st.sampled_from([b'"', b'""', b",", b"\n", b"\r\n", b"\r", b"a", b"\xef\xbb\xbf", b"\xff", b"\0", b" "])
+scribbles = st.lists(pieces, max_size=40).map(b"".join)
+
+
+@given(st.data(), scribbles, st.sampled_from([b"", b",", b"\t"]))
+def test_how_bytes_are_cut_makes_no_difference(data, scribble, delimiter):
+    """Whatever they are."""
+    places = data.draw(chunkings(len(scribble)))
+
+    assert split(scribble, delimiter) == split(scribble, delimiter, places)
+
+
+@given(scribbles, st.sampled_from([b"", b","]))
+def test_no_byte_is_lost(scribble, delimiter):
+    """All that is not a mark, a line end or an empty line stands in one record, in its order."""
+    body = scribble.removeprefix(b"\xef\xbb\xbf")
+    found = b"".join(record.data for record in split(scribble, delimiter))
+
+    assert body.replace(b"\n", b"").replace(b"\r", b"") == found.replace(b"\n", b"").replace(b"\r", b"")
+
+
+@given(scribbles)
+def test_a_line_of_text_is_a_record(scribble):
+    """Quotes mean nothing there; its number is that of the line."""
+    body = scribble.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    expected = [(number, line.removesuffix(b"\r")) for number, line in enumerate(body, start=1) if line]
+
+    assert expected == lines(scribble)
+
+
+cells = st.lists(st.sampled_from(["a", ",", '"', "\r\n", "\n", "\t", " ", "水"]), max_size=5).map("".join)
+
+
+@given(st.lists(st.lists(cells, min_size=2, max_size=4), max_size=6), st.sampled_from(["\n", "\r\n"]))
+def test_a_row_of_a_table_is_a_record(rows, end):
+    """As the standard library writes them: quoted cells may hold line ends, and the row stands where it begins."""
+    text = io.StringIO(newline="")
+    starts = []
+    for row in rows:
+        starts.append(text.getvalue().count("\n") + 1)
+        csv.writer(text, lineterminator=end).writerow(row)
+    found = split(text.getvalue().encode(), b",")
+
+    assert starts == [record.line for record in found]
+    assert rows == [row for record in found for row in csv.reader([record.data.decode()], strict=True)]
+    assert all(record.closed for record in found)
+
+
+@pytest.mark.parametrize(
+    ("row", "next_line"),
+    [
+        (b'a,5" pipe,"b"', 2),  # within a cell a quote is a character
+        (b'"a"b"c,d', 2),  # behind a quoted cell, too
+        (b'"a""",b', 2),
+        (b'"a\n""b\n",c', 4),
+        (b'"a" "b,c', 2),
+        (b',"",""', 2),
+    ],
+)
+def test_a_row_that_is_wrong_does_not_reach_the_next(row, next_line):
+    """Where it ends is told by the quotes that begin a cell."""
+    assert [(1, row), (next_line, b"next")] == lines(row + b"\nnext", b",")
+
+
+def test_a_quote_that_is_never_closed_takes_the_rest():
+    """And says so: whatever is guessed of the rest could be bought."""
+    one, two = split(b'a,b\n"c,d\ne,f\n', b",")
+
+    assert (1, b"a,b", True) == (one.line, one.data, one.closed)
+    assert (2, b'"c,d\ne,f\n', False) == (two.line, two.data, two.closed)
+
+
+@pytest.mark.parametrize("delimiter", [b"", b","])
+def test_a_record_may_have_a_mebibyte(delimiter):
+    """One byte more is too much; the next begins where it should."""
+    most, more = b"x" * MOST_BYTES, b"x" * (MOST_BYTES + 1)
+
+    assert [(1, most), (2, None), (3, b"y")] == lines(most + b"\n" + more + b"\ny", delimiter)
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "head", "filler", "tail"),
+    [(b"", b"", b"x" * 4096, b""), (b",", b'"', b"x" * 4090 + b'"",\r\n', b'"')],
+    ids=["line", "cell"],
+)
+def test_a_long_record_takes_no_memory(delimiter, head, filler, tail):
+    """32 MiB pass through in a few, and the record behind them is there."""
+    chunk = filler * 64
+    splitter = RecordSplitter(delimiter)
+    tracemalloc.start()
+    try:
+        records = [*splitter.feed(head)]
+        for _ in range(128):
+            records += splitter.feed(chunk)
+        records += splitter.feed(tail + b"\ny")
+        records += splitter.close()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [None, b"y"] == [record.data for record in records]
+    assert peak < 8 * 1024 * 1024
+
+
+def test_empty_lines_are_passed_over():
+    """They are counted."""
+    assert [(100_001, b"x")] == lines(b"\n" * 100_000 + b"x")
