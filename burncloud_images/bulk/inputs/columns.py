@@ -41,7 +41,8 @@ TYPES: Mapping[str, type] = {**KINDS, "repeat": int}
 TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?", re.ASCII)  # a spreadsheet writes 2.0 where cells are empty
 MOST_DEPTH = 100
-MOST_DIGITS = 20
+MOST_DIGITS = 77
+"""Of a whole number; a job keeps 256 bits."""
 
 
 def nearest(name: str) -> str | None:
@@ -151,7 +152,7 @@ def refuse_constant(_: str) -> object:
 
 
 def bounded(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
+    if len(digits.removeprefix("-")) > MOST_DIGITS:
         raise NotStrict("it holds a number of too many digits")
     return int(digits)
 
