@@ -141,7 +141,7 @@ def plain(value: object, depth: int = 0) -> object:
         if value.bit_length() > MOST_BITS:
             raise Unkeepable("it holds a number of too many digits")
         return value
-    if depth > MOST_DEPTH:
+    if depth >= MOST_DEPTH:
         raise Unkeepable(f"it is nested more than {MOST_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {name: plain(item, depth + 1) for name, item in value.items()}
