@@ -40,7 +40,7 @@ from burncloud_images.model.operations import (
     is_unicode,
 )
 
-__all__ = ["REQUESTS", "to_document", "to_key", "to_request"]
+__all__ = ["MOST_DEPTH", "REQUESTS", "to_document", "to_key", "to_request"]
 
 REQUESTS: Mapping[Operation, type[ImagesRequest]] = {
     kind.operation: kind for kind in (GenerationRequest, EditRequest, VariationRequest)
@@ -135,7 +135,7 @@ class Unkeepable(Exception):  # noqa: N818 (never leaves this module)
 
 def plain(value: object, depth: int = 0) -> object:
     """Return *value* with nothing but dicts and lists in it."""
-    if isinstance(value, str):
+    if value is None or isinstance(value, (str, float)):
         return value
     if isinstance(value, int):
         if value.bit_length() > MOST_BITS:
