@@ -161,7 +161,7 @@ def bench(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoders, guided by coverage, a million inputs each, or those that are named."""
     session.install("--editable", ".", *group("fuzz"))
-    names = session.posargs or ["answer", "events", "failures", "headers", "downloads", "media"]
+    names = session.posargs or ["answer", "events", "failures", "headers", "downloads", "media", "rows"]
     session.chdir("tests")
     for name in names:
         session.run("python", "-m", "fuzz", name)

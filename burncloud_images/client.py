@@ -324,7 +324,9 @@ class AsyncImagesClient:
         on_unclaimed: OnUnclaimed[Q, M] | None = None,
     ) -> Outcomes[Q, M]:
         """
-        Send many requests, a few at a time, and iterate over what came of them: `Done` or `Failed`, one for each.
+        Send many requests, a few at a time, and iterate over what came of each: a `Done` or a `Failed`.
+
+        The form to use where the loop may be left early is a block::
 
             async with client.map(requests, into=Directory("out")) as outcomes:
                 async for outcome in outcomes:
@@ -345,15 +347,16 @@ class AsyncImagesClient:
             keep_alive: As for `send`.
             max_bytes: Of images in memory: those of outcomes that are not yet taken, and those that the running calls
                 are expected to bring. One call is always let through. Images in files count nothing.
-            on_exit: What becomes of running calls when the loop is left early. With `drain` what may be billed goes on
-                to its end, and only calls that wait to be tried again are given up; `cancel` ends them all, and what
-                was already sent may be billed.
+            on_exit: What becomes of running calls when the loop is left early. With `drain` what is on its way goes on
+                to its end, and calls that wait to be sent, or to be tried again, are given up; `cancel` ends them all,
+                and what was already sent may be billed.
             on_unclaimed: Is called with every outcome that nobody took: those that were waiting, and those of the calls
                 that `on_exit` ends. Without it they are gone, but for images in files, and an `ImagesWarning` says so
                 if something that was paid for is among them.
 
-        Every request that is pulled has one outcome, which is taken or unclaimed; a call that was cancelled has
-        `Failed`, with an `OutcomeUnknownError` if it may have been billed. Its key is in the error.
+        Every request that is pulled has one outcome, which is taken or unclaimed. A call that was cancelled has
+        `Failed`: with an `OutcomeUnknownError` and its key if it may have been billed, with a `DownloadError` and the
+        addresses if its images were being fetched, and else with an error that says that nothing was billed.
 
         Leaving the `async with` block waits until nothing runs any more. Without it, `async for` alone works too: after
         a `break` the calls end in the background, and `aclose` of the client waits for them.

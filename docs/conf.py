@@ -52,14 +52,15 @@ napoleon_custom_sections = [("Source", "notes_style")]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(abc|aiohttp|asyncio|collections|contextlib|datetime|enum|io|os|pathlib|types|typing|yarl)\..*"),
-    ("py:.*", r"(.*\.)?(P|T|T_co)"),  # type variables
+    ("py:.*", r"(.*\.)?(P|T|T_co|Q|M|R|R_co|E_co)"),  # type variables
     ("py:class", r"(datetime|Path|Executor|ssl\.SSLContext)"),
     # Text that editors complete, and unions; api.md says what they are.
     (
         "py:class",
         r"(Model|Size|ResponseFormat|Quality|Background|Moderation|OutputFormat|Complexity|Style|InputFidelity)",
     ),
-    ("py:class", r"(Key|Rules|OnAttempt|Session|Clock)"),
+    ("py:class", r"(Key|Rules|OnAttempt|OnExit|OnUnclaimed|Session|Watch|(.*\.)?Clock|concurrent\..*\.Executor)"),
+    ("py:class", r"burncloud_images\.bulk\.(run\.Run|directory\.JobDirectory|store\.Store|rates\.ModelPrices)"),
     ("py:class", r"burncloud_images\.model\.inputs\.(\w+Source|Picture)"),
 ]
 

@@ -16,59 +16,40 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, ImagesResult, SavedImage, errors
+from burncloud_images import AsyncImagesClient, Directory, Done, Failed, GenerationRequest, errors
 
 AT_ONCE = 8
 POINTLESS = (errors.AuthenticationError, errors.PermissionDeniedError, errors.QuotaExceededError)
 """After one of these every further request would fail as well."""
 
-Outcome = ImagesResult[SavedImage] | errors.ImagesError | None
 
-
-async def make_all(client: AsyncImagesClient, requests: Iterable[GenerationRequest], into: Directory) -> list[Outcome]:
-    """Return a result, an error or None (not started) for each request, in their order."""
-    places = asyncio.Semaphore(AT_ONCE)
-    pointless = asyncio.Event()
-
-    async def make(request: GenerationRequest) -> Outcome:
-        async with places:
-            if pointless.is_set():
-                return None
-            try:
-                return await client.send(request, into=into)
-            except errors.ImagesError as error:
-                if isinstance(error, POINTLESS):
-                    pointless.set()
-                return error
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(make(request)) for request in requests]
-    return [task.result() for task in tasks]
-
-
-def report(prompts: Sequence[str], outcomes: Sequence[Outcome]) -> int:
-    """Print paths to stdout and failures to stderr; return the exit code."""
-    failed = 0
-    for prompt, outcome in zip(prompts, outcomes, strict=True):
-        if isinstance(outcome, ImagesResult):
-            for image in outcome.images:
-                print(image.path)
-        else:
-            failed += 1
-            print(f"{prompt}: {outcome or 'not started'}", file=sys.stderr)
-    return min(failed, 1)
+def read(file: Path) -> Iterator[GenerationRequest]:
+    """Yield a request for each line that says something; a line is read when there is room for its request."""
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            if prompt := line.strip():
+                yield GenerationRequest(prompt, size="1024x1024")
 
 
 async def main(file: Path, folder: Path) -> int:
-    """Make the images of *file*."""
-    prompts = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    """Make the images of *file*: paths go to stdout and failures to stderr; return the exit code."""
+    failed = 0
     into = Directory(folder, name="{slug}-{id}.{ext}")
-    async with AsyncImagesClient() as client:
-        outcomes = await make_all(client, (GenerationRequest(prompt, size="1024x1024") for prompt in prompts), into)
-    return report(prompts, outcomes)
+    async with AsyncImagesClient() as client, client.map(read(file), into=into, concurrency=AT_ONCE) as outcomes:
+        async for outcome in outcomes:
+            match outcome:
+                case Done(result=result):
+                    print(*[image.path for image in result.images], sep="\n")
+                case Failed(request=request, error=error):
+                    failed += 1
+                    print(f"{request.prompt}: {error}", file=sys.stderr)
+                    if isinstance(error, POINTLESS):
+                        print("The others were not started.", file=sys.stderr)
+                        break  # what is on its way is paid for: the block waits for it
+    return min(failed, 1)
 
 
 if __name__ == "__main__":

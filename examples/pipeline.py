@@ -16,64 +16,45 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
-from burncloud_images import AsyncImagesClient, Image, errors
+from burncloud_images import AsyncImagesClient, Done, EditRequest, Failed, GenerationRequest, Image, errors
 
-T = TypeVar("T")
-R = TypeVar("R")
+Painted = Done[GenerationRequest, Image] | Failed[GenerationRequest, errors.ImagesError]
 
-
-async def ahead(
-    work: Callable[[T], Awaitable[R]], items: AsyncIterable[T], *, width: int = 4
-) -> AsyncGenerator[R, None]:
-    """
-    Yield what *work* makes of each item, in order; up to *width* of them are in the making.
-
-    A new item is taken only when there is room, so a slow stage slows the ones before it.
-    """
-
-    async def run(item: T) -> R:
-        return await work(item)
-
-    running: deque[asyncio.Task[R]] = deque()
-    try:
-        async for item in items:
-            running.append(asyncio.create_task(run(item)))
-            if len(running) >= width:
-                yield await running.popleft()
-        while running:
-            yield await running.popleft()
-    finally:  # left early: what runs is paid for, so it may finish
-        await asyncio.gather(*running, return_exceptions=True)
+AT_ONCE = 4
 
 
-async def each(items: Iterable[T]) -> AsyncIterator[T]:
-    """Yield items as an async iterator."""
-    for item in items:
-        yield item
+def paintings(prompts: Iterable[str]) -> Iterator[GenerationRequest]:
+    """Yield what the first stage does."""
+    for prompt in prompts:
+        yield GenerationRequest(prompt, size="1024x1024")
+
+
+async def frames(pictures: AsyncIterable[Painted]) -> AsyncIterator[EditRequest]:
+    """Yield what the second stage does with what came of the first."""
+    async for picture in pictures:
+        match picture:
+            case Done(result=result):
+                yield EditRequest(result.image.data, "hang it in a gilded frame", size="1024x1024")
+            case Failed(error=error):
+                raise error
 
 
 async def main(folder: Path, prompts: Iterable[str]) -> None:
     """Paint, frame and save."""
     folder.mkdir(parents=True, exist_ok=True)
     async with AsyncImagesClient() as client:
-
-        async def paint(prompt: str) -> Image:
-            return (await client.generate(prompt, size="1024x1024")).image
-
-        async def frame(picture: Image) -> Image:
-            return (await client.edit(picture.data, "hang it in a gilded frame", size="1024x1024")).image
-
-        number = 0
-        async with aclosing(ahead(frame, ahead(paint, each(prompts)))) as pictures:
-            async for picture in pictures:
-                number += 1
-                print(await picture.save(folder / f"{number:03}.png", overwrite=True))
+        painted = client.map(paintings(prompts), concurrency=AT_ONCE, ordered=True)
+        framed = client.map(frames(painted), concurrency=AT_ONCE, ordered=True)
+        async with painted, framed:
+            async for picture in framed:
+                match picture:
+                    case Done(index=index, result=result):
+                        print(await result.image.save(folder / f"{index + 1:03}.png", overwrite=True))
+                    case Failed(error=error):
+                        raise error
 
 
 if __name__ == "__main__":

@@ -141,15 +141,18 @@ def find_holder(path: Path) -> int | None:
     except OSError:
         return None
     try:
-        pid = read_pid(descriptor)
-        if pid is None:
-            return None  # let go in order, or not yet taken
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return pid
+        pid = read_pid(descriptor)  # none if it was let go in order, or is not yet taken
+        return pid if pid is not None and is_held(descriptor) else None
     finally:
         os.close(descriptor)
-    return None
+
+
+def is_held(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def read_pid(descriptor: int) -> int | None:

@@ -40,7 +40,7 @@ from burncloud_images.model.operations import (
     is_unicode,
 )
 
-__all__ = ["REQUESTS", "to_document", "to_key", "to_request"]
+__all__ = ["MOST_DEPTH", "REQUESTS", "to_document", "to_key", "to_request"]
 
 REQUESTS: Mapping[Operation, type[ImagesRequest]] = {
     kind.operation: kind for kind in (GenerationRequest, EditRequest, VariationRequest)
@@ -104,7 +104,7 @@ def to_request(document: Mapping[str, object]) -> ImagesRequest:
     for name in IMAGE_FIELDS:
         if name in values:
             values[name] = restore(values[name])
-    make: Callable[..., ImagesRequest] = REQUESTS[cast("Operation", document["operation"])]
+    make = cast("Callable[..., ImagesRequest]", REQUESTS[cast("Operation", document["operation"])])
     return make(**values)
 
 
@@ -135,7 +135,7 @@ class Unkeepable(Exception):  # noqa: N818 (never leaves this module)
 
 def plain(value: object, depth: int = 0) -> object:
     """Return *value* with nothing but dicts and lists in it."""
-    if isinstance(value, str):
+    if value is None or isinstance(value, (str, float)):
         return value
     if isinstance(value, int):
         if value.bit_length() > MOST_BITS:

@@ -175,13 +175,12 @@ def make(operation: Operation, values: dict[str, Any], violations: Sequence[Viol
     values = {**missing(operation, values), **values}
     if operation == "edits" and any(isinstance(source, FileID) for source in each_source(values)):
         values.setdefault("by_reference", True)  # there is no other way to send one
-    found = list(violations)
     try:
         request = REQUESTS[operation](**values)
     except InvalidRequestError as error:
-        found.extend(error.violations)
-    if found:
-        raise InvalidRequestError(found)
+        raise InvalidRequestError([*violations, *error.violations]) from None
+    if violations:
+        raise InvalidRequestError(violations)
     return request
 
 

@@ -15,9 +15,10 @@ from typing import BinaryIO
 
 import attrs
 
+from burncloud_images.bulk.inputs.records import MARK
 from burncloud_images.errors import InputChangedError, InvalidRequestError, Violation
 
-__all__ = ["STDIN", "Bytes", "Fingerprint", "find_format", "fingerprint", "open_file", "open_stdin"]
+__all__ = ["STDIN", "Bytes", "Fingerprint", "find_format", "fingerprint", "open_file", "open_stdin", "refusal"]
 
 STDIN = "-"
 PIECE = 256 * 1024
@@ -37,7 +38,6 @@ FORMATS: Mapping[str, str] = {
 }
 """Formats by their names and by the extensions of files."""
 
-MARK = b"\xef\xbb\xbf"
 FROM_A_FILE = "Parquet is read from a file whose name ends in .parquet"
 UTF_16 = "it is UTF-16; save it as UTF-8"
 NO_TEXT: Mapping[bytes, str] = {

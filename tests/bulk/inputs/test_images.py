@@ -150,13 +150,15 @@ def test_a_name_that_is_no_text_cannot_be_kept(files, folder):
 
 
 def test_a_file_is_read_once(files, folder, monkeypatch):
-    """However many rows name it; and again once it has changed."""
+    """However many rows name it; and again once it has changed, from the next rows on."""
     first = files.look("a.png")
     read = files.read
     assert first is files.look("./a.png")
     assert read == files.read == first.file.size
 
     os.utime(folder / "a.png", ns=(1, 1))
+    assert first is files.look("a.png")
+    files.look_anew()
     assert first.file.sha256 == files.look("a.png").file.sha256
     assert 2 * read == files.read
 
@@ -165,6 +167,7 @@ def test_only_so_many_files_are_remembered(files, monkeypatch):
     """A list may name millions."""
     monkeypatch.setattr(images, "MOST_KNOWN", 1)
     for _ in range(3):
+        files.look_anew()
         files.look("a.png")
         files.look("b.png")
 

@@ -97,11 +97,22 @@ async def test_a_bad_row_is_told_and_the_rest_goes_on(read_table):
     rows = await read_table({"prompt": bad})
     long = await read_table({"prompt": ["x" * (1024 * 1024 + 1), "y"]})
 
-    assert ["a", "it is no UTF-8 text", "b"] == [
+    assert ["a", "it holds text that is no UTF-8, or a date that cannot be", "b"] == [
         made if isinstance(made, str) else made["prompt"] for made in asked(rows)
     ]
     assert "it is longer than 1 MiB" == asked(long)[0]
     assert "y" == asked(long)[1]["prompt"]
+
+
+async def test_a_date_that_python_does_not_have_is_a_bad_row(read_table):
+    """Among others that are read."""
+    dates = pa.array([2**60, 0], pa.timestamp("us"))
+    rows = await read_table({"prompt": ["x", "y"], "user": dates})
+
+    assert [
+        "it holds text that is no UTF-8, or a date that cannot be",
+        "user: it has to be text, not datetime",
+    ] == asked(rows)
 
 
 async def test_many_rows_come_in_their_order(read_table, monkeypatch):
