@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.outputs.shards import digests, is_sharded, to_member
 from burncloud_images.bulk.records import Record, StoredImage
-from burncloud_images.bulk.store import Store
 from burncloud_images.transport.files import run
 
 __all__ = ["Discrepancy", "find_missing", "verify"]
@@ -26,6 +25,16 @@ Depth = Literal["size", "bytes"]
 
 BATCH: Mapping[Depth, int] = {"size": 5_000, "bytes": 256}
 """Requests whose images are looked at with one hop to a thread."""
+
+
+class ImageList(Protocol):
+    """What is known of the images; see `Store`, of which it is a part."""
+
+    def images(self) -> AsyncIterator[Entry]:
+        """Yield the key and the images of every done request."""
+
+    def get(self, key: str) -> Awaitable[Record | None]:
+        """Return one request."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +54,7 @@ class Discrepancy:
 
 
 async def verify(
-    store: Store, directory: JobDirectory, executor: Executor, depth: Depth = "bytes"
+    store: ImageList, directory: JobDirectory, executor: Executor, depth: Depth = "bytes"
 ) -> AsyncIterator[Discrepancy | int]:
     """Yield every image that is missing or not what came, and now and then how many were looked at."""
     looked = 0
@@ -64,7 +73,7 @@ async def verify(
 
 
 async def discrepancies(
-    batch: list[Entry], store: Store, directory: JobDirectory, executor: Executor, depth: Depth
+    batch: list[Entry], store: ImageList, directory: JobDirectory, executor: Executor, depth: Depth
 ) -> AsyncIterator[Discrepancy]:
     for key, image, problem in await run(executor, look, batch, directory, depth):
         record = await store.get(key)
@@ -72,7 +81,7 @@ async def discrepancies(
             yield Discrepancy(record=record, image=image, problem=problem)
 
 
-async def find_missing(store: Store, directory: JobDirectory, executor: Executor) -> list[Discrepancy]:
+async def find_missing(store: ImageList, directory: JobDirectory, executor: Executor) -> list[Discrepancy]:
     """Return the images that are missing or of another size."""
     return [found async for found in verify(store, directory, executor, "size") if isinstance(found, Discrepancy)]
 
