@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -73,7 +72,9 @@ def run(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return ABANDONED
     except BrokenPipeError:  # the reader of our stdout has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from burncloud_images.cli.listing import drop_stdout
+
+        drop_stdout()
         return 1
     return code if isinstance(code, int) else 0
 

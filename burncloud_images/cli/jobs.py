@@ -20,7 +20,7 @@ from burncloud_images.cli.exits import UsageError, translate
 from burncloud_images.cli.figures import count
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.interrupts import JobPatience
-from burncloud_images.cli.listing import print_json, print_paths
+from burncloud_images.cli.listing import drop_stdout, print_json, print_paths
 from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
 from burncloud_images.cli.money import find_budget, find_prices
 from burncloud_images.cli.options import option_name, take
@@ -151,7 +151,7 @@ class Session:
         def watch(event: Event) -> None:
             progress.see(event)
             if self.running.json and event.record is not None:
-                print_json(self.row_to_json(event, event.record))
+                self.publish(event, event.record)
 
         try:
             with progress.showing():
@@ -161,6 +161,15 @@ class Session:
 
     def ask(self) -> Progress | None:
         return self.job.run_now.progress() if self.job.run_now is not None else None
+
+    def publish(self, event: Event, record: Record) -> None:
+        """Print what came of a row; if nobody reads that any more, nothing more is bought for it."""
+        try:
+            print_json(self.row_to_json(event, record))
+        except BrokenPipeError:
+            drop_stdout()
+            self.reporter.note("nobody reads the results any more; finishing what is paid for")
+            self.job.drain()
 
     def row_to_json(self, event: Event, record: Record) -> dict[str, object]:
         return {

@@ -17,7 +17,7 @@ from burncloud_images.model.inputs import ImageURL, PathSource
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImagesResult, SavedImage
 
-__all__ = ["print_bytes", "print_json", "print_paths", "to_json", "write_sidecar"]
+__all__ = ["drop_stdout", "print_bytes", "print_json", "print_paths", "to_json", "write_sidecar"]
 
 
 def print_paths(paths: Iterable[Path]) -> None:
@@ -35,6 +35,11 @@ def print_bytes(data: bytes) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
+
+
+def drop_stdout() -> None:
+    """Let what is printed from now on go nowhere: the reader of stdout has left."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def encode(document: object, indent: int | None = None) -> bytes:

@@ -519,6 +519,19 @@ def test_a_killed_run_is_settled_by_the_next(cli, serve, here):
     assert (6, 4) == (server.ledger.billed_requests, len(images_of(here)))
 
 
+def test_a_reader_that_leaves(serve, here):
+    """A closed pipe behind stdout is a first Ctrl-C: what is paid for comes to its end, and the rest waits."""
+    server = serve(latency=0.2)
+    with begin(here, "--json") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        err = process.stderr.read()
+
+    assert 7 == process.returncode
+    assert "nobody reads the results any more" in err
+    assert server.ledger.billed_requests == len(images_of(here)) < 6
+
+
 def test_an_api_that_is_not_there(serve, here, unused_tcp_port):
     """The job gives up after --deadline; all that waits still waits."""
     serve()
