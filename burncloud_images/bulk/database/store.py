@@ -37,7 +37,7 @@ class View:
         try:
             await scribe.opened
         except BaseException:
-            scribe.dismiss()
+            await scribe.aclose()
             raise
         return cls(scribe)
 
@@ -189,6 +189,10 @@ class Database(View):
 
     def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         return self.move(changes.DOUBT, key, failure=encode_failure(failure), request_id=encode_id(request_id), at=at)
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        self.scribe.tell()
 
     def release_leases(self) -> Awaitable[int]:
         return self.scribe.change(changes.release_leases)

@@ -1,0 +1,327 @@
+"""
+The store against a plain model, over any order of calls, kills and clocks.
+
+The model knows nothing of costs and reservations: it counts what the API may have billed for each attempt. What the
+store says was spent or may have been has to be just that, never less.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from jobs import FAILURE, copy_files, image, key, link, listed, row
+
+from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.records import Added, Record, State
+from burncloud_images.bulk.rows import BadRow
+
+S = State
+ROWS = 4
+numbers = st.integers(1, ROWS)
+labels = st.sampled_from(["", "", "a", "b"])
+moments = st.floats(0, 4e9)  # clocks jump
+prices = st.integers(0, 10**12)
+picks = st.integers(0, ROWS - 1)
+indexes = st.sets(st.integers(0, 3))
+
+
+PAID = {S.SENT, S.RECEIVED, S.IN_DOUBT}
+MISTAKES = {
+    "intend": ({S.LEASED}, lambda store, one: store.intend(one, reserved=1, at=1.0)),
+    "withdraw": ({S.SENT}, lambda store, one: store.withdraw(one)),
+    "give_back": ({S.LEASED, S.SENT, S.RECEIVED}, lambda store, one: store.give_back(one)),
+    "receive": ({S.SENT}, lambda store, one: store.receive(one, [link(0)], about={}, request_id=None)),
+    "keep": (PAID, lambda store, one: store.keep(one, image(0))),
+    "finish": (PAID, lambda store, one: store.finish(one, [], cost=1, about={}, request_id=None, at=1.0)),
+    "doubt": ({S.SENT}, lambda store, one: store.doubt(one, FAILURE, request_id=None, at=1.0)),
+}
+"""What may be said of a request in which states."""
+
+
+@attrs.define
+class Request:
+    """
+    What the model knows of a request.
+
+    Attributes:
+        line: Its number in the inputs, which says how many images it asks for.
+        label: Its `id`.
+        state: How far it is.
+        attempts: How often it was handed out.
+        settled: Nano-dollars that earlier attempts may have cost, and the last if it is at its end.
+        open: Those that the last may cost and that are not known.
+        bought: Images of earlier attempts.
+        expected: Images that the last may have bought.
+        images: Those that are there.
+        links: Where others are.
+        sent: When it was last sent.
+    """
+
+    line: int
+    label: str
+    state: State = S.PENDING
+    attempts: int = 0
+    settled: int = 0
+    open: int = 0
+    bought: int = 0
+    expected: int = 0
+    images: set[int] = attrs.field(factory=set)
+    links: set[int] = attrs.field(factory=set)
+    sent: float | None = None
+
+    @property
+    def wanted(self) -> int:
+        """How many images it asks for."""
+        return self.line % 3 + 1
+
+    def let_go(self) -> None:
+        """Note that the last attempt was not billed; what is there nevertheless was."""
+        self.open = 0
+        self.expected = min(len(self.images), self.expected)
+
+    def close(self) -> None:
+        """Note that the last attempt counts for good."""
+        self.bought += self.expected
+        self.expected = 0
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Says anything to a store at any time."""
+
+    @initialize()
+    def begin(self) -> None:
+        """Open an empty store."""
+        self.runner = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory()
+        self.kills = 0
+        self.requests: dict[str, Request] = {}
+        self.path = Path(self.folder.name) / "job.sqlite3"
+        self.open()
+        self.add([(number, "") for number in (2, 3)])
+
+    def open(self) -> None:
+        """Open the store; copies of files do not tell what was synced, so that nothing needs to be."""
+        self.store = self.run(Database.open(self.path))
+        self.run(self.store.scribe.read(lambda connection: connection.execute("PRAGMA synchronous = OFF")))
+
+    def run(self, work: Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            return await work
+
+        return self.runner.run(wait())
+
+    def those(self, *states: State) -> list[str]:
+        """Return the keys of the requests in these states."""
+        return [one for one, request in self.requests.items() if request.state in states]
+
+    def say(self, name: str, pick: int, states: Sequence[State], *args: object, **kwargs: object) -> Request | None:
+        """Ask for a change of one of the requests in *states*; return it if there is one."""
+        keys = self.those(*states)
+        if not keys:
+            return None
+        one = keys[pick % len(keys)]
+        self.run(getattr(self.store, name)(one, *args, **kwargs))
+        return self.requests[one]
+
+    # --- rules -------------------------------------------------------------------------------------------------------
+
+    @rule(found=st.lists(st.tuples(numbers, labels), max_size=4))
+    def add(self, found: list[tuple[int, str]]) -> None:
+        """Add rows, some of which may be there, and some of which have a label that is taken."""
+        rows = [row(number, number % 3 + 1, label) for number, label in found]
+        bad = BadRow(source="s", line=1, reason="it is empty")
+        new = known = refused = 0
+        for one in rows:
+            taken = {request.label for request in self.requests.values()} - {""}
+            if one.key in self.requests:
+                known += 1
+            elif one.label in taken:
+                refused += 1
+            else:
+                new += 1
+                self.requests[one.key] = Request(one.line, one.label)
+        assert Added(new=new, known=known, refused=refused) == self.run(self.store.add([*rows, bad]))
+
+    @precondition(lambda self: self.those(S.PENDING))
+    @rule(most=st.integers(0, 3))
+    def lease(self, most: int) -> None:
+        """Hand requests out: only such as wait, in their order."""
+        expected = self.those(S.PENDING)[:most]
+        assert expected == [record.key for record in self.run(self.store.lease(most))]
+        for one in expected:
+            self.requests[one].state = S.LEASED
+            self.requests[one].attempts += 1
+
+    @precondition(lambda self: self.those(S.LEASED))
+    @rule(pick=picks, reserved=prices, at=moments)
+    def intend(self, pick: int, reserved: int, at: float) -> None:
+        """Send."""
+        if request := self.say("intend", pick, (S.LEASED,), reserved=reserved, at=at):
+            request.close()
+            request.state, request.sent = S.SENT, at
+            request.open, request.expected = reserved, request.wanted
+
+    @precondition(lambda self: self.those(S.SENT))
+    @rule(pick=picks)
+    def withdraw(self, pick: int) -> None:
+        """Hear that nothing was billed, and wait for another attempt."""
+        if request := self.say("withdraw", pick, (S.SENT,)):
+            request.let_go()
+            request.state = S.LEASED
+
+    @precondition(lambda self: self.those(S.LEASED, S.SENT, S.RECEIVED))
+    @rule(pick=picks)
+    def give_back(self, pick: int) -> None:
+        """Let a request wait again, unless it is paid."""
+        if (request := self.say("give_back", pick, (S.LEASED, S.SENT, S.RECEIVED))) and request.state is not S.RECEIVED:
+            if request.state is S.SENT:
+                request.let_go()
+            request.state = S.PENDING
+
+    @precondition(lambda self: self.those(S.SENT))
+    @rule(pick=picks, links=indexes)
+    def receive(self, pick: int, links: set[int]) -> None:
+        """Learn where images are."""
+        found = [link(index) for index in links]
+        if request := self.say("receive", pick, (S.SENT,), found, about={}, request_id=None):
+            request.state, request.links = S.RECEIVED, links
+
+    @precondition(lambda self: self.those(S.SENT, S.RECEIVED, S.IN_DOUBT))
+    @rule(pick=picks, index=st.integers(0, 3))
+    def keep(self, pick: int, index: int) -> None:
+        """Store an image."""
+        if request := self.say("keep", pick, (S.SENT, S.RECEIVED, S.IN_DOUBT), image(index)):
+            request.images = request.images | {index}
+            request.links = request.links - {index}
+
+    @precondition(lambda self: self.those(S.SENT, S.RECEIVED, S.IN_DOUBT))
+    @rule(pick=picks, images=indexes, cost=st.none() | prices, at=moments)
+    def finish(self, pick: int, images: set[int], cost: int | None, at: float) -> None:
+        """Come to an end."""
+        found = [image(index) for index in sorted(images)]
+        states = (S.SENT, S.RECEIVED, S.IN_DOUBT)
+        if request := self.say("finish", pick, states, found, cost=cost, about={}, request_id=None, at=at):
+            request.state, request.images, request.links = S.DONE, images, set()
+            request.expected = len(images)
+            if cost is not None:
+                request.settled += cost
+                request.open = 0
+
+    @precondition(lambda self: self.those(S.LEASED, S.SENT, S.RECEIVED, S.IN_DOUBT, S.DONE))
+    @rule(pick=picks, billed=st.booleans(), at=moments)
+    def fail(self, pick: int, *, billed: bool, at: float) -> None:
+        """Give up."""
+        states = (S.LEASED, S.SENT, S.RECEIVED, S.IN_DOUBT, S.DONE)
+        if request := self.say("fail", pick, states, FAILURE, may_be_billed=billed, request_id=None, at=at):
+            if not billed:
+                request.open = 0
+                if request.state in {S.SENT, S.RECEIVED, S.IN_DOUBT}:
+                    request.let_go()
+            request.state = S.FAILED
+
+    @precondition(lambda self: self.those(S.SENT))
+    @rule(pick=picks, at=moments)
+    def doubt(self, pick: int, at: float) -> None:
+        """Hear nothing."""
+        if request := self.say("doubt", pick, (S.SENT,), FAILURE, request_id=None, at=at):
+            request.state = S.IN_DOUBT
+
+    @precondition(lambda self: self.those(S.FAILED, S.IN_DOUBT))
+    @rule(states=st.sets(st.sampled_from([S.FAILED, S.IN_DOUBT])))
+    def reopen(self, states: set[State]) -> None:
+        """Accept to pay again."""
+        found = self.those(*states)
+        assert len(found) == self.run(self.store.reopen(states))
+        for request in map(self.requests.__getitem__, found):
+            request.settled += request.open
+            request.open = 0
+            request.close()
+            request.state, request.images, request.links = S.PENDING, set(), set()
+
+    @precondition(lambda self: self.those(S.LEASED))
+    @rule()
+    def release(self) -> None:
+        """Begin a run after one that was killed."""
+        found = self.those(S.LEASED)
+        assert len(found) == self.run(self.store.release_leases())
+        for one in found:
+            self.requests[one].state = S.PENDING
+
+    @rule(name=st.sampled_from(sorted(MISTAKES)), number=numbers)
+    def mistake(self, name: str, number: int) -> None:
+        """Say what may not be said of a request: nothing happens."""
+        request = self.requests.get(key(number))
+        states, say = MISTAKES[name]
+        if request is None or request.state not in states:
+            with pytest.raises(RuntimeError):
+                self.run(say(self.store, key(number)))
+
+    @precondition(lambda self: self.kills < 5)
+    @rule()
+    def kill(self) -> None:
+        """Go on with the files as they are, without closing them."""
+        self.kills += 1
+        self.path = copy_files(self.path, Path(self.folder.name) / str(self.kills))
+        self.run(self.store.aclose())
+        self.open()
+
+    @precondition(lambda self: self.kills < 5)
+    @rule()
+    def close(self) -> None:
+        """Go on another day."""
+        self.kills += 1
+        self.run(self.store.aclose())
+        self.open()
+
+    # --- what always holds -------------------------------------------------------------------------------------------
+
+    @invariant()
+    def every_request_is_as_the_model_says(self) -> None:
+        """Each is there once, in its order, as far as it is, with its images and links."""
+        records: list[Record] = self.run(listed(self.store.records()))
+        assert [
+            (one, request.line, request.label, request.state, request.attempts, request.sent)
+            for one, request in self.requests.items()
+        ] == [(one.key, one.line, one.label, one.state, one.attempts, one.sent_at) for one in records]
+        assert [(sorted(request.images), sorted(request.links)) for request in self.requests.values()] == [
+            ([one.index for one in record.images], sorted(one.index for one in record.links)) for record in records
+        ]
+        assert list(range(1, len(records) + 1)) == [record.number for record in records]
+
+    @invariant()
+    def no_money_is_forgotten(self) -> None:
+        """Neither of an attempt that may have been billed, nor of one before it."""
+        totals = self.run(self.store.totals())
+        requests = self.requests.values()
+        assert sum(one.settled + one.open for one in requests) == totals.cost + totals.reserved
+        assert sum(one.open for one in requests) == totals.reserved
+        assert sum(one.bought + one.expected for one in requests) == totals.committed
+        assert sum(len(one.images) for one in requests) == totals.images
+        assert totals.images * 1000 == totals.bytes
+        assert {state: sum(one.state is state for one in requests) for state in S} == totals.counts
+
+    @invariant()
+    def what_was_sent_lately_is_known(self) -> None:
+        """Whatever clock said so."""
+        times = sorted(one.sent for one in self.requests.values() if one.sent is not None and one.sent >= 1e9)
+        assert times == [at for at, _ in self.run(self.store.recent(1e9))]
+
+    def teardown(self) -> None:
+        self.run(self.store.aclose())
+        self.runner.close()
+        self.folder.cleanup()
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = hypothesis.settings(
+    max_examples=60, stateful_step_count=60, deadline=None, derandomize=True, database=None
+)
