@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ ROWS = 4
 numbers = st.integers(1, ROWS)
 labels = st.sampled_from(["", "", "a", "b"])
 moments = st.floats(0, 4e9)  # clocks jump
-prices = st.integers(0, 10**12)
+prices = st.sampled_from([0, 1, 10**3, 10**6, 10**12])
 picks = st.integers(0, ROWS - 1)
 indexes = st.sets(st.integers(0, 3))
 
@@ -45,6 +45,15 @@ MISTAKES = {
     "doubt": ({S.SENT}, lambda store, one: store.doubt(one, FAILURE, request_id=None, at=1.0)),
 }
 """What may be said of a request in which states."""
+WAYS = {
+    S.LEASED: ["intend", "intend", "give_back", "fail"],
+    S.SENT: ["withdraw", "give_back", "receive", "keep", "finish", "fail", "doubt"],
+    S.RECEIVED: ["give_back", "keep", "keep", "finish", "fail"],
+    S.IN_DOUBT: ["keep", "finish", "fail"],
+    S.DONE: ["fail"],
+}
+"""What may happen to a request in which state."""
+Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 @attrs.define
@@ -99,14 +108,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Open an empty store."""
+        """Open a store in which all rows but one are sent: what follows is what counts."""
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.kills = 0
         self.requests: dict[str, Request] = {}
         self.path = Path(self.folder.name) / "job.sqlite3"
         self.open()
-        self.add([(number, "") for number in (2, 3)])
+        self.add([(number, "") for number in range(ROWS, 1, -1)])
+        self.lease(ROWS)
+        for place, (one, request) in enumerate(self.requests.items(), start=1):
+            self.run(self.store.intend(one, reserved=place * 10**7, at=place * 1e9))
+            request.state, request.sent = S.SENT, place * 1e9
+            request.open, request.expected = place * 10**7, request.wanted
 
     def open(self) -> None:
         """Open the store; copies of files do not tell what was synced, so that nothing needs to be."""
@@ -122,15 +136,6 @@ class StoreMachine(RuleBasedStateMachine):
     def those(self, *states: State) -> list[str]:
         """Return the keys of the requests in these states."""
         return [one for one, request in self.requests.items() if request.state in states]
-
-    def say(self, name: str, pick: int, states: Sequence[State], *args: object, **kwargs: object) -> Request | None:
-        """Ask for a change of one of the requests in *states*; return it if there is one."""
-        keys = self.those(*states)
-        if not keys:
-            return None
-        one = keys[pick % len(keys)]
-        self.run(getattr(self.store, name)(one, *args, **kwargs))
-        return self.requests[one]
 
     # --- rules -------------------------------------------------------------------------------------------------------
 
@@ -151,8 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.requests[one.key] = Request(one.line, one.label)
         assert Added(new=new, known=known, refused=refused) == self.run(self.store.add([*rows, bad]))
 
-    @precondition(lambda self: self.those(S.PENDING))
-    @rule(most=st.integers(0, 3))
+    @rule(most=st.integers(0, ROWS))
     def lease(self, most: int) -> None:
         """Hand requests out: only such as wait, in their order."""
         expected = self.those(S.PENDING)[:most]
@@ -161,81 +165,73 @@ class StoreMachine(RuleBasedStateMachine):
             self.requests[one].state = S.LEASED
             self.requests[one].attempts += 1
 
-    @precondition(lambda self: self.those(S.LEASED))
-    @rule(pick=picks, reserved=prices, at=moments)
-    def intend(self, pick: int, reserved: int, at: float) -> None:
-        """Send."""
-        if request := self.say("intend", pick, (S.LEASED,), reserved=reserved, at=at):
-            request.close()
-            request.state, request.sent = S.SENT, at
-            request.open, request.expected = reserved, request.wanted
+    @rule(pick=picks, data=st.data())
+    def go_on_first(self, pick: int, data: st.DataObject) -> None:
+        """Do so more often than all else."""
+        self.go_on(pick, data)
 
-    @precondition(lambda self: self.those(S.SENT))
-    @rule(pick=picks)
-    def withdraw(self, pick: int) -> None:
-        """Hear that nothing was billed, and wait for another attempt."""
-        if request := self.say("withdraw", pick, (S.SENT,)):
+    @rule(pick=picks, data=st.data())
+    def go_on(self, pick: int, data: st.DataObject) -> None:
+        """Let what may happen to a request happen."""
+        one = list(self.requests)[pick % len(self.requests)]
+        request = self.requests[one]
+        if request.state in WAYS:
+            name = data.draw(st.sampled_from(WAYS[request.state]))
+            getattr(self, name)(one, request, data.draw)
+
+    def intend(self, one: str, request: Request, draw: Draw) -> None:
+        reserved, at = draw(prices), draw(moments)
+        self.run(self.store.intend(one, reserved=reserved, at=at))
+        request.close()
+        request.state, request.sent = S.SENT, at
+        request.open, request.expected = reserved, request.wanted
+
+    def withdraw(self, one: str, request: Request, draw: Draw) -> None:
+        self.run(self.store.withdraw(one))
+        request.let_go()
+        request.state = S.LEASED
+
+    def give_back(self, one: str, request: Request, draw: Draw) -> None:
+        self.run(self.store.give_back(one, draw(st.none() | st.just(FAILURE))))
+        if request.state is S.SENT:
             request.let_go()
-            request.state = S.LEASED
-
-    @precondition(lambda self: self.those(S.LEASED, S.SENT, S.RECEIVED))
-    @rule(pick=picks)
-    def give_back(self, pick: int) -> None:
-        """Let a request wait again, unless it is paid."""
-        if (request := self.say("give_back", pick, (S.LEASED, S.SENT, S.RECEIVED))) and request.state is not S.RECEIVED:
-            if request.state is S.SENT:
-                request.let_go()
+        if request.state is not S.RECEIVED:  # which is paid
             request.state = S.PENDING
 
-    @precondition(lambda self: self.those(S.SENT))
-    @rule(pick=picks, links=indexes)
-    def receive(self, pick: int, links: set[int]) -> None:
-        """Learn where images are."""
-        found = [link(index) for index in links]
-        if request := self.say("receive", pick, (S.SENT,), found, about={}, request_id=None):
-            request.state, request.links = S.RECEIVED, links
+    def receive(self, one: str, request: Request, draw: Draw) -> None:
+        links = draw(indexes)
+        self.run(self.store.receive(one, [link(index) for index in links], about={}, request_id=None))
+        request.state, request.links = S.RECEIVED, links
 
-    @precondition(lambda self: self.those(S.SENT, S.RECEIVED, S.IN_DOUBT))
-    @rule(pick=picks, index=st.integers(0, 3))
-    def keep(self, pick: int, index: int) -> None:
-        """Store an image."""
-        if request := self.say("keep", pick, (S.SENT, S.RECEIVED, S.IN_DOUBT), image(index)):
-            request.images = request.images | {index}
-            request.links = request.links - {index}
+    def keep(self, one: str, request: Request, draw: Draw) -> None:
+        index = draw(st.integers(0, 3))
+        self.run(self.store.keep(one, image(index)))
+        request.images = request.images | {index}
+        request.links = request.links - {index}
 
-    @precondition(lambda self: self.those(S.SENT, S.RECEIVED, S.IN_DOUBT))
-    @rule(pick=picks, images=indexes, cost=st.none() | prices, at=moments)
-    def finish(self, pick: int, images: set[int], cost: int | None, at: float) -> None:
-        """Come to an end."""
+    def finish(self, one: str, request: Request, draw: Draw) -> None:
+        images, cost = draw(indexes), draw(st.none() | prices)
         found = [image(index) for index in sorted(images)]
-        states = (S.SENT, S.RECEIVED, S.IN_DOUBT)
-        if request := self.say("finish", pick, states, found, cost=cost, about={}, request_id=None, at=at):
-            request.state, request.images, request.links = S.DONE, images, set()
-            request.expected = len(images)
-            if cost is not None:
-                request.settled += cost
-                request.open = 0
+        self.run(self.store.finish(one, found, cost=cost, about={}, request_id=None, at=draw(moments)))
+        request.state, request.images, request.links = S.DONE, images, set()
+        request.expected = len(images)
+        if cost is not None:
+            request.settled += cost
+            request.open = 0
 
-    @precondition(lambda self: self.those(S.LEASED, S.SENT, S.RECEIVED, S.IN_DOUBT, S.DONE))
-    @rule(pick=picks, billed=st.booleans(), at=moments)
-    def fail(self, pick: int, *, billed: bool, at: float) -> None:
-        """Give up."""
-        states = (S.LEASED, S.SENT, S.RECEIVED, S.IN_DOUBT, S.DONE)
-        if request := self.say("fail", pick, states, FAILURE, may_be_billed=billed, request_id=None, at=at):
-            if not billed:
-                request.open = 0
-                if request.state in {S.SENT, S.RECEIVED, S.IN_DOUBT}:
-                    request.let_go()
-            request.state = S.FAILED
+    def fail(self, one: str, request: Request, draw: Draw) -> None:
+        billed = draw(st.booleans())
+        self.run(self.store.fail(one, FAILURE, may_be_billed=billed, request_id=None, at=draw(moments)))
+        if not billed:
+            request.open = 0
+            if request.state in PAID:
+                request.let_go()
+        request.state = S.FAILED
 
-    @precondition(lambda self: self.those(S.SENT))
-    @rule(pick=picks, at=moments)
-    def doubt(self, pick: int, at: float) -> None:
-        """Hear nothing."""
-        if request := self.say("doubt", pick, (S.SENT,), FAILURE, request_id=None, at=at):
-            request.state = S.IN_DOUBT
+    def doubt(self, one: str, request: Request, draw: Draw) -> None:
+        self.run(self.store.doubt(one, FAILURE, request_id=None, at=draw(moments)))
+        request.state = S.IN_DOUBT
 
-    @precondition(lambda self: self.those(S.FAILED, S.IN_DOUBT))
     @rule(states=st.sets(st.sampled_from([S.FAILED, S.IN_DOUBT])))
     def reopen(self, states: set[State]) -> None:
         """Accept to pay again."""
@@ -247,7 +243,6 @@ class StoreMachine(RuleBasedStateMachine):
             request.close()
             request.state, request.images, request.links = S.PENDING, set(), set()
 
-    @precondition(lambda self: self.those(S.LEASED))
     @rule()
     def release(self) -> None:
         """Begin a run after one that was killed."""
@@ -323,5 +318,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = hypothesis.settings(
-    max_examples=60, stateful_step_count=60, deadline=None, derandomize=True, database=None
+    max_examples=80, stateful_step_count=40, deadline=None, derandomize=True, database=None
 )
