@@ -17,7 +17,7 @@ import attrs
 import hypothesis
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from jobs import FAILURE, copy_files, image, key, link, listed, row
 
 from burncloud_images.bulk.database import Database
@@ -30,7 +30,6 @@ numbers = st.integers(1, ROWS)
 labels = st.sampled_from(["", "", "a", "b"])
 moments = st.floats(0, 4e9)  # clocks jump
 prices = st.sampled_from([0, 1, 10**3, 10**6, 10**12])
-picks = st.integers(0, ROWS - 1)
 indexes = st.sets(st.integers(0, 3))
 
 
@@ -53,6 +52,7 @@ WAYS = {
     S.DONE: ["fail"],
 }
 """What may happen to a request in which state."""
+ACTIONS = [*["go_on"] * 12, *["lease"] * 3, *["reopen"] * 3, "add", "release", "mistake", "kill", "close"]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
@@ -115,12 +115,11 @@ class StoreMachine(RuleBasedStateMachine):
         self.requests: dict[str, Request] = {}
         self.path = Path(self.folder.name) / "job.sqlite3"
         self.open()
-        self.add([(number, "") for number in range(ROWS, 1, -1)])
-        self.lease(ROWS)
+        self.add(lambda _: [(number, "") for number in range(ROWS, 1, -1)])
+        self.lease(lambda _: ROWS)
         for place, (one, request) in enumerate(self.requests.items(), start=1):
-            self.run(self.store.intend(one, reserved=place * 10**7, at=place * 1e9))
-            request.state, request.sent = S.SENT, place * 1e9
-            request.open, request.expected = place * 10**7, request.wanted
+            values = iter((place * 10**7, place * 1e9))
+            self.intend(one, request, lambda _, values=values: next(values))
 
     def open(self) -> None:
         """Open the store; copies of files do not tell what was synced, so that nothing needs to be."""
@@ -139,9 +138,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     # --- rules -------------------------------------------------------------------------------------------------------
 
-    @rule(found=st.lists(st.tuples(numbers, labels), max_size=4))
-    def add(self, found: list[tuple[int, str]]) -> None:
+    # One rule that draws what to do: of many, Hypothesis switches most off in each example, and few requests get far.
+    @rule(data=st.data())
+    def do(self, data: st.DataObject) -> None:
+        """Do something."""
+        getattr(self, data.draw(st.sampled_from(ACTIONS)))(data.draw)
+
+    def add(self, draw: Draw) -> None:
         """Add rows, some of which may be there, and some of which have a label that is taken."""
+        found = draw(st.lists(st.tuples(numbers, labels), max_size=4))
         rows = [row(number, number % 3 + 1, label) for number, label in found]
         bad = BadRow(source="s", line=1, reason="it is empty")
         new = known = refused = 0
@@ -156,28 +161,22 @@ class StoreMachine(RuleBasedStateMachine):
                 self.requests[one.key] = Request(one.line, one.label)
         assert Added(new=new, known=known, refused=refused) == self.run(self.store.add([*rows, bad]))
 
-    @rule(most=st.integers(0, ROWS))
-    def lease(self, most: int) -> None:
+    def lease(self, draw: Draw) -> None:
         """Hand requests out: only such as wait, in their order."""
+        most = draw(st.integers(0, ROWS))
         expected = self.those(S.PENDING)[:most]
         assert expected == [record.key for record in self.run(self.store.lease(most))]
         for one in expected:
             self.requests[one].state = S.LEASED
             self.requests[one].attempts += 1
 
-    @rule(pick=picks, data=st.data())
-    def go_on_first(self, pick: int, data: st.DataObject) -> None:
-        """Do so more often than all else."""
-        self.go_on(pick, data)
-
-    @rule(pick=picks, data=st.data())
-    def go_on(self, pick: int, data: st.DataObject) -> None:
+    def go_on(self, draw: Draw) -> None:
         """Let what may happen to a request happen."""
-        one = list(self.requests)[pick % len(self.requests)]
-        request = self.requests[one]
-        if request.state in WAYS:
-            name = data.draw(st.sampled_from(WAYS[request.state]))
-            getattr(self, name)(one, request, data.draw)
+        keys = self.those(*WAYS)
+        if keys:
+            one = draw(st.sampled_from(keys))
+            request = self.requests[one]
+            getattr(self, draw(st.sampled_from(WAYS[request.state])))(one, request, draw)
 
     def intend(self, one: str, request: Request, draw: Draw) -> None:
         reserved, at = draw(prices), draw(moments)
@@ -232,9 +231,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.doubt(one, FAILURE, request_id=None, at=draw(moments)))
         request.state = S.IN_DOUBT
 
-    @rule(states=st.sets(st.sampled_from([S.FAILED, S.IN_DOUBT])))
-    def reopen(self, states: set[State]) -> None:
+    def reopen(self, draw: Draw) -> None:
         """Accept to pay again."""
+        states = draw(st.sets(st.sampled_from([S.FAILED, S.IN_DOUBT])))
         found = self.those(*states)
         assert len(found) == self.run(self.store.reopen(states))
         for request in map(self.requests.__getitem__, found):
@@ -243,35 +242,30 @@ class StoreMachine(RuleBasedStateMachine):
             request.close()
             request.state, request.images, request.links = S.PENDING, set(), set()
 
-    @rule()
-    def release(self) -> None:
+    def release(self, _: Draw) -> None:
         """Begin a run after one that was killed."""
         found = self.those(S.LEASED)
         assert len(found) == self.run(self.store.release_leases())
         for one in found:
             self.requests[one].state = S.PENDING
 
-    @rule(name=st.sampled_from(sorted(MISTAKES)), number=numbers)
-    def mistake(self, name: str, number: int) -> None:
+    def mistake(self, draw: Draw) -> None:
         """Say what may not be said of a request: nothing happens."""
+        name, number = draw(st.sampled_from(sorted(MISTAKES))), draw(numbers)
         request = self.requests.get(key(number))
         states, say = MISTAKES[name]
         if request is None or request.state not in states:
             with pytest.raises(RuntimeError):
                 self.run(say(self.store, key(number)))
 
-    @precondition(lambda self: self.kills < 5)
-    @rule()
-    def kill(self) -> None:
+    def kill(self, _: Draw) -> None:
         """Go on with the files as they are, without closing them."""
         self.kills += 1
         self.path = copy_files(self.path, Path(self.folder.name) / str(self.kills))
         self.run(self.store.aclose())
         self.open()
 
-    @precondition(lambda self: self.kills < 5)
-    @rule()
-    def close(self) -> None:
+    def close(self, _: Draw) -> None:
         """Go on another day."""
         self.kills += 1
         self.run(self.store.aclose())
@@ -318,5 +312,5 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = hypothesis.settings(
-    max_examples=80, stateful_step_count=40, deadline=None, derandomize=True, database=None
+    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
 )
