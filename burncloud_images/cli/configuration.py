@@ -37,6 +37,7 @@ REFUSED: Mapping[str, str] = {
     "api_key": "a key does not belong into a file that is shared; name its file by api-key-file",
     "emulator": "the emulator is chosen on the command line only",
     "dry_run": "it is for the command line only",
+    "directory": "it is for the command line only",
     "config": "it is for the command line only",
     "prompt": "it is for the command line only",
     "image": "it is for the command line only",

@@ -58,7 +58,7 @@ async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
     if running.dry_run:
         from burncloud_images.cli.rehearsal import rehearse
 
-        return await rehearse(lists, folder, options, values)
+        return await rehearse(lists, folder, options, values, reporter)
     async with (
         open_client(connection, reporter, stdin, max_connections=options.concurrency) as client,
         Job.open(folder) as job,
@@ -101,7 +101,7 @@ class Session:
                 await self.add_list(name, lists)
         if unread := await find_unread(self.job.store):
             raise UsageError(f"{unread[0]} was not read to its end when the job was interrupted; name it again.")
-        if lists.names:
+        if lists.names and not self.reporter.options.quiet:
             await self.tell_problems()
 
     async def add_list(self, name: str, lists: Lists) -> None:
@@ -181,8 +181,8 @@ class Session:
         code = to_exit(report.stopped, report.totals)
         gallery = self.folder / "gallery.html"
         if self.reporter.options.quiet:
-            if code and report.message:
-                self.reporter.say("error", report.message, error=report.error)
+            if code:
+                self.reporter.say("error", report.message or sum_up(report), error=report.error)
         else:
             facts = {"stopped": report.stopped, "code": code, **to_json(report.totals)}
             self.reporter.say("summary", sum_up(report), **(facts if self.reporter.mode == "json" else {}))

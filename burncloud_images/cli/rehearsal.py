@@ -11,29 +11,43 @@ from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.records import State
 from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.cli.arguments import Connection, Pace, Running
+from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.lists import Lists
 from burncloud_images.cli.options import take
 from burncloud_images.cli.planning import show_plan, survey
 from burncloud_images.cli.preview import preview
+from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.status import view
 
 __all__ = ["rehearse"]
 
 
-async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping[str, Any]) -> int:
+async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping[str, Any], reporter: Reporter) -> int:
     """
     Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.
 
+    Args:
+        lists: What would be added; without any it is about what waits in the job.
+        folder: The job.
+        options: How it would be run.
+        values: What was given, by field.
+        reporter: Told why the first request cannot be shown, if it cannot.
+
     Raises:
-        UsageError: It cannot be known without sending something.
+        UsageError: An emulator is asked for, which nothing would be sent to.
         ImagesError: A list, or an image of the first request, cannot be read.
     """
     connection, running = take(Connection, values), take(Running, values)
+    if connection.emulator:
+        raise UsageError("--dry-run sends nothing, so it cannot go together with --emulator.")
     plan = await survey(lists.read() if lists.names else read_job(folder), options.prices)
     show_plan(plan, take(Pace, values), max_cost=options.max_cost, max_images=options.max_images, as_json=running.json)
     if plan.first is not None:
         request = to_request(plan.first.document)
-        await preview(request, connection, as_json=running.json, streams=running.keep_alive, key=plan.first.key)
+        try:
+            await preview(request, connection, as_json=running.json, streams=running.keep_alive, key=plan.first.key)
+        except UsageError as error:
+            reporter.note(f"the first request is not shown: {error}")
     return plan.code
 
 

@@ -25,6 +25,7 @@ __all__ = ["INTERVAL", "Reporter", "every", "plain"]
 
 INTERVAL = 10.0
 """Seconds between two lines that say that the request is still on its way."""
+MOST_WARNINGS = 100
 
 
 def plain(text: str) -> str:
@@ -159,10 +160,15 @@ class Reporter:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Turn the library's warnings into notes."""
+        """Turn the library's warnings into notes, each once however many requests give cause."""
+        said: set[str] = set()
 
         def show(message: Warning | str, *_: object, **__: object) -> None:
-            self.say("warning", str(message)) if not self.options.quiet else None
+            text = str(message)
+            if self.options.quiet or text in said or len(said) > MOST_WARNINGS:
+                return
+            said.add(text)
+            self.say("warning", text if len(said) <= MOST_WARNINGS else "There are more, which are not shown.")
 
         with warnings.catch_warnings():
             warnings.simplefilter("always", ImagesWarning)

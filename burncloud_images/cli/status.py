@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +40,19 @@ CLEAR = b"\x1b[H\x1b[2J"
 
 
 @attrs.frozen(kw_only=True)
+class Rate:
+    """What was asked for in a minute."""
+
+    requests: int
+    images: int
+
+
+def to_rate(sent: Sequence[tuple[float, Mapping[str, object]]]) -> Rate:
+    counts = [document.get("n") for _, document in sent]
+    return Rate(requests=len(counts), images=sum(n if isinstance(n, int) else 1 for n in counts))
+
+
+@attrs.frozen(kw_only=True)
 class Snapshot:
     """
     How far a job is at one moment.
@@ -48,7 +61,7 @@ class Snapshot:
         directory: Where it is, as it was typed.
         holder: The process that runs it; None if none does.
         totals: Sums.
-        sent: Requests of the last minute.
+        sent: What was asked for in the last minute.
         failed: Requests that failed, or the first of them.
         in_doubt: Likewise.
         problems: Bad rows, or the first of them.
@@ -57,7 +70,7 @@ class Snapshot:
     directory: str
     holder: int | None
     totals: Totals
-    sent: int
+    sent: Rate
     failed: list[Record]
     in_doubt: list[Record]
     problems: list[BadRow]
@@ -114,7 +127,7 @@ async def look(directory: str, most: int | None) -> Snapshot:
             directory=directory,
             holder=find_holder(JobDirectory(Path(directory)).lock),
             totals=await store.totals(),
-            sent=len(await store.recent(time.time() - MINUTE)),
+            sent=to_rate(await store.recent(time.time() - MINUTE)),
             failed=await first(store.records({State.FAILED}), most),
             in_doubt=await first(store.records({State.IN_DOUBT}), most),
             problems=await first(store.problems(), most),
@@ -153,7 +166,8 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
     yield f"{count(totals.requests, 'request')}: {', '.join(said)}"
     yield f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
-    yield f"in the last minute {count(snapshot.sent, 'request')} sent"
+    sent = snapshot.sent
+    yield f"in the last minute {count(sent.requests, 'request')} sent, for {count(sent.images, 'image')}"
     yield from of_kind("failed", snapshot.failed, counts[State.FAILED])
     yield from of_kind("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
     for problem in snapshot.problems:
@@ -187,7 +201,7 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, object]:
         "running": snapshot.holder is not None,
         "pid": snapshot.holder or None,
         **to_json(snapshot.totals),
-        "sent_in_last_minute": snapshot.sent,
+        "last_minute": attrs.asdict(snapshot.sent),
         "failures": [record_to_json(record) for record in snapshot.failed],
         "doubts": [record_to_json(record) for record in snapshot.in_doubt],
         "bad_rows": [attrs.asdict(problem) for problem in snapshot.problems],

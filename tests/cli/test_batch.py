@@ -115,6 +115,18 @@ def test_a_field_that_is_given_twice(cli):
     assert (2, "error: size is given twice, by --size and by -O.\n") == (ran.code, ran.err)
 
 
+def test_warnings_are_said_once(cli, serve):
+    """However many rows give cause: columns that are not sent, and limits that are passed over."""
+    serve()
+
+    ran = make(cli, [{"prompt": f"fox {number}", "modle": "x", **SMALL, "quality": "hd"} for number in range(5)])
+
+    said = ran.err.replace(f"{Path.cwd()}/", "").splitlines()
+    warnings = [line.removeprefix("warning: ") for line in said if line.startswith("warning: ")]
+    assert warnings[0].startswith("rows.jsonl, line 1: Column 'modle' is no field of this version and is not sent. ")
+    assert len(warnings) == len(set(warnings)) < 5
+
+
 def test_images_in_tar_files(cli, serve, here):
     """--format webdataset is about the files, and asks the API for no format."""
     server = serve()
@@ -150,6 +162,16 @@ def test_nothing_is_said_when_quiet(cli, serve):
     ran = make(cli, prompts(2), "-q")
 
     assert (0, "", "out/gallery.html\n") == (ran.code, ran.err, ran.out.decode())
+
+
+def test_errors_are_said_when_quiet(cli, serve):
+    """One line says why the code is not 0."""
+    serve(Fault(status=400))
+
+    ran = make(cli, [*prompts(2), {"prompt": ""}], "-q", "-j", "1")
+
+    assert 3 == ran.code
+    assert re.fullmatch(r"error: 1 of 2 requests done, 1 failed, 0 in doubt, 1 bad row; .*\n", ran.err)
 
 
 # --- exit codes ------------------------------------------------------------------------------------------------------
@@ -332,6 +354,15 @@ def test_a_dry_run(cli, here, monkeypatch):
     assert 6 == document["images"]
     assert rows[0]["prompt"] == request["body"]["prompt"]
     assert not (here / "out").exists()
+
+
+def test_a_dry_run_fetches_no_image(cli):
+    """A request whose image is somewhere else is planned and not shown."""
+    ran = make(cli, [{"prompt": "x", "image": "https://images.example/fox.png", **SMALL}], "--dry-run")
+
+    assert 0 == ran.code
+    assert ran.out.startswith(b"1 row: 1 request for 1 image\n")
+    assert "the first request is not shown: --dry-run fetches no image" in ran.err
 
 
 def test_a_dry_run_of_a_job(cli, serve, here):

@@ -119,7 +119,7 @@ def test_status(cli, serve):
     lines = ran.out.decode().splitlines()
     assert (0, "out: no run is alive") == (ran.code, lines[0])
     assert "4 requests: 1 done, 1 failed, 1 in doubt, 1 waiting" == lines[1]
-    assert "in the last minute 3 requests sent" == lines[3]
+    assert "in the last minute 3 requests sent, for 3 images" == lines[3]
     assert lines[4].startswith("failed: row-0 (rows.jsonl:1): BadRequestError: ")
     assert lines[4].endswith(f"(request id {failed.request_id}, key {failed.idempotency_key})")
     assert lines[5].startswith("in doubt: row-1 (rows.jsonl:2): OutcomeUnknownError: ")

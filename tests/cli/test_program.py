@@ -80,7 +80,10 @@ def test_the_help_of_all(cli):
     assert cli().out == ran.out
 
 
-@pytest.mark.parametrize("words", [["--help"], ["generate", "--help"], ["edit", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["generate", "--help"], ["edit", "--help"], ["batch", "--help"], ["status", "--help"], ["--version"]],
+)
 def test_help_loads_nothing_heavy(words):
     """Help is quick because it imports nothing that the network needs."""
     # What is there before belongs to whoever measures coverage.
