@@ -81,6 +81,14 @@ def readers(session: nox.Session) -> None:
 
 
 @nox.session
+def crash(session: nox.Session) -> None:
+    """Kill bulk jobs wherever they can be killed, print what came of them, and write it down in docs/reliability.md."""
+    session.install(*EDITABLE, *group("tests"))
+    session.env["CRASH_REPORT"] = "docs/reliability.md"
+    session.run("pytest", "-m", "", "tests/crash", *session.posargs)
+
+
+@nox.session
 def tests_lowest(session: nox.Session) -> None:
     """Run the tests against the lowest versions that are allowed."""
     session.install(*EDITABLE, *group("tests"), *lowest())
@@ -153,7 +161,7 @@ def bench(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoders, guided by coverage, a million inputs each, or those that are named."""
     session.install("--editable", ".", *group("fuzz"))
-    names = session.posargs or ["answer", "events", "failures", "headers", "downloads", "media"]
+    names = session.posargs or ["answer", "events", "failures", "headers", "downloads", "media", "rows"]
     session.chdir("tests")
     for name in names:
         session.run("python", "-m", "fuzz", name)

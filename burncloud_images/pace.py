@@ -19,13 +19,14 @@ import attrs
 
 __all__ = ["AdaptiveLimit", "Circuit", "Pacer", "PacingGate", "Permit", "Window"]
 
-GUARD = 0.001
-"""Seconds by which a window is longer than was asked for: clocks round, and a permit is used a moment later."""
+GUARD = 0.02
+"""Seconds by which windows are longer than was asked for: clocks round, and a busy machine is late to use a permit."""
 LONGEST_OBSERVED_PAUSE = 120.0
 """A server that says that its limit is reset later is asked again after this many seconds."""
 
 CUT = 0.7
 SUCCESSES_PER_STEP = 10
+ROUNDS_GROW = 4
 MOST_ROUNDS = 20
 """For how many rounds a level is kept at most above which a server refuses, before one more is tried again."""
 
@@ -105,11 +106,13 @@ class Account:
 
     Attributes:
         window: The limit.
+        slack: Seconds by which it is kept for longer.
         entries: When each ceases to count, and its weight; the first to do so first.
         used: Sum of their weights.
     """
 
     window: Window
+    slack: float
     entries: deque[tuple[float, float]] = attrs.field(factory=deque)
     used: float = 0.0
 
@@ -117,7 +120,7 @@ class Account:
         """Count what was let through at some time; what exceeds the limit counts for as much longer."""
         if weight > 0:
             length = self.window.seconds * max(1.0, weight / self.window.amount)
-            self.entries.append((at + length + GUARD, weight))
+            self.entries.append((at + length + self.slack, weight))
             self.used += weight
 
     def expire(self, now: float) -> None:
@@ -167,14 +170,21 @@ class Pacer:
 
     Cancellation of `acquire` leaves the queue and spends nothing.
 
+    Args:
+        limits: By the names that the weights use.
+        clock: Tells the time, and waits.
+        slack: Seconds that requests may differ in how long they take from their permit to the server. Windows are kept
+            for that much longer, so that the server, too, sees none that is too full: the first requests open their
+            connections, and those that follow a window later need not.
+
     Attributes:
         paused_until: Nothing passes before, on the pacer's clock.
     """
 
-    def __init__(self, limits: Mapping[str, Window], clock: Clock) -> None:
+    def __init__(self, limits: Mapping[str, Window], clock: Clock, *, slack: float = GUARD) -> None:
         self.paused_until = -math.inf
         self._clock = clock
-        self._accounts = {name: Account(window=window) for name, window in limits.items()}
+        self._accounts = {name: Account(window=window, slack=max(slack, GUARD)) for name, window in limits.items()}
         self._allowances: dict[str, Allowance] = {}
         self._totals: dict[str, float] = {}
         self._given = 0
@@ -265,7 +275,7 @@ class Pacer:
             if name in self._accounts:
                 openings.append(self._accounts[name].opening(weight, now))
             allowance = self._allowances.get(name)
-            if allowance is not None and allowance.left < weight:
+            if allowance is not None and weight > max(0.0, allowance.left):
                 openings.append(allowance.until)
         return max(openings)
 
@@ -303,10 +313,11 @@ class AdaptiveLimit:
 
     A refusal cuts the level to 0.7 of it, at most once per round trip: only if the refused request was sent after the
     last cut. Ten successes raise it by one, or a round of them where that is fewer. Where a server refused, the level
-    stays for a round before one more is tried; each time that it refuses there again, for twice as many, up to 20. So
-    nearly all of a capacity that does not change is used, and one of about a thousand requests is refused, while a
-    refusal by chance costs little. Successes raise nothing while fewer requests run than may: they say nothing about
-    more. How long an answer takes is no sign of anything here, since images take seconds to minutes.
+    stays for a round before one more is tried, and that for a round; each time that it refuses there again, for four
+    times as many, up to 20. So nearly all of a capacity that does not change is used, and one of about a thousand
+    requests is refused, while refusals by chance cost no more than without that. Successes raise nothing while fewer
+    requests run than may: they say nothing about more. How long an answer takes is no sign of anything here, since
+    images take seconds to minutes.
 
     Places are given in the order in which they are asked for. Cancellation of `acquire` leaves the queue.
 
@@ -386,7 +397,7 @@ class AdaptiveLimit:
         if since >= self.cut_at:
             self.cut_at = self._clock.monotonic()
             there_again = self._passed < self.level <= self._passed + 1 + self._passed // 50
-            self.rounds = min(2 * self.rounds, MOST_ROUNDS) if there_again else 1
+            self.rounds = min(ROUNDS_GROW * self.rounds, MOST_ROUNDS) if there_again else 1
             self.level = max(1, int(CUT * self.level))
             self._passed = self.ceiling = others
         self.ceiling = max(self.level, min(self.ceiling, others))
@@ -396,6 +407,8 @@ class AdaptiveLimit:
         """Return how many successes the next step takes."""
         if self.level >= self.ceiling:
             return self.rounds * self.level
+        if self.level == self._passed + 1:  # for a round, so that a refusal comes before the next step
+            return self.level
         return min(SUCCESSES_PER_STEP, self.level)
 
     def _admit(self) -> None:

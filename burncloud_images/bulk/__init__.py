@@ -8,19 +8,24 @@ from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.progress import Event, Progress, Report
-from burncloud_images.bulk.records import Added, Failure, Record, State, StoredImage, Totals
+from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
+from burncloud_images.bulk.recovery import Recovered
 from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.verification import Discrepancy
 
 __all__ = [
     "Added",
     "BadRow",
+    "Discrepancy",
     "Event",
     "Failure",
     "Job",
+    "Link",
     "Options",
     "PriceTable",
     "Progress",
     "Record",
+    "Recovered",
     "Report",
     "State",
     "StoredImage",

@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from burncloud_images.errors import APIError, ConnectionFailedError, ImagesError, OutcomeUnknownError, RateLimitError
+from burncloud_images.errors import (
+    APIError,
+    ConnectionFailedError,
+    ImagesError,
+    OutcomeUnknownError,
+    RateLimitError,
+    ServerError,
+)
 from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Permit
 from burncloud_images.results import Attempt
 from burncloud_images.transport.clock import Clock
@@ -80,7 +87,7 @@ class Admission:
         elif is_overload(error, attempt):
             self.limit.reject(ticket.permit.at)
         self.limit.release()
-        if isinstance(error, ConnectionFailedError):
+        if is_absent(error):
             self.circuit.fail()
         else:
             self.circuit.succeed()
@@ -89,7 +96,7 @@ class Admission:
         self.lose_patience(error)
 
     def lose_patience(self, error: ImagesError | None) -> None:
-        if not isinstance(error, ConnectionFailedError | RateLimitError):
+        if error is None or not (is_absent(error) or isinstance(error, RateLimitError)):
             self.failing_since = None
             return
         now = self.clock.monotonic()
@@ -97,6 +104,11 @@ class Admission:
             self.failing_since = now
         if now - self.failing_since >= self.patience:
             self.give_up(error.message)
+
+
+def is_absent(error: ImagesError | None) -> bool:
+    """Whether the API was not there: no connection, or a gateway that says that there is nothing behind it."""
+    return isinstance(error, ConnectionFailedError | ServerError)
 
 
 def is_overload(error: ImagesError, attempt: Attempt) -> bool:

@@ -11,6 +11,7 @@ from typing import Self
 import attrs
 
 from burncloud_images.errors import JobError, JobLockedError, StorageError
+from burncloud_images.transport.writers import sync_folder
 
 __all__ = ["Ballast", "JobDirectory", "JobLock", "find_holder"]
 
@@ -75,6 +76,10 @@ class JobDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be made: {error.strerror or error}.") from None
+        if not self.store.exists():  # nothing has been bought yet, and whatever will be lies below these names
+            for folder in self.path.parents:
+                with suppress(OSError):  # one that may not be read, or cannot be synced
+                    sync_folder(folder)
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise StorageError(f"{self.path} cannot be written: permission denied.")
 
@@ -136,15 +141,18 @@ def find_holder(path: Path) -> int | None:
     except OSError:
         return None
     try:
-        pid = read_pid(descriptor)
-        if pid is None:
-            return None  # let go in order, or not yet taken
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return pid
+        pid = read_pid(descriptor)  # none if it was let go in order, or is not yet taken
+        return pid if pid is not None and is_held(descriptor) else None
     finally:
         os.close(descriptor)
-    return None
+
+
+def is_held(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def read_pid(descriptor: int) -> int | None:

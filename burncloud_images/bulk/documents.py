@@ -40,7 +40,7 @@ from burncloud_images.model.operations import (
     is_unicode,
 )
 
-__all__ = ["REQUESTS", "to_document", "to_key", "to_request"]
+__all__ = ["MOST_DEPTH", "REQUESTS", "to_document", "to_key", "to_request"]
 
 REQUESTS: Mapping[Operation, type[ImagesRequest]] = {
     kind.operation: kind for kind in (GenerationRequest, EditRequest, VariationRequest)
@@ -104,7 +104,7 @@ def to_request(document: Mapping[str, object]) -> ImagesRequest:
     for name in IMAGE_FIELDS:
         if name in values:
             values[name] = restore(values[name])
-    make: Callable[..., ImagesRequest] = REQUESTS[cast("Operation", document["operation"])]
+    make = cast("Callable[..., ImagesRequest]", REQUESTS[cast("Operation", document["operation"])])
     return make(**values)
 
 
@@ -135,13 +135,13 @@ class Unkeepable(Exception):  # noqa: N818 (never leaves this module)
 
 def plain(value: object, depth: int = 0) -> object:
     """Return *value* with nothing but dicts and lists in it."""
-    if isinstance(value, str):
+    if value is None or isinstance(value, (str, float)):
         return value
     if isinstance(value, int):
         if value.bit_length() > MOST_BITS:
             raise Unkeepable("it holds a number of too many digits")
         return value
-    if depth > MOST_DEPTH:
+    if depth >= MOST_DEPTH:
         raise Unkeepable(f"it is nested more than {MOST_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {name: plain(item, depth + 1) for name, item in value.items()}

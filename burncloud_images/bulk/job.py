@@ -42,6 +42,8 @@ __all__ = ["Job"]
 
 THREADS = 4
 MINUTE = 60.0
+SLACK = 1.0
+"""Seconds by which requests may differ in how long they take to the API: the first ones open connections."""
 MOST_UNPRICED = 1000
 
 
@@ -235,13 +237,15 @@ class Job:
 
     async def find_lost(self) -> None:
         """Fail requests that were done and whose images are gone: buying them again is for a person to say."""
-        for found in await find_missing(self.store, self.directory, self.executor):
+        missing = await find_missing(self.store, self.directory, self.executor)
+        for found in {found.record.key: found for found in missing}.values():  # one request can lack several
             failure = Failure(error="MissingImageError", message=f"{found.image.path} was there, and {found.problem}.")
             await self.store.fail(
                 found.record.key, failure, may_be_billed=True, request_id=found.record.request_id, at=self.now()
             )
 
     async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
+        """Return a run that begins where the job stands, with what was sent in the last minute still in its pace."""
         policy = client.retry
         patient = attrs.evolve(
             policy,
@@ -249,9 +253,9 @@ class Job:
             on_unknown="retry" if options.on_unknown == "retry" else policy.on_unknown,
             server_idempotency=options.server_idempotency,
         )
-        pacer = Pacer(limits_of(options), self.clock)
+        pacer = Pacer(limits_of(options), self.clock, slack=SLACK)
         now = self.now()
-        sent = await self.store.recent(now - MINUTE)
+        sent = await self.store.recent(now - MINUTE - SLACK)
         table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
         scales = Scales(client.model, table)
         pacer.restore([(max(0.0, now - at), scales.weigh(document)) for at, document in sent])

@@ -32,7 +32,7 @@ def parse_money(text: str) -> int:
 def show_money(amount: int) -> str:
     """Return nano-dollars as dollars: to the cent from a dollar on, to three digits below it."""
     dollars = Decimal(abs(amount)).scaleb(-9)
-    places = 2 if dollars >= 1 or not dollars else max(2, SHOWN_DIGITS - 1 - dollars.adjusted())
+    places = max(2, SHOWN_DIGITS - 1 - dollars.adjusted()) if amount else 2
     rounded = dollars.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     whole, _, fraction = f"{rounded:,f}".partition(".")
     sign = "-" if amount < 0 else ""

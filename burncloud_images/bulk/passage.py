@@ -21,7 +21,7 @@ from burncloud_images.errors import NOT_BILLED, ImagesError, StorageError, Unfet
 from burncloud_images.results import Attempt, ImagesResult, SavedImage
 from burncloud_images.wire.answer import Answer
 
-__all__ = ["Halted", "Passage", "Purse", "describe"]
+__all__ = ["Passage", "Purse", "describe"]
 
 
 class Halted(Exception):  # noqa: N818 (asked for, no error)

@@ -30,7 +30,7 @@ class State(enum.StrEnum):
     DONE = "done"
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
-    """Sent, and nothing usable came: it may have been billed. Never bought again without consent."""
+    """It was sent and nothing usable came. It may have been billed, and is never bought again without consent."""
 
 
 UNFINISHED = frozenset({State.PENDING, State.LEASED, State.SENT, State.RECEIVED})

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task
+from rich.progress import BarColumn, ProgressColumn, Task
 from rich.progress import Progress as Bar
+from rich.table import Column
 from rich.text import Text
 
 from burncloud_images.bulk.money import show_money
@@ -30,8 +31,8 @@ class News(ProgressColumn):
 def to_text(progress: Progress) -> Text:
     left = f", {to_duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
     return Text.assemble(
-        (f"{progress.done:,} done", "green"),
-        ", ",
+        (f"{progress.done:,}", "green"),
+        f" of {progress.requests:,} done, ",
         (f"{progress.failed:,} failed", "red" if progress.failed else ""),
         ", ",
         (f"{progress.in_doubt:,} in doubt", "yellow" if progress.in_doubt else ""),
@@ -44,9 +45,8 @@ def draw_bar(reporter: Reporter) -> Iterator[Callable[[Progress | None], None]]:
     """Give a function that draws the bar; while there is one, the reporter writes above it."""
     reporter.live = Console(file=reporter.stream)
     bar = Bar(
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        News(),
+        BarColumn(bar_width=12),
+        News(table_column=Column(no_wrap=True, overflow="ellipsis")),
         console=reporter.live,
         transient=True,
         auto_refresh=False,

@@ -6,7 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from burncloud_images import errors
 
-__all__ = ["ABANDONED", "FAILED", "INTERRUPTED", "STORAGE", "USAGE", "UsageError", "combine", "describe", "to_exit"]
+__all__ = [
+    "ABANDONED",
+    "FAILED",
+    "INTERRUPTED",
+    "SOME_FAILED",
+    "STORAGE",
+    "USAGE",
+    "WEIGHTIEST",
+    "UsageError",
+    "combine",
+    "describe",
+    "to_exit",
+    "translate",
+]
 
 FAILED = 1
 USAGE = 2
@@ -51,7 +64,7 @@ VOCABULARY: Mapping[str, str] = {
     "Network(allow_http=True)": "--allow-http",
     "the key is given as api_key": "the key is given by BURNCLOUD_API_KEY or --api-key-file",
     "give api_key, or set BURNCLOUD_API_KEY": "set BURNCLOUD_API_KEY or use --api-key-file",
-    "max_cost cannot be kept; use max_images": "--budget cannot be kept; use --max-images",
+    "use max_images in place of max_cost": "use --max-images in place of --budget",
 }
 """What the library's sentences call by its Python name."""
 
@@ -78,9 +91,7 @@ def combine(codes: Sequence[int]) -> int:
 
 def describe(error: errors.ImagesError) -> str:
     """Return what happened, whether it was billed, what to type next, and the ids that a support asks for."""
-    message = error.message
-    for python, words in VOCABULARY.items():
-        message = message.replace(python, words)
+    message = translate(error.message)
     ids = []
     if error.request_id and error.request_id not in message:
         ids.append(f"request id: {error.request_id}")
@@ -88,6 +99,13 @@ def describe(error: errors.ImagesError) -> str:
         ids.append(f"idempotency key: {error.idempotency_key}")
     parts = (message, billing(error), advice(error), f"({', '.join(ids)})" if ids else "")
     return " ".join(part for part in parts if part)
+
+
+def translate(message: str) -> str:
+    """Return a sentence of the library with the names of options in it."""
+    for python, words in VOCABULARY.items():
+        message = message.replace(python, words)
+    return message
 
 
 def billing(error: errors.ImagesError) -> str:

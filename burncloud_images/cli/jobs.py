@@ -16,7 +16,7 @@ from burncloud_images.bulk.progress import Event, Progress, Report
 from burncloud_images.bulk.records import Record, StoredImage
 from burncloud_images.cli.arguments import Connection, JobFolder, Pace, Running, Spending
 from burncloud_images.cli.connection import open_client
-from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.exits import UsageError, translate
 from burncloud_images.cli.figures import count
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.interrupts import JobPatience
@@ -25,10 +25,11 @@ from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
 from burncloud_images.cli.money import find_budget, find_prices
 from burncloud_images.cli.options import option_name, take
 from burncloud_images.cli.outcomes import advise, sum_up, to_exit, to_json
+from burncloud_images.cli.places import place_of
 from burncloud_images.cli.progress import JobProgress
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import AsyncImagesClient
-from burncloud_images.errors import InputChangedError
+from burncloud_images.errors import ConfigurationError, InputChangedError
 
 __all__ = ["run", "to_folder", "to_options"]
 
@@ -128,7 +129,7 @@ class Session:
                 self.reporter.say("bad row", f"… and {more}")
                 break
             told += 1
-            self.reporter.say("bad row", f"{problem.source}:{problem.line}: {problem.reason}")
+            self.reporter.say("bad row", f"{place_of(problem)}: {problem.reason}")
 
     def tell_recovered(self) -> None:
         recovered = self.job.recovered
@@ -139,7 +140,12 @@ class Session:
             )
 
     async def run(self, client: AsyncImagesClient, options: Options) -> Report:
-        """Run the job, and show how it goes."""
+        """
+        Run the job, and show how it goes.
+
+        Raises:
+            UsageError: A budget cannot be kept, as a price is not known.
+        """
         progress = JobProgress(reporter=self.reporter, ask=self.ask)
 
         def watch(event: Event) -> None:
@@ -147,8 +153,11 @@ class Session:
             if self.running.json and event.record is not None:
                 print_json(self.row_to_json(event, event.record))
 
-        with progress.showing():
-            return await self.job.run(client, options, watch)
+        try:
+            with progress.showing():
+                return await self.job.run(client, options, watch)
+        except ConfigurationError as error:
+            raise UsageError(translate(error.message)) from None
 
     def ask(self) -> Progress | None:
         return self.job.run_now.progress() if self.job.run_now is not None else None

@@ -7,35 +7,36 @@ from collections.abc import Iterator, Mapping
 from burncloud_images.bulk.money import DOLLAR, show_money
 from burncloud_images.bulk.progress import Report, Stop
 from burncloud_images.bulk.records import State, Totals
-from burncloud_images.cli.exits import ABANDONED, INTERRUPTED
+from burncloud_images.cli.exits import ABANDONED, FAILED, INTERRUPTED, SOME_FAILED, STORAGE, WEIGHTIEST
 from burncloud_images.cli.figures import count, to_duration, to_size
 
 __all__ = ["advise", "sum_up", "to_exit", "to_json"]
 
+IN_DOUBT, GAVE_UP = 10, 6
 CODES: Mapping[Stop, int] = {
     "abandoned": ABANDONED,
     "interrupted": INTERRUPTED,
-    "disk": 11,
+    "disk": STORAGE,
     "budget": 8,
     "quota": 5,
     "authentication": 4,
-    "gave_up": 6,
-    "failed": 1,
+    "gave_up": GAVE_UP,
+    "failed": FAILED,
 }
-IN_DOUBT, SOME_FAILED, ALL_FAILED = 10, 3, 1
-PRECEDENCE = (ABANDONED, INTERRUPTED, 11, 8, 5, 4, IN_DOUBT, 6, SOME_FAILED, ALL_FAILED)
+PRECEDENCE = (*WEIGHTIEST, GAVE_UP, SOME_FAILED, FAILED)
 """Where several apply, the first counts."""
 
-AGAIN = "the same command goes on where this one stopped"
+AGAIN = "the same command goes on where this one stopped."
+ONLY_AGAIN = f"{AGAIN[0].upper()}{AGAIN[1:]}"
 NEXT: Mapping[Stop, str] = {
-    "interrupted": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
-    "abandoned": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
-    "limit": f"{AGAIN[0].upper()}{AGAIN[1:]}.",
-    "budget": f"Raise --budget or --max-images; then {AGAIN}.",
-    "quota": f"Top up the account or raise the key's limit; then {AGAIN}.",
-    "authentication": f"Check the key with `burncloud-images doctor`; then {AGAIN}.",
-    "gave_up": f"Check the connection with `burncloud-images doctor`; then {AGAIN}.",
-    "disk": f"Make room; then {AGAIN}.",
+    "interrupted": ONLY_AGAIN,
+    "abandoned": ONLY_AGAIN,
+    "limit": ONLY_AGAIN,
+    "budget": f"Raise --budget or --max-images; then {AGAIN}",
+    "quota": f"Top up the account or raise the key's limit; then {AGAIN}",
+    "authentication": f"Check the key with `burncloud-images doctor`; then {AGAIN}",
+    "gave_up": f"Check the connection with `burncloud-images doctor`; then {AGAIN}",
+    "disk": f"Make room; then {AGAIN}",
 }
 
 
@@ -45,8 +46,8 @@ def to_exit(stopped: Stop, totals: Totals) -> int:
     if totals.counts[State.IN_DOUBT]:
         found.add(IN_DOUBT)
     if totals.counts[State.FAILED] or totals.problems or stopped == "failed":
-        found.discard(ALL_FAILED)
-        found.add(SOME_FAILED if totals.counts[State.DONE] else ALL_FAILED)
+        found.discard(FAILED)
+        found.add(SOME_FAILED if totals.counts[State.DONE] else FAILED)
     return next((code for code in PRECEDENCE if code in found), 0)
 
 
@@ -69,7 +70,9 @@ def sum_up(report: Report) -> str:
 
 def spent(cost: int, reserved: int) -> str:
     """Return what was spent, and what may have been besides."""
-    return f"{show_money(cost)} spent" + (f" and up to {show_money(reserved)} in doubt" if reserved else "")
+    return f"{show_money(cost)} spent" + (
+        f", up to {show_money(reserved)} more under way or in doubt" if reserved else ""
+    )
 
 
 def advise(report: Report, directory: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.cli.lists import to_lists
 from burncloud_images.cli.money import find_budget, find_prices
 from burncloud_images.cli.options import take
+from burncloud_images.cli.places import place_of
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 
@@ -185,7 +186,7 @@ def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: in
 def problems_to_lines(plan: Plan) -> Iterator[str]:
     for problem in plan.problems[:MOST_BAD_ROWS]:
         label = f" ({problem.label})" if problem.label else ""
-        yield f"bad row {problem.source}:{problem.line}{label}: {problem.reason}"
+        yield f"bad row: {place_of(problem)}{label}: {problem.reason}"
     if len(plan.problems) > MOST_BAD_ROWS:
         yield f"… and {count(len(plan.problems) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
 

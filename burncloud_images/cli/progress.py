@@ -12,20 +12,15 @@ from burncloud_images.bulk.money import show_money
 from burncloud_images.bulk.progress import Event, Progress
 from burncloud_images.bulk.records import Record
 from burncloud_images.cli.figures import to_duration
+from burncloud_images.cli.places import name_of
 from burncloud_images.cli.reporting import INTERVAL, Reporter, every
 
-__all__ = ["JobProgress", "name_of"]
+__all__ = ["JobProgress"]
 
 FRAME = 0.2
 """Seconds between two pictures of the bar."""
 MOST_ALIKE = 5
 """Failures of one kind that are told singly; `status` lists all."""
-
-
-def name_of(record: Record) -> str:
-    """Return what a person calls a request: its id and where it stands."""
-    place = f"{record.source}:{record.line}" if record.source else record.key[:12]
-    return f"{record.label} ({place})" if record.label else place
 
 
 def describe(progress: Progress) -> str:

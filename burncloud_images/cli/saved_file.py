@@ -34,13 +34,17 @@ NO_LIMITS = Limits(image=sys.maxsize, response=sys.maxsize, event=sys.maxsize)
 class SavedAnswer(AnswerReception[Kept]):
     """The images of a response in JSON; what is damaged of them stays where it is."""
 
-    room = 0
+    @property
+    def room(self) -> int:
+        return 0
 
 
 class SavedStream(StreamReception[Kept]):
     """The images of a stream, likewise."""
 
-    room = 0
+    @property
+    def room(self) -> int:
+        return 0
 
 
 @attrs.define(kw_only=True)

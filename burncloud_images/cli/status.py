@@ -23,7 +23,7 @@ from burncloud_images.cli.figures import count, to_size
 from burncloud_images.cli.interrupts import taking
 from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.cli.outcomes import spent, to_json
-from burncloud_images.cli.progress import name_of
+from burncloud_images.cli.places import name_of, place_of
 from burncloud_images.cli.reporting import INTERVAL, Reporter, plain
 
 __all__ = ["Snapshot", "print_status", "view"]
@@ -146,9 +146,9 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
         "done": counts[State.DONE],
         "failed": counts[State.FAILED],
         "in doubt": counts[State.IN_DOUBT],
-        "under way": counts[State.LEASED] + counts[State.SENT],
+        "under way": counts[State.SENT],
         "paid and to be fetched": counts[State.RECEIVED],
-        "waiting": counts[State.PENDING],
+        "waiting": counts[State.PENDING] + counts[State.LEASED],
     }
     said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
     yield f"{count(totals.requests, 'request')}: {', '.join(said)}"
@@ -157,7 +157,7 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     yield from of_kind("failed", snapshot.failed, counts[State.FAILED])
     yield from of_kind("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
     for problem in snapshot.problems:
-        yield f"bad row: {problem.source}:{problem.line}: {problem.reason}"
+        yield f"bad row: {place_of(problem)}: {problem.reason}"
     yield from and_more("bad row", totals.problems - len(snapshot.problems))
 
 

@@ -10,7 +10,7 @@ from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.arguments import Listing
 from burncloud_images.cli.figures import count
 from burncloud_images.cli.listing import print_bytes, print_json
-from burncloud_images.cli.progress import name_of
+from burncloud_images.cli.places import name_of
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.cli.status import view
 

@@ -342,6 +342,7 @@ class TestWords:
         budget = fresh(None, 1000, images=999)
         assert "The next request asks for 4 images, and of 1,000 999 are bought or may be." == budget.describe(None, 4)
         assert "" == budget.describe(None, 1)
+        assert fresh(None, 0).describe(None, 1).startswith("The next request asks for 1 image, and of 0 0 are bought")
 
 
 class TestPrices:
@@ -361,6 +362,8 @@ class TestPrices:
         """The others are counted."""
         with pytest.raises(ConfigurationError, match=r"m3 \(1\); m4 \(1\); and 1,002 more\."):
             refuse_unpriced(TABLE, ({"model": f"m{number}"} for number in range(1007)))
+        with pytest.raises(ConfigurationError, match=r"m3 \(1\); m4 \(1\)\. Add"):
+            refuse_unpriced(TABLE, ({"model": f"m{number}"} for number in range(5)))
 
     def test_without_prices_there_is_no_limit_of_cost(self):
         """But one of images."""

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,20 @@ class TestJobDirectory:
         tmp_path.chmod(0o500)
         with pytest.raises(errors.StorageError, match="permission"):
             JobDirectory(tmp_path).make()
+
+
+def test_the_names_above_a_new_job_are_durable(tmp_path: Path, monkeypatch):
+    """A power cut that takes the directory's name takes everything that was bought into it."""
+    synced: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+    directory = JobDirectory(tmp_path / "jobs" / "out")
+    directory.make()
+
+    assert {str(tmp_path), str(tmp_path / "jobs")} <= {*synced}
+    directory.store.touch()
+    synced.clear()
+    directory.make()
+
+    assert [] == synced

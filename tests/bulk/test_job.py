@@ -176,6 +176,14 @@ class TestStopping:
         assert 40 == report.totals.counts[State.PENDING]
         assert shop.posts <= 4
 
+    async def test_a_gateway_with_nothing_behind_it_is_not_asked_for_every_row(self, workshop):
+        shop = await workshop(Fault(status=503, times=None))
+        report = await shop.run(prompts(200))
+
+        assert "gave_up" == report.stopped
+        assert shop.posts < 150
+        assert report.totals.counts[State.PENDING] > 180
+
     async def test_the_same_failure_ten_times_at_first_stops_the_run(self, workshop):
         shop = await workshop(Fault(status=404, times=None))
         report = await shop.run(prompts(40), concurrency=1)
@@ -304,3 +312,12 @@ class TestInputs:
         await shop.run(retry_failed=True)
 
         assert 3 == shop.billed
+
+    async def test_a_request_that_lost_several_images_fails_once(self, workshop):
+        shop = await workshop()
+        await shop.run(prompts(1, n=2))
+        for path in shop.images:
+            path.unlink()
+        report = await shop.run()
+
+        assert (1, 1) == (report.totals.counts[State.FAILED], shop.billed)

@@ -155,6 +155,20 @@ class TestPerToken:
 
         assert 64 * 5_000 + number * 1000 * 8_000 + 200 * 30_000 == TOKENS.worst_case(fields)
 
+    def test_all_tokens_are_counted_for_each_image(self):
+        """What is read and what is made; a limit of tokens a minute is kept by it."""
+        fields = {"model": "gpt", "quality": "low", "prompt": "fox", "image": [{"url": "https://a"}], "n": 3}
+
+        assert 3 * (3 + 64 + 1000 + 200) == TOKENS.count_tokens(fields)
+        assert None is TOKENS.count_tokens({"model": "untold"})
+        assert None is TOKENS.count_tokens({"model": "unknown"})
+
+    def test_where_a_table_does_not_say_an_image_to_edit_takes_many(self):
+        """More than any model is known to count."""
+        fields = {"model": "both", "image": {"url": "https://a"}}
+
+        assert 64 + 10_000 + 1000 == TOKENS.count_tokens(fields)
+
     def test_without_the_tokens_of_an_image_the_worst_case_is_not_known(self):
         """What it cost is, afterwards."""
         fields = {"model": "untold", "prompt": "a fox"}

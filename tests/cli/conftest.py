@@ -47,11 +47,17 @@ class Ran:
 
 
 @pytest.fixture
-def cli(capsysbinary, monkeypatch, tmp_path):
-    """Return a function that runs one command in an empty folder and says how it ended."""
+def here(monkeypatch, tmp_path):
+    """Return the empty folder in which commands run."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def cli(capsysbinary, monkeypatch, here):
+    """Return a function that runs one command and says how it ended."""
 
     def call(*words, stdin=b""):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from programs import PROGRAM, read_until, start
 
 import burncloud_images
 from burncloud_images.cli.commands import GROUPS, KNOWN, NO_OPTIONS
@@ -19,7 +20,6 @@ from burncloud_images.emulator import Fault
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
 
-PROGRAM = (sys.executable, "-m", "burncloud_images")
 HEAVY = ("aiohttp", "aiofiles", "asyncio", "ssl", "PIL", "sqlite3", "tenacity", "logging")
 
 
@@ -219,21 +219,6 @@ def test_doctor_from_a_strange_place(cli, serve, monkeypatch):
     assert "use --into with another" in findings["current folder"]
     assert "pip install" in findings["Pillow"]
     assert "from a checkout" in findings["packages"]
-
-
-def start(*words, **options):
-    """Start the program in a process of its own."""
-    return subprocess.Popen(
-        [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
-def read_until(stream, text):
-    """Read lines until one holds *text*; pytest's own timeout ends what never comes."""
-    for line in stream:
-        if text in line:
-            return line
-    raise AssertionError(f"the program ended without saying {text!r}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

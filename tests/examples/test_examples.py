@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from burncloud_images import AsyncImagesClient
+from burncloud_images.bulk.documents import to_request
+from burncloud_images.bulk.inputs import InputOptions, open_input
+from burncloud_images.bulk.rows import Row
 from burncloud_images.emulator import Emulator, Fault
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,16 +147,98 @@ def test_example_says_how_to_spend_nothing(script):
     assert "import Emulator" not in text
 
 
-def test_command_line_page_works(tmp_path):
-    """What the page says to type can be typed, in its order; what serves for ever or needs a network is left out."""
-    page = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
-    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
-    typed = [line for line in lines if not line.startswith("burncloud-images emulator")]
-    own = f"burncloud-images() {{ '{sys.executable}' -m burncloud_images \"$@\"; }}"
-    script = "\n".join(["set -e", own, *typed])
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=50)
+# --- what pages say to type ------------------------------------------------------------------------------------------
 
+OWN = f"burncloud-images() {{ '{sys.executable}' -m burncloud_images \"$@\"; }}"
+MARK = "\x1e"
+
+
+def read_page(name):
+    """Return the files that a page shows, and what it says to type with what is printed then."""
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    files = dict(re.findall(r"^`([\w.-]+)`:\n\n```\w*\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    blocks = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    entries = [entry for block in blocks for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return files, [entry.partition("\n")[::2] for entry in entries]
+
+
+def type_in(folder, commands):
+    """Type commands into a shell, until one fails; return what each printed."""
+    script = "\n".join(["set -e", OWN, *(f"printf '\\036'\n{command}" for command in commands)])
+    done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
     assert 0 == done.returncode, done.stderr
-    assert len(typed) > 10
-    assert (tmp_path / "fox-in-a-pipe.png").read_bytes().startswith(b"\x89PNG")
+    return done.stdout.split(MARK)[1:]
+
+
+def is_as_shown(printed, shown):
+    """Say whether the page shows what was printed; a line with an ellipsis alone stands for any lines."""
+    pattern = "".join("(.*\n)*" if line == "…" else f"{re.escape(line)}\n" for line in shown.splitlines())
+    return re.fullmatch(pattern, printed) is not None
+
+
+@pytest.mark.timeout(300)  # a score of programs, each of which loads all it needs
+@pytest.mark.parametrize(("name", "made"), [("command-line.md", "fox-in-a-pipe.png"), ("bulk-jobs.md", "zoo.png")])
+def test_page_of_commands_works(tmp_path, name, made):
+    """What a page says to type can be typed, in its order, and prints what is shown; servers are left out."""
+    files, entries = read_page(name)
+    entries = [(command, shown) for command, shown in entries if not command.startswith("burncloud-images emulator")]
+    for file, content in files.items():
+        (tmp_path / file).write_text(content, encoding="utf-8")
+
+    printed = type_in(tmp_path, [command for command, _ in entries])
+
+    assert len(entries) > 10
+    shown = [(command, lines, out) for (command, lines), out in zip(entries, printed, strict=True) if lines.strip()]
+    assert shown
+    assert [] == [(command, out) for command, lines, out in shown if not is_as_shown(out, lines)]
+    assert (tmp_path / made).read_bytes().startswith(b"\x89PNG")
+
+
+# --- the first command of the README ---------------------------------------------------------------------------------
+
+INSTALL = "python -m pip install '.[cli,emulator]'"
+FIRST = "burncloud-images batch examples/prompts.jsonl --emulator --into out/"
+
+
+def test_first_command_of_the_readme(tmp_path):
+    """It makes all images of a list of at least 60 rows in under a minute, and ends with the path of the gallery."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    rows = [json.loads(line) for line in (EXAMPLES / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    (printed,) = type_in(tmp_path, [FIRST])
+
+    assert f"    {INSTALL} && {FIRST}\n" == next(
+        line for line in readme.splitlines(keepends=True) if line.startswith("    ")
+    )
+    assert "out/gallery.html\n" == printed
+    assert (tmp_path / "out/gallery.html").is_file()
+    wanted = sum(row.get("n", 1) for row in rows)
+    made = [path for path in (tmp_path / "out/images").rglob("*") if path.is_file()]
+    assert len(rows) >= 60
+    assert wanted == len(made)
+    assert f"The first command makes {wanted} images " in readme
+
+
+def test_rows_of_the_first_list():
+    """Each names its model and has an id of its own, and no two models, sizes and kinds of work are alone."""
+    rows = [json.loads(line) for line in (EXAMPLES / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
+
+    assert all(row["model"] for row in rows)
+    assert len(rows) == len({row["id"] for row in rows})
+    assert {"gpt-image-2", "gpt-image-1", "dall-e-2", "dall-e-3"} <= {row["model"] for row in rows}
+    assert {"png", "jpeg", "webp", "gif", "svg"} <= {row.get("output_format", "png") for row in rows}
+    assert {"256x256", "512x512", "1024x1024", "1536x1024", "1024x1536"} <= {row["size"] for row in rows}
+    assert any("image" in row and "prompt" not in row for row in rows)
+    assert any("mask" in row for row in rows)
+    assert any(isinstance(row.get("image"), list) for row in rows)
+    assert any(not row.get("prompt", "").isascii() for row in rows)
+
+
+async def test_first_list_keeps_to_the_documents(emulator):
+    """No row passes over a documented limit."""
+    async with AsyncImagesClient(emulator.api_key, emulator.base_url, rules="strict") as client:
+        async for row in open_input(EXAMPLES / "prompts.jsonl", InputOptions(), None):
+            assert isinstance(row, Row), row
+            result = await client.send(to_request(row.document))
+            assert row.document.get("n", 1) == len(result.images)

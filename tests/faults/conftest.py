@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from faults import report
+from reliability import write_part
 
 REPORT = os.environ.get("FAULTS_REPORT")
 """The file to write; read before any test clears the environment."""
@@ -29,7 +30,7 @@ def found(request: pytest.FixtureRequest) -> report.Report:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report, if one was asked for."""
     if REPORT and session.config.stash[ROWS].rows:
-        Path(REPORT).write_text(session.config.stash[ROWS].to_markdown(), encoding="utf-8")
+        write_part(Path(REPORT), "faults", session.config.stash[ROWS].to_markdown())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

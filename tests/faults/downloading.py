@@ -8,21 +8,26 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import attrs
-from faults import authorities
+from faults import authorities, jobs
 from faults.gateway import Gateway, Step
 from faults.proxy import Proxy
-from faults.stage import CANARY, MIB, SMALL, Expected, Outcome, Stage, World, fails, generate, succeeds
+from faults.stage import CANARY, MIB, SMALL, Expected, Outcome, Stage, World, fails, generate, scripted, succeeds
 from faults.store import IMAGE, NEW, Serve, Store, links, md5, stored
-from faults.table import Play, case, one_call, row, skip, variants
+from faults.table import Play, case, one_call, row, variants
 from pictures import png
+from workshop import prompts, write_rows
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Network, errors
+from burncloud_images.bulk import State
+from burncloud_images.transport.writers import DirectoryWriter
 
 REQUEST = GenerationRequest("a sea otter", **SMALL)
 LOST = fails(errors.DownloadError, billed=1, attempts=None)
@@ -378,7 +383,60 @@ async def too_large(stage: Stage) -> None:
 
 # --- the disk --------------------------------------------------------------------------------------------------------
 
-skip("D23", "disk full at half")
+
+@contextmanager
+def filling(stage: Stage, writes: range) -> Iterator[list[int]]:
+    """Let the disk be full for some writes of images, after half of each; give their numbers."""
+    write, number, failed = DirectoryWriter.write_batch, count(), []
+
+    def write_half(writer: DirectoryWriter, batch: bytearray) -> None:
+        if (mine := next(number)) not in writes or not stage.faulty:
+            write(writer, batch)
+            return
+        write(writer, batch[: len(batch) // 2])
+        failed.append(mine)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    stage.monkeypatch.setattr(DirectoryWriter, "write_batch", write_half)
+    try:
+        yield failed
+    finally:
+        stage.monkeypatch.setattr(DirectoryWriter, "write_batch", write)
+
+
+@case("D23", "disk full at half", "StorageError with the image, no final file; a job stops buying", bound=20)
+async def disk_full(stage: Stage) -> None:
+    """The image is on the error; of a job it is written once there is room."""
+    await variants(stage, {"call": full_for_a_call, "job": full_for_a_job})
+
+
+async def full_for_a_call(stage: Stage) -> None:
+    world = await stage.world(stored(Serve()))
+    user = await stage.client(world.base_url, **world.options)
+    with filling(stage, range(1)) as failed:
+        outcome = await stage.call(user.send(REQUEST, into=Directory(stage.folder / "out")))
+    stage.judge(outcome, fails(errors.StorageError, billed=1) if stage.faulty else succeeds())
+    assert [0][: stage.faulty] == failed
+    assert (0 if stage.faulty else 1) == len(files(stage))
+    if stage.faulty:
+        assert IMAGE == outcome.error.images[0].data
+
+
+async def full_for_a_job(stage: Stage) -> None:
+    world = await stage.world(scripted())
+    client = await stage.client(world.base_url)
+    source = write_rows(stage.folder / "rows.jsonl", prompts(12))
+    with filling(stage, range(2, 6)) as failed:
+        report = await jobs.run_job(stage, client, source)
+    assert ("disk" if stage.faulty else "finished") == report.stopped
+    assert stage.faulty == bool(failed)
+    counts = await jobs.judge(stage)
+    assert (0, stage.posts) == (counts[State.IN_DOUBT], counts[State.DONE])
+    assert (stage.posts < 12) == stage.faulty
+    assert [] == list((stage.folder / "out" / "images").rglob(".*.part"))
+    await jobs.run_job(stage, client)
+    assert {State.DONE: 12} == await jobs.judge(stage)
+    assert 12 == stage.posts
 
 
 @case("D24", "EIO when the file is synced", fails(errors.StorageError, billed=1))

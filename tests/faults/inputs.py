@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
+import re
 import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from faults import authorities
+from faults import authorities, jobs
 from faults.gateway import Step, document, header, http
 from faults.proxy import Proxy
 from faults.stage import CANARY, SMALL, Stage, fails, generate, held, scripted, succeeds, written
-from faults.table import Play, case, one_call, skip, variants
+from faults.table import Play, case, one_call, variants
+from leaks import resident
+from pictures import png
+from workshop import write_rows
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Network, errors
+from burncloud_images.bulk import State
 from burncloud_images.emulator import Fault
 
 # --- names and templates ---------------------------------------------------------------------------------------------
@@ -34,7 +40,28 @@ PROMPTS = (
     "inside the folder, ≤ 255 bytes",
 )
 async def file_names(stage: Stage) -> None:
-    """Whatever the prompt, the file lies in its folder and can be stored."""
+    """Whatever the prompt, the file lies in its folder and can be stored, of a call and of a job."""
+    await variants(stage, {"calls": names_of_calls, "job": names_of_jobs})
+
+
+async def names_of_jobs(stage: Stage) -> None:
+    """Files of a job are named after nothing that a list says."""
+    prompts = [prompt for prompt in (PROMPTS if stage.faulty else PROMPTS[-1:]) if prompt.strip()]
+    ids = [one[:200] if one[:200].isprintable() else f"row-{number}" for number, one in enumerate(prompts)]
+    wanted = [{"id": name, "prompt": one, **SMALL} for name, one in zip(ids, prompts, strict=True)]
+    source = write_rows(stage.folder / "rows.jsonl", wanted)
+    world = await stage.world(scripted())
+    client = await stage.client(world.base_url, rules="off")
+    out = stage.folder / "deep" / "out"
+    await jobs.run_job(stage, client, source, folder=out)
+    assert {State.DONE: len(prompts)} == await jobs.judge(stage, out), await jobs.problems(stage, out)
+    images = [path.relative_to(out / "images").as_posix() for path in (out / "images").rglob("*.*")]
+    assert len(prompts) == len([name for name in images if re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]{32}\.png", name)])
+    assert [out] == [*out.parent.iterdir()]
+    assert {"deep", "rows.jsonl"} == {path.name for path in stage.folder.iterdir()}
+
+
+async def names_of_calls(stage: Stage) -> None:
     out = stage.folder / "deep" / "out"
     world = await stage.world(scripted())
     client = await stage.client(world.base_url, rules="off")
@@ -80,8 +107,83 @@ async def make(maker: Callable[[], object]) -> object:
     return maker()
 
 
-skip("X03", "images of a job that are other files of this machine")
-skip("X04", "job files in bad UTF-8, with long lines, twice the same id, formulas")
+# --- lists of jobs ---------------------------------------------------------------------------------------------------
+
+
+@case("X03", "images of a job that are other files of this machine", "refused, 0 POSTs")
+async def other_files(stage: Stage) -> None:
+    """A list may only name pictures below its own folder."""
+    root = stage.folder / "root"
+    (root / "inside").mkdir(parents=True)
+    (root / "inside" / "good.png").write_bytes(png())
+    (stage.folder / "outside.png").write_bytes(png())
+    (root / "link.png").symlink_to(stage.folder / "outside.png")
+    (root / "folder").symlink_to(stage.folder)
+    (root / "notes.png").write_text("these are no pixels", encoding="utf-8")
+    bad = (
+        *("/etc/passwd", "~/.ssh/id_rsa", "/dev/zero", "/proc/self/environ", "../outside.png", "link.png"),
+        *("folder/outside.png", str(stage.folder / "outside.png"), "notes.png", "inside", "missing.png", "a\0b.png"),
+        *("http://169.254.169.254/x.png", "file:///etc/passwd", "ftp://example.com/x.png", "inside/../../outside.png"),
+    )
+    images = bad if stage.faulty else ("inside/good.png",)
+    source = write_rows(
+        root / "rows.jsonl", [{"prompt": f"snow {image!r}", "image": image, **SMALL} for image in images]
+    )
+    world = await stage.world(scripted())
+    client = await stage.client(world.base_url)
+    await jobs.run_job(stage, client, source)
+    told = await jobs.problems(stage)
+    stage.seen.append(f"{len(told)} of {len(images)} lines refused")
+    counts = await jobs.judge(stage)
+    assert (len(bad) if stage.faulty else 0) == len(told), {*range(1, len(bad) + 1)} - {one.line for one in told}
+    assert ({} if stage.faulty else {State.DONE: 1}) == counts
+    assert (0 if stage.faulty else 1) == stage.posts
+    assert not any("root:x:" in one.reason for one in told)
+
+
+LONG = 100 * 1024 * 1024
+MARKUP = "<script>alert(1)</script>"
+FORMULA = "=HYPERLINK('http://x','y')"
+
+
+@case(
+    "X04",
+    "job files in bad UTF-8, with long lines, twice the same id, formulas",
+    "each told, the others sent",
+    bound=40,
+)
+async def bad_lists(stage: Stage) -> None:
+    """Every bad line is told with its number, and costs neither the others nor the memory."""
+    good = [{"id": f"row-{number}", "prompt": prompt, **SMALL} for number, prompt in enumerate((MARKUP, FORMULA, "ok"))]
+    lines = [json.dumps(row).encode() for row in good]
+    if stage.faulty:
+        lines[1:1] = [
+            b'{"prompt": "\xff\xfe", "model": "gpt-image-2"}',
+            b'{"prompt": "' + b"a" * LONG + b'"}',
+            json.dumps({"id": "row-0", "prompt": "the same id", **SMALL}).encode(),
+            b"{" * 5000,
+            b"[1, 2]",
+            b'{"prompt": 7}',
+            b'{"prompt": "x", "n": 0}',
+        ]
+    source = stage.folder / "rows.jsonl"
+    source.write_bytes(b"\n".join(lines) + b"\n")
+    world = await stage.world(scripted())
+    client = await stage.client(world.base_url)
+    bad = len(lines) - len(good)
+    del lines
+    before = resident()
+    await jobs.run_job(stage, client, source)
+    grown = resident() - before
+    told = await jobs.problems(stage)
+    stage.seen.append(f"{len(told)} of {bad} bad lines told")
+    assert [*range(2, 2 + bad)] == sorted(one.line for one in told), told
+    assert {State.DONE: 3} == await jobs.judge(stage)
+    assert grown < LONG // 2, f"{grown:,} bytes for one line"
+    page = (stage.folder / "out" / "gallery.html").read_text(encoding="utf-8")
+    data = "".join(path.read_text(encoding="utf-8") for path in (stage.folder / "out" / "gallery").rglob("*.js"))
+    assert MARKUP not in page + data
+
 
 # --- the key ---------------------------------------------------------------------------------------------------------
 
@@ -99,6 +201,7 @@ async def nowhere(stage: Stage) -> None:
         stage,
         {
             "calls": lambda part: in_calls(part, faults),
+            "job": lambda part: in_a_job(part, faults),
             "program": in_the_program,
             "configuration": in_bad_configuration,
         },
@@ -118,6 +221,23 @@ async def in_calls(stage: Stage, faults: tuple[Fault, ...]) -> None:
     stage.count(4)
     assert not stage.faulty or world.fired()
     assert "canary" not in Path("/proc/self/cmdline").read_text(encoding="latin-1")
+
+
+async def in_a_job(stage: Stage, faults: tuple[Fault, ...]) -> None:
+    """Neither the key nor an address that is still good is in a file of the job, once it has its images."""
+    world = await stage.world(scripted(*faults))
+    client = await stage.client(world.base_url)
+    wanted = [{"id": f"row-{number}", "prompt": f"otter {number}", "model": "dall-e-2"} for number in range(6)]
+    source = write_rows(stage.folder / "rows.jsonl", wanted)
+    for _ in range(2):  # the second after the key was refused
+        await jobs.run_job(stage, client, source)
+    await jobs.judge(stage)
+    assert not stage.faulty or world.fired()
+    texts = {path: path.read_bytes() for path in stage.folder.rglob("*") if path.is_file()}
+    assert [] == [path for path, text in texts.items() if CANARY.encode() in text]
+    assert [] == [path for path, text in texts.items() if b"sig=" in text]
+    private = [path for path in texts if path.name.startswith("job.") or path.parent.name == "rescue"]
+    assert [] == [path for path in private if path.stat().st_mode & 0o077]
 
 
 async def in_the_program(stage: Stage) -> None:

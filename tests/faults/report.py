@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import attrs
 from faults.table import GROUPS, SIZES, Case
+from reliability import grid
 
 PACKAGES = ("aiohttp", "aiofiles", "tenacity", "openai")
 
@@ -105,11 +106,10 @@ class Report:
         )
 
     def to_markdown(self) -> str:
-        """Return the page."""
+        """Return the part of the page."""
         system = f"{platform.system()}, Python {platform.python_version()}"
         versions = ", ".join([system, *(f"{name} {version(name)}" for name in PACKAGES)])
         parts = [
-            "# Reliability",
             f"Written by `nox -s faults` on {datetime.now(UTC):%Y-%m-%d}: {versions}.",
             INTRODUCTION,
             "## Sums",
@@ -153,10 +153,3 @@ def ordered(keys: Iterable[str]) -> list[str]:
 def condense(seen: Sequence[str]) -> list[str]:
     """Return how calls ended, each way once."""
     return [f"{end} x {count}" if (count := list(seen).count(end)) > 1 else end for end in dict.fromkeys(seen)]
-
-
-def grid(heads: Sequence[object], lines: Iterable[Sequence[object]]) -> str:
-    """Return a Markdown table."""
-    rows = [tuple(str(cell).replace("|", "\\|") for cell in line) for line in (heads, *lines)]
-    body = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([body[0], f"|{'---|' * len(heads)}", *body[1:]])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 from fakes import until
+from faults import jobs
 from faults.gateway import Gateway, Step, http
 from faults.proxy import pause
 from faults.stage import (
@@ -26,9 +28,11 @@ from faults.stage import (
     succeeds,
     written,
 )
-from faults.table import case, one_call, script, skip, variants
+from faults.table import case, one_call, script, variants
+from workshop import prompts, write_rows
 
 from burncloud_images import RetryPolicy, errors
+from burncloud_images.bulk import State
 from burncloud_images.emulator import Fault
 
 
@@ -253,7 +257,50 @@ async def odd_errors(stage: Stage) -> None:
     )
 
 
-skip("S25", "dead gateway and 1,000 tasks")
+TASKS = 1000
+MOST_RETRIES = 35
+"""Of all calls of a client together."""
+
+
+@case("S25", "dead gateway and 1,000 tasks", f"at most {MOST_RETRIES} retries in all; a job stops", bound=40)
+async def dead_gateway(stage: Stage) -> None:
+    """A thousand callers need not find out four times each; of a job only the first do."""
+    await variants(stage, {"calls": dead_for_calls, "job": dead_for_a_job})
+
+
+def dead(faulty: bool) -> AbstractAsyncContextManager[World]:
+    refusal = http(b'{"error": {"message": "down"}}', status="503 Down")
+    return written(*[Step(answer=refusal, billed=False, closes=False)] * (4 * TASKS if faulty else 0))(True)
+
+
+async def dead_for_calls(stage: Stage) -> None:
+    world = await stage.world(dead)
+    stage.clock.scale = 10.0  # a thousand at once take their time
+    client = await stage.client(world.base_url)
+    tasks = TASKS if stage.faulty else 20
+    ends = await asyncio.gather(*(generate(client) for _ in range(tasks)), return_exceptions=True)
+    stage.seen.append("ServerError" if stage.faulty else "succeeds")
+    stage.count(tasks)
+    assert stage.faulty == all(isinstance(end, errors.ServerError) for end in ends)
+    assert stage.faulty == any(isinstance(end, BaseException) for end in ends)
+    assert stage.posts - tasks <= (MOST_RETRIES if stage.faulty else 0)
+
+
+async def dead_for_a_job(stage: Stage) -> None:
+    world = await stage.world(dead)
+    stage.clock.scale = 10.0  # a thousand at once take their time
+    client = await stage.client(world.base_url)
+    tasks = TASKS if stage.faulty else 20
+    source = write_rows(stage.folder / "rows.jsonl", prompts(tasks))
+    report = await jobs.run_job(stage, client, source, concurrency=16)
+    stage.count(tasks)
+    if stage.faulty:
+        assert "finished" != report.stopped
+        assert 0 == stage.billed == report.totals.counts[State.DONE]
+        assert report.totals.counts[State.PENDING] >= TASKS - 100
+        assert stage.posts <= 200
+    else:
+        assert (tasks, tasks) == (report.totals.counts[State.DONE], stage.billed)
 
 
 @case("S26", "reply dropped three times by a server that replays keys", succeeds(posts=4))

@@ -11,7 +11,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
+from pathlib import Path
 
+from burncloud_images.bulk.documents import to_document, to_key, to_request
+from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.bulk.inputs.intake import Intake
+from burncloud_images.bulk.inputs.requests import Defaults
+from burncloud_images.bulk.inputs.texts import READERS
+from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
@@ -162,14 +169,50 @@ def probed(data: bytes) -> object:
     raise AssertionError("it reads for ever")
 
 
+FORMATS = tuple(READERS)
+NOWHERE = Path("/no-such-folder")
+
+
+def make_rows(name: str, chunks: Iterable[bytes]) -> list[object]:
+    """Return all rows of a list, what is said about them, and the reason if it cannot be read at all."""
+    intake = Intake.of("list", Defaults.of({"seed": 1}), NOWHERE, allow_http=False)
+    told: list[object] = []
+    try:
+        told.extend(intake.to_row(entry) for entry in READERS[name](chunks, False) if entry is not None)
+    except Unusable as problem:
+        told.append(str(problem))
+    return [*told, *intake.remarks.take()]
+
+
+def rows(data: bytes) -> None:
+    """A list of rows, its format and how it is cut."""
+    chosen, body = data[:2].ljust(2, b"\0"), data[2:]
+    name = FORMATS[chosen[0] % len(FORMATS)]
+    told = make_rows(name, [body])
+    assert told == make_rows(name, cut(body, chosen[1] % 64 + 1)), (chosen, body)
+    last = 0
+    for row in told:
+        if isinstance(row, (Row, BadRow)):
+            assert last < row.line <= body.count(b"\n") + 1
+            last = row.line
+        if isinstance(row, Row):
+            document = json.loads(json.dumps(row.document, allow_nan=False))
+            assert document == to_document(to_request(document), {})
+            assert row.key == to_key(document, row.repeat)
+        elif isinstance(row, BadRow):
+            assert 0 < len(row.reason) <= 200
+            assert row.reason.isprintable()
+
+
 Target = Callable[[bytes], None]
 TARGETS: Mapping[str, Target] = {
-    target.__name__: target for target in (answer, events, failures, headers, downloads, media)
+    target.__name__: target for target in (answer, events, failures, headers, downloads, media, rows)
 }
 
 IMAGE = "iVBORw0KGgo="
 EVENT = json.dumps({"type": "image_generation.completed", "b64_json": IMAGE, "usage": {"total_tokens": 1}})
 PARTIAL = json.dumps({"type": "image_edit.partial_image", "partial_image_index": 0, "b64_json": IMAGE})
+BODY = {"prompt": "x", "images": [{"image_url": "https://x/a.png"}, {"file_id": "f"}], "mask": {"file_id": "g"}}
 SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "answer": (
         b"\x03" + json.dumps({"created": 1, "data": [{"b64_json": IMAGE, "revised_prompt": "x"}]}).encode(),
@@ -203,6 +246,14 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x10\0\0\0\x0f\0\0\x0f\0\0",
         b'<svg xmlns="http://www.w3.org/2000/svg" width="16" height="16"></svg>',
     ),
+    "rows": (
+        "\0\5\ufeffan otter\r\n\n水獭\n".encode(),
+        b'\1\3prompt,n,extra,image,note\na,2,"{""x"": 1}",,\n"b\n""c""",,,https://x/a.png,y\n,,,,\nd,x\n"e,1',
+        b"\2\7id\tprompt\tby_reference\none\ta\tfalse\ntwo\t\xff\tno\n",
+        b'\3\2{"id":"a","prompt":"x","n":1,"svg":{"model":"m"}}\n[1]\n{"a":1,"a":2}\n{"prompt":"y","promt":1}',
+        b"\3\7" + json.dumps({"custom_id": "a", "url": "/v1/images/edits", "body": BODY}).encode(),
+        b'\3\1{"image":"a.png"}\n{"prompt":"x","image":"data:;base64,AAAA"}\n{"prompt":"x","extra":{"size":1},"n":1e9}',
+    ),
 }
 WORDS: Mapping[str, tuple[str, ...]] = {
     "answer": (
@@ -233,6 +284,11 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "failures": ('"error"', '"code"', '"type"', '"message"', '"param"', "null", "insufficient_quota", "rate_limit"),
     "headers": ("GMT", "Tue, 24 Nov 2026", "nan", "inf", "1e9", "-1", "\n"),
     "downloads": ("bytes ", "*/", "md5=", "sha-256=:", "sha-512=:", "crc32c=", "W/", "GMT", "\n"),
+    "rows": (
+        *('"prompt"', '"image"', '"extra"', '"operation"', '"repeat"', '"custom_id"', '"body"', '"url"', '"file_id"'),
+        *("prompt", "image", "https://", "data:;base64,", "/v1/images/generations", "variations", '""', "\n", "\r\n"),
+        *("\ufeff", "\\ud800", "NaN", "1e999", "[[", "{}", "null", "true"),
+    ),
     "media": ("PNG", "IHDR", "IDAT", "IEND", "tRNS", "GIF89a", "RIFF", "WEBP", "VP8 ", "VP8L", "VP8X", "<svg"),
 }
 """What a mutation may put in, beside single bytes."""

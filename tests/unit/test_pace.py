@@ -147,7 +147,27 @@ class TestWindows:
 
         assert 50 == fullest([(at, 1) for at in passed], 1)
         assert [50] * 4 == [passed.count(at) for at in sorted(set(passed))]
-        assert 3 < max(passed) < 3.01
+        assert 3 < max(passed) < 3.1
+
+    @given(windows, st.lists(st.tuples(gaps, st.floats(0, 0.25)), max_size=40))
+    def test_a_server_sees_no_window_too_full_either(self, window, plan):
+        """However long requests take to it, if that differs by no more than the slack."""
+        limits, arrivals = {"requests": window}, [Arrival(gap, {"requests": 1}) for gap, _ in plan]
+
+        async def main():
+            return await play(Pacer(limits, CLOCK, slack=0.25), arrivals)
+
+        _, passed = simulate(main())
+        arrived = [(at + delay, 1) for at, (_, delay) in zip(passed, plan, strict=True)]
+        assert fullest(arrived, window.seconds) <= window.amount
+
+    def test_without_slack_a_server_may_see_a_window_too_full(self):
+        """The control: the first ones take longer than those after them."""
+        _, passed = simulate(play_with({"requests": Window(50, 60)}, [Arrival(0, {"requests": 1})] * 100))
+        delays = [0.25] * 50 + [0.01] * 50
+
+        arrived = [(at + delay, 1) for at, delay in zip(passed, delays, strict=True)]
+        assert 100 == fullest(arrived, 60)
 
     def test_a_token_bucket_of_the_same_rate_would_be_caught(self):
         """The check sees what it is there for."""
@@ -170,14 +190,14 @@ class TestWindows:
         ]
         _, passed = simulate(play_with({"images": Window(10, 60)}, arrivals))
 
-        assert [0, 60] == [pytest.approx(at, abs=0.01) for at in passed[:2]]
+        assert [0, 60] == [pytest.approx(at, abs=0.1) for at in passed[:2]]
         assert all(at >= 120 for at in passed[2:])
 
     def test_the_rate_holds_for_requests_that_are_heavier_than_their_limit(self):
         """Half a request a minute is one every two minutes."""
         _, passed = simulate(play_with({"requests": Window(0.5, 60)}, [Arrival(0, {"requests": 1})] * 4))
 
-        assert [0, 120, 240, 360] == [pytest.approx(at, abs=0.01) for at in passed]
+        assert [0, 120, 240, 360] == [pytest.approx(at, abs=0.1) for at in passed]
 
     def test_without_limits_nobody_waits(self):
         """Nor does who weighs nothing."""
@@ -196,7 +216,7 @@ class TestWindows:
         _, passed = simulate(play_with({"tokens": Window(1, 1)}, arrivals))
 
         assert fullest([(at, 0.1) for at in passed], 1) <= 1 + 1e-9
-        assert max(passed) < 112
+        assert max(passed) < 103
 
     @pytest.mark.parametrize("weight", [-1, math.nan, math.inf])
     def test_what_is_no_weight_is_refused(self, weight):
@@ -260,7 +280,7 @@ class TestCancellation:
             await second
             return CLOCK.monotonic(), first.cancelled()
 
-        assert (pytest.approx(10, abs=0.01), True) == simulate(main())
+        assert (pytest.approx(10, abs=0.1), True) == simulate(main())
 
     def test_one_in_the_middle_is_passed_over(self):
         """Whether it gives up before its turn or in the same moment."""
@@ -333,7 +353,7 @@ class TestPauses:
             pacer.pause(100)
             return [(await pacer.acquire({"requests": 1})).at for _ in range(4)]
 
-        assert [pytest.approx(at, abs=0.01) for at in (100, 100, 110, 110)] == simulate(main())
+        assert [pytest.approx(at, abs=0.1) for at in (100, 100, 110, 110)] == simulate(main())
 
     @pytest.mark.parametrize("seconds", [-1, math.nan, math.inf])
     def test_what_is_no_pause_is_refused(self, seconds):
@@ -367,7 +387,7 @@ class TestHistory:
             pacer.restore([(61, {"images": 2}), (0, {"requests": 9}), (-500, {"images": 1})])
             return [(await pacer.acquire({"images": 1})).at for _ in range(2)]
 
-        assert [pytest.approx(at, abs=0.01) for at in (0, 60)] == simulate(main())
+        assert [pytest.approx(at, abs=0.1) for at in (0, 60)] == simulate(main())
 
     def test_more_than_fits_is_waited_out(self):
         """As after a limit was lowered."""
@@ -377,7 +397,7 @@ class TestHistory:
             pacer.restore([(50 - number, {"images": 1}) for number in range(6)])
             return (await pacer.acquire({"images": 1})).at
 
-        assert pytest.approx(14, abs=0.01) == simulate(main())
+        assert pytest.approx(14, abs=0.1) == simulate(main())
 
     def test_what_was_taken_beyond_a_weight_can_be_added(self):
         """The next one waits for it."""
@@ -389,7 +409,7 @@ class TestHistory:
             pacer.spend({"tokens": 40, "requests": 1})
             return [(await pacer.acquire({"tokens": 30})).at for _ in range(3)]
 
-        assert [pytest.approx(at, abs=0.01) for at in (60, 60, 90)] == simulate(main())
+        assert [pytest.approx(at, abs=0.1) for at in (60, 60, 90)] == simulate(main())
 
 
 class TestAllowances:
@@ -415,6 +435,18 @@ class TestAllowances:
             return [(await pacer.acquire(weight)).at for weight in weights]
 
         assert [0, 0, 0, 30, 30] == simulate(main())
+
+    def test_what_weighs_nothing_is_not_held(self):
+        """Even where more is under way than was left."""
+
+        async def main():
+            pacer = Pacer({}, CLOCK)
+            permit = await pacer.acquire({"images": 0})
+            await pacer.acquire({"images": 9})
+            pacer.observe("images", 2, 30, permit)
+            return [(await pacer.acquire({"images": weight})).at for weight in (0, 1)]
+
+        assert [0, 30] == simulate(main())
 
     def test_an_answer_is_as_old_as_its_request(self):
         """What was let through since is taken off, and the time until the reset began then."""
@@ -750,21 +782,21 @@ class TestLevel:
         assert (14, 19) == simulate(main())
 
     def test_it_stays_where_a_server_refused(self):
-        """For a round; then it goes on, and what was is forgotten."""
+        """For a round, and for another on the step above; then it goes on, and what was is forgotten."""
         limit, steps = simulate(climb([]))
 
-        assert {14: 10, 15: 10, 18: 10, 19: 19, 20: 10, 30: 10} == {
-            level: steps[level] for level in (14, 15, 18, 19, 20, 30)
+        assert {14: 10, 15: 10, 18: 10, 19: 19, 20: 20, 21: 10} == {
+            level: steps[level] for level in (14, 15, 18, 19, 20, 21)
         }
         assert (40, 40) == (limit.level, limit.ceiling)
 
-    def test_it_stays_twice_as_long_where_a_server_refuses_again(self):
+    def test_it_stays_four_times_as_long_where_a_server_refuses_again(self):
         """Up to twenty rounds; a refusal elsewhere makes that one again."""
         _, steps = simulate(climb([20] * 6))
-        assert [19 * rounds for rounds in (1, 2, 4, 8, 16, 20, 20)] == steps.stays
+        assert [19 * rounds for rounds in (1, 4, 16, 20, 20, 20, 20)] == steps.stays
 
         _, steps = simulate(climb([20, 20, 17]))
-        assert [19, 38, 16] == steps.stays
+        assert [19, 76, 16] == steps.stays
 
     def test_refusals_that_come_late_lower_the_ceiling_alone(self):
         """The more of a burst are refused, the better the capacity is known."""

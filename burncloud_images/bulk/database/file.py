@@ -56,6 +56,7 @@ def connect(path: Path) -> sqlite3.Connection:
         sqlite3.Error: SQLite finds that it is damaged, or cannot be read or written.
     """
     try:
+        clear(path)
         if not os.path.lexists(path):
             make(path)
         check_head(path)
@@ -89,13 +90,19 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
         raise JobError(f"There is no job: {path} does not exist.") from None
     except OSError as error:
         raise unreadable(path, error) from None
-    connection = open_file(path, "ro")
+    connection = open_file(path, mode_for_reading(path))
     try:
         check_format(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def mode_for_reading(path: Path) -> str:
+    # Readers and writers agree by a file beside the store. Where none can be made, nobody writes.
+    is_archived = not os.access(path.parent, os.W_OK, effective_ids=True) and not holds_something(beside(path, "-wal"))
+    return "ro&immutable=1" if is_archived else "ro"
 
 
 def disconnect(connection: sqlite3.Connection) -> None:
@@ -133,11 +140,9 @@ def unreadable(path: Path, error: OSError) -> StorageError:
 def make(path: Path) -> None:
     """Make an empty store, under another name until it is whole."""
     for rest in (beside(path, "-wal"), beside(path, "-journal")):
-        if rest.exists():
+        if holds_something(rest):
             raise JobError(f"{rest} is there and {path.name} is not; put {path.name} back.")
-    part = path.with_name(f".{path.name}.part")
-    for remains in (part, beside(part, "-journal")):
-        remains.unlink(missing_ok=True)
+    part = part_of(path)
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with closing(open_file(part, "rw")) as connection:
@@ -147,6 +152,21 @@ def make(path: Path) -> None:
         os.close(descriptor)
     place(part, path, overwrite=False)
     sync_folder(path.parent)
+
+
+def part_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def clear(path: Path) -> None:
+    """Remove what a run left that was killed while it made the store, before or after it had its name."""
+    part = part_of(path)
+    for remains in (part, beside(part, "-journal")):
+        remains.unlink(missing_ok=True)
+
+
+def holds_something(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def beside(path: Path, suffix: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 from burncloud_images.bulk.database.columns import (
     PROBLEM,
     RECORD,
+    decode_images,
     encode_text,
     parse,
     to_mapping,
@@ -16,10 +17,10 @@ from burncloud_images.bulk.database.columns import (
     to_record,
 )
 from burncloud_images.bulk.database.troubles import Damaged
-from burncloud_images.bulk.records import Record, State, Totals
+from burncloud_images.bulk.records import Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow
 
-__all__ = ["PAGE", "find", "read_problems", "read_records", "recall", "recent", "sum_up"]
+__all__ = ["PAGE", "find", "read_images", "read_problems", "read_records", "recall", "recent", "sum_up"]
 
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
@@ -28,6 +29,9 @@ BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? ORDER BY k
 LABELLED = f"SELECT {RECORD} FROM requests WHERE label = ? AND label <> ''"  # noqa: S608
 SUMS = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums"
 RECENT = "SELECT sent_at, document FROM requests WHERE sent_at >= ? ORDER BY sent_at"
+IMAGES = "SELECT number, key, images FROM requests WHERE number > ? AND +state = 'done' ORDER BY number LIMIT ?"
+IMAGE_PAGE = 1000
+"""Requests whose images are read at once; these have no prompts."""
 AFTER_HEX = "g"
 """Stands behind every hex digit."""
 
@@ -36,11 +40,14 @@ def find(connection: sqlite3.Connection, name: str) -> Record | None:
     """Return the request whose key or label *name* is, or the only one whose key begins with it."""
     if not name:
         return None
-    beginning = name.lower()
-    keys = connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
+    keys = find_keys(connection, name.lower()) if name.isascii() else []
     exact = [row for row in keys if row[1] == name]
     found = exact or connection.execute(LABELLED, (encode_text(name),)).fetchall() or keys
     return to_record(found[0]) if len(found) == 1 else None
+
+
+def find_keys(connection: sqlite3.Connection, beginning: str) -> list[tuple[Any, ...]]:
+    return connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
 
 
 def read_records(connection: sqlite3.Connection, states: Collection[State] | None, after: int) -> list[Record]:
@@ -52,6 +59,12 @@ def read_records(connection: sqlite3.Connection, states: Collection[State] | Non
         condition = f"AND {column} IN ({', '.join(repr(str(state)) for state in states)})"
     sql = f"SELECT {RECORD} FROM requests WHERE number > ? {condition} ORDER BY number LIMIT ?"  # noqa: S608
     return [to_record(row) for row in connection.execute(sql, parameters)]
+
+
+def read_images(connection: sqlite3.Connection, after: int) -> list[tuple[int, str, tuple[StoredImage, ...]]]:
+    """Return the numbers, keys and images of some done requests that follow the one with the number *after*."""
+    rows = connection.execute(IMAGES, (after, IMAGE_PAGE))
+    return [(number, key, decode_images(images)) for number, key, images in rows]
 
 
 def read_problems(connection: sqlite3.Connection, after: int) -> list[tuple[int, BadRow]]:

@@ -74,7 +74,7 @@ class Scribe:
     Carries out orders on a connection of its own.
 
     Attributes:
-        unheard: Why something failed that nobody waited for.
+        failures: What failed when nobody waited for it.
         told: Whether somebody has heard of that since.
     """
 
@@ -101,7 +101,7 @@ class Scribe:
         self.closed: Promise[None] = Promise(loop=self.loop)
         self.closing = False
         self.going_on = True
-        self.unheard: Exception | None = None
+        self.failures: list[tuple[Promise[Any], Exception]] = []
         self.told = False
         self.thread = threading.Thread(target=self.live, name="burncloud-store", daemon=True)
         self.thread.start()
@@ -118,11 +118,12 @@ class Scribe:
 
     def begin(self, function: Callable[[sqlite3.Connection], T]) -> Promise[T]:
         """Order a change that begins something new; refused once a change has failed that nobody waited for."""
-        if self.unheard is None or self.closing:
+        unheard = self.unheard
+        if unheard is None or self.closing:
             return self.change(function)
         self.told = True
         promise: Promise[T] = Promise(loop=self.loop)
-        self.loop.call_soon(self.deliver, promise, Refused(again(self.unheard)))
+        self.loop.call_soon(self.deliver, promise, Refused(again(unheard)))
         return promise
 
     def order(self, function: Callable[[sqlite3.Connection], T], *, changes: bool) -> Promise[T]:
@@ -142,9 +143,10 @@ class Scribe:
         """Carry out what was ordered, and close the connection."""
         self.dismiss()
         await asyncio.shield(self.closed)
-        if self.unheard is not None and not self.told:
+        unheard = self.unheard
+        if unheard is not None and not self.told:
             self.told = True
-            raise again(self.unheard)
+            raise again(unheard)
 
     def deliver(self, promise: Promise[Any], outcome: object) -> None:
         """Tell whoever waits; a failure that nobody waits for is kept."""
@@ -153,12 +155,17 @@ class Scribe:
                 promise.set_result(outcome)
             return
         if promise.cancelled():
-            self.unheard = self.unheard or outcome.error
-            return
-        promise.set_exception(outcome.error)
+            promise.heard = False
+        else:
+            promise.set_exception(outcome.error)
+            promise.exception()  # else asyncio complains, later, that nobody looked at it
         if not promise.heard:
-            promise.exception()  # so that nobody complains that it was not looked at
-            self.unheard = self.unheard or outcome.error
+            self.failures.append((promise, outcome.error))
+
+    @property
+    def unheard(self) -> Exception | None:
+        """Why something failed that nobody has waited for to this day."""
+        return next((error for promise, error in self.failures if not promise.heard), None)
 
     def deliver_all(self, orders: Sequence[Order[Any]], outcomes: Sequence[object]) -> None:
         for order, outcome in zip(orders, outcomes, strict=True):

@@ -51,11 +51,19 @@ class View:
         return self.scribe.read(partial(queries.find, name=key))
 
     async def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
+        wanted = frozenset(states) if states is not None else None
         after = 0
-        while page := await self.scribe.read(partial(queries.read_records, states=states, after=after)):
+        while page := await self.scribe.read(partial(queries.read_records, states=wanted, after=after)):
             for record in page:
                 yield record
             after = page[-1].number
+
+    async def images(self) -> AsyncIterator[tuple[str, tuple[StoredImage, ...]]]:
+        after = 0
+        while page := await self.scribe.read(partial(queries.read_images, after=after)):
+            for _, key, images in page:
+                yield key, images
+            after = page[-1][0]
 
     async def problems(self) -> AsyncIterator[BadRow]:
         after = 0

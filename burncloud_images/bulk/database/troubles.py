@@ -6,7 +6,7 @@ import sqlite3
 
 from burncloud_images.errors import ImagesError, JobError, StorageError
 
-__all__ = ["Damaged", "explain", "is_storage_trouble"]
+__all__ = ["explain", "is_storage_trouble"]
 
 PRIMARY = 0xFF
 """The bits of an extended result code that say what it is an extension of; https://sqlite.org/rescode.html."""
@@ -36,7 +36,7 @@ def explain(error: Exception) -> Exception:
     if isinstance(error, ImagesError) or not isinstance(error, sqlite3.Error):
         return error
     if code_of(error) in UNWRITABLE:
-        return StorageError(f"The job's store cannot be written: {error}.")
+        return StorageError(f"The job's store cannot be read or written: {error}.")
     if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):
         return error
     return JobError(f"The job's store is damaged: {error}. {AS_IT_IS}")

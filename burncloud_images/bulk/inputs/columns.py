@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.bulk.documents import REQUESTS
+from burncloud_images.bulk.documents import MOST_DEPTH, REQUESTS
 from burncloud_images.bulk.inputs.entries import Unusable
 from burncloud_images.model.operations import IMAGE_FIELDS, KINDS, Operation
 
@@ -40,8 +40,8 @@ TYPES: Mapping[str, type] = {**KINDS, "repeat": int}
 """Of the columns that are neither text nor an image."""
 TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?", re.ASCII)  # a spreadsheet writes 2.0 where cells are empty
-MOST_DEPTH = 100
-MOST_DIGITS = 20
+MOST_DIGITS = 77
+"""Of a whole number; a job keeps 256 bits."""
 
 
 def nearest(name: str) -> str | None:
@@ -151,7 +151,7 @@ def refuse_constant(_: str) -> object:
 
 
 def bounded(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:
+    if len(digits.removeprefix("-")) > MOST_DIGITS:
         raise NotStrict("it holds a number of too many digits")
     return int(digits)
 

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["Entries", "Entry", "Unusable", "clip"]
+__all__ = ["Entries", "Entry", "clip"]
 
 LONGEST_REASON = 200
 

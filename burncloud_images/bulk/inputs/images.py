@@ -63,6 +63,7 @@ class ImageFiles:
     root: str
     read: int = 0
     known: dict[Known, LookedAt] = attrs.field(factory=dict, repr=False)
+    names: dict[str, LookedAt] = attrs.field(factory=dict, repr=False)
 
     @classmethod
     def below(cls, folder: Path) -> ImageFiles:
@@ -76,30 +77,39 @@ class ImageFiles:
         Raises:
             Unusable: It is not below the folder, or no image that can be uploaded.
         """
-        path = self.resolve(name)
-        try:
-            status = os.lstat(path)
-            check_kind(status)  # before it is opened: opening a device may do something
-            known = known_as(path, status)
-            if known not in self.known:
-                self.remember(known, self.examine(path, known))
-        except OSError as error:
-            raise Unusable(f"it cannot be read: {reason(error)}") from None
-        return self.known[known]
+        if name not in self.names:
+            path = self.resolve(name)
+            try:
+                self.names[name] = self.look_at(path)
+            except OSError as error:
+                raise Unusable(f"it cannot be read: {reason(error)}") from None
+        return self.names[name]
+
+    def look_anew(self) -> None:
+        """Resolve names and look for changes again from here on: rows that are made at once see one state of a file."""
+        self.names.clear()
 
     def resolve(self, name: str) -> str:
         """Return where *name* leads, without links."""
         if not name or "\0" in name or not is_unicode(name):
             raise Unusable("it is no name of a file")
         try:
-            path = os.path.realpath(Path(self.root, name))
+            path = os.path.realpath(f"{self.root}/{name}" if name[0] != "/" else name)
         except (OSError, ValueError):
             raise Unusable("it is no name of a file") from None
-        if os.path.commonpath([self.root, path]) != self.root:
+        if not f"{path}/".startswith(f"{self.root.rstrip('/')}/"):
             raise Unusable("it lies outside the folder that rows may name images in")
         if not is_unicode(path):
             raise Unusable("the name of the file is no UTF-8 text; rename it")
         return path
+
+    def look_at(self, path: str) -> LookedAt:
+        status = os.lstat(path)
+        check_kind(status)  # before it is opened: opening a device may do something
+        known = known_as(path, status)
+        if known not in self.known:
+            self.remember(known, self.examine(path, known))
+        return self.known[known]
 
     def examine(self, path: str, known: Known) -> LookedAt:
         """Return what is in the file, which has to be the one that was looked at."""

@@ -47,10 +47,10 @@ def read_parquet(path: Path, *, has_defaults: bool) -> Entries:
     try:
         # Without a buffer all of a row group is read at once, and a file may be one group.
         file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+        names: list[str] = file.schema_arrow.names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise refusal(path, f"it is no Parquet file that can be read: {clip(str(error))}") from None
     with file:
-        names: list[str] = file.schema_arrow.names
         known = check_columns(names, path, has_defaults=has_defaults)
         unknown = {name: True for name in names if name not in COLUMNS}
         line = 0
@@ -74,20 +74,20 @@ def check_columns(names: list[str], path: Path, *, has_defaults: bool) -> list[s
 
 
 def rows_of(batch: RecordBatch) -> Iterator[Mapping[str, object] | None]:
-    """Yield the rows of a batch; None for one whose text is no UTF-8."""
+    """Yield the rows of a batch; None for one that has no form in Python: text that is no UTF-8, years beyond 9999."""
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:
+    except (ValueError, OverflowError):
         for index in range(batch.num_rows):
             try:
                 yield from batch.slice(index, 1).to_pylist()
-            except UnicodeDecodeError:
+            except (ValueError, OverflowError):
                 yield None
 
 
 def to_entry(row: Mapping[str, object] | None, unknown: Mapping[str, object], line: int) -> Entry:
     if row is None:
-        return Entry(line=line, problem="it is no UTF-8 text")
+        return Entry(line=line, problem="it holds text that is no UTF-8, or a date that cannot be")
     size = sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
     if size > MOST_BYTES:
         return Entry(line=line, size=size, problem="it is longer than 1 MiB")

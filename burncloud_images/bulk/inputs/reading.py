@@ -119,6 +119,7 @@ class Reading:
             self.intake = self.find_intake()
             self.rows = self.read(self.intake)
         assert self.intake is not None
+        self.intake.builder.files.look_anew()
         rows: list[Row | BadRow] = []
         work = 0
         for made in self.rows:

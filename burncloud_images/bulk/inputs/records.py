@@ -17,11 +17,12 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["MOST_BYTES", "Record", "RecordSplitter"]
+__all__ = ["MARK", "MOST_BYTES", "Record", "RecordSplitter"]
 
 MOST_BYTES = 1024 * 1024
 """Of one record; the longest prompt of any model has an eighth of that."""
 MARK = b"\xef\xbb\xbf"
+"""Before text in UTF-8 that some programs write."""
 QUOTE = b'"'
 
 

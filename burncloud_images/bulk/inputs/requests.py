@@ -173,15 +173,14 @@ def with_extra(default: Mapping[str, object], own: object) -> Mapping[str, objec
 def make(operation: Operation, values: dict[str, Any], violations: Sequence[Violation]) -> ImagesRequest:
     """Return the request, or raise for all that is wrong."""
     values = {**missing(operation, values), **values}
-    if any(isinstance(source, FileID) for source in each_source(values)):
+    if operation == "edits" and any(isinstance(source, FileID) for source in each_source(values)):
         values.setdefault("by_reference", True)  # there is no other way to send one
-    found = list(violations)
     try:
         request = REQUESTS[operation](**values)
     except InvalidRequestError as error:
-        found.extend(error.violations)
-    if found:
-        raise InvalidRequestError(found)
+        raise InvalidRequestError([*violations, *error.violations]) from None
+    if violations:
+        raise InvalidRequestError(violations)
     return request
 
 

@@ -15,9 +15,10 @@ from typing import BinaryIO
 
 import attrs
 
+from burncloud_images.bulk.inputs.records import MARK
 from burncloud_images.errors import InputChangedError, InvalidRequestError, Violation
 
-__all__ = ["STDIN", "Bytes", "Fingerprint", "find_format", "fingerprint", "open_file", "open_stdin"]
+__all__ = ["STDIN", "Bytes", "Fingerprint", "find_format", "fingerprint", "open_file", "open_stdin", "refusal"]
 
 STDIN = "-"
 PIECE = 256 * 1024
@@ -37,12 +38,12 @@ FORMATS: Mapping[str, str] = {
 }
 """Formats by their names and by the extensions of files."""
 
-MARK = b"\xef\xbb\xbf"
+FROM_A_FILE = "Parquet is read from a file whose name ends in .parquet"
 UTF_16 = "it is UTF-16; save it as UTF-8"
 NO_TEXT: Mapping[bytes, str] = {
     b"\xff\xfe": UTF_16,
     b"\xfe\xff": UTF_16,
-    b"PAR1": "it is Parquet, which is read from a file whose name ends in .parquet",
+    b"PAR1": FROM_A_FILE,
     b"PK\3\4": "it is an archive or a spreadsheet; save it as CSV",
     b"\x1f\x8b": "it is compressed; unpack it",
 }
@@ -129,6 +130,8 @@ def find_format(name: str, wanted: str | None) -> str | None:
         InvalidRequestError: Its name does not tell, or *wanted* is none.
     """
     word = (wanted if wanted is not None else Path(name).suffix.removeprefix(".")).lower()
+    if name == STDIN and FORMATS.get(word) == "parquet":
+        raise refusal(name, FROM_A_FILE)
     if word in FORMATS:
         return FORMATS[word]
     if name == STDIN and wanted is None:

@@ -23,12 +23,12 @@ SPACE = b" \t\r\n\v\f"
 MOST_MIB = MOST_BYTES // (1024 * 1024)
 
 
-def read_prompts(chunks: Iterable[bytes], _: bool) -> Entries:  # noqa: FBT001 (as all readers)
+def read_prompts(chunks: Iterable[bytes]) -> Entries:
     """Yield a prompt a line."""
     return read_each(chunks, lambda text: ({"prompt": text.strip()}, None))
 
 
-def read_json_lines(chunks: Iterable[bytes], _: bool) -> Entries:  # noqa: FBT001 (as all readers)
+def read_json_lines(chunks: Iterable[bytes]) -> Entries:
     """Yield an object a line: fields by their names, or as OpenAI's batches hold them."""
     return read_each(chunks, read_line)
 
@@ -49,21 +49,16 @@ def read_each(chunks: Iterable[bytes], parse: Callable[[str], Parsed]) -> Entrie
         yield record if record is None else read_record(record, parse)
 
 
-def read_table(delimiter: str) -> Reader:
-    """Return a reader of tables whose first row names the columns."""
-
-    def read(chunks: Iterable[bytes], has_defaults: bool) -> Entries:  # noqa: FBT001 (as all readers)
-        records = split(chunks, delimiter.encode("ascii"))
-        header: Sequence[str] | None = None
-        for record in records:
-            if record is None:
-                yield None
-            elif header is None:
-                header = to_header(record, delimiter, has_defaults=has_defaults)
-            else:
-                yield read_record(record, cells_reader(header, delimiter))
-
-    return read
+def read_table(chunks: Iterable[bytes], delimiter: str, *, has_defaults: bool) -> Entries:
+    """Yield the rows of a table whose first names the columns."""
+    header: Sequence[str] | None = None
+    for record in split(chunks, delimiter.encode("ascii")):
+        if record is None:
+            yield None
+        elif header is None:
+            header = to_header(record, delimiter, has_defaults=has_defaults)
+        else:
+            yield read_record(record, cells_reader(header, delimiter))
 
 
 def split(chunks: Iterable[bytes], delimiter: bytes) -> Iterator[Record | None]:
@@ -146,8 +141,8 @@ def cells_reader(header: Sequence[str], delimiter: str) -> Callable[[str], Parse
 
 
 READERS: Mapping[str, Reader] = {
-    "txt": read_prompts,
-    "csv": read_table(","),
-    "tsv": read_table("\t"),
-    "jsonl": read_json_lines,
+    "txt": lambda chunks, _: read_prompts(chunks),
+    "csv": lambda chunks, has_defaults: read_table(chunks, ",", has_defaults=has_defaults),
+    "tsv": lambda chunks, has_defaults: read_table(chunks, "\t", has_defaults=has_defaults),
+    "jsonl": lambda chunks, _: read_json_lines(chunks),
 }

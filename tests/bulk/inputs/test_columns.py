@@ -77,12 +77,8 @@ def test_a_word_of_another_kind_is_refused(name, word, reason):
 
 @given(json_values)
 def test_json_comes_back(value):
-    """What is usual passes; numbers beyond 20 digits are none."""
-    text = json.dumps(value)
-    try:
-        assert value == load_json(text)
-    except Unusable:
-        assert any(digits for digits in text.replace("-", " ").replace(",", " ").split() if len(digits) > 20)
+    """What servers may be sent passes as it is."""
+    assert value == load_json(json.dumps(value))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +88,7 @@ def test_json_comes_back(value):
         ('[{"b": {"a": 1, "a": 2}}]', "a name stands twice in one object"),
         ("NaN", "it holds a number that JSON does not have"),
         ("[-Infinity]", "it holds a number that JSON does not have"),
-        ("1" * 21, "it holds a number of too many digits"),
+        ("-" + "1" * 78, "it holds a number of too many digits"),
         ("1" * 10_000, "it holds a number of too many digits"),
         ("[" * 101 + "]" * 101, "it is nested more than 100 levels deep"),
         ('{"a":' * 500_000, "it is nested more than 100 levels deep"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from jobs import MemoryStore, done
 
 from burncloud_images.bulk.outputs.gallery.pages import CARDS, Gallery
@@ -67,6 +69,23 @@ def test_the_earlier_gallery_stays_until_the_new_one_is_whole(tmp_path: Path) ->
     assert 0 == read(tmp_path / "gallery" / "0001.js")[1][0]["number"]
     gallery.discard()
     assert ["0001.js", "0002.js"] == names(tmp_path / "gallery")
+
+
+def test_a_full_disk_leaves_the_earlier_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, 600)
+    gallery = Gallery(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            gallery.take([done(number) for number in range(5_000, 5_600)])
+    gallery.discard()
+
+    assert ["0001.js", "0002.js"] == names(tmp_path / "gallery")
+    assert 0 == read(tmp_path / "gallery" / "0001.js")[1][0]["number"]
 
 
 async def test_the_page_and_all_that_it_loads_are_written(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 // One page of cards. The first screens are drawn at once, the rest over the next frames, so that typing never waits.
 
 const PAGE = 500;
-const AT_ONCE = 60;
+const AT_ONCE = 40;
 const MOST_WIDE = 2.4;
 const PIXELS = /^(\d+)x(\d+)$/;
 

@@ -1,0 +1,707 @@
+"""What a job's store remembers: rows, states, money, and everything in the order in which it was said."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+from stored import BOUGHT, FAILURE, advance, copy_files, image, key, link, listed, row, steps
+
+from burncloud_images import errors
+from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database.queries import PAGE
+from burncloud_images.bulk.records import Added, Link, Record, State, StoredImage, Totals
+from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.store import Store
+
+BAD = BadRow(source="prompts.jsonl", line=9, label="x", reason="it is no JSON")
+
+
+def counts(**found: int) -> dict[State, int]:
+    return {state: found.get(state, 0) for state in State}
+
+
+class TestAdding:
+    """Rows become requests."""
+
+    async def test_they_are_numbered_in_their_order(self, store):
+        """From 1, over all calls, and wait."""
+        await store.add([row(5), row(3)])
+        await store.add([row(4, label="four")])
+
+        expected = [
+            Record(key=key(number), number=place, document=row(number).document, source="prompts.jsonl", line=number)
+            for place, number in enumerate([5, 3], start=1)
+        ]
+        assert [*expected, await store.get("four")] == await listed(store.records())
+        assert "four" == (await store.get(key(4))).label
+
+    async def test_equal_rows_are_one_request(self, store):
+        """Within a call and beyond it; what is known stays as it is."""
+        assert Added(new=1, known=1) == await store.add([row(1, label="a"), row(1, label="b")])
+        done = await advance(store, State.DONE)
+
+        assert Added(known=1, new=1) == await store.add([row(1), row(2)])
+        assert done == await store.get(key(1))
+
+    async def test_a_label_is_taken_once(self, store):
+        """The other row becomes a problem, and is one again when its input is read again."""
+        rows = [row(1, label="a"), row(2, label="a"), row(3)]
+
+        assert Added(new=2, refused=1) == await store.add(rows)
+        assert Added(known=2, refused=1) == await store.add(rows)
+        problem = BadRow(source="prompts.jsonl", line=2, label="a", reason="another request has the id 'a'")
+        assert [problem] == await listed(store.problems())
+
+    async def test_problems_are_known_by_their_place(self, store):
+        """The last word counts, and they come in the order of the inputs."""
+        other = attrs.evolve(BAD, source="other.txt", line=1)
+        assert Added() == await store.add([BAD, other])
+        assert Added() == await store.add([attrs.evolve(BAD, reason="it is empty")])
+
+        assert [attrs.evolve(BAD, reason="it is empty"), other] == await listed(store.problems())
+        assert 2 == (await store.totals()).problems
+
+    @pytest.mark.parametrize(
+        "text", ["水獺", "a\x00b", "\udce9t\udce9", "'; DROP TABLE requests; --", "\U0001f9a6" * 300, "\ud83e", ""]
+    )
+    async def test_texts_come_back_as_they_were(self, store, text):
+        """Whatever they are: names of files and prompts need not be good Unicode."""
+        document = {"prompt": text, "extra": {text: [text, None, 1.5, 2**70, True]}}
+        await store.add(
+            [
+                Row(key=key(1), document=document, source=f"s{text}", line=1, label=f"l{text}"),
+                BadRow(source=text, line=2, label=text, reason=text),
+            ]
+        )
+
+        record = await store.get(f"l{text}")
+        assert (document, f"s{text}", f"l{text}") == (record.document, record.source, record.label)
+        assert [BadRow(source=text, line=2, label=text, reason=text)] == await listed(store.problems())
+
+    async def test_a_batch_comes_whole_or_not_at_all(self, store):
+        """A row that cannot be written takes its batch with it, and nothing else."""
+        before = store.add([row(1), BAD])
+        with pytest.raises(OverflowError):
+            await store.add([row(2), attrs.evolve(row(3), line=2**70)])
+        assert Added(new=1) == await store.add([row(3)])
+
+        assert Added(new=1) == await before
+        assert [key(1), key(3)] == [record.key for record in await listed(store.records())]
+
+
+class TestLeasing:
+    """Requests are handed out once."""
+
+    async def test_in_their_order(self, store):
+        """As many as asked for, or as there are."""
+        await store.add([row(number) for number in (3, 1, 2)])
+
+        first = await store.lease(2)
+        assert [(key(3), State.LEASED, 1), (key(1), State.LEASED, 1)] == [
+            (record.key, record.state, record.attempts) for record in first
+        ]
+        assert list(first) == [await store.get(record.key) for record in first]
+        assert [key(2)] == [record.key for record in await store.lease(9)]
+        assert () == tuple(await store.lease(9))
+
+    async def test_what_is_given_back_comes_first_again(self, store):
+        """It keeps its place, and every time counts."""
+        await store.add([row(1), row(2)])
+        await store.lease(2)
+        await store.give_back(key(1), FAILURE)
+
+        ((again),) = await store.lease(5)
+        assert (key(1), 2, FAILURE) == (again.key, again.attempts, again.failure)
+
+    async def test_leases_are_released(self, store):
+        """Those of a run that was killed; nothing that was sent."""
+        await store.add([row(number) for number in range(1, 8)])
+        for state in (State.LEASED, State.SENT, State.RECEIVED, State.DONE, State.FAILED, State.IN_DOUBT):
+            await advance(store, state)
+
+        assert 1 == await store.release_leases()
+        assert counts(pending=2, sent=1, received=1, done=1, failed=1, in_doubt=1) == (await store.totals()).counts
+
+
+SAID = {
+    "give_back": lambda store, key: store.give_back(key),
+    "intend": lambda store, key: store.intend(key, reserved=5, at=300.0),
+    "withdraw": lambda store, key: store.withdraw(key),
+    "receive": lambda store, key: store.receive(key, [link(0)], about={}, request_id="r"),
+    "keep": lambda store, key: store.keep(key, image(0)),
+    "finish": lambda store, key: store.finish(key, [image(0)], cost=1, about={}, request_id="r", at=300.0),
+    "fail": lambda store, key: store.fail(key, FAILURE, may_be_billed=True, request_id="r", at=300.0),
+    "doubt": lambda store, key: store.doubt(key, FAILURE, request_id="r", at=300.0),
+}
+ALLOWED = {
+    ("give_back", State.LEASED): State.PENDING,
+    ("give_back", State.SENT): State.PENDING,
+    ("give_back", State.RECEIVED): State.RECEIVED,
+    ("intend", State.LEASED): State.SENT,
+    ("withdraw", State.SENT): State.LEASED,
+    ("receive", State.SENT): State.RECEIVED,
+    ("keep", State.SENT): State.SENT,
+    ("keep", State.RECEIVED): State.RECEIVED,
+    ("keep", State.IN_DOUBT): State.IN_DOUBT,
+    ("finish", State.SENT): State.DONE,
+    ("finish", State.RECEIVED): State.DONE,
+    ("finish", State.IN_DOUBT): State.DONE,
+    ("fail", State.LEASED): State.FAILED,
+    ("fail", State.SENT): State.FAILED,
+    ("fail", State.RECEIVED): State.FAILED,
+    ("fail", State.IN_DOUBT): State.FAILED,
+    ("fail", State.DONE): State.FAILED,
+    ("doubt", State.SENT): State.IN_DOUBT,
+}
+
+
+class TestStates:
+    """Requests go from state to state as they may, and no other way."""
+
+    @pytest.mark.parametrize("state", list(State))
+    @pytest.mark.parametrize("change", list(SAID))
+    async def test_a_change_is_made_where_it_may_be(self, store, change, state):
+        """Elsewhere it is a mistake in the program, and nothing happens."""
+        await store.add([row(1)])
+        before = await advance(store, state)
+        sums = await store.totals()
+        expected = ALLOWED.get((change, state))
+
+        if expected is None:
+            with pytest.raises(RuntimeError, match=f"^Request {key(1)} is {state}, so it cannot be "):
+                await SAID[change](store, key(1))
+            assert (before, sums) == (await store.get(key(1)), await store.totals())
+        else:
+            assert await SAID[change](store, key(1)) is None
+            assert expected is (await store.get(key(1))).state
+
+    @pytest.mark.parametrize("change", list(SAID))
+    async def test_nobody_knows_another_request(self, store, change):
+        """That is a mistake, too."""
+        with pytest.raises(RuntimeError, match=f"^There is no request {key(1)} that could be "):
+            await SAID[change](store, key(1))
+
+    @pytest.mark.parametrize("state", set(State) - {State.FAILED, State.IN_DOUBT})
+    async def test_only_what_is_at_an_end_is_reopened(self, store, state):
+        """Not what is done, and not what is under way."""
+        await store.add([row(1)])
+        before = await advance(store, state)
+
+        with pytest.raises(RuntimeError, match=f"^Requests that are {state} cannot be reopened"):
+            await store.reopen({state, State.FAILED})
+        assert before == await store.get(key(1))
+
+    async def test_reopening_takes_all_in_these_states(self, store):
+        """And says how many."""
+        await store.add([row(number) for number in range(1, 6)])
+        for state in (State.FAILED, State.IN_DOUBT, State.FAILED, State.DONE):
+            await advance(store, state)
+
+        assert 0 == await store.reopen([])
+        assert 2 == await store.reopen({State.FAILED})
+        assert 1 == await store.reopen({State.IN_DOUBT, State.FAILED})
+        assert counts(pending=4, done=1) == (await store.totals()).counts
+
+
+class TestImages:
+    """What came of a request."""
+
+    async def test_an_image_takes_the_place_of_its_link(self, store):
+        """Of one index, however often it is said; in their order."""
+        expires = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+        links = [Link(index=1, url="https://a.example/1?s=1", expires_at=expires), link(2), link(0)]
+        await store.add([row(1, n=3)])
+        await advance(store, State.SENT)
+        await store.receive(key(1), links, about={"created": 7, "usage": {"input": 1}}, request_id="req_2")
+        assert tuple(links) == (await store.get(key(1))).links
+
+        await store.keep(key(1), image(2))
+        await store.keep(key(1), image(0, size=1))
+        await store.keep(key(1), attrs.evolve(image(0), revised_prompt="水", media_type="image/png"))
+
+        found = await store.get(key(1))
+        kept = (attrs.evolve(image(0), revised_prompt="水", media_type="image/png"), image(2))
+        assert (kept, (links[0],)) == (found.images, found.links)
+        assert ({"created": 7, "usage": {"input": 1}}, "req_2") == (found.about, found.request_id)
+        totals = await store.totals()
+        assert (2, 2000, 3) == (totals.images, totals.bytes, totals.committed)
+
+    async def test_a_request_is_done_with_what_came(self, store):
+        """Its links and troubles are gone; what was known of the answer stays if nothing newer is said."""
+        await store.add([row(1)])
+        await advance(store, State.RECEIVED)
+        await store.give_back(key(1), FAILURE)
+        await store.finish(key(1), [image(0)], cost=7, about={}, request_id=None, at=250.0)
+
+        found = await store.get(key(1))
+        assert ((image(0),), (), None) == (found.images, found.links, found.failure)
+        assert ({"created": 7}, "req_1", 100.0, 250.0) == (
+            found.about,
+            found.request_id,
+            found.sent_at,
+            found.ended_at,
+        )
+
+    async def test_an_attempt_begins_without_what_is_known_of_the_last(self, store):
+        """Its failure and the server's id belong to the one before."""
+        await store.add([row(1)])
+        await advance(store, State.FAILED)
+        await store.reopen({State.FAILED})
+        assert FAILURE == (await store.get(key(1))).failure
+        await advance(store, State.SENT)
+        await store.doubt(key(1), attrs.evolve(FAILURE, code=None), request_id=None, at=400.0)
+
+        found = await store.get(key(1))
+        assert (attrs.evolve(FAILURE, code=None), None, 400.0) == (found.failure, found.request_id, found.ended_at)
+
+
+class TestMoney:
+    """What may have been billed is never let go of, unless somebody knows that it was not."""
+
+    async def sums(self, store: Database) -> tuple[int, int, int]:
+        totals = await store.totals()
+        record = await store.get(key(1))
+        assert (totals.cost, totals.reserved) == (record.cost or 0, record.reserved)
+        return totals.cost, totals.reserved, totals.committed
+
+    @pytest.mark.parametrize(
+        ("state", "expected"),
+        [
+            (State.PENDING, (0, 0, 0)),
+            (State.LEASED, (0, 0, 0)),
+            (State.SENT, (0, BOUGHT, 2)),
+            (State.RECEIVED, (0, BOUGHT, 2)),
+            (State.DONE, (BOUGHT // 2, 0, 2)),
+            (State.FAILED, (0, 0, 0)),
+            (State.IN_DOUBT, (0, BOUGHT, 2)),
+        ],
+    )
+    async def test_of_every_state(self, store, state, expected):
+        """Spent, reserved, and images that are or may be bought."""
+        await store.add([row(1)])
+        await advance(store, state)
+
+        assert expected == await self.sums(store)
+
+    @pytest.mark.parametrize("change", ["withdraw", "give_back"])
+    async def test_what_was_not_billed_is_free_again(self, store, change):
+        """Its reservation and its images."""
+        await store.add([row(1)])
+        await advance(store, State.SENT)
+        await SAID[change](store, key(1))
+
+        assert (0, 0, 0) == await self.sums(store)
+
+    async def test_what_is_received_stays_reserved(self, store):
+        """Also if nobody has it any more: it is paid."""
+        await store.add([row(1)])
+        before = await advance(store, State.RECEIVED)
+        await store.give_back(key(1))
+
+        assert before == await store.get(key(1))
+        assert (0, BOUGHT, 2) == await self.sums(store)
+
+    @pytest.mark.parametrize("state", [State.SENT, State.RECEIVED, State.IN_DOUBT])
+    @pytest.mark.parametrize(("may_be_billed", "expected"), [(True, (0, BOUGHT, 2)), (False, (0, 0, 0))])
+    async def test_a_failure_may_be_billed(self, store, state, may_be_billed, expected):
+        """Then what it may have cost stays reserved."""
+        await store.add([row(1)])
+        await advance(store, state)
+        await store.fail(key(1), FAILURE, may_be_billed=may_be_billed, request_id=None, at=300.0)
+
+        assert expected == await self.sums(store)
+        assert (FAILURE, 300.0) == ((await store.get(key(1))).failure, (await store.get(key(1))).ended_at)
+
+    async def test_a_lost_image_is_still_paid(self, store):
+        """A request that was done and whose image is gone has cost what it has cost."""
+        await store.add([row(1)])
+        await advance(store, State.DONE)
+        await store.fail(key(1), FAILURE, may_be_billed=True, request_id=None, at=300.0)
+        assert (BOUGHT // 2, 0, 2) == await self.sums(store)
+
+        await store.reopen({State.FAILED})
+        assert (BOUGHT // 2, 0, 2) == await self.sums(store)
+        await advance(store, State.DONE)
+        assert (BOUGHT, 0, 4) == await self.sums(store)
+
+    async def test_without_a_known_cost_the_worst_case_stays(self, store):
+        """Until it is bought again: then it is spent."""
+        await store.add([row(1)])
+        await advance(store, State.SENT)
+        await store.finish(key(1), [image(0)], cost=None, about={}, request_id=None, at=300.0)
+
+        assert None is (await store.get(key(1))).cost
+        assert (0, BOUGHT, 1) == await self.sums(store)
+
+    async def test_what_is_bought_again_counts_twice(self, store):
+        """Attempt by attempt: what was in doubt is spent, and its images stay committed."""
+        await store.add([row(1)])
+        for attempt in (1, 2):
+            await advance(store, State.IN_DOUBT)
+            await store.keep(key(1), image(0))
+            await store.reopen({State.IN_DOUBT})
+            assert (attempt * BOUGHT, 0, attempt * 2) == await self.sums(store)
+            assert ((), ()) == ((await store.get(key(1))).images, (await store.get(key(1))).links)
+        await advance(store, State.DONE)
+
+        assert (2 * BOUGHT + BOUGHT // 2, 0, 6) == await self.sums(store)
+        assert 2 == (await store.totals()).images
+
+    async def test_an_image_that_is_there_was_bought(self, store):
+        """Whatever is said of its request afterwards."""
+        await store.add([row(1)])
+        await advance(store, State.SENT)
+        await store.keep(key(1), image(0))
+        await store.give_back(key(1))
+
+        assert (0, 0, 1) == await self.sums(store)
+
+    async def test_fewer_images_than_asked_for(self, store):
+        """Those that are there count, not those that were expected; more do as well."""
+        await store.add([row(1, n=4), row(2, n=1)])
+        await advance(store, State.SENT)
+        await store.finish(key(1), [image(0)], cost=1, about={}, request_id=None, at=300.0)
+        assert 1 == (await store.totals()).committed
+        await advance(store, State.DONE)
+        assert (
+            Totals(counts=counts(done=2), images=3, bytes=3000, committed=3, cost=1 + BOUGHT // 2, reserved=0)
+            == await store.totals()
+        )
+
+
+class TestReading:
+    """What is known can be asked for at any time."""
+
+    async def test_one_request(self, store):
+        """By its key, the beginning of it that only one has, or its label."""
+        await store.add([row(0x1A), row(0x2A), row(0x10, label="abc")])
+        first = await store.get(key(0x1A))
+
+        assert key(0x1A) == first.key
+        assert [first, first] == [await store.get("a1"), await store.get("A1")]
+        assert [None, None, None] == [await store.get("a"), await store.get(""), await store.get("b")]
+        assert key(0x10) == (await store.get("abc")).key
+
+    async def test_a_label_goes_before_a_beginning(self, store):
+        """As it was written by a person; a whole key goes before both."""
+        await store.add([row(0x1A), row(2, label="a1"), row(3, label=key(0x1A))])
+
+        assert [key(2), key(0x1A)] == [(await store.get("a1")).key, (await store.get(key(0x1A))).key]
+
+    async def test_many_in_pages(self, store):
+        """All of them once and in their order, while others change."""
+        numbers = range(1, 3 * PAGE + 2)
+        await store.add([row(number) for number in numbers])
+        found = []
+        async for record in store.records():
+            found.append(record.line)
+            if len(found) == PAGE // 2:
+                await store.lease(2 * PAGE)
+
+        assert list(numbers) == found
+        assert list(numbers[: 2 * PAGE]) == [one.line for one in await listed(store.records({State.LEASED}))]
+        assert [] == await listed(store.records(set()))
+
+    async def test_in_some_states(self, store):
+        """In the order of the inputs, not of the states."""
+        await store.add([row(number) for number in range(1, 5)])
+        for state in (State.SENT, State.DONE, State.FAILED):
+            await advance(store, state)
+
+        assert [1, 3] == [one.line for one in await listed(store.records([State.FAILED, State.SENT]))]
+        assert [2] == [one.line for one in await listed(store.records({State.DONE}))]
+        assert [4] == [one.line for one in await listed(store.records({State.PENDING}))]
+
+    async def test_problems_in_pages(self, store):
+        """All of them."""
+        problems = [attrs.evolve(BAD, line=line) for line in range(1, 2 * PAGE + 2)]
+        await store.add(problems)
+
+        assert problems == await listed(store.problems())
+
+    async def test_what_was_sent_lately(self, store):
+        """By the time that is said, whatever the clock does; what was withdrawn was sent, too."""
+        await store.add([row(number) for number in range(1, 6)])
+        await store.lease(4)
+        for number, at in ((1, 1000.0), (2, 50.0), (3, 86_400.0), (4, 999.0)):
+            await store.intend(key(number), reserved=0, at=at)
+        await store.withdraw(key(4))
+
+        assert [(999.0, row(4).document), (1000.0, row(1).document), (86_400.0, row(3).document)] == list(
+            await store.recent(999.0)
+        )
+
+    async def test_things_about_the_job(self, store):
+        """Are kept as JSON, the last word counts."""
+        assert await store.recall("running") is None
+        await store.remember("running", True)
+        await store.remember("inputs", {"水.txt": {"rows": None, "mtime": 2**60}})
+        await store.remember("running", False)
+
+        assert await store.recall("running") is False
+        assert {"水.txt": {"rows": None, "mtime": 2**60}} == await store.recall("inputs")
+
+
+class TestOrder:
+    """What is said first is so first, whether or not anybody waits for it."""
+
+    async def test_reading_sees_what_was_said_before(self, store):
+        """Also what nobody has waited for."""
+        await store.add([row(1)])
+        await advance(store, State.SENT)
+        store.keep(key(1), image(0))
+        found = store.get(key(1))
+        store.keep(key(1), image(1))
+        both = store.get(key(1))
+
+        assert [1, 2] == [len((await found).images), len((await both).images)]
+
+    async def test_a_whole_life_without_waiting(self, store):
+        """Is taken down in its order."""
+        store.add([row(1)])
+        store.lease(1)
+        store.intend(key(1), reserved=1, at=1.0)
+        store.withdraw(key(1))
+        store.intend(key(1), reserved=2, at=2.0)
+        store.receive(key(1), [link(0)], about={}, request_id=None)
+        store.finish(key(1), [image(0)], cost=2, about={}, request_id=None, at=3.0)
+
+        assert State.DONE is (await store.get(key(1))).state
+
+    async def test_whoever_waits_may_be_cancelled(self, store):
+        """What was said is so, and whole."""
+        await store.add([row(1), row(2)])
+        await store.lease(2)
+        waiting = [asyncio.ensure_future(store.intend(key(number), reserved=5, at=1.0)) for number in (1, 2)]
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+        assert [True, True] == [task.cancelled() for task in waiting]
+        assert counts(sent=2) == (await store.totals()).counts
+
+    async def test_closing_carries_out_what_was_said(self, path):
+        """To the last word, and a second time there is nothing left to do."""
+        store = await Database.open(path)
+        store.add([row(1)])
+        await store.aclose()
+        await store.aclose()
+
+        async with await Database.open(path) as store:
+            assert 1 == (await store.totals()).requests
+
+    async def test_nothing_is_said_to_a_closed_store(self, path):
+        """That is a mistake in the program."""
+        store = await Database.open(path)
+        await store.aclose()
+
+        with pytest.raises(RuntimeError, match="The job's store is closed"):
+            store.add([])
+
+
+class TestUnheard:
+    """A change that fails is heard of, also if nobody waits for it."""
+
+    @pytest.fixture
+    async def complaints(self):
+        """Return what the event loop complains of."""
+        found = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+        return found
+
+    async def test_nothing_is_begun_any_more(self, store, complaints):
+        """But what was begun is taken down."""
+        await store.add([row(1), row(2)])
+        await advance(store, State.SENT)
+        store.withdraw(key(2))
+        await store.totals()
+
+        for begun in (
+            store.add([row(3)]),
+            store.lease(1),
+            store.intend(key(1), reserved=1, at=1.0),
+            store.reopen({State.FAILED}),
+            store.remember("running", False),
+        ):
+            with pytest.raises(RuntimeError, match=f"nobody waited for it: Request {key(2)} is pending"):
+                await begun
+        await store.finish(key(1), [image(0)], cost=1, about={}, request_id=None, at=2.0)
+        await store.release_leases()
+        assert counts(pending=1, done=1) == (await store.totals()).counts
+        assert [] == complaints
+
+    async def test_it_is_heard_at_the_end(self, path, complaints):
+        """At the latest, and the store is closed all the same."""
+        store = await Database.open(path)
+        store.withdraw(key(1))
+        with pytest.raises(RuntimeError, match="There is no request"):
+            await store.aclose()
+        await store.aclose()
+
+        assert [] == complaints
+
+    async def test_not_if_whoever_waited_was_cancelled(self, store, complaints):
+        """Then nobody has heard of it."""
+        task = asyncio.ensure_future(store.withdraw(key(1)))
+        task.cancel()
+        await asyncio.wait([task])
+        await store.totals()
+
+        with pytest.raises(RuntimeError, match="There is no request"):
+            await store.lease(1)
+        assert [] == complaints
+
+    @pytest.mark.parametrize(
+        "wait",
+        [
+            pytest.param(lambda promise: promise, id="await"),
+            asyncio.ensure_future,
+            asyncio.shield,
+            pytest.param(lambda promise: asyncio.wait_for(promise, 5), id="wait_for"),
+            pytest.param(lambda promise: asyncio.gather(promise, asyncio.sleep(0)), id="gather"),
+        ],
+    )
+    async def test_somebody_waits(self, store, wait):
+        """However that is said; then it is heard there, and only there."""
+        with pytest.raises(RuntimeError, match="There is no request"):
+            await wait(store.withdraw(key(1)))
+
+        assert () == tuple(await store.lease(1))
+
+    async def test_somebody_waits_later(self, store, complaints):
+        """It is still told."""
+        promise = store.withdraw(key(1))
+        await store.totals()
+
+        with pytest.raises(RuntimeError, match="There is no request"):
+            await promise
+        assert [] == complaints
+
+
+class TestView:
+    """Another process may look while a run goes on."""
+
+    async def test_it_sees_what_is_so(self, store, path):
+        """From one moment to the next."""
+        await store.add([row(1), row(2, label="two"), BAD])
+        async with await Database.view(path) as view:
+            assert counts(pending=2) == (await view.totals()).counts
+            sent = await advance(store, State.SENT)
+            await store.remember("running", True)
+
+            assert counts(pending=1, sent=1) == (await view.totals()).counts
+            assert [sent, await store.get("two")] == await listed(view.records())
+            assert [BAD] == await listed(view.problems())
+            assert sent == await view.get(key(1)[:3])
+            assert [(100.0, row(1).document)] == list(await view.recent(0))
+            assert await view.recall("running") is True
+
+    async def test_it_has_no_way_to_change_anything(self, store, path):
+        """Neither methods nor permission."""
+        async with await Database.view(path) as view:
+            assert not {"add", "lease", "intend", "finish"} & set(dir(view))
+            with pytest.raises(errors.StorageError, match="readonly database"):
+                await view.scribe.read(lambda connection: connection.execute("DELETE FROM requests"))
+
+    async def test_of_a_run_that_was_killed(self, store, path, tmp_path):
+        """What it had written is there."""
+        await store.add([row(1)])
+        async with await Database.view(copy_files(path, tmp_path / "killed")) as view:
+            assert 1 == (await view.totals()).requests
+
+    async def test_of_a_job_at_its_end(self, path):
+        """All that was."""
+        async with await Database.open(path) as store:
+            await store.add([row(1)])
+        async with await Database.view(path) as view:
+            assert 1 == (await view.totals()).requests
+
+    async def test_where_nothing_can_be_written(self, path, monkeypatch):
+        """As it was put away: nothing is made beside it."""
+        async with await Database.open(path) as store:
+            await store.add([row(1)])
+        path.parent.chmod(0o500)
+        if os.geteuid() == 0:  # whom no permission stops
+            monkeypatch.setattr(os, "access", lambda *_, **__: False)
+        async with await Database.view(path) as view:
+            assert 1 == (await view.totals()).requests
+            assert [path] == list(path.parent.iterdir())
+        path.parent.chmod(0o700)
+
+    async def test_of_no_job(self, path):
+        """Nothing is made."""
+        with pytest.raises(errors.JobError, match=f"^There is no job: {path} does not exist"):
+            await Database.view(path)
+
+        assert [] == list(path.parent.iterdir())
+
+
+class TestSecrets:
+    """Signed addresses are for nobody else, and for no longer than they are needed."""
+
+    async def test_only_the_owner_reads_the_files(self, path):
+        """All three, whatever the mask."""
+        before = os.umask(0)
+        try:
+            async with await Database.open(path) as store:
+                await store.add([row(1)])
+                modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        finally:
+            os.umask(before)
+
+        assert {f"job.sqlite3{suffix}": 0o600 for suffix in ("", "-wal", "-shm")} == modes
+
+    async def test_addresses_are_erased(self, path):
+        """Once an image is there, and from everything once the store is closed."""
+        secret = b"signature="
+        async with await Database.open(path) as store:
+            await store.add([row(number) for number in range(1, 60)])
+            for number in range(1, 60):
+                await advance(store, State.SENT)
+                long = [attrs.evolve(link(index), url=link(index).url + "x" * number * 40) for index in (0, 1)]
+                await store.receive(key(number), long, about={}, request_id=None)
+            await asyncio.gather(*(store.keep(key(number), image(0)) for number in range(1, 60, 2)))
+            for number in range(1, 60):
+                store.finish(key(number), [image(0), image(1)], cost=1, about={}, request_id=None, at=1.0)
+            await store.totals()
+            written = path.with_name("job.sqlite3-wal").read_bytes().count(secret)
+
+        assert written > 50  # else they were never there
+        assert {} == {
+            file.name: file.read_bytes().count(secret) for file in path.parent.iterdir() if secret in file.read_bytes()
+        }
+
+    async def test_no_value_shows_them(self, store):
+        """Nor does an error."""
+        await store.add([row(1)])
+        record = await advance(store, State.RECEIVED)
+
+        assert "very-secret" not in repr(record)
+        with pytest.raises(RuntimeError) as caught:
+            await store.receive(key(1), [link(0)], about={}, request_id=None)
+        assert "very-secret" not in str(caught.value)
+
+
+async def test_it_is_a_store(store):
+    """As the protocol has it: every method, and every parameter by its name."""
+    assert isinstance(store, Database)
+    for name in (name for name in vars(Store) if not name.startswith("_")):
+        assert callable(getattr(store, name))
+
+
+async def test_large_values_come_back(store):
+    """A prompt of a hundred thousand characters, and more images than any API makes."""
+    images = tuple(StoredImage(index=index, path="p" * 200, size=2**40, sha256="0" * 64) for index in range(500))
+    await store.add([Row(key=key(1), document={"prompt": "獺" * 100_000, "n": 500}, source="s", line=1)])
+    await advance(store, State.SENT)
+    await store.finish(key(1), images, cost=2**60, about={}, request_id=None, at=1.0)
+
+    found = await store.get(key(1))
+    assert (images, 2**60) == (found.images, found.cost)
+    assert 500 * 2**40 == (await store.totals()).bytes
+    assert steps(State.DONE) == (State.LEASED, State.SENT, State.DONE)

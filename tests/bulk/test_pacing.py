@@ -1,0 +1,64 @@
+"""A job keeps the pace that it was given, over its restarts too."""
+
+from __future__ import annotations
+
+import pytest
+from fakes import FakeClock
+from workshop import prompts, write_rows
+
+from burncloud_images import bulk
+from burncloud_images.pace import Pacer
+
+
+def fullest(times, seconds):
+    """Return how many of *times* lie at most within any half-open stretch of *seconds*."""
+    return max(sum(start <= at < start + seconds for at in times) for start in times)
+
+
+async def run_twice(shop, clock):
+    """Run half of a job, then the rest in a new run a moment later; return when each request was sent."""
+
+    def open_job():
+        return bulk.Job.open(shop.path / "out", clock=clock, now=lambda: 1.7e9 + clock.monotonic())
+
+    options = {"concurrency": 8, "requests_per_minute": 5, "room": 0}
+    async with open_job() as job:
+        await job.add(write_rows(shop.path / "rows.jsonl", prompts(14)))
+        await job.run(shop.client, bulk.Options(limit=4, **options))
+    async with open_job() as job:
+        await job.run(shop.client, bulk.Options(**options))
+        return [record.sent_at async for record in job.records()]
+
+
+async def test_a_limit_a_minute_holds_over_a_restart(workshop):
+    """Never more than five in any minute, and no minute wasted."""
+    shop = await workshop()
+    sent = await run_twice(shop, FakeClock())
+
+    assert (14, 14) == (len(sent), shop.billed)
+    assert 5 == fullest(sent, 60)
+    assert 120 < max(sent) - min(sent) < 130
+
+
+async def test_a_pacer_that_forgets_would_be_caught(workshop, monkeypatch):
+    """The control: a new run that knows nothing of the last one sends more."""
+    monkeypatch.setattr(Pacer, "restore", lambda *_: None)
+    shop = await workshop()
+    sent = await run_twice(shop, FakeClock())
+
+    assert fullest(sent, 60) > 5
+
+
+@pytest.mark.parametrize(("limit", "minutes"), [({"images_per_minute": 4}, 4), ({"tokens_per_minute": 600}, 9)])
+async def test_images_and_tokens_have_limits_of_their_own(workshop, limit, minutes):
+    """Ten requests of two images each, of which each takes some hundred tokens at most."""
+    shop = await workshop()
+    clock = FakeClock()
+    async with bulk.Job.open(shop.path / "out", clock=clock, now=lambda: 1.7e9 + clock.monotonic()) as job:
+        rows = prompts(10, n=2, quality="low", size="1024x1024")
+        await job.add(write_rows(shop.path / "rows.jsonl", rows))
+        await job.run(shop.client, bulk.Options(concurrency=8, room=0, **limit))
+        sent = [record.sent_at async for record in job.records()]
+
+    assert 10 == shop.billed
+    assert minutes == round((max(sent) - min(sent)) / 60)

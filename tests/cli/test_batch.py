@@ -1,0 +1,536 @@
+"""Whole lists on the command line: what is bought, what is said, which exit code, and how it goes on."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import attrs
+import pytest
+from programs import read_until, start
+from workshop import SMALL, prompts, write_rows
+
+from burncloud_images import bulk
+from burncloud_images.cli.commands import NO_OPTIONS
+from burncloud_images.cli.options import option_name
+from burncloud_images.emulator import Fault
+from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
+
+
+def make(cli, rows, *words, into="out"):
+    """Make a job of rows."""
+    return cli("batch", write_rows(Path("rows.jsonl"), rows), "--into", f"{into}/", *words)
+
+
+def sent(server):
+    """Return the fields of each request, by prompt."""
+    found = [{name: json.loads(text) for name, text in entry.fields} for entry in server.ledger.requests]
+    return {fields["prompt"]: fields for fields in found}
+
+
+def images_of(folder):
+    return sorted(path for path in (folder / "out/images").rglob("*") if path.is_file())
+
+
+# --- what comes of a list --------------------------------------------------------------------------------------------
+
+
+def test_every_row_becomes_a_file(cli, serve, here):
+    """Images lie in the folder, the last line is the gallery's path, and typing it again buys nothing."""
+    server = serve()
+
+    ran = make(cli, prompts(5))
+    again = make(cli, prompts(5))
+
+    assert (0, "out/gallery.html\n") == (ran.code, ran.out.decode())
+    assert (here / "out/gallery.html").is_file()
+    assert 5 == len(images_of(here)) == server.ledger.billed_images
+    assert "summary: 5 of 5 requests done, 0 failed, 0 in doubt; 5 images" in ran.err
+    assert (0, ran.out) == (again.code, again.out)
+    assert 5 == len(server.ledger.requests)
+
+
+def test_lists_of_several_kinds(cli, serve, here):
+    """Several lists and stdin are one job; equal rows of them are one request."""
+    server = serve()
+    (here / "animals.txt").write_text("an otter\na fox\n")
+    (here / "animals.csv").write_text("prompt,n\na fox,\nan owl,2\n")
+
+    ran = cli("batch", "animals.txt", "animals.csv", "-", "--into", "out", "-m", "gpt-image-2", "--size", "64x64",
+              stdin=b"an owl\nan otter\n")  # fmt: skip
+
+    assert 0 == ran.code
+    assert {"an otter", "a fox", "an owl"} == set(sent(server))
+    assert 5 == server.ledger.billed_images
+    assert "animals.csv: 1 new request, 1 known already" in ran.err
+
+
+def test_edits_and_variations(cli, serve, here, photo):
+    """Rows name images beside the list; an image on the command line makes edits of a list of prompts."""
+    server = serve()
+    (here / "photo.png").write_bytes(photo.read_bytes())
+    (here / "prompts.txt").write_text("add snow\n")
+
+    rows = [
+        {"image": "photo.png", "prompt": "add rain", "mask": "photo.png", **SMALL},
+        {"image": "photo.png", "model": "dall-e-2", "size": "256x256"},
+    ]
+    ran = make(cli, rows)
+    more = cli("batch", "prompts.txt", "--image", "photo.png", "-m", "gpt-image-2", "--size", "64x64", "--into", "out")
+
+    assert (0, 0) == (ran.code, more.code)
+    assert ["edits", "edits", "variations"] == sorted(entry.operation for entry in server.ledger.requests)
+
+
+@pytest.mark.parametrize("kind", [GenerationRequest, EditRequest, VariationRequest])
+@pytest.mark.parametrize("command", ["batch", "plan"])
+def test_every_field_is_a_default(cli, command, kind):
+    """The help names every field of every request: they come from the classes, and from nowhere else."""
+    shown = cli(command, "--help").out.decode()
+
+    names = [option_name(field.name) for field in attrs.fields(kind) if field.name not in NO_OPTIONS]
+    assert [] == [name for name in names if name not in shown]
+
+
+def test_defaults_are_for_rows_that_lack_them(cli, serve):
+    """A row's own value wins; fields that this version does not know are sent as they are."""
+    server = serve()
+
+    ran = make(cli, [{"prompt": "one"}, {"prompt": "two", "quality": "high"}], "-m", "gpt-image-2", "--size", "64x64",
+               "--quality", "low", "-O", "depth=3", "-O", "user=me")  # fmt: skip
+
+    fields = sent(server)
+    assert 0 == ran.code
+    assert ("low", "high") == (fields["one"]["quality"], fields["two"]["quality"])
+    assert {(3, "me", "64x64")} == {(each["depth"], each["user"], each["size"]) for each in fields.values()}
+
+
+def test_a_field_that_is_given_twice(cli):
+    """The two ways to give a field exclude each other."""
+    ran = make(cli, prompts(1), "--size", "64x64", "-O", "size=32x32")
+
+    assert (2, "error: size is given twice, by --size and by -O.\n") == (ran.code, ran.err)
+
+
+def test_images_in_tar_files(cli, serve, here):
+    """--format webdataset is about the files, and asks the API for no format."""
+    server = serve()
+
+    ran = make(cli, prompts(3), "--format", "webdataset")
+
+    assert 0 == ran.code
+    assert (here / "out/00000.tar").is_file()
+    assert not any(name == "output_format" for entry in server.ledger.requests for name, _ in entry.fields)
+
+
+def test_json_for_programs(cli, serve, here):
+    """--json prints an object for each row as it ends and one for the job, and nothing else."""
+    serve(Fault(status=400))
+
+    ran = make(cli, prompts(4), "--json", "-j", "1")
+
+    *rows, job = [json.loads(line) for line in ran.out.splitlines()]
+    assert 3 == ran.code
+    assert ["failed", "done", "done", "done"] == [row["state"] for row in rows]
+    assert {"row-0", "row-1", "row-2", "row-3"} == {row["id"] for row in rows}
+    assert rows[0]["failure"]["error"] == "BadRequestError"
+    assert all((here / row["images"][0]["path"]).is_file() for row in rows[1:])
+    assert ("finished", 3, 3, 1, "out/gallery.html") == (
+        job["stopped"], job["code"], job["done"], job["failed"], job["gallery"]
+    )  # fmt: skip
+
+
+def test_nothing_is_said_when_quiet(cli, serve):
+    """-q leaves the path, and the errors."""
+    serve()
+
+    ran = make(cli, prompts(2), "-q")
+
+    assert (0, "", "out/gallery.html\n") == (ran.code, ran.err, ran.out.decode())
+
+
+# --- exit codes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "words", "code", "next_step"),
+    [
+        (Fault(status=400), (), 3, "--retry-failed sends failed requests again"),
+        (Fault(status=400, times=None), (), 1, "says what failed and why"),
+        (Fault(status=400), ("--fail-fast",), 1, "--retry-failed"),
+        (Fault(status=401, times=None), (), 4, "burncloud-images doctor"),
+        (Fault(status=429, body={"error": {"code": "insufficient_quota"}}, times=None), (), 5, "Top up"),
+        (None, ("--max-images", "2"), 8, "Raise --budget or --max-images"),
+        (None, ("--limit", "2"), 0, "The same command goes on"),
+        (Fault(cut="close", billed=True), (), 10, "--on-unknown retry accepts to pay twice"),
+        (Fault(cut="close", billed=True, times=2), ("--max-images", "2"), 8, "--on-unknown retry"),
+    ],
+)
+def test_exit_codes(cli, serve, fault, words, code, next_step):
+    """The code says what is to be looked at first, and the last lines what to type next."""
+    serve(*([fault] if fault else []))
+
+    ran = make(cli, prompts(4), "-j", "1", "--retries", "1", *words)
+
+    assert code == ran.code
+    assert next_step in "".join(line for line in ran.err.splitlines(keepends=True) if line.startswith("next: "))
+
+
+def test_a_row_that_failed_is_tried_again_when_asked(cli, serve):
+    """Without --retry-failed it stays as it is."""
+    server = serve(Fault(status=400))
+    first = make(cli, prompts(3), "-j", "1")
+    second = cli("batch", "--into", "out/")
+    third = cli("batch", "--into", "out/", "--retry-failed")
+
+    assert (3, 3, 0) == (first.code, second.code, third.code)
+    assert (4, 3) == (len(server.ledger.requests), server.ledger.billed_requests)
+
+
+def test_what_is_in_doubt_is_bought_again_with_consent(cli, serve):
+    """--on-unknown retry accepts to pay twice, under the same key."""
+    server = serve(Fault(cut="close", billed=True))
+    first = make(cli, prompts(2), "-j", "1")
+    second = cli("batch", "--into", "out/")
+    third = cli("batch", "--into", "out/", "--on-unknown", "retry")
+
+    keys = [entry.idempotency_key for entry in server.ledger.requests]
+    assert (10, 10, 0) == (first.code, second.code, third.code)
+    assert 3 == server.ledger.billed_requests
+    assert (3, 2) == (len(keys), len(set(keys)))
+
+
+def test_bad_rows_are_told_and_counted(cli, serve):
+    """They are cited by line; of many only the first are told; what is good is made, and the code is 3."""
+    serve()
+    rows = [*prompts(1), *({"prompt": " ", "id": f"bad-{number}"} for number in range(7))]
+
+    ran = make(cli, rows)
+
+    assert 3 == ran.code
+    assert "bad row: rows.jsonl:2: prompt: it is empty" in ran.err
+    assert "bad row: … and 2 bad rows more; `burncloud-images status out` lists all" in ran.err
+    assert "1 of 1 request done, 0 failed, 0 in doubt, 7 bad rows" in ran.err
+
+
+def test_a_list_of_bad_rows(cli, serve):
+    """Where nothing can be made at all the code is 1."""
+    serve()
+
+    assert 1 == make(cli, [{"prompt": ""}]).code
+
+
+def test_a_budget(cli, serve, here):
+    """Exactly what the money is for is bought; the rest waits for more."""
+    server = serve()
+    (here / "prices.toml").write_text('date = 2026-11-24\n[models.gpt-image-2.images]\n"*"."*" = 0.25\n')
+
+    ran = make(cli, prompts(6), "--budget", "1.00", "--prices", "prices.toml")
+    more = make(cli, prompts(6), "--budget", "$1.25", "--prices", "prices.toml")
+
+    assert (8, 8) == (ran.code, more.code)
+    assert 5 == server.ledger.billed_images
+    assert "$1.00 spent" in ran.err
+    assert "$1.25 spent" in more.err
+
+
+def test_a_budget_without_a_price(cli, serve):
+    """Nothing is sent that could pass the budget unseen, and --max-images is recommended."""
+    server = serve()
+
+    ran = make(cli, [{"prompt": "x", "model": "a-model-without-price", "size": "64x64"}], "--budget", "1")
+
+    assert 2 == ran.code
+    assert "--max-images" in ran.errors[-1]
+    assert 0 == len(server.ledger.requests)
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "A job needs a folder: add --into DIR."),
+        (["--into", "out"], "out holds no job to go on with; name at least one list."),
+        (["nothing.txt", "--into", "out"], "There is no list nothing.txt."),
+        (["-", "-", "--into", "out"], "Standard input cannot be both a list and a list."),
+        (["-", "-p", "-", "--into", "out"], "Standard input cannot be both"),
+        (["-", "--into", "out", "-j", "0"], "--concurrency has to be at least 1."),
+        (["-", "--into", "out", "--rpm", "0"], "--rpm has to be more than 0."),
+        (["-", "--into", "out", "--limit", "0"], "--limit has to be at least 1."),
+        (["-", "--into", "out", "--max-images", "-1"], "--max-images has to be at least 0."),
+        (["-", "--into", "out", "--deadline", "nan"], "--deadline has to be at least 0."),
+        (["-", "--into", "out", "--budget", "much"], "--budget: 'much' is no amount of dollars"),
+        (["-", "--into", "out", "--prices", "none.toml"], "none.toml cannot be read"),
+        (["-", "--into", "out", "--svg", "{"], "What --svg is given is no JSON."),
+        (["-", "--into", "out", "--layout", "files", "--format", "webdataset"], "contradict each other"),
+        (["-", "--into", "out", "--emulator", "--dry-run"], "cannot go together with --emulator"),
+    ],
+)
+def test_what_cannot_be_used(cli, serve, here, words, problem):
+    """Nothing is made and nothing sent before all words are understood; the code is 2."""
+    server = serve()
+
+    ran = cli("batch", *words, stdin=b"a fox\n")
+
+    assert 2 == ran.code
+    assert problem in ran.errors[-1]
+    assert not (here / "out").exists()
+    assert 0 == len(server.ledger.requests)
+
+
+def test_without_a_key(cli, here):
+    """No folder is made for a job that could not run."""
+    ran = make(cli, prompts(1))
+
+    assert 2 == ran.code
+    assert "There is no API key" in ran.err
+    assert not (here / "out").exists()
+
+
+def test_a_folder_that_cannot_be_made(cli, serve, here):
+    """A file in its place is code 11, and nothing is sent."""
+    server = serve()
+    (here / "out").write_text("")
+
+    ran = make(cli, prompts(1))
+
+    assert 11 == ran.code
+    assert 0 == len(server.ledger.requests)
+
+
+def test_a_list_that_changed(cli, serve):
+    """It is refused, since what is new in it would be bought besides, until that is said to be wanted."""
+    server = serve()
+    make(cli, prompts(2))
+    refused = make(cli, prompts(3))
+    other = make(cli, prompts(2), "--quality", "low")
+    taken = make(cli, prompts(3), "--allow-input-change")
+
+    assert (2, 2, 0) == (refused.code, other.code, taken.code)
+    assert "has changed since this job read it" in refused.errors[0]
+    assert "Add --allow-input-change if that is wanted, or use another folder." in other.errors[0]
+    assert 3 == len(server.ledger.requests)
+
+
+def test_a_dry_run(cli, here, monkeypatch):
+    """The plan and the first request are printed, with its own key and without the API's; nothing is written."""
+    monkeypatch.setenv("BURNCLOUD_API_KEY", "sk-canary")
+    rows = prompts(3, n=2)
+
+    ran = make(cli, [*rows, rows[0]], "--dry-run")
+    document, request = [json.loads(line) for line in make(cli, rows, "--dry-run", "--json").out.splitlines()]
+
+    shown = ran.out.decode()
+    assert 0 == ran.code
+    assert shown.startswith("4 rows, 1 duplicate: 3 requests for 6 images\n")
+    assert "POST https://ai.burncloud.com/v1/images/generations\n" in shown
+    assert "Authorization: Bearer ***\n" in shown
+    assert re.search(r"^Idempotency-Key: [0-9a-f]{32}$", shown, re.MULTILINE)
+    assert "sk-canary" not in shown + ran.err
+    assert 6 == document["images"]
+    assert rows[0]["prompt"] == request["body"]["prompt"]
+    assert not (here / "out").exists()
+
+
+def test_a_dry_run_of_a_job(cli, serve, here):
+    """Without a list the plan is about what waits."""
+    serve()
+    make(cli, prompts(4), "--limit", "1", "-j", "1")
+
+    ran = cli("batch", "--into", "out", "--dry-run")
+
+    assert ran.out.decode().startswith("3 rows: 3 requests for 3 images\n")
+    assert '"prompt":"a small picture 1"' in ran.out.decode()
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def test_events_for_programs(cli, serve):
+    """--progress json writes one object a line to stderr: rows as they end, notes, and the sum."""
+    serve(Fault(status=400))
+
+    ran = make(cli, prompts(3), "--progress", "json", "-j", "1")
+
+    events = ran.events
+    assert [("failed", "row-0"), ("done", "row-1"), ("done", "row-2")] == [
+        (event["event"], event["id"]) for event in events if event["event"] in {"done", "failed"}
+    ]
+    (summary,) = [event for event in events if event["event"] == "summary"]
+    assert ("finished", 3, 2, 1) == (summary["stopped"], summary["code"], summary["done"], summary["failed"])
+
+
+@pytest.mark.parametrize("mode", ["lines", "json"])
+def test_a_line_now_and_then(cli, serve, monkeypatch, mode):
+    """Where there is no terminal, how far it is is said at intervals."""
+    from burncloud_images.cli import progress
+
+    monkeypatch.setattr(progress, "INTERVAL", 0.01)
+    serve(latency=0.04)
+
+    ran = make(cli, prompts(3), "--progress", mode, "-j", "1")
+
+    assert 0 == ran.code
+    if mode == "lines":
+        assert re.search(r"^progress: \d of 3 done, 0 failed, 0 in doubt, [\d.]+ images/s", ran.err, re.MULTILINE)
+    else:
+        told = [event for event in ran.events if event["event"] == "progress"]
+        assert {3} == {event["requests"] for event in told}
+
+
+def test_failures_alike_are_told_a_few_times(cli, serve):
+    """Thousands of equal failures do not fill the terminal."""
+    serve(Fault(status=400, times=7), latency=0)
+
+    ran = make(cli, [*prompts(9)], "-j", "1")
+
+    told = [line for line in ran.err.splitlines() if line.startswith("failed: ")]
+    assert 5 == len(told)
+    assert told[0].startswith("failed: row-0 (rows.jsonl:1): ")
+    assert told[-1].endswith("more of the kind are counted only")
+
+
+# --- interrupts and other runs ---------------------------------------------------------------------------------------
+
+
+def begin(here, *words, count=6):
+    """Start a job in a process of its own."""
+    rows = write_rows(here / "rows.jsonl", prompts(count))
+    return start("batch", rows, "--into", here / "out", "-j", "2", "--progress", "json", *words)
+
+
+def wait_for(server, count):
+    while len(server.ledger.requests) < count:
+        os.sched_yield()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_lets_paid_requests_finish(cli, serve, here, number):
+    """Nothing more is started, what is on its way comes to its end, and the same command completes the job."""
+    server = serve(latency=0.5)
+    with begin(here) as process:
+        wait_for(server, 2)
+        process.send_signal(number)
+        read_until(process.stderr, "press Ctrl-C again to abandon it")
+        out, err = process.communicate()
+
+    assert 7 == process.returncode
+    assert f"{here / 'out/gallery.html'}\n" == out
+    assert "the same command goes on" in err.lower()
+    assert 2 == len(server.ledger.requests) == len(images_of(here))
+    assert 0 == cli("batch", "--into", here / "out").code
+    assert 6 == server.ledger.billed_images
+
+
+def test_the_second_interrupt_abandons(cli, serve, here):
+    """What was on its way is listed as in doubt, with its key, and is not bought again."""
+    server = serve(Fault(cut="stall", billed=True, times=2))
+    with begin(here) as process:
+        while server.ledger.billed_requests < 2:
+            os.sched_yield()
+        process.send_signal(signal.SIGINT)
+        read_until(process.stderr, "press Ctrl-C again")
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    status = cli("status", here / "out", "--json").json
+
+    assert 130 == process.returncode
+    assert {entry.idempotency_key for entry in server.ledger.requests} == {each["key"] for each in status["doubts"]}
+    assert 10 == cli("batch", "--into", here / "out").code
+    assert 6 == server.ledger.billed_requests
+
+
+def test_a_request_to_terminate_is_made_as_often_as_one_likes(serve, here):
+    """SIGTERM twice is still the first Ctrl-C."""
+    server = serve(latency=0.5)
+    with begin(here) as process:
+        wait_for(server, 2)
+        process.terminate()
+        read_until(process.stderr, "press Ctrl-C again")
+        process.terminate()
+        process.communicate()
+
+    assert 7 == process.returncode
+    assert 2 == len(images_of(here))
+
+
+def test_a_second_run_is_refused(cli, serve, here):
+    """It is told which process has the job; `status` says so too, and reads on."""
+    server = serve(latency=0.5)
+    with begin(here) as process:
+        wait_for(server, 2)
+        refused = cli("batch", "--into", here / "out")
+        status = cli("status", here / "out")
+        process.terminate()
+        process.communicate()
+
+    assert 11 == refused.code
+    assert f"process {process.pid}" in refused.errors[0]
+    assert f"run by process {process.pid}" in status.out.decode()
+    assert "2 under way" in status.out.decode()
+
+
+def test_a_killed_run_is_settled_by_the_next(cli, serve, here):
+    """After kill -9 what was on its way is in doubt, and everything else is made."""
+    server = serve(Fault(cut="stall", billed=True, times=2))
+    with begin(here) as process:
+        while server.ledger.billed_requests < 2:
+            os.sched_yield()
+        process.kill()
+        process.communicate()
+
+    ran = cli("batch", "--into", here / "out")
+
+    assert 10 == ran.code
+    assert "the last run was killed: of what was under way 0 turned out to be done, 2 are in doubt" in ran.err
+    assert (6, 4) == (server.ledger.billed_requests, len(images_of(here)))
+
+
+def test_an_api_that_is_not_there(serve, here, unused_tcp_port):
+    """The job gives up after --deadline; all that waits still waits."""
+    serve()
+    rows = write_rows(here / "rows.jsonl", prompts(3))
+    with start("batch", rows, "--into", here / "out", "--base-url", f"http://127.0.0.1:{unused_tcp_port}",
+               "--deadline", "0", "--retries", "1") as process:  # fmt: skip
+        _, err = process.communicate()
+
+    assert 6 == process.returncode
+    assert "3 not started" in err
+
+
+async def forget_the_end(folder):
+    """Leave a job as if it had been killed while it read its list."""
+    async with bulk.Job.open(folder) as job:
+        known = await job.store.recall("inputs")
+        await job.store.remember("inputs", {path: {**facts, "rows": None} for path, facts in known.items()})
+
+
+def test_a_list_that_was_read_in_part(cli, serve, here):
+    """A job whose list was not read to its end is not run as if it had been."""
+    server = serve()
+    make(cli, prompts(2), "--limit", "1")
+    asyncio.run(forget_the_end(here / "out"))
+
+    refused = cli("batch", "--into", "out")
+    taken = make(cli, prompts(2))
+
+    assert (2, 0) == (refused.code, taken.code)
+    assert "rows.jsonl was not read to its end when the job was interrupted; name it again." in refused.errors[0]
+    assert 2 == server.ledger.billed_images
+
+
+def test_an_interrupt_while_lists_are_read(serve, here):
+    """Nothing was sent, so the first Ctrl-C ends it at once, and the same command begins again."""
+    server = serve()
+    with start("batch", "-", "--into", here / "out", "--progress", "json", stdin=subprocess.PIPE) as process:
+        process.stdin.write("a fox\n")
+        process.stdin.flush()
+        read_until(process.stderr, '"reading"')
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+
+    assert 7 == process.returncode
+    assert "before anything was sent" in err
+    assert 0 == len(server.ledger.requests)

@@ -1,0 +1,299 @@
+"""`plan`, `status`, `verify` and `usage`: what lists ask for, and what is known of a job."""
+
+import os
+import signal
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from programs import start
+from workshop import SMALL, prompts, write_rows
+
+from burncloud_images.bulk.database import Database
+from burncloud_images.emulator import Fault
+
+PRICES = """
+date = 2026-11-24
+
+[models.gpt-image-2.images]
+"*"."*" = 0.25
+"""
+
+
+def make(cli, rows, *words):
+    """Make a job of rows in `out`."""
+    return cli("batch", write_rows(Path("rows.jsonl"), rows), "--into", "out", "-j", "1", *words)
+
+
+def plan(cli, rows, *words):
+    return cli("plan", write_rows(Path("rows.jsonl"), rows), *words)
+
+
+# --- plan ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan(cli, here):
+    """It counts rows, requests and images by model, names bad rows by their line, and writes nothing."""
+    (here / "prices.toml").write_text(PRICES)
+    rows = [*prompts(3, n=2), *prompts(1, n=2), {"prompt": ""}, {"id": "row-0", "prompt": "another", **SMALL}]
+    rows += [{"prompt": "x", "model": "dall-e-2", "size": "256x256"}]
+
+    ran = plan(cli, rows, "--prices", "prices.toml", "--rpm", "2", "--budget", "1")
+
+    assert 3 == ran.code
+    assert [
+        "7 rows, 1 duplicate, 2 bad: 4 requests for 7 images",
+        "  dall-e-2     1 request, 1 image",
+        "  gpt-image-2  3 requests, 6 images, at most $1.50",
+        "no price: dall-e-2 (1). No budget holds for these; --max-images does.",
+        "cost: at most $1.50 for what has a price, more than the budget of $1.00",
+        "time: about 2 min 0 s at this pace, if the API keeps it",
+        "bad row: rows.jsonl:5: prompt: it is empty",
+        "bad row: rows.jsonl:6 (row-0): another request has this id",
+    ] == ran.out.decode().splitlines()
+    assert {"rows.jsonl", "prices.toml"} == {path.name for path in here.iterdir()}
+
+
+def test_a_plan_for_programs(cli, here):
+    """--json has the same, with numbers as numbers and all bad rows."""
+    (here / "prices.toml").write_text(PRICES)
+
+    ran = plan(cli, [*prompts(2), *[{"prompt": ""}] * 30], "--prices", "prices.toml", "--ipm", "4", "--json")
+
+    found = ran.json
+    assert 3 == ran.code
+    assert (32, 0, 2, 2, 0.5, 30.0) == tuple(
+        found[name] for name in ("rows", "duplicates", "requests", "images", "cost", "seconds")
+    )
+    assert {"gpt-image-2": {"requests": 2, "images": 2, "cost": 0.5}} == found["models"]
+    assert list(range(3, 33)) == [problem["line"] for problem in found["problems"]]
+
+
+def test_many_bad_rows_in_a_plan(cli):
+    """Of many the first are printed; where nothing else is there the code is 1."""
+    ran = plan(cli, [{"prompt": ""}] * 30)
+
+    lines = ran.out.decode().splitlines()
+    assert 1 == ran.code
+    assert 20 == sum(line.startswith("bad row: rows.jsonl:") for line in lines)
+    assert "… and 10 bad rows more; --json lists all" == lines[-1]
+
+
+def test_a_plan_counts_what_the_job_would_make(cli, serve, monkeypatch):
+    """Fields from the command line, the environment's model and stdin count as in `batch`."""
+    monkeypatch.setenv("BURNCLOUD_MODEL", "gpt-image-2")
+    server = serve()
+    words = ["-", "--size", "64x64", "-n", "2", "--quality", "low"]
+    planned = cli("plan", *words, "--json", stdin=b"a fox\nan owl\na fox\n").json
+    made = cli("batch", *words, "--into", "out", "--json", stdin=b"a fox\nan owl\na fox\n")
+
+    assert ({"gpt-image-2"}, 1, 2, 4) == (
+        set(planned["models"]), planned["duplicates"], planned["requests"], planned["images"]
+    )  # fmt: skip
+    assert (0, 4) == (made.code, server.ledger.billed_images) or made.err
+    assert planned["cost"] > 0
+
+
+def test_a_plan_names_more_than_max_images(cli):
+    """What --max-images would leave undone is said."""
+    assert b"images: 2 more than --max-images\n" in plan(cli, prompts(5), "--max-images", "3").out
+
+
+def test_a_plan_without_lists(cli):
+    """A plan is for lists."""
+    assert 2 == cli("plan").code
+
+
+# --- status ----------------------------------------------------------------------------------------------------------
+
+
+def test_status(cli, serve):
+    """What failed and what is in doubt is listed with request ids and keys, and bad rows with their lines."""
+    server = serve(Fault(status=400), Fault(cut="close", billed=True))
+    make(cli, [*prompts(4), {"prompt": ""}], "--limit", "3", "--retries", "1")
+
+    ran = cli("status", "out")
+
+    failed, doubtful, _ = server.ledger.requests
+    lines = ran.out.decode().splitlines()
+    assert (0, "out: no run is alive") == (ran.code, lines[0])
+    assert "4 requests: 1 done, 1 failed, 1 in doubt, 1 waiting" == lines[1]
+    assert "in the last minute 3 requests sent" == lines[3]
+    assert lines[4].startswith("failed: row-0 (rows.jsonl:1): BadRequestError: ")
+    assert lines[4].endswith(f"(request id {failed.request_id}, key {failed.idempotency_key})")
+    assert lines[5].startswith("in doubt: row-1 (rows.jsonl:2): OutcomeUnknownError: ")
+    assert lines[5].endswith(f"(key {doubtful.idempotency_key})")
+    assert "bad row: rows.jsonl:5: prompt: it is empty" == lines[6]
+
+
+def test_status_for_programs(cli, serve):
+    """--json has all of it, and no address of an image."""
+    serve(Fault(status=400))
+    make(cli, [*prompts(3), {"prompt": ""}])
+
+    found = cli("status", "out", "--json").json
+
+    assert (False, None, 3, 2, 1, 1) == tuple(
+        found[name] for name in ("running", "pid", "requests", "done", "failed", "problems")
+    )
+    (failure,) = found["failures"]
+    assert ("row-0", 1, "BadRequestError") == (failure["id"], failure["line"], failure["failure"]["error"])
+    assert [5 - 1] == [row["line"] for row in found["bad_rows"]]
+
+
+def test_many_failures_in_a_status(cli, serve):
+    """Of many the first are printed, and how many more there are."""
+    serve()
+    make(cli, [*prompts(1), *prompts(25, model="no-such-model")[1:]], "-q")
+
+    failed = [line for line in cli("status", "out").out.decode().splitlines() if line.startswith("failed: ")]
+
+    assert (21, "failed: 4 more; --json lists all") == (len(failed), failed[-1])
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "usage"])
+def test_a_folder_without_a_job(cli, here, command):
+    """Nothing is made there; the code is 2."""
+    ran = cli(command, "nowhere")
+
+    assert 2 == ran.code
+    assert "There is no job" in ran.errors[0]
+    assert not (here / "nowhere").exists()
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "usage"])
+def test_a_job_that_is_damaged(cli, here, command):
+    """It is said, without a traceback."""
+    (here / "out").mkdir()
+    (here / "out/job.sqlite3").write_bytes(b"something else" * 100)
+
+    ran = cli(command, "out")
+
+    assert 2 == ran.code
+    assert "Traceback" not in ran.err
+    assert "job.sqlite3" in ran.errors[0]
+
+
+@pytest.fixture
+def held(serve, here):
+    """Return a run that goes on until it is killed."""
+    server = serve(Fault(cut="stall", billed=True, times=None))
+    rows = write_rows(here / "rows.jsonl", prompts(4))
+    with start("batch", rows, "--into", here / "out", "-j", "2") as run:
+        while server.ledger.billed_requests < 2:
+            os.sched_yield()
+        try:
+            yield run
+        finally:
+            run.kill()
+            run.communicate()
+
+
+def test_watching_a_job(held, here):
+    """`status --watch` looks while a run is alive, and ends on Ctrl-C."""
+    with start("status", here / "out", "--watch") as watch:
+        lines = [watch.stdout.readline(), watch.stdout.readline()]
+        watch.send_signal(signal.SIGINT)
+        watch.communicate()
+
+    assert f"{here / 'out'}: run by process {held.pid}\n" == lines[0]
+    assert "4 requests: 0 done, 0 failed, 0 in doubt, 2 under way, 2 waiting\n" == lines[1]
+    assert 0 == watch.returncode
+
+
+def test_watching_on_a_terminal(held, here):
+    """There the page is drawn anew, until no run is alive."""
+    master, terminal = os.openpty()
+    with subprocess.Popen([*held.args[:3], "status", here / "out", "--watch"], stdout=terminal) as watch:
+        os.close(terminal)
+        seen = b""
+        while b"run by process" not in seen:
+            seen += os.read(master, 65536)
+        held.kill()
+        while b"no run is alive" not in seen:
+            seen += os.read(master, 65536)
+    os.close(master)
+
+    assert 0 == watch.returncode
+    assert seen.count(b"\x1b[H\x1b[2J") > 1
+
+
+# --- verify ----------------------------------------------------------------------------------------------------------
+
+
+def test_verify(cli, serve, here):
+    """Images that are missing or damaged are listed, and the code is 1; without any it is 0."""
+    serve()
+    make(cli, prompts(3))
+    whole = cli("verify", "out")
+    first, second, _ = sorted((here / "out/images").rglob("*.png"))
+    first.unlink()
+    second.write_bytes(bytes([second.read_bytes()[0] ^ 1]) + second.read_bytes()[1:])
+
+    ran = cli("verify", "out")
+    found = cli("verify", "out", "--json").json
+
+    assert (0, b"3 images read, 0 not as they came\n") == (whole.code, whole.out)
+    assert 1 == ran.code
+    assert {
+        f"{first.relative_to(here)}: it is missing",
+        f"{second.relative_to(here)}: its bytes are not those that came",
+    } == {line.partition(" (row-")[0] for line in ran.out.decode().splitlines()[:-1]}
+    assert {str(first.relative_to(here)), str(second.relative_to(here))} == {each["path"] for each in found["problems"]}
+    assert "3 images read, 2 not as they came" == ran.out.decode().splitlines()[-1]
+
+
+def test_a_missing_image_is_not_bought_again_by_itself(cli, serve, here):
+    """A run tells of it and leaves it to --retry-failed."""
+    server = serve()
+    make(cli, prompts(2))
+    next((here / "out/images").rglob("*.png")).unlink()
+
+    told = cli("batch", "--into", "out")
+    made = cli("batch", "--into", "out", "--retry-failed")
+
+    assert (3, 0) == (told.code, made.code)
+    assert 3 == server.ledger.billed_images
+
+
+# --- usage -----------------------------------------------------------------------------------------------------------
+
+
+def test_usage(cli, serve, here):
+    """Tokens, images and cost are summed by day and model."""
+    (here / "prices.toml").write_text(PRICES)
+    serve()
+    make(cli, [*prompts(2, n=2), {"prompt": "x", "model": "dall-e-2", "size": "256x256"}], "--prices", "prices.toml")
+
+    ran = cli("usage", "out")
+    found = cli("usage", "out", "--json").json
+
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    dalle, gpt = found["days"]
+    assert 0 == ran.code
+    assert [
+        ["day", "model", "requests", "images", "tokens", "in", "tokens", "out", "cost"],
+        [today, "dall-e-2", "1", "1", "0", "0", "$0.00"],
+    ] == [line.split() for line in ran.out.decode().splitlines()[:2]]
+    assert (today, "gpt-image-2", 2, 4, 1.0) == tuple(
+        gpt[name] for name in ("day", "model", "requests", "images", "cost")
+    )
+    assert 1 == dalle["images"]
+    assert gpt["input_tokens"] > 0
+    assert gpt["output_tokens"] > 0
+    assert 1.0 == found["total"]["cost"]
+
+
+def test_looking_reads_only(cli, serve, here, monkeypatch):
+    """None of these opens the store to write."""
+    serve()
+    make(cli, prompts(1))
+
+    async def refuse(*_, **__):
+        raise AssertionError("opened to be written")
+
+    monkeypatch.setattr(Database, "open", refuse)
+    codes = [cli(command, "out").code for command in ("status", "verify", "usage")]
+
+    assert [0, 0, 0] == codes

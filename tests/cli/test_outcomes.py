@@ -1,0 +1,228 @@
+"""What came of a job: its exit code, figures for people, and interrupts that are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+
+import attrs
+import pytest
+
+from burncloud_images.bulk import Event, Failure, Progress, Record, State, Totals
+from burncloud_images.cli.arguments import Reporting
+from burncloud_images.cli.bar import draw_bar
+from burncloud_images.cli.figures import count, to_duration, to_size
+from burncloud_images.cli.interrupts import Interrupted, JobPatience
+from burncloud_images.cli.outcomes import to_exit
+from burncloud_images.cli.places import name_of
+from burncloud_images.cli.progress import JobProgress
+from burncloud_images.cli.reporting import Reporter
+
+ALL_STOPS = {
+    "finished": 0,
+    "interrupted": 7,
+    "abandoned": 130,
+    "budget": 8,
+    "limit": 0,
+    "quota": 5,
+    "authentication": 4,
+    "gave_up": 6,
+    "disk": 11,
+    "failed": 3,
+}
+PROGRESS = Progress(
+    requests=1200, done=600, failed=2, in_doubt=1, running=4, images=700, cost=1_500_000_000, reserved=0, elapsed=60.0,
+    ended=603, made=700,
+)  # fmt: skip
+
+
+def totals(*, problems=0, **counts):
+    """Return sums with these counts."""
+    return Totals(counts={state: counts.get(state.value, 0) for state in State}, problems=problems)
+
+
+# --- exit codes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stopped", "code"), ALL_STOPS.items())
+def test_every_reason_to_stop_has_a_code(stopped, code):
+    """With nothing failed and nothing in doubt, the reason alone counts."""
+    assert code == to_exit(stopped, totals(done=3, pending=2))
+
+
+@pytest.mark.parametrize(
+    ("stopped", "found", "code"),
+    [
+        ("finished", {"done": 1, "failed": 1}, 3),
+        ("finished", {"failed": 2}, 1),
+        ("finished", {"done": 1, "problems": 1}, 3),
+        ("finished", {"problems": 1}, 1),
+        ("finished", {"done": 1, "in_doubt": 1, "failed": 1}, 10),
+        ("abandoned", {"in_doubt": 1}, 130),
+        ("interrupted", {"in_doubt": 1, "failed": 1}, 7),
+        ("disk", {"in_doubt": 1}, 11),
+        ("budget", {"in_doubt": 1, "failed": 1}, 8),
+        ("quota", {"in_doubt": 1}, 5),
+        ("authentication", {"in_doubt": 1}, 4),
+        ("gave_up", {"in_doubt": 1}, 10),
+        ("gave_up", {"done": 1, "failed": 1}, 6),
+        ("failed", {"done": 1, "failed": 1}, 3),
+        ("failed", {"failed": 1, "pending": 1}, 1),
+        ("limit", {"done": 1, "failed": 1}, 3),
+    ],
+)
+def test_the_weightiest_code_counts(stopped, found, code):
+    """Of several that apply: what ended the run, then what is in doubt, then what failed."""
+    assert code == to_exit(stopped, totals(**found))
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (count(1, "image"), "1 image"),
+        (count(1200, "image"), "1,200 images"),
+        (to_duration(0.4), "0 s"),
+        (to_duration(59.6), "1 min 0 s"),
+        (to_duration(3 * 3600 + 125), "3 h 2 min"),
+        (to_duration(26 * 3600), "1 d 2 h"),
+        (to_size(0), "0 bytes"),
+        (to_size(999), "999 bytes"),
+        (to_size(1_500), "1.5 kB"),
+        (to_size(250_000_000), "250 MB"),
+        (to_size(4_200_000_000_000), "4.2 TB"),
+    ],
+)
+def test_figures(shown, text):
+    """Figures have the unit that a person would choose."""
+    assert text == shown
+
+
+@pytest.mark.parametrize(
+    ("label", "source", "name"),
+    [
+        ("fox", "rows.jsonl", "fox (rows.jsonl:3)"),
+        ("", "{here}/lists/rows.jsonl", "lists/rows.jsonl:3"),
+        ("", "/elsewhere/rows.jsonl", "/elsewhere/rows.jsonl:3"),
+        ("fox", "", "fox (abcdef012345)"),
+    ],
+)
+def test_names_of_requests(monkeypatch, tmp_path, label, source, name):
+    """A request goes by its id and its place, as short as it can be from the current folder."""
+    monkeypatch.chdir(tmp_path)
+    record = Record(
+        key="abcdef012345" + "0" * 20, number=1, document={}, source=source.format(here=tmp_path), line=3, label=label
+    )
+
+    assert name == name_of(record)
+
+
+# --- the bar ---------------------------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A terminal of 100 columns."""
+
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return Reporter(options=Reporting(), stream=Terminal())
+
+
+def test_the_bar_says_how_far_it_is(terminal):
+    """Done, failed, in doubt, images a second, what was spent and how long it takes, on one line."""
+    with draw_bar(terminal) as draw:
+        draw(None)
+        draw(PROGRESS)
+
+    text = "600 of 1,200 done, 2 failed, 1 in doubt, 11.7 images/s, $1.50 spent, 59 s left"
+    assert text in terminal.stream.getvalue()
+    assert terminal.live is None
+
+
+async def test_notes_stand_above_the_bar(terminal):
+    """What happens meanwhile is written above; the bar is gone at the end."""
+    shown = JobProgress(reporter=terminal, ask=lambda: PROGRESS)
+    record = Record(key="ab" * 16, number=1, document={}, source="rows.jsonl", line=7, label="fox")
+    with shown.showing():
+        shown.see(Event(kind="note", progress=PROGRESS, message="a note"))
+        failure = Failure(error="BadRequestError", message="It is refused.")
+        shown.see(Event(kind="failed", progress=PROGRESS, record=record, failure=failure))
+
+    assert "note: a note\n" in terminal.stream.getvalue()
+    assert "failed: fox (rows.jsonl:7): It is refused.\n" in terminal.stream.getvalue()
+
+
+# --- interrupts ------------------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Work:
+    """Notes how it is asked to end."""
+
+    asked: list[str] = attrs.field(factory=list)
+
+    def drain(self):
+        self.asked.append("drain")
+
+    def abandon(self):
+        self.asked.append("abandon")
+
+
+@pytest.fixture
+def patience():
+    return JobPatience(job=Work(), reporter=Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("signals", "asked"),
+    [
+        (["interrupt"], ["drain"]),
+        (["interrupt", "interrupt"], ["drain", "abandon"]),
+        (["terminate", "terminate"], ["drain"]),
+        (["terminate", "interrupt"], ["drain", "abandon"]),
+        (["interrupt", "terminate"], ["drain"]),
+    ],
+)
+def test_interrupts_are_counted(patience, signals, asked):
+    """Only a second Ctrl-C gives up what is paid for; SIGTERM never does."""
+    for name in signals:
+        getattr(patience, name)()
+
+    assert asked == patience.job.asked
+
+
+async def test_reading_is_ended_at_once(patience):
+    """Nothing was sent while lists are read."""
+    reading = asyncio.ensure_future(patience.read(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    patience.interrupt()
+
+    with pytest.raises(Interrupted, match="before anything was sent"):
+        await reading
+    assert [] == patience.job.asked
+
+
+async def test_reading_that_is_cancelled_is_no_interrupt(patience):
+    """What ends it is not taken for a Ctrl-C."""
+    reading = asyncio.ensure_future(patience.read(asyncio.Event().wait()))
+    await asyncio.sleep(0)
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+
+
+def test_the_help_names_all_exit_codes(cli):
+    """Every code that a job can end with is in the help of all commands."""
+    shown = " ".join(cli("--help").out.decode().split())
+
+    assert [] == [code for code in {*ALL_STOPS.values(), 1, 2, 9, 10} if f" {code} " not in shown]

@@ -1,0 +1,75 @@
+"""
+The emulator in a process of its own, whose ledger outlives whatever is killed.
+
+`python -m crash.server none|replay` prints its address. A line on stdin asks for what has arrived since the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from burncloud_images.emulator import Emulator
+from burncloud_images.emulator.exchange import Exchange
+
+QUIET = 0.01
+
+
+class Doors:
+    """Counts the requests that are being served."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        serve = Exchange.run
+
+        async def counted(exchange: Exchange) -> Any:
+            self.inside += 1
+            try:
+                return await serve(exchange)
+            finally:
+                self.inside -= 1
+
+        Exchange.run = counted  # type: ignore[method-assign]
+
+    async def empty(self) -> None:
+        """Wait until nothing is served, nor about to be."""
+        quiet = 0
+        while quiet < 3:
+            await asyncio.sleep(QUIET)
+            quiet = 0 if self.inside else quiet + 1
+
+
+def take(emulator: Emulator) -> dict[str, Any]:
+    """Return what has arrived, and forget it."""
+    ledger = emulator.ledger
+    emulator.book.entries.clear()
+    emulator.book.downloads.clear()
+    return {
+        "requests": [
+            {"key": entry.idempotency_key, "billed": entry.billed, "images": entry.images, "complete": entry.complete}
+            for entry in ledger.requests
+        ],
+        "downloads": [download.sent for download in ledger.downloads],
+    }
+
+
+async def main(idempotency: Any) -> None:
+    """Serve until stdin ends."""
+    doors = Doors()
+    async with Emulator(idempotency=idempotency) as emulator:
+        say({"base_url": emulator.base_url, "api_key": emulator.api_key})
+        loop = asyncio.get_running_loop()
+        while await loop.run_in_executor(None, sys.stdin.readline):
+            await doors.empty()
+            say(take(emulator))
+
+
+def say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,198 @@
+"""Many jobs, each killed somewhere and gone on with until it is done."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import attrs
+from crash.judge import Case, Verdict, outputs_of
+from crash.lane import Ending, Lane
+from crash.worker import Plan
+
+T = TypeVar("T")
+
+MOST_RUNS = 8
+"""After which a job that is not done never will be."""
+SERVERS: Mapping[str, str] = {"hold": "none", "retry": "none", "replay": "replay"}
+"""What the server does with idempotency keys, by the job's policy."""
+
+
+@attrs.frozen(kw_only=True)
+class Reference:
+    """
+    A run that nothing disturbs.
+
+    Attributes:
+        points: The names of all points, in the order in which they were passed.
+        outputs: The digest of each image, by the request's number and the index.
+        seconds: How long it took.
+    """
+
+    points: Sequence[str]
+    outputs: Mapping[tuple[int, int], str]
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class Tried:
+    """
+    One job of a sweep.
+
+    Attributes:
+        where: At which points it was killed.
+        verdict: What it came to.
+        points: Of its first run that was not to be killed.
+    """
+
+    where: Sequence[str]
+    verdict: Verdict
+    points: Sequence[str] = ()
+
+
+@attrs.define(kw_only=True)
+class Sweep:
+    """
+    Jobs of one kind.
+
+    Attributes:
+        lanes: Where they run.
+        policy: What is done about what is in doubt.
+        control: What is broken on purpose.
+        name: Part of every job's tag.
+    """
+
+    lanes: Sequence[Lane]
+    policy: str = "hold"
+    control: str = ""
+    name: str = "sweep"
+    reference: Reference = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Run a job that nothing disturbs."""
+        lane = self.lanes[0]
+        plan = self.plan(lane, "reference")
+        ending = lane.run(plan)
+        assert ending.status == 0, ending.errors
+        self.reference = Reference(
+            points=ending.result["points"], outputs=outputs_of(lane.inspect(plan)), seconds=ending.seconds
+        )
+        lane.ledger(self.server)
+        lane.clean(plan)
+
+    @property
+    def server(self) -> str:
+        return SERVERS[self.policy]
+
+    def plan(self, lane: Lane, tag: str) -> Plan:
+        control, policy = self.control, self.policy
+        return lane.plan(f"{self.name}-{tag}", idempotency=self.server, control=control, policy=policy)
+
+    # --- one job -----------------------------------------------------------------------------------------------------
+
+    def at_points(self, lane: Lane, *points: int) -> Tried:
+        """Kill a job's first runs at these points, one after the other, and let it come to its end."""
+        plan = self.plan(lane, "-".join(map(str, points)))
+        return self.go(lane, plan, [lambda point=point: lane.run(plan, die_at=point) for point in points])
+
+    def at_times(self, lane: Lane, tag: str, *seconds: float) -> Tried:
+        """Kill a job's first runs after so many seconds, one after the other, and let it come to its end."""
+        plan = self.plan(lane, tag)
+        return self.go(
+            lane, plan, [lambda after=after: lane.run(plan, kill_after=after, counts=False) for after in seconds]
+        )
+
+    def go(self, lane: Lane, plan: Plan, runs: Sequence[Callable[[], Ending]]) -> Tried:
+        where: list[str] = []
+        kills = 0
+        doubts: list[int] = []
+        for run in runs:
+            ending = run()
+            assert ending.status in {0, -9}, ending.errors
+            kills += ending.killed
+            where.append(ending.point if ending.killed else "")
+            if not ending.killed:
+                break
+            doubts.append(0)
+        points: Sequence[str] = ()
+        for _ in range(MOST_RUNS):
+            ending = lane.run(plan)
+            assert ending.status == 0, ending.errors
+            points = points or ending.result["points"]
+            store = lane.inspect(plan)
+            counts = store["totals"]["counts"]
+            if not any(counts[state] for state in ("pending", "leased", "sent", "received")):
+                break
+        ledger = lane.ledger(self.server)
+        case = Case(
+            directory=Path(plan.directory),
+            store=store,
+            requests=ledger["requests"],
+            downloads=ledger["downloads"],
+            reference=self.reference.outputs,
+            doubts=[-(-store["totals"]["counts"]["in_doubt"] // max(1, kills))],
+            kills=kills,
+        )
+        tried = Tried(where=where, verdict=case.judge(), points=points)
+        lane.clean(plan)
+        return tried
+
+    # --- many --------------------------------------------------------------------------------------------------------
+
+    def each(self, tries: Iterable[Callable[[Lane], T]]) -> list[T]:
+        """Do *tries* on all lanes at once, and return what came of them, in their order."""
+        free: SimpleQueue[Lane] = SimpleQueue()
+        for lane in self.lanes:
+            free.put(lane)
+
+        def attempt(do: Callable[[Lane], T]) -> T:
+            lane = free.get()
+            try:
+                return do(lane)
+            finally:
+                free.put(lane)
+
+        with ThreadPoolExecutor(len(self.lanes), thread_name_prefix="lane") as threads:
+            return list(threads.map(attempt, list(tries)))
+
+    def every_point(self, step: int = 1, first: int = 1) -> list[Tried]:
+        """Kill a job at each point that a run has."""
+        points = range(first, len(self.reference.points) + 1, step)
+        return self.each(lambda lane, k=k: self.at_points(lane, k) for k in points)
+
+    def every_point_of_a_recovery(self, first: int, step: int = 1) -> list[Tried]:
+        """Kill a job at point *first*, and the run that goes on with it at each of its points."""
+        recovery = self.each([lambda lane: self.at_points(lane, first)])[0].points
+        return self.each(lambda lane, k=k: self.at_points(lane, first, k) for k in chosen_points(recovery, step))
+
+    def random_times(self, count: int, seed: int) -> list[Tried]:
+        """Kill jobs at random times until so many kills were tried: some once, some again and again."""
+        dice = random.Random(seed)
+        tries: list[Callable[[Lane], Tried]] = []
+        left = count
+        while left > 0:
+            kills = min(left, dice.choice((1, 1, 2, 3)))
+            left -= kills
+            times = [dice.uniform(0.0, 1.1 * self.reference.seconds) for _ in range(kills)]
+            tag = f"{seed}-{len(tries)}"
+            tries.append(lambda lane, times=times, tag=tag: self.at_times(lane, tag, *times))
+        return self.each(tries)
+
+
+def chosen_points(names: Sequence[str], step: int) -> list[int]:
+    """Return every point of what happens before a run goes on, and every *step*-th after that."""
+    return [k for k, name in enumerate(names, start=1) if name.startswith("open") or k % step == 0]
+
+
+def kinds(tries: Iterable[Tried]) -> dict[str, Any]:
+    """Return how many jobs were killed at each kind of point."""
+    found: dict[str, int] = {}
+    for tried in tries:
+        for name in tried.where:
+            if name:
+                found[name] = found.get(name, 0) + 1
+    return found

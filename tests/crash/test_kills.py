@@ -1,0 +1,54 @@
+"""Every change kills jobs at a part of the points, and makes sure that the judge finds what is wrong where it is."""
+
+from __future__ import annotations
+
+import pytest
+from crash.conftest import SEED
+from crash.judge import add_up
+from crash.lane import Lane
+from crash.report import Line, Report
+from crash.sweeps import Sweep
+
+STEP = 24
+AFTER_SENDING = ("status", "body in", "request sent")
+"""Endings of points at which a request has been billed and nobody knows."""
+NAMED = "after replace"
+"""Of points at which an image has its name."""
+
+
+def after(sweep: Sweep, *endings: str, most: int = 3) -> list[int]:
+    """Return points of a kind, spread over a run."""
+    points = [k for k, name in enumerate(sweep.reference.points, start=1) if name.endswith(endings)]
+    return points[:: max(1, len(points) // most)][:most]
+
+
+def test_killed_at_some_points_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
+    """One of every so many points; `nox -s crash` takes them all."""
+    sweep = Sweep(lanes=lanes, name="some")
+    tries = sweep.every_point(STEP, first=1 + SEED % STEP)
+    sums = add_up([tried.verdict for tried in tries])
+    found.lines.append(Line(what=f"one point in {STEP}, held", jobs=len(tries), sums=sums))
+
+    assert sums.clean, "\n".join(sums.notes)
+    assert sums.kills >= len(tries) - 2
+
+
+@pytest.mark.parametrize(
+    ("control", "policy", "figure"),
+    [
+        ("late intent", "hold", "double"),
+        ("", "retry", "double"),
+        ("forgetful", "hold", "lost"),
+        ("torn images", "hold", "torn"),
+    ],
+)
+def test_a_broken_promise_is_found_out(lanes: list[Lane], found: Report, control: str, policy: str, figure: str):
+    """What the harness cannot see, it cannot vouch for."""
+    sweep = Sweep(lanes=lanes, name="control", control=control, policy=policy)
+    endings = ("part half",) if figure == "torn" else AFTER_SENDING
+    tries = sweep.each(lambda lane, k=k: sweep.at_points(lane, k) for k in after(sweep, *endings))
+    sums = add_up([tried.verdict for tried in tries])
+    found.controls.append(Line(what=control or "blind retry", jobs=len(tries), sums=sums))
+
+    assert getattr(sums, figure) > 0
+    assert not sums.clean

@@ -1,0 +1,70 @@
+"""The order of system calls, which kills do not test: a killed process leaves what it wrote to the system."""
+
+from __future__ import annotations
+
+import pytest
+from crash import order, syscalls
+from crash.conftest import SEED
+from crash.judge import add_up
+from crash.lane import Lane
+from crash.powercuts import PowerCuts
+from crash.report import Line, Report
+from crash.sweeps import Sweep
+
+UNAVAILABLE = syscalls.unavailable()
+pytestmark = pytest.mark.skipif(UNAVAILABLE is not None, reason=str(UNAVAILABLE))
+
+FEW = 8
+MANY = 200
+
+
+def cut(lane: Lane, count: int, control: str = "") -> tuple[PowerCuts, list[str], list[object]]:
+    """Trace a run and cut its power so many times."""
+    reference = Sweep(lanes=[lane], name="reference").reference
+    plan = lane.plan(f"traced{control}", control=control)
+    trace = order.trace(lane, plan)
+    bought = lane.ledger("none")["requests"]
+    cuts = PowerCuts(lane=lane, found=trace, bought=bought, reference=reference.outputs, seed=SEED)
+    return cuts, order.problems(trace), [cuts.cut(number) for number in range(count)]
+
+
+def check(lane: Lane, found: Report, count: int) -> None:
+    cuts, problems, verdicts = cut(lane, count)
+    sums = add_up(verdicts)
+    found.lines.append(Line(what="power cut, unsynced writes lost", jobs=count, sums=sums))
+    images = sum(entry["images"] for entry in cuts.bought)
+    found.notes["order"] = (
+        f"By a log of its system calls ({len(cuts.found.calls):,} of one run), each of {len(cuts.found.sends)} "
+        f"requests was sent only after the disk had it as sent, and each of {images} images was written, synced, "
+        f"named, and its folder synced before the store called it done: {len(problems)} exceptions."
+    )
+
+    assert [] == problems
+    assert [] == cuts.same_at_the_end()
+    assert sums.clean, "\n".join(sums.notes)
+
+
+def test_what_is_paid_is_durable_before_anything_depends_on_it(lanes: list[Lane], found: Report):
+    """Intent before connection; bytes, name and folder before `done`; and one can go on after a power cut."""
+    check(lanes[0], found, FEW)
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+def test_the_power_can_go_at_any_moment(lanes: list[Lane], found: Report):
+    """The same at many moments."""
+    found.lines = [line for line in found.lines if not line.what.startswith("power cut")]
+    check(lanes[0], found, MANY)
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [("not durable", "before its bytes are synced"), ("unsynced intent", "is sent while the disk has it as")],
+)
+def test_a_broken_order_is_found_out(lanes: list[Lane], found: Report, control: str, words: str):
+    """Without the syncs, and without waiting for the intent."""
+    _, problems, verdicts = cut(lanes[0], FEW if control == "not durable" else 0, control)
+    if verdicts:
+        found.controls.append(Line(what=f"power cut, {control}", jobs=len(verdicts), sums=add_up(verdicts)))
+
+    assert any(words in problem for problem in problems)

@@ -1,0 +1,46 @@
+"""The page docs/reliability.md: parts that several sessions write, each its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+__all__ = ["PAGE", "PARTS", "grid", "write_part"]
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+PARTS = ("faults", "crash")
+"""In their order on the page; each is named after the session that writes it."""
+
+
+def write_part(page: Path, name: str, text: str) -> None:
+    """Put *text* where the part *name* is, and leave the others as they are."""
+    parts = read_parts(page.read_text(encoding="utf-8") if page.exists() else "")
+    parts[name] = text.strip()
+    written = "\n\n".join(f"{begin(name)}\n\n{parts[name]}\n\n{end(name)}" for name in PARTS if name in parts)
+    page.write_text(f"# Reliability\n\n{written}\n", encoding="utf-8")
+
+
+def read_parts(text: str) -> dict[str, str]:
+    """Return the parts of the page that are there."""
+    found = {}
+    for name in PARTS:
+        _, opened, rest = text.partition(begin(name))
+        part, closed, _ = rest.partition(end(name))
+        if opened and closed:
+            found[name] = part.strip()
+    return found
+
+
+def begin(name: str) -> str:
+    return f"<!-- {name}: from here on written by `nox -s {name}` -->"
+
+
+def end(name: str) -> str:
+    return f"<!-- {name}: to here -->"
+
+
+def grid(heads: Sequence[object], lines: Iterable[Sequence[object]]) -> str:
+    """Return a Markdown table."""
+    rows = [tuple(str(cell).replace("|", "\\|") for cell in line) for line in (heads, *lines)]
+    body = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([body[0], f"|{'---|' * len(heads)}", *body[1:]])
