@@ -145,9 +145,8 @@ def plain(value: object, depth: int = 0) -> object:
         raise Unkeepable(f"it is nested more than {MOST_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {name: plain(item, depth + 1) for name, item in value.items()}
-    if isinstance(value, Sequence):
-        return [plain(item, depth + 1) for item in value]
-    return value
+    assert isinstance(value, Sequence)  # the request's constructor takes nothing else
+    return [plain(item, depth + 1) for item in value]
 
 
 def describe(value: ImageSource | tuple[ImageSource, ...], files: Mapping[Path, InputFile]) -> object:

@@ -34,8 +34,7 @@ class Outcomes(Generic[R, T]):
 
     def __init__(self, calls: Calls[R, T]) -> None:
         self._calls = calls
-        self._finalizer = weakref.finalize(self, abandon, calls, asyncio.get_running_loop())
-        self._finalizer.atexit = False
+        weakref.finalize(self, abandon, calls, asyncio.get_running_loop()).atexit = False
 
     def __aiter__(self) -> Self:
         """Return itself."""
@@ -57,7 +56,6 @@ class Outcomes(Generic[R, T]):
 
         Cancellation cancels the calls, and waits for them.
         """
-        self._finalizer.detach()
         self._calls.leave()
         try:
             await settle((self._calls,))

@@ -81,6 +81,12 @@ def test_images_elsewhere_come_back_by_their_address(request_):
     assert request_ == to_request(json.loads(json.dumps(document_of(request_))))
 
 
+def test_a_document_of_something_else_is_refused():
+    """It was not made here."""
+    with pytest.raises(ValueError, match="names no image"):
+        to_request({"operation": "variations", "image": {"bytes": "x"}})
+
+
 def test_a_document_says_what_the_file_was():
     """Path, digest, size and time, so that a change is noticed; several images keep their order."""
     first, second = a_file(), a_file("/b.png", sha256="1" * 64)

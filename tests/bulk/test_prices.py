@@ -223,10 +223,10 @@ class TestPerToken:
                     "input_tokens_details": {
                         "text_tokens": 50,
                         "image_tokens": 100,
-                        "cached_tokens_details": {"text_tokens": 50, "image_tokens": 500},
+                        "cached_tokens_details": {"text_tokens": 40, "image_tokens": 500},
                     },
                 },
-                50 * 1 + 100 * 2,
+                40 * 1 + 10 * 5 + 100 * 2,
             ),
             (
                 {"input_tokens": 10, "input_tokens_details": {"text_tokens": 10, "cached_tokens": 10}},
@@ -370,7 +370,11 @@ class TestFiles:
             ("bad.json", b'{"date": }', "bad.json cannot be read: Expecting value: line 1 column 10 (char 9)."),
             ("bytes.toml", b"date = '\xff'", "bytes.toml is no UTF-8 text: byte 9 is wrong."),
             ("list.json", b"[]", "list.json holds no JSON object, so it holds no prices."),
-            ("twice.json", b'{"date": 1, "date": 2}', "twice.json cannot be read: 'date' stands twice in one object."),
+            (
+                "twice.json",
+                b'{"source": 0, "date": 1, "date": 2}',
+                "twice.json cannot be read: 'date' stands twice in one object.",
+            ),
             ("deep.json", b"[" * 200_000, "deep.json is nested too deeply to hold prices."),
             ("big.toml", b"#" * (4 * 1024 * 1024 + 1), "big.toml is larger than 4 MiB, so it holds no prices."),
             ("empty.toml", b"", "empty.toml: models: it has to be a table, not None."),
@@ -442,6 +446,20 @@ class TestFiles:
         with pytest.raises(ConfigurationError, match="it has to be an amount of dollars") as caught:
             PriceTable.read({"date": "2026-11-23", "models": {"a": {"images": {"*": {"*": price}}}}})
         assert len(caught.value.message) < 200
+
+    def test_the_ends_of_what_is_allowed_are_allowed(self):
+        """A model may cost nothing, or a great deal."""
+        model = {
+            "text_input": 0,
+            "image_output": 1_000_000,
+            "input_image_tokens": 0,
+            "output_tokens": {"low": {"*": 0}, "high": {"*": 1_000_000_000}},
+        }
+        table = PriceTable.read({"date": "2026-11-23", "models": {"a": model}})
+
+        image = {"model": "a", "image": {"url": "https://a"}}
+        assert 0 == table.worst_case({**image, "quality": "low"})
+        assert 10**9 * DOLLAR == table.worst_case({**image, "quality": "high"})
 
     def test_a_date_with_a_time_is_a_date(self, tmp_path):
         """As TOML writes it."""

@@ -52,8 +52,13 @@ def start(requests, send, *, on_unclaimed=None, on_exit="drain", concurrency=3, 
 PLANS = st.lists(st.tuples(st.integers(0, 6), st.integers(-2, 60)), max_size=25)
 
 
-@given(PLANS, st.integers(1, 5), st.booleans(), st.booleans())
-def test_every_request_has_one_outcome_in_any_or_its_order(plans, concurrency, ordered, is_async):
+BOUNDS = st.fixed_dictionaries(
+    {"concurrency": st.integers(1, 5), "most_bytes": st.sampled_from([100, 10**9]), "ordered": st.booleans()}
+)
+
+
+@given(PLANS, BOUNDS, st.booleans())
+def test_every_request_has_one_outcome_in_any_or_its_order(plans, bounds, is_async):
     """Whatever takes how long, is how large, or fails."""
     requests = [GenerationRequest(f"{turns} {size}") for turns, size in plans]
 
@@ -64,24 +69,24 @@ def test_every_request_has_one_outcome_in_any_or_its_order(plans, concurrency, o
 
     async def collect():
         sender = FakeSender()
-        outcomes = start(source() if is_async else requests, sender.send, concurrency=concurrency, ordered=ordered)
+        outcomes = start(source() if is_async else requests, sender.send, **bounds)
         collected = [outcome async for outcome in outcomes]
         return sender, collected
 
     sender, outcomes = asyncio.run(collect())
 
     indexes = [outcome.index for outcome in outcomes]
-    assert list(range(len(plans))) == (indexes if ordered else sorted(indexes))
+    assert list(range(len(plans))) == (indexes if bounds["ordered"] else sorted(indexes))
     assert all(outcome.request is requests[outcome.index] for outcome in outcomes)
     for outcome in outcomes:
         _, size = plans[outcome.index]
         assert isinstance(outcome, Failed) if size < 0 else size == outcome.result.image.size
-    assert sender.most <= concurrency
+    assert sender.most <= bounds["concurrency"]
     assert len(set(sender.keys)) == len(plans)
 
 
-@given(PLANS, st.integers(0, 10), st.booleans(), st.sampled_from(["drain", "cancel"]), st.booleans())
-def test_what_is_left_is_taken_or_unclaimed(plans, stay, ordered, on_exit, in_block):
+@given(PLANS, st.integers(0, 10), BOUNDS, st.sampled_from(["drain", "cancel"]), st.booleans())
+def test_what_is_left_is_taken_or_unclaimed(plans, stay, bounds, on_exit, in_block):
     """However early, and however: each request that was pulled has one outcome."""
     pulled, unclaimed, taken = [], [], []
 
@@ -91,7 +96,7 @@ def test_what_is_left_is_taken_or_unclaimed(plans, stay, ordered, on_exit, in_bl
             yield GenerationRequest(f"{turns} {size}")
 
     async def leave_early():
-        outcomes = start(source(), FakeSender().send, on_unclaimed=unclaimed.append, ordered=ordered, on_exit=on_exit)
+        outcomes = start(source(), FakeSender().send, on_unclaimed=unclaimed.append, on_exit=on_exit, **bounds)
         calls = outcomes._calls
         if in_block:
             async with outcomes:
@@ -162,6 +167,27 @@ async def test_a_call_in_doubt_is_drained_to_its_end():
         await waiting
 
 
+async def test_a_call_that_is_refused_while_it_is_drained_is_given_up():
+    """It would be tried again, and so be bought after all."""
+    held, unclaimed, refused = Held(), [], errors.RateLimitError("later", status=429)
+
+    async def send(request, key, hooks):
+        await held.send(request, key, hooks)
+        hooks.after_attempt(attempt(wait=1.0), refused)
+        await asyncio.Event().wait()
+
+    outcomes = start([GenerationRequest("otter")], send, on_unclaimed=unclaimed.append)
+    waiting = asyncio.create_task(anext(outcomes))
+    await until(lambda: held.hooks)
+    closing = asyncio.create_task(outcomes.aclose())
+    await asyncio.sleep(0)
+    held.ends[0].set_result(None)
+    await closing
+
+    assert [refused] == [outcome.error for outcome in unclaimed]
+    await asyncio.wait([waiting])
+
+
 async def test_an_unknown_outcome_is_not_forgotten_for_a_later_attempt():
     """A cancelled call whose first attempt may have been billed says so, whatever the second one did."""
     held = Held()
@@ -192,6 +218,15 @@ async def test_a_call_that_never_began_is_given_up():
 
     assert [] == held.hooks
     assert ["Nothing was billed" in str(outcome.error) for outcome in unclaimed] == [True, True]
+
+
+async def test_what_was_lost_is_told_once():
+    """However often the map is closed."""
+    outcomes = start([GenerationRequest("0 9")] * 3, FakeSender().send, most_bytes=10**9)
+    await anext(outcomes)
+    with pytest.warns(errors.ImagesWarning, match="2 paid images"):
+        await outcomes.aclose()
+    await outcomes.aclose()
 
 
 async def test_a_map_that_is_dropped_unused_leaves_nothing():

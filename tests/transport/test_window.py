@@ -99,7 +99,10 @@ def test_early_outcomes_can_be_withdrawn():
     room.end(third, "c", 1)
     room.end(second, None, 0)
 
+    fifth = room.start()
+
     assert ["c", "d"] == room.withdraw()
+    assert ["e"] == room.end(fifth, "e", 1)
     assert ["a"] == room.end(first, "a", 1)
     assert [] == room.withdraw()
 

@@ -218,11 +218,25 @@ class TestWindows:
         assert fullest([(at, 0.1) for at in passed], 1) <= 1 + 1e-9
         assert max(passed) < 103
 
+    def test_nobody_looks_twice(self):
+        """Whoever waits sleeps once, until its moment; the others do not sleep at all."""
+
+        async def main():
+            clock = CountingClock()
+            pacer = Pacer({"tokens": Window(10, 60)}, clock)
+            await play(pacer, [Arrival(1, {"tokens": 1})] * 10 + [Arrival(0, {"tokens": 9})] * 5)
+            return clock.sleeps
+
+        assert 5 == simulate(main())
+
     @pytest.mark.parametrize("weight", [-1, math.nan, math.inf])
     def test_what_is_no_weight_is_refused(self, weight):
         """It would wait for ever, or make others."""
+        weights, pacer = {"tokens": weight}, Pacer({}, CLOCK)
         with pytest.raises(ValueError, match="tokens has to be a number from 0 on"):
-            simulate(play_alone(Pacer, {"tokens": weight}))
+            simulate(pacer.acquire(weights))
+        with pytest.raises(ValueError, match="tokens has to be a number from 0 on"):
+            pacer.spend(weights)
 
     @pytest.mark.parametrize("values", [(0, 1), (-1, 1), (1, 0), (math.nan, 1), (1, math.inf)])
     def test_what_is_no_window_is_refused(self, values):
@@ -235,8 +249,14 @@ async def play_with(limits, arrivals):
     return await play(Pacer(limits, CLOCK), arrivals)
 
 
-async def play_alone(kind, weights):
-    await kind({}, CLOCK).acquire(weights)
+class CountingClock(LoopClock):
+    """Counts who sleeps."""
+
+    sleeps = 0
+
+    async def sleep(self, seconds):
+        self.sleeps += 1
+        await super().sleep(seconds)
 
 
 class Bucket:
@@ -389,6 +409,15 @@ class TestHistory:
 
         assert [pytest.approx(at, abs=0.1) for at in (0, 60)] == simulate(main())
 
+    def test_what_was_no_weight_is_refused(self):
+        """As it is of a request."""
+
+        async def main():
+            Pacer({}, CLOCK).restore([(1, {"tokens": math.nan})])
+
+        with pytest.raises(ValueError, match="tokens has to be a number from 0 on"):
+            simulate(main())
+
     def test_more_than_fits_is_waited_out(self):
         """As after a limit was lowered."""
 
@@ -430,8 +459,8 @@ class TestAllowances:
 
         async def main():
             pacer = Pacer({}, CLOCK)
-            pacer.observe("images", 5, 30)
-            weights = [{"images": 2}, {"images": 2}, {"requests": 1}, {"images": 2}, {"images": 2}]
+            pacer.observe("images", 4, 30)
+            weights = [{"images": 2}, {"images": 2}, {"requests": 1}, {"images": 1}, {"images": 2}]
             return [(await pacer.acquire(weight)).at for weight in weights]
 
         assert [0, 0, 0, 30, 30] == simulate(main())
@@ -471,6 +500,17 @@ class TestAllowances:
             return [(await pacer.acquire({"requests": 1})).at for _ in range(4)]
 
         assert [0, 0, 0, 60] == simulate(main())
+
+    def test_what_is_told_later_counts(self):
+        """Where it is not known which request was answered."""
+
+        async def main():
+            pacer = Pacer({}, CLOCK)
+            pacer.observe("requests", 9, 60)
+            pacer.observe("requests", 0, 20)
+            return (await pacer.acquire({"requests": 1})).at
+
+        assert 20 == simulate(main())
 
     def test_a_reset_that_is_over_when_the_answer_comes_holds_nobody(self):
         """Images take longer than some windows."""

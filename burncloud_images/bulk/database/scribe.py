@@ -143,6 +143,9 @@ class Scribe:
         """Carry out what was ordered, and close the connection."""
         self.dismiss()
         await asyncio.shield(self.closed)
+
+    def tell(self) -> None:
+        """Raise why something failed that nobody has heard of."""
         unheard = self.unheard
         if unheard is not None and not self.told:
             self.told = True

@@ -37,7 +37,7 @@ class View:
         try:
             await scribe.opened
         except BaseException:
-            scribe.dismiss()
+            await scribe.aclose()
             raise
         return cls(scribe)
 
@@ -199,6 +199,10 @@ class Database(View):
 
     def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
         return self.move(changes.RELOCATE, key, images=encode_images(images))
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        self.scribe.tell()
 
     def release_leases(self) -> Awaitable[int]:
         return self.scribe.change(changes.release_leases)

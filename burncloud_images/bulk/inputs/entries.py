@@ -34,8 +34,8 @@ Entries: TypeAlias = Generator[Entry | None, None, None]
 """The entries of an input; None where the next may take a while."""
 
 
-class Unusable(Exception):  # noqa: N818 (becomes the reason of a bad row)
-    """Something that a row cannot be made of, as one clause."""
+class Unusable(Exception):  # noqa: N818 (stays within this package)
+    """Something that a row cannot be made of, as one clause; it becomes the reason of a bad row."""
 
 
 def clip(text: str, most: int = LONGEST_REASON) -> str:

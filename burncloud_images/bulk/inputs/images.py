@@ -78,9 +78,8 @@ class ImageFiles:
             Unusable: It is not below the folder, or no image that can be uploaded.
         """
         if name not in self.names:
-            path = self.resolve(name)
             try:
-                self.names[name] = self.look_at(path)
+                self.names[name] = self.look_at(self.resolve(name))
             except OSError as error:
                 raise Unusable(f"it cannot be read: {reason(error)}") from None
         return self.names[name]
@@ -93,10 +92,7 @@ class ImageFiles:
         """Return where *name* leads, without links."""
         if not name or "\0" in name or not is_unicode(name):
             raise Unusable("it is no name of a file")
-        try:
-            path = os.path.realpath(f"{self.root}/{name}" if name[0] != "/" else name)
-        except (OSError, ValueError):
-            raise Unusable("it is no name of a file") from None
+        path = os.path.realpath(f"{self.root}/{name}" if name[0] != "/" else name)
         if not f"{path}/".startswith(f"{self.root.rstrip('/')}/"):
             raise Unusable("it lies outside the folder that rows may name images in")
         if not is_unicode(path):

@@ -40,6 +40,11 @@ def test_a_line_without_a_body_is_taken_as_it_is():
     assert {"custom_id": "a", "prompt": "x"} == given({"custom_id": "a", "prompt": "x"})
 
 
+def test_a_line_may_leave_its_address_to_what_it_holds():
+    """As rows do."""
+    assert {"prompt": "x", "id": "a"} == given(line(url=None))
+
+
 def test_what_else_an_envelope_holds_is_kept():
     """So that it can be told of."""
     assert {"prompt": "x", "id": "a", "operation": "edits", "priority": 1} == given(line(priority=1))

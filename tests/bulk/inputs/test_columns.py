@@ -90,6 +90,7 @@ def test_json_comes_back(value):
         ("[-Infinity]", "it holds a number that JSON does not have"),
         ("-" + "1" * 78, "it holds a number of too many digits"),
         ("1" * 10_000, "it holds a number of too many digits"),
+        ('[{"a":' * 51 + "1" + "}]" * 51, "it is nested more than 100 levels deep"),
         ("[" * 101 + "]" * 101, "it is nested more than 100 levels deep"),
         ('{"a":' * 500_000, "it is nested more than 100 levels deep"),
         ("[" * 1_000_000, "it is nested more than 100 levels deep"),

@@ -128,6 +128,12 @@ def test_a_long_record_takes_no_memory(delimiter, head, filler, tail):
     assert peak < 8 * 1024 * 1024
 
 
+def test_half_a_mark_is_no_mark():
+    """At the end of an input that holds nothing else."""
+    assert [(1, b"\xef\xbb")] == lines(b"\xef\xbb")
+    assert [] == lines(b"\xef\xbb\xbf")
+
+
 def test_empty_lines_are_passed_over():
     """They are counted."""
     assert [(100_001, b"x")] == lines(b"\n" * 100_000 + b"x")

@@ -59,6 +59,18 @@ def test_what_is_no_file_cannot_be_an_input(tmp_path):
     } == reasons
 
 
+def test_a_disk_that_fails_has_no_fingerprint(tmp_path, monkeypatch):
+    """It is not that of an empty file."""
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    (tmp_path / "rows.txt").touch()
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    with pytest.raises(InvalidRequestError, match="it cannot be read: Input/output error"):
+        fingerprint(tmp_path / "rows.txt")
+
+
 @pytest.mark.parametrize(
     ("name", "wanted", "found"),
     [
@@ -197,6 +209,13 @@ def test_a_disk_that_fails_is_told_of():
 
     with pytest.raises(InputChangedError, match=r"rows\.txt can be read no more: Input/output error"):
         [*Bytes("rows.txt", Failing()).pieces()]
+
+
+def test_standard_input_is_that_of_the_process(monkeypatch):
+    """Its bytes."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
+
+    assert b"x" == open_stdin().read()
 
 
 def test_standard_input_may_be_missing(monkeypatch):

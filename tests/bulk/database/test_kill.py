@@ -1,0 +1,65 @@
+"""A process that is killed at any moment has not said anything that is not so."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from jobs import listed, row
+
+from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.records import State
+
+PROGRAM = Path(__file__).parent / "scripts" / "ledger.py"
+ORDER = [State.PENDING, State.LEASED, State.SENT, State.RECEIVED, State.FAILED, State.DONE]
+STEPS = {state: place for place, state in enumerate(ORDER)}
+WORKERS = 16
+
+
+async def run_until(path: Path, lines: int) -> dict[str, State]:
+    """Run the program until it has said so many things, kill it, and return the last it said of each request."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(PROGRAM), str(path), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    said: dict[str, State] = {}
+    for number in itertools.count(1):
+        words = (await process.stdout.readline()).decode().split()
+        if not words:  # it was killed, and this is all that it said before
+            break
+        said[words[0]] = State(words[1])
+        if number == lines:
+            os.kill(process.pid, signal.SIGKILL)
+    assert -signal.SIGKILL == await process.wait()
+    return said
+
+
+@pytest.mark.parametrize("lines", [1, 20, 97, 400])
+async def test_what_was_said_is_so(path, lines):
+    """Nothing that was said is lost, and nothing has gone further than one step beyond; nothing is sent twice."""
+    async with await Database.open(path) as store:
+        await store.add([row(number, n=1) for number in range(1, 2001)])
+    said = await run_until(path, lines)
+
+    async with await Database.open(path) as store:
+        found = {record.key: record async for record in store.records()}
+        behind = {one: state for one, state in said.items() if STEPS[found[one].state] < STEPS[state]}
+        ahead = {one for one in found if STEPS[found[one].state] > STEPS[said.get(one, State.PENDING)]}
+        assert {} == behind
+        assert len(ahead) <= WORKERS
+        assert len(said) >= 1
+        totals = await store.totals()
+        paid = [one for one in found.values() if one.state not in {State.PENDING, State.LEASED}]
+        assert len(paid) == totals.cost + totals.reserved == totals.committed
+        kept = [one for one in found.values() if one.state is State.FAILED]
+        assert [1] * len(kept) == [len(one.images) for one in kept]
+
+        await store.release_leases()
+        again = {record.key for record in await store.lease(3000)}
+        assert not again & {one.key for one in paid}
+        assert 2000 == len(await listed(store.records()))
