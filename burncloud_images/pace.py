@@ -384,7 +384,6 @@ class AdaptiveLimit:
             self.level += 1
             if self.level > self.ceiling:
                 self._passed, self.ceiling = self.ceiling, self.most
-            self._admit()
 
     def reject(self, since: float) -> None:
         """
@@ -396,18 +395,22 @@ class AdaptiveLimit:
         others = self.running - 1
         if since >= self.cut_at:
             self.cut_at = self._clock.monotonic()
-            there_again = self._passed < self.level <= self._passed + 1 + self._passed // 50
-            self.rounds = min(ROUNDS_GROW * self.rounds, MOST_ROUNDS) if there_again else 1
+            self.rounds = min(ROUNDS_GROW * self.rounds, MOST_ROUNDS) if self._probing else 1
             self.level = max(1, int(CUT * self.level))
             self._passed = self.ceiling = others
         self.ceiling = max(self.level, min(self.ceiling, others))
         self._successes = 0
 
+    @property
+    def _probing(self) -> bool:
+        """Whether the level is one above that where the server last refused."""
+        return self.level == self._passed + 1
+
     def _needed(self) -> int:
         """Return how many successes the next step takes."""
         if self.level >= self.ceiling:
             return self.rounds * self.level
-        if self.level == self._passed + 1:  # for a round, so that a refusal comes before the next step
+        if self._probing:  # for a round, so that a refusal comes before the next step
             return self.level
         return min(SUCCESSES_PER_STEP, self.level)
 

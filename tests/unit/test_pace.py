@@ -835,8 +835,9 @@ class TestLevel:
         _, steps = simulate(climb([20] * 6))
         assert [19 * rounds for rounds in (1, 4, 16, 20, 20, 20, 20)] == steps.stays
 
-        _, steps = simulate(climb([20, 20, 17]))
-        assert [19, 76, 16] == steps.stays
+        for elsewhere in (17, 19, 21):
+            _, steps = simulate(climb([20, 20, elsewhere]))
+            assert elsewhere - 1 == steps.stays[-1]
 
     def test_refusals_that_come_late_lower_the_ceiling_alone(self):
         """The more of a burst are refused, the better the capacity is known."""
@@ -942,6 +943,7 @@ class TestCircuit:
         circuit = Circuit(StoppedClock(), threshold=3)
         for _ in range(2):
             circuit.fail()
+        assert None is circuit.opened_at
         circuit.succeed()
         for _ in range(2):
             circuit.fail()
@@ -981,6 +983,18 @@ class TestCircuit:
             return passed
 
         assert [(0, 15.0), (1, 30.0), (2, 45.0), (3, 60.0)] == simulate(main())
+
+    def test_who_comes_shortly_before_a_probe_waits_for_it(self):
+        """Not even a moment is given away."""
+
+        async def main():
+            circuit = Circuit(CLOCK, threshold=1)
+            circuit.fail()
+            await CLOCK.sleep(14.5)
+            await circuit.admit()
+            return CLOCK.monotonic()
+
+        assert 15.0 == simulate(main())
 
     def test_an_answer_lets_everybody_through(self):
         """At once, not when the next probe would be due."""
