@@ -42,6 +42,9 @@ class Purse(Protocol):
     def free(self, record: Record) -> None:
         """Take back what was set aside: nothing was billed."""
 
+    def keep(self, record: Record) -> None:
+        """Leave what was set aside as it is, for good: it may have been billed."""
+
 
 @attrs.define(kw_only=True)
 class Passage:
@@ -55,6 +58,7 @@ class Passage:
         admission: Gives permits.
         purse: Pays.
         halted: Says whether the job starts nothing more.
+        pays_again: Whether another attempt buys anew after one that may have been billed.
         now: The date, in seconds since 1970.
         ticket: The permit of the attempt that is under way.
         doubtful: Whether an attempt may have been billed that brought nothing.
@@ -72,6 +76,7 @@ class Passage:
     admission: Admission
     purse: Purse
     halted: Callable[[], bool]
+    pays_again: bool = True
     now: Callable[[], float] = time.time
     ticket: Ticket | None = None
     doubtful: bool = False
@@ -96,16 +101,11 @@ class Passage:
             StorageError: It cannot be written down, so it is not sent.
         """
         self.check()
-        reserved = 0
-        if not self.holds:
-            reserved = await self.purse.reserve(self.record)
-            self.holds = True
+        reserved = await self.reserve()
         ticket = await self.admission.enter(self.weights)
         try:
             self.check()
-            if not self.doubtful:  # a request in doubt stays sent over its further attempts
-                await self.store.intend(self.record.key, reserved=reserved, at=self.now())
-                self.sent = True
+            await self.intend(reserved)
         except BaseException:
             self.admission.cancel(ticket)
             raise
@@ -114,6 +114,25 @@ class Passage:
     def check(self) -> None:
         if self.halted():
             raise Halted
+
+    async def reserve(self) -> int:
+        """Set the worst case aside, for each attempt that may buy; what was set aside before may be spent by then."""
+        if self.doubtful and self.pays_again:
+            self.purse.keep(self.record)
+            self.holds = False
+        if self.holds:
+            return 0
+        reserved = await self.purse.reserve(self.record)
+        self.holds = True
+        return reserved
+
+    async def intend(self, reserved: int) -> None:
+        """Write down that it is sent. A request in doubt stays sent over its further attempts."""
+        if not self.doubtful:
+            await self.store.intend(self.record.key, reserved=reserved, at=self.now())
+            self.sent = True
+        elif self.pays_again:
+            await self.store.intend_again(self.record.key, reserved=reserved, at=self.now())
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (as the protocol has it)
         """Let the pace follow what the API says is left."""

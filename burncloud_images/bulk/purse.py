@@ -56,6 +56,11 @@ class JobPurse:
         self.budget.release(record.key)
         self.queue.notify()
 
+    def keep(self, record: Record) -> None:
+        """Leave what was set aside as it is, for good: it may have been billed."""
+        self.budget.keep(record.key)
+        self.queue.notify()
+
     def cost(self, record: Record, about: Mapping[str, object], images: int) -> int | None:
         """Return what a request cost, by what its answer says; None if that is not known."""
         if self.prices is None:

@@ -178,6 +178,7 @@ class Run:
                 admission=self.admission,
                 purse=self.purse,
                 halted=lambda: self.stopped is not None,
+                pays_again=self.options.server_idempotency == "none",
                 now=self.now,
             )
             task = asyncio.create_task(self.fulfil(record, passage))
@@ -249,7 +250,10 @@ class Run:
             else:
                 await self.purchase(record, passage)
         except Halted:
-            self.hand_back(record, passage)
+            if passage.may_be_billed:  # by an attempt before the one that was not made
+                self.cut.append(passage)
+            else:
+                self.hand_back(record, passage)
         except asyncio.CancelledError:
             self.cut.append(passage)
             raise

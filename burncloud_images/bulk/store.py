@@ -42,6 +42,13 @@ class Store(Protocol):
     def intend(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
         """Write down that a leased request is sent now; durable before the connection opens."""
 
+    def intend_again(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
+        """
+        Write down that a sent request is sent once more, though it may have been billed; durable as well.
+
+        What was reserved for it is added to its cost, and its images are committed once more.
+        """
+
     def withdraw(self, key: str) -> Awaitable[None]:
         """Note that an attempt billed nothing and another may follow: sent becomes leased."""
 

@@ -218,6 +218,20 @@ class TestBudget:
 
         assert 10 == shop.billed
 
+    async def test_consent_to_pay_twice_is_no_consent_to_pay_more(self, workshop):
+        """Attempts that follow one in doubt are counted like others."""
+        shop = await workshop(Fault(cut="close", billed=True, times=4))
+        report = await shop.run(prompts(20), concurrency=8, max_images=10, on_unknown="retry")
+
+        assert "budget" == report.stopped
+        assert 10 == shop.billed == report.totals.committed
+
+    async def test_a_run_that_stops_before_another_attempt_lists_the_one_in_doubt(self, workshop):
+        shop = await workshop(Fault(cut="close", billed=True, times=None))
+        report = await shop.run(prompts(3), concurrency=1, max_images=2, on_unknown="retry")
+
+        assert (1, 2, 2) == (report.totals.counts[State.IN_DOUBT], report.totals.counts[State.PENDING], shop.billed)
+
 
 class TestAddresses:
     """Images that come as URLs are paid before they are there."""

@@ -24,6 +24,9 @@ class Diary:
         if self.trouble is not None:
             raise self.trouble
 
+    async def intend_again(self, key, *, reserved, at):
+        self.entries.append(f"again {reserved}")
+
     def withdraw(self, key):
         self.entries.append("withdraw")
 
@@ -51,6 +54,9 @@ class Diary:
 
     def free(self, record):
         self.entries.append("free")
+
+    def keep(self, record):
+        self.entries.append("keep")
 
 
 @pytest.fixture
@@ -90,7 +96,16 @@ class TestPassage:
         assert ["leave", "free", "withdraw"] == diary.entries[3:]
         assert not passage.may_be_billed
 
-    async def test_what_may_be_billed_stays_sent_over_further_attempts(self, passage, diary):
+    async def test_an_attempt_after_one_that_may_be_billed_is_paid_for_besides(self, passage, diary):
+        await passage.before_attempt()
+        passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
+        await passage.before_attempt()
+
+        assert ["leave", "keep", "reserve", "enter", "again 7"] == diary.entries[3:]
+        assert passage.may_be_billed
+
+    async def test_where_the_server_knows_the_key_it_buys_nothing_more(self, passage, diary):
+        passage.pays_again = False
         await passage.before_attempt()
         passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
         await passage.before_attempt()

@@ -37,6 +37,7 @@ __all__ = [
     "FINISH",
     "GIVE_BACK",
     "INTEND",
+    "INTEND_AGAIN",
     "RECEIVE",
     "RELOCATE",
     "WITHDRAW",
@@ -101,6 +102,11 @@ INTEND = Transition(
     state = 'sent', reserved = :reserved, committed = committed + wanted,
     sent_at = :at, request_id = NULL, failure = NULL
     """,
+)
+INTEND_AGAIN = Transition(
+    "sent again",
+    (State.SENT,),
+    "cost = coalesce(cost, 0) + reserved, reserved = :reserved, committed = committed + wanted, sent_at = :at",
 )
 WITHDRAW = Transition(
     "withdrawn",

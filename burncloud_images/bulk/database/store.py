@@ -132,6 +132,9 @@ class Database(View):
         values: dict[str, Text | float | None] = {"key": key, "reserved": reserved, "at": at}
         return self.scribe.begin(partial(changes.move, transition=changes.INTEND, values=values))
 
+    def intend_again(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
+        return self.move(changes.INTEND_AGAIN, key, reserved=reserved, at=at)
+
     def reopen(self, states: Collection[State]) -> Awaitable[int]:
         return self.scribe.begin(partial(changes.reopen, states=frozenset(states)))
 
