@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from jobs import advance, copy_files, key, listed, row
+from stored import advance, copy_files, key, listed, row
 
 from burncloud_images import errors
 from burncloud_images.bulk.database import Database, changes

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jobs import listed, row
+from stored import listed, row
 
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.records import State

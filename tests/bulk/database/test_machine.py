@@ -18,7 +18,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from jobs import FAILURE, copy_files, image, key, link, listed, row
+from stored import FAILURE, copy_files, image, key, link, listed, row
 
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.records import Added, Record, State

@@ -11,7 +11,7 @@ from functools import partial
 import attrs
 import pytest
 from blockbuster import BlockBuster, BlockingError
-from jobs import advance, copy_files, image, key, link, listed, row
+from stored import advance, copy_files, image, key, link, listed, row
 
 from burncloud_images import errors
 from burncloud_images.bulk.database import Database
