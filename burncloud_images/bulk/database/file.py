@@ -107,8 +107,8 @@ def mode_for_reading(path: Path) -> str:
 
 def disconnect(connection: sqlite3.Connection) -> None:
     """Close a connection for writing; what was erased is gone from the log, too."""
-    empty_log(connection)
-    connection.close()
+    with closing(connection):
+        empty_log(connection)
 
 
 def empty_log(connection: sqlite3.Connection) -> None:

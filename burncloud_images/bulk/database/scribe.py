@@ -238,7 +238,7 @@ class Scribe:
         """Carry orders out in one transaction; all of it fails if it cannot be made durable."""
         connection.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [self.attempt(connection, order) for order in orders]
+            outcomes = [self.attempt_within(connection, order) for order in orders]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -246,11 +246,18 @@ class Scribe:
             raise
         return outcomes
 
+    def attempt_within(self, connection: sqlite3.Connection, order: Order[Any]) -> object:
+        """Carry an order out as part of a transaction, which ends if SQLite has undone all of it."""
+        outcome = self.attempt(connection, order)
+        if isinstance(outcome, Refused) and not connection.in_transaction:
+            raise outcome.error
+        return outcome
+
     def attempt(self, connection: sqlite3.Connection, order: Order[Any]) -> object:
         try:
             return order.function(connection)
         except Exception as error:
-            if order.changes and is_storage_trouble(error):
+            if order.changes and is_storage_trouble(error):  # the whole transaction is to be tried again
                 raise
             return Refused(explain(error))
 

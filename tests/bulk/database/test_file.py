@@ -101,6 +101,12 @@ class TestMaking:
         with pytest.raises(errors.StorageError, match="cannot be opened: No such file or directory"):
             await Database.open(path.parent / "nowhere" / "job.sqlite3")
 
+    async def test_what_lies_in_a_file(self, path):
+        """Is no job, and told like any other trouble of the disk."""
+        path.write_bytes(b"a file")
+        with pytest.raises(errors.StorageError, match="cannot be opened: Not a directory"):
+            await Database.view(path / "job.sqlite3")
+
     @pytest.mark.parametrize("name", ["a b?mode=ro#x%41.sqlite3", "水獺.sqlite3", os.fsdecode(b"\xff.sqlite3")])
     async def test_names_of_any_kind(self, path, name):
         """A path is no address."""
@@ -344,6 +350,15 @@ class TestLog:
 
         with pytest.raises(errors.JobError, match=f"its log has lost {WAITING} commits"):
             await read(killed)
+
+
+async def test_sums_that_are_gone_are_not_taken_for_nothing(written):
+    """A budget is not measured by them, also if the store was open when they went."""
+    path, _ = written
+    async with await Database.open(path) as store:
+        await store.scribe.change(lambda connection: connection.execute("DELETE FROM sums WHERE state = 'in_doubt'"))
+        with pytest.raises(errors.JobError, match="its sums are not complete"):
+            await store.totals()
 
 
 class TestOthers:

@@ -49,7 +49,7 @@ WAYS = {
     S.SENT: ["withdraw", "give_back", "receive", "keep", "finish", "fail", "doubt"],
     S.RECEIVED: ["give_back", "keep", "keep", "finish", "fail"],
     S.IN_DOUBT: ["keep", "finish", "fail"],
-    S.DONE: ["fail"],
+    S.DONE: ["fail", "relocate"],
 }
 """What may happen to a request in which state."""
 ACTIONS = [*["go_on"] * 12, *["lease"] * 3, *["reopen"] * 3, "add", "release", "mistake", "kill", "close"]
@@ -226,6 +226,9 @@ class StoreMachine(RuleBasedStateMachine):
             if request.state in PAID:
                 request.let_go()
         request.state = S.FAILED
+
+    def relocate(self, one: str, request: Request, _: Draw) -> None:
+        self.run(self.store.relocate(one, [image(index) for index in sorted(request.images)]))
 
     def doubt(self, one: str, request: Request, draw: Draw) -> None:
         self.run(self.store.doubt(one, FAILURE, request_id=None, at=draw(moments)))

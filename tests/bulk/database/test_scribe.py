@@ -171,6 +171,44 @@ class TestFailures:
         records = await listed(gated.store.records())
         assert [State.SENT, State.LEASED, State.SENT] == [record.state for record in records]
 
+    async def test_a_transaction_that_sqlite_has_undone(self, gated):
+        """As it may when it has no memory: what came before is undone, so what comes after is not carried out."""
+
+        def lose(connection: sqlite3.Connection) -> None:
+            connection.execute("ROLLBACK")
+            raise MemoryError
+
+        gated.store.lease(1)
+        await gated.gate.at_commit()
+        said = [
+            gated.store.remember("before", 1),
+            gated.store.scribe.change(lose),
+            gated.store.remember("after", 1),
+            gated.store.recall("before"),
+        ]
+        gated.gate.passed.release()
+        found = await asyncio.gather(*said, return_exceptions=True)
+
+        assert [MemoryError] * 3 == [type(one) for one in found[:3]]
+        assert [None] * 3 == [found[3], await gated.store.recall("before"), await gated.store.recall("after")]
+
+    async def test_a_connection_that_cannot_be_closed(self, path):
+        """Is told of when the store is."""
+
+        def refuse(connection: sqlite3.Connection) -> None:
+            connection.close()
+            raise sqlite3.OperationalError("unable to close due to unfinalized statements")
+
+        scribe = Scribe(partial(connect, path), refuse)
+        await scribe.opened
+        with pytest.raises(errors.JobError, match="unable to close"):
+            await scribe.aclose()
+
+    async def test_a_statement_that_is_none(self, store):
+        """Is a mistake in the program, and stays as it is."""
+        with pytest.raises(sqlite3.ProgrammingError):
+            await store.scribe.read(lambda connection: connection.execute("SELECT ?", ()))
+
     async def test_the_loop_may_be_gone(self, path):
         """What was said to a store that nobody closed is written, as far as the process lives."""
 

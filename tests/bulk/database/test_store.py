@@ -12,7 +12,7 @@ import pytest
 from stored import BOUGHT, FAILURE, advance, copy_files, image, key, link, listed, row, steps
 
 from burncloud_images import errors
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import Database, queries
 from burncloud_images.bulk.database.queries import PAGE
 from burncloud_images.bulk.records import Added, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow, Row
@@ -137,6 +137,7 @@ SAID = {
     "finish": lambda store, key: store.finish(key, [image(0)], cost=1, about={}, request_id="r", at=300.0),
     "fail": lambda store, key: store.fail(key, FAILURE, may_be_billed=True, request_id="r", at=300.0),
     "doubt": lambda store, key: store.doubt(key, FAILURE, request_id="r", at=300.0),
+    "relocate": lambda store, key: store.relocate(key, [image(0), image(1)]),
 }
 ALLOWED = {
     ("give_back", State.LEASED): State.PENDING,
@@ -157,6 +158,7 @@ ALLOWED = {
     ("fail", State.IN_DOUBT): State.FAILED,
     ("fail", State.DONE): State.FAILED,
     ("doubt", State.SENT): State.IN_DOUBT,
+    ("relocate", State.DONE): State.DONE,
 }
 
 
@@ -246,6 +248,17 @@ class TestImages:
             found.sent_at,
             found.ended_at,
         )
+
+    async def test_images_are_moved(self, store):
+        """They are elsewhere then, and nothing else is new."""
+        await store.add([row(1)])
+        before = await advance(store, State.DONE)
+        sums = await store.totals()
+        moved = tuple(attrs.evolve(one, path=f"00000.tar/{one.index}.png") for one in before.images)
+        await store.relocate(key(1), moved)
+
+        assert attrs.evolve(before, images=moved) == await store.get(key(1))
+        assert sums == await store.totals()
 
     async def test_an_attempt_begins_without_what_is_known_of_the_last(self, store):
         """Its failure and the server's id belong to the one before."""
@@ -416,6 +429,15 @@ class TestReading:
         assert [1, 3] == [one.line for one in await listed(store.records([State.FAILED, State.SENT]))]
         assert [2] == [one.line for one in await listed(store.records({State.DONE}))]
         assert [4] == [one.line for one in await listed(store.records({State.PENDING}))]
+
+    async def test_images_alone(self, store, monkeypatch):
+        """Of what is done, in pages, without all the rest."""
+        monkeypatch.setattr(queries, "IMAGE_PAGE", 2)
+        await store.add([row(number) for number in range(1, 8)])
+        for state in (State.DONE, State.IN_DOUBT, State.DONE, State.RECEIVED, State.DONE):
+            await advance(store, state)
+
+        assert [(key(number), (image(0), image(1))) for number in (1, 3, 5)] == await listed(store.images())
 
     async def test_problems_in_pages(self, store):
         """All of them."""

@@ -1,0 +1,134 @@
+"""What is in a row is a value again, or the store is damaged: no other error comes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stored import FAILURE, image, key, link, row
+
+from burncloud_images.bulk.database.columns import (
+    RECORD,
+    encode_failure,
+    encode_images,
+    encode_json,
+    encode_links,
+    encode_text,
+    from_row,
+    parse,
+    to_problem,
+    to_record,
+)
+from burncloud_images.bulk.database.troubles import Damaged, explain
+from burncloud_images.bulk.records import Record, State
+from burncloud_images.bulk.rows import BadRow
+from burncloud_images.errors import JobError
+
+COLUMNS = [name.strip() for name in RECORD.split(",")]
+EXPIRES = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
+LINKS = (attrs.evolve(link(0), expires_at=EXPIRES), link(1))
+
+
+def columns(**changed: object) -> tuple[object, ...]:
+    """Return the columns of a request, some of them changed."""
+    asked = dict(zip(["key", "document", "source", "line", "label", "wanted", "seal"], from_row(row(1)), strict=True))
+    found = {
+        **asked,
+        "number": 1,
+        "state": "received",
+        "attempts": 2,
+        "reserved": 3,
+        "cost": 4,
+        "images": encode_images([image(2)]),
+        "links": encode_links(LINKS),
+        "failure": encode_failure(FAILURE),
+        "request_id": "req_1",
+        "sent_at": 1.5,
+        "ended_at": 2.5,
+        "about": encode_json({"created": 7}),
+        **changed,
+    }
+    return tuple(found[name] for name in COLUMNS)
+
+
+def test_all_of_a_request_comes_back():
+    """Every column of it."""
+    expected = Record(
+        key=key(1),
+        number=1,
+        document=row(1).document,
+        source="prompts.jsonl",
+        line=1,
+        state=State.RECEIVED,
+        attempts=2,
+        reserved=3,
+        cost=4,
+        images=(image(2),),
+        links=LINKS,
+        failure=FAILURE,
+        request_id="req_1",
+        sent_at=1.5,
+        ended_at=2.5,
+        about={"created": 7},
+    )
+
+    assert expected == to_record(columns())
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("key", key(2)),
+        ("document", '{"n":2,"prompt":"Otter 2"}'),
+        ("document", None),
+        ("source", "other.jsonl"),
+        ("line", 2),
+        ("label", "other"),
+        ("wanted", 3),
+        ("seal", 0),
+        ("state", "don"),
+        ("state", None),
+        ("images", "["),
+        ("images", "{}"),
+        ("images", "[1]"),
+        ("images", '[{"index":0}]'),
+        ("images", "[" * 100_000),
+        ("images", 5),
+        ("links", '[{"index":0,"url":"u","expires_at":"yesterday"}]'),
+        ("links", '[{"index":0,"url":"u","expires_at":5}]'),
+        ("links", '[{"index":0,"u":"u"}]'),
+        ("failure", "[]"),
+        ("failure", '{"message":"m"}'),
+        ("about", "7"),
+        ("about", b"\xff"),
+        ("request_id", b"\xff"),
+        ("request_id", 7),
+    ],
+)
+def test_a_column_that_is_damaged(column, value):
+    """Is refused as such."""
+    with pytest.raises(Damaged):
+        to_record(columns(**{column: value}))
+
+
+@given(st.text(st.characters()))
+def test_any_text_comes_back(text):
+    """Also such as is no Unicode."""
+    problem = BadRow(source=text, line=1, label=text, reason=text)
+
+    assert problem == to_problem((encode_text(text), 1, encode_text(text), encode_text(text)))
+    assert {text: [text]} == parse(encode_json({text: [text]}))
+
+
+def test_damage_is_told_with_what_to_do():
+    """In sentences."""
+    error = explain(Damaged("its sums are not complete"))
+
+    assert isinstance(error, JobError)
+    assert (
+        "The job's store is damaged: its sums are not complete. Restore job.sqlite3 from a copy, or begin in another "
+        "directory; its images are as they were. Nothing was sent." == str(error)
+    )
