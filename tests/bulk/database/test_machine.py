@@ -108,7 +108,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Open a store in which all rows but one are sent: what follows is what counts."""
+        """Open a store in which requests are sent, one of them not for the first time: what follows is what counts."""
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.kills = 0
@@ -117,9 +117,18 @@ class StoreMachine(RuleBasedStateMachine):
         self.open()
         self.add(lambda _: [(number, "") for number in range(ROWS, 1, -1)])
         self.lease(lambda _: ROWS)
-        for place, (one, request) in enumerate(self.requests.items(), start=1):
-            values = iter((place * 10**7, place * 1e9))
-            self.intend(one, request, lambda _, values=values: next(values))
+        for one in list(self.requests):
+            self.send(one)
+        first = next(iter(self.requests))
+        self.doubt(first, self.requests[first], lambda _: 1e9)
+        self.reopen(lambda _: {S.IN_DOUBT})
+        self.lease(lambda _: 1)
+        self.send(first)
+
+    def send(self, one: str) -> None:
+        """Send a request that is leased, at a price and a time of its own."""
+        values = iter((self.requests[one].line * 10**7, self.requests[one].line * 1e9))
+        self.intend(one, self.requests[one], lambda _: next(values))
 
     def open(self) -> None:
         """Open the store; copies of files do not tell what was synced, so that nothing needs to be."""
