@@ -85,7 +85,8 @@ def crash(session: nox.Session) -> None:
     """Kill bulk jobs wherever they can be killed, print what came of them, and write it down in docs/reliability.md."""
     session.install(*EDITABLE, *group("tests"))
     session.env["CRASH_REPORT"] = "docs/reliability.md"
-    session.run("pytest", "-m", "", "tests/crash", *session.posargs)
+    # A sweep lasts minutes, in which it need not say where it is.
+    session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", "tests/crash", *session.posargs)
 
 
 @nox.session

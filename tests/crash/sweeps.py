@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 from crash.judge import Case, Verdict, outputs_of
@@ -170,29 +170,23 @@ class Sweep:
         return self.each(lambda lane, k=k: self.at_points(lane, first, k) for k in chosen_points(recovery, step))
 
     def random_times(self, count: int, seed: int) -> list[Tried]:
-        """Kill jobs at random times until so many kills were tried: some once, some again and again."""
+        """Kill jobs at random times until there were so many kills: some once, some again and again."""
         dice = random.Random(seed)
-        tries: list[Callable[[Lane], Tried]] = []
-        left = count
-        while left > 0:
-            kills = min(left, dice.choice((1, 1, 2, 3)))
-            left -= kills
-            times = [dice.uniform(0.0, 1.1 * self.reference.seconds) for _ in range(kills)]
-            tag = f"{seed}-{len(tries)}"
-            tries.append(lambda lane, times=times, tag=tag: self.at_times(lane, tag, *times))
-        return self.each(tries)
+        tries: list[Tried] = []
+        while (left := count - sum(tried.verdict.kills for tried in tries)) > 0:
+            times = [self.moments(dice) for _ in range(-(-left // 2))]
+            tags = range(len(tries), len(tries) + len(times))
+            tries += self.each(
+                lambda lane, tag=tag, moments=moments: self.at_times(lane, f"{seed}-{tag}", *moments)
+                for tag, moments in zip(tags, times, strict=True)
+            )
+        return tries
+
+    def moments(self, dice: random.Random) -> list[float]:
+        """Return after how many seconds the runs of one job are killed."""
+        return [dice.uniform(0.0, self.reference.seconds) for _ in range(dice.choice((1, 1, 2, 3)))]
 
 
 def chosen_points(names: Sequence[str], step: int) -> list[int]:
     """Return every point of what happens before a run goes on, and every *step*-th after that."""
     return [k for k, name in enumerate(names, start=1) if name.startswith("open") or k % step == 0]
-
-
-def kinds(tries: Iterable[Tried]) -> dict[str, Any]:
-    """Return how many jobs were killed at each kind of point."""
-    found: dict[str, int] = {}
-    for tried in tries:
-        for name in tried.where:
-            if name:
-                found[name] = found.get(name, 0) + 1
-    return found

@@ -9,14 +9,12 @@ from crash.lane import Lane
 from crash.report import Line, Report
 from crash.sweeps import Sweep
 
-STEP = 24
+STEP = 32
 AFTER_SENDING = ("status", "body in", "request sent")
 """Endings of points at which a request has been billed and nobody knows."""
-NAMED = "after replace"
-"""Of points at which an image has its name."""
 
 
-def after(sweep: Sweep, *endings: str, most: int = 3) -> list[int]:
+def after(sweep: Sweep, *endings: str, most: int = 6) -> list[int]:
     """Return points of a kind, spread over a run."""
     points = [k for k, name in enumerate(sweep.reference.points, start=1) if name.endswith(endings)]
     return points[:: max(1, len(points) // most)][:most]

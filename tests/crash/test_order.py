@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from crash import order, syscalls
+from crash import bad_disk, order, syscalls
 from crash.conftest import SEED
 from crash.judge import add_up
 from crash.lane import Lane
@@ -55,6 +55,26 @@ def test_the_power_can_go_at_any_moment(lanes: list[Lane], found: Report):
     """The same at many moments."""
     found.lines = [line for line in found.lines if not line.what.startswith("power cut")]
     check(lanes[0], found, MANY)
+
+
+MOST = {"fdatasync": 40, "fsync": 12, "pwrite64": 120, "rename": 4, "mkdir": 6, "ftruncate": 3}
+"""How many of each thread's calls there are, or a little more."""
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+def test_a_call_to_the_disk_may_fail(lanes: list[Lane], found: Report):
+    """With a full disk, or a bad one: the run says so, and another one goes on."""
+    sweep = Sweep(lanes=lanes, name="bad disk")
+    verdicts = sweep.each(
+        lambda lane, one=one: bad_disk.fail(lane, lane.plan(f"bad {one}"), one, sweep.reference.outputs)
+        for one in bad_disk.failures(MOST, step=2)
+    )
+    sums = add_up(verdicts)
+    found.lines.append(Line(what="a call to the disk fails (EIO, ENOSPC)", jobs=len(verdicts), sums=sums))
+
+    assert sums.clean, "\n".join(sums.notes)
+    assert sums.kills > len(verdicts) // 4
 
 
 @pytest.mark.parametrize(
