@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -160,9 +160,9 @@ class Lane:
         assert ending.status == 0, ending.errors
         return ending.result
 
-    def ledger(self, idempotency: str) -> Mapping[str, Any]:
-        """Return what has arrived since the last question, and what it cost."""
-        answer: Mapping[str, Any] = self.servers[idempotency].ask()
+    def ledger(self, idempotency: str, faults: Sequence[Mapping[str, Any]] = ()) -> Mapping[str, Any]:
+        """Return what has arrived since the last question, and what it cost; from now on *faults* strike."""
+        answer: Mapping[str, Any] = self.servers[idempotency].ask({"faults": faults})
         return answer
 
     def clean(self, plan: Plan) -> None:

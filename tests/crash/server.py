@@ -1,7 +1,8 @@
 """
 The emulator in a process of its own, whose ledger outlives whatever is killed.
 
-`python -m crash.server none|replay` prints its address. A line on stdin asks for what has arrived since the last one.
+`python -m crash.server none|replay` prints its address. A line on stdin asks for what has arrived since the last one,
+and may say what is to go wrong from now on.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import sys
 from typing import Any
 
-from burncloud_images.emulator import Emulator
+from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.emulator.exchange import Exchange
 
 QUIET = 0.01
@@ -61,9 +62,12 @@ async def main(idempotency: Any) -> None:
     async with Emulator(idempotency=idempotency) as emulator:
         say({"base_url": emulator.base_url, "api_key": emulator.api_key})
         loop = asyncio.get_running_loop()
-        while await loop.run_in_executor(None, sys.stdin.readline):
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
             await doors.empty()
             say(take(emulator))
+            faults = [Fault(**fault) for fault in json.loads(line).get("faults", ())]
+            emulator.script.faults, emulator.script.left = tuple(faults), [fault.times for fault in faults]
+        emulator.script.left = []
 
 
 def say(answer: dict[str, Any]) -> None:

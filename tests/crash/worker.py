@@ -10,8 +10,9 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ CENT = 10_000_000
 PRICE = 4 * CENT
 """Of every image."""
 HURRY = 20.0
+"""How much faster than real time."""
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +52,7 @@ class Plan:
         counts: Whether failpoints are there at all.
         policy: `hold`, `retry` or `replay`.
         control: What to break on purpose.
+        ahead: Seconds by which the date is wrong.
         inspects: Whether to look only, and run nothing.
     """
 
@@ -62,6 +65,7 @@ class Plan:
     counts: bool = True
     policy: str = "hold"
     control: str = ""
+    ahead: float = 0.0
     inspects: bool = False
 
     @property
@@ -83,8 +87,22 @@ class Plan:
         return json.dumps(attrs.asdict(self))
 
 
+@attrs.frozen
 class Hurried(SystemClock):
-    """Waits less."""
+    """
+    A clock that runs fast where something is waited for, and real time where something may take too long.
+
+    Attributes:
+        ahead: Seconds by which its date is wrong.
+    """
+
+    ahead: float = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead)
+
+    def monotonic(self) -> float:
+        return super().monotonic() * HURRY
 
     async def sleep(self, seconds: float) -> None:
         await super().sleep(seconds / HURRY)
@@ -126,10 +144,10 @@ async def run(plan: Plan, points: Failpoints) -> dict[str, Any]:
         room=65_536,
     )
     points.stage = "open"
-    clock = Hurried()
+    clock = Hurried(plan.ahead)
     async with (
         AsyncImagesClient(plan.api_key, plan.base_url, clock=clock) as client,
-        Job.open(plan.directory, clock=clock) as job,
+        Job.open(plan.directory, clock=clock, now=lambda: time.time() + plan.ahead) as job,
     ):
         points.stage = "add"
         await job.add(requests(plan.tag, Path(plan.photo)))
