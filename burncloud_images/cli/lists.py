@@ -15,6 +15,7 @@ from burncloud_images.cli.arguments import Rows
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.inputs import URL, Stdin, free_fields, parse, read_prompt
 from burncloud_images.cli.options import option_name, take
+from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.model.operations import (
     IMAGE_FIELDS,
     EditRequest,
@@ -85,10 +86,16 @@ def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
             raise UsageError(f"There is no list {name}.")
     return Lists(
         names=names,
-        defaults=dict(find_defaults(values, stdin)),
+        defaults={**find_model(), **dict(find_defaults(values, stdin))},
         rows=take(Rows, values),
         allow_http=bool(values.get("allow_http")),
     )
+
+
+def find_model() -> Mapping[str, object]:
+    """Return the model that the environment names; as a field it is part of what a row asks for, and of its key."""
+    model = from_environment(MODEL_VARIABLES)
+    return {"model": model} if model else {}
 
 
 def find_defaults(values: Mapping[str, Any], stdin: Stdin) -> Iterator[tuple[str, object]]:

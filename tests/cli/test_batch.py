@@ -336,6 +336,24 @@ def test_a_list_that_changed(cli, serve):
     assert 3 == len(server.ledger.requests)
 
 
+def test_the_model_of_the_environment_counts_as_a_default(cli, serve, monkeypatch):
+    """It is part of a row's key, so that another one is asked about and not bought under a key that was used."""
+    server = serve()
+    rows = [{"prompt": "one"}, {"prompt": "two", "model": "dall-e-2", "size": "256x256"}]
+    monkeypatch.setenv("BURNCLOUD_MODEL", "gpt-image-2")
+    made = make(cli, rows)
+    monkeypatch.setenv("BURNCLOUD_MODEL", "gpt-image-1.5")
+    refused = make(cli, rows)
+
+    assert (0, 2) == (made.code, refused.code)
+    assert "was read by this job with other defaults" in refused.errors[0]
+    assert {"one": "gpt-image-2", "two": "dall-e-2"} == {
+        prompt: fields["model"] for prompt, fields in sent(server).items()
+    }
+    lines = Path("out/metadata.jsonl").read_text().splitlines()
+    assert ["gpt-image-2", "dall-e-2"] == [json.loads(line)["model"] for line in lines]
+
+
 def test_a_dry_run(cli, here, monkeypatch):
     """The plan and the first request are printed, with its own key and without the API's; nothing is written."""
     monkeypatch.setenv("BURNCLOUD_API_KEY", "sk-canary")
