@@ -113,7 +113,7 @@ class Disk:
     def read(cls, root: Path, calls: Sequence[Call]) -> Disk:
         """Return the disk that *calls* made."""
         disk = cls(root)
-        for call in sorted(calls, key=lambda call: call.end):
+        for call in sorted(calls, key=moment):
             if call.result >= 0 and (take := getattr(disk, f"take_{call.name}", None)) is not None:
                 take(call)
             disk.length = max(disk.length, call.end + 1)
@@ -268,6 +268,16 @@ class Disk:
             rest = [naming for naming in here if naming.call.end >= synced]
             chosen.update(safe, rest[: named(len(rest))])
         return [naming for naming in begun if naming in chosen]
+
+
+def moment(call: Call) -> int:
+    """
+    Return the line at which *call* takes effect.
+
+    A descriptor that is closed is free at once: the log may show that another thread had it again before the first one
+    is seen to have closed it.
+    """
+    return call.begin if call.name == "close" else call.end
 
 
 def shorten(write: Write, dice: random.Random) -> Write:

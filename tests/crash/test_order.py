@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from crash import bad_disk, order, syscalls
 from crash.conftest import SEED
+from crash.disk import Disk
 from crash.judge import add_up
 from crash.lane import Lane
 from crash.powercuts import PowerCuts
@@ -75,6 +78,25 @@ def test_a_call_to_the_disk_may_fail(lanes: list[Lane], found: Report):
 
     assert sums.clean, "\n".join(sums.notes)
     assert sums.kills > len(verdicts) // 4
+
+
+REUSED = r"""
+1 openat(AT_FDCWD, "\x2f\x6a\x2f\x61", O_RDONLY|O_DIRECTORY) = 5
+1 close(5 <unfinished ...>
+2 openat(AT_FDCWD, "\x2f\x6a\x2f\x62", O_RDONLY|O_DIRECTORY) = 5
+1 <... close resumed>) = 0
+2 fsync(5) = 0
+"""
+
+
+def test_a_descriptor_may_be_reused_before_it_is_seen_to_be_closed(tmp_path: Path):
+    """Its sync belongs to whoever has it now, however late the log is with the other thread."""
+    log = tmp_path / "calls.log"
+    log.write_text(REUSED.lstrip())
+
+    disk = Disk.read(Path("/j"), syscalls.read_log(log))
+
+    assert [Path("/j/b")] == [path for _, path in disk.syncs]
 
 
 @pytest.mark.parametrize(
