@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -37,7 +38,7 @@ class JobDirectory:
         """Held while a run is alive."""
         return self.path / "job.lock"
 
-    @property
+    @cached_property
     def images(self) -> Path:
         """The images, in folders by the first two digits of their key."""
         return self.path / "images"
@@ -62,8 +63,16 @@ class JobDirectory:
         return self.images / key[:2]
 
     def relative(self, path: Path) -> str:
-        """Return *path* as the store names it."""
-        return path.relative_to(self.path).as_posix()
+        """
+        Return *path* as the store names it.
+
+        Raises:
+            ValueError: It is not in the directory.
+        """
+        parts = path.parts
+        if parts[: len(self.path.parts)] != self.path.parts:
+            raise ValueError(f"{path} is not in {self.path}")
+        return "/".join(parts[len(self.path.parts) :])
 
     def make(self) -> None:
         """

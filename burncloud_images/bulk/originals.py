@@ -21,6 +21,8 @@ def originals(document: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     """Yield what a document says of each file that it uploads."""
     for field in IMAGE_FIELDS:
         value = document.get(field)
+        if value is None:
+            continue
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, Mapping) and "path" in item:
                 yield item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -32,10 +33,31 @@ class Shelves:
     Attributes:
         directory: Of the job.
         made: Those that are known to be there.
+        folders: As sinks, by the beginning of the keys and by whether images are numbered.
+        mark: Tells unfinished files of this run from those of others.
+        numbers: Tells them from each other.
     """
 
     directory: JobDirectory
     made: set[Path] = attrs.field(factory=set)
+    folders: dict[tuple[str, bool], Directory] = attrs.field(factory=dict)
+    mark: str = attrs.field(factory=lambda: os.urandom(4).hex())
+    numbers: Iterator[int] = attrs.field(factory=itertools.count)
+
+    def find(self, key: str, *, several: bool) -> Directory:
+        """Return the folder of the images of one request, as a sink."""
+        place = key[:2], several
+        folder = self.folders.get(place)
+        if folder is None:
+            name = "{id}-{index}.{ext}" if several else "{id}.{ext}"
+            # A name can only be taken by an earlier copy of the same image.
+            folder = Directory(self.directory.shelf(key), name=name, exists="overwrite", hash=True, durable=True)
+            self.folders[place] = folder
+        return folder
+
+    def name_part(self, key: str, index: int) -> str:
+        """Return a name for an unfinished file, which tells whose it is."""
+        return f".{key}-{index + 1}-{self.mark}{next(self.numbers):x}.part"
 
     def make(self, folder: Path) -> None:
         """Make a folder for good; blocks."""
@@ -64,9 +86,7 @@ class JobSink:
     @property
     def folder(self) -> Directory:
         """The folder as a sink."""
-        name = f"{self.key}-{{index}}.{{ext}}" if self.several else f"{self.key}.{{ext}}"
-        # A name can only be taken by an earlier copy of the same image.
-        return Directory(self.shelves.directory.shelf(self.key), name=name, exists="overwrite", hash=True, durable=True)
+        return self.shelves.find(self.key, several=self.several)
 
     async def prepare(self, placement: Placement, count: int) -> None:  # noqa: ARG002 (a sink's signature)
         """
@@ -75,7 +95,7 @@ class JobSink:
         Raises:
             StorageError: It cannot be made.
         """
-        folder = self.shelves.directory.shelf(self.key)
+        folder = self.folder.path
         if folder in self.shelves.made:
             return
         try:
@@ -86,8 +106,8 @@ class JobSink:
     def open(self, placement: Placement) -> DirectoryWriter:
         """Return a writer into a hidden file, whose name tells whose it is."""
         folder = self.folder
-        part = folder.path / f".{self.key}-{placement.index + 1}-{os.urandom(3).hex()}.part"
-        return DirectoryWriter(sink=folder, placement=placement, part=part)
+        part = folder.path / self.shelves.name_part(self.key, placement.index)
+        return DirectoryWriter(sink=folder, placement=attrs.evolve(placement, id=self.key), part=part)
 
 
 def to_stored(image: SavedImage, directory: JobDirectory) -> StoredImage:

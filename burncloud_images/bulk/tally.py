@@ -64,15 +64,13 @@ class Tally:
         self.made += len(images)
         if kind == "done":
             self.alike = None
-        self.say(Event(kind=kind, progress=self.progress(), record=record, images=images, failure=failure))
+        if self.watch is not None:
+            self.watch(Event(kind=kind, progress=self.progress(), record=record, images=images, failure=failure))
 
     def note(self, message: str) -> None:
         """Say something about the run."""
-        self.say(Event(kind="note", progress=self.progress(), message=message))
-
-    def say(self, event: Event) -> None:
         if self.watch is not None:
-            self.watch(event)
+            self.watch(Event(kind="note", progress=self.progress(), message=message))
 
     def is_hopeless(self, failure: Failure) -> bool:
         """Say whether nothing has come of the run but one and the same failure."""

@@ -23,6 +23,19 @@ sys.stdin.read()
 """
 
 
+class TestNames:
+    """Where things lie."""
+
+    def test_paths_are_told_from_the_directory_on(self, tmp_path):
+        """As the store keeps them, with slashes; what lies elsewhere has no such name."""
+        directory = JobDirectory(tmp_path)
+        key = "ab" * 16
+
+        assert f"images/ab/{key}.png" == directory.relative(directory.shelf(key) / f"{key}.png")
+        with pytest.raises(ValueError, match="is not in"):
+            directory.relative(tmp_path.with_name(f"{tmp_path.name}-2") / "a.png")
+
+
 class TestJobLock:
     """Held by one run, for as long as its process lives."""
 

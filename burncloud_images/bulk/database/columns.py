@@ -108,11 +108,9 @@ def encode_failure(failure: Failure | None) -> Text | None:
 
 
 def without_none(value: StoredImage | Link | Failure) -> dict[str, object]:
-    fields = attrs.asdict(value, recurse=False)
+    fields = ((field.name, getattr(value, field.name)) for field in attrs.fields(type(value)))
     return {
-        name: field.isoformat() if isinstance(field, datetime) else field
-        for name, field in fields.items()
-        if field is not None
+        name: field.isoformat() if isinstance(field, datetime) else field for name, field in fields if field is not None
     }
 
 
