@@ -159,6 +159,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_bulk(session: nox.Session) -> None:
+    """Measure jobs beside `client.map`, and as lists grow; `-- --quick` takes less than a minute."""
+    session.install("--editable", ".[cli,emulator]")
+    session.run("python", "-m", "benchmarks.bulk", *session.posargs)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoders, guided by coverage, a million inputs each, or those that are named."""
     session.install("--editable", ".", *group("fuzz"))

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import re
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.figures import BUSY, Results
+from benchmarks.figures import Results
 from benchmarks.jobs import JOBS, SCALES
 from benchmarks.page import RESULTS, ROOT, draw_beside, read, show, write
 from benchmarks.report import as_text, figure_rows, goal_rows, scale_rows, summary
 from benchmarks.rounds import CheatedError, Reading, open_bench
-from benchmarks.server import NoServerError, find_nginx, version_of
+from benchmarks.server import NoServerError
+from benchmarks.surroundings import idleness, machine, package_versions, program_versions
 
 ROUNDS = 5
 PACKAGES = ("burncloud-images", "openai", "aiohttp", "httpx2", "httpx", "pybase64")
@@ -74,7 +70,7 @@ def measure(names: Iterable[str], *, quick: bool, rounds: int) -> Results:
         date=datetime.now(UTC).date().isoformat(),
         quick=quick,
         rounds=rounds,
-        versions=versions(),
+        versions={**package_versions(PACKAGES), **program_versions()},
         machine={**machine(), "load": load},
         jobs=jobs,
         scales=scales,
@@ -95,36 +91,6 @@ def gather(found: Iterable[tuple[str, Reading | str]], title: str) -> dict[str, 
             taken.setdefault(measure_name, []).append(round(figure, 6))
         print(f"{title:>14} {who}: {reading['cpu'] * 1000:,.0f} ms CPU", file=sys.stderr)
     return gathered
-
-
-def idleness() -> float:
-    """Return what the machine does besides, as a load average of the last minute; say so if it is much."""
-    load = round(os.getloadavg()[0], 2)
-    if load > BUSY:
-        print(f"The machine is busy (load {load}): figures will only indicate.", file=sys.stderr)
-    return load
-
-
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    found["nginx"] = version_of(find_nginx())
-    curl = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout  # noqa: S607
-    return {**found, "curl": curl.split()[1]}
-
-
-def machine() -> dict[str, str | int]:
-    information = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    name = re.search(r"^model name\s*:\s*(.+)$", information, re.MULTILINE)
-    return {
-        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
-        "cpu": name[1] if name else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-    }
 
 
 def print_tables(results: Results) -> None:

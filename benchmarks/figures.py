@@ -9,7 +9,17 @@ import attrs
 
 from benchmarks.jobs import JOBS, SCALES, Goal, Job, Measure, Scale
 
-__all__ = ["BUSY", "Judged", "Results", "difference_is_shown", "fit_line", "judge_goals", "typical", "worst_deviation"]
+__all__ = [
+    "BUSY",
+    "Judged",
+    "Measured",
+    "Results",
+    "difference_is_shown",
+    "fit_line",
+    "judge_goals",
+    "typical",
+    "worst_deviation",
+]
 
 BUSY = 0.5
 """Load average from which on others are measured too."""
@@ -21,9 +31,9 @@ Readings = Mapping[str, Sequence[float]]
 
 
 @attrs.frozen(kw_only=True)
-class Results:
+class Measured:
     """
-    One run of the bench.
+    How something was measured.
 
     Attributes:
         date: ISO date.
@@ -31,8 +41,6 @@ class Results:
         rounds: How often each contender ran.
         versions: By program.
         machine: What it ran on, and the load average before it began.
-        jobs: Readings by job and contender; text where a contender is unable.
-        scales: Readings by scale and point.
     """
 
     date: str
@@ -40,6 +48,18 @@ class Results:
     rounds: int
     versions: Mapping[str, str]
     machine: Mapping[str, str | int | float]
+
+
+@attrs.frozen(kw_only=True)
+class Results(Measured):
+    """
+    One run of the bench.
+
+    Attributes:
+        jobs: Readings by job and contender; text where a contender is unable.
+        scales: Readings by scale and point.
+    """
+
     jobs: Mapping[str, Mapping[str, Readings | str]]
     scales: Mapping[str, Mapping[str, Readings]]
 

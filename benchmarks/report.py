@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
-from benchmarks.figures import BUSY, Judged, Results, judge_goals, spread, typical, worst_deviation
+from benchmarks.figures import BUSY, Judged, Measured, Results, judge_goals, spread, typical, worst_deviation
 from benchmarks.jobs import Job, Measure, Scale
 from benchmarks.work import MB
 
@@ -131,7 +131,7 @@ def flatness(scale: Scale, memory: dict[int, float]) -> str:
     return text if max(memory.values()) <= scale.most_memory else f"{text} **missed**"
 
 
-def summary(results: Results) -> str:
+def summary(results: Measured) -> str:
     """Return when, on what and with what this was measured, and what to think of it."""
     versions = ", ".join(f"{name} {version}" for name, version in results.versions.items())
     machine = results.machine

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -177,10 +177,16 @@ def run_module(module: str, task: Task) -> dict[str, Any]:
     return said
 
 
-def time_command(command: Sequence[str]) -> Reading:
+def time_command(command: Sequence[str], variables: Mapping[str, str] | None = None) -> Reading:
     """Return what a whole process took, its start included."""
     begin = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE)  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603 (programs that we name)
+        command,
+        cwd=ROOT,
+        env={**environment(), **(variables or {})},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - begin
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -52,5 +52,6 @@ class LoopClock:
 
 def simulate(main: Coroutine[Any, Any, T]) -> T:
     """Run *main* in virtual time; fails where it would wait for ever."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+    # Where each callback is from, which asyncio writes down in development mode, takes most of a simulation's time.
+    with asyncio.Runner(loop_factory=VirtualLoop, debug=False) as runner:
         return runner.run(main)

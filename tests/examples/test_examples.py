@@ -165,9 +165,16 @@ def read_page(name):
 def type_in(folder, commands):
     """Type commands into a shell, until one fails; return what each printed."""
     script = "\n".join(["set -e", OWN, *(f"printf '\\036'\n{command}" for command in commands)])
-    done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=of_a_user(), capture_output=True, text=True, check=False
+    )
     assert 0 == done.returncode, done.stderr
     return done.stdout.split(MARK)[1:]
+
+
+def of_a_user():
+    """Return the environment without what tests have there, which makes each of many programs slow to start."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("COVERAGE_", "PYTHONDEVMODE"))}
 
 
 def is_as_shown(printed, shown):
