@@ -103,8 +103,8 @@ class Store(Protocol):
     def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
         """Yield the requests in these states, or all, in their order; the job may go on meanwhile."""
 
-    def images(self) -> AsyncIterator[tuple[str, tuple[StoredImage, ...]]]:
-        """Yield the key and the images of every done request, in their order; much less is read for it."""
+    def images(self) -> AsyncIterator[Sequence[tuple[str, tuple[StoredImage, ...]]]]:
+        """Yield the key and the images of every done request, in their order, in pages; prompts are not read."""
 
     def problems(self) -> AsyncIterator[BadRow]:
         """Yield the lines that are no requests, in their order."""

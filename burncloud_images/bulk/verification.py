@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -23,15 +23,15 @@ Entry: TypeAlias = tuple[str, tuple[StoredImage, ...]]
 """The key of a request, and its images."""
 Depth = Literal["size", "bytes"]
 
-BATCH: Mapping[Depth, int] = {"size": 5_000, "bytes": 256}
-"""Requests whose images are looked at with one hop to a thread."""
+BATCH: Mapping[Depth, int] = {"size": 1000, "bytes": 256}
+"""Requests whose images are looked at with one hop to a thread, at the most."""
 
 
 class ImageList(Protocol):
     """What is known of the images; see `Store`, of which it is a part."""
 
-    def images(self) -> AsyncIterator[Entry]:
-        """Yield the key and the images of every done request."""
+    def images(self) -> AsyncIterator[Sequence[Entry]]:
+        """Yield the key and the images of every done request, some at once."""
 
     def get(self, key: str) -> Awaitable[Record | None]:
         """Return one request."""
@@ -58,22 +58,18 @@ async def verify(
 ) -> AsyncIterator[Discrepancy | int]:
     """Yield every image that is missing or not what came, and now and then how many were looked at."""
     looked = 0
-    batch: list[Entry] = []
-    async for entry in store.images():
-        batch.append(entry)
-        if len(batch) >= BATCH[depth]:
+    async for page in store.images():
+        for start in range(0, len(page), BATCH[depth]):
+            batch = page[start : start + BATCH[depth]]
             async for found in discrepancies(batch, store, directory, executor, depth):
                 yield found
             looked += sum(len(images) for _, images in batch)
             yield looked
-            batch = []
-    async for found in discrepancies(batch, store, directory, executor, depth):
-        yield found
-    yield looked + sum(len(images) for _, images in batch)
+    yield looked
 
 
 async def discrepancies(
-    batch: list[Entry], store: ImageList, directory: JobDirectory, executor: Executor, depth: Depth
+    batch: Sequence[Entry], store: ImageList, directory: JobDirectory, executor: Executor, depth: Depth
 ) -> AsyncIterator[Discrepancy]:
     for key, image, problem in await run(executor, look, batch, directory, depth):
         record = await store.get(key)
@@ -86,18 +82,19 @@ async def find_missing(store: ImageList, directory: JobDirectory, executor: Exec
     return [found async for found in verify(store, directory, executor, "size") if isinstance(found, Discrepancy)]
 
 
-def look(batch: list[Entry], directory: JobDirectory, depth: Depth) -> list[tuple[str, StoredImage, str]]:
+def look(batch: Sequence[Entry], directory: JobDirectory, depth: Depth) -> list[tuple[str, StoredImage, str]]:
     entries = [(key, image) for key, images in batch for image in images]
     members = read_shards([image for _, image in entries if is_sharded(image)], directory, depth)
+    root = str(directory.path)
     return [
         (key, image, problem)
         for key, image in entries
-        if (problem := members[image.path] if is_sharded(image) else find_problem(image, directory, depth))
+        if (problem := members[image.path] if image.path in members else find_problem(image, root, depth))
     ]
 
 
-def find_problem(image: StoredImage, directory: JobDirectory, depth: Depth) -> str | None:
-    path = f"{directory.path}/{image.path}"  # a hundred thousand of them, so no objects
+def find_problem(image: StoredImage, root: str, depth: Depth) -> str | None:
+    path = f"{root}/{image.path}"  # a hundred thousand of them, so no objects
     try:
         size = os.stat(path).st_size  # noqa: PTH116
         if size != image.size:

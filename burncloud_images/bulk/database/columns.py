@@ -24,6 +24,7 @@ __all__ = [
     "RECORD",
     "ROW",
     "Text",
+    "decode_image_lists",
     "decode_images",
     "decode_links",
     "encode_failure",
@@ -115,7 +116,20 @@ def without_none(value: StoredImage | Link | Failure) -> dict[str, object]:
 
 
 def decode_images(value: Text | None) -> tuple[StoredImage, ...]:
-    return tuple(build(StoredImage, fields) for fields in items(value))
+    (images,) = decode_image_lists([value])
+    return images
+
+
+def decode_image_lists(values: Sequence[Text | None]) -> list[tuple[StoredImage, ...]]:
+    """Return the images of many requests, for which JSON is parsed once."""
+    try:
+        texts = ["[]" if value is None else decode_text(value) for value in values]
+    except UnicodeDecodeError:
+        raise Damaged("a value in it is not UTF-8") from None
+    lists = [to_list(found) for found in to_list(parse(f"[{','.join(texts)}]"))]
+    if len(lists) != len(values):
+        raise Damaged("a value in it is no list")
+    return [tuple([build(StoredImage, fields) for fields in found]) for found in lists]
 
 
 def decode_links(value: Text | None) -> tuple[Link, ...]:
@@ -132,7 +146,10 @@ def to_link_fields(fields: object) -> object:
 
 
 def items(value: Text | None) -> Sequence[object]:
-    found = parse(value) if value is not None else []
+    return to_list(parse(value)) if value is not None else ()
+
+
+def to_list(found: object) -> list[Any]:
     if not isinstance(found, list):
         raise Damaged("a value in it is no list")
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from burncloud_images.bulk.database.columns import (
     PROBLEM,
     RECORD,
-    decode_images,
+    decode_image_lists,
     encode_text,
     parse,
     to_mapping,
@@ -63,8 +63,9 @@ def read_records(connection: sqlite3.Connection, states: Collection[State] | Non
 
 def read_images(connection: sqlite3.Connection, after: int) -> list[tuple[int, str, tuple[StoredImage, ...]]]:
     """Return the numbers, keys and images of some done requests that follow the one with the number *after*."""
-    rows = connection.execute(IMAGES, (after, IMAGE_PAGE))
-    return [(number, key, decode_images(images)) for number, key, images in rows]
+    rows = connection.execute(IMAGES, (after, IMAGE_PAGE)).fetchall()
+    lists = decode_image_lists([images for _, _, images in rows])
+    return [(number, key, images) for (number, key, _), images in zip(rows, lists, strict=True)]
 
 
 def read_problems(connection: sqlite3.Connection, after: int) -> list[tuple[int, BadRow]]:

@@ -58,11 +58,10 @@ class View:
                 yield record
             after = page[-1].number
 
-    async def images(self) -> AsyncIterator[tuple[str, tuple[StoredImage, ...]]]:
+    async def images(self) -> AsyncIterator[Sequence[tuple[str, tuple[StoredImage, ...]]]]:
         after = 0
         while page := await self.scribe.read(partial(queries.read_images, after=after)):
-            for _, key, images in page:
-                yield key, images
+            yield [(key, images) for _, key, images in page]
             after = page[-1][0]
 
     async def problems(self) -> AsyncIterator[BadRow]:

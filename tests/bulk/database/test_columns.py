@@ -12,6 +12,7 @@ from stored import FAILURE, image, key, link, row
 
 from burncloud_images.bulk.database.columns import (
     RECORD,
+    decode_image_lists,
     encode_failure,
     encode_images,
     encode_json,
@@ -132,3 +133,20 @@ def test_damage_is_told_with_what_to_do():
         "The job's store is damaged: its sums are not complete. Restore job.sqlite3 from a copy, or begin in another "
         "directory; its images are as they were. Nothing was sent." == str(error)
     )
+
+
+def test_images_of_many_requests_come_back():
+    """Of each its own, also where one has none."""
+    lists = [(image(0), image(1)), (), (image(2),)]
+
+    assert lists == decode_image_lists([encode_images(images) for images in lists])
+    assert [] == decode_image_lists([])
+
+
+@pytest.mark.parametrize("value", ["[],[]", "", "{}", "null", "[", "[1]", '[{"path": 1}]', b"\xff"])
+def test_a_damaged_list_of_images_is_found_among_others(value):
+    """Also one that would be two lists, or none, between others."""
+    whole = encode_images([image(0)])
+
+    with pytest.raises(Damaged):
+        decode_image_lists([whole, value, whole])

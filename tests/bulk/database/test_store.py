@@ -437,7 +437,9 @@ class TestReading:
         for state in (State.DONE, State.IN_DOUBT, State.DONE, State.RECEIVED, State.DONE):
             await advance(store, state)
 
-        assert [(key(number), (image(0), image(1))) for number in (1, 3, 5)] == await listed(store.images())
+        pages = await listed(store.images())
+        one, three, five = ((key(number), (image(0), image(1))) for number in (1, 3, 5))
+        assert [[one, three], [five]] == pages
 
     async def test_problems_in_pages(self, store):
         """All of them."""
