@@ -32,6 +32,9 @@ class Store(Protocol):
     def lease(self, most: int) -> Awaitable[Sequence[Record]]:
         """Return up to *most* pending requests in their order, and hold them as leased."""
 
+    def ask_again(self, key: str, *, at: float) -> Awaitable[None]:
+        """Note that a sent request is sent once more to a server that will not make its images anew."""
+
     def give_back(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
         """
         Let a leased, sent or received request wait again. What was reserved is free: nothing was billed.
@@ -91,11 +94,16 @@ class Store(Protocol):
         """
         Let all failed or in-doubt requests wait again, and return how many.
 
-        What is reserved for one is added to its cost, and its images stay committed: it may have been paid already.
+        All that is known of one stays as it is until it is sent: then what was reserved is added to its cost, and its
+        images stay committed, since it may have been paid already.
         """
 
     def release_leases(self) -> Awaitable[int]:
-        """Let whatever a run that was killed had leased wait again, and return how much."""
+        """
+        Let whatever a run had leased wait again, and return how much.
+
+        What was in doubt, and was reopened and neither sent nor refused for good, is in doubt again.
+        """
 
     def get(self, key: str) -> Awaitable[Record | None]:
         """Return one request, by its key, or by a beginning of it or a label that only one has."""

@@ -4,7 +4,8 @@ How requests of a job change: each change as a function of a connection within a
 Rule 1: a change that the request's state does not allow is refused, and changes nothing.
 Rule 2: money and images that may have been billed are only let go of by whoever knows that they were not.
 `committed` counts the images of a request that are there or may have been bought, over all its attempts: sending adds
-those that it asks for, and what came takes their place.
+those that it asks for, and what came takes their place. What an attempt may have cost is added to the cost when the
+request is sent anew.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from burncloud_images.bulk.records import Added, Record, State, StoredImage
 from burncloud_images.bulk.rows import BadRow, Row
 
 __all__ = [
+    "ASK_AGAIN",
     "DOUBT",
     "FAIL",
     "FINISH",
@@ -90,7 +92,7 @@ GIVE_BACK = Transition(
     (State.LEASED, State.SENT, State.RECEIVED),
     f"""
     state = CASE state WHEN 'received' THEN state ELSE 'pending' END,
-    reserved = CASE state WHEN 'received' THEN reserved ELSE 0 END,
+    reserved = CASE state WHEN 'sent' THEN 0 ELSE reserved END,
     committed = committed - CASE state WHEN 'sent' THEN {MISSING} ELSE 0 END,
     failure = coalesce(:failure, failure)
     """,
@@ -99,8 +101,10 @@ INTEND = Transition(
     "sent",
     (State.LEASED,),
     """
-    state = 'sent', reserved = :reserved, committed = committed + wanted,
-    sent_at = :at, request_id = NULL, failure = NULL
+    state = 'sent', reserved = :reserved, committed = committed + wanted, sent_at = :at,
+    cost = CASE reserved WHEN 0 THEN cost ELSE coalesce(cost, 0) + reserved END,
+    images = NULL, stored = 0, bytes = 0, links = NULL, about = NULL, ended_at = NULL,
+    failure = CASE doubtful WHEN 1 THEN failure END, request_id = CASE doubtful WHEN 1 THEN request_id END
     """,
 )
 INTEND_AGAIN = Transition(
@@ -108,6 +112,7 @@ INTEND_AGAIN = Transition(
     (State.SENT,),
     "cost = coalesce(cost, 0) + reserved, reserved = :reserved, committed = committed + wanted, sent_at = :at",
 )
+ASK_AGAIN = Transition("asked for again", (State.SENT,), "sent_at = :at")
 WITHDRAW = Transition(
     "withdrawn",
     (State.SENT,),
@@ -122,7 +127,7 @@ FINISH = Transition(
     "finished",
     PAID,
     """
-    state = 'done', images = :images, stored = :stored, bytes = :bytes, links = NULL, failure = NULL,
+    state = 'done', doubtful = 0, images = :images, stored = :stored, bytes = :bytes, links = NULL, failure = NULL,
     committed = committed - wanted + :stored,
     reserved = CASE WHEN :cost IS NULL THEN reserved ELSE 0 END,
     cost = CASE WHEN :cost IS NULL THEN cost ELSE coalesce(cost, 0) + :cost END,
@@ -133,15 +138,19 @@ FAIL = Transition(
     "failed",
     (State.LEASED, *PAID, State.DONE),
     f"""
-    state = 'failed', failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at,
-    reserved = CASE WHEN :may_be_billed THEN reserved ELSE 0 END,
+    state = 'failed', doubtful = 0,
+    failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at,
+    reserved = CASE WHEN :may_be_billed OR state = 'leased' THEN reserved ELSE 0 END,
     committed = committed - CASE WHEN :may_be_billed OR state NOT IN ({listed(PAID)}) THEN 0 ELSE {MISSING} END
     """,
 )
 DOUBT = Transition(
     "put in doubt",
     (State.SENT,),
-    "state = 'in_doubt', failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at",
+    """
+    state = 'in_doubt', doubtful = 0,
+    failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at
+    """,
 )
 RELOCATE = Transition("relocated", (State.DONE,), "images = :images")
 KEEP = Transition(
@@ -162,13 +171,10 @@ LEASE = """
 UPDATE requests SET state = 'leased', attempts = attempts + 1
 WHERE number IN (SELECT number FROM requests WHERE state = 'pending' ORDER BY number LIMIT ?)
 """
+RESTORE = "UPDATE requests SET state = 'in_doubt', doubtful = 0 WHERE doubtful = 1 AND state IN ('leased', 'pending')"
 RELEASE = "UPDATE requests SET state = 'pending' WHERE state = 'leased'"
-REOPEN = """
-UPDATE requests SET
-    state = 'pending', cost = CASE reserved WHEN 0 THEN cost ELSE coalesce(cost, 0) + reserved END, reserved = 0,
-    images = NULL, stored = 0, bytes = 0, links = NULL, about = NULL, ended_at = NULL
-WHERE state IN (?, ?)
-"""
+# All else stays as it is until the request is sent again: consent that was not used leaves no trace.
+REOPEN = "UPDATE requests SET state = 'pending', doubtful = (state = 'in_doubt') WHERE state IN (?, ?)"
 REMEMBER = "INSERT INTO memories VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
@@ -265,7 +271,8 @@ def keep(connection: sqlite3.Connection, key: str, image: StoredImage) -> None:
 
 
 def release_leases(connection: sqlite3.Connection) -> int:
-    """Let whatever is leased wait again."""
+    """Let whatever is leased wait again; what was in doubt before it was let wait is so again."""
+    connection.execute(RESTORE)
     return connection.execute(RELEASE).rowcount
 
 

@@ -28,7 +28,12 @@ PAGE = 100
 BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? ORDER BY key LIMIT 2"  # noqa: S608 (our own words)
 LABELLED = f"SELECT {RECORD} FROM requests WHERE label = ? AND label <> ''"  # noqa: S608
 SUMS = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums"
-RECENT = "SELECT sent_at, document FROM requests WHERE sent_at >= ? ORDER BY sent_at"
+RECENT = """
+SELECT sent_at, document FROM requests WHERE sent_at >= :since
+UNION ALL
+SELECT at, document FROM earlier JOIN requests ON requests.number = earlier.request WHERE at >= :since
+ORDER BY 1
+"""
 IMAGES = "SELECT number, key, images FROM requests WHERE number > ? AND +state = 'done' ORDER BY number LIMIT ?"
 IMAGE_PAGE = 1000
 """Requests whose images are read at once; these have no prompts."""
@@ -95,7 +100,7 @@ def sum_up(connection: sqlite3.Connection) -> Totals:
 
 def recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
     """Return when requests were sent, and their documents."""
-    return [(at, to_mapping(document)) for at, document in connection.execute(RECENT, (since,))]
+    return [(at, to_mapping(document)) for at, document in connection.execute(RECENT, {"since": since})]
 
 
 def recall(connection: sqlite3.Connection, name: str) -> object | None:

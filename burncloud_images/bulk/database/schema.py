@@ -36,7 +36,15 @@ CREATE TABLE requests (
     about TEXT,
     request_id TEXT,
     sent_at REAL,
-    ended_at REAL
+    ended_at REAL,
+    doubtful INTEGER NOT NULL DEFAULT 0
+)"""
+
+EARLIER = """
+CREATE TABLE earlier (
+    number INTEGER PRIMARY KEY,
+    request INTEGER NOT NULL,
+    at REAL NOT NULL
 )"""
 
 PROBLEMS = """
@@ -93,6 +101,13 @@ AFTER UPDATE OF state, reserved, cost, committed, stored, bytes ON requests BEGI
         reserved = reserved + NEW.reserved
     WHERE state = NEW.state;
 END""",
+    # As many times are kept as a minute can have.
+    """
+CREATE TRIGGER request_sent_again
+AFTER UPDATE OF sent_at ON requests WHEN OLD.sent_at IS NOT NULL BEGIN
+    INSERT INTO earlier (request, at) VALUES (OLD.number, OLD.sent_at);
+    DELETE FROM earlier WHERE number <= last_insert_rowid() - 20000;
+END""",
 )
 
-SCHEMA = tuple(statement.strip() for statement in (REQUESTS, PROBLEMS, MEMORIES, SUMS, *INDEXES, *TRIGGERS))
+SCHEMA = tuple(statement.strip() for statement in (REQUESTS, EARLIER, PROBLEMS, MEMORIES, SUMS, *INDEXES, *TRIGGERS))

@@ -134,6 +134,9 @@ class Database(View):
     def intend_again(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
         return self.move(changes.INTEND_AGAIN, key, reserved=reserved, at=at)
 
+    def ask_again(self, key: str, *, at: float) -> Awaitable[None]:
+        return self.move(changes.ASK_AGAIN, key, at=at)
+
     def reopen(self, states: Collection[State]) -> Awaitable[int]:
         return self.scribe.begin(partial(changes.reopen, states=frozenset(states)))
 

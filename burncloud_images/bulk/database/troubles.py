@@ -33,6 +33,8 @@ def explain(error: Exception) -> Exception:
     """Return *error* as one that a caller can act on; mistakes of programs stay as they are."""
     if isinstance(error, Damaged):
         return JobError(f"The job's store is damaged: {error}. {AS_IT_IS}")
+    if isinstance(error, UnicodeDecodeError):  # also of the words in which SQLite says what is wrong
+        return JobError(f"The job's store is damaged: its text is not UTF-8. {AS_IT_IS}")
     if isinstance(error, ImagesError) or not isinstance(error, sqlite3.Error):
         return error
     if code_of(error) in UNWRITABLE:

@@ -72,7 +72,9 @@ class Request:
         expected: Images that the last may have bought.
         images: Those that are there.
         links: Where others are.
-        sent: When it was last sent.
+        sent: When it was sent, each time.
+        doubtful: Whether it waits again, though it is in doubt.
+        counted: The images of the attempt that it is in doubt for, while another one is made.
     """
 
     line: int
@@ -85,7 +87,9 @@ class Request:
     expected: int = 0
     images: set[int] = attrs.field(factory=set)
     links: set[int] = attrs.field(factory=set)
-    sent: float | None = None
+    sent: list[float] = attrs.field(factory=list)
+    doubtful: bool = False
+    counted: int | None = None
 
     @property
     def wanted(self) -> int:
@@ -99,8 +103,23 @@ class Request:
 
     def close(self) -> None:
         """Note that the last attempt counts for good."""
+        if self.doubtful and self.counted is None:
+            self.counted = self.expected
+        self.settled += self.open
         self.bought += self.expected
-        self.expected = 0
+        self.open = self.expected = 0
+        self.images, self.links = set(), set()
+
+    def end(self, state: State) -> None:
+        """Note that it came to an end, so that no attempt before is in doubt."""
+        self.state, self.doubtful, self.counted = state, False, None
+
+    def restore(self) -> None:
+        """Note that no attempt took the place of the one that is in doubt."""
+        if self.counted is not None:
+            self.bought += self.expected - self.counted
+            self.expected = self.counted
+        self.end(S.IN_DOUBT)
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -191,7 +210,8 @@ class StoreMachine(RuleBasedStateMachine):
         reserved, at = draw(prices), draw(moments)
         self.run(self.store.intend(one, reserved=reserved, at=at))
         request.close()
-        request.state, request.sent = S.SENT, at
+        request.state = S.SENT
+        request.sent.append(at)
         request.open, request.expected = reserved, request.wanted
 
     def withdraw(self, one: str, request: Request, draw: Draw) -> None:
@@ -221,7 +241,8 @@ class StoreMachine(RuleBasedStateMachine):
         images, cost = draw(indexes), draw(st.none() | prices)
         found = [image(index) for index in sorted(images)]
         self.run(self.store.finish(one, found, cost=cost, about={}, request_id=None, at=draw(moments)))
-        request.state, request.images, request.links = S.DONE, images, set()
+        request.images, request.links = images, set()
+        request.end(S.DONE)
         request.expected = len(images)
         if cost is not None:
             request.settled += cost
@@ -230,18 +251,18 @@ class StoreMachine(RuleBasedStateMachine):
     def fail(self, one: str, request: Request, draw: Draw) -> None:
         billed = draw(st.booleans())
         self.run(self.store.fail(one, FAILURE, may_be_billed=billed, request_id=None, at=draw(moments)))
-        if not billed:
+        if not billed and request.state in PAID:
+            request.let_go()
+        elif not billed and request.state is not S.LEASED:
             request.open = 0
-            if request.state in PAID:
-                request.let_go()
-        request.state = S.FAILED
+        request.end(S.FAILED)
 
     def relocate(self, one: str, request: Request, _: Draw) -> None:
         self.run(self.store.relocate(one, [image(index) for index in sorted(request.images)]))
 
     def doubt(self, one: str, request: Request, draw: Draw) -> None:
         self.run(self.store.doubt(one, FAILURE, request_id=None, at=draw(moments)))
-        request.state = S.IN_DOUBT
+        request.end(S.IN_DOUBT)
 
     def reopen(self, draw: Draw) -> None:
         """Accept to pay again."""
@@ -249,17 +270,18 @@ class StoreMachine(RuleBasedStateMachine):
         found = self.those(*states)
         assert len(found) == self.run(self.store.reopen(states))
         for request in map(self.requests.__getitem__, found):
-            request.settled += request.open
-            request.open = 0
-            request.close()
-            request.state, request.images, request.links = S.PENDING, set(), set()
+            request.doubtful = request.state is S.IN_DOUBT
+            request.state = S.PENDING
 
     def release(self, _: Draw) -> None:
         """Begin a run after one that was killed."""
-        found = self.those(S.LEASED)
+        waiting = [self.requests[one] for one in self.those(S.LEASED, S.PENDING)]
+        found = [request for request in waiting if request.state is S.LEASED and not request.doubtful]
         assert len(found) == self.run(self.store.release_leases())
-        for one in found:
-            self.requests[one].state = S.PENDING
+        for request in waiting:
+            request.state = S.PENDING
+            if request.doubtful:
+                request.restore()
 
     def mistake(self, draw: Draw) -> None:
         """Say what may not be said of a request: nothing happens."""
@@ -290,7 +312,7 @@ class StoreMachine(RuleBasedStateMachine):
         """Each is there once, in its order, as far as it is, with its images and links."""
         records: list[Record] = self.run(listed(self.store.records()))
         assert [
-            (one, request.line, request.label, request.state, request.attempts, request.sent)
+            (one, request.line, request.label, request.state, request.attempts, (request.sent or [None])[-1])
             for one, request in self.requests.items()
         ] == [(one.key, one.line, one.label, one.state, one.attempts, one.sent_at) for one in records]
         assert [(sorted(request.images), sorted(request.links)) for request in self.requests.values()] == [
@@ -313,7 +335,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def what_was_sent_lately_is_known(self) -> None:
         """Whatever clock said so."""
-        times = sorted(one.sent for one in self.requests.values() if one.sent is not None and one.sent >= 1e9)
+        times = sorted(at for one in self.requests.values() for at in one.sent if at >= 1e9)
         assert times == [at for at, _ in self.run(self.store.recent(1e9))]
 
     def teardown(self) -> None:

@@ -358,8 +358,12 @@ class TestMoney:
             await advance(store, State.IN_DOUBT)
             await store.keep(key(1), image(0))
             await store.reopen({State.IN_DOUBT})
-            assert (attempt * BOUGHT, 0, attempt * 2) == await self.sums(store)
+            assert ((attempt - 1) * BOUGHT, BOUGHT, attempt * 2) == await self.sums(store)
+            await advance(store, State.SENT)
+            assert (attempt * BOUGHT, BOUGHT, attempt * 2 + 2) == await self.sums(store)
             assert ((), ()) == ((await store.get(key(1))).images, (await store.get(key(1))).links)
+            await store.withdraw(key(1))
+            await store.give_back(key(1))
         await advance(store, State.DONE)
 
         assert (2 * BOUGHT + BOUGHT // 2, 0, 6) == await self.sums(store)
