@@ -58,6 +58,7 @@ __all__ = [
 E = TypeVar("E", bound="ImagesError")
 
 NOT_BILLED = "Nothing was billed."
+NOT_SENT = "Nothing was sent."
 MAY_BE_BILLED = "This request may have been billed."
 BILLED = "This request was billed."
 
@@ -160,7 +161,7 @@ def revive(kind: type[E], args: tuple[object, ...], state: dict[str, object]) ->
 class ConfigurationError(ImagesError, ValueError):
     """The client cannot be used as it was set up: no key, a bad base URL."""
 
-    billing = "Nothing was sent."
+    billing = NOT_SENT
 
 
 class InvalidRequestError(ImagesError, ValueError):
@@ -171,7 +172,7 @@ class InvalidRequestError(ImagesError, ValueError):
         violations: All reasons.
     """
 
-    billing = "Nothing was sent."
+    billing = NOT_SENT
 
     violations: tuple[Violation, ...] = ()
 
@@ -183,7 +184,7 @@ class InvalidRequestError(ImagesError, ValueError):
 class ClientClosedError(ImagesError, RuntimeError):
     """The client was used after `aclose`, or from another event loop than its first."""
 
-    billing = "Nothing was sent."
+    billing = NOT_SENT
     advice = "Make one client per event loop and close it last."
 
 
@@ -197,7 +198,7 @@ class InputChangedError(ImagesError):
 class JobError(ImagesError):
     """The directory of a bulk job cannot be used as asked; what it holds is as it was."""
 
-    billing = "Nothing was sent."
+    billing = NOT_SENT
 
 
 class JobLockedError(JobError):
@@ -543,7 +544,7 @@ class DownloadError(ImagesError):
     @property
     def billing(self) -> str:  # type: ignore[override]
         """Whether it was billed."""
-        return BILLED if self.paid else "Nothing was sent."
+        return BILLED if self.paid else NOT_SENT
 
 
 class ResultExpiredError(DownloadError):

@@ -96,7 +96,7 @@ class Admission:
         self.lose_patience(error)
 
     def lose_patience(self, error: ImagesError | None) -> None:
-        if error is None or not (is_absent(error) or isinstance(error, RateLimitError)):
+        if error is None or not (is_absent(error) or asks_for_patience(error)):
             self.failing_since = None
             return
         now = self.clock.monotonic()
@@ -109,6 +109,11 @@ class Admission:
 def is_absent(error: ImagesError | None) -> bool:
     """Whether the API was not there: no connection, or a gateway that says that there is nothing behind it."""
     return isinstance(error, ConnectionFailedError | ServerError)
+
+
+def asks_for_patience(error: ImagesError) -> bool:
+    """Whether the API said to come back later: it has no time, or it is still at work on an earlier attempt."""
+    return isinstance(error, RateLimitError) or (isinstance(error, OutcomeUnknownError) and error.in_flight)
 
 
 def is_overload(error: ImagesError, attempt: Attempt) -> bool:

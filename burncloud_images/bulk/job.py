@@ -26,7 +26,6 @@ from burncloud_images.bulk.progress import Report, Watch
 from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
 from burncloud_images.bulk.recovery import Recovered, recover
 from burncloud_images.bulk.run import Run
-from burncloud_images.bulk.salvage import move_aside
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
 from burncloud_images.errors import JobError
@@ -181,17 +180,17 @@ class Job:
         """
         options = options or Options()
         require(options.metadata)
-        await self.reopen(options)
         if options.max_cost is not None:
             refuse_unpriced(options.prices, await self.find_unpriced(client, options))
         await self.find_lost()
+        await self.store.remember("running", True)
+        await self.reopen(options)
         totals = await self.store.totals()
         run = await self.prepare(client, options, watch, totals)
         self.run_now = run
         try:
             if self.wish is not None:
                 run.stop("interrupted")
-            await self.store.remember("running", True)
             report = await run.go()
             await self.store.remember("running", False)
         finally:
@@ -213,21 +212,13 @@ class Job:
 
     async def reopen(self, options: Options) -> None:
         """Let requests of earlier runs wait again, as far as *options* says."""
-        if options.buys_again:
-            doubtful = [record async for record in self.store.records({State.IN_DOUBT})]
-            for record in doubtful:
-                for image in record.images:
-                    path = self.directory.path / image.path
-                    if path.exists():
-                        await in_thread(self.executor, move_aside, path, self.directory)
-            await self.store.reopen({State.IN_DOUBT})
-        if options.retry_failed:
-            await self.store.reopen({State.FAILED})
+        if states := wanted_again(options):
+            await self.store.reopen(states)
 
     async def find_unpriced(self, client: AsyncImagesClient, options: Options) -> list[Mapping[str, object]]:
         """Return requests that wait and whose price is not known; the first thousand are enough to refuse them."""
         found: list[Mapping[str, object]] = []
-        async for record in self.store.records({State.PENDING}):
+        async for record in self.store.records({State.PENDING, *wanted_again(options)}):
             fields = {"model": client.model, **record.document}
             if options.prices is None or options.prices.worst_case(fields) is None:
                 found.append(fields)
@@ -331,6 +322,12 @@ async def recover_if_needed(store: Store, directory: JobDirectory, executor: Exe
     recovered = await recover(store, directory, executor)
     await store.remember("running", False)
     return recovered
+
+
+def wanted_again(options: Options) -> set[State]:
+    """Return the states at whose end requests are begun anew."""
+    asked = ((options.buys_again, State.IN_DOUBT), (options.retry_failed, State.FAILED))
+    return {state for is_asked, state in asked if is_asked}
 
 
 def limits_of(options: Options) -> dict[str, Window]:

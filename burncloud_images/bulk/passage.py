@@ -8,7 +8,7 @@ asked for. What was sent may be billed; what waits, or waits again after a refus
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -17,7 +17,14 @@ import attrs
 from burncloud_images.bulk.admission import Admission, Ticket
 from burncloud_images.bulk.records import Link, Record
 from burncloud_images.bulk.store import Store
-from burncloud_images.errors import NOT_BILLED, ImagesError, StorageError, Unfetched
+from burncloud_images.errors import (
+    NOT_BILLED,
+    NOT_SENT,
+    ImagesError,
+    OutcomeUnknownError,
+    StorageError,
+    Unfetched,
+)
 from burncloud_images.results import Attempt, ImagesResult, SavedImage
 from burncloud_images.wire.answer import Answer
 
@@ -57,11 +64,13 @@ class Passage:
         store: Takes down how far it is.
         admission: Gives permits.
         purse: Pays.
+        make_way: Puts aside what an earlier purchase of the same request left.
         halted: Says whether the job starts nothing more.
         pays_again: Whether another attempt buys anew after one that may have been billed.
         now: The date, in seconds since 1970.
         ticket: The permit of the attempt that is under way.
         doubtful: Whether an attempt may have been billed that brought nothing.
+        known: Whether the server has just said that it works on it, so that asking again buys nothing.
         paid: Whether a whole answer has come.
         holds: Whether money is set aside.
         sent: Whether the store has it as sent.
@@ -75,11 +84,13 @@ class Passage:
     store: Store
     admission: Admission
     purse: Purse
+    make_way: Callable[[], Awaitable[None]]
     halted: Callable[[], bool]
     pays_again: bool = True
     now: Callable[[], float] = time.time
     ticket: Ticket | None = None
     doubtful: bool = False
+    known: bool = False
     paid: bool = False
     holds: bool = False
     sent: bool = False
@@ -91,6 +102,11 @@ class Passage:
     def may_be_billed(self) -> bool:
         """Whether it may have been billed by now."""
         return self.ticket is not None or self.doubtful or self.paid
+
+    @property
+    def buys_again(self) -> bool:
+        """Whether the next attempt may buy what one before may have bought."""
+        return self.doubtful and self.pays_again and not self.known
 
     async def before_attempt(self) -> None:
         """
@@ -117,7 +133,7 @@ class Passage:
 
     async def reserve(self) -> int:
         """Set the worst case aside, for each attempt that may buy; what was set aside before may be spent by then."""
-        if self.doubtful and self.pays_again:
+        if self.buys_again:
             self.purse.keep(self.record)
             self.holds = False
         if self.holds:
@@ -129,10 +145,14 @@ class Passage:
     async def intend(self, reserved: int) -> None:
         """Write down that it is sent. A request in doubt stays sent over its further attempts."""
         if not self.doubtful:
+            if self.record.failure is not None:
+                await self.make_way()
             await self.store.intend(self.record.key, reserved=reserved, at=self.now())
             self.sent = True
-        elif self.pays_again:
+        elif self.buys_again:
             await self.store.intend_again(self.record.key, reserved=reserved, at=self.now())
+        else:
+            await self.store.ask_again(self.record.key, at=self.now())
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (as the protocol has it)
         """Let the pace follow what the API says is left."""
@@ -146,7 +166,8 @@ class Passage:
             self.admission.leave(ticket, attempt, error)
         self.request_id = attempt.request_id or self.request_id
         self.paid = error is None
-        self.doubtful = self.doubtful or (error is not None and error.billing != NOT_BILLED)
+        self.doubtful = self.doubtful or (error is not None and error.billing not in {NOT_BILLED, NOT_SENT})
+        self.known = isinstance(error, OutcomeUnknownError) and error.in_flight
         if error is not None and attempt.wait is not None and not self.doubtful:
             self.release()
             self.withdraw()

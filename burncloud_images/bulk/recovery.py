@@ -58,8 +58,12 @@ async def recover(store: Store, directory: JobDirectory, executor: Executor) -> 
     done = 0
     for record in sent:
         done += await write_off(record, store, directory, executor, left.pop(record.key, ()))
-    for others in left.values():  # of requests that will be fetched again, or were settled without them
-        await run(executor, remove, [path for _, path in others])
+    for key, others in left.items():
+        found = await store.get(key)
+        if found is not None and found.state is State.RECEIVED:  # whatever is whole need not be fetched
+            await run(executor, collect, found, directory, others)
+        else:
+            await run(executor, remove, [path for _, path in others])
     return Recovered(waiting=waiting, done=done, in_doubt=len(sent) - done)
 
 

@@ -27,10 +27,10 @@ from burncloud_images.bulk.passage import Halted, Passage, describe
 from burncloud_images.bulk.progress import Progress, Report, Stop, Watch
 from burncloud_images.bulk.purse import JobPurse
 from burncloud_images.bulk.queue import Queue, expiry_of
-from burncloud_images.bulk.records import Failure, Record, State, StoredImage, Totals
+from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.recovery import write_off
-from burncloud_images.bulk.salvage import salvage
-from burncloud_images.bulk.sink import JobSink, Shelves, to_stored
+from burncloud_images.bulk.salvage import make_way, salvage
+from burncloud_images.bulk.sink import JobSink, Shelves, find_images, to_stored
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
@@ -54,7 +54,11 @@ __all__ = ["Run"]
 ROOM = 4 * 1024 * 1024
 """Bytes of disk that are kept free for each request at once."""
 COOL_DOWN = 15.0
-"""Seconds until it does."""
+"""Seconds until a request is tried again that the API failed to serve, and an image that a host did."""
+ROUNDS = 3
+"""How often an image is fetched in one run, beyond the attempts of each call."""
+GIVES_UP: frozenset[Stop | None] = frozenset({"interrupted", "abandoned", "disk"})
+"""Why a run ends so soon that what is paid and cannot be fetched now is left for another one."""
 MOMENT = 1.0
 """Seconds until a request is tried again that the API had no time for; the pace and the circuit hold it longer."""
 DISK_WAIT = 2.0
@@ -145,8 +149,8 @@ class Run:
         Raises:
             StorageError: There is too little room to begin.
         """
-        await in_thread(self.executor, self.ballast.load)
         try:
+            await in_thread(self.executor, self.ballast.load)
             for record in await self.queue.load():
                 self.budget.adopt(record.key, cost=record.reserved, images=record.wanted)
             async with asyncio.TaskGroup() as group:
@@ -170,13 +174,14 @@ class Run:
 
     async def work(self) -> None:
         """Take one request after another until there is none, or the run stops."""
-        while (record := await self.queue.take()) is not None:
+        while (record := await self.next()) is not None:
             passage = Passage(
                 record=record,
                 weights=self.weigh(record),
                 store=self.store,
                 admission=self.admission,
                 purse=self.purse,
+                make_way=partial(in_thread, self.executor, make_way, self.directory, record.key),
                 halted=lambda: self.stopped is not None,
                 pays_again=self.options.server_idempotency == "none",
                 now=self.now,
@@ -191,6 +196,21 @@ class Run:
             finally:
                 del self.active[record.key]
                 self.queue.notify()
+
+    async def next(self) -> Record | None:
+        """Return the next request; where the store gives none out, the others come to their end first."""
+        try:
+            return await self.queue.take()
+        except StorageError as error:
+            self.stop("disk", error.message, error)
+        except Exception as error:  # noqa: BLE001 (as below)
+            self.fall(error)
+        return None
+
+    def fall(self, error: Exception) -> None:
+        """Stop for a mistake of ours, which must not cost what others have paid; `go` raises it at the end."""
+        self.crash = self.crash or error
+        self.stop("failed", f"An unexpected error: {type(error).__name__}.")
 
     async def clear(self) -> None:
         """Write down what was abandoned, and let what was only waiting wait again."""
@@ -245,6 +265,16 @@ class Run:
     async def fulfil(self, record: Record, passage: Passage) -> None:
         """Bring one request to its end, and write that down."""
         try:
+            await self.attempt(record, passage)
+        except asyncio.CancelledError:
+            self.cut.append(passage)
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is)
+            self.cut.append(passage)
+            self.fall(error)
+
+    async def attempt(self, record: Record, passage: Passage) -> None:
+        try:
             if record.state is State.RECEIVED:
                 await self.fetch(record)
             else:
@@ -254,15 +284,8 @@ class Run:
                 self.cut.append(passage)
             else:
                 self.hand_back(record, passage)
-        except asyncio.CancelledError:
-            self.cut.append(passage)
-            raise
         except ImagesError as error:
             await self.settle(record, passage, error)
-        except Exception as error:  # noqa: BLE001 (a mistake of ours must not cost what others have paid)
-            self.cut.append(passage)
-            self.crash = self.crash or error
-            self.stop("failed", f"An unexpected error: {type(error).__name__}.")
 
     async def purchase(self, record: Record, passage: Passage) -> None:
         if has_originals(record.document):
@@ -293,31 +316,44 @@ class Run:
         self.budget.settle(record.key, cost=cost, images=len(images))
         self.tally.tell("done", record, images=tuple(images))
 
-    async def fetch(self, record: Record) -> None:
-        """Fetch what is paid and lies at addresses, the one that expires first first."""
-        images = list(record.images)
-        lost: list[DownloadError] = []
-        for link in sorted(record.links, key=expiry_of):
-            try:
-                saved = await self.client.fetch(
-                    link.url, into=self.sink(record), index=link.index, expires_at=link.expires_at
-                )
-            except DownloadError as error:
-                lost.append(error)
-            else:
-                stored = attrs.evolve(to_stored(saved, self.directory), revised_prompt=revised(record, link.index))
-                await self.store.keep(record.key, stored)
-                images.append(stored)
-        passing = next((error for error in lost if not isinstance(error, ResultExpiredError)), None)
-        if passing is not None:
-            kept = {image.index for image in images}
-            links = tuple(link for link in record.links if link.index not in kept)
-            await self.fetch_later(attrs.evolve(record, images=tuple(images), links=links), passing)
-        elif lost:
+    async def fetch(self, record: Record, rounds: int = ROUNDS) -> None:
+        """Fetch what is paid and lies at addresses, the one that expires first first; tries again after a while."""
+        found = await in_thread(self.executor, find_images, self.directory, record.key)  # named before a run was killed
+        images = {image.index: image for image in (*found, *record.images)}
+        for rounds_left in reversed(range(rounds)):
+            missing = [link for link in record.links if link.index not in images]
+            lost = [error for link in sorted(missing, key=expiry_of) if (error := await self.get(link, record, images))]
+            passing = next((error for error in lost if not isinstance(error, ResultExpiredError)), None)
+            if passing is None:
+                break
+            if not rounds_left or self.stopped in GIVES_UP:
+                self.budget.keep(record.key)
+                what = f"{name(record)} is paid and was not fetched; another run tries again."
+                self.tally.note(f"{what} {passing.message}")
+                return
+            await self.cool_down()
+        if lost:
             await self.fail(record, lost[0], may_be_billed=True)
         else:
-            images.sort(key=lambda image: image.index)
-            await self.complete(record, images, record.about, record.request_id)
+            await self.complete(record, [images[index] for index in sorted(images)], record.about, record.request_id)
+
+    async def get(self, link: Link, record: Record, images: dict[int, StoredImage]) -> DownloadError | None:
+        """Put the image at an address among *images*, or return why it cannot be had; a full disk is waited for."""
+        try:
+            saved = await self.client.fetch(
+                link.url, into=self.sink(record), index=link.index, expires_at=link.expires_at
+            )
+            stored = to_stored(saved, self.directory)
+        except DownloadError as error:
+            return error
+        except StorageError as error:
+            if not error.unsaved:
+                raise
+            self.stop("disk", error.message, error)
+            stored = await self.save_image(record, error.unsaved[0])
+        images[link.index] = attrs.evolve(stored, revised_prompt=revised(record, link.index))
+        await self.store.keep(record.key, images[link.index])
+        return None
 
     # --- what came of it ---------------------------------------------------------------------------------------------
 
@@ -370,17 +406,28 @@ class Run:
 
     async def doubt(self, record: Record, error: ImagesError) -> None:
         """List a request that may have been billed, with all that came of it."""
-        await in_thread(self.executor, salvage, error, record.key, self.directory)
+        await self.rescue(record, error)
         images = self.keep_all(record, error)
         failure = to_failure(error)
         await self.store.doubt(record.key, failure, request_id=error.request_id, at=self.now())
         self.budget.keep(record.key)
         self.tally.tell("in_doubt", record, images=images, failure=failure)
+        self.suspect(error, failure)
+
+    async def rescue(self, record: Record, error: ImagesError) -> None:
+        """Write down what came of an answer that cannot be used; if the disk is full, in the room that is kept free."""
+        try:
+            await in_thread(self.executor, salvage, error, record.key, self.directory)
+        except OSError as problem:
+            self.stop("disk", f"What came of {name(record)} cannot be written: {problem.strerror or problem}.")
+            await in_thread(self.executor, self.ballast.drop)
+            with suppress(OSError):
+                await in_thread(self.executor, salvage, error, record.key, self.directory)
 
     async def fail(self, record: Record, error: ImagesError, *, may_be_billed: bool) -> None:
         """Give a request up."""
         if may_be_billed:
-            await in_thread(self.executor, salvage, error, record.key, self.directory)
+            await self.rescue(record, error)
         images = self.keep_all(record, error) if may_be_billed else ()
         failure = to_failure(error)
         await self.store.fail(
@@ -417,15 +464,19 @@ class Run:
             await self.fail(record, error, may_be_billed=True)
             return
         stored = await self.store.get(record.key)
-        if stored is not None:
-            await self.fetch_later(stored, error)
+        if stored is not None and stored.state is State.SENT:  # its addresses could not be written down when they came
+            links = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched]
+            await self.store.receive(record.key, links, about={}, request_id=error.request_id)
+            stored = await self.store.get(record.key)
+        assert stored is not None
+        await self.cool_down()
+        await self.fetch(stored, ROUNDS - 1)
 
-    async def fetch_later(self, record: Record, error: DownloadError) -> None:
-        if self.queue.count_round(record):
-            self.queue.park(record, COOL_DOWN)
-        else:
-            self.budget.keep(record.key)
-            self.tally.note(f"{name(record)} is paid and was not fetched; another run tries again. {error.message}")
+    async def cool_down(self) -> None:
+        """Give a host time to come back, or less if the run is to end soon."""
+        until = self.clock.monotonic() + COOL_DOWN
+        while self.stopped not in GIVES_UP and (left := until - self.clock.monotonic()) > 0:
+            await self.queue.pause(left)
 
     async def save(self, record: Record, passage: Passage, error: ImagesError) -> None:
         """Stop buying, and give what is paid the room that was kept for it."""

@@ -10,7 +10,7 @@ from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.errors import ImagesError
 from burncloud_images.results import DamagedImage, Image, PartialImage
 
-__all__ = ["move_aside", "salvage"]
+__all__ = ["make_way", "move_aside", "salvage"]
 
 
 def salvage(error: ImagesError, key: str, directory: JobDirectory) -> list[Path]:
@@ -59,6 +59,12 @@ def write_private(path: Path, data: bytes) -> Path:
         handle.flush()
         os.fsync(handle.fileno())
     return path
+
+
+def make_way(directory: JobDirectory, key: str) -> None:
+    """Put the files of a request aside that is bought again, so that no old one is taken for a new one; blocks."""
+    for path in directory.shelf(key).glob(f"{key}*"):
+        move_aside(path, directory)
 
 
 def move_aside(path: Path, directory: JobDirectory) -> None:

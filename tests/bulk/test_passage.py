@@ -7,7 +7,7 @@ import pytest
 
 from burncloud_images import errors
 from burncloud_images.bulk.passage import Halted, Passage
-from burncloud_images.bulk.records import Record
+from burncloud_images.bulk.records import Failure, Record
 from burncloud_images.results import Attempt, Phase
 from burncloud_images.wire.answer import Answer
 
@@ -26,6 +26,12 @@ class Diary:
 
     async def intend_again(self, key, *, reserved, at):
         self.entries.append(f"again {reserved}")
+
+    async def ask_again(self, key, *, at):
+        self.entries.append("ask again")
+
+    async def make_way(self):
+        self.entries.append("make way")
 
     def withdraw(self, key):
         self.entries.append("withdraw")
@@ -68,7 +74,14 @@ def diary():
 def passage(diary):
     record = Record(key="ab" * 16, number=1, document={"operation": "generations"}, source="x", line=1)
     return Passage(
-        record=record, weights={}, store=diary, admission=diary, purse=diary, halted=lambda: False, now=lambda: 1.0
+        record=record,
+        weights={},
+        store=diary,
+        admission=diary,
+        purse=diary,
+        make_way=diary.make_way,
+        halted=lambda: False,
+        now=lambda: 1.0,
     )
 
 
@@ -110,8 +123,32 @@ class TestPassage:
         passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
         await passage.before_attempt()
 
-        assert ["leave", "enter"] == diary.entries[3:]
+        assert ["leave", "enter", "ask again"] == diary.entries[3:]
         assert passage.may_be_billed
+
+    async def test_a_server_that_is_at_work_on_it_is_asked_at_no_price(self, passage, diary):
+        """Only while it says so: an attempt after another kind of failure may buy anew."""
+        await passage.before_attempt()
+        for in_flight in (True, False):
+            error = errors.OutcomeUnknownError("x")
+            error.in_flight = in_flight
+            passage.after_attempt(attempt(wait=1.0), error)
+            await passage.before_attempt()
+
+        assert ["leave", "enter", "ask again", "leave", "keep", "reserve", "enter", "again 7"] == diary.entries[3:]
+
+    async def test_old_files_are_put_aside_before_it_is_sent_anew(self, passage, diary):
+        """Just before: what is not sent keeps them."""
+        passage.record = attrs.evolve(passage.record, failure=Failure(error="X", message="x"))
+        await passage.before_attempt()
+
+        assert ["reserve", "enter", "make way", "intend 7"] == diary.entries
+
+    async def test_a_client_that_was_closed_has_sent_nothing(self, passage):
+        await passage.before_attempt()
+        passage.after_attempt(attempt(), errors.ClientClosedError("x"))
+
+        assert not passage.may_be_billed
 
     @pytest.mark.parametrize(
         "error",

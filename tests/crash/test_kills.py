@@ -44,7 +44,7 @@ def test_a_broken_promise_is_found_out(lanes: list[Lane], found: Report, control
     """What the harness cannot see, it cannot vouch for."""
     sweep = Sweep(lanes=lanes, name="control", control=control, policy=policy)
     endings = ("part half",) if figure == "torn" else AFTER_SENDING
-    tries = sweep.each(lambda lane, k=k: sweep.at_points(lane, k) for k in after(sweep, *endings))
+    tries = sweep.each(lambda lane, k=k: sweep.at_points(lane, k) for k in after(sweep, *endings, most=12))
     sums = add_up([tried.verdict for tried in tries])
     found.controls.append(Line(what=control or "blind retry", jobs=len(tries), sums=sums))
 

@@ -1,0 +1,278 @@
+"""What goes wrong around a purchase: nothing is bought twice for it, and nothing that is paid is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+
+import aiohttp
+import attrs
+import pytest
+from fakes import until
+from workshop import BY_URL, ONCE, prompts
+
+from burncloud_images import AsyncImagesClient, bulk, errors
+from burncloud_images.bulk import State, salvage
+from burncloud_images.bulk.database import Database
+from burncloud_images.emulator import Fault
+from burncloud_images.transport.writers import DirectoryWriter
+
+NOT_NOW = Fault(operation="downloads", status=503)
+CUT = Fault(cut="close", billed=True)
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def several(fault, times):
+    """Return *fault* for several requests."""
+    return attrs.evolve(fault, times=times)
+
+
+def by_url(count):
+    return [{"prompt": f"picture {number}", **BY_URL} for number in range(count)]
+
+
+class TestDownloadsThatFail:
+    """An image that is paid for and lies at an address."""
+
+    async def test_the_budget_does_not_wait_for_what_is_paid(self, workshop):
+        """The share of one whose download is tried again never comes back, so nothing waits for that."""
+        shop = await workshop(NOT_NOW, retry=ONCE)
+
+        report = await shop.run(by_url(3), concurrency=1, max_images=2)
+
+        assert "budget" == report.stopped
+        assert {State.DONE: 2, State.PENDING: 1} == await shop.states()
+        assert (2, 2) == (shop.billed, len(shop.images))
+
+    async def test_a_run_that_stops_fetches_what_is_paid(self, workshop):
+        """Its address may have ended when another run begins."""
+        shop = await workshop(NOT_NOW, Fault(status=401, delay=0.1), retry=ONCE)
+
+        report = await shop.run(by_url(3), concurrency=2)
+
+        assert "authentication" == report.stopped
+        assert 1 <= (await shop.states())[State.DONE] == shop.billed == len(shop.images)
+
+    async def test_addresses_that_could_not_be_written_down_are_once_more(self, workshop, monkeypatch):
+        """A request whose image is paid is never sent again."""
+        receive, calls = Database.receive, []
+
+        async def fail_once(*args, **options):
+            calls.append(args)
+            if len(calls) == 1:
+                raise errors.StorageError("The job's store is locked.")
+            return await receive(*args, **options)
+
+        monkeypatch.setattr(Database, "receive", fail_once)
+        shop = await workshop(NOT_NOW, retry=ONCE)
+        await shop.run(by_url(1))
+
+        assert {State.DONE: 1} == await shop.states()
+        assert (1, 1, 2) == (shop.posts, len(shop.images), len(calls))
+
+    async def test_addresses_that_cannot_be_written_down_at_all(self, workshop, monkeypatch):
+        """The request is in doubt, and not bought by another run."""
+
+        async def fail(*args, **options):
+            raise errors.StorageError("The job's store is locked.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "receive", fail)
+            shop = await workshop(NOT_NOW, retry=ONCE)
+            report = await shop.run(by_url(1))
+        await shop.run()
+
+        assert "disk" == report.stopped
+        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert 1 == shop.posts
+
+    async def test_images_that_were_named_before_a_kill_are_found(self, workshop, monkeypatch):
+        """Even if their addresses have ended since."""
+
+        async def stuck(*args, **options):
+            await asyncio.Event().wait()
+
+        shop = await workshop()
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "finish", stuck)
+            running = asyncio.create_task(shop.run(by_url(1)))
+            await until(lambda: [path.suffix for path in shop.images] == [".png"])
+            shop.job.abandon()
+            await running
+        before = await shop.states()
+
+        async def end(*args, **options):
+            raise errors.ResultExpiredError("The address has ended.")
+
+        monkeypatch.setattr(AsyncImagesClient, "fetch", end)
+        await shop.run()
+        (record,) = await shop.records()
+
+        assert {State.RECEIVED: 1} == before
+        assert (State.DONE, 1, 1) == (record.state, len(record.images), shop.posts)
+
+    async def test_a_full_disk_while_a_later_run_fetches(self, workshop, monkeypatch):
+        """What came is held in memory until there is room."""
+        shop = await workshop(several(NOT_NOW, 3), retry=ONCE)
+        await shop.run(by_url(1))
+        write, calls = DirectoryWriter.write_batch, []
+
+        def fail_once(writer, batch):
+            calls.append(batch)
+            if len(calls) == 1:
+                raise FULL
+            write(writer, batch)
+
+        monkeypatch.setattr(DirectoryWriter, "write_batch", fail_once)
+        report = await shop.run()
+
+        assert "disk" == report.stopped
+        assert {State.DONE: 1} == await shop.states()
+        assert (1, 1) == (shop.posts, len(shop.images))
+
+
+class TestOthersThatRun:
+    """What happens to one request, or to the store, ends no other that is paid for."""
+
+    async def test_what_cannot_be_rescued_is_in_doubt_all_the_same(self, workshop, monkeypatch):
+        """The disk is full, so nothing more is bought, and the others come to their end."""
+
+        def full(*args):
+            raise FULL
+
+        monkeypatch.setattr(salvage, "write_private", full)
+        shop = await workshop(Fault(cut="close", place="answer", byte=-40), Fault(delay=0.3, times=3))
+
+        report = await shop.run(prompts(8))
+        states = await shop.states()
+
+        assert "disk" == report.stopped
+        assert 1 == states[State.IN_DOUBT]
+        assert shop.billed == states[State.DONE] + 1 == len(shop.images)
+
+    @pytest.mark.parametrize(
+        ("problem", "stopped"),
+        [(errors.StorageError("The job's store is full."), "disk"), (LookupError("a mistake"), None)],
+    )
+    async def test_a_store_that_gives_out_nothing_more(self, workshop, monkeypatch, problem, stopped):
+        """The run ends as on a full disk, or with the mistake, once the others have come to their end."""
+        lease, calls = Database.lease, []
+
+        async def fail_later(store, most):
+            calls.append(most)
+            if len(calls) > 1:
+                raise problem
+            return await lease(store, 4)
+
+        monkeypatch.setattr(Database, "lease", fail_later)
+        shop = await workshop(Fault(), Fault(delay=0.3, times=3))
+
+        if stopped is None:
+            with pytest.raises(LookupError):
+                await shop.run(prompts(8))
+        else:
+            assert stopped == (await shop.run(prompts(8))).stopped
+        monkeypatch.undo()
+
+        assert {State.DONE: 4, State.PENDING: 4} == await shop.states()
+
+    async def test_a_client_that_is_closed_sends_nothing(self, workshop):
+        """So nothing is in doubt."""
+        session = aiohttp.ClientSession()
+        await session.close()
+        shop = await workshop(session=session)
+
+        with pytest.raises(errors.ClientClosedError):
+            await shop.run(prompts(5))
+
+        assert {State.PENDING: 5} == await shop.states()
+
+    async def test_a_proxy_that_answers_nothing_usable_stops_the_run(self, workshop):
+        """Each request may have been billed, so ten of them are enough to know."""
+        shop = await workshop(Fault(status=502, body="<html>502 Bad Gateway</html>", times=None))
+
+        report = await shop.run(prompts(60))
+
+        assert "failed" == report.stopped
+        assert shop.posts <= 10 + 4
+
+    async def test_fail_fast_stops_at_the_first_in_doubt(self, workshop):
+        """It may have cost money and brought nothing."""
+        shop = await workshop(Fault(status=502, body="<html>502 Bad Gateway</html>", times=None))
+
+        report = await shop.run(prompts(20), fail_fast=True)
+
+        assert "failed" == report.stopped
+        assert shop.posts <= 4
+
+
+class TestConsent:
+    """What was in doubt is bought again only by the run that was told to."""
+
+    async def test_a_run_that_is_refused_lets_nothing_wait_again(self, workshop):
+        """A budget without prices is no consent for another run."""
+        shop = await workshop(CUT)
+        await shop.run(prompts(1))
+        with pytest.raises(errors.ConfigurationError):
+            await shop.run(on_unknown="retry", max_cost=10**9)
+        before = await shop.states()
+        await shop.run()
+
+        assert {State.IN_DOUBT: 1} == before == await shop.states()
+        assert 1 == shop.posts
+
+    async def test_what_a_run_did_not_come_to_is_in_doubt_again(self, workshop):
+        """With its key and its reason."""
+        shop = await workshop(several(CUT, 3))
+        await shop.run(prompts(3), concurrency=1)
+        await shop.run(on_unknown="retry", limit=1, concurrency=1)
+        after = await shop.states()
+        await shop.run()
+
+        assert {State.DONE: 1, State.IN_DOUBT: 2} == after == await shop.states()
+        assert 4 == shop.posts
+        assert 2 == sum(record.failure is not None for record in await shop.records())
+
+    async def test_a_run_that_is_killed_leaves_them_in_doubt(self, workshop):
+        """What it had not sent, at least."""
+        shop = await workshop(several(CUT, 2))
+        await shop.run(prompts(2), concurrency=1)
+        async with bulk.Job.open(shop.path / "out") as job:
+            await job.store.remember("running", True)
+            await job.reopen(bulk.Options(on_unknown="retry"))
+            await job.store.lease(1)
+        await shop.run()
+
+        assert {State.IN_DOUBT: 2} == await shop.states()
+        assert 2 == shop.posts
+
+    async def test_an_old_file_is_no_proof_of_a_new_purchase(self, workshop):
+        """The file of a row that failed because it was damaged is put aside before it is bought again."""
+        shop = await workshop(Fault(), Fault(cut="stall", billed=True))
+        await shop.run(prompts(1))
+        shop.images[0].write_bytes(shop.images[0].read_bytes()[:100])
+        await shop.run()
+        failed = await shop.states()
+        running = asyncio.create_task(shop.run(retry_failed=True))
+        await until(lambda: shop.billed == 2)
+        shop.job.abandon()
+        await running
+
+        assert ({State.FAILED: 1}, {State.IN_DOUBT: 1}) == (failed, await shop.states())
+        assert [] == shop.images
+        assert 1 == len(list((shop.path / "out/rescue").iterdir()))
+
+
+IN_FLIGHT = {"error": {"code": "idempotency_in_progress", "message": "A request with this key is in progress."}}
+
+
+async def test_a_server_that_never_stops_working_on_a_key_is_given_up(workshop):
+    """After the job's patience; asking whether it has ended buys nothing, so nothing is set aside for it."""
+    shop = await workshop(Fault(status=409, body=IN_FLIGHT, times=None))
+
+    report = await shop.run(prompts(1), patience=60, max_images=3)
+
+    assert "gave_up" == report.stopped
+    assert {State.IN_DOUBT: 1} == await shop.states()
+    assert 1 == report.totals.committed
