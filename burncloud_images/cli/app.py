@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 
 from burncloud_images.cli.exits import ABANDONED, USAGE
 from burncloud_images.cli.options import STDIN
+from burncloud_images.cli.streams import unfailing
 
 __all__ = ["run"]
 
@@ -67,7 +68,7 @@ def run(words: Sequence[str]) -> int:
     except CycloptsError as error:
         # One sentence, and the command that shows what is possible.
         text = "".join(character if character.isprintable() else " " for character in str(error).replace(STDIN, "-"))
-        sys.stderr.write(f"error: {text} See `{help_for(words)}`.\n")
+        unfailing(sys.stderr).write(f"error: {text} See `{help_for(words)}`.\n")
         return USAGE
     except KeyboardInterrupt:
         return ABANDONED

@@ -15,6 +15,7 @@ import attrs
 
 from burncloud_images.cli.arguments import Reporting
 from burncloud_images.cli.exits import UsageError, describe
+from burncloud_images.cli.streams import unfailing
 from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Attempt, SavedImage
 
@@ -40,13 +41,13 @@ class Reporter:
 
     Attributes:
         options: What is wanted.
-        stream: Where to.
+        stream: Where to; once it cannot be written, nothing is said any more, and nothing ends by that.
         live: What draws the bar, while there is one.
         describe: Changes what the bar says.
     """
 
     options: Reporting
-    stream: TextIO = attrs.field(factory=lambda: sys.stderr)
+    stream: TextIO = attrs.field(factory=lambda: sys.stderr, converter=unfailing)
     live: Console | None = None
     describe: Callable[[str], None] | None = None
 

@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
 
 import attrs
 import pytest
-from programs import read_until, start
+from programs import PROGRAM, read_until, start
 from workshop import SMALL, prompts, write_rows
 
 from burncloud_images import bulk
@@ -548,6 +549,32 @@ def test_a_reader_that_leaves(serve, here):
     assert 7 == process.returncode
     assert "nobody reads the results any more" in err
     assert server.ledger.billed_requests == len(images_of(here)) < 6
+
+
+@pytest.mark.parametrize("mode", ["json", "bar", "lines"])
+def test_nobody_reads_what_is_said(serve, here, mode):
+    """A closed pipe behind stderr ends nothing: the job is made to its end, and the exit code is the job's."""
+    server = serve(Fault(status=400), latency=0.1)
+    rows = write_rows(here / "rows.jsonl", prompts(6))
+    with start("batch", rows, "--into", here / "out", "-j", "2", "--progress", mode, "-v") as process:
+        process.stderr.readline()
+        process.stderr.close()
+        out = process.stdout.read()
+
+    assert 3 == process.returncode
+    assert f"{here / 'out/gallery.html'}\n" == out
+    assert 5 == server.ledger.billed_requests == len(images_of(here))
+
+
+def test_stderr_that_is_closed_or_full(serve, here):
+    """Neither is a reason to stop: what cannot be said is left out."""
+    serve()
+    rows = write_rows(here / "rows.jsonl", prompts(2))
+    words = shlex.join([*PROGRAM, "batch", str(rows), "--into", "out"])
+    codes = [subprocess.run(["sh", "-c", f"{words} {end}"], check=False).returncode for end in ("2>&-", "2>/dev/full")]
+
+    assert [0, 0] == codes
+    assert 2 == len(images_of(here))
 
 
 def test_an_api_that_is_not_there(serve, here, unused_tcp_port):
