@@ -16,7 +16,7 @@ from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.operations import IMAGE_FIELDS
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
+    from pyarrow import DataType, RecordBatch
 
 __all__ = ["read_parquet"]
 
@@ -52,6 +52,10 @@ def read_parquet(path: Path, *, has_defaults: bool) -> Entries:
         raise refusal(path, f"it is no Parquet file that can be read: {clip(str(error))}") from None
     with file:
         known = check_columns(names, path, has_defaults=has_defaults)
+        for field in (file.schema_arrow.field(name) for name in known if name in IMAGE_FIELDS):
+            if holds_bytes(field.type):
+                reason = f"its column {field.name} holds images themselves; rows name them by path or address"
+                raise refusal(path, reason)
         unknown = {name: True for name in names if name not in COLUMNS}
         line = 0
         try:
@@ -71,6 +75,15 @@ def check_columns(names: list[str], path: Path, *, has_defaults: bool) -> list[s
     if not {"prompt", "image"} & set(known) and not has_defaults:
         raise refusal(path, "neither prompt nor image is among its columns")
     return known
+
+
+def holds_bytes(kind: DataType) -> bool:
+    """Say whether values of a type can hold bytes, in which a few rows could fill the memory."""
+    import pyarrow as pa
+
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return True
+    return any(holds_bytes(kind.field(index).type) for index in range(kind.num_fields))
 
 
 def rows_of(batch: RecordBatch) -> Iterator[Mapping[str, object] | None]:
@@ -103,6 +116,8 @@ def to_value(name: str, value: object) -> object:
         Unusable: It is text that should hold JSON, and does not.
     """
     kind = TYPES.get(name)
+    if value == "":  # as in a table, where it gives nothing either
+        return None
     if isinstance(value, float):  # what is missing among whole numbers makes all of them floats
         if math.isnan(value):
             return None

@@ -72,14 +72,26 @@ async def test_nested_columns_are_objects(read_table):
 
 
 async def test_images_are_paths_lists_and_objects(read_table, folder):
-    """Not the bytes themselves."""
+    """Of any list of them."""
     lists = await read_table({"prompt": ["x"], "image": [["a.png", "b.png"]]})
     objects = await read_table({"prompt": ["x"], "image": [[{"file_id": "f", "image_url": None}]]})
-    binary = await read_table({"prompt": ["x"], "image": [{"bytes": b"x", "path": "a.png"}]})
 
     assert [str(folder / "a.png"), str(folder / "b.png")] == [image["path"] for image in asked(lists)[0]["image"]]
     assert [{"file_id": "f"}] == asked(objects)[0]["image"]
-    assert ["image: it has to be a path, an address, or an object with image_url or file_id"] == asked(binary)
+
+
+@pytest.mark.parametrize("image", [b"x", {"bytes": b"x", "path": "a.png"}, [{"file": {"bytes": b"x"}}]])
+async def test_images_themselves_are_refused_before_they_are_read(read_table, image):
+    """A few hundred rows of them would fill the memory."""
+    with pytest.raises(InvalidRequestError, match="column image holds images themselves"):
+        await read_table({"prompt": ["x"], "image": [image]})
+
+
+async def test_empty_cells_give_nothing(read_table):
+    """As in a table: defaults take their place."""
+    rows = await read_table({"prompt": ["x"], "size": [""], "model": [""]}, defaults={"size": "64x64"})
+
+    assert [("64x64", None)] == [(fields["size"], fields.get("model")) for fields in asked(rows)]
 
 
 async def test_what_is_of_another_type_is_refused(read_table):
