@@ -58,23 +58,17 @@ async def verify(
 ) -> AsyncIterator[Discrepancy | int]:
     """Yield every image that is missing or not what came, and now and then how many were looked at."""
     looked = 0
+    shard = Shard()
     async for page in store.images():
         for start in range(0, len(page), BATCH[depth]):
             batch = page[start : start + BATCH[depth]]
-            async for found in discrepancies(batch, store, directory, executor, depth):
-                yield found
+            for key, image, problem in await run(executor, look, batch, directory, depth, shard):
+                record = await store.get(key)
+                if record is not None:
+                    yield Discrepancy(record=record, image=image, problem=problem)
             looked += sum(len(images) for _, images in batch)
             yield looked
     yield looked
-
-
-async def discrepancies(
-    batch: Sequence[Entry], store: ImageList, directory: JobDirectory, executor: Executor, depth: Depth
-) -> AsyncIterator[Discrepancy]:
-    for key, image, problem in await run(executor, look, batch, directory, depth):
-        record = await store.get(key)
-        if record is not None:
-            yield Discrepancy(record=record, image=image, problem=problem)
 
 
 async def find_missing(store: ImageList, directory: JobDirectory, executor: Executor) -> list[Discrepancy]:
@@ -82,9 +76,11 @@ async def find_missing(store: ImageList, directory: JobDirectory, executor: Exec
     return [found async for found in verify(store, directory, executor, "size") if isinstance(found, Discrepancy)]
 
 
-def look(batch: Sequence[Entry], directory: JobDirectory, depth: Depth) -> list[tuple[str, StoredImage, str]]:
+def look(
+    batch: Sequence[Entry], directory: JobDirectory, depth: Depth, shard: Shard
+) -> list[tuple[str, StoredImage, str]]:
     entries = [(key, image) for key, images in batch for image in images]
-    members = read_shards([image for _, image in entries if is_sharded(image)], directory, depth)
+    members = read_shards([image for _, image in entries if is_sharded(image)], directory, depth, shard)
     root = str(directory.path)
     return [
         (key, image, problem)
@@ -108,36 +104,58 @@ def find_problem(image: StoredImage, root: str, depth: Depth) -> str | None:
     return None
 
 
-def read_shards(images: list[StoredImage], directory: JobDirectory, depth: Depth) -> dict[str, str | None]:
-    """Return what is wrong with images in tar files, by their paths; each file is read once."""
+@attrs.define
+class Shard:
+    """
+    The tar file that was read last; as its images stand together in a job, each file is read once.
+
+    Attributes:
+        path: Where it is.
+        digests: The sha256 of its images, by name.
+        problem: Why it has none, as one clause.
+    """
+
+    path: Path | None = None
+    digests: Mapping[str, str] = attrs.field(factory=dict)
+    problem: str | None = None
+
+    def read(self, path: Path) -> None:
+        """Be the file at *path*; blocks."""
+        if path == self.path:
+            return
+        self.path, self.digests, self.problem = path, {}, None
+        try:
+            self.digests = dict(digests(path))
+        except FileNotFoundError:
+            self.problem = "its tar file is missing"
+        except (OSError, tarfile.TarError):
+            self.problem = "its tar file cannot be read"
+
+    def find_problem(self, image: StoredImage) -> str | None:
+        """Return what is wrong with an image in it."""
+        found = self.digests.get(to_member(image))
+        if self.problem is not None or found is None:
+            return self.problem or "it is missing in its tar file"
+        return None if found == image.sha256 else "its bytes are not those that came"
+
+
+def read_shards(
+    images: list[StoredImage], directory: JobDirectory, depth: Depth, shard: Shard
+) -> dict[str, str | None]:
+    """Return what is wrong with images in tar files, by their paths."""
     problems: dict[str, str | None] = {}
     shards: dict[str, list[StoredImage]] = {}
     for image in images:
         shards.setdefault(image.path.partition("/")[0], []).append(image)
-    for shard, members in shards.items():
-        path = directory.path / shard
+    for name, members in shards.items():
+        path = directory.path / name
         if depth == "size":
             problem = None if path.is_file() else "its tar file is missing"
             problems |= dict.fromkeys((image.path for image in members), problem)
         else:
-            problems |= compare(path, members)
+            shard.read(path)
+            problems |= {image.path: shard.find_problem(image) for image in members}
     return problems
-
-
-def compare(path: Path, members: list[StoredImage]) -> dict[str, str | None]:
-    try:
-        found = dict(digests(path, [to_member(image) for image in members]))
-    except FileNotFoundError:
-        return {image.path: "its tar file is missing" for image in members}
-    except (OSError, tarfile.TarError):
-        return {image.path: "its tar file cannot be read" for image in members}
-    return {image.path: explain(found.get(to_member(image)), image) for image in members}
-
-
-def explain(found: str | None, image: StoredImage) -> str | None:
-    if found is None:
-        return "it is missing in its tar file"
-    return None if found == image.sha256 else "its bytes are not those that came"
 
 
 def digest(path: str) -> str:
