@@ -55,11 +55,13 @@ async def add_input(
     print_of = {**attrs.asdict(now), "settings": settings}
     if before is not None and not allow_change:
         refuse_change(path, before, print_of)
-    if before is not None and before.get("rows") is not None and same(before, print_of):
+    is_read = before is not None and before.get("rows") is not None and same(before, print_of)
+    if before is not None and is_read and not await store.has_problems(str(path)):  # which may be mended elsewhere
         if before != {**before, **print_of}:
             await store.remember(MEMORY, {**known, str(path): {**before, **print_of}})
         return Added(known=int(str(before["rows"])))
     await store.remember(MEMORY, {**known, str(path): {**print_of, "rows": None}})
+    await store.forget_problems(str(path))
     added = await add_rows(store, open_input(path, options, executor))
     rows = added.new + added.known
     await store.remember(MEMORY, {**await recall(store), str(path): {**print_of, "rows": rows}})

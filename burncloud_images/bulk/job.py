@@ -229,11 +229,14 @@ class Job:
     async def find_lost(self) -> None:
         """Fail requests that were done and whose images are gone: buying them again is for a person to say."""
         missing = await find_missing(self.store, self.directory, self.executor)
-        for found in {found.record.key: found for found in missing}.values():  # one request can lack several
-            failure = Failure(error="MissingImageError", message=f"{found.image.path} was there, and {found.problem}.")
-            await self.store.fail(
-                found.record.key, failure, may_be_billed=True, request_id=found.record.request_id, at=self.now()
-            )
+        lost: dict[str, list[Discrepancy]] = {}
+        for found in missing:
+            lost.setdefault(found.record.key, []).append(found)
+        for key, several in lost.items():
+            first, gone = several[0], {found.image.path for found in several}
+            failure = Failure(error="MissingImageError", message=f"{first.image.path} was there, and {first.problem}.")
+            left = [image for image in first.record.images if image.path not in gone]
+            await self.store.lose(key, left, failure, at=self.now())
 
     async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
         """Return a run that begins where the job stands, with what was sent in the last minute still in its pace."""
@@ -283,13 +286,14 @@ class Job:
 
     async def write(self, options: Options, report: Report) -> None:
         """Write the metadata, the report and the gallery, unless nothing has changed since they were written."""
-        state = [repr(report.totals), options.metadata, options.output]
-        gallery = self.directory.path / "gallery.html"
-        if await self.store.recall("written") == state and gallery.exists():
+        ended = self.now()
+        state = [repr(report.totals), report.stopped, options.metadata, options.output]
+        names = ("gallery.html", "report.json", f"metadata.{options.metadata}")
+        is_whole = all((self.directory.path / name).exists() for name in names)
+        if report.ended == 0 and is_whole and await self.store.recall("written") == state:
             return
         if options.output == "webdataset":
             await pack(self.store, self.directory.path, executor=self.executor)
-        ended = self.now()
         facts = {
             "started": ended - report.elapsed,
             "ended": ended,

@@ -35,6 +35,8 @@ from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
 from burncloud_images.errors import (
+    NOT_BILLED,
+    NOT_SENT,
     DownloadError,
     ImagesError,
     PermissionDeniedError,
@@ -512,10 +514,11 @@ class Run:
 
 
 def to_failure(error: ImagesError) -> Failure:
-    """Return *error* as the store keeps it."""
+    """Return *error* as the store keeps it, with what it may have cost."""
+    billing = "" if error.billing in {NOT_BILLED, NOT_SENT} else error.billing
     return Failure(
         error=type(error).__name__,
-        message=error.message,
+        message=f"{error.message} {billing}".rstrip(),
         code=getattr(error, "code", None),
         status=getattr(error, "status", None) or None,
     )

@@ -87,6 +87,9 @@ class Store(Protocol):
     def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         """Note that a sent request may have been billed; what is reserved for it stays so."""
 
+    def lose(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
+        """Note that of the images of a done request only these are left: it has failed, and was paid."""
+
     def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
         """Note that all images of a done request are elsewhere now; the images are the same."""
 
@@ -116,6 +119,12 @@ class Store(Protocol):
 
     def problems(self) -> AsyncIterator[BadRow]:
         """Yield the lines that are no requests, in their order."""
+
+    def has_problems(self, source: str) -> Awaitable[bool]:
+        """Return whether an input has lines that are no requests."""
+
+    def forget_problems(self, source: str) -> Awaitable[None]:
+        """Forget those of an input, which is about to be read anew."""
 
     def totals(self) -> Awaitable[Totals]:
         """Return the sums."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import json
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from fakes import until
 from workshop import BY_URL, ONCE, SMALL, prompts, write_rows
 
 from burncloud_images import GenerationRequest, bulk, errors
-from burncloud_images.bulk import State
+from burncloud_images.bulk import State, verification
+from burncloud_images.bulk.outputs.shards import digests
 from burncloud_images.emulator import Fault
 from burncloud_images.transport.writers import DirectoryWriter
 
@@ -335,3 +338,82 @@ class TestInputs:
         report = await shop.run()
 
         assert (1, 1) == (report.totals.counts[State.FAILED], shop.billed)
+
+    async def test_images_that_are_gone_are_in_no_table(self, workshop):
+        """Those that are left of the same request are."""
+        shop = await workshop()
+        await shop.run(prompts(1, n=3))
+        shop.images[1].unlink()
+        report = await shop.run()
+
+        lines = (shop.path / "out/metadata.jsonl").read_text().splitlines()
+        assert [path.name for path in shop.images] == [Path(json.loads(line)["file_name"]).name for line in lines]
+        assert 2 == report.totals.images
+        assert 3 == report.totals.committed
+
+    async def test_a_row_whose_image_comes_later_is_a_request_then(self, workshop, png_file):
+        """A list with bad rows is looked at in each run, though it is the same; then nothing is wrong any more."""
+        shop = await workshop()
+        away = png_file.rename(png_file.with_suffix(".away"))
+        rows = [{"prompt": "a hat", "image": str(png_file), **SMALL}, *prompts(1)]
+        root = png_file.parent
+        list_file = write_rows(root / "rows.jsonl", rows)
+        for expected in (1, 0, 0):
+            async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
+                await job.add(list_file, input_root=root)
+                report = await job.run(shop.client, bulk.Options(room=0))
+            assert expected == report.totals.problems
+            if away.exists():
+                away.rename(png_file)
+
+        assert 2 == shop.billed
+
+    async def test_a_line_that_was_mended_is_no_problem_any_more(self, workshop):
+        """Those of the list as it was are forgotten."""
+        shop = await workshop()
+        before = await shop.run([{"prompt": ""}, *prompts(1)])
+        after = await shop.run([{"prompt": "mended", **SMALL}, *prompts(1)])
+
+        assert (1, 0) == (before.totals.problems, after.totals.problems)
+        assert not (shop.path / "out/problems.jsonl").exists()
+
+
+class TestOutputs:
+    """What is written beside the images is of the last run."""
+
+    async def test_a_run_that_changes_no_sums_is_told_of(self, workshop):
+        """Why it stopped is another."""
+        broke = Fault(status=429, body={"error": {"code": "insufficient_quota", "message": "no money"}})
+        shop = await workshop(Fault(status=401), broke, retry=ONCE)
+        seen = []
+        for _ in range(2):
+            await shop.run(prompts(1), concurrency=1)
+            seen.append(json.loads((shop.path / "out/report.json").read_text())["run"]["stopped"])
+
+        assert ["authentication", "quota"] == seen
+
+    @pytest.mark.parametrize("name", ["report.json", "metadata.jsonl", "gallery.html"])
+    async def test_what_was_deleted_is_written_again(self, workshop, name):
+        shop = await workshop()
+        await shop.run(prompts(1))
+        (shop.path / "out" / name).unlink()
+        await shop.run()
+
+        assert (shop.path / "out" / name).is_file()
+
+    async def test_each_tar_file_is_read_once(self, workshop, monkeypatch):
+        """However many batches of its images are looked at."""
+        shop = await workshop()
+        await shop.run(prompts(5), output="webdataset")
+        reads = []
+
+        def read(path):
+            reads.append(path.name)
+            return digests(path)
+
+        monkeypatch.setattr(verification, "digests", read)
+        monkeypatch.setattr(verification, "BATCH", {"bytes": 2})
+        async with bulk.Job.open(shop.path / "out") as job:
+            found = [item async for item in job.verify()]
+
+        assert (["00000.tar"], [2, 4, 5, 5]) == (reads, found)

@@ -40,11 +40,13 @@ __all__ = [
     "GIVE_BACK",
     "INTEND",
     "INTEND_AGAIN",
+    "LOSE",
     "RECEIVE",
     "RELOCATE",
     "WITHDRAW",
     "Transition",
     "add",
+    "forget_problems",
     "keep",
     "lease",
     "move",
@@ -152,6 +154,11 @@ DOUBT = Transition(
     failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at
     """,
 )
+LOSE = Transition(
+    "bereft of images",
+    (State.DONE,),
+    "state = 'failed', images = :images, stored = :stored, bytes = :bytes, failure = :failure, ended_at = :at",
+)
 RELOCATE = Transition("relocated", (State.DONE,), "images = :images")
 KEEP = Transition(
     "given an image",
@@ -164,7 +171,7 @@ KEEP = Transition(
 INSERT = f"INSERT OR IGNORE INTO requests ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 COMPLAIN = """
 INSERT INTO problems (source, line, label, reason) VALUES (:source, :line, :label, :reason)
-ON CONFLICT (source, line) DO UPDATE SET label = excluded.label, reason = excluded.reason
+ON CONFLICT (source, line, reason) DO UPDATE SET label = excluded.label
 """
 NEXT = f"SELECT {RECORD} FROM requests WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
 LEASE = """
@@ -220,6 +227,11 @@ def is_known(connection: sqlite3.Connection, key: str) -> bool:
 def complain(connection: sqlite3.Connection, source: str, line: int, label: str, reason: str) -> None:
     texts = {"source": source, "label": label, "reason": reason}
     connection.execute(COMPLAIN, {"line": line, **{name: encode_text(text) for name, text in texts.items()}})
+
+
+def forget_problems(connection: sqlite3.Connection, source: str) -> None:
+    """Let go of what was wrong with an input."""
+    connection.execute("DELETE FROM problems WHERE source = ?", (encode_text(source),))
 
 
 def lease(connection: sqlite3.Connection, most: int) -> tuple[Record, ...]:

@@ -20,7 +20,7 @@ from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow
 
-__all__ = ["PAGE", "find", "read_images", "read_problems", "read_records", "recall", "recent", "sum_up"]
+__all__ = ["PAGE", "find", "has_problems", "read_images", "read_problems", "read_records", "recall", "recent", "sum_up"]
 
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
@@ -77,6 +77,12 @@ def read_problems(connection: sqlite3.Connection, after: int) -> list[tuple[int,
     """Return some problems that follow the one with the number *after*, and their numbers."""
     sql = f"SELECT number, {PROBLEM} FROM problems WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608
     return [(row[0], to_problem(row[1:])) for row in connection.execute(sql, (after, PAGE))]
+
+
+def has_problems(connection: sqlite3.Connection, source: str) -> bool:
+    """Say whether an input has lines that are no requests."""
+    found = connection.execute("SELECT 1 FROM problems WHERE source = ? LIMIT 1", (encode_text(source),))
+    return found.fetchone() is not None
 
 
 def sum_up(connection: sqlite3.Connection) -> Totals:

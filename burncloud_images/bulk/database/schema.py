@@ -54,7 +54,7 @@ CREATE TABLE problems (
     line INTEGER NOT NULL,
     label TEXT NOT NULL,
     reason TEXT NOT NULL,
-    UNIQUE (source, line)
+    UNIQUE (source, line, reason)
 )"""
 
 MEMORIES = "CREATE TABLE memories (name TEXT PRIMARY KEY, value TEXT NOT NULL)"

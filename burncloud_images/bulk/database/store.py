@@ -71,6 +71,9 @@ class View:
                 yield problem
             after = page[-1][0]
 
+    def has_problems(self, source: str) -> Awaitable[bool]:
+        return self.scribe.read(partial(queries.has_problems, source=source))
+
     def totals(self) -> Awaitable[Totals]:
         return self.scribe.read(queries.sum_up)
 
@@ -143,6 +146,9 @@ class Database(View):
     def remember(self, name: str, value: object) -> Awaitable[None]:
         return self.scribe.begin(partial(changes.remember, name=name, value=encode_json(value)))
 
+    def forget_problems(self, source: str) -> Awaitable[None]:
+        return self.scribe.begin(partial(changes.forget_problems, source=source))
+
     # --- what comes of it --------------------------------------------------------------------------------------------
 
     def give_back(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
@@ -201,6 +207,17 @@ class Database(View):
 
     def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         return self.move(changes.DOUBT, key, failure=encode_failure(failure), request_id=encode_id(request_id), at=at)
+
+    def lose(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
+        return self.move(
+            changes.LOSE,
+            key,
+            images=encode_images(images),
+            stored=len(images),
+            bytes=sum(image.size for image in images),
+            failure=encode_failure(failure),
+            at=at,
+        )
 
     def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
         return self.move(changes.RELOCATE, key, images=encode_images(images))

@@ -57,14 +57,25 @@ class TestAdding:
         problem = BadRow(source="prompts.jsonl", line=2, label="a", reason="another request has the id 'a'")
         assert [problem] == await listed(store.problems())
 
-    async def test_problems_are_known_by_their_place(self, store):
-        """The last word counts, and they come in the order of the inputs."""
+    async def test_problems_are_known_by_their_place_and_reason(self, store):
+        """So two lists of one name lose none, and one that is read again has none twice."""
         other = attrs.evolve(BAD, source="other.txt", line=1)
+        empty = attrs.evolve(BAD, reason="it is empty")
         assert Added() == await store.add([BAD, other])
-        assert Added() == await store.add([attrs.evolve(BAD, reason="it is empty")])
+        assert Added() == await store.add([BAD, empty])
 
-        assert [attrs.evolve(BAD, reason="it is empty"), other] == await listed(store.problems())
-        assert 2 == (await store.totals()).problems
+        assert [BAD, other, empty] == await listed(store.problems())
+        assert 3 == (await store.totals()).problems
+
+    async def test_problems_of_an_input_can_be_forgotten(self, store):
+        """Before it is read anew; those of others stay."""
+        other = attrs.evolve(BAD, source="other.txt")
+        await store.add([BAD, other])
+        assert await store.has_problems(BAD.source)
+        await store.forget_problems(BAD.source)
+
+        assert not await store.has_problems(BAD.source)
+        assert [other] == await listed(store.problems())
 
     @pytest.mark.parametrize(
         "text", ["水獺", "a\x00b", "\udce9t\udce9", "'; DROP TABLE requests; --", "\U0001f9a6" * 300, "\ud83e", ""]
