@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from cyclopts import App, CycloptsError
 
-from burncloud_images.cli.exits import ABANDONED, USAGE
+from burncloud_images.cli.exits import ABANDONED, STORAGE, USAGE
 from burncloud_images.cli.options import STDIN
-from burncloud_images.cli.streams import unfailing
+from burncloud_images.cli.streams import silence, unfailing
 
 __all__ = ["run"]
 
@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, str] = {
     "emulator": "Serve the API on this machine until Ctrl-C.",
     "doctor": "Check what is installed, set up and reachable; nothing is billed.",
 }
+
+HELP = frozenset({"--help", "-h", "--version"})
 
 EPILOGUE = """\
 Results go to stdout, everything else to stderr.
@@ -62,22 +64,32 @@ def find_version() -> str:
 
 def run(words: Sequence[str]) -> int:
     """Run one command and return its exit code."""
+    if sys.stdout is None:
+        return fail("standard output is closed; send it to /dev/null if nobody needs the results.", USAGE)
     try:
         words_seen = [STDIN if word == "-" else word for word in words]
         code = build()(words_seen, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
     except CycloptsError as error:
         # One sentence, and the command that shows what is possible.
         text = "".join(character if character.isprintable() else " " for character in str(error).replace(STDIN, "-"))
-        unfailing(sys.stderr).write(f"error: {text} See `{help_for(words)}`.\n")
-        return USAGE
+        return fail(f"{text} See `{help_for(words)}`.", USAGE)
     except KeyboardInterrupt:
         return ABANDONED
     except BrokenPipeError:  # the reader of our stdout has gone
-        from burncloud_images.cli.listing import drop_stdout
-
-        drop_stdout()
+        silence(sys.stdout)
         return 1
+    except OSError as error:
+        if words and HELP.isdisjoint(words):
+            raise
+        # Commands turn this into an exit code themselves; help and version are printed by cyclopts.
+        silence(sys.stdout)
+        return fail(f"standard output cannot be written: {error.strerror or error}.", STORAGE)
     return code if isinstance(code, int) else 0
+
+
+def fail(text: str, code: int) -> int:
+    unfailing(sys.stderr).write(f"error: {text}\n")
+    return code
 
 
 def help_for(words: Sequence[str]) -> str:

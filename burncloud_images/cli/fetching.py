@@ -105,9 +105,12 @@ async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Outp
             except ImagesError as error:
                 return error
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(fetch_one(index, url)) for index, url in enumerate(urls)]
-        codes = [haul.add(index, await task) for index, task in enumerate(tasks)]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(fetch_one(index, url)) for index, url in enumerate(urls)]
+            codes = [haul.add(index, await task) for index, task in enumerate(tasks)]
+    except ExceptionGroup as several:  # stdout cannot be written
+        raise several.exceptions[0] from None
     haul.finish()
     return combine(codes)
 

@@ -34,8 +34,10 @@ class Stdin:
         Return stdin for *reader*.
 
         Raises:
-            UsageError: Something else reads it.
+            UsageError: Something else reads it, or it is closed.
         """
+        if sys.stdin is None:
+            raise UsageError(f"Standard input is closed, so it cannot be {reader}.")
         if self.reader is not None:
             raise UsageError(f"Standard input cannot be both {self.reader} and {reader}.")
         self.reader = reader

@@ -16,11 +16,11 @@ from burncloud_images.bulk.progress import Event, Progress, Report
 from burncloud_images.bulk.records import Record, StoredImage
 from burncloud_images.cli.arguments import Connection, JobFolder, Pace, Running, Spending
 from burncloud_images.cli.connection import open_client
-from burncloud_images.cli.exits import UsageError, translate
+from burncloud_images.cli.exits import ABANDONED, UsageError, translate
 from burncloud_images.cli.figures import count
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.interrupts import JobPatience
-from burncloud_images.cli.listing import drop_stdout, print_json, print_paths
+from burncloud_images.cli.listing import print_json, print_paths
 from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
 from burncloud_images.cli.money import find_budget, find_prices
 from burncloud_images.cli.options import option_name, take
@@ -29,7 +29,7 @@ from burncloud_images.cli.places import place_of
 from burncloud_images.cli.progress import JobProgress
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import AsyncImagesClient
-from burncloud_images.errors import ConfigurationError, InputChangedError
+from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
 
 __all__ = ["run", "to_folder", "to_options"]
 
@@ -71,7 +71,7 @@ async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
     return session.hand_over(report)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Session:
     """
     One run of a job, as it shows on the command line.
@@ -81,12 +81,14 @@ class Session:
         folder: Where it is, as it was typed.
         running: What was asked for.
         reporter: For all that is no result.
+        unprinted: Why results could not be printed, if they could not.
     """
 
     job: Job
     folder: Path
     running: Running
     reporter: Reporter
+    unprinted: StorageError | None = None
 
     async def add(self, lists: Lists) -> None:
         """
@@ -163,12 +165,15 @@ class Session:
         return self.job.run_now.progress() if self.job.run_now is not None else None
 
     def publish(self, event: Event, record: Record) -> None:
-        """Print what came of a row; if nobody reads that any more, nothing more is bought for it."""
+        """Print what came of a row; if nobody can read that any more, nothing more is bought for it."""
         try:
             print_json(self.row_to_json(event, record))
         except BrokenPipeError:
-            drop_stdout()
             self.reporter.note("nobody reads the results any more; finishing what is paid for")
+            self.job.drain()
+        except StorageError as error:
+            self.unprinted = error
+            self.reporter.note("the results cannot be printed any more; finishing what is paid for")
             self.job.drain()
 
     def row_to_json(self, event: Event, record: Record) -> dict[str, object]:
@@ -186,7 +191,12 @@ class Session:
         return {**attrs.asdict(image), "path": str(self.folder / image.path)}
 
     def hand_over(self, report: Report) -> int:
-        """Say what came of the run, and return the exit code."""
+        """
+        Say what came of the run, and return the exit code.
+
+        Raises:
+            StorageError: Results could not be printed.
+        """
         code = to_exit(report.stopped, report.totals)
         gallery = self.folder / "gallery.html"
         if self.reporter.options.quiet:
@@ -201,6 +211,8 @@ class Session:
             print_json({"stopped": report.stopped, "code": code, "gallery": str(gallery), **to_json(report.totals)})
         elif gallery.exists():
             print_paths([gallery])
+        if self.unprinted is not None and code != ABANDONED:
+            raise self.unprinted
         return code
 
 

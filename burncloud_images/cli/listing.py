@@ -12,12 +12,13 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.errors import ImagesError
+from burncloud_images.cli.streams import silence
+from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.model.inputs import ImageURL, PathSource
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImagesResult, SavedImage
 
-__all__ = ["drop_stdout", "print_bytes", "print_json", "print_paths", "to_json", "write_sidecar"]
+__all__ = ["print_bytes", "print_json", "print_paths", "to_json", "write_sidecar"]
 
 
 def print_paths(paths: Iterable[Path]) -> None:
@@ -31,15 +32,23 @@ def print_json(document: object) -> None:
 
 
 def print_bytes(data: bytes) -> None:
-    """Write to stdout."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    """
+    Write to stdout.
 
-
-def drop_stdout() -> None:
-    """Let what is printed from now on go nowhere: the reader of stdout has left."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    Raises:
+        BrokenPipeError: Its reader has left.
+        StorageError: It cannot be written; what is printed later goes nowhere.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        raise StorageError(f"standard output cannot be written: {error.strerror or error}.") from None
 
 
 def encode(document: object, indent: int | None = None) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,9 +28,9 @@ from burncloud_images.cli.preview import preview
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import rescue, save_images
 from burncloud_images.client import AsyncImagesClient
-from burncloud_images.errors import ImagesError
+from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.model.operations import ImagesRequest
-from burncloud_images.results import ImageDetails, ImagesResult, SavedImage
+from burncloud_images.results import Image, ImageDetails, ImagesResult, SavedImage
 from burncloud_images.transport.sinks import Directory, Memory, Sink
 
 __all__ = ["send"]
@@ -107,12 +107,20 @@ class Order:
             model = self.request.model or "the default model"
             with self.reporter.working(f"{VERBS[self.request.operation]} with {model}"):
                 if self.target is None:
-                    first, *others = (await self.send(client, Memory())).images
-                    print_bytes(first.data)
-                    save_images(others, "stdout", self.reporter)
+                    self.pour((await self.send(client, Memory())).images)
                     return 0
                 result = await self.send(client, self.target)
         return self.hand_over(result, self.target)
+
+    def pour(self, images: Sequence[Image]) -> None:
+        """Write an image to stdout, and to a file what cannot go there, as it is paid for."""
+        first, *others = images
+        try:
+            print_bytes(first.data)
+        except OSError:
+            save_images(images, "stdout", self.reporter)
+            raise
+        save_images(others, "stdout", self.reporter)
 
     async def send(self, client: AsyncImagesClient, sink: Sink[T]) -> ImagesResult[T]:
         """Send the request; its previews go to their folder, if it has one."""
@@ -140,10 +148,15 @@ class Order:
         return 0
 
     def show(self, paths: list[Path], document: Mapping[str, object]) -> None:
-        """Print paths, or what is known about them."""
+        """Print paths, or what is known about them; where that cannot be, say where the images are."""
         if self.target is None:
             return  # stdout is for bytes, and what was saved elsewhere has been said
-        if self.output.json:
-            print_json(document)
-        else:
-            print_paths(paths)
+        try:
+            if self.output.json:
+                print_json(document)
+            else:
+                print_paths(paths)
+        except StorageError:
+            for path in paths:
+                self.reporter.note(f"an image is in {path}")
+            raise

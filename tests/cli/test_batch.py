@@ -551,6 +551,20 @@ def test_a_reader_that_leaves(serve, here):
     assert server.ledger.billed_requests == len(images_of(here)) < 6
 
 
+def test_results_that_cannot_be_printed(serve, here):
+    """A full disk behind stdout starts nothing more: what is paid for comes to its end, and the code is 11."""
+    server = serve(latency=0.2)
+    rows = write_rows(here / "rows.jsonl", prompts(6))
+    words = shlex.join([*PROGRAM, "batch", str(rows), "--into", "out", "-j", "2", "--json"])
+
+    ran = subprocess.run(["sh", "-c", f"{words} >/dev/full"], stderr=subprocess.PIPE, text=True, check=False)
+
+    assert 11 == ran.returncode
+    assert ran.stderr.endswith("error: standard output cannot be written: No space left on device.\n")
+    assert "Traceback" not in ran.stderr
+    assert server.ledger.billed_requests == len(images_of(here)) < 6
+
+
 @pytest.mark.parametrize("mode", ["json", "bar", "lines"])
 def test_nobody_reads_what_is_said(serve, here, mode):
     """A closed pipe behind stderr ends nothing: the job is made to its end, and the exit code is the job's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from programs import PROGRAM
 
 from burncloud_images.cli.exits import combine
 from burncloud_images.emulator import Fault
@@ -260,3 +262,15 @@ def test_ctrl_c_leaves_no_partial_file(make_urls, tmp_path):
 def test_the_code_of_several(codes, code):
     """The weightiest of those that tell of all; else 3 if some failed."""
     assert code == combine(codes)
+
+
+def test_paths_that_cannot_be_printed(make_urls, here):
+    """A full disk behind stdout is one sentence, and exit code 11."""
+    _, urls = make_urls(count=2)
+    words = shlex.join([*PROGRAM, "fetch", *urls])
+
+    ran = subprocess.run(["sh", "-c", f"{words} >/dev/full"], stderr=subprocess.PIPE, text=True, check=False)
+
+    assert 11 == ran.returncode
+    assert ran.stderr.endswith("error: standard output cannot be written: No space left on device.\n")
+    assert "Traceback" not in ran.stderr

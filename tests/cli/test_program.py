@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -277,6 +278,77 @@ def test_a_reader_that_leaves(tmp_path):
 
     assert ran.returncode == 1
     assert "Traceback" not in ran.stderr
+
+
+def shell(words, redirection):
+    """Run the program with its streams as a shell says."""
+    line = f"{shlex.join([*PROGRAM, *map(str, words)])} {redirection}"
+    return subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, text=True, check=False)
+
+
+FULL = "standard output cannot be written: No space left on device."
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["batch", "--help"],
+        ["models", "--emulator"],
+        ["plan", "rows.txt", "-m", "gpt-image-2"],
+        ["batch", "rows.txt", "-m", "gpt-image-2", "--size", "64x64", "--emulator", "--into", "other"],
+        ["status", "out"],
+        ["usage", "out", "--json"],
+        ["verify", "out"],
+    ],
+)
+def test_a_full_disk_behind_stdout(cli, serve, here, words):
+    """It is one sentence and exit code 11, whatever is printed."""
+    serve()
+    (here / "rows.txt").write_text("a fox\n")
+    cli("batch", "rows.txt", "-m", "gpt-image-2", "--size", "64x64", "--into", "out")
+
+    ran = shell(words, ">/dev/full")
+
+    assert 11 == ran.returncode, ran.stderr
+    assert [f"error: {FULL}"] == [line for line in ran.stderr.splitlines() if line.startswith("error: ")]
+    assert "Traceback" not in ran.stderr
+    assert "Exception ignored" not in ran.stderr
+
+
+@pytest.mark.parametrize("output", ["-", "fox.png"])
+def test_an_image_that_cannot_be_printed_is_told(serve, here, monkeypatch, output):
+    """Neither bytes nor a path that stdout does not take are lost: it is said where the image is."""
+    monkeypatch.setenv("TMPDIR", str(here))
+    serve()
+
+    ran = shell(["generate", "a fox", "-m", "gpt-image-2", "-o", output], ">/dev/full")
+
+    (image,) = here.glob("*.png")
+    assert 11 == ran.returncode
+    assert f"error: {FULL}" in ran.stderr
+    assert image.name in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "redirection", "sentence"),
+    [
+        (["generate", "-", "--emulator"], "<&-", "Standard input is closed, so it cannot be the prompt."),
+        (["batch", "-", "--into", "out", "--emulator"], "<&-", "Standard input is closed, so it cannot be a list."),
+        (["plan", "-"], "<&-", "Standard input is closed, so it cannot be a list."),
+        (["batch", "-", "--into", "out", "--emulator"], ">&-", "standard output is closed; "),
+        (["generate", "a fox", "--emulator"], ">&-", "standard output is closed; "),
+    ],
+)
+def test_a_closed_stream(here, words, redirection, sentence):
+    """Nothing is begun without a stream that is needed: one sentence, and exit code 2."""
+    ran = shell(words, redirection)
+
+    assert 2 == ran.returncode
+    assert f"error: {sentence}" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert [] == list(here.iterdir())
 
 
 def generate(tmp_path):
