@@ -60,7 +60,8 @@ class Snapshot:
     Attributes:
         directory: Where it is, as it was typed.
         holder: The process that runs it; None if none does.
-        totals: Sums.
+        totals: Sums; without a run, what the last one left under way is in doubt.
+        killed: Whether the last run left something under way, so that the next one settles it.
         sent: What was asked for in the last minute.
         failed: Requests that failed, or the first of them.
         in_doubt: Likewise.
@@ -70,6 +71,7 @@ class Snapshot:
     directory: str
     holder: int | None
     totals: Totals
+    killed: bool
     sent: Rate
     failed: list[Record]
     in_doubt: list[Record]
@@ -122,16 +124,30 @@ async def pause(ended: asyncio.Event, seconds: float) -> None:
 
 async def look(directory: str, most: int | None) -> Snapshot:
     """Return how far a job is now, with at most *most* rows of each kind."""
+    lock = JobDirectory(Path(directory)).lock
     async with view(directory) as store:
+        holder, totals = find_holder(lock), await store.totals()
+        # A run that has begun only now has sent these itself.
+        holder = holder if holder is not None else find_holder(lock)
+        killed = holder is None and totals.counts[State.SENT] > 0
+        doubtful = {State.IN_DOUBT, State.SENT} if killed else {State.IN_DOUBT}
         return Snapshot(
             directory=directory,
-            holder=find_holder(JobDirectory(Path(directory)).lock),
-            totals=await store.totals(),
+            holder=holder,
+            totals=doubt(totals) if killed else totals,
+            killed=killed,
             sent=to_rate(await store.recent(time.time() - MINUTE)),
             failed=await first(store.records({State.FAILED}), most),
-            in_doubt=await first(store.records({State.IN_DOUBT}), most),
+            in_doubt=await first(store.records(doubtful), most),
             problems=await first(store.problems(), most),
         )
+
+
+def doubt(totals: Totals) -> Totals:
+    """Return sums in which what is under way is in doubt."""
+    counts = totals.counts
+    doubtful = counts[State.IN_DOUBT] + counts[State.SENT]
+    return attrs.evolve(totals, counts={**counts, State.IN_DOUBT: doubtful, State.SENT: 0})
 
 
 async def first(items: AsyncIterator[T], most: int | None) -> list[T]:
@@ -168,6 +184,8 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     yield f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
     sent = snapshot.sent
     yield f"in the last minute {count(sent.requests, 'request')} sent, for {count(sent.images, 'image')}"
+    if snapshot.killed:
+        yield "the last run was killed while requests were under way; the next `batch` settles them"
     yield from of_kind("failed", snapshot.failed, counts[State.FAILED])
     yield from of_kind("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
     for problem in snapshot.problems:
@@ -184,7 +202,12 @@ def to_words(holder: int | None) -> str:
 def of_kind(kind: str, records: list[Record], number: int) -> Iterator[str]:
     for record in records:
         failure = record.failure
-        why = f"{failure.error}: {failure.message}" if failure is not None else "It is not known why."
+        if record.state is State.SENT:
+            why = "It was under way when the last run was killed."
+        elif failure is not None:
+            why = f"{failure.error}: {failure.message}"
+        else:
+            why = "It is not known why."
         request = f"request id {record.request_id}, " if record.request_id else ""
         yield f"{kind}: {name_of(record)}: {why} ({request}key {record.key})"
     yield from and_more(kind, number - len(records))
@@ -200,6 +223,7 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, object]:
         "directory": snapshot.directory,
         "running": snapshot.holder is not None,
         "pid": snapshot.holder or None,
+        "killed": snapshot.killed,
         **to_json(snapshot.totals),
         "last_minute": attrs.asdict(snapshot.sent),
         "failures": [record_to_json(record) for record in snapshot.failed],
@@ -215,6 +239,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "key": record.key,
         "source": record.source,
         "line": record.line,
+        "state": str(record.state),
         "request_id": record.request_id,
         "sent_at": sent,
         "failure": attrs.asdict(record.failure) if record.failure is not None else None,

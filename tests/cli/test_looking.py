@@ -190,6 +190,27 @@ def held(serve, here):
             run.communicate()
 
 
+def test_status_of_a_job_whose_run_was_killed(cli, held, here):
+    """What was under way is in doubt and listed with its key, until the next `batch` settles it."""
+    alive = cli("status", here / "out", "--json").json
+    held.kill()
+    held.communicate()
+
+    lines = cli("status", here / "out").out.decode().splitlines()
+    found = cli("status", here / "out", "--json").json
+
+    doubts = [line for line in lines if line.startswith("in doubt: ")]
+    assert "4 requests: 0 done, 0 failed, 2 in doubt, 2 waiting" == lines[1]
+    assert "the last run was killed while requests were under way; the next `batch` settles them" in lines
+    assert 2 == len(doubts) == len(found["doubts"])
+    assert [f"key {each['key']})" for each in found["doubts"]] == [f"key {line.split('key ')[-1]}" for line in doubts]
+    assert "It was under way when the last run was killed." in doubts[0]
+    assert (True, 2, 0, {"sent"}) == (
+        found["killed"], found["in_doubt"], found["sent"], {each["state"] for each in found["doubts"]}
+    )  # fmt: skip
+    assert (False, 0, 2, []) == (alive["killed"], alive["in_doubt"], alive["sent"], alive["doubts"])
+
+
 def test_watching_a_job(held, here):
     """`status --watch` looks while a run is alive, and ends on Ctrl-C."""
     with start("status", here / "out", "--watch") as watch:
