@@ -157,8 +157,11 @@ class JobPatience:
             self.reading = None
 
     def handlers(self) -> AbstractContextManager[None]:
-        """Take interrupts in place of the event loop."""
-        return taking({signal.SIGINT: self.interrupt, signal.SIGTERM: self.terminate})
+        """Take interrupts in place of the event loop, and the end of the terminal unless `nohup` ignores it."""
+        handlers = {signal.SIGINT: self.interrupt, signal.SIGTERM: self.terminate}
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            handlers[signal.SIGHUP] = self.terminate
+        return taking(handlers)
 
 
 @contextmanager

@@ -456,7 +456,7 @@ def wait_for(server, count):
         os.sched_yield()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_the_first_interrupt_lets_paid_requests_finish(cli, serve, here, number):
     """Nothing more is started, what is on its way comes to its end, and the same command completes the job."""
     server = serve(latency=0.5)
@@ -472,6 +472,19 @@ def test_the_first_interrupt_lets_paid_requests_finish(cli, serve, here, number)
     assert 2 == len(server.ledger.requests) == len(images_of(here))
     assert 0 == cli("batch", "--into", here / "out").code
     assert 6 == server.ledger.billed_images
+
+
+def test_a_job_outlives_its_terminal(serve, here):
+    """With `nohup` the end of the terminal changes nothing: all is made."""
+    server = serve(latency=0.2)
+    rows = write_rows(here / "rows.jsonl", prompts(6))
+    words = ["nohup", *PROGRAM, "batch", rows, "--into", "out", "-j", "2"]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        wait_for(server, 2)
+        process.send_signal(signal.SIGHUP)
+
+    assert 0 == process.returncode
+    assert 6 == len(images_of(here))
 
 
 def test_the_second_interrupt_abandons(cli, serve, here):
