@@ -20,10 +20,11 @@ from burncloud_images.cli.exits import ABANDONED, UsageError, translate
 from burncloud_images.cli.figures import count
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.interrupts import JobPatience
+from burncloud_images.cli.limits import check_numbers
 from burncloud_images.cli.listing import print_json, print_paths
 from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
 from burncloud_images.cli.money import find_budget, find_prices
-from burncloud_images.cli.options import option_name, take
+from burncloud_images.cli.options import take
 from burncloud_images.cli.outcomes import advise, sum_up, to_exit, to_json
 from burncloud_images.cli.places import place_of
 from burncloud_images.cli.progress import JobProgress
@@ -229,10 +230,6 @@ def to_folder(values: Mapping[str, Any]) -> Path:
     return Path(directory)
 
 
-AT_LEAST: Mapping[str, float] = {"concurrency": 1, "limit": 1, "max_images": 0, "deadline": 0}
-MORE_THAN_NOTHING = ("rpm", "ipm", "tpm")
-
-
 def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
     """
     Return how the job is run.
@@ -244,12 +241,7 @@ def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
     Raises:
         UsageError: A value is none that it can have.
     """
-    for name, least in AT_LEAST.items():
-        if (value := values.get(name)) is not None and not value >= least:
-            raise UsageError(f"{option_name(name)} has to be at least {least:g}.")
-    for name in MORE_THAN_NOTHING:
-        if (value := values.get(name)) is not None and not value > 0:
-            raise UsageError(f"{option_name(name)} has to be more than 0.")
+    check_numbers(values)
     folder, running = take(JobFolder, values), take(Running, values)
     pace, spending = take(Pace, values), take(Spending, values)
     connection = take(Connection, values)

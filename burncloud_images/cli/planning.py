@@ -14,6 +14,7 @@ from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.cli.arguments import Listing, Pace, Spending
 from burncloud_images.cli.figures import count, to_duration
 from burncloud_images.cli.inputs import Stdin
+from burncloud_images.cli.limits import check_numbers
 from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.cli.lists import to_lists
 from burncloud_images.cli.money import find_budget, find_prices
@@ -38,6 +39,7 @@ async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
         UsageError: An option cannot be used.
         ImagesError: A list cannot be read.
     """
+    check_numbers(values)
     spending = take(Spending, values)
     lists, prices, budget = to_lists(values, Stdin()), find_prices(spending, reporter), find_budget(spending)
     with reporter.working("reading"):
@@ -67,6 +69,7 @@ class Plan:
         problems: Rows that are no requests.
         models: What each model is asked for; costs are the worst case.
         unpriced: What has no price, and how often it is asked for.
+        tokens: The most that those requests take of which the price table tells it.
         first: The first request.
         keys: Of all requests.
         labels: The request that each id belongs to.
@@ -77,6 +80,7 @@ class Plan:
     problems: list[BadRow] = attrs.field(factory=list)
     models: dict[str, Share] = attrs.field(factory=dict)
     unpriced: Counter[str] = attrs.field(factory=Counter)
+    tokens: int = 0
     first: Row | None = None
     keys: set[bytes] = attrs.field(factory=set, repr=False)
     labels: dict[str, bytes] = attrs.field(factory=dict, repr=False)
@@ -103,7 +107,8 @@ class Plan:
 
     def seconds(self, pace: Pace) -> float | None:
         """Return how long it takes at *pace*; None without one."""
-        limits = ((self.requests, pace.rpm), (self.images, pace.ipm))
+        # Without a price table's word on tokens, tokens do not limit the job itself either.
+        limits = ((self.requests, pace.rpm), (self.images, pace.ipm), (self.tokens, pace.tpm if self.tokens else None))
         return max((60 * number / most for number, most in limits if most), default=None)
 
     def take(self, row: Row | BadRow, prices: PriceTable | None, model: str | None) -> None:
@@ -130,6 +135,7 @@ class Plan:
         n = document.get("n")
         share.requests += 1
         share.images += n if isinstance(n, int) else 1
+        self.tokens += (prices.count_tokens(document) or 0) if prices is not None else 0
         worst = prices.worst_case(document) if prices is not None else 0
         if worst is not None:
             share.cost += worst

@@ -20,6 +20,17 @@ date = 2026-11-24
 "*"."*" = 0.25
 """
 
+TOKENS = """
+date = 2026-11-24
+
+[models.gpt-image-2]
+text_input = 5.00
+image_output = 30.00
+
+[models.gpt-image-2.output_tokens]
+"*"."*" = 1000
+"""
+
 
 def make(cli, rows, *words):
     """Make a job of rows in `out`."""
@@ -98,6 +109,41 @@ def test_a_plan_counts_what_the_job_would_make(cli, serve, monkeypatch):
 def test_a_plan_names_more_than_max_images(cli):
     """What --max-images would leave undone is said."""
     assert b"images: 2 more than --max-images\n" in plan(cli, prompts(5), "--max-images", "3").out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--rpm", "-1"], "--rpm has to be more than 0."),
+        (["--rpm", "0"], "--rpm has to be more than 0."),
+        (["--rpm", "nan"], "--rpm has to be more than 0."),
+        (["--ipm", "1e-320"], "--ipm has to be more than 0."),
+        (["--rpm", "inf"], "--rpm cannot be infinite; leave it out for no limit."),
+        (["--tpm", "inf"], "--tpm cannot be infinite; leave it out for no limit."),
+        (["-j", "0"], "--concurrency has to be at least 1."),
+        (["--max-images", "-5"], "--max-images has to be at least 0."),
+    ],
+)
+def test_a_plan_and_its_job_refuse_the_same_numbers(cli, here, words, problem):
+    """What no job can be run with is one sentence and exit code 2, before anything is read or made."""
+    planned = plan(cli, prompts(1), *words)
+    made = make(cli, prompts(1), "--emulator", *words) if "-j" not in words else None
+
+    assert (2, f"error: {problem}\n") == (planned.code, planned.err)
+    assert made is None or (2, f"error: {problem}\n") == (made.code, made.err)
+    assert not (here / "out").exists()
+
+
+def test_tokens_in_a_plan(cli, here):
+    """--tpm counts in the time as far as the price table tells tokens, and is left out where it does not."""
+    (here / "prices.toml").write_text(TOKENS)
+    words = ["--prices", "prices.toml", "--tpm", "1000", "--json"]
+    told = plan(cli, prompts(3, n=2), *words)
+    untold = plan(cli, prompts(3, model="dall-e-2"), *words)
+
+    assert told.json["seconds"] > 3 * 2 * 1000 * 60 / 1000
+    assert told.json["seconds"] < 3 * 2 * 1000 * 60 / 1000 + 60
+    assert (0, None) == (untold.code, untold.json["seconds"])
 
 
 def test_a_plan_without_lists(cli):
