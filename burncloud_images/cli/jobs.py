@@ -23,7 +23,7 @@ from burncloud_images.cli.interrupts import JobPatience
 from burncloud_images.cli.limits import check_numbers
 from burncloud_images.cli.listing import print_json, print_paths
 from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
-from burncloud_images.cli.money import find_budget, find_prices
+from burncloud_images.cli.money import check_prices, find_budget, find_prices
 from burncloud_images.cli.options import take
 from burncloud_images.cli.outcomes import advise, sum_up, to_exit, to_json
 from burncloud_images.cli.places import place_of
@@ -60,15 +60,14 @@ async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
         from burncloud_images.cli.rehearsal import rehearse
 
         return await rehearse(lists, folder, options, values, reporter)
-    async with (
-        open_client(connection, reporter, stdin, max_connections=options.concurrency) as client,
-        Job.open(folder) as job,
-    ):
-        session = Session(job=job, folder=folder, running=running, reporter=reporter)
-        patience = JobPatience(job=job, reporter=reporter)
-        with patience.handlers():
-            await patience.read(session.add(lists))
-            report = await session.run(client, options)
+    async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:
+        await check_prices(lists, folder, options)
+        async with Job.open(folder) as job:
+            session = Session(job=job, folder=folder, running=running, reporter=reporter)
+            patience = JobPatience(job=job, reporter=reporter)
+            with patience.handlers():
+                await patience.read(session.add(lists))
+                report = await session.run(client, options)
     return session.hand_over(report)
 
 

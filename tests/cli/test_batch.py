@@ -271,6 +271,37 @@ def test_a_budget_without_a_price(cli, serve):
     assert 0 == len(server.ledger.requests)
 
 
+def test_a_list_without_a_price_leaves_no_job(cli, serve, here):
+    """A misspelt model is refused before anything is stored, and the corrected command is as good as a first one."""
+    server = serve()
+    (here / "a.txt").write_text("a fox\n")
+    words = ["batch", "a.txt", "--budget", "5", "--size", "1024x1024", "--into", "out"]
+    refused = cli(*words, "-m", "gpt-imag-2")
+    left = (here / "out").exists()
+    corrected = cli(*words, "-m", "gpt-image-2")
+
+    assert (2, False) == (refused.code, left)
+    assert "gpt-imag-2 (1)" in refused.errors[-1]
+    assert "--max-images in place of --budget" in refused.errors[-1]
+    assert 0 == corrected.code
+    assert 1 == server.ledger.billed_requests
+
+
+def test_a_budget_for_a_list_that_is_made_already(cli, serve, here):
+    """What was bought without a price is no reason to refuse a budget for more; what is new and has none is."""
+    server = serve()
+    (here / "old.txt").write_text("a fox\n")
+    (here / "worse.txt").write_text("a fox\nan otter\n")
+    words = ["-m", "dall-e-2", "--size", "256x256", "--into", "out"]
+    first = cli("batch", "old.txt", *words)
+    again = cli("batch", "old.txt", *words, "--budget", "5")
+    worse = cli("batch", "worse.txt", *words, "--budget", "5")
+
+    assert (0, 0, 2) == (first.code, again.code, worse.code)
+    assert "(1)" in worse.errors[-1]
+    assert 1 == server.ledger.billed_requests
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
