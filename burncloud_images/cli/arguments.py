@@ -121,7 +121,8 @@ class Running:
     How a job is run.
 
     Args:
-        retry_failed: Send rows that failed in earlier runs again.
+        retry_failed: Send rows that failed in earlier runs again; those of them that may have been billed are bought
+            again.
         on_unknown: What to do about rows that may have been billed and brought nothing: hold lists them and buys none
             again; retry accepts to pay twice. By default hold.
         server_idempotency: What the server does with an idempotency key that it has seen: none (it may make the image

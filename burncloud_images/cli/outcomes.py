@@ -28,6 +28,7 @@ PRECEDENCE = (*WEIGHTIEST, GAVE_UP, SOME_FAILED, FAILED)
 
 AGAIN = "the same command goes on where this one stopped."
 ONLY_AGAIN = f"{AGAIN[0].upper()}{AGAIN[1:]}"
+RETRY_FAILED = "--retry-failed sends failed requests again, and so buys again those that may have been billed"
 NEXT: Mapping[Stop, str] = {
     "interrupted": ONLY_AGAIN,
     "abandoned": ONLY_AGAIN,
@@ -81,7 +82,7 @@ def advise(report: Report, directory: str) -> Iterator[str]:
     if report.stopped in NEXT:
         yield NEXT[report.stopped]
     if counts[State.FAILED] or report.totals.problems:
-        again = "; --retry-failed sends failed requests again" if counts[State.FAILED] else ""
+        again = f"; {RETRY_FAILED}" if counts[State.FAILED] else ""
         yield f"`burncloud-images status {directory}` says what failed and why{again}."
     if counts[State.IN_DOUBT]:
         yield (

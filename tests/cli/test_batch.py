@@ -213,6 +213,18 @@ def test_a_row_that_failed_is_tried_again_when_asked(cli, serve):
     assert (4, 3) == (len(server.ledger.requests), server.ledger.billed_requests)
 
 
+def test_trying_failed_rows_again_may_cost(cli, serve):
+    """Who is told of --retry-failed, by the advice or the help, is told that it can buy what was billed already."""
+    serve(Fault(status=400))
+
+    ran = make(cli, prompts(2), "-j", "1")
+    shown = " ".join(cli("batch", "--help").out.decode().replace("│", " ").split())
+
+    (advice,) = [line for line in ran.err.splitlines() if line.startswith("next: ")]
+    assert advice.endswith("and so buys again those that may have been billed.")
+    assert "those of them that may have been billed are bought again." in shown
+
+
 def test_what_is_in_doubt_is_bought_again_with_consent(cli, serve):
     """--on-unknown retry accepts to pay twice, under the same key."""
     server = serve(Fault(cut="close", billed=True))
