@@ -62,7 +62,8 @@ def faults(session: nox.Session) -> None:
     """Play the whole fault matrix, print its table, and write it down in docs/reliability.md."""
     session.install(*EDITABLE, *group("tests"))
     session.env["FAULTS_REPORT"] = "docs/reliability.md"
-    session.run("pytest", "-m", "", "tests/faults", *session.posargs)
+    # Some cases last minutes, in which they need not say where they are.
+    session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", "tests/faults", *session.posargs)
 
 
 @nox.session

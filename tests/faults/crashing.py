@@ -114,9 +114,9 @@ def tear(store: Path) -> None:
 
 
 def flip(store: Path) -> None:
-    """Change a bit of what a request asks for."""
+    """Change a bit of what a request asks for that waits."""
     data = bytearray(store.read_bytes())
-    at = data.index(b"a small picture")
+    at = data.index(b"a small picture 7")
     data[at] ^= 1
     store.write_bytes(data)
 

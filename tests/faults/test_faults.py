@@ -14,7 +14,9 @@ from faults.table import BAR, SIZES, Case
 
 
 def to_parameter(case: Case):
-    marks = [] if case.id in BAR else [pytest.mark.faults]
+    marks = [pytest.mark.timeout(max(60, 2 * case.bound + 20))]
+    if case.id not in BAR:
+        marks.append(pytest.mark.faults)
     if case.skipped:
         marks.append(pytest.mark.skip(reason=case.skipped))
     if case.pending:

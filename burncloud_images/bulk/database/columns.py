@@ -24,6 +24,7 @@ __all__ = [
     "RECORD",
     "ROW",
     "Text",
+    "check_seal",
     "decode_image_lists",
     "decode_images",
     "decode_links",
@@ -89,6 +90,17 @@ def from_row(row: Row) -> tuple[Text | int, ...]:
     document = encode_json(row.document)
     columns = (row.key, document, encode_text(row.source), row.line, encode_text(row.label), request.wanted)
     return (*columns, seal(columns))
+
+
+def check_seal(number: int, row: tuple[Any, ...]) -> None:
+    """
+    Refuse the columns `ROW` of a request that is not what was asked for.
+
+    Raises:
+        Damaged: It is not.
+    """
+    if seal(row[:-1]) != row[-1]:
+        raise Damaged(f"what request {number} asks for is not as it was written")
 
 
 def seal(columns: tuple[Text | int, ...]) -> int:
@@ -178,8 +190,7 @@ def to_record(row: tuple[Any, ...]) -> Record:
     """
     (number, key, document, source, line, label, _, sealed, state, attempts, reserved, cost) = row[:12]
     (images, links, failure, request_id, sent_at, ended_at, about) = row[12:]
-    if seal(row[1:7]) != sealed:
-        raise Damaged(f"what request {number} asks for is not as it was written")
+    check_seal(number, (*row[1:7], sealed))
     try:
         return Record(
             key=decode_text(key),

@@ -15,6 +15,7 @@ import struct
 from contextlib import closing, suppress
 from pathlib import Path
 
+from burncloud_images.bulk.database.columns import ROW, check_seal
 from burncloud_images.bulk.database.log import check_log
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.database.troubles import Damaged
@@ -41,6 +42,8 @@ COUNTED = """
 SELECT state, count(*), sum(stored), sum(bytes), sum(committed), sum(coalesce(cost, 0)), sum(reserved)
 FROM requests GROUP BY state
 """
+UNFINISHED = f"SELECT number, {ROW} FROM requests WHERE state <> 'done'"  # noqa: S608 (our own words)
+"""What may still be bought; that of the others is looked at when it is read."""
 KEPT = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums WHERE requests > 0"
 ELSEWHERE = "move it away, or use another directory"
 
@@ -223,3 +226,5 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         raise Damaged("its tables are not those of a job")
     if set(connection.execute(COUNTED)) != set(connection.execute(KEPT)):
         raise Damaged("its sums are not those of its requests")
+    for number, *row in connection.execute(UNFINISHED):
+        check_seal(number, tuple(row))
