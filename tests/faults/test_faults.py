@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -70,6 +71,8 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 
 def test_the_document_shows_every_case():
     """Each id once, with its fault in words; `nox -s faults` writes it anew."""
+    if os.environ.get("FAULTS_REPORT"):
+        pytest.skip("it is written once these tests have ended")
     lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
     shown = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in lines if line.startswith("| ")]
 
