@@ -326,7 +326,11 @@ class AiohttpResponse:
             try:
                 chunk = await self.response.content.readany()
             except (aiohttp.ClientError, OSError) as error:
-                raise to_failure(error, self.progress) from None
+                failure = to_failure(error, self.progress)
+                if rest := take_rest(self.response.content):
+                    self.progress.enter(Phase.BODY_IN)
+                    yield rest
+                raise failure from None
             self.progress.allow(None)  # the sink's time is not the server's
             if not chunk:
                 break
@@ -334,6 +338,17 @@ class AiohttpResponse:
             self.progress.enter(Phase.BODY_IN)
             yield chunk
         self.progress.enter(Phase.COMPLETE)
+
+
+def take_rest(content: aiohttp.StreamReader) -> bytes:
+    """
+    Return what had come before a failure.
+
+    aiohttp gives out nothing more once it knows of one, so whatever came while the sink was busy would be lost, and may
+    be the end of an image.
+    """
+    content.set_exception(None)  # type: ignore[arg-type] # there is no other public way to what it holds
+    return content.read_nowait()
 
 
 def inflate(inflater: zlib._Decompress, chunk: bytes, progress: Progress) -> Iterator[bytes]:

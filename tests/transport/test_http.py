@@ -10,17 +10,21 @@ import json
 import ssl
 import time
 import zlib
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
+from aiohttp.base_protocol import BaseProtocol
 from fakes import FakeClock
+from multidict import CIMultiDict
 from pictures import png
 from raw import answering, hang, serve
 
 from burncloud_images import AsyncImagesClient, Limits, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
-from burncloud_images.transport.http import meaning
+from burncloud_images.transport.clock import SystemClock
+from burncloud_images.transport.http import AiohttpResponse, Progress, meaning
 from burncloud_images.transport.options import proxy_for, to_ssl
 
 ONCE = RetryPolicy(attempts=1)
@@ -375,3 +379,23 @@ class TestSlowAnswers:
                 await client.generate("otter", model="m")
 
         assert caught.value.images or caught.value.raw
+
+
+async def test_what_came_before_a_failure_is_given_out():
+    """Also while the sink was busy with what came before: it may be the end of an image."""
+    loop = asyncio.get_running_loop()
+    content = aiohttp.StreamReader(BaseProtocol(loop), 2**16, loop=loop)
+    progress = Progress(clock=SystemClock())
+    progress.enter(Phase.STATUS)
+    answer = SimpleNamespace(content=content, headers=CIMultiDict(), status=200)
+    response = AiohttpResponse(answer, progress, Timeouts(), inflated=False)
+    chunks = response.chunks()
+
+    content.feed_data(b"the beginning")
+    assert b"the beginning" == await anext(chunks)
+    content.feed_data(b"what came ")
+    content.feed_data(b"meanwhile")
+    content.set_exception(aiohttp.ClientPayloadError("cut"))
+    assert b"what came meanwhile" == await anext(chunks)
+    with pytest.raises(errors.OutcomeUnknownError):
+        await anext(chunks)
