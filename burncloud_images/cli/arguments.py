@@ -218,8 +218,8 @@ class Connection:
         api_key_file: A file that holds the API key, or - for stdin. By default the key is BURNCLOUD_API_KEY.
         emulator: Start the API on this machine and use it: no key, no cost, drawn pictures.
         timeout: Longest wait for an answer to begin; 600 by default. A request that is given up may be billed.
-        deadline: No retry starts later than this after the first attempt; a job gives up after as long without a success.
-            900 by default.
+        deadline: No retry starts later than this after the first attempt; a job gives up after as long without a
+            success. 900 by default.
         retries: Attempts in all, at least 1; 4 by default. What may have been billed is never sent again.
         rules: What to do about requests that the API's document does not allow; warn by default.
         proxy: URL of an HTTP proxy. By default HTTPS_PROXY and NO_PROXY.

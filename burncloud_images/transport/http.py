@@ -326,11 +326,10 @@ class AiohttpResponse:
             try:
                 chunk = await self.response.content.readany()
             except (aiohttp.ClientError, OSError) as error:
-                failure = to_failure(error, self.progress)
                 if rest := take_rest(self.response.content):
                     self.progress.enter(Phase.BODY_IN)
                     yield rest
-                raise failure from None
+                raise to_failure(error, self.progress) from None
             self.progress.allow(None)  # the sink's time is not the server's
             if not chunk:
                 break

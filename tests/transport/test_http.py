@@ -386,7 +386,7 @@ async def test_what_came_before_a_failure_is_given_out():
     loop = asyncio.get_running_loop()
     content = aiohttp.StreamReader(BaseProtocol(loop), 2**16, loop=loop)
     progress = Progress(clock=SystemClock())
-    progress.enter(Phase.STATUS)
+    progress.enter(Phase.FINAL_RELEASED)
     answer = SimpleNamespace(content=content, headers=CIMultiDict(), status=200)
     response = AiohttpResponse(answer, progress, Timeouts(), inflated=False)
     chunks = response.chunks()
