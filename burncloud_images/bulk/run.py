@@ -322,6 +322,7 @@ class Run:
         """Fetch what is paid and lies at addresses, the one that expires first first; tries again after a while."""
         found = await in_thread(self.executor, find_images, self.directory, record.key)  # named before a run was killed
         images = {image.index: image for image in (*found, *record.images)}
+        lost: list[DownloadError] = []
         for rounds_left in reversed(range(rounds)):
             missing = [link for link in record.links if link.index not in images]
             lost = [error for link in sorted(missing, key=expiry_of) if (error := await self.get(link, record, images))]
