@@ -309,6 +309,7 @@ def test_a_slash_leads_to_the_filter_and_escape_empties_it(visit: Open, drawn: P
     look = visit(drawn)
     keyboard = look.page.keyboard
     look.cards.first.locator("a").click()
+    look.page.locator("#viewer").wait_for()
     keyboard.press("/")
     keyboard.type("fjord")
 
