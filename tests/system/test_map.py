@@ -590,8 +590,8 @@ async def main():
             try:
                 async for outcome in outcomes:
                     pass
-            finally:
-                print("interrupted", flush=True)
+            finally:  # said once the block is being left: a second interrupt in here would be an error of the loop's
+                asyncio.get_running_loop().call_soon(lambda: print("interrupted", flush=True))
 
 asyncio.run(main())
 """
