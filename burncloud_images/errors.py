@@ -59,6 +59,8 @@ E = TypeVar("E", bound="ImagesError")
 
 NOT_BILLED = "Nothing was billed."
 NOT_SENT = "Nothing was sent."
+UNBILLED = frozenset({NOT_BILLED, NOT_SENT})
+"""What `billing` says where no money was spent."""
 MAY_BE_BILLED = "This request may have been billed."
 BILLED = "This request was billed."
 

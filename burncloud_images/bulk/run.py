@@ -35,8 +35,7 @@ from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
 from burncloud_images.errors import (
-    NOT_BILLED,
-    NOT_SENT,
+    UNBILLED,
     DownloadError,
     ImagesError,
     PermissionDeniedError,
@@ -516,7 +515,7 @@ class Run:
 
 def to_failure(error: ImagesError) -> Failure:
     """Return *error* as the store keeps it, with what it may have cost."""
-    billing = "" if error.billing in {NOT_BILLED, NOT_SENT} else error.billing
+    billing = "" if error.billing in UNBILLED else error.billing
     return Failure(
         error=type(error).__name__,
         message=f"{error.message} {billing}".rstrip(),

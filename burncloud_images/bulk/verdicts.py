@@ -27,7 +27,7 @@ def by_payment(error: errors.ImagesError) -> Verdict:
 
 
 def by_billing(error: errors.ImagesError) -> Verdict:
-    return "fail" if error.billing == errors.NOT_BILLED else "fail_billed"
+    return "fail" if error.billing in errors.UNBILLED else "fail_billed"
 
 
 def by_permanence(error: errors.ImagesError) -> Verdict:
