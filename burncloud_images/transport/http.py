@@ -56,6 +56,8 @@ READ_BUFFER = 64 * 1024
 """Half of what is received before the socket waits for the sink."""
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
+LEAST_BUFFER = 1
+"""Bytes that asyncio holds before it says that it is full. Never 0: with TLS an empty buffer would be full for ever."""
 LEAST_PROGRESS = 1024
 """Bytes of an answer that start its idle time anew; with one byte now and then it would last for ever."""
 KEEP_ALIVE = 2.0
@@ -239,7 +241,13 @@ def prepare(writer: AbstractStreamWriter) -> None:
     transport = getattr(writer, "transport", None)
     if transport is None:
         return
-    transport.set_write_buffer_limits(high=0)
+    transport.set_write_buffer_limits(high=LEAST_BUFFER)
+    # Below TLS lies another transport, whose buffer would hide a cut as well. There is no public way to it, and uvloop
+    # has none; then a cut counts as later than it was, which errs on the safe side.
+    protocol = getattr(transport, "_ssl_protocol", None)
+    below = getattr(protocol, "_transport", None)
+    if below is not None:
+        below.set_write_buffer_limits(high=LEAST_BUFFER)
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     connection = transport.get_extra_info("socket")
     if option is not None and connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
