@@ -250,7 +250,9 @@ async def cut(request: web.BaseRequest, how: str, closing: asyncio.Event) -> Non
         peer = cast("socket.socket", transport.get_extra_info("socket"))
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-    transport.close()
+    # Over TLS the end of the connection is told later than on a plain socket, so late that aiohttp would go on to wait
+    # for the rest of the request.
+    request.protocol.force_close()
 
 
 async def wait_until(done: Callable[[], bool], closing: asyncio.Event) -> None:
