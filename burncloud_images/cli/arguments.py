@@ -281,6 +281,7 @@ class Serving:
         fault: Let something go wrong once, or with a probability: 429, 500:0.1, reset-after-billing:0.05. Repeatable.
         latency: Seconds before each answer.
         url_lifetime: Seconds for which result URLs are good; 3600 by default.
+        tls: Serve HTTPS, with a certificate made for the occasion; what is printed tells clients to trust it.
     """
 
     host: str = attrs.field(default="127.0.0.1", metadata={"metavar": "ADDRESS"})
@@ -288,3 +289,4 @@ class Serving:
     fault: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "SPEC"})
     latency: float = 0.0
     url_lifetime: float = 3600.0
+    tls: bool = False

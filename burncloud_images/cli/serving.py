@@ -33,6 +33,7 @@ async def serve(serving: Serving, reporter: Reporter) -> int:
         port=serving.port,
         latency=serving.latency,
         url_lifetime=serving.url_lifetime,
+        tls=serving.tls,
     )
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -47,8 +48,13 @@ async def serve(serving: Serving, reporter: Reporter) -> int:
         raise UsageError(f"The emulator cannot listen on {serving.host}:{serving.port}: {reason}.") from None
     try:
         lines = {"BURNCLOUD_API_BASE_URL": server.base_url, "BURNCLOUD_API_KEY": server.api_key}
+        if server.ca is not None:
+            lines["SSL_CERT_FILE"] = str(server.ca)  # OpenSSL's own variable, so curl and other clients know it too
         print_bytes("".join(f"export {name}={shlex.quote(value)}\n" for name, value in lines.items()).encode())
-        reporter.note("serving until Ctrl-C; put the two lines above into another shell to use it")
+        reporter.note("serving until Ctrl-C; put the lines above into another shell to use it")
+        if server.ca is not None:
+            reporter.note("SSL_CERT_FILE makes that shell trust this server's certificate alone; Network(ca=…) and")
+            reporter.note("--cacert take the same file")
         await ended.wait()
     finally:
         await server.stop()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 import uuid
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +19,7 @@ from aiohttp import web
 
 from burncloud_images.emulator.answers import Answer, Refusal
 from burncloud_images.emulator.book import Book
+from burncloud_images.emulator.certificates import Certificate, issue_certificate
 from burncloud_images.emulator.delivery import GONE, cut, deliver, merge, pause, stand_in
 from burncloud_images.emulator.exchange import Desk, Exchange, check_key
 from burncloud_images.emulator.faults import Fault
@@ -50,6 +53,8 @@ class Emulator:
         clock: Tells the time that result URLs go by: seconds since 1970, or an aware datetime.
         idempotency: What happens with an `Idempotency-Key` that was seen: `none` bills again, as gateways are thought
             to, `replay` gives the answer of before and `reject` refuses.
+        tls: Whether to serve HTTPS: with a certificate made for the occasion, whose authority `ca` names, or with a
+            context of your own.
 
     Leaving its block warns with `UnfiredFaultWarning` if a scripted fault is still waiting.
     """
@@ -65,11 +70,14 @@ class Emulator:
         latency: float = 0.0,
         clock: Callable[[], float | datetime] = time.time,
         idempotency: Idempotency = "none",
+        tls: bool | ssl.SSLContext = False,
     ) -> None:
         self.api_key = api_key
         self.host = host
         self.port = port
         self.latency = latency
+        self.tls = tls
+        self.certificate: Certificate | None = None
         self.book = Book()
         self.script = Script(faults)
         self.keys = Keys(idempotency)
@@ -84,7 +92,12 @@ class Emulator:
         if not self.port:
             raise RuntimeError("the emulator has no address before it is started")
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}/v1"
+
+    @property
+    def ca(self) -> Path | None:
+        """A PEM file that clients have to trust, as in `Network(ca=emulator.ca)`; None unless `tls=True` serves."""
+        return self.certificate.authority if self.certificate is not None else None
 
     @property
     def ledger(self) -> Ledger:
@@ -113,12 +126,15 @@ class Emulator:
         Listen.
 
         Raises:
-            ModuleNotFoundError: Pillow is missing.
+            ModuleNotFoundError: Pillow is missing, or trustme with `tls=True`.
             OSError: The port is taken.
         """
         require_pillow()
         from burncloud_images.emulator.studio import Studio
 
+        if self.tls is True:
+            self.certificate = issue_certificate(self.host)
+        context = self.certificate.context if self.certificate is not None else self.tls or None
         self.desk = Desk(
             api_key=self.api_key,
             latency=self.latency,
@@ -133,7 +149,7 @@ class Emulator:
         self.runner = web.AppRunner(to_application(self.desk), access_log=None, shutdown_timeout=GRACE)
         await self.runner.setup()
         try:
-            await web.TCPSite(self.runner, self.host, self.port).start()
+            await web.TCPSite(self.runner, self.host, self.port, ssl_context=context).start()
         except OSError:
             await self.stop()
             raise
@@ -149,6 +165,9 @@ class Emulator:
             await asyncio.sleep(0)
         self.desk.studio.close()
         self.desk = self.runner = None
+        if self.certificate is not None:
+            self.certificate.close()
+            self.certificate = None
 
 
 def require_pillow() -> None:

@@ -1,0 +1,55 @@
+"""A certificate for the emulator's own host, and what a client needs to trust it."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from pathlib import Path
+from types import ModuleType
+
+import attrs
+
+__all__ = ["Certificate", "issue_certificate"]
+
+
+@attrs.frozen(kw_only=True)
+class Certificate:
+    """
+    What the server shows, and the authority that vouches for it.
+
+    Attributes:
+        context: For the server.
+        authority: A PEM file of the authority, for clients; `close` removes it.
+    """
+
+    context: ssl.SSLContext
+    authority: Path
+
+    def close(self) -> None:
+        """Remove the file of the authority."""
+        self.authority.unlink(missing_ok=True)
+
+
+def issue_certificate(host: str) -> Certificate:
+    """
+    Issue a certificate for *host* and for `localhost`, by an authority that nothing else knows.
+
+    Raises:
+        ModuleNotFoundError: trustme is missing.
+    """
+    trustme = import_trustme()
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host, "localhost").configure_cert(context)
+    with tempfile.NamedTemporaryFile(prefix="burncloud-images-", suffix=".pem", delete=False) as file:
+        file.write(authority.cert_pem.bytes())
+    return Certificate(context=context, authority=Path(file.name))
+
+
+def import_trustme() -> ModuleType:
+    try:
+        import trustme
+    except ImportError as error:
+        message = "The emulator issues its certificate with trustme: pip install 'burncloud-images[emulator]'"
+        raise ModuleNotFoundError(message, name="trustme") from error
+    return trustme

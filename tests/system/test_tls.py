@@ -1,0 +1,123 @@
+"""Over HTTPS: what is sent arrives whole, and how far it got is known as well as on plain sockets."""
+
+from __future__ import annotations
+
+import io
+import ssl
+
+import pytest
+from fakes import FakeClock
+from pictures import png
+
+from burncloud_images import AsyncImagesClient, Network, errors
+from burncloud_images.emulator import Emulator, Fault
+
+SMALL = {"model": "gpt-image-2", "size": "64x64"}
+KB, MB = 1000, 1_000_000
+
+
+def client_of(emulator: Emulator, **options: object) -> AsyncImagesClient:
+    options = {"clock": FakeClock(0.1), "network": Network(ca=emulator.ca), **options}
+    return AsyncImagesClient(emulator.api_key, emulator.base_url, **options)
+
+
+async def pieces_of(data: bytes):
+    for start in range(0, len(data), 300_000):
+        yield data[start : start + 300_000]
+
+
+class TestUploads:
+    """An empty buffer of a TLS transport counts as full where its limit is 0."""
+
+    @pytest.mark.parametrize("size", [1 * KB, 64 * KB, 300 * KB, 1 * MB, 4 * MB, 16 * MB, 49 * MB])
+    async def test_an_edit_arrives_whole(self, size):
+        """The server sees every byte, whatever the size."""
+        image = png(pad=size)
+
+        async with Emulator(tls=True) as emulator, client_of(emulator) as client:
+            result = await client.edit(image, "a beret", **SMALL)
+
+        (entry,) = emulator.ledger.requests
+        assert result.image.media_type == "image/png"
+        assert entry.complete
+        assert entry.parts[0].size == len(image)
+
+    @pytest.mark.parametrize("kind", ["path", "bytes", "file", "iterator", "sixteen"])
+    async def test_every_kind_of_source_arrives_whole(self, kind, tmp_path):
+        """Paths, bytes, open files, iterators, and sixteen images at once."""
+        image = png(pad=700 * KB)
+        path = tmp_path / "photo.png"
+        path.write_bytes(image)
+        source = {
+            "path": path,
+            "bytes": image,
+            "file": io.BytesIO(image),
+            "iterator": pieces_of(image),
+            "sixteen": [image] * 16,
+        }[kind]
+
+        async with Emulator(tls=True) as emulator, client_of(emulator) as client:
+            await client.edit(source, "a beret", **SMALL)
+
+        (entry,) = emulator.ledger.requests
+        assert [part.size for part in entry.parts] == [len(image)] * (16 if kind == "sixteen" else 1)
+
+    async def test_a_variation_arrives_whole(self):
+        """It is an upload as well."""
+        async with Emulator(tls=True) as emulator, client_of(emulator) as client:
+            result = await client.create_variation(png(256, 256, pad=2 * MB), model="dall-e-2", size="256x256")
+
+        assert result.image.width == 256
+        assert emulator.ledger.billed_requests == 1
+
+    async def test_a_context_of_the_callers_own_serves(self):
+        """Any certificate will do; then there is no file to trust."""
+        import trustme
+
+        authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        trust = ssl.create_default_context()
+        authority.configure_trust(trust)
+
+        async with Emulator(tls=context) as emulator, client_of(emulator, network=Network(ca=trust)) as client:
+            await client.generate("an otter", **SMALL)
+
+        assert emulator.ca is None
+        assert emulator.ledger.billed_requests == 1
+
+    async def test_nobody_else_trusts_the_certificate(self):
+        """Nothing is sent to a server whose authority is unknown."""
+        async with Emulator(tls=True) as emulator, client_of(emulator, network=Network()) as client:
+            with pytest.raises(errors.ConnectionFailedError, match="certificate"):
+                await client.generate("an otter", **SMALL)
+
+        assert emulator.ledger.requests == ()
+
+
+class TestCuts:
+    """Where a request was cut decides whether it may be sent again."""
+
+    @pytest.mark.parametrize("size", [4 * MB, 8 * MB, 49 * MB])
+    @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+    async def test_an_upload_that_is_cut_at_half_is_sent_again(self, size, tls):
+        """It is known not to be billed, so a second attempt costs nothing."""
+        fault = Fault(cut="reset", place="upload", byte=0.5)
+
+        async with Emulator(tls=tls, faults=[fault]) as emulator, client_of(emulator) as client:
+            result = await client.edit(png(pad=size), "a beret", **SMALL)
+
+        assert [attempt.phase for attempt in result.history] == [errors.Phase.BODY, errors.Phase.COMPLETE]
+        assert (len(emulator.ledger.requests), emulator.ledger.billed_requests) == (2, 1)
+
+    @pytest.mark.parametrize("size", [1 * KB, 300 * KB, 4 * MB])
+    @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+    async def test_an_upload_that_is_cut_at_its_end_is_held(self, size, tls):
+        """It may have been billed, so it is not sent again."""
+        fault = Fault(cut="reset", billed=True)
+
+        async with Emulator(tls=tls, faults=[fault]) as emulator, client_of(emulator) as client:
+            with pytest.raises(errors.OutcomeUnknownError) as caught:
+                await client.edit(png(pad=size), "a beret", **SMALL)
+
+        assert caught.value.phase is errors.Phase.FINAL_RELEASED
+        assert (len(emulator.ledger.requests), emulator.ledger.billed_requests) == (1, 1)
