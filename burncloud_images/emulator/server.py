@@ -59,7 +59,7 @@ class Emulator:
     Leaving its block warns with `UnfiredFaultWarning` if a scripted fault is still waiting.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (options of a server)
         self,
         *,
         faults: Iterable[Fault] = (),
