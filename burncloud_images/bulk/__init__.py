@@ -7,7 +7,7 @@ An image that was paid for is found in the directory, none is bought twice, and 
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.prices import PriceTable
-from burncloud_images.bulk.progress import Event, Progress, Report
+from burncloud_images.bulk.progress import Event, Outstanding, Progress, Report
 from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.recovery import Recovered
 from burncloud_images.bulk.rows import BadRow
@@ -22,6 +22,7 @@ __all__ = [
     "Job",
     "Link",
     "Options",
+    "Outstanding",
     "PriceTable",
     "Progress",
     "Record",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Literal, TypeAlias
 
 import attrs
 
 from burncloud_images.bulk.records import Failure, Record, StoredImage, Totals
+from burncloud_images.errors import DownloadRefusedError
 
-__all__ = ["Event", "Progress", "Report", "Stop", "Watch"]
+__all__ = ["Event", "Outstanding", "Progress", "Report", "Stop", "Watch"]
 
 Stop: TypeAlias = Literal[
     "finished",
@@ -42,6 +44,7 @@ class Progress:
         done: Requests at their end, of all runs.
         failed: Likewise.
         in_doubt: Likewise.
+        unfetched: Requests that are paid and whose images could not be fetched in this run.
         running: Requests under way.
         images: Images that are there, of all runs.
         cost: Nano-dollars that are known to have been spent, by all runs.
@@ -62,11 +65,12 @@ class Progress:
     elapsed: float
     ended: int
     made: int
+    unfetched: int = 0
 
     @property
     def left(self) -> int:
-        """Requests that are not at their end."""
-        return self.requests - self.done - self.failed - self.in_doubt
+        """Requests that this run has not settled yet."""
+        return self.requests - self.done - self.failed - self.in_doubt - self.unfetched
 
     @property
     def images_per_second(self) -> float:
@@ -85,15 +89,16 @@ class Event:
     Something that happened.
 
     Attributes:
-        kind: A request came to its end as `done`, `failed` or `in_doubt`; or a `note` on how the job goes.
+        kind: A request came to its end as `done`, `failed` or `in_doubt`; it is `unfetched`, paid and left for another
+            run to fetch; or a `note` on how the job goes.
         progress: How far the job is.
         record: The request as it was when it was sent; None for a note.
         images: Its images.
-        failure: Why it failed or is in doubt.
+        failure: Why it failed, is in doubt or could not be fetched.
         message: Of a note, one or more sentences.
     """
 
-    kind: Literal["done", "failed", "in_doubt", "note"]
+    kind: Literal["done", "failed", "in_doubt", "unfetched", "note"]
     progress: Progress
     record: Record | None = None
     images: tuple[StoredImage, ...] = ()
@@ -102,6 +107,36 @@ class Event:
 
 
 Watch: TypeAlias = Callable[[Event], object]
+
+
+@attrs.frozen(kw_only=True)
+class Outstanding:
+    """
+    What is paid and was not fetched.
+
+    Attributes:
+        requests: How many.
+        expires_at: When the first of their addresses ends, aware UTC; None if no server said.
+        refused: How many have an address that no download may touch.
+        reason: Why the first of them was not fetched.
+    """
+
+    requests: int = 0
+    expires_at: datetime | None = None
+    refused: int = 0
+    reason: str = ""
+
+    def plus(self, record: Record) -> Outstanding:
+        """Return it with one request more."""
+        ends = [link.expires_at for link in record.links] + [self.expires_at]
+        failure = record.failure
+        return attrs.evolve(
+            self,
+            requests=self.requests + 1,
+            expires_at=min((end for end in ends if end is not None), default=None),
+            refused=self.refused + (failure is not None and failure.error == DownloadRefusedError.__name__),
+            reason=self.reason or (failure.message if failure is not None else ""),
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -117,6 +152,7 @@ class Report:
         elapsed: Seconds that it took.
         message: More about why it stopped; empty if it finished.
         error: Name of the error's class that stopped it, if one did.
+        outstanding: What is paid and was not fetched; None if there is nothing.
     """
 
     stopped: Stop
@@ -126,3 +162,4 @@ class Report:
     elapsed: float = 0.0
     message: str = ""
     error: str | None = None
+    outstanding: Outstanding | None = None

@@ -194,3 +194,8 @@ class Totals:
     def left(self) -> int:
         """Those that are not at their end."""
         return sum(self.counts[state] for state in UNFINISHED)
+
+    @property
+    def waiting(self) -> int:
+        """Those that have cost nothing yet."""
+        return self.counts[State.PENDING] + self.counts[State.LEASED]

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -24,7 +25,7 @@ from burncloud_images.bulk.documents import to_request
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.originals import check_originals, has_originals
 from burncloud_images.bulk.passage import Halted, Passage, describe
-from burncloud_images.bulk.progress import Progress, Report, Stop, Watch
+from burncloud_images.bulk.progress import Outstanding, Progress, Report, Stop, Watch
 from burncloud_images.bulk.purse import JobPurse
 from burncloud_images.bulk.queue import Queue, expiry_of
 from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage, Totals
@@ -37,6 +38,7 @@ from burncloud_images.bulk.verdicts import Verdict, judge
 from burncloud_images.errors import (
     UNBILLED,
     DownloadError,
+    DownloadRefusedError,
     ImagesError,
     PermissionDeniedError,
     ResultExpiredError,
@@ -58,6 +60,8 @@ COOL_DOWN = 15.0
 """Seconds until a request is tried again that the API failed to serve, and an image that a host did."""
 ROUNDS = 3
 """How often an image is fetched in one run, beyond the attempts of each call."""
+HOST_PATIENCE = 60.0
+"""Seconds without an image from a host after which requests no longer wait for it to come back."""
 GIVES_UP: frozenset[Stop | None] = frozenset({"interrupted", "abandoned", "disk"})
 """Why a run ends so soon that what is paid and cannot be fetched now is left for another one."""
 MOMENT = 1.0
@@ -92,6 +96,7 @@ class Run:
         clock: Time.
         executor: For work that blocks.
         now: The date, in seconds since 1970.
+        absent_since: When a host of images first failed since it last gave one.
     """
 
     client: AsyncImagesClient
@@ -116,6 +121,7 @@ class Run:
     message: str = ""
     error: str | None = None
     crash: BaseException | None = None
+    absent_since: dict[str, float] = attrs.field(factory=dict)
     active: dict[str, Active] = attrs.field(factory=dict)
     cut: list[Passage] = attrs.field(factory=list)
 
@@ -163,15 +169,24 @@ class Run:
             raise self.crash
         if self.queue.exhausted:
             self.stop("limit", f"{self.queue.handed_out:,} requests were started, as was asked.")
+        totals = await self.store.totals()
         return Report(
             stopped=self.stopped or "finished",
-            totals=await self.store.totals(),
+            totals=totals,
             ended=self.tally.ended,
             made=self.tally.made,
             elapsed=self.tally.elapsed,
             message=self.message,
             error=self.error,
+            outstanding=await self.find_outstanding() if totals.counts[State.RECEIVED] else None,
         )
+
+    async def find_outstanding(self) -> Outstanding:
+        """Return what is paid and was not fetched, by this run or those before."""
+        found = Outstanding()
+        async for record in self.store.records({State.RECEIVED}):
+            found = found.plus(record)
+        return found
 
     async def work(self) -> None:
         """Take one request after another until there is none, or the run stops."""
@@ -325,19 +340,34 @@ class Run:
         for rounds_left in reversed(range(rounds)):
             missing = [link for link in record.links if link.index not in images]
             lost = [error for link in sorted(missing, key=expiry_of) if (error := await self.get(link, record, images))]
-            passing = next((error for error in lost if not isinstance(error, ResultExpiredError)), None)
-            if passing is None:
+            there = [error for error in lost if not isinstance(error, ResultExpiredError)]
+            if not there:
                 break
-            if not rounds_left or self.stopped in GIVES_UP:
-                self.budget.keep(record.key)
-                what = f"{name(record)} is paid and was not fetched; another run tries again."
-                self.tally.note(f"{what} {passing.message}")
+            if not rounds_left or not self.is_worth_waiting(there):
+                self.leave(record, there[0])
                 return
             await self.cool_down()
         if lost:
             await self.fail(record, lost[0], may_be_billed=True)
         else:
             await self.complete(record, [images[index] for index in sorted(images)], record.about, record.request_id)
+
+    def is_worth_waiting(self, errors: Sequence[DownloadError]) -> bool:
+        """Say whether one of the images that could not be fetched may come in a while."""
+        now = self.clock.monotonic()
+        return self.stopped not in GIVES_UP and any(
+            now - self.absent_since.get(host_of(error.url), now) < HOST_PATIENCE
+            for error in errors
+            if not isinstance(error, DownloadRefusedError)
+        )
+
+    def leave(self, record: Record, error: DownloadError) -> None:
+        """Leave what is paid for another run to fetch; nothing that is bought makes room for it."""
+        self.budget.keep(record.key)
+        failure = to_failure(error)
+        self.store.give_back(record.key, failure)
+        self.tally.tell("unfetched", record, failure=failure)
+        self.suspect(error, failure)
 
     async def get(self, link: Link, record: Record, images: dict[int, StoredImage]) -> DownloadError | None:
         """Put the image at an address among *images*, or return why it cannot be had; a full disk is waited for."""
@@ -347,12 +377,14 @@ class Run:
             )
             stored = to_stored(saved, self.directory)
         except DownloadError as error:
+            self.absent_since.setdefault(host_of(link.url), self.clock.monotonic())
             return error
         except StorageError as error:
             if not error.unsaved:
                 raise
             self.stop("disk", error.message, error)
             stored = await self.save_image(record, error.unsaved[0])
+        self.absent_since.pop(host_of(link.url), None)
         images[link.index] = attrs.evolve(stored, revised_prompt=revised(record, link.index))
         await self.store.keep(record.key, images[link.index])
         return None
@@ -454,7 +486,8 @@ class Run:
         """Stop if that was asked for, or if nothing has come of this run but one and the same failure."""
         if self.options.fail_fast:
             self.stop("failed", f"A request failed: {failure.message}", error)
-        if self.tally.is_hopeless(failure):
+        # What is paid is tried to the last, whatever came of the rest.
+        if self.tally.is_hopeless(failure) and not self.queue.received:
             reason: Stop = "authentication" if isinstance(error, PermissionDeniedError) else "failed"
             self.stop(reason, f"The first requests all failed alike: {failure.message}", error)
 
@@ -471,7 +504,10 @@ class Run:
             await self.store.receive(record.key, links, about={}, request_id=error.request_id)
             stored = await self.store.get(record.key)
         assert stored is not None
-        await self.cool_down()
+        for image in error.unfetched:
+            self.absent_since.setdefault(host_of(image.url), self.clock.monotonic())
+        if self.is_worth_waiting([error]):
+            await self.cool_down()
         await self.fetch(stored, ROUNDS - 1)
 
     async def cool_down(self) -> None:
@@ -528,6 +564,14 @@ def name(record: Record) -> str:
     """Return what a person calls a request."""
     place = f"{record.source}:{record.line}" if record.source else record.key[:8]
     return f"{record.label} ({place})" if record.label else place
+
+
+def host_of(url: str | None) -> str:
+    """Return what is waited for when an image cannot be fetched."""
+    try:
+        return urlsplit(url or "").netloc
+    except ValueError:  # no address, which is refused
+        return ""
 
 
 def revised(record: Record, index: int) -> str | None:

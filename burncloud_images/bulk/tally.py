@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import attrs
 
@@ -14,7 +14,7 @@ from burncloud_images.transport.clock import Clock
 
 __all__ = ["Tally"]
 
-End: TypeAlias = Literal["done", "failed", "in_doubt"]
+End: TypeAlias = Literal["done", "failed", "in_doubt", "unfetched"]
 
 SAME_FAILURES = 10
 """Requests that fail first and alike, after which a run stops: the next thousands would too."""
@@ -32,7 +32,7 @@ class Tally:
         clock: Time.
         running: Says how many requests are under way.
         began: When the run began, on the clock.
-        counts: Requests that came to an end in this run.
+        counts: Requests that came to an end in this run, and those that are left for another to fetch.
         made: Images that came in this run.
     """
 
@@ -42,7 +42,7 @@ class Tally:
     clock: Clock
     running: Callable[[], int]
     began: float = attrs.field(default=attrs.Factory(lambda tally: tally.clock.monotonic(), takes_self=True))
-    counts: dict[End, int] = attrs.field(factory=lambda: {"done": 0, "failed": 0, "in_doubt": 0})
+    counts: dict[End, int] = attrs.field(factory=lambda: dict.fromkeys(get_args(End), 0))
     made: int = 0
     alike: tuple[object, int] | None = (None, 0)
 
@@ -54,7 +54,7 @@ class Tally:
     @property
     def ended(self) -> int:
         """Requests that came to an end in this run."""
-        return sum(self.counts.values())
+        return sum(number for end, number in self.counts.items() if end != "unfetched")
 
     def tell(
         self, kind: End, record: Record, *, images: tuple[StoredImage, ...] = (), failure: Failure | None = None
@@ -89,6 +89,7 @@ class Tally:
             done=before[State.DONE] + self.counts["done"],
             failed=before[State.FAILED] + self.counts["failed"],
             in_doubt=before[State.IN_DOUBT] + self.counts["in_doubt"],
+            unfetched=self.counts["unfetched"],
             running=self.running(),
             images=self.totals.images + self.made,
             cost=self.budget.cost,

@@ -36,7 +36,8 @@ Results go to stdout, everything else to stderr.
 
 Exit codes: 0 all done, 1 all failed, 2 usage or configuration, 3 some parts failed, 4 authentication, 5 out of quota, \
 6 gave up on rate limit, timeout or network, 7 interrupted, 8 budget or --max-images reached, 9 refused by \
-moderation, 10 outcome unknown (may be billed), 11 output exists or cannot be written, 130 abandoned."""
+moderation, 10 outcome unknown (may be billed), 11 output exists or cannot be written, 12 paid images \
+were not fetched, 130 abandoned."""
 
 
 def build() -> App:

@@ -225,6 +225,8 @@ class Connection:
         proxy: URL of an HTTP proxy. By default HTTPS_PROXY and NO_PROXY.
         cacert: A PEM file of certificate authorities to trust besides the system's.
         allow_http: Let the key and images travel unencrypted to hosts other than this machine.
+        result_host: A host, or host:port, from which results may come wherever it is: on a private address, unencrypted
+            or at another port than 443. Repeatable.
     """
 
     base_url: str | None = attrs.field(default=None, metadata={"metavar": "URL"})
@@ -237,6 +239,7 @@ class Connection:
     proxy: str | None = attrs.field(default=None, metadata={"metavar": "URL"})
     cacert: str | None = attrs.field(default=None, metadata={"metavar": "FILE"})
     allow_http: bool = False
+    result_host: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "HOST"})
 
 
 @attrs.frozen(kw_only=True)

@@ -166,6 +166,7 @@ def to_network(connection: Connection, base_url: str) -> Network:
         proxy=connection.proxy,
         ca=load_authorities(connection.cacert) if connection.cacert is not None else None,
         allow_http=connection.allow_http,
+        allowed_result_hosts=connection.result_host,
         # As curl does; but an unencrypted key is for the host that was named, never for a proxy.
         trust_env=base_url.startswith("https:"),
     )

@@ -12,6 +12,7 @@ __all__ = [
     "INTERRUPTED",
     "SOME_FAILED",
     "STORAGE",
+    "UNFETCHED",
     "USAGE",
     "WEIGHTIEST",
     "UsageError",
@@ -26,9 +27,10 @@ USAGE = 2
 SOME_FAILED = 3
 INTERRUPTED = 7
 STORAGE = 11
+UNFETCHED = 12
 ABANDONED = 130
 
-WEIGHTIEST = (ABANDONED, INTERRUPTED, STORAGE, 8, 5, 4, 10)
+WEIGHTIEST = (ABANDONED, INTERRUPTED, STORAGE, UNFETCHED, 8, 5, 4, 10)
 """Codes that tell of all the work, whatever came of its parts."""
 
 
@@ -55,13 +57,14 @@ TABLE: tuple[tuple[type[errors.ImagesError], int, str | None], ...] = (
     (errors.TooLargeError, 1, ""),
     (errors.ProtocolError, 1, "Check the base URL with `burncloud-images doctor`."),
     (errors.ResultExpiredError, 1, None),
-    (errors.DownloadRefusedError, 1, ""),
+    (errors.DownloadRefusedError, 1, "If the host is yours, name it with --result-host."),
     (errors.DownloadError, 1, ""),
     (errors.ImagesError, 1, None),
 )
 
 VOCABULARY: Mapping[str, str] = {
     "Network(allow_http=True)": "--allow-http",
+    "in Network(allowed_result_hosts=…)": "with --result-host",
     "the key is given as api_key": "the key is given by BURNCLOUD_API_KEY or --api-key-file",
     "give api_key, or set BURNCLOUD_API_KEY": "set BURNCLOUD_API_KEY or use --api-key-file",
     "use max_images in place of max_cost": "use --max-images in place of --budget",

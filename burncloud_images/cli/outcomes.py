@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from burncloud_images.bulk.money import DOLLAR, show_money
-from burncloud_images.bulk.progress import Report, Stop
+from burncloud_images.bulk.progress import Outstanding, Report, Stop
 from burncloud_images.bulk.records import State, Totals
-from burncloud_images.cli.exits import ABANDONED, FAILED, INTERRUPTED, SOME_FAILED, STORAGE, WEIGHTIEST
+from burncloud_images.cli.exits import (
+    ABANDONED,
+    FAILED,
+    INTERRUPTED,
+    SOME_FAILED,
+    STORAGE,
+    UNFETCHED,
+    WEIGHTIEST,
+    translate,
+)
 from burncloud_images.cli.figures import count, to_duration, to_size
 
 __all__ = ["advise", "sum_up", "to_exit", "to_json"]
@@ -23,6 +32,12 @@ CODES: Mapping[Stop, int] = {
     "gave_up": GAVE_UP,
     "failed": FAILED,
 }
+STATES: Mapping[State, int] = {
+    State.SENT: IN_DOUBT,  # the run could not write down what came of it
+    State.IN_DOUBT: IN_DOUBT,
+    State.RECEIVED: UNFETCHED,
+}
+"""Codes of what a run may leave, beside what is done, failed or waits."""
 PRECEDENCE = (*WEIGHTIEST, GAVE_UP, SOME_FAILED, FAILED)
 """Where several apply, the first counts."""
 
@@ -43,9 +58,11 @@ NEXT: Mapping[Stop, str] = {
 
 def to_exit(stopped: Stop, totals: Totals) -> int:
     """Return the exit code: of all that went wrong, what is to be looked at first."""
-    found = {CODES[stopped]} if stopped in CODES else set()
-    if totals.counts[State.IN_DOUBT]:
-        found.add(IN_DOUBT)
+    found = {code for state, code in STATES.items() if totals.counts[state]}
+    if stopped in CODES:
+        found.add(CODES[stopped])
+    if stopped == "finished" and totals.waiting:
+        found.add(INTERRUPTED)
     if totals.counts[State.FAILED] or totals.problems or stopped == "failed":
         found.discard(FAILED)
         found.add(SOME_FAILED if totals.counts[State.DONE] else FAILED)
@@ -59,10 +76,12 @@ def sum_up(report: Report) -> str:
     parts = [
         f"{counts[State.DONE]:,} of {count(totals.requests, 'request')} done",
         f"{counts[State.FAILED]:,} failed",
-        f"{counts[State.IN_DOUBT]:,} in doubt",
+        f"{counts[State.IN_DOUBT] + counts[State.SENT]:,} in doubt",
     ]
-    if totals.left:
-        parts.append(f"{totals.left:,} not started")
+    if counts[State.RECEIVED]:
+        parts.append(f"{counts[State.RECEIVED]:,} paid and not fetched")
+    if totals.waiting:
+        parts.append(f"{totals.waiting:,} not started")
     if totals.problems:
         parts.append(f"{count(totals.problems, 'bad row')}")
     images = f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
@@ -81,6 +100,8 @@ def advise(report: Report, directory: str) -> Iterator[str]:
     counts = report.totals.counts
     if report.stopped in NEXT:
         yield NEXT[report.stopped]
+    if report.outstanding is not None:
+        yield from advise_on_addresses(report.outstanding)
     if counts[State.FAILED] or report.totals.problems:
         again = f"; {RETRY_FAILED}" if counts[State.FAILED] else ""
         yield f"`burncloud-images status {directory}` says what failed and why{again}."
@@ -90,6 +111,18 @@ def advise(report: Report, directory: str) -> Iterator[str]:
             f"`burncloud-images status {directory}` lists it with request ids for the provider; "
             "--on-unknown retry accepts to pay twice."
         )
+
+
+def advise_on_addresses(outstanding: Outstanding) -> Iterator[str]:
+    """Yield how what is paid comes to be fetched, and until when."""
+    until = f"; the first address ends at {outstanding.expires_at:%Y-%m-%d %H:%M} UTC" if outstanding.expires_at else ""
+    reason = f" {translate(outstanding.reason)}" if outstanding.reason else ""
+    number = outstanding.requests
+    what = "1 request is paid" if number == 1 else f"{number:,} requests are paid"
+    yield f"{what}, and not all images are fetched.{reason}"
+    yield f"The same command fetches them and buys nothing for that{until}."
+    if outstanding.refused:
+        yield "An address that is refused stays so: if its host is yours, or your gateway's, add --result-host HOST."
 
 
 def to_json(totals: Totals) -> dict[str, object]:

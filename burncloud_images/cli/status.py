@@ -65,6 +65,7 @@ class Snapshot:
         sent: What was asked for in the last minute.
         failed: Requests that failed, or the first of them.
         in_doubt: Likewise.
+        unfetched: Requests that are paid and whose images are to be fetched, or the first of them.
         problems: Bad rows, or the first of them.
     """
 
@@ -75,6 +76,7 @@ class Snapshot:
     sent: Rate
     failed: list[Record]
     in_doubt: list[Record]
+    unfetched: list[Record]
     problems: list[BadRow]
 
 
@@ -139,6 +141,7 @@ async def look(directory: str, most: int | None) -> Snapshot:
             sent=to_rate(await store.recent(time.time() - MINUTE)),
             failed=await first(store.records({State.FAILED}), most),
             in_doubt=await first(store.records(doubtful), most),
+            unfetched=await first(store.records({State.RECEIVED}), most),
             problems=await first(store.problems(), most),
         )
 
@@ -176,8 +179,8 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
         "failed": counts[State.FAILED],
         "in doubt": counts[State.IN_DOUBT],
         "under way": counts[State.SENT],
-        "paid and to be fetched": counts[State.RECEIVED],
-        "waiting": counts[State.PENDING] + counts[State.LEASED],
+        "paid and not fetched": counts[State.RECEIVED],
+        "waiting": totals.waiting,
     }
     said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
     yield f"{count(totals.requests, 'request')}: {', '.join(said)}"
@@ -188,6 +191,8 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
         yield "the last run was killed while requests were under way; the next `batch` settles them"
     yield from of_kind("failed", snapshot.failed, counts[State.FAILED])
     yield from of_kind("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
+    if snapshot.holder is None:  # a run that is alive fetches them now
+        yield from of_kind("paid and not fetched", snapshot.unfetched, counts[State.RECEIVED])
     for problem in snapshot.problems:
         yield f"bad row: {place_of(problem)}: {problem.reason}"
     yield from and_more("bad row", totals.problems - len(snapshot.problems))
@@ -206,11 +211,24 @@ def of_kind(kind: str, records: list[Record], number: int) -> Iterator[str]:
             why = "It was under way when the last run was killed."
         elif failure is not None:
             why = f"{failure.error}: {failure.message}"
+        elif record.state is State.RECEIVED:
+            why = "The run ended before it was fetched."
         else:
             why = "It is not known why."
+        why += expiry_of(record)
         request = f"request id {record.request_id}, " if record.request_id else ""
         yield f"{kind}: {name_of(record)}: {why} ({request}key {record.key})"
     yield from and_more(kind, number - len(records))
+
+
+def expiry_of(record: Record) -> str:
+    """Return until when the images of a request can be fetched, as a sentence."""
+    expires = find_expiry(record)
+    return f" Its address ends at {expires:%Y-%m-%d %H:%M} UTC." if expires is not None else ""
+
+
+def find_expiry(record: Record) -> datetime | None:
+    return min((link.expires_at for link in record.links if link.expires_at is not None), default=None)
 
 
 def and_more(kind: str, number: int) -> Iterator[str]:
@@ -228,6 +246,7 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, object]:
         "last_minute": attrs.asdict(snapshot.sent),
         "failures": [record_to_json(record) for record in snapshot.failed],
         "doubts": [record_to_json(record) for record in snapshot.in_doubt],
+        "unfetched": [record_to_json(record) for record in snapshot.unfetched],
         "bad_rows": [attrs.asdict(problem) for problem in snapshot.problems],
     }
 
@@ -243,6 +262,7 @@ def record_to_json(record: Record) -> dict[str, object]:
         "request_id": record.request_id,
         "sent_at": sent,
         "failure": attrs.asdict(record.failure) if record.failure is not None else None,
+        "expires_at": expires.isoformat() if (expires := find_expiry(record)) is not None else None,
         "prompt": record.document.get("prompt"),
         "images": [image.path for image in record.images],
     }

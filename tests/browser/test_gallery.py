@@ -105,7 +105,7 @@ def test_failed_and_doubtful_requests_say_why_and_what_to_do(visit: Open, tmp_pa
     write(tmp_path, [failed(1), in_doubt(2), attrs.evolve(to_record(3), state=State.RECEIVED), to_record(4)])
     look = visit(tmp_path)
 
-    assert ["Failed · moderation_blocked", "In doubt · OutcomeUnknownError", "Not fetched yet"] == look.texts(
+    assert ["Failed · moderation_blocked", "In doubt · OutcomeUnknownError", "Paid, not fetched"] == look.texts(
         ".card strong"
     )
     assert ["The prompt was refused.", "The connection was cut after the request was sent.", ""] == look.texts(

@@ -28,6 +28,11 @@ def several(fault, times):
     return attrs.evolve(fault, times=times)
 
 
+def at(url, **fields):
+    """Return an answer whose image is at an address, and that was billed."""
+    return Fault(body={"created": 1, "data": [{"url": url}]}, billed=True, **fields)
+
+
 def by_url(count):
     return [{"prompt": f"picture {number}", **BY_URL} for number in range(count)]
 
@@ -111,6 +116,53 @@ class TestDownloadsThatFail:
 
         assert {State.RECEIVED: 1} == before
         assert (State.DONE, 1, 1) == (record.state, len(record.images), shop.posts)
+
+    async def test_an_address_that_is_refused_holds_nobody_up(self, workshop):
+        """The row is left as paid and unfetched at once, its worker goes on, and no run buys it again."""
+        shop = await workshop(at("https://10.0.0.1/a.png"), Fault(), at("https://10.0.0.1/b.png"))
+
+        report = await shop.run(prompts(4), concurrency=1)
+        again = await shop.run()
+        records = [record for record in await shop.records() if record.state is State.RECEIVED]
+
+        assert ("finished", "finished") == (report.stopped, again.stopped)
+        assert {State.DONE: 2, State.RECEIVED: 2} == await shop.states()
+        assert (4, []) == (shop.posts, shop.clock.slept)
+        assert ["DownloadRefusedError"] * 2 == [record.failure.error for record in records]
+        assert (2, 2) == (report.outstanding.requests, again.outstanding.refused)
+        assert ["unfetched"] * 2 == [event.kind for event in shop.events if event.failure][:2]
+
+    async def test_nothing_more_is_bought_once_nothing_can_be_fetched(self, workshop):
+        """The first ten say enough; a thousand of them are settled without a pause, each tried to the last."""
+        shop = await workshop(at("https://10.0.0.1/a.png", times=None))
+        rows = prompts(1000)
+
+        first = await shop.run(rows)
+        bought = shop.posts
+        async with bulk.Job.open(shop.path / "out") as job:
+            for record in await job.store.lease(1000):
+                await job.store.intend(record.key, reserved=0, at=1.0)
+                link = bulk.Link(index=0, url="https://10.0.0.1/a.png")
+                await job.store.receive(record.key, [link], about={}, request_id=None)
+        await shop.run()
+
+        assert "failed" == first.stopped
+        assert bought <= 10 + 4
+        assert 1000 + bought == sum(event.kind == "unfetched" for event in shop.events)
+        assert {State.RECEIVED: 1000} == await shop.states()
+        assert (bought, []) == (shop.posts, shop.clock.slept)
+
+    async def test_a_host_that_is_down_is_waited_for_once(self, workshop):
+        """Rows that come after the job has waited for it long enough are left without a pause."""
+        shop = await workshop(several(NOT_NOW, None), retry=ONCE)
+
+        began = shop.clock.monotonic()
+        report = await shop.run(by_url(8), concurrency=1)
+
+        assert {State.RECEIVED: 8} == await shop.states()
+        assert 30 <= shop.clock.monotonic() - began < 120
+        assert (8, 0) == (report.outstanding.requests, report.outstanding.refused)
+        assert report.outstanding.expires_at is not None
 
     async def test_a_full_disk_while_a_later_run_fetches(self, workshop, monkeypatch):
         """What came is held in memory until there is room."""

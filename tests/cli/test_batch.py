@@ -7,6 +7,8 @@ import re
 import shlex
 import signal
 import subprocess
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import attrs
@@ -693,3 +695,40 @@ def test_an_interrupt_while_lists_are_read(serve, here):
     assert 7 == process.returncode
     assert "before anything was sent" in err
     assert 0 == len(server.ledger.requests)
+
+
+# --- what is paid and not fetched ------------------------------------------------------------------------------------
+
+
+def make_image(server):
+    """Return the address of an image on another server, which is no public one."""
+    body = json.dumps({"model": "dall-e-2", "prompt": "an otter", "size": "256x256"}).encode()
+    headers = {"Authorization": f"Bearer {server.api_key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{server.base_url}/images/generations", body, headers)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)["data"][0]["url"]
+
+
+def test_paid_images_that_are_not_fetched_are_no_success(cli, serve, here):
+    """The command ends with 12 until the host is let in, says why and what to type, and buys nothing twice."""
+    url = make_image(serve())
+    host = urllib.parse.urlsplit(url).netloc
+    answer = Fault(body={"created": 1, "data": [{"url": url}]}, billed=True)
+    server = serve(answer, answer)
+
+    ran = make(cli, prompts(3), "-j", "1")
+    again = make(cli, prompts(3), "-j", "1", "--quiet")
+    status = cli("status", "out")
+    facts = cli("status", "out", "--json").json
+    fetched = make(cli, prompts(3), "--result-host", host)
+
+    assert (12, 12, 0) == (ran.code, again.code, fetched.code)
+    assert "summary: 1 of 3 requests done, 0 failed, 0 in doubt, 2 paid and not fetched; 1 image" in ran.err
+    assert "not started" not in ran.err
+    assert "add --result-host HOST" in ran.err
+    assert "error: 1 of 3 requests done" in again.err
+    assert "3 requests: 1 done, 0 failed, 0 in doubt, 2 paid and not fetched\n" in status.out.decode()
+    assert 2 == status.out.decode().count("paid and not fetched: row-")
+    assert ["DownloadRefusedError"] * 2 == [row["failure"]["error"] for row in facts["unfetched"]]
+    assert url not in ran.err + again.err + status.out.decode() + json.dumps(facts)
+    assert (3, 3) == (len(server.ledger.requests), len(images_of(here)))

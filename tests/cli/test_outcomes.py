@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
+from datetime import UTC, datetime
 
 import attrs
 import pytest
 
-from burncloud_images.bulk import Event, Failure, Progress, Record, State, Totals
+from burncloud_images.bulk import Event, Failure, Outstanding, Progress, Record, Report, State, Totals
 from burncloud_images.cli.arguments import Reporting
 from burncloud_images.cli.bar import draw_bar
 from burncloud_images.cli.figures import count, to_duration, to_size
 from burncloud_images.cli.interrupts import Interrupted, JobPatience
-from burncloud_images.cli.outcomes import to_exit
+from burncloud_images.cli.outcomes import advise, sum_up, to_exit
 from burncloud_images.cli.places import name_of
 from burncloud_images.cli.progress import JobProgress
 from burncloud_images.cli.reporting import Reporter
@@ -46,8 +48,9 @@ def totals(*, problems=0, **counts):
 
 @pytest.mark.parametrize(("stopped", "code"), ALL_STOPS.items())
 def test_every_reason_to_stop_has_a_code(stopped, code):
-    """With nothing failed and nothing in doubt, the reason alone counts."""
-    assert code == to_exit(stopped, totals(done=3, pending=2))
+    """With nothing failed and nothing in doubt, the reason alone counts; what was to be started and was not is left."""
+    assert code == to_exit(stopped, totals(done=3))
+    assert (code if stopped != "finished" else 7) == to_exit(stopped, totals(done=3, pending=2))
 
 
 @pytest.mark.parametrize(
@@ -69,11 +72,62 @@ def test_every_reason_to_stop_has_a_code(stopped, code):
         ("failed", {"done": 1, "failed": 1}, 3),
         ("failed", {"failed": 1, "pending": 1}, 1),
         ("limit", {"done": 1, "failed": 1}, 3),
+        ("finished", {"done": 1, "received": 1}, 12),
+        ("finished", {"received": 2, "failed": 1, "in_doubt": 1}, 12),
+        ("limit", {"received": 1}, 12),
+        ("quota", {"received": 1}, 12),
+        ("budget", {"received": 1}, 12),
+        ("disk", {"received": 1}, 11),
+        ("interrupted", {"received": 1}, 7),
+        ("abandoned", {"received": 1}, 130),
+        ("disk", {"sent": 1}, 11),
+        ("finished", {"sent": 1}, 10),
+        ("finished", {"leased": 1}, 7),
     ],
 )
 def test_the_weightiest_code_counts(stopped, found, code):
     """Of several that apply: what ended the run, then what is in doubt, then what failed."""
     assert code == to_exit(stopped, totals(**found))
+
+
+ORDER = (130, 7, 11, 12, 8, 5, 4, 10, 6, 3, 1, 0)
+LEFT = {"sent": 10, "in_doubt": 10, "received": 12}
+MIXTURES = [
+    dict.fromkeys(states, 1)
+    for many in range(len(State) + 1)
+    for states in itertools.combinations(map(str, State), many)
+]
+
+
+def expected(stopped, found):
+    """Return the code of a mixture, by the documented order."""
+    failed = {3 if "done" in found else 1} if "failed" in found or stopped == "failed" else set()
+    waits = {7} if stopped == "finished" and {"pending", "leased"} & set(found) else set()
+    ended = set() if stopped == "failed" else {ALL_STOPS[stopped]}
+    return min({0, *ended, *failed, *waits, *(LEFT[state] for state in found if state in LEFT)}, key=ORDER.index)
+
+
+@pytest.mark.parametrize("stopped", ALL_STOPS)
+def test_every_mixture_of_states_has_the_first_code_that_applies(stopped):
+    """Nothing that is unknown, unfetched, failed or left to start ends with 0, whatever else there is."""
+    codes = [(expected(stopped, found), to_exit(stopped, totals(**found)), found) for found in MIXTURES]
+
+    assert 128 == len(codes)
+    assert [] == [case for case in codes if case[0] != case[1]]
+
+
+def test_what_is_paid_and_not_fetched_is_told():
+    """How many, why, until when, and what to type, though nothing of it failed."""
+    ends = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
+    outstanding = Outstanding(requests=2, refused=2, expires_at=ends, reason="It is refused.")
+    report = Report(stopped="finished", totals=totals(done=1, received=2), outstanding=outstanding)
+
+    said = " ".join(advise(report, "out"))
+    assert "1 of 3 requests done, 0 failed, 0 in doubt, 2 paid and not fetched; " in sum_up(report)
+    assert "not started" not in sum_up(report)
+    assert "2 requests are paid, and not all images are fetched. It is refused. The same command fetches" in said
+    assert "the first address ends at 2030-01-02 03:04 UTC" in said
+    assert "add --result-host HOST" in said
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -225,4 +279,4 @@ def test_the_help_names_all_exit_codes(cli):
     """Every code that a job can end with is in the help of all commands."""
     shown = " ".join(cli("--help").out.decode().split())
 
-    assert [] == [code for code in {*ALL_STOPS.values(), 1, 2, 9, 10} if f" {code} " not in shown]
+    assert [] == [code for code in {*ALL_STOPS.values(), 1, 2, 9, 10, 12} if f" {code} " not in shown]

@@ -36,13 +36,14 @@ function describeJob(summary) {
 function toFigures(summary) {
   const { counts } = summary;
   const unpriced = summary.cost === 0 && summary.images > 0;
-  const left = counts.pending + counts.leased + counts.sent + counts.received;
+  const left = counts.pending + counts.leased + counts.sent;
   const figures = [
     ["Images", sayNumber(summary.images), sayBytes(summary.bytes)],
     ["Spent", unpriced ? "–" : sayMoney(summary.cost), spentNote(summary, unpriced)],
     ["Done", sayNumber(counts.done), `of ${sayCount(summary.requests, "request")}`],
     counts.failed && ["Failed", sayNumber(counts.failed), "", "failed"],
     counts.in_doubt && ["In doubt", sayNumber(counts.in_doubt), "may have been billed", "in_doubt"],
+    counts.received && ["Paid, not fetched", sayNumber(counts.received), "run it again soon to fetch them", "received"],
     left && ["Waiting", sayNumber(left), "run it again to go on"],
     summary.problems && ["Bad rows", sayNumber(summary.problems), "see problems.jsonl"],
   ];
@@ -65,7 +66,8 @@ function showProgress({ counts, requests }) {
     ["done", counts.done],
     ["in_doubt", counts.in_doubt],
     ["failed", counts.failed],
-    ["waiting", requests - counts.done - counts.in_doubt - counts.failed],
+    ["received", counts.received],
+    ["waiting", requests - counts.done - counts.in_doubt - counts.failed - counts.received],
   ].filter(([, count]) => count > 0);
   element("progress").append(
     ...parts.map(([state, count]) => {
@@ -75,7 +77,7 @@ function showProgress({ counts, requests }) {
       return part;
     }),
   );
-  const said = parts.map(([state, count]) => `${sayNumber(count)} ${state.replace("_", " ")}`);
+  const said = parts.map(([state, count]) => `${sayNumber(count)} ${(STATES[state] || state).toLowerCase()}`);
   element("progress").setAttribute("aria-label", `Requests: ${said.join(", ")}`);
 }
 

@@ -6,7 +6,7 @@ const STATES = {
   done: "Done",
   failed: "Failed",
   in_doubt: "In doubt",
-  received: "Not fetched yet",
+  received: "Paid, not fetched",
   sent: "Under way",
 };
 
