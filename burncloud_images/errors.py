@@ -7,7 +7,8 @@ rest. All of them pickle, without the images, raw bytes and signed addresses tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import enum
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
@@ -27,6 +28,7 @@ __all__ = [
     "APIError",
     "AuthenticationError",
     "BadRequestError",
+    "Billing",
     "ClientClosedError",
     "ConfigurationError",
     "ConnectionFailedError",
@@ -53,16 +55,47 @@ __all__ = [
     "Unfetched",
     "UnsupportedError",
     "Violation",
+    "find_billing",
+    "mark",
 ]
 
 E = TypeVar("E", bound="ImagesError")
 
 NOT_BILLED = "Nothing was billed."
 NOT_SENT = "Nothing was sent."
-UNBILLED = frozenset({NOT_BILLED, NOT_SENT})
-"""What `billing` says where no money was spent."""
-MAY_BE_BILLED = "This request may have been billed."
-BILLED = "This request was billed."
+
+
+class Billing(enum.IntEnum):
+    """
+    Whether a call cost money, as far as is known; the larger of two is the one to reckon with.
+
+    Every `ImagesError` has one as `billed`, and so has a `CancelledError` that leaves the client.
+    """
+
+    NO = 0
+    """It is known that nothing was billed."""
+    MAYBE = 1
+    """The images may have been made, and nothing tells whether they were."""
+    YES = 2
+    """Something of the images came, or the tokens that they cost."""
+
+
+SENTENCES: Mapping[Billing, str] = {
+    Billing.NO: NOT_BILLED,
+    Billing.MAYBE: "This request may have been billed.",
+    Billing.YES: "This request was billed.",
+}
+
+
+def mark(error: BaseException, billed: Billing) -> None:
+    """Let *error*, a `CancelledError` for instance, say by `billed` what it may have cost; less than before never."""
+    error.__dict__["billed"] = max(billed, find_billing(error))
+
+
+def find_billing(error: BaseException) -> Billing:
+    """Return what *error* says about money; an exception that says nothing cost nothing."""
+    billed: Billing = getattr(error, "billed", Billing.NO)
+    return billed
 
 
 class ImagesWarning(UserWarning):
@@ -114,16 +147,19 @@ class ImagesError(Exception):
     Anything that this package raises.
 
     Attributes:
+        billed: Whether the call was billed.
+        unbilled: How the error says that it was not.
         request_id: The server's id, for its support.
         history: Every attempt that was made.
         idempotency_key: Our key for the call, the same for all its attempts.
         phase: How far the last attempt got.
     """
 
-    billing: ClassVar[str] = ""
     advice: ClassVar[str] = ""
     not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "damaged", "raw", "unfetched", "url"})
 
+    billed: Billing = Billing.NO
+    unbilled: str = NOT_BILLED
     request_id: str | None = None
     history: tuple[Attempt, ...] = ()
     idempotency_key: str | None = None
@@ -138,6 +174,11 @@ class ImagesError(Exception):
     def message(self) -> str:
         """What happened, in one sentence."""
         return str(self.args[0])
+
+    @property
+    def billing(self) -> str:
+        """Whether the call was billed, in one sentence."""
+        return SENTENCES[self.billed] if self.billed else self.unbilled
 
     def __str__(self) -> str:
         """Return what happened, whether it may have been billed, what to do next, and the request id."""
@@ -163,7 +204,7 @@ def revive(kind: type[E], args: tuple[object, ...], state: dict[str, object]) ->
 class ConfigurationError(ImagesError, ValueError):
     """The client cannot be used as it was set up: no key, a bad base URL."""
 
-    billing = NOT_SENT
+    unbilled = NOT_SENT
 
 
 class InvalidRequestError(ImagesError, ValueError):
@@ -174,7 +215,7 @@ class InvalidRequestError(ImagesError, ValueError):
         violations: All reasons.
     """
 
-    billing = NOT_SENT
+    unbilled = NOT_SENT
 
     violations: tuple[Violation, ...] = ()
 
@@ -186,21 +227,20 @@ class InvalidRequestError(ImagesError, ValueError):
 class ClientClosedError(ImagesError, RuntimeError):
     """The client was used after `aclose`, or from another event loop than its first."""
 
-    billing = NOT_SENT
+    unbilled = NOT_SENT
     advice = "Make one client per event loop and close it last."
 
 
 class InputChangedError(ImagesError):
     """A source changed, shrank or cannot be read again for another attempt."""
 
-    billing = NOT_BILLED
     advice = "Send the request again once its inputs stay as they are."
 
 
 class JobError(ImagesError):
     """The directory of a bulk job cannot be used as asked; what it holds is as it was."""
 
-    billing = NOT_SENT
+    unbilled = NOT_SENT
 
 
 class JobLockedError(JobError):
@@ -230,8 +270,6 @@ class ConnectionFailedError(ImagesError):
         retry_after: Seconds to wait, as a proxy asked that did not reach the API.
         should_retry: What `x-should-retry` says; None without it.
     """
-
-    billing = NOT_BILLED
 
     permanent: bool = False
     most_attempts: int | None = None
@@ -264,7 +302,7 @@ class OutcomeUnknownError(ImagesError):
         in_flight: Whether the server says that it is still working on an earlier attempt.
     """
 
-    billing = MAY_BE_BILLED
+    billed = Billing.MAYBE
     advice = (
         "Ask the provider by its id or the idempotency key before sending it again; "
         "RetryPolicy(on_unknown='retry') accepts to pay twice."
@@ -294,6 +332,8 @@ class OutcomeUnknownError(ImagesError):
         self.images = tuple(images)
         self.raw = raw
         self.status = status
+        if images:
+            self.billed = Billing.YES
 
 
 class APIError(ImagesError):
@@ -310,19 +350,14 @@ class APIError(ImagesError):
         should_retry: What `x-should-retry` says; None without it.
         most_attempts: How many attempts it is worth, if fewer than usual.
         key_taken: Whether the API refuses the request because it knows the idempotency key from an earlier one.
-        midway: Whether it ended a stream after the first image or preview had begun.
         images: What had arrived whole before it.
         partials: Previews that had arrived before it; of many large ones the later.
         damaged: What had arrived of other images.
     """
 
-    refusal: ClassVar[str] = NOT_BILLED
-    """Whether it may have been billed, if nothing of an image came."""
-
     most_attempts: int | None = None
     key_taken: bool = False
     status: int = 0
-    midway: bool = False
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
     damaged: tuple[DamagedImage, ...] = ()
@@ -355,11 +390,6 @@ class APIError(ImagesError):
         self.body = body
         self.retry_after = retry_after
         self.should_retry = should_retry
-
-    @property
-    def billing(self) -> str:  # type: ignore[override]
-        """Whether it may have been billed."""
-        return MAY_BE_BILLED if self.midway else self.refusal
 
 
 class AuthenticationError(APIError):
@@ -402,8 +432,13 @@ class QuotaExceededError(APIError):
 class ModerationError(APIError):
     """The prompt or the result was refused by a content filter."""
 
-    refusal = "Refused results are billed by some providers."
+    billed = Billing.MAYBE
     advice = "Change the prompt or the input images."
+
+    @property
+    def billing(self) -> str:
+        """Whether the call was billed, in one sentence."""
+        return "Refused results are billed by some providers." if self.billed is Billing.MAYBE else super().billing
 
 
 class UnsupportedError(APIError):
@@ -436,6 +471,7 @@ class ProtocolError(ImagesError):
         status: HTTP status.
     """
 
+    billed = Billing.MAYBE
     advice = "The answer is kept in .raw, its whole images in .images and what is left of others in .damaged."
 
     images: tuple[ImageDetails, ...] = ()
@@ -458,11 +494,10 @@ class ProtocolError(ImagesError):
         self.images = tuple(images)
         self.raw = raw
         self.status = status
-
-    @property
-    def billing(self) -> str:  # type: ignore[override]
-        """Whether it may have been billed; a redirect is not followed, so nothing was executed."""
-        return NOT_BILLED if self.status is not None and 300 <= self.status < 400 else MAY_BE_BILLED
+        if images:
+            self.billed = Billing.YES
+        elif status is not None and 300 <= status < 400:
+            self.billed = Billing.NO  # a redirect is not followed, so nothing was executed
 
 
 class TooLargeError(ProtocolError):
@@ -481,6 +516,8 @@ class StorageError(ImagesError, OSError):
         damaged: What had arrived of other images.
     """
 
+    unbilled = ""
+
     images: tuple[ImageDetails, ...] = ()
     unfetched: tuple[Unfetched, ...] = ()
     damaged: tuple[DamagedImage, ...] = ()
@@ -488,14 +525,15 @@ class StorageError(ImagesError, OSError):
     def __init__(self, message: str, *, images: Sequence[ImageDetails] = (), phase: Phase | None = None) -> None:
         super().__init__(message, phase=phase)
         self.images = tuple(images)
+        if images:
+            self.billed = Billing.YES
 
     @property
-    def billing(self) -> str:  # type: ignore[override]
-        """Whether it may have been billed."""
-        if not self.images and not self.unfetched:
-            return ""
-        others = " The addresses of others are in .unfetched." if self.unfetched else ""
-        return f"{BILLED} The images are in .images.{others}"
+    def advice(self) -> str:  # type: ignore[override]
+        """Where the images are."""
+        whole = ["The images are in .images."] if self.images else []
+        others = ["The addresses of others are in .unfetched."] if self.unfetched else []
+        return " ".join([*whole, *others])
 
     @property
     def unsaved(self) -> tuple[Image, ...]:
@@ -508,7 +546,6 @@ class DownloadError(ImagesError):
     Fetching images from their URLs failed. The images of an answer exist and are paid for.
 
     Attributes:
-        paid: Whether it is the image of an answer; else it is an input, and nothing was sent.
         images: The other images of the answer that were fetched.
         damaged: What had arrived of images that came with the answer and are not whole.
         unfetched: All images of the answer that were not, in its order, with their addresses.
@@ -519,7 +556,7 @@ class DownloadError(ImagesError):
 
     advice = "Fetch .url again before it expires; .unfetched lists all images that are missing."
 
-    paid: bool = True
+    billed = Billing.YES
     images: tuple[ImageDetails, ...] = ()
     unfetched: tuple[Unfetched, ...] = ()
     damaged: tuple[DamagedImage, ...] = ()
@@ -542,11 +579,6 @@ class DownloadError(ImagesError):
         self.images = tuple(images)
         self.retry_after = retry_after
         self.transient = transient
-
-    @property
-    def billing(self) -> str:  # type: ignore[override]
-        """Whether it was billed."""
-        return BILLED if self.paid else NOT_SENT
 
 
 class ResultExpiredError(DownloadError):

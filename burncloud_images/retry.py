@@ -17,13 +17,16 @@ import attrs
 from burncloud_images.errors import (
     APIError,
     AuthenticationError,
+    Billing,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
     InputChangedError,
+    ModerationError,
     OutcomeUnknownError,
     RateLimitError,
     ServerError,
+    mark,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ Verdict = Literal["retry", "pace", "stop"]
 
 Answered: TypeAlias = APIError | ConnectionFailedError | OutcomeUnknownError
 """What an answer with an error becomes: each knows what the server said about trying again."""
+
+PASSING = (RateLimitError, ServerError)
+"""What the API may answer to the same request in another way a little later."""
 
 THROTTLE_FIRST_WAIT = 1.0
 SHORTEST_WAIT = 0.1
@@ -133,7 +139,7 @@ class RetryPolicy:
             return "stop"
         if isinstance(error, ConnectionFailedError):
             return "stop" if error.permanent else "retry"
-        if isinstance(error, OutcomeUnknownError) or error.midway or code in self.unknown_codes:
+        if isinstance(error, OutcomeUnknownError) or error.billed or code in self.unknown_codes:
             return self.judge_unknown(error)
         return self.judge_refusal(error)
 
@@ -141,6 +147,8 @@ class RetryPolicy:
         """Return what to do about an attempt that may have been billed."""
         if isinstance(error, OutcomeUnknownError) and error.in_flight:
             return "pace"  # the server knows the key, so asking again buys nothing
+        if isinstance(error, APIError) and not isinstance(error, PASSING):
+            return "retry" if error.code in self.retry_codes else "stop"
         safe = self.server_idempotency != "none" or error.code in self.retry_codes
         return "retry" if safe or self.on_unknown == "retry" else "stop"
 
@@ -169,8 +177,8 @@ class RetryPolicy:
 
 
 def is_unknown(error: ImagesError) -> bool:
-    """Whether an attempt that ended so may have been billed."""
-    return isinstance(error, OutcomeUnknownError) or (isinstance(error, APIError) and error.midway)
+    """Whether an attempt that ended so may have been billed and brought nothing usable."""
+    return isinstance(error, APIError | OutcomeUnknownError) and error.billed > Billing.NO
 
 
 def count_images(error: ImagesError) -> int:
@@ -315,10 +323,11 @@ class Repetition:
         A last attempt that billed nothing does not undo an earlier one that may have been billed.
         """
         unknown = [error for error in self.failures if is_unknown(error)]
-        if is_unknown(last):
-            return max(unknown, key=lambda error: (count_images(error), error is last))
+        if is_unknown(last):  # that images were refused tells less than that they may be there
+            return max(unknown, key=lambda one: (count_images(one), not isinstance(one, ModerationError), one is last))
         if isinstance(last, APIError) and last.key_taken and last is not self.failures[0]:
             first = max(unknown, key=count_images, default=self.failures[0])
+            mark(first, Billing.MAYBE)
             first.add_note(f"A later attempt was refused: {last.message} So an earlier one may have been billed.")
             return first
         if isinstance(last, APIError | ConnectionFailedError | InputChangedError):

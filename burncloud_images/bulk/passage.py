@@ -18,7 +18,7 @@ from burncloud_images.bulk.admission import Admission, Ticket
 from burncloud_images.bulk.records import Link, Record
 from burncloud_images.bulk.store import Store
 from burncloud_images.errors import (
-    UNBILLED,
+    Billing,
     ImagesError,
     OutcomeUnknownError,
     StorageError,
@@ -165,7 +165,7 @@ class Passage:
             self.admission.leave(ticket, attempt, error)
         self.request_id = attempt.request_id or self.request_id
         self.paid = error is None
-        self.doubtful = self.doubtful or (error is not None and error.billing not in UNBILLED)
+        self.doubtful = self.doubtful or (error is not None and error.billed > Billing.NO)
         self.known = isinstance(error, OutcomeUnknownError) and error.in_flight
         if error is not None and attempt.wait is not None and not self.doubtful:
             self.release()

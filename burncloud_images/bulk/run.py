@@ -36,7 +36,6 @@ from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
 from burncloud_images.errors import (
-    UNBILLED,
     DownloadError,
     DownloadRefusedError,
     ImagesError,
@@ -551,7 +550,7 @@ class Run:
 
 def to_failure(error: ImagesError) -> Failure:
     """Return *error* as the store keeps it, with what it may have cost."""
-    billing = "" if error.billing in UNBILLED else error.billing
+    billing = error.billing if error.billed else ""
     return Failure(
         error=type(error).__name__,
         message=f"{error.message} {billing}".rstrip(),

@@ -23,11 +23,15 @@ Choice: TypeAlias = Verdict | Callable[[errors.ImagesError], Verdict]
 
 
 def by_payment(error: errors.ImagesError) -> Verdict:
-    return "fetch" if getattr(error, "paid", False) else "fail"
+    return "fetch" if error.billed else "fail"
 
 
 def by_billing(error: errors.ImagesError) -> Verdict:
-    return "fail" if error.billing in errors.UNBILLED else "fail_billed"
+    return "fail_billed" if error.billed else "fail"
+
+
+def by_refusal(error: errors.ImagesError) -> Verdict:
+    return "doubt" if error.billed is errors.Billing.YES else by_billing(error)
 
 
 def by_permanence(error: errors.ImagesError) -> Verdict:
@@ -44,12 +48,15 @@ TABLE: tuple[tuple[type[errors.ImagesError], Choice], ...] = (
     (errors.AuthenticationError, "authentication"),
     (errors.RateLimitError, "later"),
     (errors.ServerError, "again"),
-    (errors.ModerationError, "fail_billed"),
+    (errors.ModerationError, by_refusal),
     (errors.ConnectionFailedError, by_permanence),
     (errors.ConfigurationError, "crash"),
     (errors.ClientClosedError, "crash"),
     (errors.ImagesError, "fail"),
 )
+
+KEEP_THE_MONEY: frozenset[Verdict] = frozenset({"doubt", "fail_billed", "fetch", "save"})
+"""After them the worst case of what may have been billed stays reserved."""
 
 
 def judge(error: errors.ImagesError, *, doubtful: bool = False) -> Verdict:
@@ -62,5 +69,4 @@ def judge(error: errors.ImagesError, *, doubtful: bool = False) -> Verdict:
     """
     choice = next(choice for kind, choice in TABLE if isinstance(error, kind))
     verdict = choice if isinstance(choice, str) else choice(error)
-    midway = isinstance(error, errors.APIError) and error.midway
-    return "doubt" if midway or (doubtful and verdict not in {"fetch", "save", "fail_billed"}) else verdict
+    return "doubt" if (doubtful or error.billed) and verdict not in KEEP_THE_MONEY else verdict

@@ -74,7 +74,7 @@ VOCABULARY: Mapping[str, str] = {
 
 def to_exit(error: errors.ImagesError) -> int:
     """Return the exit code for *error*."""
-    if isinstance(error, errors.DownloadRefusedError) and not error.paid:
+    if isinstance(error, errors.DownloadRefusedError) and not error.billed:
         return USAGE  # an address that was typed
     return next(code for kind, code, _ in TABLE if isinstance(error, kind))
 
@@ -100,7 +100,7 @@ def describe(error: errors.ImagesError) -> str:
         ids.append(f"request id: {error.request_id}")
     if error.idempotency_key and isinstance(error, (errors.OutcomeUnknownError, errors.ProtocolError)):
         ids.append(f"idempotency key: {error.idempotency_key}")
-    parts = (message, billing(error), advice(error), f"({', '.join(ids)})" if ids else "")
+    parts = (message, error.billing, advice(error), f"({', '.join(ids)})" if ids else "")
     return " ".join(part for part in parts if part)
 
 
@@ -109,12 +109,6 @@ def translate(message: str) -> str:
     for python, words in VOCABULARY.items():
         message = message.replace(python, words)
     return message
-
-
-def billing(error: errors.ImagesError) -> str:
-    if isinstance(error, errors.StorageError):
-        return errors.BILLED if error.images else ""
-    return error.billing
 
 
 def advice(error: errors.ImagesError) -> str:

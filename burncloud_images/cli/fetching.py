@@ -25,7 +25,7 @@ from burncloud_images.cli.outputs import Present, Target, check_stdout, to_targe
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import save_images
 from burncloud_images.client import AsyncImagesClient
-from burncloud_images.errors import DownloadRefusedError, ImagesError
+from burncloud_images.errors import ImagesError
 from burncloud_images.results import SavedImage
 from burncloud_images.transport.sinks import Memory, Placement
 from burncloud_images.transport.writers import DirectoryWriter
@@ -78,11 +78,7 @@ def read_addresses(words: Sequence[str], stdin: Stdin) -> Iterator[str]:
 
 
 async def fetch_to_stdout(client: AsyncImagesClient, url: str) -> int:
-    try:
-        image = await client.fetch(url, into=Memory())
-    except DownloadRefusedError as error:
-        error.paid = False  # nothing is known of an address that was typed
-        raise
+    image = await client.fetch(url, into=Memory())
     print_bytes(image.data)
     return 0
 
@@ -174,8 +170,6 @@ class Haul:
         return 0
 
     def add_failure(self, index: int, error: ImagesError) -> int:
-        if isinstance(error, DownloadRefusedError):
-            error.paid = False  # nothing is known of an address that was typed
         self.failed.append({"number": index + 1, "error": type(error).__name__})
         self.reporter.fail(error, f"address {index + 1}: ")
         paths = save_images(getattr(error, "images", ()), f"fetched-{os.getpid()}", self.reporter)

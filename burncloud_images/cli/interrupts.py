@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from burncloud_images.cli.reporting import Reporter
+from burncloud_images.errors import find_billing
 from burncloud_images.results import Attempt
 
 __all__ = ["Abandoned", "Interrupted", "JobPatience", "Patience", "taking"]
@@ -85,7 +86,7 @@ class Patience:
             except asyncio.CancelledError as error:
                 if not self.count:
                     raise
-                if self.count == 1:
+                if self.count == 1 and not find_billing(error):
                     raise Interrupted("Interrupted between two attempts; nothing was billed.") from None
                 notes = getattr(error, "__notes__", None) or ["Abandoned before the whole request was sent."]
                 raise Abandoned(" ".join(notes)) from None

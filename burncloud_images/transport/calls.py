@@ -23,7 +23,7 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.errors import ClientClosedError, ImagesError
+from burncloud_images.errors import Billing, ClientClosedError, ImagesError, find_billing, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import DamagedImage, Done, Failed, Image, ImageDetails, ImagesResult, PartialImage
 from burncloud_images.transport.course import Course
@@ -53,6 +53,7 @@ class Calls(Generic[R, T]):
         unclaimed: Takes the outcomes that nobody else takes.
         all_calls: Of the client: this is among them as long as anything runs.
         notes: About money, of calls that were cancelled.
+        billed: What they may have cost.
         ended: Set when nothing runs any more.
     """
 
@@ -63,6 +64,7 @@ class Calls(Generic[R, T]):
     unclaimed: Unclaimed[R, T]
     all_calls: set[Calls[Any, Any]]
     notes: list[str] = attrs.field(factory=list)
+    billed: Billing = Billing.NO
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
     queue: asyncio.Queue[Outcome[R, T] | None] = attrs.field(factory=asyncio.Queue)
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -125,6 +127,7 @@ class Calls(Generic[R, T]):
         except asyncio.CancelledError as cancelled:
             error = course.cancelled(cancelled)
             self.notes += getattr(cancelled, "__notes__", ())
+            self.billed = max(self.billed, find_billing(cancelled))
         if error is None:
             outcome = Done(index=course.index, request=course.request, result=task.result())
             self.window.expect(size_of(outcome))
@@ -176,6 +179,12 @@ class Calls(Generic[R, T]):
             self.unclaimed.add(outcome)
         else:
             self.queue.put_nowait(outcome)
+
+    @property
+    def outstanding(self) -> Billing:
+        """What the calls may cost that have not ended."""
+        is_sent = any(not course.is_idle for course in self.running.values())
+        return max(self.billed, Billing.MAYBE if is_sent else Billing.NO)
 
     async def take(self) -> Outcome[R, T]:
         """
@@ -257,6 +266,7 @@ async def settle(many: Collection[Calls[Any, Any]]) -> None:
             await calls.ended.wait()
         for note in [note for calls in many for note in calls.notes]:
             error.add_note(note)
+        mark(error, max((calls.billed for calls in many), default=Billing.NO))
         raise
 
 

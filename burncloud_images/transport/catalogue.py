@@ -6,10 +6,11 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 
-from burncloud_images.errors import ImagesError, ProtocolError
+from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, ImagesError, OutcomeUnknownError, ProtocolError
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
-from burncloud_images.transport.exchange import Rooms, read_error, redacted
+from burncloud_images.transport.charge import free_of_charge
+from burncloud_images.transport.exchange import Rooms, read_error, read_into, redacted
 from burncloud_images.transport.http import Progress
 from burncloud_images.transport.options import Settings
 from burncloud_images.transport.secret import bearer
@@ -30,29 +31,38 @@ async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]
     """
 
     async def attempt() -> tuple[ModelInfo, ...]:
+        try:
+            return await ask()
+        except OutcomeUnknownError as error:  # asking again costs nothing
+            raise ConnectionFailedError(error.message, phase=error.phase) from None
+
+    async def ask() -> tuple[ModelInfo, ...]:
         key = await settings.key()
         headers = {"Authorization": bearer(key)}
         progress = Progress(clock=rooms.clock)
         url = f"{settings.base_url}/models"
         async with rooms.transport.get(url, headers, progress, settings.timeouts, door="api") as response:
-            body = redacted(await read_error(response, MOST_BYTES), key)
             if response.status != 200:
+                text = redacted(await read_error(response, MOST_BYTES), key)
                 reply = Reply(
-                    status=response.status, headers=response.headers, body=body, phase=progress.phase, operation=None
+                    status=response.status, headers=response.headers, body=text, phase=progress.phase, operation=None
                 )
                 raise to_error(reply)
-        return tuple(to_models(body))
+            body = bytearray()
+            await read_into(body, response, MOST_BYTES)
+        return tuple(to_models(redacted(bytes(body), key)))
 
-    return await repeat(
-        attempt,
-        settings.retry,
-        sleep=rooms.clock.sleep,
-        monotonic=rooms.clock.monotonic,
-        jitter=random.random,
-        on_failure=ignore,
-        budget=rooms.budget,
-        gate=rooms.gate,
-    )
+    with free_of_charge(NOT_BILLED):
+        return await repeat(
+            attempt,
+            settings.retry,
+            sleep=rooms.clock.sleep,
+            monotonic=rooms.clock.monotonic,
+            jitter=random.random,
+            on_failure=ignore,
+            budget=rooms.budget,
+            gate=rooms.gate,
+        )
 
 
 def ignore(_error: ImagesError, _wait: float | None) -> None:

@@ -9,15 +9,16 @@ from typing import Generic, TypeVar
 import attrs
 
 from burncloud_images.errors import (
+    Billing,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
     OutcomeUnknownError,
     Phase,
     Unfetched,
+    find_billing,
 )
 from burncloud_images.results import Attempt
-from burncloud_images.retry import is_unknown
 from burncloud_images.wire.answer import Answer
 
 __all__ = ["Course"]
@@ -62,9 +63,9 @@ class Course(Generic[R]):
         if error is None:
             return
         self.failures.append(attempt)
-        if self.error is None or not is_unknown(self.error):
+        if self.error is None or not self.error.billed:
             self.error = error
-        self.is_idle = attempt.wait is not None and not is_unknown(self.error)
+        self.is_idle = attempt.wait is not None and not self.error.billed
         if self.is_idle and self.is_stopping() and (task := asyncio.current_task()):
             task.cancel()
 
@@ -74,17 +75,19 @@ class Course(Generic[R]):
 
     def cancelled(self, cancellation: asyncio.CancelledError) -> ImagesError:
         """Return what is to be known about the call, which ended by *cancellation*."""
-        error = self.find_error(getattr(cancellation, "__notes__", ()))
+        error = self.find_error(find_billing(cancellation))
         error.idempotency_key, error.history = self.key, tuple(self.failures)
         return error
 
-    def find_error(self, notes: Sequence[str]) -> ImagesError:
+    def find_error(self, billed: Billing) -> ImagesError:
         if self.links:
             error = DownloadError("The call was cancelled while its images were fetched.", url=self.links[0].url)
             error.unfetched = tuple(self.links)
             return error
-        if self.error is not None and (self.is_idle or is_unknown(self.error)):
+        if self.error is not None and (self.is_idle or self.error.billed):
             return self.error
-        if notes:  # as `exchange` makes them, of what may have been billed
-            return OutcomeUnknownError("The call was cancelled.", phase=Phase.FINAL_RELEASED)
+        if billed:
+            unknown = OutcomeUnknownError("The call was cancelled.", phase=Phase.FINAL_RELEASED)
+            unknown.billed = billed
+            return unknown
         return ConnectionFailedError("The call was cancelled before its request was whole.")

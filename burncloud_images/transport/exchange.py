@@ -20,7 +20,10 @@ from typing import Generic, TypeVar
 import attrs
 
 from burncloud_images.errors import (
+    NOT_SENT,
+    SENTENCES,
     AuthenticationError,
+    Billing,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
@@ -33,12 +36,15 @@ from burncloud_images.errors import (
     StorageError,
     Unfetched,
     Violation,
+    find_billing,
+    mark,
 )
 from burncloud_images.model.limits import MeasuredImage
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
 from burncloud_images.retry import Gate, RetryBudget, repeat
+from burncloud_images.transport.charge import free_of_charge
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.download import Downloader
 from burncloud_images.transport.expiry import Arrival, Expiry, find_end, find_expiry
@@ -61,6 +67,7 @@ __all__ = ["Rooms", "exchange", "fetch"]
 
 T = TypeVar("T", bound=ImageDetails)
 
+FETCHING_IS_FREE = "Fetching an image costs nothing."
 MOST_DOWNLOADS = 8
 """Result URLs of one answer that are fetched at once."""
 
@@ -143,11 +150,10 @@ async def exchange(
     except ImagesError as error:
         error.idempotency_key = call.key
         error.history = tuple(call.history)
+        mark(error, call.billed)
         raise
     except asyncio.CancelledError as error:
-        if call.progress is not None and call.progress.phase.may_be_billed:
-            where = f"at phase {call.progress.phase.name}, idempotency key {call.key}"
-            error.add_note(f"Cancelled {where}: this request may have been billed.")
+        call.note_cancellation(error)
         raise
 
 
@@ -181,8 +187,9 @@ async def fetch(
     )
     left = (expires_at - rooms.clock.now()).total_seconds() if expires_at is not None else 0.0
     expiry = Expiry(at=expires_at, deadline=rooms.clock.monotonic() + left) if expires_at is not None else None
-    await sink.prepare(placement, 1)
-    image = await rooms.downloader(settings).fetch(url, lambda: sink.open(placement), expiry)
+    with free_of_charge(FETCHING_IS_FREE):
+        await sink.prepare(placement, 1)
+        image = await rooms.downloader(settings).fetch(url, lambda: sink.open(placement), expiry)
     return attrs.evolve(image, url=url, expires_at=expires_at)
 
 
@@ -205,6 +212,8 @@ class Call(Generic[T]):
     request_id: str | None = None
     arrival: Arrival | None = None
     renewed: bool = False
+    billed: Billing = Billing.NO
+    """By what has ended so far."""
 
     async def run(self) -> ImagesResult[T]:
         refuse_unstreamable(self.request) if self.streams else refuse_partial_images(self.request)
@@ -227,6 +236,7 @@ class Call(Generic[T]):
                 gate=self.rooms.gate,
             )
         self.record(None, None)
+        self.billed = Billing.YES
         return await self.complete(reception, answer)
 
     def most_bytes(self) -> int:
@@ -236,11 +246,8 @@ class Call(Generic[T]):
 
     async def fetch_input(self, url: str) -> bytes:
         placement = self.placement()
-        try:
+        with free_of_charge(NOT_SENT):
             image: Image = await self.rooms.downloader(self.settings).fetch(url, lambda: Memory().open(placement))
-        except DownloadError as error:
-            error.paid = False
-            raise
         return image.data
 
     def check(self, measured: Sequence[MeasuredImage]) -> None:
@@ -299,6 +306,7 @@ class Call(Generic[T]):
         except BaseException:
             if reception is not None:
                 await reception.abandon()
+                self.billed = max(self.billed, reception.billed)
             raise
         return reception, answer
 
@@ -358,6 +366,7 @@ class Call(Generic[T]):
         if self.progress is None or self.progress is self.recorded:
             return  # it ended before anything was tried
         self.recorded = self.progress
+        self.billed = max(self.billed, error.billed if error is not None else Billing.YES)
         attempt = Attempt(
             number=len(self.history) + 1,
             phase=self.progress.phase,
@@ -374,6 +383,17 @@ class Call(Generic[T]):
         self.hooks.after_attempt(attempt, error)
         if self.settings.on_attempt is not None:
             show(self.settings.on_attempt, attempt)
+
+    def note_cancellation(self, error: asyncio.CancelledError) -> None:
+        """Let *error* say what may have been billed, and how to ask for it."""
+        if self.progress is None:
+            return mark(error, Billing.NO)
+        is_under_way = self.progress is not self.recorded and self.progress.phase.may_be_billed
+        mark(error, max(self.billed, Billing.MAYBE if is_under_way else Billing.NO))
+        if billed := find_billing(error):
+            where = f"at phase {self.progress.phase.name}, idempotency key {self.key}"
+            error.add_note(f"Cancelled {where}. {SENTENCES[billed]}")
+        return None
 
     async def complete(self, reception: Reception[T], answer: Answer) -> ImagesResult[T]:
         """Fetch what came as URLs and put the result together."""
@@ -455,6 +475,7 @@ class Call(Generic[T]):
             error = ProtocolError(message, images=reception.whole, raw=answer.raw)
         if error is not None:
             error.damaged = reception.fragments
+            mark(error, Billing.YES if answer.usage is not None or lost else reception.billed)
             note_others(error, lost, reception.damaged)
             error.request_id, error.phase = self.request_id, Phase.COMPLETE
             raise error
@@ -503,12 +524,17 @@ async def read_error(response: Response, most: int) -> bytes:
     """Return the beginning of a body; if the rest does not come, the status alone says enough."""
     body = bytearray()
     with suppress(ConnectionFailedError, OutcomeUnknownError, ProtocolError):
-        async with aclosing(response.chunks()) as chunks:
-            async for chunk in chunks:
-                body += chunk[: most - len(body)]
-                if len(body) >= most:
-                    break
+        await read_into(body, response, most)
     return bytes(body)
+
+
+async def read_into(body: bytearray, response: Response, most: int) -> None:
+    """Add a body to *body*, or its beginning if it is larger."""
+    async with aclosing(response.chunks()) as chunks:
+        async for chunk in chunks:
+            body += chunk[: most - len(body)]
+            if len(body) >= most:
+                break
 
 
 def refuse_partial_images(request: ImagesRequest) -> None:

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from burncloud_images.errors import Billing, find_billing, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import CompletedImage, Image, ImagesResult
 from burncloud_images.transport.exchange import Rooms, exchange
@@ -42,8 +43,10 @@ async def stream(
     try:
         yield images
     except asyncio.CancelledError as error:
-        for note in await stop(task):
+        ended = await stop(task)
+        for note in getattr(ended, "__notes__", ()) if isinstance(ended, asyncio.CancelledError) else ():
             error.add_note(note)
+        mark(error, Billing.YES if ended is None else find_billing(ended))
         raise
     finally:
         await stop(task)
@@ -59,17 +62,14 @@ async def hand_over(request: ImagesRequest, settings: Settings, rooms: Rooms, im
         images.queue.put_nowait(None)
 
 
-async def stop(task: asyncio.Task[None]) -> list[str]:
-    """End *task* and return what it had to say about being cancelled."""
+async def stop(task: asyncio.Task[None]) -> BaseException | None:
+    """End *task* and return what ended it; None if it had brought everything."""
     task.cancel()
     await asyncio.wait([task])
     try:
-        task.result()
+        return task.exception()  # the iterator raises it, for whoever still iterates
     except asyncio.CancelledError as error:
-        return getattr(error, "__notes__", [])
-    except Exception:  # noqa: BLE001 (the iterator raises it, for whoever still iterates)
-        return []
-    return []
+        return error
 
 
 class Previews(Memory):

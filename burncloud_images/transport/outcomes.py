@@ -13,7 +13,7 @@ import weakref
 from contextlib import suppress
 from typing import Generic, Self, TypeVar
 
-from burncloud_images.errors import ImagesError
+from burncloud_images.errors import ImagesError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Done, Failed, ImageDetails
 from burncloud_images.transport.calls import Calls, settle
@@ -48,6 +48,7 @@ class Outcomes(Generic[R, T]):
         except asyncio.CancelledError as error:
             if count := len(self._calls.running):
                 error.add_note(f"{count} calls of client.map were running; AsyncImagesClient.aclose waits for them.")
+            mark(error, self._calls.outstanding)
             raise
 
     async def aclose(self) -> None:
@@ -76,6 +77,7 @@ class Outcomes(Generic[R, T]):
             if isinstance(error, asyncio.CancelledError):
                 for note in self._calls.notes:
                     error.add_note(note)
+                mark(error, self._calls.billed)
 
 
 def abandon(calls: Calls[R, T], loop: asyncio.AbstractEventLoop) -> None:

@@ -14,11 +14,13 @@ import attrs
 
 from burncloud_images.errors import (
     APIError,
+    Billing,
     ImagesError,
     OutcomeUnknownError,
     ProtocolError,
     StorageError,
     TooLargeError,
+    mark,
 )
 from burncloud_images.model.media import Media
 from burncloud_images.results import DamagedImage, ImageDetails
@@ -67,6 +69,11 @@ class Reception(Generic[T]):
     def raw(self) -> bytes:
         """The answer so far without its images, at most 1 MiB."""
         raise NotImplementedError
+
+    @property
+    def billed(self) -> Billing:
+        """What is known about money by now: an answer of success has begun."""
+        return Billing.YES if self.whole or self.fragments else Billing.MAYBE
 
     @property
     def is_done(self) -> bool:
@@ -196,6 +203,7 @@ class Reception(Generic[T]):
             error.damaged = self.fragments
         if isinstance(error, (OutcomeUnknownError, ProtocolError)):
             error.raw = error.raw or self.raw
+        mark(error, Billing.YES if isinstance(error, StorageError) else self.billed)
         return None
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias, TypeVar, cast
 
 import attrs
 
-from burncloud_images.errors import APIError, ImagesError, OutcomeUnknownError, ProtocolError, StorageError
+from burncloud_images.errors import APIError, Billing, ImagesError, OutcomeUnknownError, ProtocolError, StorageError
 from burncloud_images.results import CompletedImage, Image, ImageDetails, PartialImage
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.reception import Reception
@@ -133,6 +133,11 @@ class StreamReception(Reception[T]):
     async def lose(self) -> None:
         await (self.abandon() if self.is_preview else super().lose())
 
+    @property
+    def billed(self) -> Billing:
+        """What is known about money by now. A stream begins before the work does, so its status says nothing."""
+        return super().billed if self.began else Billing.NO
+
     def begin(self, *, is_preview: bool) -> None:
         self.began, self.is_preview, self.ended, self.written = True, is_preview, None, 0
 
@@ -210,6 +215,4 @@ class StreamReception(Reception[T]):
                 await self.end(self.ended, writer)
         if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
             error.partials = tuple(self.partials)
-        if isinstance(error, APIError):
-            error.midway = self.began
         return await super().salvage(error)

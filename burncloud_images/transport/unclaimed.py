@@ -9,9 +9,8 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.errors import ImagesError, ImagesWarning, ProtocolError
+from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Done, Failed, Image, ImageDetails
-from burncloud_images.retry import is_unknown
 
 __all__ = ["OnUnclaimed", "Outcome", "Unclaimed"]
 
@@ -57,7 +56,7 @@ class Unclaimed(Generic[R, T]):
             return
         error = outcome.error
         self.paid += sum(isinstance(image, Image) for image in getattr(error, "images", ()))
-        if is_unknown(error) or isinstance(error, ProtocolError):
+        if error.billed:
             self.doubtful += 1
             self.keys += [error.idempotency_key] if error.idempotency_key else []
 

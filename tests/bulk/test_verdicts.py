@@ -6,28 +6,31 @@ import pytest
 
 from burncloud_images import errors
 from burncloud_images.bulk.verdicts import TABLE, judge
-from burncloud_images.errors import ImagesError
+from burncloud_images.errors import Billing, ImagesError
 
 
-def api(kind: type[errors.APIError], status: int, *, midway: bool = False) -> errors.APIError:
+def api(kind: type[errors.APIError], status: int, billed: Billing | None = None) -> errors.APIError:
     error = kind("x", status=status)
-    error.midway = midway
+    error.billed = error.billed if billed is None else billed
     return error
 
 
-def download(*, paid: bool) -> errors.DownloadError:
+def download(billed: Billing) -> errors.DownloadError:
     error = errors.DownloadError("x")
-    error.paid = paid
+    error.billed = billed
     return error
 
 
 CASES = [
     (errors.OutcomeUnknownError("x"), "doubt"),
-    (api(errors.ServerError, 500, midway=True), "doubt"),
-    (api(errors.ModerationError, 400, midway=True), "doubt"),
+    (api(errors.ServerError, 500, Billing.MAYBE), "doubt"),
+    (api(errors.RateLimitError, 200, Billing.MAYBE), "doubt"),
+    (api(errors.QuotaExceededError, 200, Billing.MAYBE), "doubt"),
+    (api(errors.BadRequestError, 200, Billing.MAYBE), "doubt"),
+    (api(errors.ModerationError, 400, Billing.YES), "doubt"),
     (errors.StorageError("x"), "save"),
-    (download(paid=True), "fetch"),
-    (download(paid=False), "fail"),
+    (download(Billing.YES), "fetch"),
+    (download(Billing.NO), "fail"),
     (errors.ProtocolError("x", status=200), "fail_billed"),
     (errors.ProtocolError("x", status=302), "fail"),
     (api(errors.QuotaExceededError, 429), "quota"),
@@ -36,6 +39,7 @@ CASES = [
     (api(errors.RateLimitError, 429), "later"),
     (api(errors.ServerError, 503), "again"),
     (api(errors.ModerationError, 400), "fail_billed"),
+    (api(errors.ModerationError, 400, Billing.NO), "fail"),
     (api(errors.NotFoundError, 404), "fail"),
     (api(errors.UnsupportedError, 410), "fail"),
     (api(errors.BadRequestError, 400), "fail"),

@@ -26,7 +26,7 @@ from pictures import png
 
 from burncloud_images import AsyncImagesClient, errors
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.errors import ImagesError, OutcomeUnknownError
+from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, find_billing
 
 T = TypeVar("T")
 
@@ -331,9 +331,7 @@ class Stage:
 
 def owns_up(error: BaseException) -> bool:
     """Say whether an error tells that money may have been spent."""
-    if not isinstance(error, ImagesError):
-        return bool(getattr(error, "__notes__", ()))
-    return error.billing != errors.NOT_BILLED and "Nothing" not in str(error.billing)
+    return find_billing(error) > Billing.NO
 
 
 def words_of(error: BaseException) -> list[str]:

@@ -29,7 +29,7 @@ from burncloud_images import (
     errors,
 )
 from burncloud_images.emulator import Fault
-from burncloud_images.errors import Phase
+from burncloud_images.errors import Billing, Phase
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 REQUEST = GenerationRequest("a sea otter", partial_images=2, **SMALL)
@@ -363,7 +363,6 @@ class TestErrors:
         with pytest.raises(kind) as caught:
             await receive(bench.client)
 
-        assert not caught.value.midway
         assert "may have been billed" not in str(caught.value)
         assert (1, 0) == (bench.posts, bench.billed)
         bench.assert_fired()
@@ -374,7 +373,7 @@ class TestErrors:
         with pytest.raises(errors.RateLimitError, match="may have been billed") as caught:
             await receive(bench.client)
 
-        assert caught.value.midway
+        assert Billing.MAYBE is caught.value.billed
         assert 1 == len(caught.value.partials)
         assert 1 == bench.posts
 

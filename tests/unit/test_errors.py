@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import traceback
@@ -11,7 +12,10 @@ import pytest
 
 from burncloud_images import errors
 from burncloud_images.errors import (
+    NOT_SENT,
+    SENTENCES,
     APIError,
+    Billing,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
@@ -23,6 +27,8 @@ from burncloud_images.errors import (
     StorageError,
     TooLargeError,
     Violation,
+    find_billing,
+    mark,
 )
 from burncloud_images.results import Attempt, Image, Phase, SavedImage
 
@@ -31,7 +37,7 @@ URL = f"https://images.example/otter.png?signature={SECRET}"
 IMAGE = Image(data=SECRET.encode(), url=URL)
 
 NOT_BILLED, MAY_BE, BILLED = "Nothing was billed.", "This request may have been billed.", "This request was billed."
-SENTENCES = [
+TOLD = [
     (errors.ConfigurationError("no key"), "no key Nothing was sent."),
     (
         errors.ClientClosedError("closed."),
@@ -71,7 +77,7 @@ SENTENCES = [
 ]
 
 
-@pytest.mark.parametrize(("error", "sentence"), SENTENCES, ids=[error.message for error, _ in SENTENCES])
+@pytest.mark.parametrize(("error", "sentence"), TOLD, ids=[error.message for error, _ in TOLD])
 def test_an_error_says_what_happened_what_it_cost_and_what_to_do(error, sentence):
     """In this order, and a request id that is in the message is not told twice."""
     assert sentence == str(error)
@@ -91,8 +97,29 @@ def test_a_download_of_an_input_cost_nothing():
     error = DownloadError("refused.")
     assert BILLED == error.billing
 
-    error.paid = False
+    error.billed, error.unbilled = Billing.NO, NOT_SENT
     assert "Nothing was sent." == error.billing
+
+
+@pytest.mark.parametrize("billed", Billing)
+@pytest.mark.parametrize("kind", [ImagesError, errors.RateLimitError, OutcomeUnknownError, DownloadError, StorageError])
+def test_the_sentence_is_made_from_what_is_billed(kind, billed):
+    """Whatever the class is."""
+    error = kind("x", status=429) if issubclass(kind, APIError) else kind("x")
+    error.billed = billed
+
+    assert (SENTENCES[billed] if billed else error.unbilled) == error.billing
+    assert billed is pickle.loads(pickle.dumps(error)).billed
+
+
+def test_what_was_marked_is_never_less():
+    """Of an error and of a cancellation; what says nothing cost nothing."""
+    for error in (OutcomeUnknownError("x"), asyncio.CancelledError()):
+        mark(error, Billing.YES)
+        mark(error, Billing.NO)
+        assert Billing.YES is find_billing(error)
+
+    assert Billing.NO is find_billing(asyncio.CancelledError())
 
 
 def test_an_unknown_outcome_names_both_ways_on():
@@ -173,7 +200,7 @@ def test_what_was_never_set_has_a_value():
     """An error that was made by hand can be looked at like any other."""
     error = ImagesError("odd.")
 
-    assert (None, (), None, None, "odd.") == (
+    assert (None, (), None, None, "odd. Nothing was billed.") == (
         error.request_id,
         error.history,
         error.idempotency_key,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from burncloud_images.errors import (
     APIError,
     AuthenticationError,
+    Billing,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
@@ -60,13 +61,13 @@ class TestKinds:
             (error_of(OutcomeUnknownError, in_flight=True, should_retry=False), "stop"),
             (error_of(RateLimitError, status=429), "pace"),
             (error_of(RateLimitError, status=429, should_retry=False), "stop"),
-            (error_of(RateLimitError, status=429, midway=True), "stop"),
+            (error_of(RateLimitError, status=429, billed=Billing.MAYBE), "stop"),
             (error_of(ServerError, status=503), "retry"),
             (error_of(ServerError, status=400), "retry"),
             (error_of(ServerError, status=399), "stop"),
             (error_of(ServerError, status=200), "stop"),
             (error_of(ServerError, status=500, should_retry=False), "stop"),
-            (error_of(ServerError, status=500, midway=True), "stop"),
+            (error_of(ServerError, status=500, billed=Billing.MAYBE), "stop"),
             (error_of(QuotaExceededError, status=429), "stop"),
             (error_of(QuotaExceededError, status=429, should_retry=True), "retry"),
             (error_of(AuthenticationError, status=401), "stop"),
@@ -100,7 +101,7 @@ class TestKinds:
             ({"unknown_codes": "late", "on_unknown": "retry"}, error_of(ServerError, code="late"), "retry"),
             ({"on_unknown": "retry"}, error_of(OutcomeUnknownError), "retry"),
             ({"on_unknown": "retry"}, error_of(OutcomeUnknownError, should_retry=False), "stop"),
-            ({"on_unknown": "retry"}, error_of(ServerError, midway=True), "retry"),
+            ({"on_unknown": "retry"}, error_of(ServerError, billed=Billing.MAYBE), "retry"),
             ({"server_idempotency": "replay"}, error_of(OutcomeUnknownError), "retry"),
             ({"server_idempotency": "reject"}, error_of(OutcomeUnknownError), "retry"),
             ({"server_idempotency": "replay"}, error_of(ProtocolError), "stop"),
@@ -618,7 +619,7 @@ class TestMoney:
 
     async def test_an_error_in_the_middle_of_a_stream_is_one(self):
         """Whatever its class."""
-        midway = error_of(ServerError, midway=True)
+        midway = error_of(ServerError, billed=Billing.MAYBE)
         with pytest.raises(ServerError) as caught:
             await Loop(midway, error_of(ConnectionFailedError, permanent=True)).run(self.TWICE)
         assert midway is caught.value

@@ -1,0 +1,168 @@
+"""Whatever ends a call says by `billed` what it may have cost, and the sentence follows from that."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from fakes import FakeClock, until
+
+from burncloud_images import GenerationRequest, Memory, RetryPolicy, errors
+from burncloud_images.emulator import Fault
+from burncloud_images.errors import SENTENCES, Billing
+
+SMALL = {"size": "64x64", "model": "gpt-image-2"}
+BIG = b"\x89PNG\r\n\x1a\n" + bytes(4 * 1024 * 1024)
+BY_URL = {"response_format": "url", "size": "256x256", "model": "dall-e-2"}
+
+
+class Patient(FakeClock):
+    """A clock whose waits do not end."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait for ever."""
+        self.slept.append(seconds)
+        await asyncio.Event().wait()
+
+
+async def cancel_when(condition, call):
+    """Cancel *call* once *condition* holds, and return what it raised."""
+    task = asyncio.create_task(call)
+    await until(condition)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    return caught.value
+
+
+class TestPaidCalls:
+    """What may have been billed says so, by the attribute and in words."""
+
+    @pytest.mark.parametrize(
+        ("fault", "kind", "billed"),
+        [
+            (Fault(status=400), errors.BadRequestError, Billing.NO),
+            (Fault(cut="reset", billed=True), errors.OutcomeUnknownError, Billing.MAYBE),
+            (Fault(status=200, body="<html>", billed=True), errors.ProtocolError, Billing.MAYBE),
+            (Fault(status=200, body={"data": [], "usage": {"total_tokens": 9}}), errors.ProtocolError, Billing.YES),
+            (Fault(status=200, body={"data": [{"b64_json": "!"}]}), errors.ProtocolError, Billing.YES),
+            (Fault(cut="close", place="answer", byte=0.9), errors.OutcomeUnknownError, Billing.YES),
+            (Fault(status=302), errors.ProtocolError, Billing.NO),
+        ],
+    )
+    async def test_an_error_tells(self, set_up, fault, kind, billed):
+        """Something of an image, or its tokens, proves that it was made."""
+        bench = await set_up(fault)
+        with pytest.raises(kind) as caught:
+            await bench.client.generate("otter", **SMALL)
+
+        assert billed is caught.value.billed
+        assert SENTENCES[billed] in str(caught.value)
+
+    async def test_a_result_that_cannot_be_fetched_is_billed(self, set_up):
+        """The answer was there."""
+        bench = await set_up(Fault(status=418, operation="downloads", times=None))
+        with pytest.raises(errors.DownloadError, match="This request was billed") as caught:
+            await bench.client.generate("otter", **BY_URL)
+
+        assert Billing.YES is caught.value.billed
+
+    async def test_an_attempt_that_may_have_been_billed_is_not_forgotten(self, set_up):
+        """A refusal after it does not make the call free."""
+        bench = await set_up(Fault(cut="reset", billed=True), Fault(status=401), retry=RetryPolicy(on_unknown="retry"))
+        with pytest.raises(errors.ImagesError) as caught:
+            await bench.client.generate("otter", **SMALL)
+
+        assert Billing.MAYBE is caught.value.billed
+        assert 2 == bench.posts
+
+
+class TestFreeCalls:
+    """What is never billed never says that it may have been."""
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Fault(status=504, operation="models", times=None),
+            Fault(status=500, body="<html>", operation="models", times=None),
+            Fault(status=200, body="<html>", operation="models", times=None),
+            Fault(cut="reset", operation="models", times=None),
+        ],
+        ids=["504", "a page", "no list", "reset"],
+    )
+    async def test_the_list_of_models(self, set_up, fault):
+        """It is asked for again where that may help."""
+        bench = await set_up(fault)
+        with pytest.raises(errors.ImagesError, match=r"Nothing was billed\.") as caught:
+            await bench.client.models()
+
+        assert Billing.NO is caught.value.billed
+
+    async def test_a_list_of_models_that_was_cut_is_asked_for_again(self, set_up):
+        """In the middle of the answer as well."""
+        bench = await set_up(Fault(cut="reset", place="answer", byte=0.5, operation="models"))
+        assert await bench.client.models()
+        bench.assert_fired()
+
+    async def test_a_fetch(self, set_up):
+        """The image may be paid for; fetching it is not."""
+        bench = await set_up()
+        with pytest.raises(errors.DownloadRefusedError, match="costs nothing") as caught:
+            await bench.client.fetch("https://127.0.0.1:1/otter.png", into=Memory())
+
+        assert Billing.NO is caught.value.billed
+
+
+class TestCancellations:
+    """A `CancelledError` carries the same attribute."""
+
+    async def test_before_the_request_was_whole(self, set_up):
+        """Half a request costs nothing."""
+        bench = await set_up(Fault(cut="stall", place="upload", byte=0.5))
+        error = await cancel_when(lambda: bench.posts, bench.client.edit(BIG, "otter", **SMALL))
+
+        assert Billing.NO is error.billed
+
+    async def test_before_the_answer(self, set_up):
+        """The images may be made, and the note says so too."""
+        bench = await set_up(Fault(cut="stall", billed=True))
+        error = await cancel_when(lambda: bench.billed, bench.client.generate("otter", **SMALL))
+
+        assert Billing.MAYBE is error.billed
+        assert SENTENCES[Billing.MAYBE] in error.__notes__[0]
+
+    async def test_while_the_images_are_fetched(self, set_up):
+        """The whole answer was there."""
+        bench = await set_up(Fault(cut="stall", operation="downloads"))
+        fetched = lambda: not bench.emulator.unfired  # noqa: E731
+        error = await cancel_when(fetched, bench.client.generate("otter", **BY_URL))
+
+        assert Billing.YES is error.billed
+
+    async def test_while_waiting_after_a_refusal(self, set_up):
+        """Nothing is under way, and nothing was."""
+        clock = Patient()
+        bench = await set_up(Fault(status=429, retry_after=100), clock=clock)
+        error = await cancel_when(lambda: clock.slept, bench.client.generate("otter", **SMALL))
+
+        assert Billing.NO is error.billed
+
+    async def test_of_a_stream(self, set_up):
+        """It is the caller's own task that is cancelled."""
+        bench = await set_up(Fault(cut="stall", place="answer", after=0))
+
+        async def receive():
+            async with bench.client.stream(GenerationRequest("otter", **SMALL)) as images:
+                async for _ in images:
+                    pass
+
+        error = await cancel_when(lambda: bench.billed, receive())
+
+        assert Billing.MAYBE is error.billed
+
+    async def test_of_a_list_of_models(self, set_up):
+        """It is free whatever happens to it."""
+        bench = await set_up(Fault(cut="stall", operation="models"))
+        error = await cancel_when(lambda: not bench.emulator.unfired, bench.client.models())
+
+        assert Billing.NO is error.billed
