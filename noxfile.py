@@ -1,8 +1,9 @@
 """
 Everything that is checked, one session each.
 
-`nox -s tests` is the one to begin with; `nox` alone runs what every change needs. Every session makes a virtual
-environment of its own from the running Python, so that nothing but nox has to be there.
+`nox -s tests` is the one to begin with; `nox` alone runs what every change needs, and `.ci/run` whatever can be run
+without a person. Every session makes a virtual environment of its own from the running Python, so that nothing but nox
+has to be there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import nox
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
+nox.options.reuse_venv = "yes"  # what is installed is looked over each time
 nox.options.sessions = ["tests", "lint", "typing", "docs"]
 
 PACKAGE = "burncloud_images"
@@ -41,27 +43,47 @@ def lowest() -> list[str]:
     return sorted(re.sub(r"\s*>=\s*", "==", requirement) for requirement in requirements)
 
 
-def run_tests(session: nox.Session) -> None:
-    """Run pytest in Python's development mode and measure coverage; part of the tests may cover part of the lines."""
-    session.env["PYTHONDEVMODE"] = "1"
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
-    session.run("coverage", "combine", "--quiet")
-    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
+# As many processes as there are cores; a file of tests, or a document, stays whole in one of them.
+PARALLEL = ("--numprocesses=auto", "--maxprocesses=8", "--dist=loadfile")
+BRIEF = PROJECT["tool"]["pytest"]["addopts"][-1]
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests and the examples of the documentation, with coverage."""
+    """Run the tests of the package, and the Python examples of the documentation."""
     session.install(*EDITABLE, *group("tests"))
-    run_tests(session)
+    session.run("pytest", *PARALLEL, "-m", f"{BRIEF} and not contract", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests of this and most other sessions in Python's development mode, and measure what they cover."""
+    session.install(*EDITABLE, *group("tests"))
+    session.env["PYTHONDEVMODE"] = "1"
+    session.run("coverage", "erase")
+    everywhere = ("-o", "norecursedirs=.* __pycache__")
+    elsewhere = [f"--ignore=tests/{folder}" for folder in ("benchmarks", "browser", "middleboxes")]
+    how = (*PARALLEL, "--hypothesis-profile=full", *everywhere, *elsewhere)
+    session.run("coverage", "run", "-m", "pytest", *how, *session.posargs)
+    session.run("coverage", "combine", "--quiet")
+    # A part of the tests may cover a part of the lines.
+    session.run("coverage", "report", *(["--fail-under=0"] if session.posargs else []))
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Compare what is sent and answered with the API document, where there is one, and with the official client's."""
+    session.install(*EDITABLE, *group("tests"))
+    folders = ("tests/contract", "tests/golden", "tests/emulator")
+    session.run("pytest", "-m", "contract or golden", *folders, *session.posargs)
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Play the whole fault matrix, print its table, and write it down in docs/reliability.md."""
+    """Play the whole fault matrix and write docs/reliability.md; `-- -m quick` plays what every change has to pass."""
     session.install(*EDITABLE, *group("tests"))
-    session.env["FAULTS_REPORT"] = "docs/reliability.md"
+    if not session.posargs:
+        session.env["FAULTS_REPORT"] = "docs/reliability.md"
     # Some cases last minutes, in which they need not say where they are.
     session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", "tests/faults", *session.posargs)
 
@@ -83,9 +105,10 @@ def readers(session: nox.Session) -> None:
 
 @nox.session
 def crash(session: nox.Session) -> None:
-    """Kill bulk jobs wherever they can be killed, print what came of them, and write it down in docs/reliability.md."""
+    """Kill bulk jobs wherever they can be killed and write docs/reliability.md; `-- -m quick` kills some."""
     session.install(*EDITABLE, *group("tests"))
-    session.env["CRASH_REPORT"] = "docs/reliability.md"
+    if not session.posargs:
+        session.env["CRASH_REPORT"] = "docs/reliability.md"
     # A sweep lasts minutes, in which it need not say where it is.
     session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", "tests/crash", *session.posargs)
 
@@ -94,7 +117,7 @@ def crash(session: nox.Session) -> None:
 def tests_lowest(session: nox.Session) -> None:
     """Run the tests against the lowest versions that are allowed."""
     session.install(*EDITABLE, *group("tests"), *lowest())
-    run_tests(session)
+    session.run("pytest", *PARALLEL, *session.posargs)
 
 
 @nox.session
@@ -119,10 +142,11 @@ def typing(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning or a broken reference is an error."""
-    session.install(*EDITABLE, *group("docs"))
+    """Build the documentation, where a warning or a broken reference is an error, and run its commands."""
+    session.install(*EDITABLE, *group("docs"), *group("tests"))
     shutil.rmtree("docs/_build", ignore_errors=True)
     session.run("sphinx-build", "-nW", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+    session.run("pytest", "tests/examples", *session.posargs)
 
 
 @nox.session
@@ -154,7 +178,15 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure this client beside others; `-- --quick` takes less than a minute. Needs nginx and curl."""
+    """
+    Measure this client beside others; needs nginx and curl.
+
+    `-- --quick` takes less than a minute. `-- --check` measures nothing: it runs the benchmarks' own tests.
+    """
+    if "--check" in session.posargs:
+        session.install(*EDITABLE, *group("tests"), *group("bench"))
+        session.run("pytest", "tests/benchmarks", *(word for word in session.posargs if word != "--check"))
+        return
     session.install("--editable", ".", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 

@@ -13,7 +13,6 @@ import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,8 @@ from leaks import open_descriptors, own_threads, settle_descriptors
 if TYPE_CHECKING:
     from burncloud_images.emulator import Emulator
 
+LONG = frozenset(["browser", "crash", "faults"])
+"""Marks of tests that every change cannot wait for."""
 LONGEST_SLEEP = 0.05
 OWN_VARIABLES = ("BURNCLOUD_", "OPENAI_")
 CONTRACT_VARIABLE = "BURNCLOUD_IMAGES_OPENAPI"
@@ -32,19 +33,22 @@ CONTRACT_VARIABLE = "BURNCLOUD_IMAGES_OPENAPI"
 CONTRACT_PATH = os.environ.get(CONTRACT_VARIABLE)
 CONTRACT_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "openai-images.openapi.yaml"
 
-hypothesis.settings.register_profile("local", deadline=timedelta(seconds=2))
-hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+# On a busy machine an example may take any time.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("full", deadline=None, max_examples=100, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("quick")
 
 
 # --- the API document ------------------------------------------------------------------------------------------------
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever reads the API document, so that no such test goes uncounted."""
+    """Mark whatever reads the API document, so that no such test goes uncounted, and whatever does not take long."""
     for item in items:
         if "contract" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.contract)
+        if LONG.isdisjoint(mark.name for mark in item.iter_markers()):
+            item.add_marker(pytest.mark.quick)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

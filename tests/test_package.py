@@ -338,3 +338,14 @@ def test_every_error_is_in_the_tree():
 def test_every_error_is_exported():
     """Users find every exception class in `errors`."""
     assert set() == {kind.__name__ for kind in error_classes()} - set(errors.__all__)
+
+
+# --- the checkout ----------------------------------------------------------------------------------------------------
+
+
+def test_every_folder_of_tests_has_a_session():
+    """What `nox -s tests` leaves out is named by another session."""
+    left_out = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["norecursedirs"]
+    sessions = (ROOT / "noxfile.py").read_text("utf-8")
+
+    assert [] == [name for name in left_out if (ROOT / name).is_dir() and f'"{name}' not in sessions]

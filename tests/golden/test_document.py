@@ -16,6 +16,8 @@ from golden.raw_http import FILES, RawRequest, Recorder, golden, golden_bytes
 from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest, VariationRequest
 from burncloud_images.emulator import Emulator
 
+pytestmark = pytest.mark.golden
+
 OTTER, MASK = FILES["otter.png"], FILES["mask.png"]
 BASKET = [FILES[f"{name}.png"] for name in ("body-lotion", "bath-bomb", "incense-kit", "soap")]
 

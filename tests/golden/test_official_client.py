@@ -18,6 +18,8 @@ from PIL import Image
 
 from burncloud_images import AsyncImagesClient
 
+pytestmark = pytest.mark.golden
+
 OTTER, MASK, SOAP = FILES["otter.png"], FILES["mask.png"], FILES["soap.png"]
 
 # What may differ; everything else is equal.

@@ -12,6 +12,8 @@ from burncloud_images.model.media import examine_bytes
 from burncloud_images.wire.encode import encode
 from burncloud_images.wire.multipart import FileSlot
 
+pytestmark = pytest.mark.golden
+
 OTTER, MASK, SOAP = FILES["otter.png"], FILES["mask.png"], FILES["soap.png"]
 
 REQUESTS = {

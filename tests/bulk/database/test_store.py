@@ -199,7 +199,7 @@ class TestStates:
         with pytest.raises(RuntimeError, match=f"^There is no request {key(1)} that could be "):
             await SAID[change](store, key(1))
 
-    @pytest.mark.parametrize("state", set(State) - {State.FAILED, State.IN_DOUBT})
+    @pytest.mark.parametrize("state", sorted({*State} - {State.FAILED, State.IN_DOUBT}))
     async def test_only_what_is_at_an_end_is_reopened(self, store, state):
         """Not what is done, and not what is under way."""
         await store.add([row(1)])
