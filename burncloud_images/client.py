@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import typing_extensions  # of the type checkers themselves
 
-    from burncloud_images.transport.calls import OnExit
+    from burncloud_images.transport.background import OnExit
     from burncloud_images.transport.clock import Clock
     from burncloud_images.transport.hooks import CallHooks
     from burncloud_images.transport.http import Session
@@ -249,20 +249,17 @@ class AsyncImagesClient:
             DownloadError: An image is paid for and could not be fetched from its URL.
             StorageError: An image is paid for and could not be stored; the error holds it.
 
-        Cancellation closes the connection and removes partial files; the gateway may still finish and bill.
+        Cancellation leaves at once, closes the connection and removes partial files; the gateway may still finish and
+        bill. If so, the `CancelledError` has a note, `.idempotency_key` and `.phase`. As frameworks replace that error
+        by their own, a warning of the logger `burncloud_images` says it too, and `on_attempt` sees the attempt.
         """
         from burncloud_images.transport.exchange import exchange
 
         sink = into if into is not None else Memory()
         check_idempotency_key(idempotency_key)
-        return await exchange(
-            request,
-            sink,
-            self._settings,
-            self._lifecycle.open(),
-            streams=keep_alive,
-            key=idempotency_key,
-            hooks=hooks,
+        rooms = self._lifecycle.open()
+        return await rooms.background.call(
+            exchange(request, sink, self._settings, rooms, streams=keep_alive, key=idempotency_key, hooks=hooks)
         )
 
     async def fetch(self, url: str, *, into: Sink[T], index: int = 0, expires_at: datetime | None = None) -> T:
@@ -286,7 +283,8 @@ class AsyncImagesClient:
         """
         from burncloud_images.transport.exchange import fetch
 
-        return await fetch(url, into, self._settings, self._lifecycle.open(), index=index, expires_at=expires_at)
+        rooms = self._lifecycle.open()
+        return await rooms.background.call(fetch(url, into, self._settings, rooms, index=index, expires_at=expires_at))
 
     def stream(
         self, request: GenerationRequest | EditRequest
@@ -305,7 +303,7 @@ class AsyncImagesClient:
             ImagesError: As from `send`; an error that the API tells midway by its class. All of them are raised by the
                 iterator.
 
-        Cancellation closes the connection; the gateway may still finish and bill.
+        Cancellation closes the connection; the gateway may still finish and bill, which is told as by `send`.
         """
         from burncloud_images.transport.handover import stream
 
@@ -352,7 +350,8 @@ class AsyncImagesClient:
                 and what was already sent may be billed.
             on_unclaimed: Is called with every outcome that nobody took: those that were waiting, and those of the calls
                 that `on_exit` ends. Without it they are gone, but for images in files, and an `ImagesWarning` says so
-                if something that was paid for is among them.
+                if something that was paid for is among them: at the end of the block, or when the client closes. What
+                came after the block was left is also logged as it comes.
 
         Every request that is pulled has one outcome, which is taken or unclaimed. A call that was cancelled has
         `Failed`: with an `OutcomeUnknownError` and its key if it may have been billed, with a `DownloadError` and the
@@ -367,9 +366,10 @@ class AsyncImagesClient:
             ClientClosedError: Now, if the client is closed; from the iterator if it is closed later and there were
                 requests left.
 
-        Cancellation of whoever waits for an outcome ends only the waiting. It leaves the block, as any exception does;
-        while the calls are drained there, a second one cancels them. The `CancelledError` carries a note for each call
-        that was cancelled and may have been billed.
+        Cancellation of whoever waits for an outcome ends only the waiting. It leaves the block, as any exception does,
+        but without waiting: calls that may be billed go on in tasks of the client, however often the caller is
+        cancelled, and `aclose` of the client waits for them. With `on_exit="cancel"` the block ends them first, and the
+        `CancelledError` carries a note for each that may have been billed.
         """
         from burncloud_images.transport.calls import Calls
         from burncloud_images.transport.exchange import exchange
@@ -387,7 +387,7 @@ class AsyncImagesClient:
             window=Window(concurrency=concurrency, most_bytes=max_bytes, ordered=ordered),
             on_exit=on_exit,
             unclaimed=Unclaimed(show=on_unclaimed),
-            all_calls=self._lifecycle.calls,
+            background=rooms.background,
         )
         return Outcomes(calls)
 
@@ -410,10 +410,20 @@ class AsyncImagesClient:
         copy._is_copy = True
         return copy
 
-    async def aclose(self) -> None:
-        """Close the connections. A copy made by `with_options` leaves them open."""
+    async def aclose(self, *, on_exit: OnExit | None = None) -> None:
+        """
+        Close the connections, once all that goes on behind its callers has ended.
+
+        A copy made by `with_options` leaves them open.
+
+        Args:
+            on_exit: What becomes of calls that may be billed. By default what `map` was told: they are waited for, as
+                is a job that was cancelled. With `cancel` they are cancelled, and may be billed all the same.
+
+        Cancellation leaves at once; what goes on ends as long as the event loop runs, and then the connections close.
+        """
         if not self._is_copy:
-            await self._lifecycle.aclose()
+            await self._lifecycle.aclose(on_exit)
 
     async def __aenter__(self) -> Self:
         """Return the client."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -111,6 +111,7 @@ async def open_client(
         ConfigurationError: The base URL or the key cannot be used.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(without_log())
         if connection.emulator:
             server = await stack.enter_async_context(start_emulator(connection))
             reporter.note(f"using an emulator at {server.base_url}: nothing is sent to Burncloud, nothing costs")
@@ -119,6 +120,19 @@ async def open_client(
             endpoint = to_endpoint(connection, stdin)
             reporter.detail(f"sending to {endpoint.base_url}")
         yield await stack.enter_async_context(make_client(connection, endpoint, on_attempt, max_connections))
+
+
+@contextmanager
+def without_log() -> Iterator[None]:
+    """Keep the package's log from the terminal, where the reporter says the same."""
+    import logging
+
+    logger, handler = logging.getLogger("burncloud_images"), logging.NullHandler()
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def make_fetcher(connection: Connection) -> AsyncImagesClient:

@@ -15,28 +15,27 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
-    Collection,
     Coroutine,
     Iterable,
 )
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.errors import Billing, ClientClosedError, ImagesError, find_billing, mark
+from burncloud_images.errors import Billing, ClientClosedError, ImagesError, find_billing
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import DamagedImage, Done, Failed, Image, ImageDetails, ImagesResult, PartialImage
+from burncloud_images.transport.background import Background, OnExit
 from burncloud_images.transport.course import Course
 from burncloud_images.transport.hooks import CallHooks
 from burncloud_images.transport.unclaimed import Outcome, Unclaimed
 from burncloud_images.transport.window import Window
 
-__all__ = ["Calls", "OnExit", "settle"]
+__all__ = ["Calls"]
 
 R = TypeVar("R", bound=ImagesRequest)
 T = TypeVar("T", bound=ImageDetails)
 
-OnExit: TypeAlias = Literal["drain", "cancel"]
 Send: TypeAlias = Callable[[R, str, CallHooks], Coroutine[Any, Any, ImagesResult[T]]]
 
 
@@ -51,7 +50,7 @@ class Calls(Generic[R, T]):
         window: How much may be outstanding.
         on_exit: What becomes of running calls when nobody takes their outcomes any more.
         unclaimed: Takes the outcomes that nobody else takes.
-        all_calls: Of the client: this is among them as long as anything runs.
+        background: Of the client: this is in it as long as anything runs.
         notes: About money, of calls that were cancelled.
         billed: What they may have cost.
         ended: Set when nothing runs any more.
@@ -62,7 +61,7 @@ class Calls(Generic[R, T]):
     window: Window[Outcome[R, T]]
     on_exit: OnExit = attrs.field(validator=attrs.validators.in_(("drain", "cancel")))
     unclaimed: Unclaimed[R, T]
-    all_calls: set[Calls[Any, Any]]
+    background: Background
     notes: list[str] = attrs.field(factory=list)
     billed: Billing = Billing.NO
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -79,7 +78,7 @@ class Calls(Generic[R, T]):
 
     def __attrs_post_init__(self) -> None:
         """Belong to the client from now on."""
-        self.all_calls.add(self)
+        self.background.works.add(self)
 
     def begin(self) -> None:
         """Start to pull requests; a second time does nothing."""
@@ -168,9 +167,9 @@ class Calls(Generic[R, T]):
         if self.feeder is None and not self.running and not self.ended.is_set():
             self.ended.set()
             self.queue.put_nowait(None)
-            self.all_calls.discard(self)
+            self.background.works.discard(self)
             if self.is_abandoned:
-                self.unclaimed.warn()
+                self.unclaimed.pass_on(self.background.losses)
 
     # --- who takes the outcomes ---------------------------------------------------------------------------------------
 
@@ -224,7 +223,7 @@ class Calls(Generic[R, T]):
         self.is_abandoned = True
         self.leave()
         if self.ended.is_set():
-            self.unclaimed.warn()
+            self.unclaimed.pass_on(self.background.losses)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -234,7 +233,7 @@ class Calls(Generic[R, T]):
         self.admit_no_more()
         for task, course in self.running.items():
             if self.on_exit == "cancel" or course.is_idle:
-                task.cancel()
+                course.cancel(task)
         self.check_end()
 
     def close(self) -> None:
@@ -246,28 +245,9 @@ class Calls(Generic[R, T]):
 
     def cancel(self) -> None:
         """End whatever runs."""
-        for task in self.running:
-            task.cancel()
-
-
-async def settle(many: Collection[Calls[Any, Any]]) -> None:
-    """
-    Wait until *many*, which have been stopped, have ended.
-
-    Cancellation cancels their calls; the `CancelledError` carries notes about those that may have been billed.
-    """
-    try:
-        for calls in many:
-            await calls.ended.wait()
-    except asyncio.CancelledError as error:
-        for calls in many:
-            calls.cancel()
-        for calls in many:
-            await calls.ended.wait()
-        for note in [note for calls in many for note in calls.notes]:
-            error.add_note(note)
-        mark(error, max((calls.billed for calls in many), default=Billing.NO))
-        raise
+        self.stop()
+        for task, course in self.running.items():
+            course.cancel(task)
 
 
 def iterate(requests: Iterable[R] | AsyncIterable[R]) -> AsyncIterator[R]:

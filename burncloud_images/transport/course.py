@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -40,6 +40,7 @@ class Course(Generic[R]):
         error: What the last one raised; but nothing replaces one that may have been billed.
         links: Where its images are, if they came as URLs.
         is_idle: Whether it can be ended now without ending anything that may be billed.
+        is_cancelled: Whether it has been. Once more would keep it from cleaning up behind itself.
     """
 
     index: int
@@ -50,6 +51,7 @@ class Course(Generic[R]):
     error: ImagesError | None = None
     links: Sequence[Unfetched] = ()
     is_idle: bool = True
+    is_cancelled: bool = False
 
     async def before_attempt(self) -> None:
         """See that something is sent from now on."""
@@ -67,6 +69,12 @@ class Course(Generic[R]):
             self.error = error
         self.is_idle = attempt.wait is not None and not self.error.billed
         if self.is_idle and self.is_stopping() and (task := asyncio.current_task()):
+            self.cancel(task)
+
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """End *task*, which makes the call."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
             task.cancel()
 
     async def on_links(self, links: Sequence[Unfetched], answer: Answer) -> None:  # noqa: ARG002 (a hook)

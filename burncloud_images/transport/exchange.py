@@ -44,6 +44,7 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
 from burncloud_images.retry import Gate, RetryBudget, repeat
+from burncloud_images.transport.background import Background
 from burncloud_images.transport.charge import free_of_charge
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.download import Downloader
@@ -81,6 +82,7 @@ class Rooms:
     clock: Clock
     budget: RetryBudget
     gate: Gate
+    background: Background = attrs.field(factory=Background)
 
     def downloader(self, settings: Settings) -> Downloader:
         """Return what fetches result URLs."""
@@ -131,7 +133,7 @@ async def exchange(
         ImagesError: With the call's history and idempotency key.
 
     Cancellation closes the connection and removes partial files. A `CancelledError` that may have been billed carries a
-    note with the key and the phase.
+    note with the key and the phase, and both as attributes. `on_attempt` sees the attempt that it ended.
     """
     if request.model is None and settings.model is not None:
         request = attrs.evolve(request, model=settings.model)
@@ -208,6 +210,7 @@ class Call(Generic[T]):
     history: list[Attempt] = attrs.field(factory=list)
     progress: Progress | None = None
     recorded: Progress | None = None
+    doubtful: bool = False
     started: float = 0.0
     request_id: str | None = None
     arrival: Arrival | None = None
@@ -367,33 +370,41 @@ class Call(Generic[T]):
             return  # it ended before anything was tried
         self.recorded = self.progress
         self.billed = max(self.billed, error.billed if error is not None else Billing.YES)
-        attempt = Attempt(
-            number=len(self.history) + 1,
-            phase=self.progress.phase,
-            elapsed=self.rooms.clock.monotonic() - self.started,
-            status=self.progress.status,
-            request_id=self.request_id,
-            sent=self.progress.sent,
-            failure=type(error).__name__ if error else None,
-            wait=wait,
-            idempotency_key=self.key,
-            reused=self.progress.reused,
-        )
+        attempt = self.describe(self.progress, type(error).__name__ if error else None, wait)
         self.history.append(attempt)
         self.hooks.after_attempt(attempt, error)
         if self.settings.on_attempt is not None:
             show(self.settings.on_attempt, attempt)
 
     def note_cancellation(self, error: asyncio.CancelledError) -> None:
-        """Let *error* say what may have been billed, and how to ask for it."""
+        """Let *error* say what may have been billed, and how to ask for it; show the attempt that it ended."""
+        error.__dict__["idempotency_key"] = self.key
         if self.progress is None:
-            return mark(error, Billing.NO)
-        is_under_way = self.progress is not self.recorded and self.progress.phase.may_be_billed
-        mark(error, max(self.billed, Billing.MAYBE if is_under_way else Billing.NO))
+            mark(error, Billing.NO)
+            return
+        error.__dict__["phase"] = self.progress.phase
+        is_under_way = self.progress is not self.recorded
+        may_be_billed = is_under_way and self.progress.phase.may_be_billed
+        mark(error, max(self.billed, Billing.MAYBE if may_be_billed else Billing.NO))
         if billed := find_billing(error):
             where = f"at phase {self.progress.phase.name}, idempotency key {self.key}"
             error.add_note(f"Cancelled {where}. {SENTENCES[billed]}")
-        return None
+        if is_under_way and self.settings.on_attempt is not None:
+            show(self.settings.on_attempt, self.describe(self.progress, type(error).__name__, None))
+
+    def describe(self, progress: Progress, failure: str | None, wait: float | None) -> Attempt:
+        return Attempt(
+            number=len(self.history) + 1,
+            phase=progress.phase,
+            elapsed=self.rooms.clock.monotonic() - self.started,
+            status=progress.status,
+            request_id=self.request_id,
+            sent=progress.sent,
+            failure=failure,
+            wait=wait,
+            idempotency_key=self.key,
+            reused=progress.reused,
+        )
 
     async def complete(self, reception: Reception[T], answer: Answer) -> ImagesResult[T]:
         """Fetch what came as URLs and put the result together."""

@@ -163,14 +163,27 @@ async def save_image(image: Image, path: str | os.PathLike[str], *, overwrite: b
 
 
 async def finish_whatever_happens(work: asyncio.Future[T]) -> T:
-    """Wait for *work* also when cancelled: a thread cannot be stopped, and what it leaves behind has to be known."""
+    """
+    Wait for *work* also when cancelled, however often.
+
+    A thread cannot be stopped, and what it leaves behind has to be known.
+    """
     import asyncio
 
+    cancellation: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancellation = cancellation or error
+    if cancellation is None:
+        return work.result()
+    if not work.cancelled():
+        work.exception()  # so that nobody complains that it was not looked at
     try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise
+        raise cancellation
+    finally:
+        del cancellation  # it holds this frame
 
 
 def write_whole(target: Path, data: bytes, overwrite: bool) -> None:  # noqa: FBT001 (called through an executor)

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from burncloud_images.errors import Billing, find_billing, mark
+from burncloud_images.errors import Billing
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import CompletedImage, Image, ImagesResult
 from burncloud_images.transport.exchange import Rooms, exchange
@@ -42,34 +42,24 @@ async def stream(
     images.task = task = asyncio.create_task(hand_over(request, settings, rooms, images))
     try:
         yield images
-    except asyncio.CancelledError as error:
-        ended = await stop(task)
-        for note in getattr(ended, "__notes__", ()) if isinstance(ended, asyncio.CancelledError) else ():
-            error.add_note(note)
-        mark(error, Billing.YES if ended is None else find_billing(ended))
+    except BaseException as error:
+        task.cancel()
+        await rooms.background.leave(task, error)
         raise
-    finally:
-        await stop(task)
+    task.cancel()
+    await rooms.background.leave(task, None)
 
 
-async def hand_over(request: ImagesRequest, settings: Settings, rooms: Rooms, images: Handover) -> None:
+async def hand_over(request: ImagesRequest, settings: Settings, rooms: Rooms, images: Handover) -> Billing:
+    """Hand everything over, and return what that cost."""
     try:
         result = await exchange(request, Previews(), settings, rooms, streams=True, observer=images.put)
         left = [image for image in result.images if image.index not in images.completed]
         for image in left:
             await images.put(to_event(image, result, is_last=image is left[-1]))
+        return Billing.YES
     finally:
         images.queue.put_nowait(None)
-
-
-async def stop(task: asyncio.Task[None]) -> BaseException | None:
-    """End *task* and return what ended it; None if it had brought everything."""
-    task.cancel()
-    await asyncio.wait([task])
-    try:
-        return task.exception()  # the iterator raises it, for whoever still iterates
-    except asyncio.CancelledError as error:
-        return error
 
 
 class Previews(Memory):
@@ -90,7 +80,7 @@ class Handover:
         completed: Places of the images that were.
     """
 
-    task: asyncio.Task[None]
+    task: asyncio.Task[Billing]
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[StreamedImage | None] = asyncio.Queue()

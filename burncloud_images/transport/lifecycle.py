@@ -6,7 +6,7 @@ Connections, threads and the clock; and what calls know of each other: the retry
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -16,7 +16,7 @@ from burncloud_images.transport.options import Network
 if TYPE_CHECKING:
     import asyncio
 
-    from burncloud_images.transport.calls import Calls
+    from burncloud_images.transport.background import OnExit
     from burncloud_images.transport.clock import Clock
     from burncloud_images.transport.exchange import Rooms
     from burncloud_images.transport.http import Session
@@ -36,7 +36,7 @@ class Lifecycle:
         max_connections: To the API at once.
         session: A borrowed session for the API.
         clock: Where time comes from; None for the computer's own.
-        calls: Of each `client.map` that runs.
+        closing: What closes it.
     """
 
     network: Network
@@ -46,7 +46,7 @@ class Lifecycle:
     rooms: Rooms | None = None
     loop: asyncio.AbstractEventLoop | None = None
     closed: bool = False
-    calls: set[Calls[Any, Any]] = attrs.field(factory=set)
+    closing: asyncio.Task[None] | None = None
 
     def open(self) -> Rooms:
         """
@@ -86,27 +86,37 @@ class Lifecycle:
         executor = ThreadPoolExecutor(max_workers=FILE_THREADS, thread_name_prefix="burncloud-images")
         return Rooms(transport=transport, executor=executor, clock=clock, budget=RetryBudget(), gate=PacingGate())
 
-    async def aclose(self) -> None:
+    async def aclose(self, on_exit: OnExit | None = None) -> None:
         """
-        Close, once the calls of every map have ended as it was asked to end them; a second time does nothing.
+        Close, once all that goes on has ended as it was asked to, or as *on_exit* says; a second time does nothing.
 
-        Cancellation cancels those calls, and closes.
+        Cancellation leaves at once, and what goes on ends, and is told of, behind the caller's back.
         """
+        import asyncio
+
         self.closed = True
-        try:
-            await self.end_calls()
-        finally:
-            rooms, self.rooms = self.rooms, None
-            if rooms is not None:
-                await rooms.transport.aclose()
-                rooms.executor.shutdown()
-
-    async def end_calls(self) -> None:
-        if not self.calls:
+        rooms = self.rooms
+        if rooms is None:
             return
-        from burncloud_images.transport.calls import settle
+        if self.closing is None:
+            self.closing = asyncio.create_task(self.close(rooms, on_exit))
+        elif self.closing.done():
+            return
+        elif on_exit == "cancel":
+            rooms.background.cancel()
+        try:
+            await asyncio.wait((self.closing,))
+        except asyncio.CancelledError:
+            self.closing.add_done_callback(lambda _: rooms.background.warn())
+            raise
+        try:
+            self.closing.result()
+        finally:
+            rooms.background.warn()
 
-        many = tuple(self.calls)
-        for calls in many:
-            calls.close()
-        await settle(many)
+    async def close(self, rooms: Rooms, on_exit: OnExit | None) -> None:
+        try:
+            await rooms.background.end(on_exit)
+        finally:
+            await rooms.transport.aclose()
+            rooms.executor.shutdown()

@@ -16,7 +16,7 @@ from typing import Generic, Self, TypeVar
 from burncloud_images.errors import ImagesError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Done, Failed, ImageDetails
-from burncloud_images.transport.calls import Calls, settle
+from burncloud_images.transport.calls import Calls
 
 __all__ = ["Outcomes"]
 
@@ -46,22 +46,23 @@ class Outcomes(Generic[R, T]):
         try:
             return await self._calls.take()
         except asyncio.CancelledError as error:
-            if count := len(self._calls.running):
-                error.add_note(f"{count} calls of client.map were running; AsyncImagesClient.aclose waits for them.")
-            mark(error, self._calls.outstanding)
+            note_running(error, self._calls)
             raise
 
     async def aclose(self) -> None:
         """
         Take no more outcomes, and wait until all calls have ended as `on_exit` says.
 
-        Cancellation cancels the calls, and waits for them.
+        Cancellation leaves at once. The calls go on, and the client's end waits for them.
         """
         self._calls.leave()
         try:
-            await settle((self._calls,))
-        finally:
-            self._calls.unclaimed.warn()
+            await self._calls.ended.wait()
+        except asyncio.CancelledError as error:
+            note_running(error, self._calls)
+            self._calls.abandon()
+            raise
+        self._calls.unclaimed.warn()
 
     async def __aenter__(self) -> Self:
         """Return the iterator."""
@@ -70,14 +71,34 @@ class Outcomes(Generic[R, T]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _traceback: object
     ) -> None:
-        """Close it; a `CancelledError` carries notes about cancelled calls that may have been billed."""
+        """
+        Close it. If it is left by cancellation, calls that may be billed go on without being waited for.
+
+        A `CancelledError` carries notes about calls that were cancelled and may have been billed.
+        """
+        calls = self._calls
+        if isinstance(error, asyncio.CancelledError) and calls.on_exit == "drain":
+            calls.abandon()
+            note_running(error, calls)
+            return
         try:
             await self.aclose()
         finally:
             if isinstance(error, asyncio.CancelledError):
-                for note in self._calls.notes:
+                for note in calls.notes:
                     error.add_note(note)
-                mark(error, self._calls.billed)
+                mark(error, calls.billed)
+
+
+GO_ON = "calls of client.map were running; AsyncImagesClient.aclose waits for them."
+
+
+def note_running(error: asyncio.CancelledError, calls: Calls[R, T]) -> None:
+    """Note on *error* how many calls go on, once, and what they may cost."""
+    mark(error, calls.outstanding)
+    count, notes = len(calls.running), getattr(error, "__notes__", ())
+    if count and not any(note.endswith(GO_ON) for note in notes):
+        error.add_note(f"{count} {GO_ON}")
 
 
 def abandon(calls: Calls[R, T], loop: asyncio.AbstractEventLoop) -> None:

@@ -1,24 +1,119 @@
-"""Outcomes that nobody took: they are shown to whoever asked for them, or else a warning says what they were worth."""
+"""Outcomes that nobody took: they are shown to whoever asked for them, or else it is told what they were worth."""
 
 from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
 from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Done, Failed, Image, ImageDetails
+from burncloud_images.transport.log import log_warning
 
-__all__ = ["OnUnclaimed", "Outcome", "Unclaimed"]
+__all__ = ["Losses", "OnUnclaimed", "Outcome", "Unclaimed"]
 
 R = TypeVar("R")
 T = TypeVar("T", bound=ImageDetails)
 
 Outcome: TypeAlias = Done[R, T] | Failed[R, ImagesError]
 OnUnclaimed: TypeAlias = Callable[[Outcome[R, T]], object]
+
+MOST_KEYS = 100
+"""How many keys of each kind a sum names; the log has named the others."""
+
+
+@attrs.define
+class Loss:
+    """
+    Something that was paid for, or may have been.
+
+    Attributes:
+        count: How much of it.
+        keys: The idempotency keys of its requests.
+    """
+
+    count: int = 0
+    keys: list[str] = attrs.field(factory=list)
+
+    def add(self, count: int, keys: Sequence[str | None]) -> None:
+        """Add as much of it, if it is anything."""
+        if count:
+            self.count += count
+            self.keys += [key for key in keys if key]
+
+    @property
+    def named(self) -> str:
+        """The keys, as words."""
+        left = len(self.keys) - MOST_KEYS
+        return ", ".join(self.keys[:MOST_KEYS]) + (f" and {left} more" if left > 0 else "")
+
+
+@attrs.define
+class Losses:
+    """
+    What outcomes were worth that nobody took.
+
+    Attributes:
+        paid: Whole images that were in memory only.
+        unfetched: Images that were not fetched from their addresses.
+        doubtful: Requests that may have been billed and brought nothing.
+        saved: Images that are in files.
+    """
+
+    paid: Loss = attrs.field(factory=Loss)
+    unfetched: Loss = attrs.field(factory=Loss)
+    doubtful: Loss = attrs.field(factory=Loss)
+    saved: int = 0
+
+    def __bool__(self) -> bool:
+        """Say whether anything was lost; files are not."""
+        return any(loss.count for loss in (self.paid, self.unfetched, self.doubtful))
+
+    def __str__(self) -> str:
+        """Return what was lost, with its keys, and what was kept."""
+        told = [
+            f"{loss.count} {what} ({loss.named})"
+            for loss, what in (
+                (self.paid, "paid images were in memory only"),
+                (self.unfetched, "paid images were not fetched"),
+                (self.doubtful, "requests may have been billed"),
+            )
+            if loss.count
+        ]
+        kept = f" {self.saved} images are in their files." if self.saved else ""
+        advice = "Take them by on_unclaimed=…, or have the images as files by into=Directory(…)."
+        return f"Nobody took what a client.map brought: {', '.join(told)}.{kept} {advice}"
+
+    def count(self, outcome: Outcome[R, T]) -> None:
+        """Note what *outcome* was worth."""
+        if isinstance(outcome, Done):
+            self.add_images(outcome.result.images, outcome.result.idempotency_key)
+            return
+        error = outcome.error
+        images: Sequence[ImageDetails] = getattr(error, "images", ())
+        unfetched: Sequence[object] = getattr(error, "unfetched", ())
+        self.add_images(images, error.idempotency_key)
+        self.unfetched.add(len(unfetched), [error.idempotency_key])
+        if error.billed and not images and not unfetched:
+            self.doubtful.add(1, [error.idempotency_key])
+
+    def add_images(self, images: Sequence[ImageDetails], key: str | None) -> None:
+        paid = sum(isinstance(image, Image) for image in images)
+        self.paid.add(paid, [key])
+        self.saved += len(images) - paid
+
+    def add(self, others: Losses) -> None:
+        """Add what others lost."""
+        for own, other in (
+            (self.paid, others.paid),
+            (self.unfetched, others.unfetched),
+            (self.doubtful, others.doubtful),
+        ):
+            own.add(other.count, other.keys)
+        self.saved += others.saved
 
 
 @attrs.define(kw_only=True)
@@ -27,21 +122,17 @@ class Unclaimed(Generic[R, T]):
     Takes what nobody else does.
 
     Attributes:
-        show: Is given each outcome; None for a warning about all of them.
-        paid: Whole images that were in memory only.
-        doubtful: Requests that may have been billed.
-        keys: Their idempotency keys.
+        show: Is given each outcome; None for a sum of all of them.
+        losses: The sum so far.
     """
 
     show: OnUnclaimed[R, T] | None
-    paid: int = 0
-    doubtful: int = 0
-    keys: list[str] = attrs.field(factory=list)
+    losses: Losses = attrs.field(factory=Losses)
 
     def add(self, outcome: Outcome[R, T]) -> None:
         """Take one outcome."""
         if self.show is None:
-            self.count(outcome)
+            self.losses.count(outcome)
             return
         try:
             self.show(outcome)
@@ -49,27 +140,19 @@ class Unclaimed(Generic[R, T]):
             context = {"message": "on_unclaimed raised an exception", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
-    def count(self, outcome: Outcome[R, T]) -> None:
-        """Note what the outcome was worth."""
-        if isinstance(outcome, Done):
-            self.paid += sum(isinstance(image, Image) for image in outcome.result.images)
-            return
-        error = outcome.error
-        self.paid += sum(isinstance(image, Image) for image in getattr(error, "images", ()))
-        if error.billed:
-            self.doubtful += 1
-            self.keys += [error.idempotency_key] if error.idempotency_key else []
+    def withdraw(self) -> Losses:
+        """Return what was lost since this was last asked."""
+        losses, self.losses = self.losses, Losses()
+        return losses
 
     def warn(self) -> None:
-        """Say what was lost, if anything was; once."""
-        paid, doubtful, keys = self.paid, self.doubtful, ", ".join(self.keys)
-        if not paid and not doubtful:
-            return
-        self.paid = self.doubtful = 0
-        self.keys.clear()
-        told = [f"{paid} paid images were in memory only"] if paid else []
-        told += [f"{doubtful} requests may have been billed ({keys})"] if doubtful else []
-        advice = "Take them by on_unclaimed=…, or have the images as files by into=Directory(…)."
-        warnings.warn(
-            f"Nobody took what a client.map brought: {' and '.join(told)}. {advice}", ImagesWarning, stacklevel=4
-        )
+        """Warn whoever leaves the map of what was lost, if anything was; once."""
+        if losses := self.withdraw():
+            warnings.warn(str(losses), ImagesWarning, stacklevel=4)
+
+    def pass_on(self, total: Losses) -> None:
+        """Log what was lost, since nobody waits for the end, and add it to what the client will warn of; once."""
+        if losses := self.withdraw():
+            keys = [key for loss in (losses.paid, losses.unfetched, losses.doubtful) for key in loss.keys]
+            log_warning(str(losses), idempotency_keys=keys)
+            total.add(losses)

@@ -430,18 +430,65 @@ class TestInterruption:
         assert 2 == len([outcome async for outcome in outcomes])
         assert (2, 2) == (bench.posts, bench.billed)
 
-    async def test_cancellation_drains_if_it_was_asked_to(self, set_up):
-        """Nothing that was sent is lost."""
-        bench = await set_up(SLOW)
+    @pytest.mark.parametrize("times", [1, 30])
+    async def test_a_cancelled_caller_leaves_and_its_calls_go_on(self, set_up, times):
+        """However often it is cancelled, nothing that was sent is lost, and nothing more is bought."""
+        bench = await set_up(Fault(delay=0), SLOW)
         taken, unclaimed = [], []
         task = asyncio.create_task(self.consume(bench, taken, on_unclaimed=unclaimed.append))
-        await until(lambda: taken)
+        await until(lambda: taken and bench.posts == 4)
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        posts, billed_by_then = bench.posts, len(taken) + len(unclaimed)
+        await bench.client.aclose()
+
+        assert billed_by_then < posts == bench.posts == bench.billed
+        assert [Done] * posts == [type(outcome) for outcome in (*taken, *unclaimed)]
+        assert ["3 calls of client.map were running; AsyncImagesClient.aclose waits for them."] == (
+            caught.value.__notes__
+        )
+
+    async def test_a_cancelled_caller_that_was_closing_leaves_as_well(self, set_up):
+        """Whoever waits for the calls to end may stop waiting."""
+        bench = await set_up(Fault(delay=0), SLOW)
+        taken, unclaimed = [], []
+
+        async def consume():
+            async with bench.client.map(endless([]), concurrency=3, on_unclaimed=unclaimed.append) as outcomes:
+                taken.append(await anext(outcomes))
+                await until(lambda: bench.posts == 4)
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(consume(), 0.03)
+        assert len(taken) + len(unclaimed) < bench.posts
+        await bench.client.aclose()
+
+        assert bench.posts == bench.billed == len(taken) + len(unclaimed)
+
+    async def test_what_nobody_took_is_logged_at_once_and_warned_of_at_the_close(self, set_up, caplog):
+        """Both name the requests by their keys; the error of a cancelled caller need not reach anybody."""
+        bench = await set_up(Fault(delay=0), SLOW)
+        taken = []
+        task = asyncio.create_task(self.consume(bench, taken))
+        await until(lambda: taken and bench.posts == 4)
         task.cancel()
         await asyncio.wait([task])
+        await until(lambda: caplog.records)
+        with pytest.warns(errors.ImagesWarning, match="paid images were in memory only") as caught:
+            await bench.client.aclose()
 
-        assert task.cancelled()
-        done = [outcome for outcome in (*taken, *unclaimed) if isinstance(outcome, Done)]
-        assert bench.posts == bench.billed == len(done)
+        (record,) = caplog.records
+        missing = keys_of(bench) - {outcome.result.idempotency_key for outcome in taken}
+        assert ("burncloud_images", "WARNING", missing) == (
+            record.name,
+            record.levelname,
+            set(record.idempotency_keys),
+        )
+        assert all(key in record.getMessage() and key in str(caught[0].message) for key in missing)
+        assert 1 == len(caught)
 
     async def test_cancellation_cancels_if_it_was_asked_to(self, set_up):
         """The error names each call that may have been billed by its key."""
@@ -458,22 +505,6 @@ class TestInterruption:
         assert 3 == len(notes)
         assert all(any(key in note for note in notes) for key in keys)
         assert set(keys) == {outcome.error.idempotency_key for outcome in unclaimed}
-
-    async def test_a_second_cancellation_ends_the_draining(self, set_up):
-        """As Ctrl-C twice."""
-        bench = await set_up(Fault(delay=0), Fault(cut="stall", billed=True, times=None))
-        taken, unclaimed = [], []
-        task = asyncio.create_task(self.consume(bench, taken, on_unclaimed=unclaimed.append))
-        await until(lambda: taken and bench.posts == 4)
-        task.cancel()
-        await asyncio.sleep(0.01)
-        assert not task.done()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError) as caught:
-            await task
-
-        assert 3 == sum("may have been billed" in note for note in caught.value.__notes__)
-        assert 4 == bench.posts == len(taken) + len(unclaimed)
 
     async def test_a_call_that_was_not_sent_whole_was_not_billed(self, set_up):
         """Its failure says so."""
@@ -535,22 +566,36 @@ class TestInterruption:
         assert 0 == bench.posts
 
     async def test_closing_may_be_cancelled(self, set_up):
-        """Then the calls are, too, and the connections are closed all the same."""
-        bench = await set_up(Fault(cut="stall", times=None))
-        unclaimed = []
-        outcomes = bench.client.map(endless([]), concurrency=2, on_unclaimed=unclaimed.append)
+        """The calls go on all the same, and the connections are closed when they have ended."""
+        bench = await set_up(SLOW)
+        outcomes = bench.client.map(endless([]), concurrency=2)
         waiting = asyncio.create_task(anext(outcomes))
         await until(lambda: bench.posts == 2)
-        closing = asyncio.create_task(bench.client.aclose())
-        await asyncio.sleep(0.01)
-        closing.cancel()
-        with pytest.raises(asyncio.CancelledError) as caught:
-            await closing
-
-        assert 2 == len(caught.value.__notes__)
-        assert isinstance((await waiting).error, errors.OutcomeUnknownError)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(bench.client.aclose(), 0.01)
         with pytest.raises(errors.ClientClosedError):
             await bench.client.models()
+        await bench.client.aclose()
+
+        assert isinstance(await waiting, Done)
+        assert isinstance(await anext(outcomes), Done)
+        assert 2 == bench.posts == bench.billed
+
+    @pytest.mark.parametrize("is_closing", [False, True])
+    async def test_closing_can_cancel(self, set_up, is_closing):
+        """From the beginning, or when waiting has taken too long; who waits is told what may have been billed."""
+        bench = await set_up(Fault(cut="stall", billed=True, times=None))
+        outcomes = bench.client.map(endless([]), concurrency=2)
+        waiting = asyncio.create_task(anext(outcomes))
+        await until(lambda: bench.posts == 2)
+        if is_closing:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(bench.client.aclose(), 0.01)
+        await bench.client.aclose(on_exit="cancel")
+
+        failures = [await waiting, await anext(outcomes)]
+        assert [errors.OutcomeUnknownError] * 2 == [type(outcome.error) for outcome in failures]
+        assert keys_of(bench) == {outcome.error.idempotency_key for outcome in failures}
 
     @pytest.mark.parametrize("interrupts", [1, 2])
     async def test_ctrl_c_lets_paid_calls_finish_and_a_second_one_ends_them(self, interrupts, tmp_path):

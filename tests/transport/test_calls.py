@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from burncloud_images import Done, Failed, GenerationRequest, errors
 from burncloud_images.results import Attempt, Image, ImagesResult, Phase
+from burncloud_images.transport.background import Background
 from burncloud_images.transport.calls import Calls
 from burncloud_images.transport.outcomes import Outcomes
 from burncloud_images.transport.unclaimed import Unclaimed
@@ -45,7 +46,9 @@ class FakeSender:
 def start(requests, send, *, on_unclaimed=None, on_exit="drain", concurrency=3, most_bytes=100, ordered=False):
     window = Window(concurrency=concurrency, most_bytes=most_bytes, ordered=ordered)
     unclaimed = Unclaimed(show=on_unclaimed)
-    calls = Calls(requests=requests, send=send, window=window, on_exit=on_exit, unclaimed=unclaimed, all_calls=set())
+    calls = Calls(
+        requests=requests, send=send, window=window, on_exit=on_exit, unclaimed=unclaimed, background=Background()
+    )
     return Outcomes(calls)
 
 
@@ -233,11 +236,11 @@ async def test_a_map_that_is_dropped_unused_leaves_nothing():
     """Nor keeps the client from closing."""
     outcomes = start([GenerationRequest("otter")], FakeSender().send)
     calls = outcomes._calls
-    assert {calls} == calls.all_calls
+    assert {calls} == calls.background.works
     del outcomes
     await asyncio.sleep(0)
 
-    assert set() == calls.all_calls
+    assert set() == calls.background.works
     assert calls.ended.is_set()
 
 

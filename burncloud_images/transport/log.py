@@ -1,0 +1,18 @@
+"""Records of the log, all of the logger `burncloud_images`."""
+
+from __future__ import annotations
+
+import logging
+
+__all__ = ["log_warning"]
+
+
+def log_warning(message: str, **facts: object) -> None:
+    """
+    Log what costs or may cost money, and has nobody else to be told to.
+
+    Args:
+        message: One sentence or a few.
+        facts: Attributes of the record. The key, addresses and prompts are none.
+    """
+    logging.getLogger("burncloud_images").warning("%s", message, extra=facts)
