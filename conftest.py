@@ -23,6 +23,8 @@ import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
+pytest_plugins = ["ways"]
+
 NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.+?)\s*-->\s*\Z", re.DOTALL)
 STATE = " state"  # no example can have a name with a space
 

@@ -79,6 +79,13 @@ def contract(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_tls(session: nox.Session) -> None:
+    """Run the system tests over TLS; those that upload, download and stream through an HTTP CONNECT proxy as well."""
+    session.install(*EDITABLE, *group("tests"))
+    session.run("pytest", *PARALLEL, "--ways=tls,connect", "tests/system", "tests/transport", *session.posargs)
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Play the whole fault matrix and write docs/reliability.md; `-- -m quick` plays what every change has to pass."""
     session.install(*EDITABLE, *group("tests"))

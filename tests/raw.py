@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+from ways import here
+
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter, bytes], Awaitable[None]]
 
 
 class Raw:
     """Where it listens and what it was sent: one entry per request, head and body."""
 
-    def __init__(self, port: int, scheme: str = "http") -> None:
+    def __init__(self, port: int, url: str) -> None:
         self.requests: list[bytes] = []
         self.port = port
-        self.url = f"{scheme}://127.0.0.1:{port}"
+        self.url = url
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
@@ -25,8 +27,8 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def serve(handler: Handler, *, read: bool = True) -> AsyncIterator[Raw]:
-    """Call *handler* for each connection, after one request was read, or at once."""
+async def serve(handler: Handler, *, read: bool = True, plain: bool = False) -> AsyncIterator[Raw]:
+    """Call *handler* for each connection, after one request was read, or at once; a proxy is *plain* on every way."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -41,8 +43,9 @@ async def serve(handler: Handler, *, read: bool = True) -> AsyncIterator[Raw]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    raw = Raw(server.sockets[0].getsockname()[1])
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=None if plain else here().server)
+    port = server.sockets[0].getsockname()[1]
+    raw = Raw(port, f"http://127.0.0.1:{port}" if plain else here().url(port))
     try:
         yield raw
     finally:

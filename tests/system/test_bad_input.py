@@ -11,6 +11,8 @@ from pictures import png
 
 from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest, errors
 
+pytestmark = pytest.mark.ways("tls")
+
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 
 

@@ -29,6 +29,8 @@ from burncloud_images import (
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.model.media import examine_bytes
 
+pytestmark = pytest.mark.ways("tls")
+
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 
 
@@ -219,11 +221,12 @@ class TestOptions:
 
         assert 0 == bench.posts
 
-    async def test_a_borrowed_session_is_not_closed(self):
+    async def test_a_borrowed_session_is_not_closed(self, way):
         """Its own defaults neither break a call nor travel to result hosts."""
+        connector = aiohttp.TCPConnector(ssl=way.client or True)
         async with (
             Emulator() as emulator,
-            aiohttp.ClientSession(headers={"X-Own": "1"}, raise_for_status=True) as session,
+            aiohttp.ClientSession(headers={"X-Own": "1"}, raise_for_status=True, connector=connector) as session,
         ):
             async with AsyncImagesClient(emulator.api_key, emulator.base_url, session=session) as client:
                 await client.generate("otter", model="dall-e-2", size="256x256")

@@ -13,6 +13,8 @@ from burncloud_images import Directory, GenerationRequest, Limits, Memory, Retry
 from burncloud_images.emulator import Fault
 from burncloud_images.transport.writers import MemoryWriter
 
+pytestmark = pytest.mark.ways("tls")
+
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 WHOLE = png(pad=5_000)
 TEXT = base64.b64encode(WHOLE).decode()

@@ -28,6 +28,8 @@ from burncloud_images import (
 )
 from burncloud_images.emulator import Emulator, Fault
 
+pytestmark = pytest.mark.ways("tls")
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 SLOW = Fault(delay=0.05, times=None)

@@ -15,6 +15,8 @@ from burncloud_images import GenerationRequest, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import Phase
 
+pytestmark = pytest.mark.ways("tls")
+
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 EIGHT_MIB = 8 * 1024 * 1024
 BIG = png(pad=EIGHT_MIB)

@@ -15,6 +15,8 @@ from virtual import LoopClock
 
 from burncloud_images.pace import AdaptiveLimit, Pacer, Window
 
+pytestmark = pytest.mark.ways("tls")
+
 CLOCK = LoopClock()
 
 

@@ -21,6 +21,8 @@ from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Ne
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
 
+pytestmark = pytest.mark.ways("tls")
+
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 BIG = png(pad=8 * 1024 * 1024)
 REPLAY = RetryPolicy(server_idempotency="replay")

@@ -31,6 +31,8 @@ from burncloud_images import (
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import Billing, Phase
 
+pytestmark = pytest.mark.ways("tls", "connect")
+
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 REQUEST = GenerationRequest("a sea otter", partial_images=2, **SMALL)
 RATE_LIMIT = {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}

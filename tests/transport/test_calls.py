@@ -18,6 +18,8 @@ from burncloud_images.transport.outcomes import Outcomes
 from burncloud_images.transport.unclaimed import Unclaimed
 from burncloud_images.transport.window import Window
 
+pytestmark = pytest.mark.ways("tls")
+
 
 class FakeSender:
     """Answers after some turns of the loop, as the prompt says; counts what runs."""

@@ -17,6 +17,8 @@ from raw import serve
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Memory, Network, errors
 
+pytestmark = pytest.mark.ways("tls", "connect")
+
 IMAGE = png(64, 64)
 REQUEST = GenerationRequest("otter", model="m")
 

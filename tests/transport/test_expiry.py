@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from burncloud_images.transport.expiry import LIFETIME, MARGIN, Arrival, find_end, find_expiry
 
+pytestmark = pytest.mark.ways("tls")
+
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 PLAIN = "https://store.example/a.png"
 

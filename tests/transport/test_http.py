@@ -27,6 +27,8 @@ from burncloud_images.transport.clock import SystemClock
 from burncloud_images.transport.http import AiohttpResponse, Progress, meaning
 from burncloud_images.transport.options import proxy_for, to_ssl
 
+pytestmark = pytest.mark.ways("tls")
+
 ONCE = RetryPolicy(attempts=1)
 IMAGE = png(64, 64)
 BODY = json.dumps({"created": 1, "data": [{"b64_json": base64.b64encode(IMAGE).decode()}]}).encode()
@@ -47,7 +49,7 @@ class TestStages:
     async def test_a_handshake_that_never_comes_is_a_failed_connection(self):
         """TLS is part of connecting."""
         async with (
-            serve(hang, read=False) as raw,
+            serve(hang, read=False, plain=True) as raw,
             client_of(raw.url.replace("http:", "https:"), timeouts=Timeouts(connect=5)) as client,
         ):
             with pytest.raises(errors.ConnectionFailedError, match="while connecting") as caught:
@@ -59,7 +61,7 @@ class TestStages:
     async def test_tls_that_cannot_be_is_not_tried_again(self):
         """Another attempt would meet the same server."""
         async with (
-            Emulator() as emulator,
+            Emulator(tls=False) as emulator,
             client_of(emulator.base_url.replace("http:", "https:"), retry=RetryPolicy()) as client,
         ):
             with pytest.raises(errors.ConnectionFailedError, match="TLS") as caught:
@@ -71,12 +73,12 @@ class TestStages:
     async def test_a_late_first_byte_is_waited_for(self):
         """An image takes minutes; a shorter stage before does not end it."""
         async with (
-            Emulator(faults=[Fault(delay=0.04)]) as emulator,
+            Emulator(faults=[Fault(delay=0.3)]) as emulator,
             AsyncImagesClient(
                 emulator.api_key,
                 emulator.base_url,
                 clock=FakeClock(),
-                timeouts=Timeouts(connect=1, send_stall=1, idle=100, first_byte=600),
+                timeouts=Timeouts(connect=20, send_stall=20, idle=100, first_byte=600),
             ) as client,
         ):
             result = await client.generate("otter", model="gpt-image-2", size="64x64")

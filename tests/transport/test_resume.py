@@ -26,6 +26,8 @@ from burncloud_images import (
 )
 from burncloud_images.emulator import Emulator, Fault
 
+pytestmark = pytest.mark.ways("tls", "connect")
+
 IMAGE = png(pad=1_000_000)
 OTHER = png(pad=1_000_000)
 LARGE = png(pad=2_000_000)

@@ -10,6 +10,8 @@ from raw import answering, serve
 from burncloud_images import AsyncImagesClient, errors
 from burncloud_images.transport.secret import Secret, bearer, hide
 
+pytestmark = pytest.mark.ways("tls")
+
 KEY = "sk-canary-5d1c"
 
 

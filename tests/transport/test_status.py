@@ -15,6 +15,8 @@ from burncloud_images import AsyncImagesClient, RetryPolicy, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
 
+pytestmark = pytest.mark.ways("tls")
+
 ONCE = RetryPolicy(attempts=1)
 
 

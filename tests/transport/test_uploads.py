@@ -15,6 +15,8 @@ from PIL import Image as Pillow
 from burncloud_images import AsyncImagesClient, GenerationRequest, Limits, errors
 from burncloud_images.emulator import Emulator, Fault
 
+pytestmark = pytest.mark.ways("tls", "connect")
+
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 BIG = png(pad=3_000_000)
 
