@@ -96,6 +96,15 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def middleboxes(session: nox.Session) -> None:
+    """Put real programs between client and server and write docs/reliability.md; `-- -m quick` tries a few of them."""
+    session.install(*EDITABLE, *group("tests"))
+    if not session.posargs:
+        session.env["MIDDLEBOXES_REPORT"] = "docs/reliability.md"
+    session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", "tests/middleboxes", *session.posargs)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Open the gallery in Chromium, measure it, and draw its picture for the documentation; needs Debian's chromium."""
     session.install(*EDITABLE, *group("tests"), *group("browser"))
