@@ -18,6 +18,7 @@ from burncloud_images.cli.album import Album, Kept
 from burncloud_images.cli.exits import FAILED, STORAGE, combine
 from burncloud_images.errors import ImagesError, OutcomeUnknownError
 from burncloud_images.transport.clock import SystemClock
+from burncloud_images.transport.http import Progress
 from burncloud_images.transport.names import slug
 from burncloud_images.transport.options import Limits
 from burncloud_images.transport.reception import AnswerReception, Reception
@@ -103,7 +104,9 @@ class SavedFile:
             "limits": NO_LIMITS,
         }
         if is_event_stream(beginning.lstrip(BLANK)):
-            return SavedStream(**about, wanted=sys.maxsize, clock=SystemClock(), patience=float("inf"))
+            return SavedStream(
+                **about, wanted=sys.maxsize, progress=Progress(clock=SystemClock()), patience=float("inf")
+            )
         return SavedAnswer(**about, decoder=SavedAnswerDecoder())
 
     async def feed(self, reception: Reception[Kept], part: bytes) -> None:

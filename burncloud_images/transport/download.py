@@ -7,7 +7,6 @@ over them where the host lets it, and an address that should have expired is sti
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Generic, TypeVar
@@ -177,7 +176,7 @@ class Fetch(Generic[T]):
             headers = {"Accept": "image/*", **self.transfer.headers()}
             async with self.downloader.transport.get(here, headers, progress, timeouts, door=door) as response:
                 if response.status not in REDIRECTS:
-                    await self.take(response)
+                    await self.take(response, progress)
                     return
                 trail.append(here)
                 here = next_address(here, response)
@@ -185,7 +184,7 @@ class Fetch(Generic[T]):
                 raise DownloadRefusedError("The image's address redirects in a circle.")
         raise DownloadRefusedError(f"The image's address redirects more than {MOST_REDIRECTS} times.")
 
-    async def take(self, response: Response) -> None:
+    async def take(self, response: Response, progress: Progress) -> None:
         """Take a file, or the rest of one."""
         if response.status == 416 and self.transfer.size and self.transfer.ends(response.headers):
             return
@@ -201,38 +200,34 @@ class Fetch(Generic[T]):
             raise DownloadError("The image came compressed, which was not asked for.")
         if response.status == 200:
             await self.transfer.begin(response.headers)
-        await self.read(response)
+        await self.read(response, progress)
 
-    async def read(self, response: Response) -> None:
+    async def read(self, response: Response, progress: Progress) -> None:
         most = self.downloader.limits.image
         announced = find_representation(response.headers).length or 0
         if self.transfer.size + announced > most:
             raise too_large(most)
-        async with aclosing(self.in_time(response)) as chunks:
+        async with aclosing(self.in_time(response, progress)) as chunks:
             async for chunk in chunks:
                 if self.transfer.size + len(chunk) > most:
                     raise too_large(most)
                 await self.transfer.write(chunk)
 
-    async def in_time(self, response: Response) -> AsyncGenerator[bytes, None]:
+    async def in_time(self, response: Response, progress: Progress) -> AsyncGenerator[bytes, None]:
         """Yield what comes while it comes fast enough; the time that the sink takes does not count."""
-        loop = asyncio.get_running_loop()
         window, longest = (self.downloader.clock.loop_seconds(time) for time in (RATE_WINDOW, LONGEST_ATTEMPT))
-        total = waited = 0.0
+        began = 0.0
         received = 0
-        asked = loop.time()
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
-                pause = loop.time() - asked
-                total, waited, received = total + pause, waited + pause, received + len(chunk)
-                if waited >= window:
+                received += len(chunk)
+                if progress.waited - began >= window:
                     if received < SLOWEST * RATE_WINDOW:
                         raise DownloadError(f"The image came slower than {SLOWEST:,} bytes a second.", transient=True)
-                    waited, received = 0.0, 0
+                    began, received = progress.waited, 0
                 yield chunk
-                if total >= longest and self.transfer.resumable:
+                if progress.waited >= longest and self.transfer.resumable:
                     raise DownloadError("The image took too long to come on one connection.", transient=True)
-                asked = loop.time()
 
     def refusal(self, response: Response) -> DownloadError:
         """Return what an answer without an image means."""

@@ -295,7 +295,7 @@ class Call(Generic[T]):
                 self.hooks.on_response(response.status, response.headers)
                 await self.refuse(response, progress, key)
                 self.arrival = self.note_arrival(response.headers)
-                reception = self.receive(response)
+                reception = self.receive(response, progress)
                 answer = await self.take(response, reception, progress, key)
         except ImagesError as error:
             whole = await reception.salvage(error) if reception is not None else None
@@ -317,7 +317,7 @@ class Call(Generic[T]):
         own = {"Authorization": bearer(key), "Idempotency-Key": self.key}
         return {**own, "Accept": "text/event-stream"} if self.streams else own
 
-    def receive(self, response: Response) -> Reception[T]:
+    def receive(self, response: Response, progress: Progress) -> Reception[T]:
         """Return what takes an answer, by what it is and not by what was asked for."""
         sink, placement, limits = self.sink, self.placement(), self.settings.limits
         if not is_stream(response.headers):
@@ -327,7 +327,7 @@ class Call(Generic[T]):
             placement=placement,
             limits=limits,
             wanted=self.request.n or 1,
-            clock=self.rooms.clock,
+            progress=progress,
             patience=self.settings.timeouts.first_byte,
             observer=self.observer,
             request_id=self.request_id,

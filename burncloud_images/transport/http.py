@@ -74,6 +74,7 @@ class Progress:
     Attributes:
         clock: Scales the times.
         timer: Ends the stage that takes too long.
+        waited: How long chunks of the answer were waited for, in seconds of the event loop while it ran.
         phase: The furthest point of the request.
         sent: Body bytes handed to the connection.
         status: HTTP status, once an answer has begun.
@@ -82,7 +83,10 @@ class Progress:
     """
 
     clock: Clock
-    timer: StageTimer = attrs.field(factory=StageTimer)
+    timer: StageTimer = attrs.field(
+        default=attrs.Factory(lambda self: StageTimer(self.clock.loop_seconds(1.0)), takes_self=True)
+    )
+    waited: float = 0.0
     phase: Phase = Phase.QUEUED
     sent: int = 0
     status: int | None = None
@@ -324,12 +328,11 @@ class AiohttpResponse:
             raise OutcomeUnknownError("The answer's compression ends too early.", phase=self.progress.phase)
 
     async def received(self) -> AsyncGenerator[bytes, None]:
-        loop, scale = asyncio.get_running_loop(), self.progress.clock.loop_seconds
+        scale = self.progress.clock.loop_seconds
         patience = Patience(
             idle=scale(self.timeouts.idle), first_byte=scale(self.timeouts.first_byte), least=self.least
         )
         while True:
-            started = loop.time()
             self.progress.timer.allow(patience.left)
             try:
                 chunk = await self.response.content.readany()
@@ -338,10 +341,12 @@ class AiohttpResponse:
                     self.progress.enter(Phase.BODY_IN)
                     yield rest
                 raise to_failure(error, self.progress) from None
+            waited = self.progress.timer.elapsed()
             self.progress.allow(None)  # the sink's time is not the server's
             if not chunk:
                 break
-            patience.take(chunk, loop.time() - started)
+            self.progress.waited += waited
+            patience.take(chunk, waited)
             self.progress.enter(Phase.BODY_IN)
             yield chunk
         self.progress.enter(Phase.COMPLETE)
@@ -370,10 +375,8 @@ def inflate(inflater: zlib._Decompress, chunk: bytes, progress: Progress) -> Ite
         raise OutcomeUnknownError("The answer's compression is broken.", phase=progress.phase) from None
 
 
-@cache
-def connect_timeout(seconds: float) -> aiohttp.ClientTimeout:
-    """Return the one of the library's timeouts that it alone can keep: each address of a host has its own."""
-    return aiohttp.ClientTimeout(total=None, connect=None, sock_connect=seconds, sock_read=None)
+NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+"""The library's own timeouts count the time in which the process is stopped; a stage's timer does not."""
 
 
 class AiohttpTransport:
@@ -477,7 +480,7 @@ class AiohttpTransport:
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=proxy_for(self.network, address.scheme, address.host or ""),
-                timeout=connect_timeout(self.clock.loop_seconds(timeouts.connect)),
+                timeout=NO_TIMEOUT,
                 trace_request_ctx=(progress, timeouts),
             )
         except (aiohttp.ClientError, OSError) as error:

@@ -8,19 +8,37 @@ from typing import Self
 
 __all__ = ["StageTimer"]
 
+BEAT = 5.0
+"""Seconds between two looks at the loop, so that a pause is known almost whole."""
+HELD_UP = 1.0
+"""Seconds by which an alarm is late when something kept the loop from running."""
+LAST_TURNS = 3
+"""Turns of the loop before a stage ends: in the first a socket is read, and the task that waited for it runs after."""
+
 
 class StageTimer:
     """
-    An `asyncio.timeout` whose end can be put off at next to no cost.
+    An `asyncio.timeout` that counts only the time in which the event loop ran, and whose end is cheap to put off.
 
-    The event loop's own is cancelled and set anew each time, of which a small request would need a dozen. Here the loop
-    holds one alarm, and when it rings early because the end was put off, it is set again.
+    While the process is stopped or other code holds the loop, answers arrive and nobody reads them. So the loop holds
+    one alarm that rings every few seconds. When it rings late, the end of the stage is put off by as much, and a stage
+    never ends before the loop has read what has already arrived.
+
+    The event loop's own timeout is cancelled and set anew each time, of which a small request would need a dozen.
+
+    Args:
+        second: How long a second of `BEAT` and `HELD_UP` lasts on the event loop's clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second: float = 1.0) -> None:
+        self.second = second
         self.timeout = asyncio.timeout(None)
+        self.since = 0.0
+        self.held = 0.0
         self.end: float | None = None
-        self.alarm: asyncio.TimerHandle | None = None
+        self.due = 0.0
+        self.turns = 0
+        self.alarm: asyncio.Handle | None = None
 
     async def __aenter__(self) -> Self:
         await self.timeout.__aenter__()
@@ -36,28 +54,46 @@ class StageTimer:
         """Say whether a stage has taken too long."""
         return self.timeout.expired()
 
+    def elapsed(self) -> float:
+        """Return how long the stage has taken, in seconds of the event loop while it ran."""
+        return max(0.0, asyncio.get_running_loop().time() - self.since - self.held)
+
     def allow(self, seconds: float | None) -> None:
         """Start the time of a stage, in seconds of the event loop; None stops it."""
         if seconds is None:
             self.end = None
             return
-        loop = asyncio.get_running_loop()
-        self.end = loop.time() + seconds
-        if self.alarm is not None and self.end < self.alarm.when():
+        self.since, self.held, self.turns = asyncio.get_running_loop().time(), 0.0, 0
+        self.end = self.since + seconds
+        if self.alarm is not None and self.end < self.due:
             self.silence()
         if self.alarm is None:
-            self.alarm = loop.call_at(self.end, self.ring)
+            self.set_alarm(self.since)
+
+    def set_alarm(self, now: float) -> None:
+        assert self.end is not None
+        self.due = min(self.end, now + BEAT * self.second)
+        self.alarm = asyncio.get_running_loop().call_at(self.due, self.ring)
 
     def ring(self) -> None:
-        """End the stage, unless its end was put off."""
+        """End the stage, unless its end was put off or the loop was held up."""
         self.alarm = None
         if self.end is None or self.timeout.expired():
             return
         loop = asyncio.get_running_loop()
-        if loop.time() < self.end:
-            self.alarm = loop.call_at(self.end, self.ring)
+        now = loop.time()
+        late = now - max(self.due, self.since)
+        if late > HELD_UP * self.second:
+            self.end += late if self.held else late + HELD_UP * self.second  # some of it is still on its way
+            self.held += late
+        if now < self.end:
+            self.set_alarm(now)
+        elif self.turns < LAST_TURNS:
+            self.turns += 1
+            self.due = now
+            self.alarm = loop.call_soon(self.ring)
         else:
-            self.timeout.reschedule(loop.time())
+            self.timeout.reschedule(now)
 
     def silence(self) -> None:
         if self.alarm is not None:

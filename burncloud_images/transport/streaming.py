@@ -14,7 +14,7 @@ import attrs
 
 from burncloud_images.errors import APIError, Billing, ImagesError, OutcomeUnknownError, ProtocolError, StorageError
 from burncloud_images.results import CompletedImage, Image, ImageDetails, PartialImage
-from burncloud_images.transport.clock import Clock
+from burncloud_images.transport.http import Progress
 from burncloud_images.transport.reception import Reception
 from burncloud_images.transport.sinks import ImageWriter, PartialSink
 from burncloud_images.wire.answer import Answer, AnswerItem
@@ -54,8 +54,8 @@ class StreamReception(Reception[T]):
 
     Attributes:
         wanted: How many images were asked for.
-        clock: For the time between two signs of life.
-        patience: Longest time between them, in seconds.
+        progress: Of the attempt: tells how long the server was waited for.
+        patience: Longest wait between two signs of life, in seconds.
         observer: Is shown each preview and image in memory; None if nobody looks.
         request_id: For what is shown.
         idempotency_key: For what is shown.
@@ -64,7 +64,7 @@ class StreamReception(Reception[T]):
     """
 
     wanted: int
-    clock: Clock
+    progress: Progress
     patience: float
     observer: Observer | None = None
     request_id: str | None = None
@@ -77,7 +77,7 @@ class StreamReception(Reception[T]):
     is_preview: bool = False
     ended: int | None = None
     unnoticed: int = 0
-    alive: float = attrs.field(default=attrs.Factory(lambda self: self.clock.monotonic(), takes_self=True))
+    alive: float = 0.0
 
     @property
     def raw(self) -> bytes:
@@ -98,7 +98,8 @@ class StreamReception(Reception[T]):
 
     async def take_chunk(self, chunk: bytes) -> None:
         await super().take_chunk(chunk)
-        if not self.is_done and self.clock.monotonic() - self.alive > self.clock.loop_seconds(self.patience):
+        waited = self.progress.waited - self.alive  # not while the caller looks at an image, or the process is stopped
+        if not self.is_done and waited > self.progress.clock.loop_seconds(self.patience):
             message = f"For {self.patience:g} s the stream brought nothing of an image, only signs of waiting."
             raise OutcomeUnknownError(message)
 
@@ -142,7 +143,7 @@ class StreamReception(Reception[T]):
         self.began, self.is_preview, self.ended, self.written = True, is_preview, None, 0
 
     def note_life(self) -> None:
-        self.unnoticed, self.alive = 0, self.clock.monotonic()
+        self.unnoticed, self.alive = 0, self.progress.waited
 
     def open_partial(self, index: int, number: int) -> ImageWriter[T] | None:
         if not isinstance(self.sink, PartialSink):
