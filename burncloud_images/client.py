@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import typing_extensions  # of the type checkers themselves
 
-    from burncloud_images.transport.background import OnExit
+    from burncloud_images.transport.background import Background, OnExit
     from burncloud_images.transport.clock import Clock
     from burncloud_images.transport.hooks import CallHooks
     from burncloud_images.transport.http import Session
@@ -167,6 +167,16 @@ class AsyncImagesClient:
     def retry(self) -> RetryPolicy:
         """What is sent again, and when."""
         return self._settings.retry
+
+    @property
+    def background(self) -> Background:
+        """
+        What goes on behind callers that have left, until it has ended or the client closes. Bulk jobs are built on it.
+
+        Raises:
+            ClientClosedError: It is closed, or belongs to another event loop.
+        """
+        return self._lifecycle.open().background
 
     @accepts(GenerationRequest)
     async def generate(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -28,14 +30,18 @@ from burncloud_images.bulk.recovery import Recovered, recover
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
-from burncloud_images.errors import JobError
+from burncloud_images.errors import Billing, JobError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Window
 from burncloud_images.transport.clock import Clock, SystemClock
+from burncloud_images.transport.files import finish_whatever_happens
 from burncloud_images.transport.files import run as in_thread
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from burncloud_images.client import AsyncImagesClient
+    from burncloud_images.transport.background import Background
 
 __all__ = ["Job"]
 
@@ -67,6 +73,9 @@ class Job:
     executor: Executor
     run_now: Run | None = None
     wish: str | None = None
+    task: asyncio.Task[Report] | None = None
+    background: Background | None = None
+    is_left: bool = False
 
     @classmethod
     @asynccontextmanager
@@ -94,30 +103,48 @@ class Job:
         """
         directory = JobDirectory(Path(path).absolute())
         executor = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="burncloud-job")
-        try:
+        async with AsyncExitStack() as stack:
+            stack.callback(executor.shutdown)
             if not create and not directory.store.exists():
                 raise JobError(f"There is no job in {directory.path}.")
             await in_thread(executor, directory.make)
             lock = JobLock.acquire(directory.lock)
-            try:
-                room = Ballast(directory.ballast, 0)
-                store = await Database.open(directory.store, on_full=room.drop)
-                try:
-                    recovered = await recover_if_needed(store, directory, executor)
-                    yield cls(
-                        directory=directory,
-                        store=store,
-                        recovered=recovered,
-                        clock=clock or SystemClock(),
-                        now=now,
-                        executor=executor,
-                    )
-                finally:
-                    await store.aclose()
-            finally:
-                lock.release()
+            stack.callback(lock.release)
+            room = Ballast(directory.ballast, 0)
+            store = await Database.open(directory.store, on_full=room.drop)
+            stack.push_async_callback(store.aclose)
+            recovered = await recover_if_needed(store, directory, executor)
+            job = cls(
+                directory=directory,
+                store=store,
+                recovered=recovered,
+                clock=clock or SystemClock(),
+                now=now,
+                executor=executor,
+            )
+            stack.push_async_exit(partial(job.end, stack))
+            yield job
+
+    async def end(
+        self,
+        stack: AsyncExitStack,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """
+        Let *stack* close the job, once a run that goes on has ended.
+
+        If that is not to be waited for, as its caller was cancelled, the client sees to it.
+        """
+        try:
+            if not isinstance(error, asyncio.CancelledError):
+                await self.settle()
         finally:
-            executor.shutdown()
+            run, background = self.task, self.background
+            if run is not None and background is not None and not run.done():
+                closing = asyncio.create_task(close_after(run, stack.pop_all()))
+                background.keep(closing, close=self.leave, cancel=self.abandon)
 
     # --- what is asked for -------------------------------------------------------------------------------------------
 
@@ -175,10 +202,30 @@ class Job:
         Raises:
             StorageError: There is too little room to begin.
             ConfigurationError: The client or the prices do not allow it.
+            ClientClosedError: The client is closed.
 
-        Cancellation abandons what is on its way and lists it as in doubt. `drain` and `abandon` end a run more kindly.
+        Cancellation leaves at once. The run goes on in a task of the client, however often its caller is cancelled,
+        until what is on its way has ended, as after `drain`; the client's end waits for it. `abandon` gives up more.
         """
-        options = options or Options()
+        await self.settle()
+        self.is_left = False
+        self.background = client.background
+        work = asyncio.create_task(self.run_through(client, options or Options(), watch))
+        self.task = self.background.keep(work, close=self.leave, cancel=self.abandon)
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError as error:
+            self.leave()
+            mark(error, self.outstanding)
+            error.add_note("What is on its way goes on; AsyncImagesClient.aclose waits for it.")
+            raise
+        self.task = None
+        try:
+            return work.result()
+        finally:
+            del work  # it holds the exception, which holds this frame
+
+    async def run_through(self, client: AsyncImagesClient, options: Options, watch: Watch | None) -> Report:
         require(options.metadata)
         if options.max_cost is not None:
             refuse_unpriced(options.prices, await self.find_unpriced(client, options))
@@ -189,7 +236,7 @@ class Job:
         run = await self.prepare(client, options, watch, totals)
         self.run_now = run
         try:
-            if self.wish is not None:
+            if self.wish is not None or self.is_left:
                 run.stop("interrupted")
             report = await run.go()
             await self.store.remember("running", False)
@@ -197,6 +244,24 @@ class Job:
             self.run_now = None
         await self.write(options, report)
         return report
+
+    @property
+    def outstanding(self) -> Billing:
+        """What may be billed of what is on its way."""
+        active = self.run_now.active.values() if self.run_now is not None else ()
+        return Billing.MAYBE if any(request.passage.may_be_billed for request in active) else Billing.NO
+
+    def leave(self) -> None:
+        """Let the present run start nothing more, since nobody waits for it."""
+        self.is_left = True
+        if self.run_now is not None:
+            self.run_now.stop("interrupted")
+
+    async def settle(self) -> None:
+        """Let a run that goes on behind its caller come to its end."""
+        if self.task is not None and not self.task.done():
+            self.leave()
+            await asyncio.wait((self.task,))
 
     def drain(self) -> None:
         """Start nothing more; `run` returns when what is on its way has come to its end."""
@@ -317,6 +382,14 @@ class Job:
     def totals(self) -> Awaitable[Totals]:
         """Return the sums."""
         return self.store.totals()
+
+
+async def close_after(run: asyncio.Task[Report], stack: AsyncExitStack) -> None:
+    """Close what *stack* closes when *run* has ended, also if the event loop ends and cancels everything."""
+    try:
+        await finish_whatever_happens(run)
+    finally:
+        await stack.aclose()
 
 
 async def recover_if_needed(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:

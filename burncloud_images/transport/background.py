@@ -60,6 +60,30 @@ class Errand:
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
 
 
+class Watch(asyncio.Future[None]):
+    """
+    Done when a task is; cancelling it cancels the task at that very moment.
+
+    A turn of the loop later the task could have sent what was not to be sent any more.
+    """
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        super().__init__(loop=task.get_loop())
+        self.task = task
+        task.add_done_callback(self.end)
+
+    def end(self, _task: asyncio.Task[Any]) -> None:
+        """See that the task is done."""
+        if not self.done():
+            self.set_result(None)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancel the task, once."""
+        if not self.done():
+            self.task.cancel()
+        return super().cancel(msg)
+
+
 @attrs.define(eq=False)
 class Background:
     """
@@ -82,9 +106,8 @@ class Background:
         """
         task = asyncio.create_task(work)
         try:
-            await asyncio.wait((task,))
+            await Watch(task)
         except asyncio.CancelledError as error:
-            task.cancel()
             await self.leave(task, error)
             raise
         try:

@@ -14,10 +14,10 @@ import pytest
 from fakes import until
 from workshop import BY_URL, ONCE, SMALL, prompts, write_rows
 
-from burncloud_images import GenerationRequest, bulk, errors
+from burncloud_images import AsyncImagesClient, GenerationRequest, bulk, errors
 from burncloud_images.bulk import State, verification
 from burncloud_images.bulk.outputs.shards import digests
-from burncloud_images.emulator import Fault
+from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.transport.writers import DirectoryWriter
 
 EIGHT = prompts(8)
@@ -152,15 +152,86 @@ class TestStopping:
         assert "abandoned" == report.stopped
         assert (4, 4) == (report.totals.counts[State.IN_DOUBT], report.totals.counts[State.PENDING])
 
-    async def test_cancelling_the_run_lists_what_was_on_its_way(self, workshop):
-        shop = await workshop(emulator={"latency": 5.0})
+    @pytest.mark.parametrize("times", [1, 30])
+    async def test_a_cancelled_caller_leaves_and_what_is_paid_comes_to_its_end(self, workshop, times):
+        """However often it is cancelled; the client's end waits for it, and another run goes on without a doubt."""
+        shop = await workshop(emulator={"latency": 0.1})
+        task = asyncio.create_task(shop.run(EIGHT))
+        await until(lambda: shop.posts >= 4)
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        billed_by_then = shop.billed
+        with pytest.raises(errors.JobLockedError):
+            await shop.records()
+        await shop.client.aclose()
+
+        assert errors.Billing.MAYBE is caught.value.billed
+        assert billed_by_then < shop.posts
+        assert {State.DONE: 4, State.PENDING: 4} == await shop.states()
+        async with AsyncImagesClient(shop.emulator.api_key, shop.emulator.base_url, clock=shop.clock) as shop.client:
+            await shop.run()
+        assert 8 == shop.billed == len(shop.billed_keys) == len(shop.images)
+
+    async def test_a_client_that_closes_at_once_abandons_what_is_on_its_way(self, workshop):
+        """It is listed as in doubt; this is what a cancelled caller would cost if it abandoned its calls."""
+        shop = await workshop(emulator={"latency": 0.1})
         task = asyncio.create_task(shop.run(EIGHT))
         await until(lambda: shop.posts >= 4)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+        await shop.client.aclose(on_exit="cancel")
 
         assert {State.IN_DOUBT: 4, State.PENDING: 4} == await shop.states()
+
+    async def test_closing_the_client_drains_a_run(self, workshop):
+        """Whoever waits for the run gets its report."""
+        shop = await workshop(emulator={"latency": 0.05})
+        task = asyncio.create_task(shop.run(EIGHT))
+        await until(lambda: shop.posts >= 4)
+        await shop.client.aclose()
+        report = await task
+
+        assert ("interrupted", 0) == (report.stopped, report.totals.counts[State.IN_DOUBT])
+        assert shop.posts == shop.billed == len(shop.images)
+
+    async def test_a_run_whose_caller_gave_up_waiting_ends_before_its_job_does(self, workshop):
+        """A timeout within the block of the job costs nothing that is paid."""
+        shop = await workshop(emulator={"latency": 0.1})
+        async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
+            await job.add(write_rows(shop.path / "rows.jsonl", EIGHT))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(job.run(shop.client, bulk.Options(concurrency=4, room=0)), 0.05)
+
+        assert 0 == (await shop.states())[State.IN_DOUBT]
+        assert shop.posts == shop.billed == len(shop.images)
+
+    async def test_a_loop_that_ends_lists_what_was_on_its_way(self, tmp_path):
+        """As a second Ctrl-C in `asyncio.run` does; the store is closed in order all the same."""
+        async with Emulator(latency=5.0) as emulator:
+
+            def run() -> None:
+                with asyncio.Runner() as runner:
+                    runner.run(begin())
+
+            async def begin() -> None:
+                client = AsyncImagesClient(emulator.api_key, emulator.base_url)
+                running.append(asyncio.create_task(work(client)))
+                await until(lambda: len(emulator.ledger.requests) >= 4)
+
+            async def work(client):
+                async with client, bulk.Job.open(tmp_path / "out") as job:
+                    await job.add(write_rows(tmp_path / "rows.jsonl", EIGHT))
+                    await job.run(client, bulk.Options(concurrency=4, room=0))
+
+            running = []
+            await asyncio.to_thread(run)
+            async with bulk.Job.open(tmp_path / "out") as job:
+                counts = (await job.totals()).counts
+
+        assert (4, 4) == (counts[State.IN_DOUBT], counts[State.PENDING])
 
     @pytest.mark.parametrize(
         ("fault", "reason"),

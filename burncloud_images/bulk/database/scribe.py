@@ -19,6 +19,7 @@ import attrs
 
 from burncloud_images.bulk.database.troubles import explain, is_storage_trouble
 from burncloud_images.errors import StorageError
+from burncloud_images.transport.files import finish_whatever_happens
 
 __all__ = ["Promise", "Scribe"]
 
@@ -140,9 +141,9 @@ class Scribe:
             self.orders.put(None)
 
     async def aclose(self) -> None:
-        """Carry out what was ordered, and close the connection."""
+        """Carry out what was ordered, and close the connection; cancellation does not hurry that."""
         self.dismiss()
-        await asyncio.shield(self.closed)
+        await finish_whatever_happens(self.closed)
 
     def tell(self) -> None:
         """Raise why something failed that nobody has heard of."""
