@@ -226,6 +226,7 @@ class Job:
             del work  # it holds the exception, which holds this frame
 
     async def run_through(self, client: AsyncImagesClient, options: Options, watch: Watch | None) -> Report:
+        """Do what `run` is for, whoever waits for it."""
         require(options.metadata)
         if options.max_cost is not None:
             refuse_unpriced(options.prices, await self.find_unpriced(client, options))
