@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -14,7 +16,7 @@ import attrs
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 from burncloud_images.transport.writers import sync_folder
 
-__all__ = ["Ballast", "JobDirectory", "JobLock", "find_holder"]
+__all__ = ["Ballast", "JobDirectory", "JobLock", "find_holder", "free"]
 
 
 @attrs.frozen
@@ -24,9 +26,16 @@ class JobDirectory:
 
     Attributes:
         path: The job's directory.
+        root: A descriptor of it while a run holds it, so that a directory that is moved stays the one it was; None if
+            it is only looked at.
+        kept: What tells whether the store is still the one that was opened.
+        lock_of_root: Held while a directory that was removed is made again.
     """
 
     path: Path = attrs.field(converter=Path)
+    root: int | None = None
+    kept: tuple[int, int] | None = None
+    lock_of_root: threading.Lock = attrs.field(factory=threading.Lock, repr=False, eq=False)
 
     @property
     def store(self) -> Path:
@@ -62,6 +71,10 @@ class JobDirectory:
         """Return the folder of the images of one request."""
         return self.images / key[:2]
 
+    def shelf_names(self, key: str) -> tuple[str, str]:
+        """Return the names of the folders that lead to the images of one request."""
+        return self.images.name, key[:2]
+
     def relative(self, path: Path) -> str:
         """
         Return *path* as the store names it.
@@ -91,6 +104,139 @@ class JobDirectory:
                     sync_folder(folder)
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise StorageError(f"{self.path} cannot be written: permission denied.")
+
+    # --- held by a run -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def held(self) -> Iterator[Self]:
+        """Give the directory as one that stays the same wherever it is moved to; blocks."""
+        descriptor = os.open(self.path, FOLDER)
+        try:
+            yield attrs.evolve(self, root=descriptor)
+        finally:
+            os.close(descriptor)
+
+    def with_store(self) -> Self:
+        """Return the directory as one that knows its store, which is open from now on."""
+        status = self.store.stat()
+        return attrs.evolve(self, kept=(status.st_dev, status.st_ino))
+
+    @contextmanager
+    def folder(self, *names: str, make: bool = True) -> Iterator[int]:
+        """
+        Give a descriptor of a folder in the directory; blocks.
+
+        Args:
+            names: Of the folders that lead there.
+            make: Whether those that are not there are made.
+
+        Raises:
+            OSError: It cannot be opened or made. A link in its place, or on the way to it, is not followed.
+        """
+        descriptor = self.open_root()
+        try:
+            for name in names:
+                descriptor, above = open_below(descriptor, name, make=make), descriptor
+                os.close(above)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def open_root(self) -> int:
+        if self.root is None:
+            return os.open(self.path, FOLDER)
+        if is_removed(self.root):
+            self.make_again(self.root)
+        return os.open(".", FOLDER, dir_fd=self.root)
+
+    def make_again(self, root: int) -> None:
+        """Make a directory again that was removed; what has its name since is left alone."""
+        with self.lock_of_root:
+            if not is_removed(root):
+                return
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir()
+            descriptor = os.open(self.path, FOLDER | os.O_NOFOLLOW)
+            os.dup2(descriptor, root, inheritable=False)
+            os.close(descriptor)
+            sync_folder(self.path.parent)
+
+    @property
+    def place(self) -> Path:
+        """Where the directory is now."""
+        if self.root is None or is_removed(self.root):
+            return self.path
+        with suppress(OSError):
+            if os.path.samestat(self.path.stat(), os.fstat(self.root)):
+                return self.path
+        try:
+            return Path(f"/proc/self/fd/{self.root}").readlink()
+        except OSError:  # a system that does not tell
+            return self.path
+
+    def find_loss(self) -> str | None:
+        """Return, as a sentence, how the directory or its store was taken from under a run; None if it was not."""
+        if self.root is None or self.kept is None:
+            return None
+        with suppress(OSError):
+            if identify(self.store.stat()) == self.kept:
+                return None
+        if is_removed(self.root):
+            return f"{self.path} was removed while the job ran."
+        with suppress(OSError):
+            if identify(os.stat(self.store.name, dir_fd=self.root)) == self.kept:
+                return f"{self.path} was moved to {self.place} while the job ran; all that is paid for is there."
+        return f"{self.store} was removed or replaced while the job ran; it is written anew as the run ends."
+
+    def find_home(self) -> Path | None:
+        """Return where a store that was removed is to be written again; None if it is where it was; blocks."""
+        if self.root is None or self.kept is None:
+            return None
+        with suppress(OSError):
+            if identify(os.stat(self.store.name, dir_fd=self.root)) == self.kept:
+                return None
+        os.close(self.open_root())  # made again if need be
+        home = self.place / self.store.name
+        if not os.path.lexists(home):
+            return home
+        with self.folder(self.rescue.name):
+            return free(self.place / self.rescue.name / self.store.name)
+
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+PRIVATE = frozenset({"rescue", "inputs"})
+"""Folders that only their owner may read."""
+
+
+def open_below(folder: int, name: str, *, make: bool) -> int:
+    """Return a descriptor of the folder *name* in *folder*, made durably if it is not there."""
+    try:
+        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    except FileNotFoundError:
+        if not make:
+            raise
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700 if name in PRIVATE else 0o777, dir_fd=folder)
+        os.fsync(folder)
+        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def is_removed(folder: int) -> bool:
+    return os.fstat(folder).st_nlink == 0
+
+
+def identify(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def free(path: Path) -> Path:
+    """Return *path*, or with a number where that is taken."""
+    number = 2
+    wanted = path
+    while os.path.lexists(path):
+        path = wanted.with_name(f"{wanted.name}.{number}")
+        number += 1
+    return path
 
 
 @attrs.define
@@ -132,6 +278,12 @@ class JobLock:
             os.close(descriptor)
             raise JobError(f"{path} cannot be locked: {error.strerror or error}.") from None
         return cls(path, descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let go of it."""

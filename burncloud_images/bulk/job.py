@@ -108,11 +108,13 @@ class Job:
             if not create and not directory.store.exists():
                 raise JobError(f"There is no job in {directory.path}.")
             await in_thread(executor, directory.make)
-            lock = JobLock.acquire(directory.lock)
-            stack.callback(lock.release)
+            held = stack.enter_context(directory.held())
+            stack.enter_context(JobLock.acquire(directory.lock))
             room = Ballast(directory.ballast, 0)
             store = await Database.open(directory.store, on_full=room.drop)
             stack.push_async_callback(store.aclose)
+            directory = held.with_store()
+            store.return_to(directory.find_home)
             recovered = await recover_if_needed(store, directory, executor)
             job = cls(
                 directory=directory,
@@ -240,6 +242,9 @@ class Job:
             if self.wish is not None or self.is_left:
                 run.stop("interrupted")
             report = await run.go()
+            if run.shelves.loss is not None:
+                await self.find_lost()
+                report = attrs.evolve(report, totals=await self.store.totals())
             await self.store.remember("running", False)
         finally:
             self.run_now = None
@@ -359,7 +364,7 @@ class Job:
         if report.ended == 0 and is_whole and await self.store.recall("written") == state:
             return
         if options.output == "webdataset":
-            await pack(self.store, self.directory.path, executor=self.executor)
+            await pack(self.store, self.directory.place, executor=self.executor)
         facts = {
             "started": ended - report.elapsed,
             "ended": ended,
@@ -368,7 +373,7 @@ class Job:
             "versions": versions(),
         }
         await write_outputs(
-            self.store, self.directory.path, format=options.metadata, facts=facts, executor=self.executor
+            self.store, self.directory.place, format=options.metadata, facts=facts, executor=self.executor
         )
         await self.store.remember("written", state)
 

@@ -100,7 +100,7 @@ def collect(
     for index, part in parts:
         if restore(part, record.key, index, several=record.wanted > 1) is None:
             if part.stat().st_size:
-                move_aside(part, directory)
+                move_aside(directory, record.key, part.name)
             else:
                 part.unlink()
     return find_images(directory, record.key)

@@ -8,11 +8,13 @@ their end first, unless they are abandoned; those that wait for a permit or for 
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -30,7 +32,7 @@ from burncloud_images.bulk.purse import JobPurse
 from burncloud_images.bulk.queue import Queue, expiry_of
 from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.recovery import write_off
-from burncloud_images.bulk.salvage import make_way, salvage
+from burncloud_images.bulk.salvage import make_way, put_aside, salvage
 from burncloud_images.bulk.sink import JobSink, Shelves, find_images, to_stored
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
@@ -43,6 +45,7 @@ from burncloud_images.errors import (
     ResultExpiredError,
     StorageError,
 )
+from burncloud_images.model.media import EXTENSIONS
 from burncloud_images.results import Image, ImagesResult, SavedImage
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.files import run as in_thread
@@ -65,6 +68,8 @@ GIVES_UP: frozenset[Stop | None] = frozenset({"interrupted", "abandoned", "disk"
 """Why a run ends so soon that what is paid and cannot be fetched now is left for another one."""
 MOMENT = 1.0
 """Seconds until a request is tried again that the API had no time for; the pace and the circuit hold it longer."""
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Why an image cannot be written that can be once there is room."""
 DISK_WAIT = 2.0
 """Seconds until a full disk is tried again for an image that is held in memory."""
 
@@ -168,6 +173,7 @@ class Run:
             raise self.crash
         if self.queue.exhausted:
             self.stop("limit", f"{self.queue.handed_out:,} requests were started, as was asked.")
+        self.is_lost()
         totals = await self.store.totals()
         return Report(
             stopped=self.stopped or "finished",
@@ -215,12 +221,20 @@ class Run:
     async def next(self) -> Record | None:
         """Return the next request; where the store gives none out, the others come to their end first."""
         try:
-            return await self.queue.take()
+            record = await self.queue.take()
+            return None if record is None or self.is_lost() else record
         except StorageError as error:
             self.stop("disk", error.message, error)
         except Exception as error:  # noqa: BLE001 (as below)
             self.fall(error)
         return None
+
+    def is_lost(self) -> bool:
+        """Stop if something was removed: what is bought from now on could not be found again."""
+        loss = self.directory.find_loss() or self.shelves.loss
+        if loss is not None:
+            self.stop("disk", loss, StorageError(loss))
+        return loss is not None
 
     def fall(self, error: Exception) -> None:
         """Stop for a mistake of ours, which must not cost what others have paid; `go` raises it at the end."""
@@ -382,7 +396,10 @@ class Run:
             if not error.unsaved:
                 raise
             self.stop("disk", error.message, error)
-            stored = await self.save_image(record, error.unsaved[0])
+            saved_late = await self.save_image(record, error.unsaved[0])
+            if isinstance(saved_late, StorageError):
+                raise saved_late from None
+            stored = saved_late
         self.absent_since.pop(host_of(link.url), None)
         images[link.index] = attrs.evolve(stored, revised_prompt=revised(record, link.index))
         await self.store.keep(record.key, images[link.index])
@@ -455,7 +472,7 @@ class Run:
             self.stop("disk", f"What came of {name(record)} cannot be written: {problem.strerror or problem}.")
             await in_thread(self.executor, self.ballast.drop)
             with suppress(OSError):
-                await in_thread(self.executor, salvage, error, record.key, self.directory)
+                await self.put_aside(record, partial(salvage, error, record.key, self.directory, anywhere=True))
 
     async def fail(self, record: Record, error: ImagesError, *, may_be_billed: bool) -> None:
         """Give a request up."""
@@ -523,15 +540,27 @@ class Run:
             self.hand_back(record, passage, error)
             return
         images = list(self.keep_all(record, error))
-        images += [await self.save_image(record, image) for image in error.unsaved]
-        for image in images:
-            self.store.keep(record.key, image)
-        if images and not error.unfetched:
+        elsewhere: StorageError | None = None
+        for image in error.unsaved:
+            saved = await self.save_image(record, image)
+            if isinstance(saved, StorageError):
+                elsewhere = saved
+                continue
+            images.append(saved)
+            self.store.keep(record.key, saved)
+        if elsewhere is not None:
+            await self.fail(record, elsewhere, may_be_billed=True)
+        elif images and not error.unfetched:
             images.sort(key=lambda image: image.index)
             await self.complete(record, images, {}, error.request_id)
 
-    async def save_image(self, record: Record, image: Image) -> StoredImage:
-        """Write an image that is in memory as soon as there is room; it is paid, so there is no giving up."""
+    async def save_image(self, record: Record, image: Image) -> StoredImage | StorageError:
+        """
+        Write an image that is in memory as soon as there is room; it is paid, so there is no giving up.
+
+        Returns:
+            The image; where its folder cannot have it for another reason, an error that says where it is instead.
+        """
         placement = Placement(
             id=record.key, index=image.index, prompt="", model="", date=self.clock.now(), executor=self.executor
         )
@@ -544,8 +573,27 @@ class Run:
                 stored = to_stored(await writer.keep(await writer.finish()), self.directory)
                 return attrs.evolve(stored, revised_prompt=image.revised_prompt)
             except StorageError as error:
+                if error.errno not in FULL:
+                    return await self.save_elsewhere(record, image, error)
                 self.tally.note(f"{name(record)} is paid and held in memory until there is room: {error.message}")
                 await self.clock.sleep(DISK_WAIT)
+
+    async def save_elsewhere(self, record: Record, image: Image, error: StorageError) -> StorageError:
+        """Write an image to where it can be, and return what to say of it."""
+        extension = EXTENSIONS.get(image.media_type or "", "image")
+        pieces = {f"{record.key}-{image.index + 1}.{extension}": image.data}
+        try:
+            (path,) = await self.put_aside(record, partial(put_aside, pieces, self.directory))
+        except OSError as problem:
+            return StorageError(f"{error.message} It is paid for and could be saved nowhere: {problem.strerror}.")
+        return StorageError(f"{error.message} It is paid for, and it is in {path}.")
+
+    async def put_aside(self, record: Record, write: Callable[[], list[Path]]) -> list[Path]:
+        """Write what is paid to where it can be, and say where that is unless it is in the directory."""
+        paths = await in_thread(self.executor, write)
+        for path in paths:
+            self.tally.note(f"{name(record)} is paid for, and what came of it is in {path}.")
+        return paths
 
 
 def to_failure(error: ImagesError) -> Failure:

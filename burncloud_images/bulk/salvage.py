@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.errors import ImagesError
 from burncloud_images.results import DamagedImage, Image, PartialImage
 
-__all__ = ["make_way", "move_aside", "salvage"]
+__all__ = ["make_way", "move_aside", "put_aside", "salvage"]
 
 
-def salvage(error: ImagesError, key: str, directory: JobDirectory) -> list[Path]:
+RESCUE = "rescue"
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def salvage(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: bool = False) -> list[Path]:
     """
     Write down what *error* holds of an answer, for its owner only, and return the files; blocks.
+
+    Args:
+        error: How the call of a request ended.
+        key: Of the request.
+        directory: Of the job.
+        anywhere: Whether the folder for temporary files will do.
 
     Raises:
         OSError: They cannot be written.
@@ -47,37 +61,64 @@ def salvage(error: ImagesError, key: str, directory: JobDirectory) -> list[Path]
         },
         indent=2,
     ).encode()
-    directory.rescue.mkdir(mode=0o700, exist_ok=True)
-    return [write_private(directory.rescue / name, data) for name, data in pieces.items()]
+    return put_aside(pieces, directory) if anywhere else put_into_rescue(pieces, directory)
 
 
-def write_private(path: Path, data: bytes) -> Path:
-    path = free(path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def put_aside(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
+    """
+    Write what is paid and has no place to where it can be: to `rescue`, or to the folder for temporary files; blocks.
+
+    Raises:
+        OSError: There is no such place.
+    """
+    try:
+        return put_into_rescue(pieces, directory)
+    except OSError:
+        folder = Path(tempfile.mkdtemp(prefix="burncloud-job-"))
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return [folder / write_private(descriptor, name, data) for name, data in pieces.items()]
+        finally:
+            os.close(descriptor)
+
+
+def put_into_rescue(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
+    with directory.folder(RESCUE) as folder:
+        names = [write_private(folder, name, data) for name, data in pieces.items()]
+        os.fsync(folder)
+    return [directory.place / RESCUE / name for name in names]
+
+
+def write_private(folder: int, wanted: str, data: bytes) -> str:
+    """Write a new file, and return its name: *wanted*, or with a number where that is taken."""
+    for name in numbered(wanted):
+        with suppress(FileExistsError):
+            descriptor = os.open(name, NEW, 0o600, dir_fd=folder)
+            break
     with os.fdopen(descriptor, "wb") as handle:
         handle.write(data)
         handle.flush()
         os.fsync(handle.fileno())
-    return path
+    return name
 
 
 def make_way(directory: JobDirectory, key: str) -> None:
     """Put the files of a request aside that is bought again, so that no old one is taken for a new one; blocks."""
-    for path in directory.shelf(key).glob(f"{key}*"):
-        move_aside(path, directory)
+    with directory.folder(*directory.shelf_names(key)) as shelf:
+        names = [name for name in os.listdir(shelf) if name.startswith(key)]  # noqa: PTH208 (a descriptor)
+    for name in names:
+        move_aside(directory, key, name)
 
 
-def move_aside(path: Path, directory: JobDirectory) -> None:
-    """Keep a file that is in the way of another purchase; blocks."""
-    directory.rescue.mkdir(mode=0o700, exist_ok=True)
-    path.rename(free(directory.rescue / path.name.lstrip(".")))
+def move_aside(directory: JobDirectory, key: str, name: str) -> None:
+    """Keep a file of a request that is in the way of another purchase; blocks."""
+    with directory.folder(*directory.shelf_names(key)) as shelf, directory.folder(RESCUE) as rescue:
+        taken = set(os.listdir(rescue))  # noqa: PTH208
+        kept = next(free for free in numbered(name.lstrip(".")) if free not in taken)
+        os.rename(name, kept, src_dir_fd=shelf, dst_dir_fd=rescue)
 
 
-def free(path: Path) -> Path:
-    """Return *path*, or with a number where that is taken."""
-    number = 2
-    wanted = path
-    while path.exists() or path.is_symlink():
-        path = wanted.with_name(f"{wanted.name}.{number}")
-        number += 1
-    return path
+def numbered(name: str) -> Iterator[str]:
+    yield name
+    for number in itertools.count(2):
+        yield f"{name}.{number}"

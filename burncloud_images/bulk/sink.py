@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
@@ -19,7 +20,7 @@ from burncloud_images.transport.files import default_mode, examine_file, place, 
 from burncloud_images.transport.sinks import Directory, Placement
 from burncloud_images.transport.writers import DirectoryWriter, sync_folder
 
-__all__ = ["JobSink", "Shelves", "find_images", "find_parts", "restore", "to_stored"]
+__all__ = ["JobSink", "JobWriter", "Shelves", "find_images", "find_parts", "restore", "to_stored"]
 
 FINAL = re.compile(r"([0-9a-f]{32})(?:-(\d+))?\.(\w+)")
 PART = re.compile(r"\.([0-9a-f]{32})-(\d+)-[0-9a-f]+\.part")
@@ -36,13 +37,15 @@ class Shelves:
         folders: As sinks, by the beginning of the keys and by whether images are numbered.
         mark: Tells unfinished files of this run from those of others.
         numbers: Tells them from each other.
+        loss: What was removed during the run, as a sentence; None if nothing was.
     """
 
     directory: JobDirectory
-    made: set[Path] = attrs.field(factory=set)
+    made: set[str] = attrs.field(factory=set)
     folders: dict[tuple[str, bool], Directory] = attrs.field(factory=dict)
     mark: str = attrs.field(factory=lambda: os.urandom(4).hex())
     numbers: Iterator[int] = attrs.field(factory=itertools.count)
+    loss: str | None = None
 
     def find(self, key: str, *, several: bool) -> Directory:
         """Return the folder of the images of one request, as a sink."""
@@ -59,13 +62,58 @@ class Shelves:
         """Return a name for an unfinished file, which tells whose it is."""
         return f".{key}-{index + 1}-{self.mark}{next(self.numbers):x}.part"
 
-    def make(self, folder: Path) -> None:
+    def make(self, shelf: str) -> None:
         """Make a folder for good; blocks."""
-        for path in (self.directory.images, folder):
-            if path not in self.made:
-                path.mkdir(exist_ok=True)
-                sync_folder(path.parent)
-                self.made.add(path)
+        images, shelf = self.directory.shelf_names(shelf)
+        for names in ((images,), (images, shelf)):
+            if names[-1] not in self.made:
+                with self.directory.folder(*names), self.directory.folder(*names[:-1]) as above:
+                    os.fsync(above)
+                self.made.add(names[-1])
+
+    @contextmanager
+    def open(self, shelf: str) -> Iterator[int]:
+        """Give a descriptor of a folder; one that was removed since it was made is made again, and noted; blocks."""
+        names = self.directory.shelf_names(shelf)
+        with ExitStack() as stack:
+            try:
+                folder = stack.enter_context(self.directory.folder(*names, make=False))
+            except FileNotFoundError:
+                self.loss = f"{'/'.join((str(self.directory.path), *names))} was removed while the job ran."
+                folder = stack.enter_context(self.directory.folder(*names))
+            yield folder
+
+
+@attrs.define(kw_only=True)
+class JobWriter(DirectoryWriter):
+    """
+    A hidden file of a job, which is reached from folder to folder: past no link, and into one that was moved.
+
+    Attributes:
+        shelves: The folders.
+    """
+
+    shelves: Shelves
+
+    def folder(self) -> AbstractContextManager[int]:
+        return self.shelves.open(self.sink.path.name)
+
+    def open_part(self, path: str, flags: int) -> int:  # noqa: ARG002 (as it is called)
+        with self.folder() as folder:
+            return os.open(self.part.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+
+    def choose(self, wanted: Path) -> Path:
+        with self.folder() as folder:
+            os.replace(self.part.name, wanted.name, src_dir_fd=folder, dst_dir_fd=folder)
+        return wanted
+
+    def sync(self) -> None:
+        with self.folder() as folder:
+            os.fsync(folder)
+
+    def unlink(self) -> None:
+        with self.folder() as folder:
+            os.unlink(self.part.name, dir_fd=folder)
 
 
 @attrs.frozen(kw_only=True)
@@ -96,18 +144,22 @@ class JobSink:
             StorageError: It cannot be made.
         """
         folder = self.folder.path
-        if folder in self.shelves.made:
+        if folder.name in self.shelves.made:
             return
         try:
-            await run(placement.executor, self.shelves.make, folder)
+            await run(placement.executor, self.shelves.make, folder.name)
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error.strerror or error}.") from None
 
-    def open(self, placement: Placement) -> DirectoryWriter:
+    def open(self, placement: Placement) -> JobWriter:
         """Return a writer into a hidden file, whose name tells whose it is."""
         folder = self.folder
-        part = folder.path / self.shelves.name_part(self.key, placement.index)
-        return DirectoryWriter(sink=folder, placement=attrs.evolve(placement, id=self.key), part=part)
+        return JobWriter(
+            shelves=self.shelves,
+            sink=folder,
+            placement=attrs.evolve(placement, id=self.key),
+            part=folder.path / self.shelves.name_part(self.key, placement.index),
+        )
 
 
 def to_stored(image: SavedImage, directory: JobDirectory) -> StoredImage:

@@ -52,7 +52,7 @@ NEXT: Mapping[Stop, str] = {
     "quota": f"Top up the account or raise the key's limit; then {AGAIN}",
     "authentication": f"Check the key with `burncloud-images doctor`; then {AGAIN}",
     "gave_up": f"Check the connection with `burncloud-images doctor`; then {AGAIN}",
-    "disk": f"Make room; then {AGAIN}",
+    "disk": f"Make room, or put the folder right; then {AGAIN}",
 }
 
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -103,12 +103,15 @@ class DirectoryWriter:
 
     def write_batch(self, batch: bytearray) -> None:
         if self.handle is None:
-            self.handle = open(self.part, "x+b", buffering=0, opener=partial(os.open, mode=0o600))  # noqa: SIM115
+            self.handle = open(self.part, "x+b", buffering=0, opener=self.open_part)  # noqa: SIM115
         left = memoryview(batch)
         while left:
             left = left[self.handle.write(left) :]
         if self.digest is not None:
             self.digest.update(batch)
+
+    def open_part(self, path: str, flags: int) -> int:
+        return os.open(path, flags, 0o600)
 
     def write_last(self, batch: bytearray) -> Media:
         """Write what is left, and look at the whole."""
@@ -137,9 +140,11 @@ class DirectoryWriter:
         await self.discard()
         image = Image(**described(self.placement.index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
         reason = self.trouble.strerror or str(self.trouble)
-        raise StorageError(
+        trouble = StorageError(
             f"Image {self.placement.index + 1} cannot be stored in {self.sink.path}: {reason}.", images=[image]
         )
+        trouble.errno = self.trouble.errno
+        raise trouble
 
     def rename(self, media: Media) -> SavedImage:
         handle = self.handle
@@ -151,7 +156,7 @@ class DirectoryWriter:
             os.fsync(handle.fileno())
         path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
         if self.sink.durable:
-            sync_folder(self.sink.path)
+            self.sync()
         handle.close()
         return SavedImage(
             **described(self.placement.index, media),  # type: ignore[arg-type]
@@ -159,6 +164,9 @@ class DirectoryWriter:
             size=self.size,
             sha256=sha256 if self.sink.hash else None,
         )
+
+    def sync(self) -> None:
+        sync_folder(self.sink.path)
 
     def choose(self, wanted: Path) -> Path:
         """Give the file its name, or the next free one."""
@@ -185,7 +193,11 @@ class DirectoryWriter:
     def remove(self) -> None:
         if self.handle is not None:
             self.handle.close()
-            self.part.unlink(missing_ok=True)
+            with suppress(OSError):  # a folder that is gone or can no longer be written; the image matters more
+                self.unlink()
+
+    def unlink(self) -> None:
+        self.part.unlink(missing_ok=True)
 
 
 def sync_folder(path: Path) -> None:

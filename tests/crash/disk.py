@@ -15,6 +15,8 @@ from pathlib import Path
 import attrs
 from crash.syscalls import Call
 
+FROM_FOLDERS = frozenset({"openat", "renameat", "renameat2", "linkat", "unlinkat", "mkdirat"})
+"""Calls that name a path from an open folder on."""
 FORGOTTEN = ("-shm", ".ballast")
 """Endings of files that hold nothing that has to last."""
 
@@ -124,8 +126,15 @@ class Disk:
     def inside(self, path: Path) -> bool:
         return path.is_relative_to(self.root)
 
+    def path_of(self, call: Call, place: int = 0) -> Path:
+        """Return the path in this place among the strings of a call, from the folder that is named before it."""
+        path = Path(os.fsdecode(call.strings[place]))
+        folder = call.numbers[2 * place] if call.name in FROM_FOLDERS else ""
+        found = self.opened.get(int(folder)) if folder.isdigit() else None
+        return found.path / path if found is not None else path
+
     def take_openat(self, call: Call) -> None:
-        path = Path(os.fsdecode(call.strings[0]))
+        path = self.path_of(call)
         flags = call.numbers[2]
         if not self.inside(path):
             self.opened.pop(call.result, None)
@@ -185,7 +194,7 @@ class Disk:
     take_fdatasync = take_fsync
 
     def take_rename(self, call: Call) -> None:
-        gone, given = (Path(os.fsdecode(text)) for text in call.strings[:2])
+        gone, given = self.path_of(call, 0), self.path_of(call, 1)
         if self.inside(given):
             file = self.names.pop(gone, None)
             self.names[given] = file
@@ -194,7 +203,7 @@ class Disk:
     take_renameat = take_renameat2 = take_rename
 
     def take_link(self, call: Call) -> None:
-        old, given = (Path(os.fsdecode(text)) for text in call.strings[:2])
+        old, given = self.path_of(call, 0), self.path_of(call, 1)
         if self.inside(given):
             file = self.names[given] = self.names.get(old)
             self.namings.append(Naming(call, given=given, file=file))
@@ -202,7 +211,7 @@ class Disk:
     take_linkat = take_link
 
     def take_unlink(self, call: Call) -> None:
-        gone = Path(os.fsdecode(call.strings[0]))
+        gone = self.path_of(call)
         if self.inside(gone):
             self.names.pop(gone, None)
             self.namings.append(Naming(call, gone=gone))
@@ -210,7 +219,7 @@ class Disk:
     take_unlinkat = take_unlink
 
     def take_mkdir(self, call: Call) -> None:
-        given = Path(os.fsdecode(call.strings[0]))
+        given = self.path_of(call)
         if self.inside(given):
             self.folders.add(given)
             self.namings.append(Naming(call, given=given))

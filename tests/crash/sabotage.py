@@ -65,7 +65,6 @@ def unsynced_intent() -> None:
 
 def torn_images() -> None:
     from burncloud_images.bulk import sink
-    from burncloud_images.transport import writers
 
     opened = sink.JobSink.open
 
@@ -75,7 +74,7 @@ def torn_images() -> None:
         return attrs.evolve(writer, part=place.folder.path / f"{place.key}{number}.png")
 
     sink.JobSink.open = open_final  # type: ignore[method-assign]
-    writers.place = lambda *_args, **_options: None  # type: ignore[assignment]
+    sink.JobWriter.choose = lambda _writer, wanted: wanted  # type: ignore[method-assign]
 
 
 def not_durable() -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
+import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -108,10 +110,44 @@ def mode_for_reading(path: Path) -> str:
     return "ro&immutable=1" if is_archived else "ro"
 
 
-def disconnect(connection: sqlite3.Connection) -> None:
-    """Close a connection for writing; what was erased is gone from the log, too."""
+def disconnect(connection: sqlite3.Connection, find_home: Callable[[], Path | None] | None = None) -> None:
+    """
+    Close a connection for writing; what was erased is gone from the log, too.
+
+    Args:
+        connection: What is closed.
+        find_home: Says where the store is to be written again, if its file was removed while it was open.
+
+    Raises:
+        StorageError: It was removed and cannot be written again there; the message says where it is.
+    """
     with closing(connection):
+        saved = save_again(connection, find_home) if find_home is not None else None
         empty_log(connection)
+    if saved is not None:  # only now: SQLite would take the old log for that of the new file
+        part, home = saved
+        place(part, home, overwrite=False)
+        sync_folder(home.parent)
+
+
+def save_again(connection: sqlite3.Connection, find_home: Callable[[], Path | None]) -> tuple[Path, Path] | None:
+    """Copy a store whose file was removed, and return where the copy is and where it belongs."""
+    try:
+        home = find_home()
+        return (copy(connection, part_of(home)), home) if home is not None else None
+    except (OSError, sqlite3.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+    folder = Path(tempfile.mkdtemp(prefix="burncloud-job-"))
+    kept = copy(connection, folder / "job.sqlite3")
+    raise StorageError(f"The job's store was removed and cannot be written again ({reason}); it is in {kept}.")
+
+
+def copy(connection: sqlite3.Connection, path: Path) -> Path:
+    """Write all that a connection sees to a new file."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    with closing(open_file(path, "rw")) as target:
+        connection.backup(target)
+    return path
 
 
 def empty_log(connection: sqlite3.Connection) -> None:

@@ -265,7 +265,7 @@ class Scribe:
     def end(self, connection: sqlite3.Connection) -> object:
         try:
             self.disconnect(connection)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 (whoever closes it hears of it)
             return Refused(explain(error))
         return None
 

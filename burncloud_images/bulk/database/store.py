@@ -111,6 +111,10 @@ class Database(View):
         """
         return await cls.begin(Scribe(partial(connect, Path(path)), disconnect, on_full))
 
+    def return_to(self, find_home: Callable[[], Path | None]) -> None:
+        """Let the file be written again where *find_home* says at the end, if it was removed; called in a thread."""
+        self.scribe.disconnect = partial(disconnect, find_home=find_home)
+
     @staticmethod
     async def view(path: Path) -> View:
         """
