@@ -28,6 +28,7 @@ LONG = frozenset(["browser", "crash", "faults"])
 """Marks of tests that every change cannot wait for."""
 LONGEST_SLEEP = 0.05
 OWN_VARIABLES = ("BURNCLOUD_", "OPENAI_")
+PLAIN_VARIABLE = "BURNCLOUD_EMULATOR_PLAIN"
 CONTRACT_VARIABLE = "BURNCLOUD_IMAGES_OPENAPI"
 # Read before any test clears the environment.
 CONTRACT_PATH = os.environ.get(CONTRACT_VARIABLE)
@@ -74,10 +75,11 @@ def contract() -> dict[str, object]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Take this package's variables away and give the test a directory of its own for temporary files."""
+    """Take this package's variables away, and give the test plain pictures and a directory for temporary files."""
     for name in list(os.environ):
         if name.upper().startswith(OWN_VARIABLES):
             monkeypatch.delenv(name)
+    monkeypatch.setenv(PLAIN_VARIABLE, "1")
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
@@ -114,6 +116,12 @@ def no_long_sleep(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(asyncio, "sleep", guarded_async)
     yield
     assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def landscapes(clean_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the emulator draw what it draws for users, where somebody looks at it."""
+    monkeypatch.delenv(PLAIN_VARIABLE)
 
 
 # --- leaks -----------------------------------------------------------------------------------------------------------

@@ -52,7 +52,8 @@ async def test_local_server():
     await server.wait_closed()
 
 def test_environment(tmp_path):
-    assert not [name for name in os.environ if name.upper().startswith(("BURNCLOUD_", "OPENAI_"))]
+    own = {name for name in os.environ if name.upper().startswith(("BURNCLOUD_", "OPENAI_"))}
+    assert own == {"BURNCLOUD_EMULATOR_PLAIN"}
     assert tempfile.gettempdir().startswith(str(tmp_path))
 
 def test_document(contract):

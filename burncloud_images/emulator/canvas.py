@@ -11,7 +11,7 @@ from PIL import Image
 
 from burncloud_images.emulator.palettes import Colour, Palette, mix
 
-__all__ = ["Canvas", "gradient", "seeded"]
+__all__ = ["Canvas", "draw_gradient", "gradient", "seeded"]
 
 
 def seeded(*parts: object) -> random.Random:
@@ -62,6 +62,13 @@ def gradient(size: tuple[int, int], stops: Sequence[tuple[float, Colour]]) -> Im
     width, height = size
     colours = [bytes(colour_at(step / 255, stops)) * width for step in range(256)]
     return Image.frombytes("RGB", size, b"".join(colours[row * 255 // height] for row in range(height)))
+
+
+def draw_gradient(prompt: str, index: int, size: tuple[int, int], detail: int) -> Image.Image:
+    """Return two colours that run into one another; others for each of what a landscape depends on."""
+    numbers = seeded("gradient", prompt, index, detail)
+    top, bottom = ((numbers.randrange(256), numbers.randrange(256), numbers.randrange(256)) for _ in range(2))
+    return gradient(size, [(0, top), (1, bottom)])
 
 
 def colour_at(place: float, stops: Sequence[tuple[float, Colour]]) -> Colour:

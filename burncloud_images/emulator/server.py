@@ -132,9 +132,10 @@ class Emulator:
         require_pillow()
         from burncloud_images.emulator.studio import Studio
 
+        context = self.tls if isinstance(self.tls, ssl.SSLContext) else None
         if self.tls is True:
             self.certificate = issue_certificate(self.host)
-        context = self.certificate.context if self.certificate is not None else self.tls or None
+            context = self.certificate.context
         self.desk = Desk(
             api_key=self.api_key,
             latency=self.latency,

@@ -10,9 +10,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL import Image, ImageChops
 
+from burncloud_images.emulator import Emulator
 from burncloud_images.emulator.captions import has_glyph, lay_out, write_caption
 from burncloud_images.emulator.landscapes import draw_landscape
 from burncloud_images.model.media import examine_bytes
+
+pytestmark = pytest.mark.usefixtures("landscapes")
 
 NEW = "gpt-image-2.6-flare"
 
@@ -86,6 +89,23 @@ async def test_the_same_prompt_gives_the_same_bytes(emulator, caller):
     (other,) = await content_of(caller, emulator, prompt="a lighthouse")
     assert one == again
     assert len({one, two, other}) == 3
+
+
+async def test_plain_pictures_have_another_scene_and_the_same_caption(emulator, caller, monkeypatch):
+    """They are for tests that look at none, and still differ from one another."""
+    (drawn,) = await content_of(caller, emulator)
+    monkeypatch.setenv("BURNCLOUD_EMULATOR_PLAIN", "1")
+    async with Emulator() as plain:
+        one, two = await content_of(caller, plain, n=2)
+        (again,) = await content_of(caller, plain)
+    landscape, gradient = (Image.open(io.BytesIO(content)) for content in (drawn, one))
+
+    assert one == again != two
+    assert landscape.size == gradient.size
+    assert len(one) < len(drawn) / 4
+    pictures = landscape.convert("RGB"), gradient.convert("RGB")
+    same = ImageChops.difference(*pictures).convert("L").point(lambda value: 255 * (value == 0))
+    assert same.crop((0, 192, 256, 256)).histogram()[255] > 1000 > same.crop((0, 0, 256, 128)).histogram()[255]
 
 
 def test_a_drawing_is_the_same_in_another_process():

@@ -297,6 +297,7 @@ async def read_raw(emulator, **fields):
     return bytes(received), None
 
 
+@pytest.mark.usefixtures("landscapes")  # which are large
 @pytest.mark.parametrize("cut", ["close", "reset"])
 async def test_what_was_sent_before_a_cut_arrives(cut):
     """Also megabytes before a reset, which discards what is on its way."""
@@ -471,6 +472,7 @@ async def test_pings_and_events_are_paced():
     assert (len(received.comments), received.kinds) == (9, ["partial_image", "completed"])
 
 
+@pytest.mark.usefixtures("landscapes")  # which are large
 async def test_a_stream_drips():
     """Each portion is a chunk of its own."""
     async with Emulator(faults=[Fault(drip=100)]) as emulator:

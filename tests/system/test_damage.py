@@ -111,6 +111,7 @@ class TestCuts:
         assert () == error.damaged
         assert [] == parts(sink)
 
+    @pytest.mark.usefixtures("landscapes")  # which are large
     async def test_an_accepted_retry_that_fails_does_not_lose_it(self, set_up):
         """The error with the images is raised, from the last one."""
         policy = RetryPolicy(on_unknown="retry")

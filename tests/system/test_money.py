@@ -175,6 +175,7 @@ class TestCutsAfterSending:
 
         assert (1, 1) == (bench.posts, bench.billed)
 
+    @pytest.mark.usefixtures("landscapes")  # which are large
     async def test_keeps_the_images_that_were_whole(self, set_up):
         """Of three images two had arrived."""
         bench = await set_up(Fault(cut="close", place="answer", byte=-3000))
