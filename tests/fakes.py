@@ -14,12 +14,12 @@ class FakeClock:
     A clock whose waits cost nothing and are written down.
 
     Attributes:
-        scale: Real seconds of a stage's time per second.
+        scale: Real seconds of a stage's time per second; a small one ends stages of a busy machine as well.
         slept: Every wait that was asked for, in seconds.
         ahead: Seconds by which it is ahead of the computer's own.
     """
 
-    def __init__(self, scale: float = 0.01) -> None:
+    def __init__(self, scale: float = 1.0) -> None:
         self.scale = scale
         self.slept: list[float] = []
         self.ahead = 0.0

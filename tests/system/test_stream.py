@@ -261,13 +261,14 @@ class TestTheBlock:
             await rest.wait()
             writer.write(event("completed"))
 
-        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=4, idle=4)) as client:
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=0.5, idle=0.5)) as client:
             seen = []
             async with client.stream(REQUEST) as events:
                 async for item in events:
                     seen.append(item)
                     rest.set()
-                    await asyncio.sleep(0.05)  # more than the 0.04 that the server has
+                    for _ in range(12):  # more than the 0.5 s that the server has
+                        await asyncio.sleep(0.05)
 
         assert [PartialImage, CompletedImage] == kinds(seen)
 
@@ -319,7 +320,7 @@ class TestEnds:
             await asyncio.Event().wait()
 
         for handler in (answering(HEAD, event("completed")[:-missing]), silent):
-            async with serve(handler) as raw, client_of(raw, timeouts=Timeouts(idle=3)) as client:
+            async with serve(handler) as raw, client_of(raw, timeouts=Timeouts(idle=0.05)) as client:
                 assert [CompletedImage] == kinds(await receive(client))
 
     async def test_an_image_whose_event_is_cut_is_on_the_error(self):
@@ -443,7 +444,7 @@ class TestBadInput:
                 await writer.drain()
                 await asyncio.sleep(0.001)
 
-        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=5)) as client:
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=0.1)) as client:
             with pytest.raises(errors.OutcomeUnknownError, match="only signs of waiting"):
                 await receive(client)
 
@@ -453,12 +454,12 @@ class TestBadInput:
 
         async def handle(_reader, writer, _request):
             writer.write(HEAD)
-            for start in range(0, len(whole), 50_000):
-                writer.write(whole[start : start + 50_000])
+            for start in range(0, len(whole), 40_000):
+                writer.write(whole[start : start + 40_000])
                 await writer.drain()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
 
-        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=10)) as client:
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=0.5)) as client:
             assert [CompletedImage] == kinds(await receive(client))
 
     async def test_pings_keep_a_silent_stream_alive(self, set_up):
