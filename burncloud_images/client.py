@@ -56,6 +56,7 @@ Key: TypeAlias = str | Callable[[], str | Awaitable[str]]
 KEY_VARIABLES = ("BURNCLOUD_API_KEY", "Burncloud_API_KEY")
 BASE_URL_VARIABLES = ("BURNCLOUD_API_BASE_URL", "Burncloud_API_BaseUrl")
 MODEL_VARIABLES = ("BURNCLOUD_MODEL",)
+DIALECT_VARIABLES = ("BURNCLOUD_DIALECT",)
 DEFAULT_BASE_URL = "https://ai.burncloud.com/v1"
 
 
@@ -103,12 +104,14 @@ class AsyncImagesClient:
         rules: What to do about requests that the API's document does not allow: `warn`, `strict` (raise) or `off`.
         max_connections: To the API at once; further requests wait.
         on_attempt: A callable that sees each `Attempt` as it ends.
+        dialect: Which server it is, where the base URL does not tell: `burncloud`, `newapi`, `openai` and others. It
+            decides what errors say about money. By default `BURNCLOUD_DIALECT` of the environment.
         session: An aiohttp session for the API's requests; it is borrowed and never closed. Result URLs are fetched by
             another, without the key.
         clock: Where time comes from; for tests.
 
     Raises:
-        ConfigurationError: There is no usable key or base URL.
+        ConfigurationError: There is no usable key or base URL, or no such dialect.
     """
 
     def __init__(  # noqa: PLR0913 (a client's options)
@@ -124,18 +127,21 @@ class AsyncImagesClient:
         rules: Rules = "warn",
         max_connections: int = 100,
         on_attempt: OnAttempt | None = None,
+        dialect: str | None = None,
         session: Session | None = None,
         clock: Clock | None = None,
     ) -> None:
         from burncloud_images.transport.lifecycle import Lifecycle
         from burncloud_images.transport.secret import hide
         from burncloud_images.wire.address import to_base_url
+        from burncloud_images.wire.dialects import find_dialect
 
         api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
         network = network or Network()
         address = base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
+        where = to_base_url(address, allow_http=network.allow_http)
         self._settings = Settings(
-            base_url=to_base_url(address, allow_http=network.allow_http),
+            base_url=where,
             key=to_asker(api_key),
             model=model or from_environment(MODEL_VARIABLES),
             retry=retry or RetryPolicy(),
@@ -144,6 +150,7 @@ class AsyncImagesClient:
             network=network,
             rules=rules,
             on_attempt=on_attempt,
+            dialect=find_dialect(where, dialect or from_environment(DIALECT_VARIABLES)),
         )
         self._lifecycle = Lifecycle(network=network, max_connections=max_connections, session=session, clock=clock)
         self._is_copy = False

@@ -348,14 +348,12 @@ class APIError(ImagesError):
         body: The answer: parsed JSON, or text.
         retry_after: Seconds the server asks to wait.
         should_retry: What `x-should-retry` says; None without it.
-        most_attempts: How many attempts it is worth, if fewer than usual.
         key_taken: Whether the API refuses the request because it knows the idempotency key from an earlier one.
         images: What had arrived whole before it.
         partials: Previews that had arrived before it; of many large ones the later.
         damaged: What had arrived of other images.
     """
 
-    most_attempts: int | None = None
     key_taken: bool = False
     status: int = 0
     images: tuple[ImageDetails, ...] = ()

@@ -87,6 +87,8 @@ class RetryPolicy:
         retry_codes: Error codes of the API that are worth another try, beyond the documented ones.
         fail_codes: Error codes that are never worth one.
         unknown_codes: Error codes that may come after the image was made; they are raised as `OutcomeUnknownError`.
+        trust_errors: Whether an error 5xx in the API's own form says that nothing was billed, by your knowledge of the
+            gateway. It holds for no page, and for no error that is known to be a proxy's.
         server_idempotency: What the server does with an `Idempotency-Key` that it has seen: `none` (it may make the
             image again), `replay` (it repeats its answer) or `reject` (it refuses). With the latter two an unknown
             outcome is asked for again, since that buys nothing twice.
@@ -103,6 +105,7 @@ class RetryPolicy:
     retry_codes: tuple[str, ...] = attrs.field(default=(), converter=to_names)
     fail_codes: tuple[str, ...] = attrs.field(default=(), converter=to_names)
     unknown_codes: tuple[str, ...] = attrs.field(default=(), converter=to_names)
+    trust_errors: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     server_idempotency: Literal["none", "replay", "reject"] = attrs.field(
         default="none", validator=attrs.validators.in_(("none", "replay", "reject"))
     )
@@ -157,12 +160,12 @@ class RetryPolicy:
         if isinstance(error, RateLimitError):
             return "pace"
         renewed = isinstance(error, AuthenticationError) and error.renewed
-        failed = isinstance(error, ServerError) and error.status >= 400
+        failed = isinstance(error, ServerError)
         return "retry" if failed or renewed or error.should_retry or error.code in self.retry_codes else "stop"
 
     def most_attempts(self, error: ImagesError) -> int:
         """Return how many attempts a failure such as *error* is worth."""
-        own = error.most_attempts if isinstance(error, APIError | ConnectionFailedError) else None
+        own = error.most_attempts if isinstance(error, ConnectionFailedError) else None
         return min(self.attempts, own or self.attempts)
 
     def delay(self, error: ImagesError, verdict: Verdict, attempt: int, jitter: float) -> float | None:

@@ -227,6 +227,8 @@ class Connection:
         allow_http: Let the key and images travel unencrypted to hosts other than this machine.
         result_host: A host, or host:port, from which results may come wherever it is: on a private address, unencrypted
             or at another port than 443. Repeatable.
+        dialect: Which server it is, where the base URL does not tell: burncloud, newapi, openai. It decides what errors
+            say about money. By default BURNCLOUD_DIALECT.
     """
 
     base_url: str | None = attrs.field(default=None, metadata={"metavar": "URL"})
@@ -240,6 +242,7 @@ class Connection:
     cacert: str | None = attrs.field(default=None, metadata={"metavar": "FILE"})
     allow_http: bool = False
     result_host: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "HOST"})
+    dialect: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
 
 
 @attrs.frozen(kw_only=True)

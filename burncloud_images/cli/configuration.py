@@ -22,7 +22,7 @@ import attrs
 
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import kind_of, option_name
-from burncloud_images.client import BASE_URL_VARIABLES, KEY_VARIABLES, MODEL_VARIABLES
+from burncloud_images.client import BASE_URL_VARIABLES, DIALECT_VARIABLES, KEY_VARIABLES, MODEL_VARIABLES
 
 __all__ = ["settle", "user_file"]
 
@@ -30,6 +30,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "base_url": BASE_URL_VARIABLES,
     "model": MODEL_VARIABLES,
     "api_key_file": KEY_VARIABLES,
+    "dialect": DIALECT_VARIABLES,
 }
 """Options that the environment can give; it wins over the file."""
 

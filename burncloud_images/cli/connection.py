@@ -168,6 +168,7 @@ def make_client(
         network=to_network(connection, endpoint.base_url),
         max_connections=max_connections,
         on_attempt=on_attempt,
+        dialect=connection.dialect,
     )
 
 

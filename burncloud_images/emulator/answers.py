@@ -64,10 +64,11 @@ USUAL_ERRORS: Mapping[int, tuple[str, str, str | None]] = {
 """What each status says where a fault does not: message, type and code, as far as they are documented."""
 
 
-def fault_body(status: int) -> bytes:
-    """Return what the API says with *status*."""
+def fault_body(status: int, *, billed: bool = False) -> bytes:
+    """Return what the API says with *status*; what was billed was not refused for lack of capacity."""
     if status < 400:
         return b""
     nearest = 500 if status > 500 else 400
-    message, kind, code = USUAL_ERRORS.get(status) or USUAL_ERRORS[nearest]
+    usual = USUAL_ERRORS.get(status) if not (billed and status > 500) else None
+    message, kind, code = usual or USUAL_ERRORS[nearest]
     return envelope(message, kind, None, code)

@@ -55,7 +55,7 @@ def stand_in(fault: Fault) -> Answer:
 
 def to_body(fault: Fault, status: int) -> tuple[bytes, str]:
     if fault.body is None:
-        return fault_body(status), "application/json"
+        return fault_body(status, billed=fault.billed), "application/json"
     if isinstance(fault.body, bytes):
         return fault.body, "application/octet-stream"
     if isinstance(fault.body, str):

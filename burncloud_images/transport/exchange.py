@@ -342,7 +342,8 @@ class Call(Generic[T]):
     async def take(self, response: Response, reception: Reception[T], progress: Progress, key: str) -> Answer:
         answer = await reception.take(response)
         if answer.error is not None:  # some gateways answer errors with 200
-            raise to_error(self.reply(response.status, response.headers, redacted(answer.raw, key), progress.phase))
+            raw = redacted(answer.raw, key)
+            raise to_error(self.reply(response, raw, progress.phase, billed=reception.billed))
         progress.enter(Phase.COMPLETE)  # a stream may go on after its last image
         return answer
 
@@ -352,16 +353,19 @@ class Call(Generic[T]):
             return
         phase = progress.phase  # before reading, which cannot make half a request whole
         body = redacted(await read_error(response, self.settings.limits.error_body), key)
-        raise to_error(self.reply(response.status, response.headers, body, phase))
+        raise to_error(self.reply(response, body, phase))
 
-    def reply(self, status: int, headers: Mapping[str, str], body: bytes, phase: Phase) -> Reply:
+    def reply(self, response: Response, body: bytes, phase: Phase, *, billed: Billing = Billing.NO) -> Reply:
         return Reply(
-            status=status,
-            headers=headers,
+            status=response.status,
+            headers=response.headers,
             body=body,
             phase=phase,
             operation=self.request.operation,
             unknown_codes=self.settings.retry.unknown_codes,
+            dialect=self.settings.dialect,
+            trust_errors=self.settings.retry.trust_errors,
+            billed=billed,
         )
 
     def record(self, error: ImagesError | None, wait: float | None) -> None:

@@ -12,6 +12,7 @@ import attrs
 from burncloud_images.errors import ConfigurationError, ImagesWarning
 from burncloud_images.results import Attempt
 from burncloud_images.retry import RetryPolicy, to_names
+from burncloud_images.wire.dialects import Dialect
 
 if TYPE_CHECKING:
     import ssl
@@ -112,6 +113,7 @@ class Settings:
         network: How the network is reached.
         rules: What to do about requests that the API's document does not allow.
         on_attempt: Sees each attempt as it ends.
+        dialect: What is known of the server; None if nothing is.
     """
 
     base_url: str
@@ -123,6 +125,7 @@ class Settings:
     network: Network = attrs.field(factory=Network)
     rules: Rules = attrs.field(default="warn", validator=attrs.validators.in_(("warn", "strict", "off")))
     on_attempt: OnAttempt | None = None
+    dialect: Dialect | None = None
 
 
 def to_ssl(network: Network) -> ssl.SSLContext | bool:

@@ -4,8 +4,10 @@ Status, headers and body of an answer become the right exception.
 Decided by the error's code, then its type, then the text of gateways that send neither, then the status: gateways
 answer a caller's mistake with 500, an empty purse with 401, and an unknown model with 503.
 
-The other question is whether an image can have been made. The API's own error envelope says that it was not. A proxy's
-page, or an error that names a failure after the work, says nothing: that is `OutcomeUnknownError`.
+The other question is whether an image can have been made. Once the whole request was sent, an error 5xx leaves that
+open, whoever wrote it: proxies and gateways write JSON as well as pages after the work was done. Only three things
+close it: a code that means that the work was refused, a server that is known and bills nothing for its errors, or the
+caller's word. What stays open is `OutcomeUnknownError`.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from burncloud_images.errors import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    Billing,
     ConnectionFailedError,
     ImagesError,
     ModerationError,
@@ -37,6 +40,7 @@ from burncloud_images.errors import (
     UnsupportedError,
 )
 from burncloud_images.model.operations import Operation
+from burncloud_images.wire.dialects import REFUSALS, Dialect
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
 
 __all__ = ["Reply", "to_error"]
@@ -70,6 +74,7 @@ BY_CODE: Mapping[str, Kind] = {
             "sensitive_words_detected",
             "prompt_blocked",
             "contentFilter",
+            "violation_fee.grok.csam",
         ),
         ModerationError,
     ),
@@ -129,7 +134,20 @@ BY_TEXT: tuple[tuple[str, Kind, str], ...] = (
 )
 
 # The gateway failed after upstream had answered, so upstream may have made and billed the images.
-AFTER_THE_WORK = frozenset({"bad_response_body", "read_response_body_failed", "do_request_failed"})
+AFTER_THE_WORK = frozenset(
+    {
+        "bad_response_body",
+        "close_response_body_failed",
+        "do_request_failed",
+        "read_response_body_failed",
+        "unmarshal_response_body_failed",
+    }
+)
+
+# What writes errors in the API's form and is not the API: Cloudflare in front of OpenAI, by its types, and LiteLLM.
+OF_A_PROXY = re.compile(r"cf_[a-z_]+")
+WORDS_OF_A_PROXY = ("litellm.",)
+PROBLEM = "application/problem+json"
 
 # What servers that honour idempotency keys say of one that they know: the work goes on, or is not for sale again.
 KEY_IN_FLIGHT = re.compile(
@@ -137,11 +155,12 @@ KEY_IN_FLIGHT = re.compile(
 )
 KEY_TAKEN = re.compile(r"re-?use|already|used|different|mismatch|conflict|duplicate", re.IGNORECASE)
 
-# Statuses of proxies that say that the origin was not reached; 526 is about its certificate.
-NOT_REACHED = {521: False, 522: False, 523: False, 525: False, 526: True}
-REFUSED_BY_DEFINITION = {425, 503}
-BARE_ATTEMPTS = 2
-"""How many attempts are worth it while a balancer refuses without a word of the API."""
+# Statuses of proxies that say that the origin was not reached; 526 is about its certificate. 522 is not among them: it
+# is also said where the origin did not acknowledge a request that was sent. Source: Cloudflare's connection limits.
+NOT_REACHED = {521: False, 523: False, 525: False, 526: True}
+NEVER_SERVED = {501, 505}
+TIMEOUTS = {504, 520, 522, 524}
+"""Whoever passes them on, in whatever form: the time was over while somebody worked."""
 
 
 @attrs.frozen(kw_only=True)
@@ -156,6 +175,9 @@ class Reply:
         phase: How far the request had got when the answer came.
         operation: What was asked; None for what is not billed.
         unknown_codes: Error codes that may come after the images were made, besides those that are known.
+        dialect: The server, if it is known.
+        trust_errors: Whether the caller vouches that an error in the API's form is billed nothing.
+        billed: What is known about money without it, as something of the images came before.
     """
 
     status: int
@@ -164,26 +186,41 @@ class Reply:
     phase: Phase
     operation: Operation | None
     unknown_codes: Collection[str] = ()
+    dialect: Dialect | None = None
+    trust_errors: bool = False
+    billed: Billing = Billing.NO
 
 
 @attrs.frozen(kw_only=True)
 class Envelope:
-    """The API's own error object, as far as it is there."""
+    """
+    An error object, as far as it is there.
+
+    Attributes:
+        message: What it says.
+        type: Its kind.
+        code: What went wrong.
+        param: The field that it objects to.
+        found: Whether there is one.
+        own: What is in it, if it is of the API's form and no proxy's.
+        document: The whole answer.
+    """
 
     message: str = ""
     type: str | None = None
     code: str | None = None
     param: str | None = None
     found: bool = False
+    own: Mapping[str, object] | None = None
     document: object = None
 
 
 def to_error(reply: Reply) -> ImagesError:
     """Return the exception for *reply*."""
-    envelope = to_envelope(reply.body)
+    envelope = to_envelope(reply)
     if 300 <= reply.status < 400:
         return redirect(reply)
-    if reply.status in NOT_REACHED:
+    if reply.status in NOT_REACHED and envelope.own is None:
         message = f"The gateway's proxy answered {reply.status}: it could not reach the gateway."
         return paced(ConnectionFailedError(message, phase=reply.phase, permanent=NOT_REACHED[reply.status]), reply)
     if is_in_flight(reply, envelope):
@@ -224,9 +261,20 @@ def in_flight(reply: Reply, envelope: Envelope) -> OutcomeUnknownError:
 
 def is_unknown(reply: Reply, envelope: Envelope) -> bool:
     """Whether an image may have been made although no answer came of it."""
-    if envelope.code in AFTER_THE_WORK or envelope.code in reply.unknown_codes or reply.status in {408, 504}:
+    if reply.operation is None:
+        return False
+    if envelope.code in AFTER_THE_WORK or envelope.code in reply.unknown_codes or reply.status == 408:
         return True
-    return reply.status >= 500 and not envelope.found and reply.status not in {501, 505, *REFUSED_BY_DEFINITION}
+    return reply.status >= 500 and reply.status not in NEVER_SERVED and not is_refused(reply, envelope)
+
+
+def is_refused(reply: Reply, envelope: Envelope) -> bool:
+    """Whether it is known of an error 5xx that nothing was billed."""
+    if envelope.own is None or reply.status in TIMEOUTS:
+        return False
+    if {envelope.code, envelope.type} & REFUSALS or classify(reply, envelope)[0] is not ServerError:
+        return True
+    return reply.trust_errors or (reply.dialect is not None and reply.dialect.vouches(envelope.own))
 
 
 def unknown(reply: Reply, envelope: Envelope) -> ConnectionFailedError | OutcomeUnknownError:
@@ -282,10 +330,17 @@ def api_error(reply: Reply, envelope: Envelope) -> APIError:
         phase=reply.phase,
     )
     error.key_taken = is_key_taken(reply, envelope)
-    paced(error, reply)
-    if reply.status == 503 and not envelope.found and error.retry_after is None:
-        error.most_attempts = BARE_ATTEMPTS
-    return error
+    error.billed = bill(error, reply, envelope)
+    return paced(error, reply)
+
+
+def bill(error: APIError, reply: Reply, envelope: Envelope) -> Billing:
+    """Return whether an error was billed that the API told."""
+    if reply.operation is None or not reply.phase.may_be_billed:
+        return Billing.NO
+    # An answer of success had begun, so only words tell that nothing was made.
+    is_open = reply.status < 300 and isinstance(error, ServerError) and not {envelope.code, envelope.type} & REFUSALS
+    return max(reply.billed, error.billed, Billing.MAYBE if is_open else Billing.NO)
 
 
 def classify(reply: Reply, envelope: Envelope) -> tuple[Kind, str]:
@@ -325,20 +380,21 @@ def label(status: int) -> str:
         return str(status)
 
 
-def to_envelope(body: bytes) -> Envelope:
-    """Return the error object of *body*; forms seen: an object, a text, an object without the `error` around it."""
+def to_envelope(reply: Reply) -> Envelope:
+    """Return the error object of a body; forms seen: an object, a text, an object without the `error` around it."""
     try:
-        document = json.loads(body)
+        document = json.loads(reply.body)
     except (ValueError, RecursionError):
         return Envelope()
     error = document.get("error") if isinstance(document, Mapping) else None
     if isinstance(error, str) and error:
         return Envelope(message=error, found=True, document=document)
-    if not isinstance(error, Mapping):
+    wrapped = isinstance(error, Mapping)
+    if not wrapped:
         error = document
-    if not isinstance(error, Mapping) or not (error.get("message") or error.get("code") or error.get("type")):
+    if not isinstance(error, Mapping) or not any(word(error.get(name)) for name in ("message", "code", "type")):
         return Envelope(document=document)
-    return Envelope(
+    envelope = Envelope(
         message=word(error.get("message")) or "",
         type=word(error.get("type")),
         code=word(error.get("code")),
@@ -346,8 +402,26 @@ def to_envelope(body: bytes) -> Envelope:
         found=True,
         document=document,
     )
+    # In an event of a stream, which no proxy writes, the object may stand alone.
+    is_own = (wrapped or reply.status < 300) and is_of_api(envelope) and not is_of_proxy(envelope, reply.headers)
+    return attrs.evolve(envelope, own=error if is_own else None)
+
+
+def is_of_api(envelope: Envelope) -> bool:
+    """Whether an error object says what the API's own do."""
+    return bool(envelope.message.strip()) and (envelope.type is not None or envelope.code is not None)
+
+
+def is_of_proxy(envelope: Envelope, headers: Mapping[str, str]) -> bool:
+    """Whether an error object in the API's form is known to be somebody else's."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() == PROBLEM:
+        return True
+    if OF_A_PROXY.fullmatch(envelope.type or ""):
+        return True
+    return any(words in envelope.message for words in WORDS_OF_A_PROXY)
 
 
 def word(value: object) -> str | None:
-    """Return a text; gateways write numbers for codes and empty texts for absent."""
-    return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
+    """Return a text; gateways write numbers for codes, and an empty text or zero for what is absent."""
+    is_word = isinstance(value, (str, int)) and not isinstance(value, bool) and value not in {"", 0}
+    return str(value) if is_word else None

@@ -239,7 +239,8 @@ def test_certificates_that_are_none(cli, serve, tmp_path):
         (Fault(status=429), 6, "type the same command again"),
         (Fault(status=400, body={"error": {"message": "no", "code": "moderation_blocked"}}), 9, "Change the prompt"),
         (Fault(cut="reset", billed=True), 10, "may have been billed"),
-        (Fault(status=500), 1, ""),
+        (Fault(status=500), 10, "may have been billed"),
+        (Fault(status=503), 1, "Try again later"),
         (Fault(status=404), 1, ""),
         (Fault(status=400), 1, ""),
         (Fault(status=200, body="<html>", billed=True), 1, "may have been billed"),
@@ -325,7 +326,7 @@ def test_tracebacks(cli, serve):
 
 def test_an_error_as_json(cli, serve):
     """With --progress json the error is an event too."""
-    serve(Fault(status=500))
+    serve(Fault(status=503))
 
     ran = cli(*GENERATE, "--progress", "json")
 

@@ -153,7 +153,7 @@ class TestOptions:
 
     async def test_copies_share_connections_and_leave_them_open(self, set_up):
         """Only the original closes."""
-        bench = await set_up(Fault(status=500))
+        bench = await set_up(Fault(status=503))
         once = bench.client.with_options(retry=RetryPolicy(attempts=1))
         with pytest.raises(errors.ServerError):
             await once.generate("otter", **SMALL)

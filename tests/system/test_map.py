@@ -185,7 +185,7 @@ class TestOutcomes:
 
     async def test_options_of_a_copy_count(self, set_up):
         """`with_options` is how a map gets its retry policy."""
-        bench = await set_up(Fault(status=500))
+        bench = await set_up(Fault(status=503))
         once = bench.client.with_options(retry=RetryPolicy(attempts=1))
         (outcome,) = [o async for o in once.map(requests(1))]
 

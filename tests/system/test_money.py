@@ -222,15 +222,25 @@ class TestAnswers:
         assert 4 == bench.posts
         assert sum(bench.clock.slept) <= 35
 
-    @pytest.mark.parametrize("status", [500, 502, 503, 529])
-    async def test_the_apis_own_error_is_tried_again(self, set_up, status):
-        """A complete error envelope says that nothing was made."""
-        bench = await set_up(Fault(status=status))
+    @pytest.mark.parametrize("status", [500, 503])
+    async def test_an_api_that_is_overloaded_is_tried_again(self, set_up, status):
+        """Its code says that the work was refused."""
+        error = {"message": "m", "type": "service_unavailable_error", "code": "server_is_overloaded"}
+        bench = await set_up(Fault(status=status, body={"error": error}))
         await bench.client.generate("otter", **SMALL)
 
         assert (2, 1) == (bench.posts, bench.billed)
 
-    @pytest.mark.parametrize("status", [500, 502, 520, 524, 529])
+    @pytest.mark.parametrize("status", [500, 502, 503, 529])
+    async def test_an_error_in_the_apis_form_is_unknown(self, set_up, status):
+        """Gateways write them after the work as well."""
+        bench = await set_up(Fault(status=status, billed=True))
+        with pytest.raises(errors.OutcomeUnknownError):
+            await bench.client.generate("otter", **SMALL)
+
+        assert (1, 1) == (bench.posts, bench.billed)
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 520, 522, 524, 529])
     async def test_a_proxys_page_is_unknown(self, set_up, status):
         """A proxy does not know what the API did."""
         bench = await set_up(Fault(status=status, body="<html>", billed=True))
@@ -348,7 +358,7 @@ async def test_each_call_has_a_key_of_its_own(set_up):
 async def test_every_attempt_is_shown(set_up):
     """`on_attempt` sees each attempt as it ends, with the wait before the next."""
     seen = []
-    bench = await set_up(Fault(status=500), Fault(status=429, retry_after=1), on_attempt=seen.append)
+    bench = await set_up(Fault(status=503), Fault(status=429, retry_after=1), on_attempt=seen.append)
     result = await bench.client.generate("otter", **SMALL)
 
     assert tuple(seen) == result.history

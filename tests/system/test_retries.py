@@ -97,9 +97,20 @@ ROWS = [
     Row("26", coded(422, "idempotency_key_reuse"), 1, errors.BadRequestError),
     Row("27", page(425), 2),
     Row("28 envelope", Fault(status=503), 2),
-    Row("28 header", page(503, retry_after=2), 2),
-    Row("29", page(503), 2),
-    *[Row(f"30 {status}", Fault(status=status), 2) for status in (500, 502, 529)],
+    *[
+        Row(f"28 {code}", coded(503, code), 2)
+        for code in ("slow_down", "engine_overloaded", "no_available_channels", "get_channel_failed")
+    ],
+    Row("28 at 500", coded(500, "server_is_overloaded"), 2),
+    Row("29", page(503, billed=True), 1, UNKNOWN, replayed=True),
+    Row("29 not billed", page(503), 1, UNKNOWN, replayed=True),
+    Row("29 header", page(503, retry_after=2, billed=True), 1, UNKNOWN, replayed=True),
+    Row("29 envelope", Fault(status=503, billed=True), 1, UNKNOWN, replayed=True),
+    *[Row(f"30 {status}", Fault(status=status), 1, UNKNOWN, replayed=True) for status in (500, 502, 529)],
+    *[
+        Row(f"30 {status} billed", Fault(status=status, billed=True), 1, UNKNOWN, replayed=True)
+        for status in (500, 502, 529)
+    ],
     Row("30 mistake", coded(500, "invalid_request"), 1, errors.BadRequestError),
     Row("30 after", coded(500, "bad_response_body", billed=True), 1, UNKNOWN, replayed=True),
     Row("31 504", Fault(status=504, billed=True), 1, UNKNOWN, replayed=True),
@@ -107,12 +118,14 @@ ROWS = [
         Row(f"31 {status} page", page(status, billed=True), 1, UNKNOWN, replayed=True)
         for status in (500, 502, 504, 520, 524, 529)
     ],
-    *[Row(f"32 {status}", page(status), 2) for status in (521, 522, 523, 525)],
+    *[Row(f"32 {status}", page(status), 2) for status in (521, 523, 525)],
+    Row("32 522", page(522, billed=True), 1, UNKNOWN, replayed=True),
     Row("32 526", page(526), 1, errors.ConnectionFailedError),
     *[Row(f"33 {status}", page(status), 1, errors.UnsupportedError) for status in (501, 505)],
     Row("34 503", Fault(status=503, headers={"x-should-retry": "false"}), 1, errors.ServerError),
     Row("34 429", Fault(status=429, headers={"x-should-retry": "false"}), 1, errors.RateLimitError),
     Row("35 400", Fault(status=400, headers={"x-should-retry": "true"}), 2),
+    Row("35 500", Fault(status=500, headers={"x-should-retry": "true"}, billed=True), 1, UNKNOWN, replayed=True),
     Row("35 504", page(504, headers={"x-should-retry": "true"}, billed=True), 1, UNKNOWN, replayed=True),
     *[
         Row(f"36 {status}", page(status, headers={"location": "http://127.0.0.1:9/"}), 1, errors.ProtocolError)
@@ -262,12 +275,16 @@ class TestOtherRows:
         assert "may have been billed" in caught.value.__notes__[0]
         assert 2 == len(caught.value.history)
 
-    async def test_row_29_tries_a_bare_refusal_once_more(self, set_up):
-        """And no oftener."""
-        bench = await set_up(page(503, times=None))
-        with pytest.raises(errors.ServerError):
+    @pytest.mark.parametrize(
+        "options", [{"dialect": "newapi"}, {"dialect": "burncloud"}, {"retry": RetryPolicy(trust_errors=True)}]
+    )
+    async def test_row_30_believes_whom_it_was_told_to(self, set_up, options):
+        """By the name of the server, or by the caller's word; a page is nobody's word."""
+        error = {"message": "m", "type": "upstream_error", "param": "", "code": "bad_response_status_code"}
+        bench = await set_up(Fault(status=502, body={"error": error}), page(502, billed=True), **options)
+        with pytest.raises(UNKNOWN):
             await bench.client.generate("otter", **SMALL)
-        assert 2 == bench.posts
+        assert (2, 1) == (bench.posts, bench.billed)
 
     async def test_row_42_raises_the_last_error_with_a_note(self, set_up):
         """The deadline bounds the start of an attempt, and never cuts one."""
@@ -408,7 +425,11 @@ class TestManyCalls:
 
     @pytest.mark.parametrize(
         "fault",
-        [Fault(status=503, times=None), Fault(status=500, times=None), page(522, times=None)],
+        [
+            Fault(status=503, times=None),
+            coded(500, "get_channel_failed", times=None),
+            page(521, times=None),
+        ],
         ids=["overloaded", "failing", "unreachable"],
     )
     async def test_a_dead_gateway_is_left_alone(self, set_up, fault):
@@ -448,7 +469,7 @@ class TestManyCalls:
 
     async def test_as_a_failure_the_same_half_would_not_be_survived(self, set_up):
         """The negative control: four attempts are too few for one call in sixteen."""
-        fault = Fault(status=500, times=None, probability=0.5)
+        fault = Fault(status=503, times=None, probability=0.5)
         bench = await set_up(fault, clock=VirtualClock())
         assert await call_many(bench.client, 200, 64)
 
@@ -496,7 +517,7 @@ class TestCodes:
         ("options", "fault", "kind", "posts"),
         [
             ({"retry_codes": "upstream_busy"}, coded(400, "upstream_busy"), None, 2),
-            ({"fail_codes": "policy_error"}, coded(500, "policy_error"), errors.ServerError, 1),
+            ({"fail_codes": "slow_down"}, coded(503, "slow_down"), errors.RateLimitError, 1),
             ({"unknown_codes": "task_timeout"}, coded(500, "task_timeout", billed=True), UNKNOWN, 1),
         ],
     )

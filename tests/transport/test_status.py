@@ -40,12 +40,13 @@ ANSWERS = [
     (429, envelope(code=429), {"retry-after-ms": "1500"}, errors.RateLimitError, {"retry_after": 1.5, "code": "429"}),
     (429, envelope(type="insufficient_quota"), {}, errors.QuotaExceededError, {}),
     (500, envelope("model is required", code="invalid_request"), {}, errors.BadRequestError, {}),
-    (500, envelope(type="server_error"), {}, errors.ServerError, {"type": "server_error"}),
+    (500, envelope(type="server_error"), {}, errors.OutcomeUnknownError, {"status": 500}),
     (500, envelope(code="bad_response_body"), {}, errors.OutcomeUnknownError, {"status": 500}),
-    (500, {"error": "out of order"}, {}, errors.ServerError, {"status": 500}),
+    (500, {"error": "out of order"}, {}, errors.OutcomeUnknownError, {"status": 500}),
     (502, "<html>", {}, errors.OutcomeUnknownError, {"raw": b"<html>"}),
     (503, envelope("无可用渠道", code="model_not_found"), {}, errors.NotFoundError, {}),
-    (503, "<html>", {}, errors.ServerError, {}),
+    (503, "<html>", {}, errors.OutcomeUnknownError, {}),
+    (503, envelope(code="server_is_overloaded"), {}, errors.ServerError, {"code": "server_is_overloaded"}),
     (504, envelope(), {}, errors.OutcomeUnknownError, {}),
     (521, "", {}, errors.ConnectionFailedError, {"permanent": False}),
     (526, "", {}, errors.ConnectionFailedError, {"permanent": True}),
@@ -137,7 +138,7 @@ async def test_a_name_that_nobody_knows_is_tried_once_more(canned):
     """A wrong base URL is said soon, unless the host has been reached before."""
     nameless = aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known"))
     canned.fail(nameless, body_sent=False, times=2)
-    canned.answer(500, json=envelope(), times=1)
+    canned.answer(503, json=envelope(code="server_is_overloaded"), times=1)
     canned.fail(nameless, body_sent=False)
     async with AsyncImagesClient("sk-x", "https://gateway.example", clock=FakeClock()) as client:
         with pytest.raises(errors.ConnectionFailedError):
@@ -160,7 +161,7 @@ async def test_only_answers_of_this_package_are_repeated(canned):
 
 async def test_what_is_sent_with_every_request(canned):
     """The key, the idempotency key, and nothing that invites compression or redirects."""
-    canned.answer(500, json=envelope())
+    canned.answer(503, json=envelope(code="server_is_overloaded"))
     async with AsyncImagesClient("sk-canary", "gateway.example/", clock=FakeClock()) as client:
         with pytest.raises(errors.ServerError):
             await client.generate("otter", model="m")

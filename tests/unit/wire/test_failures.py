@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images.errors import (
+    SENTENCES,
     APIError,
     AuthenticationError,
     BadRequestError,
+    Billing,
     ConnectionFailedError,
     ImagesError,
     ModerationError,
@@ -27,22 +29,18 @@ from burncloud_images.errors import (
     UnsupportedError,
 )
 from burncloud_images.retry import RetryPolicy
+from burncloud_images.wire.dialects import find_dialect
 from burncloud_images.wire.failures import BY_CODE, BY_TEXT, BY_TYPE, Reply, to_error
+
+NO, MAYBE, YES = Billing
 
 
 def said(message="no", **fields):
     return json.dumps({"error": {"message": message, "type": "", "param": "", "code": "", **fields}}).encode()
 
 
-def reply(status, body=b"", headers=None, *, phase=Phase.STATUS, operation="generations", unknown_codes=()):
-    return Reply(
-        status=status,
-        headers=headers or {},
-        body=body,
-        phase=phase,
-        operation=operation,
-        unknown_codes=unknown_codes,
-    )
+def reply(status, body=b"", headers=None, *, phase=Phase.STATUS, operation="generations", **about):
+    return Reply(status=status, headers=headers or {}, body=body, phase=phase, operation=operation, **about)
 
 
 @attrs.frozen
@@ -66,6 +64,11 @@ class Row:
 
 
 PAGE = b"<html>"
+OVERLOADED = said(type="service_unavailable_error", code="server_is_overloaded")
+FAILED = said(type="server_error")
+NAMELESS = b'{"error": {"message": "no", "type": "server_error"}}'
+KNOWN = {"dialect": find_dialect("https://ai.burncloud.com/v1")}
+TRUSTED = {"trust_errors": True}
 FALSE, TRUE = {"x-should-retry": "false"}, {"x-should-retry": "true"}
 
 ROWS = [
@@ -94,36 +97,100 @@ ROWS = [
     Row("25 false", reply(409, said(code="idempotency_key_in_use"), FALSE), OutcomeUnknownError, "stop"),
     Row("26", reply(422, said(code="idempotency_key_reuse")), BadRequestError, "stop"),
     Row("27", reply(425, PAGE), ServerError, "retry"),
-    Row("28 envelope", reply(503, said()), ServerError, "retry"),
-    Row("28 header", reply(503, PAGE, {"retry-after": "2"}), ServerError, "retry"),
-    Row("29", reply(503, PAGE), ServerError, "retry"),
-    *[Row(f"30 {status}", reply(status, said()), ServerError, "retry") for status in (500, 502, 529)],
+    *[
+        Row(f"28 {code}", reply(503, said(code=code)), ServerError, "retry")
+        for code in ("server_is_overloaded", "engine_overloaded", "no_available_channels", "get_channel_failed")
+    ],
+    Row("28 slow_down", reply(503, said(code="slow_down")), RateLimitError, "pace"),
+    Row("28 model_not_found", reply(503, said(code="model_not_found")), NotFoundError, "stop"),
+    Row("28 at 500", reply(500, OVERLOADED), ServerError, "retry"),
+    Row("28 type", reply(503, said(type="engine_overloaded_error")), ServerError, "retry"),
+    Row("29", reply(503, PAGE), OutcomeUnknownError, "stop", "retry"),
+    Row("29 bare", reply(503), OutcomeUnknownError, "stop", "retry"),
+    Row("29 header", reply(503, PAGE, {"retry-after": "2"}), OutcomeUnknownError, "stop", "retry"),
+    Row("29 before", reply(503, PAGE, phase=Phase.BODY), ConnectionFailedError, "retry"),
+    *[
+        Row(f"30 {status}", reply(status, FAILED), OutcomeUnknownError, "stop", "retry")
+        for status in (500, 502, 503, 529, 599)
+    ],
+    *[
+        Row(f"30 {status} {name}", reply(status, FAILED, **about), ServerError, "retry")
+        for status in (500, 502, 503, 529, 599)
+        for name, about in (("known", KNOWN), ("trusted", TRUSTED))
+    ],
+    *[
+        Row(f"30 {name} {number}", reply(502, body, headers, **about), OutcomeUnknownError, "stop", "retry")
+        for name, about in (("known", KNOWN), ("trusted", TRUSTED))
+        for number, (body, headers) in enumerate(
+            (
+                (PAGE, {}),
+                (said("litellm.APIError: x", type="server_error"), {}),
+                (said(type="cf_bad_gateway"), {}),
+                (FAILED, {"content-type": "Application/Problem+JSON; charset=utf-8"}),
+                (said("", type="server_error"), {}),
+                (said(), {}),
+                (said(code=0), {}),
+                (b'{"error": "upstream failed"}', {}),
+                (b'{"message": "no", "type": "t", "param": "", "code": "c"}', {}),
+                (b'{"detail": "no"}', {}),
+            )
+        )
+    ],
+    Row("30 known by other fields", reply(500, NAMELESS, **KNOWN), OutcomeUnknownError, "stop", "retry"),
+    *[
+        Row(f"30 known, {code}", reply(500, said(code=code), **KNOWN), OutcomeUnknownError, "stop", "retry")
+        for code in ("bad_response_body", "do_request_failed")
+    ],
     Row("30 mistake", reply(500, said(code="invalid_request")), BadRequestError, "stop"),
     Row("30 conversion", reply(500, said(code="convert_request_failed")), BadRequestError, "stop"),
     *[
         Row(f"30 {code}", reply(500, said(code=code)), OutcomeUnknownError, "stop", "retry")
-        for code in ("bad_response_body", "read_response_body_failed", "do_request_failed")
+        for code in (
+            "bad_response_body",
+            "close_response_body_failed",
+            "do_request_failed",
+            "read_response_body_failed",
+            "unmarshal_response_body_failed",
+        )
     ],
-    Row("31 504 page", reply(504, PAGE), OutcomeUnknownError, "stop", "retry"),
-    Row("31 504 envelope", reply(504, said()), OutcomeUnknownError, "stop", "retry"),
+    *[
+        Row(f"31 {status} {name}", reply(status, body, **about), OutcomeUnknownError, "stop", "retry")
+        for status in (504, 520, 522, 524)
+        for name, body, about in (
+            ("bare", PAGE, {}),
+            ("envelope", FAILED, {}),
+            ("code", OVERLOADED, {}),
+            ("known", FAILED, KNOWN),
+            ("trusted", FAILED, TRUSTED),
+        )
+    ],
     *[
         Row(f"31 {status} {name}", reply(status, body), OutcomeUnknownError, "stop", "retry")
         for status in (500, 502, 520, 524, 529)
         for name, body in (("page", PAGE), ("empty", b""), ("other JSON", b'{"ok": false}'), ("number", b"5"))
     ],
-    *[Row(f"32 {status}", reply(status, PAGE), ConnectionFailedError, "retry") for status in (521, 522, 523, 525)],
+    *[Row(f"32 {status}", reply(status, PAGE), ConnectionFailedError, "retry") for status in (521, 523, 525)],
+    *[
+        Row(f"32 {status} envelope", reply(status, FAILED), OutcomeUnknownError, "stop", "retry")
+        for status in (521, 523, 525, 526)
+    ],
     Row("32 526", reply(526, PAGE), ConnectionFailedError, "stop"),
     *[Row(f"33 {status}", reply(status, PAGE), UnsupportedError, "stop") for status in (501, 505)],
     Row("34 429", reply(429, said(), FALSE), RateLimitError, "stop"),
-    Row("34 503", reply(503, said(), FALSE), ServerError, "stop"),
+    Row("34 503", reply(503, OVERLOADED, FALSE), ServerError, "stop"),
     Row("34 521", reply(521, PAGE, FALSE), ConnectionFailedError, "stop"),
     Row("34 504", reply(504, PAGE, FALSE), OutcomeUnknownError, "stop"),
     Row("35 400", reply(400, said(), TRUE), BadRequestError, "retry"),
-    Row("35 500", reply(500, said(), TRUE), ServerError, "retry"),
+    Row("35 500", reply(500, said(), TRUE), OutcomeUnknownError, "stop", "retry"),
+    Row("35 503", reply(503, FAILED, TRUE), OutcomeUnknownError, "stop", "retry"),
     Row("35 504", reply(504, PAGE, TRUE), OutcomeUnknownError, "stop", "retry"),
     *[Row(f"36 {status}", reply(status, PAGE), ProtocolError, "stop") for status in (300, 301, 302, 307, 308)],
-    Row("39", reply(200, said(code="server_is_overloaded")), ServerError, "stop"),
+    Row("39", reply(200, FAILED), ServerError, "stop", "retry"),
+    Row("39 overloaded", reply(200, OVERLOADED), ServerError, "retry"),
+    Row("39 moderation", reply(200, said(code="moderation_blocked")), ModerationError, "stop"),
     Row("39 throttled", reply(200, said(code="rate_limit_exceeded")), RateLimitError, "pace"),
+    Row("39 begun", reply(200, said(code="rate_limit_exceeded"), billed=MAYBE), RateLimitError, "stop", "retry"),
+    Row("39 quota, begun", reply(200, said(code="insufficient_quota"), billed=MAYBE), QuotaExceededError, "stop"),
 ]
 
 
@@ -143,11 +210,11 @@ def test_a_failure_has_an_error_and_a_verdict(row):
 def test_only_what_may_be_billed_says_so(row):
     """An error's text and the verdict never disagree."""
     error = to_error(row.reply)
-    unknown = isinstance(error, OutcomeUnknownError)
-    assert unknown == ("may have been billed" in str(error))
-    assert unknown == (RetryPolicy(on_unknown="retry").judge(error) != RetryPolicy().judge(error)) or (
-        error.should_retry is False or error.in_flight
-    )
+    verdict = RetryPolicy().judge(error)
+    assert SENTENCES[error.billed] in str(error) or isinstance(error, ModerationError)
+    assert error.billed is MAYBE or not isinstance(error, OutcomeUnknownError)
+    assert error.billed is MAYBE or verdict == RetryPolicy(on_unknown="retry").judge(error)
+    assert error.billed is NO or verdict == "stop" or error.in_flight
 
 
 class TestWords:
@@ -166,20 +233,6 @@ class TestWords:
     def test_the_reset_of_a_limit_counts_for_that_limit_only(self, status, expected):
         """It comes with every answer."""
         assert expected == to_error(reply(status, said(), {"x-ratelimit-reset-requests": "6m0s"})).retry_after
-
-    @pytest.mark.parametrize(
-        ("status", "body", "headers", "expected"),
-        [
-            (503, PAGE, {}, 2),
-            (503, PAGE, {"retry-after": "1"}, None),
-            (503, said(), {}, None),
-            (429, PAGE, {}, None),
-            (425, PAGE, {}, None),
-        ],
-    )
-    def test_a_bare_refusal_is_worth_one_more_attempt(self, status, body, headers, expected):
-        """A balancer that says no more may have nobody behind it."""
-        assert expected == to_error(reply(status, body, headers)).most_attempts
 
     @pytest.mark.parametrize(
         ("status", "fields", "expected"),
@@ -234,7 +287,9 @@ class TestWords:
         assert isinstance(error, OutcomeUnknownError)
         assert "task_timeout" == error.code
         assert b"task_timeout" in error.raw
-        assert isinstance(to_error(reply(500, said(code="task"), unknown_codes=("task_timeout",))), ServerError)
+        named = {"unknown_codes": ("task_timeout",), "trust_errors": True}
+        assert isinstance(to_error(reply(500, said(code="task"), **named)), ServerError)
+        assert isinstance(to_error(reply(500, said(code="task_timeout"), **named)), OutcomeUnknownError)
 
     def test_an_unknown_outcome_says_what_is_known(self):
         """Status, text, id and the beginning of the answer."""
@@ -254,8 +309,8 @@ class TestWords:
 
     def test_a_proxy_that_did_not_reach_the_gateway_says_so(self):
         """Nothing can have been billed."""
-        error = to_error(reply(522, PAGE))
-        assert "The gateway's proxy answered 522: it could not reach the gateway." == error.message
+        error = to_error(reply(523, PAGE))
+        assert "The gateway's proxy answered 523: it could not reach the gateway." == error.message
         assert [False, True] == [to_error(reply(status)).permanent for status in (521, 526)]
 
     @pytest.mark.parametrize(
@@ -320,11 +375,11 @@ class TestEnvelopes:
         ],
     )
     def test_are_read(self, body, code, message):
-        """And believed: a failure of the API itself."""
-        error = to_error(reply(500, body))
-        assert ServerError is type(error)
+        """Whoever wrote them: to tell what was said is one thing, to believe it another."""
+        error = to_error(reply(400, body))
+        assert BadRequestError is type(error)
         assert code == error.code
-        assert f"The API answered 500 Internal Server Error: {message}." == error.message
+        assert f"The API answered 400 Bad Request: {message}." == error.message
         assert json.loads(body) == error.body
 
     @pytest.mark.parametrize(
@@ -361,7 +416,7 @@ class TestEnvelopes:
     )
     def test_a_status_that_nobody_knows_has_the_class_of_its_hundred(self, status, kind):
         """There is always one."""
-        assert kind is type(to_error(reply(status, said())))
+        assert kind is type(to_error(reply(status, FAILED, trust_errors=True)))
 
     @pytest.mark.parametrize(
         ("status", "body", "kind"),

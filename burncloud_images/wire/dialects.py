@@ -1,0 +1,106 @@
+"""
+What servers do differently: rows of values, found by the host of the base URL or chosen by name.
+
+A server is recognised by where it is, or because the caller says so, and then by the form of its errors. Its headers
+tell nothing: whatever stands in front of it passes them on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import attrs
+
+from burncloud_images.errors import ConfigurationError
+
+__all__ = ["DIALECTS", "REFUSALS", "Dialect", "find_dialect"]
+
+
+@attrs.frozen(kw_only=True)
+class Dialect:
+    """
+    One server, or one program that serves the API in many places.
+
+    Attributes:
+        name: To choose it by.
+        hosts: Where it is, over TLS; there is nothing but itself and what it put in front.
+        refusals: Error codes, or types, that mean that the work was refused before it began.
+        fields: What each of its own error objects has at least.
+        bills_errors: Whether an error of its own may come although the images were billed.
+    """
+
+    name: str
+    hosts: frozenset[str] = frozenset()
+    refusals: frozenset[str] = frozenset()
+    fields: frozenset[str] = frozenset({"message", "type"})
+    bills_errors: bool = True
+
+    def vouches(self, error: Mapping[str, object]) -> bool:
+        """Say whether *error* is of its own form, and nothing is billed for it."""
+        return not self.bills_errors and self.fields <= error.keys()
+
+
+DIALECTS = (
+    Dialect(
+        name="openai",
+        hosts=frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"}),
+        # Its guide to error codes: 503, the model has no capacity for the request. Nothing that it publishes says
+        # that any other error is free; its own library sends those again, as it does what has timed out.
+        refusals=frozenset({"server_is_overloaded", "slow_down"}),
+        fields=frozenset({"message", "type", "param", "code"}),
+    ),
+    Dialect(
+        name="newapi",
+        # `get_channel_failed` and `model_not_found`: no channel was found, so the quota is untouched or given back.
+        # Source: middleware/distributor.go and getChannel in controller/relay.go.
+        refusals=frozenset({"get_channel_failed", "model_not_found"}),
+        fields=frozenset({"message", "type", "param", "code"}),
+        # Relay in controller/relay.go gives back what it had set aside for the call, whatever the error was.
+        bills_errors=False,
+    ),
+    Dialect(
+        name="burncloud",
+        hosts=frozenset({"ai.burncloud.com", "api.burncloud.com", "eu-ai.burncloud.com"}),
+        # crates/router/src/lib.rs of its own router, which rejects with these before it chooses an upstream.
+        refusals=frozenset({"no_available_channels", "rate_budget_exhausted"}),
+        # The fields that its fork of new-api writes; no error of a content network, and none of its router, has all.
+        fields=frozenset({"message", "type", "param", "code"}),
+        bills_errors=False,
+    ),
+    Dialect(
+        name="oneapi",
+        # relay/controller/image.go takes the quota once upstream has said 200, also where the answer is then lost.
+        bills_errors=True,
+    ),
+    Dialect(
+        name="moonshot",
+        # Its API and others of engines: the engine is overloaded and takes no request.
+        refusals=frozenset({"engine_overloaded", "engine_overloaded_error"}),
+    ),
+)
+
+REFUSALS = frozenset(refusal for dialect in DIALECTS for refusal in dialect.refusals)
+"""They mean the same whoever says them, as long as it is said in the API's form."""
+
+
+def find_dialect(base_url: str, name: str | None = None) -> Dialect | None:
+    """
+    Return the row of the server at *base_url*; None for one that is not known, of which nothing is supposed.
+
+    Args:
+        base_url: As requests use it.
+        name: The row's, if the caller knows better.
+
+    Raises:
+        ConfigurationError: There is no such row.
+    """
+    if name is not None:
+        found = next((dialect for dialect in DIALECTS if dialect.name == name), None)
+        if found is None:
+            known = ", ".join(dialect.name for dialect in DIALECTS)
+            raise ConfigurationError(f"There is no dialect {name!r}; known are {known}.")
+        return found
+    parts = urlsplit(base_url)
+    host = (parts.hostname or "").rstrip(".")
+    return next((dialect for dialect in DIALECTS if parts.scheme == "https" and host in dialect.hosts), None)
