@@ -105,6 +105,13 @@ def middleboxes(session: nox.Session) -> None:
 
 
 @nox.session
+def frameworks(session: nox.Session) -> None:
+    """Serve FastAPI, Starlette and Django applications that paint, and let their visitors leave."""
+    session.install(*EDITABLE, *group("tests"), *group("frameworks"))
+    session.run("pytest", "tests/frameworks", *session.posargs)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Open the gallery in Chromium, measure it, and draw its picture for the documentation; needs Debian's chromium."""
     session.install(*EDITABLE, *group("tests"), *group("browser"))
