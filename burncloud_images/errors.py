@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 import attrs
 
@@ -19,10 +19,14 @@ from burncloud_images.results import (
     DamagedImage,
     Image,
     ImageDetails,
+    KeptAnswer,
     PartialImage,
     Phase,
     hide_query,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "APIError",
@@ -153,10 +157,12 @@ class ImagesError(Exception):
         history: Every attempt that was made.
         idempotency_key: Our key for the call, the same for all its attempts.
         phase: How far the last attempt got.
+        kept: An answer that was not understood, as the server sent it, or as far as it came; else None.
+        answer_path: The file that it is kept in, where images go to files.
     """
 
     advice: ClassVar[str] = ""
-    not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "damaged", "raw", "unfetched", "url"})
+    not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "damaged", "kept", "unfetched", "url"})
 
     billed: Billing = Billing.NO
     unbilled: str = NOT_BILLED
@@ -164,6 +170,8 @@ class ImagesError(Exception):
     history: tuple[Attempt, ...] = ()
     idempotency_key: str | None = None
     phase: Phase | None = None
+    kept: KeptAnswer | None = None
+    answer_path: Path | None = None
 
     def __init__(self, message: str, *, request_id: str | None = None, phase: Phase | None = None) -> None:
         super().__init__(message)
@@ -180,9 +188,26 @@ class ImagesError(Exception):
         """Whether the call was billed, in one sentence."""
         return SENTENCES[self.billed] if self.billed else self.unbilled
 
+    @property
+    def raw(self) -> bytes:
+        """The bytes of `kept`; none without it, as after pickling."""
+        return self.kept.read() if self.kept is not None else b""
+
+    @property
+    def whereabouts(self) -> str:
+        """Where the answer is kept, in one sentence; empty if it is in memory, or was not kept."""
+        if self.kept is not None:
+            return self.kept.whereabouts
+        return f"The answer is kept in {self.answer_path}." if self.answer_path is not None else ""
+
+    def keep(self, answer: KeptAnswer | None) -> None:
+        """Hold the bytes of an answer."""
+        self.kept = answer
+        self.answer_path = answer.path if answer is not None else None
+
     def __str__(self) -> str:
         """Return what happened, whether it may have been billed, what to do next, and the request id."""
-        sentences = [self.message, self.billing, self.advice]
+        sentences = [self.message, self.billing, self.whereabouts, self.advice]
         if self.request_id and self.request_id not in self.message:
             sentences.append(f"(request id: {self.request_id})")
         return " ".join(sentence for sentence in sentences if sentence)
@@ -294,7 +319,7 @@ class OutcomeUnknownError(ImagesError):
         images: What had arrived whole.
         partials: Previews that had arrived over a stream; of many large ones the later.
         damaged: What had arrived of other images.
-        raw: The beginning of the answer without its images, if one began; at most 1 MiB.
+        raw: The answer as far as it came, without images that were taken.
         status: HTTP status, if an answer began.
         code: The API's error code, if it answered with one.
         retry_after: Seconds the server asks to wait.
@@ -311,7 +336,6 @@ class OutcomeUnknownError(ImagesError):
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
     damaged: tuple[DamagedImage, ...] = ()
-    raw: bytes = b""
     status: int | None = None
     code: str | None = None
     retry_after: float | None = None
@@ -330,7 +354,7 @@ class OutcomeUnknownError(ImagesError):
     ) -> None:
         super().__init__(message, request_id=request_id, phase=phase)
         self.images = tuple(images)
-        self.raw = raw
+        self.kept = KeptAnswer(size=len(raw), data=raw) if raw else None
         self.status = status
         if images:
             self.billed = Billing.YES
@@ -465,7 +489,7 @@ class ProtocolError(ImagesError):
         images: What had arrived whole.
         partials: Previews that had arrived over a stream; of many large ones the later.
         damaged: What had arrived of other images.
-        raw: The answer without its images, at most 1 MiB.
+        raw: The whole answer, without images that were taken.
         status: HTTP status.
     """
 
@@ -475,7 +499,6 @@ class ProtocolError(ImagesError):
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
     damaged: tuple[DamagedImage, ...] = ()
-    raw: bytes = b""
     status: int | None = None
 
     def __init__(
@@ -490,7 +513,7 @@ class ProtocolError(ImagesError):
     ) -> None:
         super().__init__(message, request_id=request_id, phase=phase)
         self.images = tuple(images)
-        self.raw = raw
+        self.kept = KeptAnswer(size=len(raw), data=raw) if raw else None
         self.status = status
         if images:
             self.billed = Billing.YES

@@ -17,6 +17,7 @@ import attrs
 if TYPE_CHECKING:
     import os
     from pathlib import Path
+    from typing import IO
 
 __all__ = [
     "Attempt",
@@ -28,6 +29,7 @@ __all__ = [
     "ImageDetails",
     "ImageEvent",
     "ImagesResult",
+    "KeptAnswer",
     "ModelInfo",
     "PartialImage",
     "Phase",
@@ -101,6 +103,56 @@ def hide_query(url: str | None) -> str:
         return "None"
     address, mark, _ = url.partition("," if url[:5].lower() == "data:" else "?")
     return repr(f"{address}{mark}…" if mark else address)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class KeptAnswer:
+    """
+    The bytes of an answer that was not understood, or not all of it, as the server sent them.
+
+    It may hold signed addresses: keep it as a secret.
+
+    Attributes:
+        size: Bytes.
+        path: The file that holds them, readable by its owner only; None if they are in memory or in an unnamed file.
+        data: The bytes, if they are in memory.
+        file: An unnamed temporary file that holds them; it goes with this object.
+    """
+
+    size: int
+    path: Path | None = None
+    data: bytes = attrs.field(default=b"", repr=False)
+    file: IO[bytes] | None = attrs.field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle where the bytes are, and none of them."""
+        return restore_kept, (self.size, self.path)
+
+    def read(self) -> bytes:
+        """Return all bytes; none if the file that held them is gone."""
+        if self.path is not None:
+            try:
+                return self.path.read_bytes()
+            except OSError:
+                return b""
+        if self.file is not None:
+            self.file.seek(0)
+            return self.file.read()
+        return self.data
+
+    @property
+    def whereabouts(self) -> str:
+        """Where the bytes are, in one sentence; empty if they are in memory."""
+        if self.path is not None:
+            return f"The answer is kept in {self.path}."
+        if self.file is not None:
+            return f"The answer, {self.size:,} bytes, is kept in an unnamed temporary file, which .raw reads."
+        return ""
+
+
+def restore_kept(size: int, path: Path | None) -> KeptAnswer:
+    """Return what was pickled."""
+    return KeptAnswer(size=size, path=path)
 
 
 @attrs.frozen(kw_only=True)
@@ -242,7 +294,8 @@ class ImagesResult(Generic[T_co]):
         request_id: The server's id for this request, for its support.
         idempotency_key: Our key for this call.
         history: Every attempt, the successful one last.
-        extra: Fields of the answer that this version does not know.
+        extra: Fields of the answer that this version does not know; an `error` beside the images is among them.
+        kept: The answer, if it names more images than were taken or holds fewer than were asked for; else None.
     """
 
     images: tuple[T_co, ...]
@@ -256,6 +309,7 @@ class ImagesResult(Generic[T_co]):
     idempotency_key: str | None = None
     history: tuple[Attempt, ...] = ()
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+    kept: KeptAnswer | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
     def image(self) -> T_co:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Where users import from. A name that stands in two of them would have two addresses.
 PUBLIC = ("burncloud_images", "burncloud_images.errors", "burncloud_images.emulator", "burncloud_images.bulk")
 SECRET = "s3cr3t"
-NOT_PICKLED = ("images", "partials", "raw", "unfetched", "url")
+NOT_PICKLED = ("images", "partials", "kept", "unfetched", "url")
 
 
 def modules() -> Iterator[ModuleType]:

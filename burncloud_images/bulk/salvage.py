@@ -35,8 +35,7 @@ def salvage(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: 
         OSError: They cannot be written.
     """
     pieces: dict[str, bytes] = {}
-    raw = getattr(error, "raw", b"")
-    if raw:
+    if error.answer_path is None and (raw := error.raw):
         pieces[f"{key}.answer"] = raw
     damaged: tuple[DamagedImage, ...] = getattr(error, "damaged", ())
     for image in damaged:
@@ -49,7 +48,8 @@ def salvage(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: 
     whole: tuple[object, ...] = getattr(error, "images", ())
     in_memory = [image for image in whole if isinstance(image, Image)]
     pieces |= {f"{key}-{image.index + 1}.image": image.data for image in in_memory}
-    if not pieces:
+    kept = [error.answer_path] if error.answer_path is not None else []
+    if not pieces and not kept:
         return []
     pieces[f"{key}.json"] = json.dumps(
         {
@@ -57,11 +57,12 @@ def salvage(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: 
             "error": type(error).__name__,
             "message": error.message,
             "request_id": error.request_id,
+            "answer": error.answer_path.name if error.answer_path is not None else None,
             "damaged": {str(image.index + 1): image.reason for image in damaged},
         },
         indent=2,
     ).encode()
-    return put_aside(pieces, directory) if anywhere else put_into_rescue(pieces, directory)
+    return [*kept, *(put_aside(pieces, directory) if anywhere else put_into_rescue(pieces, directory))]
 
 
 def put_aside(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:

@@ -151,6 +151,15 @@ class JobSink:
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error.strerror or error}.") from None
 
+    def answer_path(self, placement: Placement) -> Path | None:  # noqa: ARG002 (a sink's signature)
+        """Return the file for an answer that is not understood; None if the folder for it cannot be opened; blocks."""
+        directory = self.shelves.directory
+        try:
+            with directory.folder(directory.rescue.name):
+                return directory.place / directory.rescue.name / f"{self.key}.answer"
+        except OSError:
+            return None
+
     def open(self, placement: Placement) -> JobWriter:
         """Return a writer into a hidden file, whose name tells whose it is."""
         folder = self.folder

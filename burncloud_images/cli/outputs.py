@@ -81,6 +81,10 @@ class Target:
         """Return a writer into a hidden file."""
         return self.directory.open(placement)
 
+    def answer_path(self, placement: Placement) -> Path:
+        """Return the file for an answer that is not understood."""
+        return self.directory.answer_path(placement)
+
     def remark(self, image: SavedImage) -> str | None:
         """Return what is to be said if the name is not the one that was asked for."""
         wanted = Path(self.directory.name)

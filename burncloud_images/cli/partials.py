@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import attrs
@@ -13,6 +14,7 @@ from burncloud_images.errors import StorageError
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import ImageDetails, SavedImage
+from burncloud_images.transport.retention import find_place
 from burncloud_images.transport.sinks import Directory, ImageWriter, Placement, Sink
 from burncloud_images.transport.writers import DirectoryWriter
 
@@ -66,6 +68,10 @@ class WithPartials(Generic[T]):
     def open(self, placement: Placement) -> ImageWriter[T]:
         """Return a writer for an image."""
         return self.images.open(placement)
+
+    def answer_path(self, placement: Placement) -> Path | None:
+        """Return the file for an answer that is not understood, where images go to files."""
+        return find_place(self.images, placement)
 
     def open_partial(self, placement: Placement, number: int) -> PartialWriter:
         """Return a writer for a preview, whole or not there like any image."""

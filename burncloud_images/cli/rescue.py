@@ -30,9 +30,10 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
     paths = save_images(getattr(error, "images", ()), name, reporter)
     for fragment in getattr(error, "damaged", ()):
         save_fragment(fragment, name, folder, reporter)
-    raw = getattr(error, "raw", b"")
-    if raw and (kept := keep(f"{name}.answer", raw, [*([folder] if folder else []), *fallbacks()])):
-        reporter.note(f"the answer, without images, is in {kept}")
+    if error.answer_path is not None:
+        reporter.note(f"the answer is kept in {error.answer_path}")
+    elif (raw := error.raw) and (kept := keep(f"{name}.answer", raw, [*([folder] if folder else []), *fallbacks()])):
+        reporter.note(f"the answer, without the images that were taken, is in {kept}")
     for image in getattr(error, "unfetched", ()):
         save_address(image, name, folder, reporter)
     return paths

@@ -11,11 +11,12 @@ import hashlib
 import random
 import uuid
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import aclosing, suppress
 from datetime import datetime
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import attrs
 
@@ -42,7 +43,7 @@ from burncloud_images.errors import (
 from burncloud_images.model.limits import MeasuredImage
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rules import field_violations, upload_violations
-from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
+from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, KeptAnswer
 from burncloud_images.retry import Gate, RetryBudget, repeat
 from burncloud_images.transport.background import Background
 from burncloud_images.transport.charge import free_of_charge
@@ -52,14 +53,18 @@ from burncloud_images.transport.expiry import Arrival, Expiry, find_end, find_ex
 from burncloud_images.transport.guard import Guard
 from burncloud_images.transport.hooks import CallHooks, NoHooks
 from burncloud_images.transport.http import Progress, Response, Transport
+from burncloud_images.transport.incoming import Incoming, too_large
 from burncloud_images.transport.options import OnAttempt, Settings
-from burncloud_images.transport.reception import AnswerReception, Reception
+from burncloud_images.transport.reception import AnswerReception, OpaqueReception, Reception
+from burncloud_images.transport.retention import Retention, find_place
 from burncloud_images.transport.secret import bearer
 from burncloud_images.transport.sinks import Memory, Placement, Sink
-from burncloud_images.transport.streaming import Observer, StreamReception, is_stream
+from burncloud_images.transport.streaming import Observer, StreamReception
 from burncloud_images.transport.uploads import Upload, open_uploads
 from burncloud_images.wire.address import is_loopback, origin
 from burncloud_images.wire.answer import Answer, AnswerItem
+from burncloud_images.wire.body import BodyText
+from burncloud_images.wire.decode import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.encode import EncodedRequest, encode
 from burncloud_images.wire.failures import Reply, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
@@ -69,6 +74,10 @@ __all__ = ["Rooms", "exchange", "fetch"]
 T = TypeVar("T", bound=ImageDetails)
 
 FETCHING_IS_FREE = "Fetching an image costs nothing."
+MOST_ITEMS_EACH = 4
+"""Images that are taken of an answer, for each that was asked for; thousands would be somebody's mistake."""
+LEAST_ITEMS = 100
+MOST_WORDS = 500
 MOST_DOWNLOADS = 8
 """Result URLs of one answer that are fetched at once."""
 
@@ -240,7 +249,10 @@ class Call(Generic[T]):
             )
         self.record(None, None)
         self.billed = Billing.YES
-        return await self.complete(reception, answer)
+        try:
+            return await self.complete(reception, answer)
+        finally:
+            await reception.release()
 
     def most_bytes(self) -> int:
         # A source without a length has to end somewhere, whatever the rules.
@@ -287,6 +299,7 @@ class Call(Generic[T]):
         self.progress = progress = Progress(clock=self.rooms.clock)
         self.started, self.request_id = self.rooms.clock.monotonic(), None
         reception: Reception[T] | None = None
+        retention = Retention(executor=self.rooms.executor, find_path=partial(find_place, self.sink, self.placement()))
         try:
             async with self.rooms.transport.post(
                 url, self.headers(key), (encoded.plan, uploads), progress, self.settings.timeouts
@@ -295,12 +308,16 @@ class Call(Generic[T]):
                 self.hooks.on_response(response.status, response.headers)
                 await self.refuse(response, progress, key)
                 self.arrival = self.note_arrival(response.headers)
-                reception = self.receive(response, progress)
-                answer = await self.take(response, reception, progress, key)
+                async with aclosing(response.chunks()) as chunks:
+                    body = self.open_body(response, chunks, retention)
+                    reception = await self.receive(body, response, progress)
+                    answer = await self.take(response, reception, body, key)
+                progress.enter(Phase.COMPLETE)  # a stream may go on after its last image
         except ImagesError as error:
             whole = await reception.salvage(error) if reception is not None else None
             if reception is not None and whole is not None:
                 return reception, whole
+            await retention.drop()  # unless the error has it
             error.phase = progress.phase
             error.request_id = error.request_id or self.request_id
             if isinstance(error, AuthenticationError) and error.status == 401 and not self.renewed:
@@ -310,6 +327,7 @@ class Call(Generic[T]):
             if reception is not None:
                 await reception.abandon()
                 self.billed = max(self.billed, reception.billed)
+            await retention.drop()
             raise
         return reception, answer
 
@@ -317,34 +335,58 @@ class Call(Generic[T]):
         own = {"Authorization": bearer(key), "Idempotency-Key": self.key}
         return {**own, "Accept": "text/event-stream"} if self.streams else own
 
-    def receive(self, response: Response, progress: Progress) -> Reception[T]:
-        """Return what takes an answer, by what it is and not by what was asked for."""
-        sink, placement, limits = self.sink, self.placement(), self.settings.limits
-        if not is_stream(response.headers):
-            return AnswerReception(sink=sink, placement=placement, limits=limits)
-        return StreamReception(
-            sink=sink,
-            placement=placement,
-            limits=limits,
+    def open_body(self, response: Response, chunks: AsyncIterator[bytes], retention: Retention) -> Incoming:
+        """
+        Return the body of an answer, to be read.
+
+        Raises:
+            TooLargeError: It says that it is larger than what is taken.
+        """
+        most = self.settings.limits.response
+        announced = response.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced) > most:
+            raise too_large("answer", "response", most)
+        label = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        text = BodyText(is_events=label == "text/event-stream")
+        return Incoming(chunks=chunks, text=text, retention=retention, most=most)
+
+    async def receive(self, body: Incoming, response: Response, progress: Progress) -> Reception[T]:
+        """Return what takes an answer, by how it begins and not by what was asked for or by its label."""
+        most_items = max(MOST_ITEMS_EACH * (self.request.n or 1), LEAST_ITEMS)
+        about: dict[str, Any] = {
+            "sink": self.sink,
+            "placement": self.placement(),
+            "limits": self.settings.limits,
+            "retention": body.retention,
+        }
+        stream: StreamReception[T] = StreamReception(
+            **about,
             wanted=self.request.n or 1,
             progress=progress,
             patience=self.settings.timeouts.first_byte,
             observer=self.observer,
             request_id=self.request_id,
             idempotency_key=self.key,
+            most_items=most_items,
         )
+        match await body.begin(stream.check_life):
+            case "events":
+                return stream
+            case "answer":
+                return AnswerReception(**about, decoder=AnswerDecoder(most_items))
+            case _:
+                return OpaqueReception(**about, decoder=OpaqueDecoder(response.headers.get("content-encoding", "")))
 
     def note_arrival(self, headers: Mapping[str, str]) -> Arrival:
         clock = self.rooms.clock
         steady = clock.monotonic()
         return Arrival(date=find_date(headers), local=clock.now(), steady=steady, elapsed=steady - self.started)
 
-    async def take(self, response: Response, reception: Reception[T], progress: Progress, key: str) -> Answer:
-        answer = await reception.take(response)
+    async def take(self, response: Response, reception: Reception[T], body: Incoming, key: str) -> Answer:
+        answer = await reception.take(body)
         if answer.error is not None:  # some gateways answer errors with 200
             raw = redacted(answer.raw, key)
-            raise to_error(self.reply(response, raw, progress.phase, billed=reception.billed))
-        progress.enter(Phase.COMPLETE)  # a stream may go on after its last image
+            raise to_error(self.reply(response, raw, Phase.BODY_IN, billed=reception.billed))
         return answer
 
     async def refuse(self, response: Response, progress: Progress, key: str) -> None:
@@ -416,15 +458,16 @@ class Call(Generic[T]):
         if links:
             await self.hooks.on_links(tuple(self.link(item, answer) for item in links), answer)
         problems = await self.download(reception, links, answer) if links else []
-        self.raise_problems(reception, answer, problems)
+        await self.raise_problems(reception, answer, problems)
         images = tuple(
             describe(reception.kept[item.index], item, self.expiry(item, answer))
             for item in answer.items
             if item.index in reception.kept
         )
         wanted = self.request.n or 1
-        if len(images) < wanted:
-            warnings.warn(f"{wanted} images were asked for and {len(images)} came.", ImagesWarning, stacklevel=2)
+        kept = await reception.keep_rest() if answer.surplus or len(images) < wanted else None
+        for remark in remarks(answer, kept, wanted=wanted, came=len(images)):
+            warnings.warn(remark, ImagesWarning, stacklevel=2)
         return ImagesResult(
             images=images,
             created=answer.created,
@@ -437,6 +480,7 @@ class Call(Generic[T]):
             idempotency_key=self.key,
             history=tuple(self.history),
             extra=answer.extra,
+            kept=kept,
         )
 
     def expiry(self, item: AnswerItem, answer: Answer) -> Expiry | None:
@@ -473,7 +517,7 @@ class Call(Generic[T]):
                 group.create_task(fetch(item, item.url or "", expiry))
         return sorted(problems, key=lambda error: error.unfetched[0].index)
 
-    def raise_problems(self, reception: Reception[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
+    async def raise_problems(self, reception: Reception[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
         """Raise what keeps images from the caller; whatever is whole goes with the error."""
         error: DownloadError | ProtocolError | StorageError | None = None
         lost = tuple(image for problem in problems for image in problem.unfetched)
@@ -487,13 +531,31 @@ class Call(Generic[T]):
         elif reception.damaged or not reception.kept:
             what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(reception.damaged.items()))
             message = f"The answer is damaged: {what}." if what else "The answer holds no image."
-            error = ProtocolError(message, images=reception.whole, raw=answer.raw)
+            error = unusable = ProtocolError(message, images=reception.whole)
+            await reception.retain(unusable)
         if error is not None:
             error.damaged = reception.fragments
             mark(error, Billing.YES if answer.usage is not None or lost else reception.billed)
             note_others(error, lost, reception.damaged)
             error.request_id, error.phase = self.request_id, Phase.COMPLETE
             raise error
+
+
+def remarks(answer: Answer, kept: KeptAnswer | None, *, wanted: int, came: int) -> Iterator[str]:
+    """Yield what is to be known about an answer whose images are there."""
+    if came < wanted:
+        yield f"{wanted} images were asked for and {came} came."
+    if answer.surplus:
+        where = kept.whereabouts if kept is not None and kept.whereabouts else "The answer is in .kept of the result."
+        yield f"The answer names {answer.surplus:,} more images than are taken. {where}"
+    if "error" in answer.extra:
+        yield f"The answer holds an error beside its images: {found_words(answer.extra['error'])}."
+
+
+def found_words(error: object) -> str:
+    """Return what an error says, in short."""
+    found = [error.get(name) for name in ("message", "code", "type")] if isinstance(error, Mapping) else [error]
+    return next((str(word) for word in found if word), "it does not say which")[:MOST_WORDS].rstrip(". ")
 
 
 def show(observer: OnAttempt, attempt: Attempt) -> None:

@@ -14,8 +14,7 @@ import errno
 import os
 import socket
 import ssl
-import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -35,13 +34,14 @@ from burncloud_images.errors import (
     InputChangedError,
     OutcomeUnknownError,
     Phase,
-    ProtocolError,
 )
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.guard import is_public
 from burncloud_images.transport.options import Network, Timeouts, proxy_for, to_ssl
 from burncloud_images.transport.stage import StageTimer
 from burncloud_images.transport.uploads import Upload
+from burncloud_images.wire.body import BodyText
+from burncloud_images.wire.compression import Inflater
 from burncloud_images.wire.headers import fold_headers
 from burncloud_images.wire.multipart import BodyPlan, FileSlot
 
@@ -269,6 +269,8 @@ class Patience:
     Attributes:
         idle: The whole time.
         first_byte: The time for white space.
+        text: Tells what the body is, until that is known; None for a file. Whoever reads a file or a stream knows
+            better what is progress in it.
         least: Bytes that start the time anew.
         left: What is left of the time.
         waited: How long white space has come.
@@ -277,13 +279,16 @@ class Patience:
 
     idle: float
     first_byte: float
-    least: int
+    text: BodyText | None = None
+    least: int = 1
     left: float = attrs.field(default=attrs.Factory(lambda self: self.idle, takes_self=True))
     waited: float | None = 0.0
     came: int = 0
 
     def take(self, chunk: bytes, seconds: float) -> None:
         """Take note of *chunk*, for which so many *seconds* were waited."""
+        if self.text is not None:
+            self.find_least(self.text, chunk)
         self.came += len(chunk)
         self.left -= seconds
         if self.waited is not None:
@@ -292,6 +297,12 @@ class Patience:
             self.left = min(self.idle, self.first_byte - self.waited)
         elif self.came >= self.least:
             self.left, self.came = self.idle, 0
+
+    def find_least(self, text: BodyText, chunk: bytes) -> None:
+        text.feed(chunk)
+        is_stream = text.has_comments if text.shape is None else text.shape == "events"
+        self.least = 1 if is_stream else LEAST_PROGRESS
+        self.text = text if text.shape is None else None
 
 
 @attrs.frozen
@@ -302,7 +313,7 @@ class AiohttpResponse:
     progress: Progress
     timeouts: Timeouts
     inflated: bool
-    least: int = 1
+    watched: bool = False
 
     @property
     def status(self) -> int:
@@ -317,20 +328,27 @@ class AiohttpResponse:
         return self.received() if self.inflated or encoding in {"identity", ""} else self.decompressed(encoding)
 
     async def decompressed(self, encoding: str) -> AsyncGenerator[bytes, None]:
-        if encoding not in {"gzip", "x-gzip", "deflate"}:
-            raise ProtocolError(f"The answer is encoded as {encoding}, which was not asked for.", status=self.status)
-        inflater = zlib.decompressobj(wbits=47)
+        inflater = Inflater(encoding)
         async with aclosing(self.received()) as chunks:
             async for chunk in chunks:
-                for piece in inflate(inflater, chunk, self.progress):
-                    yield piece
-        if not inflater.eof:
+                try:
+                    for piece in inflater.feed(chunk):
+                        yield piece
+                except ValueError:
+                    message = "The answer's compression is broken."
+                    raise OutcomeUnknownError(message, phase=self.progress.phase) from None
+        for piece in inflater.close():
+            yield piece
+        if inflater.is_cut:
             raise OutcomeUnknownError("The answer's compression ends too early.", phase=self.progress.phase)
 
     async def received(self) -> AsyncGenerator[bytes, None]:
         scale = self.progress.clock.loop_seconds
+        is_events = self.watched and self.response.content_type == "text/event-stream"
         patience = Patience(
-            idle=scale(self.timeouts.idle), first_byte=scale(self.timeouts.first_byte), least=self.least
+            idle=scale(self.timeouts.idle),
+            first_byte=scale(self.timeouts.first_byte),
+            text=BodyText(is_events=is_events) if self.watched else None,
         )
         while True:
             self.progress.timer.allow(patience.left)
@@ -361,18 +379,6 @@ def take_rest(content: aiohttp.StreamReader) -> bytes:
     """
     content.set_exception(None)  # type: ignore[arg-type] # there is no other public way to what it holds
     return content.read_nowait()
-
-
-def inflate(inflater: zlib._Decompress, chunk: bytes, progress: Progress) -> Iterator[bytes]:
-    """Yield what *chunk* holds, in pieces: a small one can hold gigabytes."""
-    try:
-        while chunk:
-            piece = inflater.decompress(chunk, READ_BUFFER)
-            chunk = inflater.unconsumed_tail
-            if piece:
-                yield piece
-    except zlib.error:
-        raise OutcomeUnknownError("The answer's compression is broken.", phase=progress.phase) from None
 
 
 NO_TIMEOUT = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
@@ -446,10 +452,7 @@ class AiohttpTransport:
         try:
             async with progress.timer:
                 response = await self.request(session, method, url, headers, payload, progress, timeouts)
-                # Whoever reads a file or a stream knows better what is progress in it.
-                watched = payload is not None and response.content_type != "text/event-stream"
-                least = LEAST_PROGRESS if watched else 1
-                yield AiohttpResponse(response, progress, timeouts, session.auto_decompress, least)
+                yield AiohttpResponse(response, progress, timeouts, session.auto_decompress, payload is not None)
         except TimeoutError:
             if not progress.timer.expired():
                 raise

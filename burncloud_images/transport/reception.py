@@ -23,17 +23,31 @@ from burncloud_images.errors import (
     mark,
 )
 from burncloud_images.model.media import Media
-from burncloud_images.results import DamagedImage, ImageDetails
-from burncloud_images.transport.http import Response
+from burncloud_images.results import DamagedImage, ImageDetails, KeptAnswer
+from burncloud_images.transport.incoming import Incoming, Turns, too_large
 from burncloud_images.transport.options import Limits
+from burncloud_images.transport.retention import Retention
 from burncloud_images.transport.sinks import ImageWriter, Placement, Recoverable, Sink
 from burncloud_images.wire.answer import Answer
-from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
+from burncloud_images.wire.decode import (
+    AnswerDecoder,
+    ImageChunk,
+    ImageEnded,
+    ImageFailed,
+    ImageRest,
+    ImageStarted,
+    OpaqueDecoder,
+    Pause,
+    Surplus,
+)
 from burncloud_images.wire.events import StreamEvent
 
-__all__ = ["AnswerReception", "Reception", "keep_image"]
+__all__ = ["AnswerReception", "OpaqueReception", "Reception", "keep_image"]
 
 T = TypeVar("T", bound=ImageDetails)
+
+LEAST_FILE = 16 * 1024
+"""Bytes that may hold an image: so many are worth a file, and are kept beside an error of the API as well."""
 
 
 @attrs.define(kw_only=True)
@@ -50,13 +64,14 @@ class Reception(Generic[T]):
         unstored: Images that the sink could not keep, with their bytes.
         remains: What came of damaged images, by their place, within `Limits.image` for all of them.
         rests: The text that came of them and is no base64, within the same.
+        retention: Holds the bytes of an answer that is not understood; None if they are elsewhere.
     """
 
     sink: Sink[T]
     placement: Placement
     limits: Limits
+    retention: Retention | None = None
     writer: ImageWriter[T] | None = None
-    received: int = 0
     written: int = 0
     kept: dict[int, T] = attrs.field(factory=dict)
     damaged: dict[int, str] = attrs.field(factory=dict)
@@ -64,10 +79,13 @@ class Reception(Generic[T]):
     remains: dict[int, bytes] = attrs.field(factory=dict)
     rests: dict[int, bytearray] = attrs.field(factory=dict)
     index: int = 0
+    is_whole: bool = False
+    surplus: bool = False
+    turns: Turns = attrs.field(factory=Turns)
 
     @property
     def raw(self) -> bytes:
-        """The answer so far without its images, at most 1 MiB."""
+        """The answer so far without its images."""
         raise NotImplementedError
 
     @property
@@ -88,7 +106,7 @@ class Reception(Generic[T]):
         """Return what the answer said beside its images, now that it has ended."""
         raise NotImplementedError
 
-    async def take(self, response: Response) -> Answer:
+    async def take(self, body: Incoming) -> Answer:
         """
         Take a whole answer.
 
@@ -96,22 +114,30 @@ class Reception(Generic[T]):
             OutcomeUnknownError: It ended in the middle.
             ProtocolError: It is no answer of the images API; TooLargeError if it passes a cap.
         """
-        announced = response.headers.get("content-length", "")
-        if announced.isascii() and announced.isdigit() and int(announced) > self.limits.response:
-            raise too_large("answer", "response", self.limits.response)
-        async with aclosing(response.chunks()) as chunks:
-            async for chunk in chunks:
-                await self.take_chunk(chunk)
+        async with aclosing(body.pieces()) as pieces:
+            async for text in pieces:
+                try:
+                    await self.take_chunk(text)
+                except ProtocolError:
+                    await self.take_rest(body)
+                    raise
                 if self.is_done:
                     break
+        self.is_whole = body.is_whole
         return self.finish(self.conclude())
 
     async def take_chunk(self, chunk: bytes) -> None:
-        self.received += len(chunk)
-        if self.received > self.limits.response:
-            raise too_large("answer", "response", self.limits.response)
+        """Take a piece of its text."""
         for event in self.feed(chunk):
             await self.handle(event)
+
+    async def take_rest(self, body: Incoming) -> None:
+        """Hold the rest of an answer that is not understood, unless it is an image that is too large."""
+        if self.retention is None or (self.writer is not None and not self.retention.is_on):
+            return
+        await self.retention.restart(self.raw)
+        await body.drain()
+        self.is_whole = body.is_whole
 
     def finish(self, answer: Answer) -> Answer:
         """Note which images of *answer* are damaged, and return it."""
@@ -123,6 +149,7 @@ class Reception(Generic[T]):
     async def handle(self, event: StreamEvent) -> None:
         match event:
             case ImageStarted(index):
+                await self.let_go()
                 self.index, self.written = index, 0
                 self.writer = self.sink.open(attrs.evolve(self.placement, index=index))
             case ImageChunk(_, data) if self.writer is not None:
@@ -138,8 +165,29 @@ class Reception(Generic[T]):
                 await self.lose()
             case ImageRest(index, text):
                 self.rests.setdefault(index, bytearray()).extend(text[: self.room])
+            case Surplus(text):
+                await self.hold(text)
+            case Pause():
+                await self.turns.give()
             case _:
                 await self.abandon()
+
+    async def let_go(self) -> None:
+        """Hold the answer no more: an image began where one ought to be."""
+        if self.retention is not None and self.retention.is_on and not self.surplus:
+            await self.retention.drop()
+
+    async def hold(self, text: bytes) -> None:
+        """Hold text that is not understood, if the whole answer is not held."""
+        if self.retention is not None and (self.surplus or not self.retention.is_on):
+            self.surplus = True
+            await self.retention.restart()
+            await self.retention.add(text)
+
+    async def release(self) -> None:
+        """Let go of what is still held."""
+        if self.retention is not None:
+            await self.retention.drop()
 
     async def end(self, index: int, writer: ImageWriter[T]) -> None:
         try:
@@ -201,10 +249,31 @@ class Reception(Generic[T]):
         if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
             error.images = error.images or self.whole
             error.damaged = self.fragments
-        if isinstance(error, (OutcomeUnknownError, ProtocolError)):
-            error.raw = error.raw or self.raw
+            await self.retain(error)
+        else:
+            await self.release()
         mark(error, Billing.YES if isinstance(error, StorageError) else self.billed)
         return None
+
+    async def retain(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
+        """Put the answer on *error*: as it came if no image was found in it, and else its text."""
+        retention, is_refusal = self.retention, isinstance(error, APIError)
+        if retention is None:
+            error.keep(error.kept or to_kept(self.raw))
+        elif is_refusal and retention.size < LEAST_FILE:
+            await retention.drop()
+        else:
+            is_held = retention.is_on
+            if not is_held and not is_refusal:
+                await retention.restart(self.raw)
+            error.keep(await retention.keep(in_file=self.is_whole and is_held))
+
+    async def keep_rest(self) -> KeptAnswer | None:
+        """Return an answer that holds more than was taken, or less than was asked for."""
+        if self.retention is None:
+            return None
+        await self.retention.restart(self.raw)
+        return await self.retention.keep(in_file=self.retention.size >= LEAST_FILE)
 
 
 @attrs.define(kw_only=True)
@@ -216,6 +285,23 @@ class AnswerReception(Reception[T]):
     @property
     def raw(self) -> bytes:
         return self.decoder.raw
+
+    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
+        return self.decoder.feed(chunk)
+
+    def conclude(self) -> Answer:
+        return self.decoder.close()
+
+
+@attrs.define(kw_only=True)
+class OpaqueReception(Reception[T]):
+    """A body that is no answer; all of it is held."""
+
+    decoder: OpaqueDecoder = attrs.field(factory=OpaqueDecoder)
+
+    @property
+    def raw(self) -> bytes:
+        return b""
 
     def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
         return self.decoder.feed(chunk)
@@ -269,5 +355,5 @@ def damage(media: Media) -> str | None:
     return None if media.complete else f"its {media.media_type} has no end"
 
 
-def too_large(what: str, cap: str, most: int) -> TooLargeError:
-    return TooLargeError(f"The {what} is larger than Limits.{cap}, {most:,} bytes.")
+def to_kept(data: bytes) -> KeptAnswer | None:
+    return KeptAnswer(size=len(data), data=data) if data else None

@@ -181,6 +181,10 @@ class Directory:
         part = self.path / f".{placement.id}-{placement.index + 1}-{os.urandom(3).hex()}.part"
         return DirectoryWriter(sink=self, placement=placement, part=part)
 
+    def answer_path(self, placement: Placement) -> Path:
+        """Return the file for an answer that is not understood."""
+        return self.path / f"{placement.id}.answer"
+
     def try_folder(self) -> None:
         """Make the folder and see whether files can be made in it; blocks."""
         self.path.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,8 @@ that was asked for is not waited for, and what is missing after it is no failure
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias, TypeVar, cast
 
 import attrs
@@ -29,7 +30,7 @@ from burncloud_images.wire.events import (
     StreamEvent,
 )
 
-__all__ = ["Observer", "StreamReception", "StreamedImage", "is_stream"]
+__all__ = ["Observer", "StreamReception", "StreamedImage"]
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -42,11 +43,6 @@ MOST_PARTIALS = 1024 * 1024
 """Bytes of earlier previews that are kept for an error; the latest is, however large."""
 
 
-def is_stream(headers: Mapping[str, str]) -> bool:
-    """Whether an answer is a stream, whatever was asked for."""
-    return headers.get("content-type", "").partition(";")[0].strip().lower() == "text/event-stream"
-
-
 @attrs.define(kw_only=True)
 class StreamReception(Reception[T]):
     """
@@ -55,10 +51,12 @@ class StreamReception(Reception[T]):
     Attributes:
         wanted: How many images were asked for.
         progress: Of the attempt: tells how long the server was waited for.
-        patience: Longest wait between two signs of life, in seconds.
+        patience: Longest wait between two signs of life, in seconds. Previews alone keep a stream alive as long once
+            more.
         observer: Is shown each preview and image in memory; None if nobody looks.
         request_id: For what is shown.
         idempotency_key: For what is shown.
+        most_items: How many images, and previews, are taken.
         partials: Previews that were shown.
         began: Whether some of an image came.
     """
@@ -69,15 +67,18 @@ class StreamReception(Reception[T]):
     observer: Observer | None = None
     request_id: str | None = None
     idempotency_key: str | None = None
+    most_items: int = sys.maxsize
     decoder: StreamDecoder = attrs.field(
-        default=attrs.Factory(lambda self: StreamDecoder(self.limits.event), takes_self=True)
+        default=attrs.Factory(lambda self: StreamDecoder(self.limits.event, self.most_items), takes_self=True)
     )
     partials: list[PartialImage] = attrs.field(factory=list)
     began: bool = False
     is_preview: bool = False
     ended: int | None = None
     unnoticed: int = 0
+    previews: int = 0
     alive: float = 0.0
+    worked: float = 0.0
 
     @property
     def raw(self) -> bytes:
@@ -90,7 +91,7 @@ class StreamReception(Reception[T]):
     def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
         for event in self.decoder.feed(chunk):
             yield event
-            if self.is_done:
+            if self.is_done and not self.decoder.is_telling:
                 return
 
     def conclude(self) -> Answer:
@@ -98,29 +99,35 @@ class StreamReception(Reception[T]):
 
     async def take_chunk(self, chunk: bytes) -> None:
         await super().take_chunk(chunk)
+        if not self.is_done:
+            self.check_life()
+
+    def check_life(self) -> None:
+        """
+        End a stream that only says that it waits.
+
+        Raises:
+            OutcomeUnknownError: It has said no more for too long.
+        """
         waited = self.progress.waited - self.alive  # not while the caller looks at an image, or the process is stopped
-        if not self.is_done and waited > self.progress.clock.loop_seconds(self.patience):
+        if waited > self.progress.clock.loop_seconds(self.patience):
             message = f"For {self.patience:g} s the stream brought nothing of an image, only signs of waiting."
             raise OutcomeUnknownError(message)
 
     async def handle(self, event: StreamEvent) -> None:
         match event:
             case PartialStarted(index, number):
-                self.begin(is_preview=True)
-                self.writer = self.open_partial(index, number)
+                self.begin_preview(index, number)
             case ImageStarted():
                 self.begin(is_preview=False)
                 await super().handle(event)
             case ImageChunk(_, data):
-                self.unnoticed += len(data)
-                if self.unnoticed >= SIGN_OF_LIFE:
-                    self.note_life()
+                self.notice(len(data))
                 await super().handle(event)
-            case ImageEnded(index):
+            case ImageEnded(index) if not self.decoder.is_answer:
                 self.ended = index  # its event will say what it is
             case Completed(item, facts):
                 await self.complete(item, facts)
-                self.note_life()
             case Partial(index, facts):
                 await self.preview(index, facts)
                 self.note_life()
@@ -142,8 +149,31 @@ class StreamReception(Reception[T]):
     def begin(self, *, is_preview: bool) -> None:
         self.began, self.is_preview, self.ended, self.written = True, is_preview, None, 0
 
+    def begin_preview(self, index: int, number: int) -> None:
+        self.begin(is_preview=True)
+        self.previews += 1
+        self.writer = self.open_partial(index, number) if self.previews <= self.most_items else None
+        if self.writer is not None and self.retention is not None:
+            self.retention.pause()
+
+    def notice(self, size: int) -> None:
+        """Take much of an image for a sign of life."""
+        self.unnoticed += size
+        if self.unnoticed >= SIGN_OF_LIFE:
+            self.note_life()
+
+    async def let_go(self) -> None:
+        if self.decoder.is_certain:  # else its event will say what it is
+            await super().let_go()
+
     def note_life(self) -> None:
-        self.unnoticed, self.alive = 0, self.progress.waited
+        """Take note that the server works; previews alone show that for as long as the first byte may take."""
+        now = self.progress.waited
+        self.unnoticed = 0
+        if not self.is_preview:
+            self.alive = self.worked = now
+        elif self.previews <= self.most_items and now - self.worked <= self.progress.clock.loop_seconds(self.patience):
+            self.alive = now
 
     def open_partial(self, index: int, number: int) -> ImageWriter[T] | None:
         if not isinstance(self.sink, PartialSink):
@@ -153,16 +183,24 @@ class StreamReception(Reception[T]):
 
     def take_writer(self) -> ImageWriter[T] | None:
         writer, self.writer = self.writer, None
+        if self.retention is not None:
+            self.retention.resume()
         return writer
 
-    async def complete(self, item: AnswerItem, facts: EventFacts) -> None:
-        writer = self.take_writer()
-        if writer is None:
-            return
-        if not item.decoded:
+    async def abandon(self) -> None:
+        if writer := self.take_writer():
             await writer.discard()
-            return
-        await self.end(item.index, writer)
+
+    async def complete(self, item: AnswerItem, facts: EventFacts) -> None:
+        self.is_preview = False
+        self.note_life()
+        if item.decoded:
+            await super().let_go()
+        writer = self.take_writer()
+        if writer is not None and not item.decoded:
+            await writer.discard()
+        elif writer is not None:
+            await self.end(item.index, writer)
         image = self.kept.get(item.index)
         if isinstance(image, Image) and self.observer is not None:
             shown = attrs.evolve(image, revised_prompt=item.revised_prompt)
@@ -212,8 +250,8 @@ class StreamReception(Reception[T]):
                 await self.handle(event)
             if self.is_done:
                 return self.finish(self.conclude())
-            if self.ended is not None and not self.is_preview and (writer := self.take_writer()) is not None:
-                await self.end(self.ended, writer)
+        if self.ended is not None and not self.is_preview and (writer := self.take_writer()) is not None:
+            await self.end(self.ended, writer)
         if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
             error.partials = tuple(self.partials)
         return await super().salvage(error)

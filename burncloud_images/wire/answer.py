@@ -7,6 +7,7 @@ that may cost an image that is there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ __all__ = ["Answer", "AnswerItem", "moment", "number", "text", "to_answer", "to_
 
 KNOWN = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
 KNOWN_OF_ITEM = frozenset({"b64_json", "url", "revised_prompt"})
+COUNTS = ("total_tokens", "input_tokens", "output_tokens")
+COUNTS_OF_DETAILS = ("text_tokens", "image_tokens")
+MOST_TOKENS = 10**12
 
 
 @attrs.frozen(kw_only=True)
@@ -58,8 +62,9 @@ class Answer:
         quality: As made.
         size: As made.
         error: The document, if it is an error envelope.
-        extra: Unknown fields.
-        raw: The JSON text, at most 1 MiB.
+        extra: Unknown fields; an error beside images, and a usage that cannot be one, as they were sent.
+        surplus: Items that were not taken, as they are more than anyone asks for.
+        raw: The JSON text.
     """
 
     items: tuple[AnswerItem, ...] = ()
@@ -71,7 +76,8 @@ class Answer:
     size: str | None = None
     error: Mapping[str, object] | None = None
     extra: Mapping[str, object] = attrs.field(factory=dict)
-    raw: bytes = b""
+    surplus: int = 0
+    raw: bytes = attrs.field(default=b"", repr=False)
 
 
 def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int, str], raw: bytes) -> Answer:
@@ -89,20 +95,27 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
     """
     if not isinstance(document, Mapping):
         raise ProtocolError("The answer is JSON, but no object.", raw=raw)
-    if document.get("error") and not decoded:
-        return Answer(error=document, raw=raw)
     items = document.get("data") or []
+    found = tuple(to_items(items, decoded, failures)) if isinstance(items, list) else ()
+    error = document.get("error")
+    if says_something(error) and not any(item.decoded or item.url for item in found):
+        return Answer(error=document, raw=raw)
     if not isinstance(items, list):
         raise ProtocolError("The answer's data is no list.", raw=raw)
+    beside = {"error": error} if says_something(error) else {}
     return Answer(
-        items=tuple(to_items(items, decoded, failures)),
+        items=found,
         created=moment(document.get("created")),
         usage=to_usage(document.get("usage")),
         background=text(document.get("background")),
         output_format=text(document.get("output_format")),
         quality=text(document.get("quality")),
         size=text(document.get("size")),
-        extra={name: value for name, value in document.items() if name not in KNOWN},
+        extra={
+            **{name: value for name, value in document.items() if name not in KNOWN},
+            **to_odd_usage(document.get("usage")),
+            **beside,
+        },
         raw=raw,
     )
 
@@ -121,6 +134,17 @@ def to_items(items: list[object], decoded: AbstractSet[int], failures: Mapping[i
                 revised_prompt=text(known.get("revised_prompt")),
                 extra={name: value for name, value in known.items() if name not in KNOWN_OF_ITEM},
             )
+
+
+def says_something(error: object) -> bool:
+    """Whether an `error` is one: a gateway in Go writes an empty one beside images, and that says nothing."""
+    if isinstance(error, Mapping):
+        return any(is_word(error.get(name)) for name in ("message", "code", "type"))
+    return is_word(error)
+
+
+def is_word(value: object) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else number(value) not in {None, 0}
 
 
 def text(value: object) -> str | None:
@@ -142,13 +166,19 @@ def moment(value: object) -> datetime | None:
         return None
 
 
+def count(value: object) -> int | None:
+    """Return a number of tokens; one that no image can take is a mistake, or meant to do harm."""
+    found = number(value)
+    return found if found is not None and 0 <= found <= MOST_TOKENS else None
+
+
 def to_usage(value: object) -> Usage | None:
     if not isinstance(value, Mapping):
         return None
     return Usage(
-        total_tokens=number(value.get("total_tokens")),
-        input_tokens=number(value.get("input_tokens")),
-        output_tokens=number(value.get("output_tokens")),
+        total_tokens=count(value.get("total_tokens")),
+        input_tokens=count(value.get("input_tokens")),
+        output_tokens=count(value.get("output_tokens")),
         input_tokens_details=to_details(value.get("input_tokens_details")),
         output_tokens_details=to_details(value.get("output_tokens_details")),
     )
@@ -157,4 +187,15 @@ def to_usage(value: object) -> Usage | None:
 def to_details(value: object) -> TokenDetails | None:
     if not isinstance(value, Mapping):
         return None
-    return TokenDetails(text_tokens=number(value.get("text_tokens")), image_tokens=number(value.get("image_tokens")))
+    return TokenDetails(text_tokens=count(value.get("text_tokens")), image_tokens=count(value.get("image_tokens")))
+
+
+def to_odd_usage(value: object) -> Mapping[str, object]:
+    """Return a usage with counts that are none, as text under its name; nothing if all of it is plain."""
+    if not isinstance(value, Mapping):
+        return {}
+    details = [value.get(name) for name in ("input_tokens_details", "output_tokens_details")]
+    counts = [value.get(name) for name in COUNTS]
+    counts += [detail.get(name) for detail in details if isinstance(detail, Mapping) for name in COUNTS_OF_DETAILS]
+    is_odd = any(item is not None and count(item) is None for item in counts)
+    return {"usage": json.dumps(value)} if is_odd else {}

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
@@ -26,7 +27,6 @@ from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
 
 __all__ = [
     "IMAGE_KEYS",
-    "MOST_RAW",
     "AnswerDecoder",
     "Event",
     "ImageChunk",
@@ -36,6 +36,8 @@ __all__ = [
     "ImageRest",
     "ImageStarted",
     "Level",
+    "Pause",
+    "Surplus",
     "locate_in_answer",
 ]
 
@@ -78,13 +80,32 @@ class ImageRest:
     text: bytes = attrs.field(repr=lambda text: f"<{len(text)} bytes>")
 
 
-Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed | ImageRest
+@attrs.frozen
+class Surplus:
+    """Text of items past the most that are taken."""
+
+    text: bytes = attrs.field(repr=lambda text: f"<{len(text)} bytes>")
+
+
+@attrs.frozen
+class Pause:
+    """Much was passed over; a chunk of many small things takes long, and others may want to run in between."""
+
+
+Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed | ImageRest | Surplus | Pause
 
 MOST_TEXT = 16 * 1024 * 1024
 """Bytes of an answer beside its images; real ones are a few KiB."""
-MOST_RAW = 1024 * 1024
+MOST_VALUES = 200_000
+"""Values, names and brackets of an answer; the parser takes 20 ms for so many, and holds up everything else."""
+AT_ONCE = 2000
+"""How many are passed over between two pauses."""
+PAUSE = Pause()
 MOST_DEPTH = 100
 """Nesting that is followed; the standard parser would exhaust its stack at about ten times that."""
+MOST_DIGITS = 300
+ITEMS = 2
+"""Levels around the items of an answer: the object, and `data`."""
 LEAD = 256
 """Bytes in which a `data:` URL has to come to its comma."""
 
@@ -97,6 +118,7 @@ TOKEN = re.compile(
     # a string, and the colon of a key; the beginning of a string; a mark.
     rb'|"(%(SHORT)b)(%(SPACE)b:)?|["{}\[\],:]' % {b"SPACE": SPACE, b"SHORT": SHORT}
 )
+SHORTEST_MEMBER = 8
 MEMBERS, STRING, KEY = 1, 2, 3
 """What `TOKEN` found, by its last group."""
 END_OR_ESCAPE = re.compile(rb'["\\]')
@@ -127,6 +149,10 @@ class ImageCutter:
 
     def __init__(self) -> None:
         self.text = bytearray()
+        self.surplus = bytearray()
+        # Where text goes: to one of the two.
+        self.into = self.text
+        self.passed = self.values = 0
         self.levels: list[Level] = []
         # Not bound: a decoder that refers to itself, and to all that it holds, would wait for the garbage collector.
         self.state: Callable[[ImageCutter, bytes, int], int] = ImageCutter.structure
@@ -136,13 +162,15 @@ class ImageCutter:
         self.string_start = 0
         self.base64: StrictBase64 | None = None
         self.image_index = 0
+        self.most_items = sys.maxsize
+        self.is_surplus = False
         self.ended: set[int] = set()
         self.failures: dict[int, str] = {}
 
     @property
     def raw(self) -> bytes:
-        """The document so far without its images, at most 1 MiB."""
-        return bytes(self.text[:MOST_RAW])
+        """The document so far without its images."""
+        return bytes(self.text)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """
@@ -150,18 +178,36 @@ class ImageCutter:
 
         Raises:
             ProtocolError: The document is nested too deeply.
-            TooLargeError: It holds too much text.
+            TooLargeError: It holds too much text, or too many values.
         """
         chunk = self.pending + chunk if self.pending else chunk
         self.pending = b""
         position = 0
+        since = self.passed
         while position < len(chunk):
             position = self.state(self, chunk, position)
+            self.count(1)
             yield from self.events
             self.events.clear()
+            if self.passed - since > AT_ONCE:
+                since = self.passed
+                yield PAUSE
+        if self.surplus:
+            yield Surplus(bytes(self.surplus))
+            self.surplus.clear()
         if len(self.text) > MOST_TEXT:
-            message = f"The {self.what} holds more than {MOST_TEXT:,} bytes beside its images."
-            raise TooLargeError(message, raw=self.raw)
+            raise self.too_large(f"{MOST_TEXT:,} bytes")
+        if self.values > MOST_VALUES:
+            raise self.too_large(f"{MOST_VALUES:,} values")
+
+    def count(self, values: int) -> None:
+        """Take note that so much was passed over."""
+        self.passed += values
+        if not self.is_surplus:
+            self.values += values
+
+    def too_large(self, most: str) -> TooLargeError:
+        return TooLargeError(f"The {self.what} holds more than {most} beside its images.", raw=self.raw)
 
     @property
     def is_open(self) -> bool:
@@ -179,8 +225,8 @@ class ImageCutter:
         if self.is_open:
             raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
-            return json.loads(self.text, parse_constant=refuse_constant)
-        except (ValueError, RecursionError):  # RecursionError is no ValueError; digits past 4,300 are one
+            return json.loads(self.text, parse_constant=refuse_constant, parse_int=to_int)
+        except (ValueError, RecursionError):  # RecursionError is no ValueError
             what = "is empty" if not self.text.strip() else "is not JSON"
             raise ProtocolError(f"The {self.what} {what}.", raw=self.raw) from None
 
@@ -190,20 +236,35 @@ class ImageCutter:
 
     def structure(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
+        left = AT_ONCE
         for match in TOKEN.finditer(chunk, position):
+            left -= 1
+            if not left:
+                self.count(AT_ONCE)
+                self.into += chunk[position : match.start()]
+                return match.start()
             if match.lastindex and self.pass_over(match.lastindex, match[2]):
+                if match.lastindex == MEMBERS:
+                    self.count((match.end() - match.start()) // SHORTEST_MEMBER)
                 continue
             mark = match[0][:1]
             if mark in b'"{[':  # errors about what begins here show the text up to it
                 end = match.start() + 1
-                self.text += chunk[position:end]
+                self.into += chunk[position:end]
                 position = end
             if mark == b'"':
                 self.open_string()
-                return position
+                break
             self.move(mark)
-        self.text += chunk[position:]
-        return len(chunk)
+            if self.is_surplus != (self.into is self.surplus):
+                self.into += chunk[position : match.start()]
+                position = match.start()
+                self.into = self.surplus if self.is_surplus else self.text
+        else:
+            self.into += chunk[position:]
+            position = len(chunk)
+        self.count(AT_ONCE - left)
+        return position
 
     def pass_over(self, found: int, text: bytes) -> bool:
         """Take what `TOKEN` found as it stands; say no if it may not stand here, or may be an image."""
@@ -228,15 +289,21 @@ class ImageCutter:
             return  # a stray mark; the parser will refuse it
         elif mark in b"}]":
             self.levels.pop()
+            self.is_surplus = self.is_surplus and len(self.levels) >= ITEMS
         elif mark == b",":
             level.index += 1
             level.key = None
             level.wants_key = True
+            if len(self.levels) == ITEMS and level.index >= self.most_items:
+                self.add_surplus()
         else:
             level.wants_key = False
 
+    def add_surplus(self) -> None:
+        """Take note that another item begins past the most that are taken, if it is one that counts."""
+
     def open_string(self) -> None:
-        self.string_start = len(self.text) - 1
+        self.string_start = len(self.into) - 1
         index = self.locate()
         if index is None:
             self.state = ImageCutter.string
@@ -248,13 +315,13 @@ class ImageCutter:
         """Collect a string up to its closing quote."""
         if self.escaped:
             self.escaped = False
-            self.text += chunk[position : position + 1]
+            self.into += chunk[position : position + 1]
             return position + 1
         match = END_OR_ESCAPE.search(chunk, position)
         if match is None:
-            self.text += chunk[position:]
+            self.into += chunk[position:]
             return len(chunk)
-        self.text += chunk[position : match.end()]
+        self.into += chunk[position : match.end()]
         if match[0] == b"\\":
             self.escaped = True
         else:
@@ -264,7 +331,7 @@ class ImageCutter:
     def close_string(self) -> None:
         level = self.levels[-1] if self.levels else None
         if level is not None and level.is_object and level.wants_key:
-            level.key = read_key(self.text[self.string_start :])
+            level.key = read_key(self.into[self.string_start :])
         self.state = ImageCutter.structure
 
     def lead(self, chunk: bytes, position: int) -> int:
@@ -354,11 +421,27 @@ class ImageCutter:
 
 
 class AnswerDecoder(ImageCutter):
-    """Cuts the images out of one answer, and returns the rest as a value."""
+    """
+    Cuts the images out of one answer, and returns the rest as a value.
+
+    Args:
+        most_items: How many items are taken; the text of others is told of as surplus.
+    """
+
+    def __init__(self, most_items: int = sys.maxsize) -> None:
+        super().__init__()
+        self.most_items = most_items
+        self.surplus_items = 0
+
+    def add_surplus(self) -> None:
+        """Count the items of `data` that are not taken."""
+        if self.levels[0].is_object and self.levels[0].key == "data" and not self.levels[1].is_object:
+            self.is_surplus = True
+            self.surplus_items += 1
 
     def locate(self) -> int | None:
         """Find the images in `data[i].b64_json` and `data[i].url`."""
-        return locate_in_answer(self.levels)
+        return None if self.is_surplus else locate_in_answer(self.levels)
 
     def close(self) -> Answer:
         """
@@ -368,7 +451,39 @@ class AnswerDecoder(ImageCutter):
             OutcomeUnknownError: The answer ends in the middle.
             ProtocolError: It is not the JSON that the API documents.
         """
-        return to_answer(self.parse(), self.ended, self.failures, self.raw)
+        return self.to_answer(self.parse())
+
+    def to_answer(self, document: object) -> Answer:
+        answer = to_answer(document, self.ended, self.failures, self.raw)
+        return attrs.evolve(answer, surplus=self.surplus_items) if self.surplus_items else answer
+
+
+class OpaqueDecoder(ImageCutter):
+    """
+    Takes a body that is no JSON and no stream: it may be anything, and holds no image that is known.
+
+    Args:
+        encoding: How its header says that it is compressed; empty if it does not say so.
+    """
+
+    def __init__(self, encoding: str = "") -> None:
+        super().__init__()
+        self.encoding = encoding
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Pass over *chunk*."""
+        self.passed += len(chunk)
+        return iter(())
+
+    def close(self) -> Answer:
+        """
+        Say that there is no answer.
+
+        Raises:
+            ProtocolError: Always.
+        """
+        label = f"; its header says that it is encoded as {self.encoding}" if self.encoding else ""
+        raise ProtocolError(f"The answer is not JSON{label}." if self.passed else "The answer is empty.")
 
 
 def locate_in_answer(levels: Sequence[Level]) -> int | None:
@@ -414,6 +529,11 @@ def read_key(literal: bytes | bytearray) -> str | None:
         return str(json.loads(literal))
     except ValueError:
         return None  # the parser will refuse it at the end
+
+
+def to_int(digits: str) -> object:
+    """Return a number; one that no counter can have stays text, as it would hold up whoever reads it."""
+    return int(digits) if len(digits) <= MOST_DIGITS else digits
 
 
 def refuse_constant(name: str) -> object:

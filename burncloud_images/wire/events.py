@@ -14,6 +14,7 @@ errors after a status of 200.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias, TypeVar
@@ -22,24 +23,39 @@ import attrs
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
-from burncloud_images.wire.answer import Answer, AnswerItem, moment, number, text, to_usage
+from burncloud_images.wire.answer import (
+    Answer,
+    AnswerItem,
+    moment,
+    number,
+    says_something,
+    text,
+    to_answer,
+    to_odd_usage,
+    to_usage,
+)
 from burncloud_images.wire.decode import (
     IMAGE_KEYS,
-    MOST_RAW,
+    PAUSE,
     Event,
     ImageCutter,
     ImageStarted,
     Level,
+    locate_in_answer,
 )
-from burncloud_images.wire.sse import Data, EventEnded, SSEDecoder
+from burncloud_images.wire.sse import Data, EventEnded, Lines, SSEDecoder
 
 __all__ = ["Completed", "EventFacts", "Partial", "PartialStarted", "PassedOver", "StreamDecoder", "StreamEvent"]
 
 T = TypeVar("T")
 
+MOST_RAW = 1024 * 1024
+"""Bytes of events without their images that are held; the last event is, however large."""
 PARTIAL = ".partial_image"
 COMPLETED = ".completed"
 DONE = b"[DONE]"
+EVENTS_AT_ONCE = 100
+"""How many events end between two pauses."""
 MOST_INDEX = 1000
 """Places that an `output_index` may name; anything else is somebody's mistake."""
 
@@ -59,6 +75,8 @@ KNOWN = frozenset(
         "usage",
     }
 )
+
+KNOWN_OR_EMPTY = KNOWN | {"error"}
 
 
 @attrs.frozen(kw_only=True)
@@ -125,30 +143,39 @@ StreamEvent: TypeAlias = Event | PartialStarted | Partial | Completed | PassedOv
 
 class EventCutter(ImageCutter):
     """
-    Cuts the image out of one event.
+    Cuts the image out of one event; or the images out of one that is a plain answer.
 
     Attributes:
         head: The fields before the image, once it has begun.
         index: Place of the image.
+        first_index: Place of the first image of a plain answer.
+        is_answer: Whether images were found where a plain answer has them.
     """
 
     what = "event"
 
-    def __init__(self, taken: Sequence[int]) -> None:
+    def __init__(self, taken: Sequence[int], most_items: int = sys.maxsize) -> None:
         super().__init__()
         self.taken = taken
+        self.most_items = most_items
         self.head: Mapping[str, object] = {}
         self.index = first_free(taken)
+        self.first_index = max(taken, default=-1) + 1
+        self.is_answer = False
 
     def locate(self) -> int | None:
-        """Find the image in `b64_json`, or in `url`."""
+        """Find the image in `b64_json`, or in `url`; or the images of a plain answer."""
         match self.levels:
             case [Level(is_object=True, wants_key=False, key=key)] if key in IMAGE_KEYS:
                 if not self.has_begun:
                     self.head = parse_head(self.text)
                     self.index = choose_index(self.head, self.taken)
                 return self.index
-        return None
+        index = locate_in_answer(self.levels)
+        if index is None or index >= self.most_items:
+            return None
+        self.is_answer = True
+        return self.first_index + index
 
     @property
     def has_begun(self) -> bool:
@@ -172,24 +199,42 @@ class StreamDecoder:
 
     Args:
         most: Bytes of one event.
+        most_items: How many images of one event are taken.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_items: int = sys.maxsize) -> None:
         self.most = most
+        self.most_items = most_items
         self.sse = SSEDecoder()
         self.cutter: EventCutter | None = None
         self.size = 0
         self.items: dict[int, AnswerItem] = {}
         self.facts: list[EventFacts] = []
+        self.surplus = 0
+        self.ended_events = 0
         self.previews: dict[int, int] = {}
         self.error: tuple[Mapping[str, object], bytes] | None = None
         self.done = False
+        self.is_telling = False
         self.passed = bytearray()
 
     @property
     def raw(self) -> bytes:
-        """The events so far without their images, at most 1 MiB."""
-        return bytes(self.passed + (self.cutter.raw if self.cutter else b""))[:MOST_RAW]
+        """The events so far without their images; of many large ones the first, and the last."""
+        return bytes(self.passed) + (self.cutter.raw if self.cutter else b"")
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether what comes is an image and no preview."""
+        if self.cutter is None:
+            return False
+        kind = text(self.cutter.head.get("type")) or self.sse.name.decode(errors="replace")
+        return self.cutter.is_answer or kind_of(kind) == COMPLETED
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether the event at hand is a plain answer."""
+        return self.cutter is not None and self.cutter.is_answer
 
     @property
     def is_open(self) -> bool:
@@ -212,6 +257,11 @@ class StreamDecoder:
                     yield from self.take(data)
                 case EventEnded(name):
                     yield from self.end_event(name)
+                    self.ended_events += 1
+                    if self.ended_events % EVENTS_AT_ONCE == 0:
+                        yield PAUSE
+                case Lines():
+                    yield PAUSE
             if self.done:
                 return
 
@@ -241,6 +291,7 @@ class StreamDecoder:
             quality=first(facts.quality for facts in self.facts),
             size=first(facts.size for facts in self.facts),
             extra={name: value for facts in self.facts for name, value in facts.extra.items()},
+            surplus=self.surplus,
             raw=self.raw,
         )
 
@@ -249,7 +300,7 @@ class StreamDecoder:
         if self.size > self.most:
             raise TooLargeError(f"The event is larger than Limits.event, {self.most:,} bytes.", raw=self.raw)
         if self.cutter is None:
-            self.cutter = EventCutter(list(self.items))
+            self.cutter = EventCutter(list(self.items), self.most_items)
         for event in self.cutter.feed(data):
             if isinstance(event, ImageStarted) and kind_of(text(self.cutter.head.get("type")) or "") == PARTIAL:
                 yield PartialStarted(event.index, self.number_of_preview(event.index, self.cutter.head))
@@ -275,18 +326,45 @@ class StreamDecoder:
         document = cutter.document()
         fields = document if isinstance(document, Mapping) else {}
         kind = kind_of(text(fields.get("type")) or name)
-        if is_error(fields, name):
-            self.error = (fields, error_body(cutter))
-            self.done = True
-        elif kind == COMPLETED:
+        if kind != PARTIAL and (cutter.is_answer or is_answer(fields)):
+            yield from self.end_answer(fields, cutter)
+        elif kind == COMPLETED and (cutter.ended or text(fields.get("url")) or not is_error(fields, name)):
             item, facts = to_item(fields, cutter), to_facts(fields)
             self.items[item.index] = item
             self.facts.append(facts)
             yield Completed(item, facts)
+        elif is_error(fields, name):
+            self.error = (fields, error_body(cutter))
+            self.done = True
         elif kind == PARTIAL and cutter.ended:
             yield Partial(cutter.index, to_facts(fields))
         else:
             yield PassedOver()
+
+    def end_answer(self, fields: Mapping[str, object], cutter: EventCutter) -> Iterator[StreamEvent]:
+        """Take an event that is a plain answer; some gateways answer so when a stream is asked for."""
+        first = cutter.first_index
+        ended = {index - first for index in cutter.ended}
+        failures = {index - first: why for index, why in cutter.failures.items()}
+        answer = to_answer(fields, ended, failures, b"")
+        if answer.error is not None:
+            self.error = (answer.error, error_body(cutter))
+            self.done = True
+            return
+        self.surplus += max(0, len(answer.items) - self.most_items)
+        facts = attrs.evolve(to_facts(fields), created_at=answer.created, extra=answer.extra)
+        self.facts.append(facts)
+        items = [attrs.evolve(item, index=first + item.index) for item in answer.items[: self.most_items]]
+        for item in items:
+            self.items[item.index] = item
+            self.is_telling = item is not items[-1]
+            yield Completed(item, facts)
+
+
+def is_answer(fields: Mapping[str, object]) -> bool:
+    """Whether an event holds what a plain answer does."""
+    items = fields.get("data")
+    return isinstance(items, list) and any(isinstance(item, Mapping) for item in items)
 
 
 def kind_of(name: str) -> str:
@@ -296,7 +374,8 @@ def kind_of(name: str) -> str:
 
 def is_error(fields: Mapping[str, object], name: str) -> bool:
     kind = text(fields.get("type")) or name
-    return bool(fields.get("error")) or kind in {"error", "upstream_error"} or (name == "error" and not kind_of(kind))
+    is_named = kind in {"error", "upstream_error"} or (name == "error" and not kind_of(kind))
+    return is_named or says_something(fields.get("error"))
 
 
 def error_body(cutter: EventCutter) -> bytes:
@@ -349,6 +428,7 @@ def to_item(fields: Mapping[str, object], cutter: EventCutter) -> AnswerItem:
 
 
 def to_facts(fields: Mapping[str, object]) -> EventFacts:
+    error = says_something(fields.get("error"))
     return EventFacts(
         type=text(fields.get("type")) or "",
         created_at=moment(fields.get("created_at")),
@@ -359,7 +439,10 @@ def to_facts(fields: Mapping[str, object]) -> EventFacts:
         output_index=number(fields.get("output_index")),
         partial_image_index=number(fields.get("partial_image_index")),
         usage=to_usage(fields.get("usage")),
-        extra={name: value for name, value in fields.items() if name not in KNOWN},
+        extra={
+            **{name: value for name, value in fields.items() if name not in (KNOWN if error else KNOWN_OR_EMPTY)},
+            **to_odd_usage(fields.get("usage")),
+        },
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from burncloud_images.wire.answer import Answer, text, to_answer
+from burncloud_images.wire.answer import Answer, text
 from burncloud_images.wire.decode import AnswerDecoder, Level, locate_in_answer
 
 __all__ = ["SavedAnswerDecoder", "is_event_stream"]
@@ -39,7 +39,7 @@ class SavedAnswerDecoder(AnswerDecoder):
             response = document["response"]
             body = response.get("body") if isinstance(response, Mapping) else None
             document = body if isinstance(body, Mapping) else {"error": document.get("error")}
-        return to_answer(document, self.ended, self.failures, self.raw)
+        return self.to_answer(document)
 
 
 def is_wrapped(levels: list[Level]) -> bool:

@@ -16,12 +16,13 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["Data", "EventEnded", "SSEDecoder", "Token"]
+__all__ = ["Data", "EventEnded", "Lines", "SSEDecoder", "Token"]
 
 BOM = b"\xef\xbb\xbf"
 LONGEST_NAME = 16
 """Bytes before a colon that are looked at; no field that is known has more than 5."""
 LONGEST_EVENT_NAME = 1024
+LINES_AT_ONCE = 2000
 
 
 @attrs.frozen
@@ -45,7 +46,12 @@ class EventEnded:
     finished: bool = True
 
 
-Token: TypeAlias = Data | EventEnded
+@attrs.frozen
+class Lines:
+    """Many lines have ended; whoever takes the tokens may want to let others run."""
+
+
+Token: TypeAlias = Data | EventEnded | Lines
 
 
 class LineSplitter:
@@ -105,11 +111,13 @@ class SSEDecoder:
                 self.beginning = chunk
                 return
             chunk, self.beginning = chunk.removeprefix(BOM), None
-        for piece, ends in self.lines.feed(chunk):
+        for number, (piece, ends) in enumerate(self.lines.feed(chunk), 1):
             if piece:
                 yield from self.take(piece)
             if ends:
                 yield from self.end_line()
+            if number % LINES_AT_ONCE == 0:
+                yield Lines()
 
     def close(self) -> Iterator[Token]:
         """Yield the end of an event whose blank line did not come."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
+import stat
 
 import aiohttp
 import attrs
@@ -328,3 +330,51 @@ async def test_a_server_that_never_stops_working_on_a_key_is_given_up(workshop):
     assert "gave_up" == report.stopped
     assert {State.IN_DOUBT: 1} == await shop.states()
     assert 1 == report.totals.committed
+
+
+class TestAnswersThatAreNotUnderstood:
+    """A whole answer came with status 200, so the work may be done and paid for."""
+
+    async def test_an_answer_in_another_form_is_in_the_rescue_folder(self, workshop):
+        """Whole, for its owner only, and once; the request is not sent again, by another run either."""
+        body = json.dumps({"created": 1, "images": [{"b64": "iVBO" * 500_000}]}).encode()
+        shop = await workshop(Fault(status=200, body=body.decode(), billed=True))
+
+        await shop.run(prompts(1))
+        await shop.run()
+
+        (record,) = await shop.records()
+        (kept,) = (shop.path / "out/rescue").glob("*.answer")
+        assert (f"{record.key}.answer", 0o600) == (kept.name, stat.S_IMODE(kept.stat().st_mode))
+        assert body == kept.read_bytes()
+        told = json.loads((shop.path / f"out/rescue/{record.key}.json").read_text())
+        assert kept.name == told["answer"]
+        assert [] == list((shop.path / "out/rescue").glob("*.part"))
+        assert State.PENDING is not record.state
+        assert 1 == shop.posts
+
+    @pytest.mark.parametrize("code", ["rate_limit_exceeded", "server_is_overloaded", "insufficient_quota", None])
+    async def test_an_error_with_status_200_is_never_bought_again(self, workshop, code):
+        """Neither at once nor by another run: it came after the work."""
+        error = {"message": "odd", "type": "server_error", "code": code}
+        shop = await workshop(Fault(status=200, body={"error": error}, billed=True))
+
+        await shop.run(prompts(1))
+        await shop.run()
+
+        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert 1 == shop.posts
+
+    @pytest.mark.parametrize("code", ["rate_limit_exceeded", None])
+    async def test_an_address_beside_an_error_is_fetched(self, workshop, code):
+        """The image is there, so the request is done."""
+        beside = {"error": {"message": "", "type": "", "code": code}}
+        shop = await workshop()
+        url = f"{shop.emulator.base_url}/nowhere.png"
+        fault = Fault(status=200, body={"created": 1, "data": [{"url": url}], **beside}, billed=True)
+        again = await workshop(fault, retry=ONCE)
+
+        await again.run(prompts(1))
+
+        assert 1 == again.posts
+        assert State.PENDING not in await again.states()

@@ -1,6 +1,7 @@
 """What cannot be sent, what fails, and what is left of it: sentences, exit codes, rescued images."""
 
 import base64
+import json
 import os
 import stat
 from pathlib import Path
@@ -345,7 +346,7 @@ def test_images_that_arrived_before_a_cut_are_printed(cli, serve):
     assert ran.code == 10
     assert len(ran.paths) == 1
     assert examine_bytes(ran.paths[0].read_bytes()).complete
-    assert "the answer, without images, is in out" in ran.err
+    assert "the answer, without the images that were taken, is in out" in ran.err
 
 
 def test_images_in_memory_go_to_a_file(cli, serve):
@@ -541,3 +542,31 @@ def test_the_key_is_nowhere(cli, serve, photo):
 
         assert server.api_key not in ran.err + ran.out.decode()
     assert not [path for path in Path().iterdir() if server.api_key.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("size", [500_000, 10])
+def test_an_answer_in_another_form_is_kept_and_named(cli, serve, size):
+    """It is paid for; the file lies beside where the image would be, for its owner only."""
+    body = {"created": 1, "images": ["iVBO" * size]}
+    serve(Fault(status=200, body=body, billed=True))
+
+    ran = cli(*GENERATE, "-o", "out/otter.png")
+
+    (kept,) = Path("out").iterdir()
+    assert 0o600 == stat.S_IMODE(kept.stat().st_mode)
+    assert body == json.loads(kept.read_bytes())
+    assert f"the answer is kept in {kept}" in ran.err
+
+
+@pytest.mark.parametrize("size", [500_000, 10])
+def test_an_answer_in_another_form_without_a_folder_is_kept_and_named(cli, serve, size):
+    """With -o - it goes to the temporary folder."""
+    body = {"created": 1, "images": ["iVBO" * size]}
+    serve(Fault(status=200, body=body, billed=True))
+
+    ran = cli(*GENERATE, "-o", "-")
+
+    (line,) = [line for line in ran.err.splitlines() if "is in /" in line]
+    kept = Path(line.rpartition("is in ")[2])
+    assert body == json.loads(kept.read_bytes())
+    assert 0o600 == stat.S_IMODE(kept.stat().st_mode)

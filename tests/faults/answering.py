@@ -118,7 +118,12 @@ async def cut_in_the_third(stage: Stage) -> None:
 script("R16", "first byte after 180 s", Fault(delay=0.18), succeeds(), scale=0.001)
 script("R17", "no first byte within 600 s", Fault(cut="stall", billed=True), held(), scale=0.001, rival=False)
 answer("R18", "103 before 200", b"HTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n" + http(document()), succeeds())
-answer("R19", "broken gzip", http(b"\x1f\x8b\x08\x00broken", "Content-Encoding: gzip"), held())
+answer(
+    "R19",
+    "broken gzip",
+    http(b"\x1f\x8b\x08\x00broken", "Content-Encoding: gzip"),
+    fails(errors.ProtocolError, billed=1, attempts=1),
+)
 
 # --- too large -------------------------------------------------------------------------------------------------------
 

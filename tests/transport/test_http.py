@@ -119,7 +119,7 @@ class TestAnswers:
             (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Length: 10\r\n\r\n",),
             (b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"cre\r\n',),
-            (answer(b"not gzip", b"Content-Encoding: gzip"),),
+            (answer(gzip.compress(BODY)[:40] + b"\xff" * 90, b"Content-Encoding: gzip"),),
         ],
         ids=["status line", "headers", "garbage", "chunk size", "large header", "two lengths", "chunk", "gzip"],
     )
@@ -143,10 +143,28 @@ class TestAnswers:
         assert IMAGE == result.image.data
 
     @pytest.mark.parametrize(
-        ("encoding", "compress"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress), (b"identity", bytes)]
+        ("encoding", "compress"),
+        [
+            (b"gzip", gzip.compress),
+            (b"gzip", lambda body: gzip.compress(body[:50]) + gzip.compress(body[50:])),
+            (b"gzip", lambda body: gzip.compress(body) + bytes(512)),
+            (b"gzip", zlib.compress),
+            (b"deflate", zlib.compress),
+            (b"deflate", lambda body: zlib.compress(body, wbits=-15)),
+            (b"deflate", gzip.compress),
+            (b"br", gzip.compress),
+            (b"identity", bytes),
+            (b"gzip", bytes),
+            (b"deflate", bytes),
+            (b"br", bytes),
+        ],
+        ids=[
+            *("gzip", "two members", "padding", "zlib as gzip", "zlib", "raw deflate", "gzip as deflate", "gzip as br"),
+            *("identity", "plain as gzip", "plain as deflate", "plain as br"),
+        ],
     )
     async def test_a_compressed_answer_is_read_although_none_was_asked_for(self, encoding, compress):
-        """A proxy that compresses anyway must not cost an image."""
+        """A proxy that compresses anyway, or says so, must not cost an image."""
         body = compress(BODY)
         async with serve(answering(answer(body, b"Content-Encoding: " + encoding))) as raw, client_of(raw) as client:
             result = await client.generate("otter", model="m")
@@ -154,10 +172,13 @@ class TestAnswers:
         assert IMAGE == result.image.data
 
     async def test_an_unknown_compression_is_a_protocol_error(self):
-        """It names the encoding."""
-        async with serve(answering(answer(BODY, b"Content-Encoding: br"))) as raw, client_of(raw) as client:
-            with pytest.raises(errors.ProtocolError, match="br"):
+        """It names the encoding, and holds the answer as it came."""
+        body = b"\x1b\x03" + BODY[::-1]
+        async with serve(answering(answer(body, b"Content-Encoding: br"))) as raw, client_of(raw) as client:
+            with pytest.raises(errors.ProtocolError, match="encoded as br") as caught:
                 await client.generate("otter", model="m")
+
+        assert body == caught.value.raw
 
     async def test_an_interim_answer_is_passed_over(self):
         """103 and then 200."""
