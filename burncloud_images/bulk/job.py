@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from burncloud_images.bulk.admission import Admission
+from burncloud_images.bulk.adoption import Adopted, adopt
 from burncloud_images.bulk.budget import Budget, refuse_unpriced
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
@@ -30,7 +31,7 @@ from burncloud_images.bulk.recovery import Recovered, recover
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
-from burncloud_images.errors import Billing, JobError, mark
+from burncloud_images.errors import Billing, JobError, StorageError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Window
 from burncloud_images.transport.clock import Clock, SystemClock
@@ -233,11 +234,14 @@ class Job:
         if options.max_cost is not None:
             refuse_unpriced(options.prices, await self.find_unpriced(client, options))
         await self.find_lost()
+        adopted = await self.adopt(client, options)
         await self.store.remember("running", True)
         await self.reopen(options)
         totals = await self.store.totals()
         run = await self.prepare(client, options, watch, totals)
         self.run_now = run
+        if adopted.images:
+            run.tally.note(str(adopted))
         try:
             if self.wish is not None or self.is_left:
                 run.stop("interrupted")
@@ -285,6 +289,20 @@ class Job:
         """Let requests of earlier runs wait again, as far as *options* says."""
         if states := wanted_again(options):
             await self.store.reopen(states)
+
+    async def adopt(self, client: AsyncImagesClient, options: Options) -> Adopted:
+        """Take over images that are there under the keys of requests that wait, as after the loss of a store."""
+
+        def worst_case(record: Record) -> int:
+            fields = {"model": client.model, **record.document}
+            return (options.prices.worst_case(fields) or 0) if options.prices is not None else 0
+
+        try:
+            return await adopt(self.store, self.directory, self.executor, worst_case, self.now)
+        except StorageError:
+            raise
+        except OSError as error:
+            raise StorageError(f"The images in {self.directory.path} cannot be read: {error}.") from None
 
     async def find_unpriced(self, client: AsyncImagesClient, options: Options) -> list[Mapping[str, object]]:
         """Return requests that wait and whose price is not known; the first thousand are enough to refuse them."""

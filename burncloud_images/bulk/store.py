@@ -93,6 +93,18 @@ class Store(Protocol):
     def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
         """Note that all images of a done request are elsewhere now; the images are the same."""
 
+    def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[Record]]:
+        """Return those of the requests with these keys that wait and were never sent."""
+
+    def adopt(
+        self, key: str, images: Sequence[StoredImage], *, failure: Failure | None, reserved: int, at: float
+    ) -> Awaitable[None]:
+        """
+        Note that a pending request was bought before, by a run that the store knows nothing of.
+
+        It is done; with a *failure* it is in doubt. What it may have cost is reserved.
+        """
+
     def reopen(self, states: Collection[State]) -> Awaitable[int]:
         """
         Let all failed or in-doubt requests wait again, and return how many.

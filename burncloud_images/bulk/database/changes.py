@@ -33,6 +33,7 @@ from burncloud_images.bulk.records import Added, Record, State, StoredImage
 from burncloud_images.bulk.rows import BadRow, Row
 
 __all__ = [
+    "ADOPT",
     "ASK_AGAIN",
     "DOUBT",
     "FAIL",
@@ -158,6 +159,15 @@ LOSE = Transition(
     "bereft of images",
     (State.DONE,),
     "state = 'failed', images = :images, stored = :stored, bytes = :bytes, failure = :failure, ended_at = :at",
+)
+ADOPT = Transition(
+    "adopted",
+    (State.PENDING,),
+    """
+    state = :state, images = :images, stored = :stored, bytes = :bytes, failure = :failure,
+    about = :about, ended_at = :at,
+    reserved = reserved + :reserved, committed = committed + max(wanted, :stored)
+    """,
 )
 RELOCATE = Transition("relocated", (State.DONE,), "images = :images")
 KEEP = Transition(

@@ -20,7 +20,18 @@ from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow
 
-__all__ = ["PAGE", "find", "has_problems", "read_images", "read_problems", "read_records", "recall", "recent", "sum_up"]
+__all__ = [
+    "PAGE",
+    "find",
+    "has_problems",
+    "read_images",
+    "read_problems",
+    "read_records",
+    "read_unsent",
+    "recall",
+    "recent",
+    "sum_up",
+]
 
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
@@ -64,6 +75,14 @@ def read_records(connection: sqlite3.Connection, states: Collection[State] | Non
         condition = f"AND {column} IN ({', '.join(repr(str(state)) for state in states)})"
     sql = f"SELECT {RECORD} FROM requests WHERE number > ? {condition} ORDER BY number LIMIT ?"  # noqa: S608
     return [to_record(row) for row in connection.execute(sql, parameters)]
+
+
+def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[Record]:
+    """Return those of the requests with these keys that wait and were never sent."""
+    marks = ", ".join("?" * len(keys))
+    condition = "+state = 'pending' AND sent_at IS NULL AND failure IS NULL"
+    sql = f"SELECT {RECORD} FROM requests WHERE key IN ({marks}) AND {condition} ORDER BY number"  # noqa: S608
+    return [to_record(row) for row in connection.execute(sql, tuple(keys))]
 
 
 def read_images(connection: sqlite3.Connection, after: int) -> list[tuple[int, str, tuple[StoredImage, ...]]]:

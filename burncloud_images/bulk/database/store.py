@@ -77,6 +77,9 @@ class View:
     def totals(self) -> Awaitable[Totals]:
         return self.scribe.read(queries.sum_up)
 
+    def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[Record]]:
+        return self.scribe.read(partial(queries.read_unsent, keys=tuple(keys)))
+
     def recent(self, since: float) -> Awaitable[Sequence[tuple[float, Mapping[str, object]]]]:
         return self.scribe.read(partial(queries.recent, since=since))
 
@@ -220,6 +223,22 @@ class Database(View):
             stored=len(images),
             bytes=sum(image.size for image in images),
             failure=encode_failure(failure),
+            at=at,
+        )
+
+    def adopt(
+        self, key: str, images: Sequence[StoredImage], *, failure: Failure | None, reserved: int, at: float
+    ) -> Awaitable[None]:
+        return self.move(
+            changes.ADOPT,
+            key,
+            state=State.DONE if failure is None else State.IN_DOUBT,
+            images=encode_images(images),
+            stored=len(images),
+            bytes=sum(image.size for image in images),
+            failure=encode_failure(failure),
+            reserved=reserved,
+            about=encode_json({"adopted": True}),
             at=at,
         )
 
