@@ -154,7 +154,7 @@ AFTER_THE_WORK = (
         source=CHANGELOG,
     ),
     Answer(
-        vendor="Cloudflare 504 as application/problem+json",
+        vendor="Cloudflare 504 as a problem",
         status=504,
         headers={**CLOUDFLARE_JSON, "content-type": "application/problem+json; charset=utf-8"},
         body=problem(504, "Gateway time-out", 60),

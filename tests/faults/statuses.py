@@ -29,6 +29,7 @@ from faults.stage import (
     written,
 )
 from faults.table import case, one_call, script, variants
+from intermediaries import AFTER_THE_WORK
 from workshop import prompts, write_rows
 
 from burncloud_images import RetryPolicy, errors
@@ -145,11 +146,11 @@ script("S10", "403", Fault(status=403), fails(errors.PermissionDeniedError, atte
 
 # --- servers that fail -----------------------------------------------------------------------------------------------
 
-script("S11", "500 with the API's own error", Fault(status=500), retried())
+script("S11", "500 with an error in the API's form", Fault(status=500, billed=True), held())
 script("S12", "502 with a page", Fault(status=502, body="<html>", billed=True), held())
 script(
     "S13",
-    "503 with the API's own error and Retry-After",
+    "503 with the code of an overloaded API and Retry-After",
     Fault(status=503, retry_after=1),
     retried(),
     check=waits(1, 1.1),
@@ -158,23 +159,43 @@ script("S14", "503 five times", Fault(status=503, times=4), fails(errors.ServerE
 script("S15", "504", Fault(status=504, billed=True), held())
 
 
-@case("S16", "522, 521, 525: the origin was not reached", retried())
+@case("S16", "521, 523, 525: the origin was not reached", retried())
 async def not_reached(stage: Stage) -> None:
     """A proxy that says so is believed."""
     await variants(
         stage,
-        {str(status): one_call(scripted(Fault(status=status, body="<html>")), retried()) for status in (522, 521, 525)},
+        {str(status): one_call(scripted(Fault(status=status, body="<html>")), retried()) for status in (521, 523, 525)},
     )
 
 
 script("S17", "524 with a page", Fault(status=524, body="<html>", billed=True), held())
+
+
+@case("S28", "answers of intermediaries after the work, each with a promise", held())
+async def intermediaries(stage: Stage) -> None:
+    """Whatever stands in between, its word is not the API's."""
+    promise = {"x-should-retry": "true"}
+    forms = {
+        answer.vendor: Fault(
+            status=answer.status, headers={**answer.headers, **promise}, body=answer.body, billed=True, times=None
+        )
+        for answer in AFTER_THE_WORK
+    }
+    await variants(stage, {name: one_call(scripted(fault), held()) for name, fault in forms.items()})
+
+
 script(
     "S18",
     "503, x-should-retry: false",
     Fault(status=503, headers={"x-should-retry": "false"}),
     fails(errors.ServerError, attempts=1),
 )
-script("S19", "500, x-should-retry: true", Fault(status=500, headers={"x-should-retry": "true"}), retried())
+script(
+    "S19",
+    "500, x-should-retry: true",
+    Fault(status=500, headers={"x-should-retry": "true"}, billed=True),
+    held(),
+)
 
 
 @case("S20", "302, 307, 308 to another server", fails(errors.ProtocolError, attempts=1))
@@ -269,7 +290,7 @@ async def dead_gateway(stage: Stage) -> None:
 
 
 def dead(faulty: bool) -> AbstractAsyncContextManager[World]:
-    refusal = http(b'{"error": {"message": "down"}}', status="503 Down")
+    refusal = http(b'{"error": {"message": "down", "code": "server_is_overloaded"}}', status="503 Down")
     return written(*[Step(answer=refusal, billed=False, closes=False)] * (4 * TASKS if faulty else 0))(True)
 
 
