@@ -1,0 +1,324 @@
+"""
+Callers that are cancelled in every way there is, at many instants: what was billed is kept, or is told.
+
+anyio cancels again and again until a scope has been left, and like `asyncio.timeout` it raises an error of its own. So
+what a call may have cost has to be found elsewhere: in the log, and by `on_attempt`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from contextlib import suppress
+from functools import partial
+
+import anyio
+import pytest
+from fakes import FakeClock, until
+
+from burncloud_images import AsyncImagesClient, Directory, Done, GenerationRequest, errors
+from burncloud_images.emulator import Emulator, Fault
+from burncloud_images.transport.files import examine_file
+from burncloud_images.transport.writers import DirectoryWriter
+
+SMALL = {"model": "gpt-image-2", "size": "64x64"}
+REQUEST = GenerationRequest("otter", **SMALL)
+INSTANTS = 12
+
+
+class Bought:
+    """
+    What came of calls, and what was said about those that were cancelled.
+
+    Attributes:
+        kept: The keys of what was handed over, to the caller or to `on_unclaimed`.
+        failed: The keys of what was handed over as a failure that may have been billed.
+        seen: The keys of attempts that ended by cancellation and may have been billed, as `on_attempt` saw them.
+    """
+
+    def __init__(self, caplog):
+        self.kept, self.failed, self.seen = set(), set(), set()
+        self.caplog = caplog
+
+    def keep(self, outcome):
+        if isinstance(outcome, Done):
+            self.kept.add(outcome.result.idempotency_key)
+        elif outcome.error.billed:
+            self.failed.add(outcome.error.idempotency_key)
+
+    def watch(self, attempt):
+        if attempt.failure == "CancelledError" and attempt.phase.may_be_billed:
+            self.seen.add(attempt.idempotency_key)
+
+    @property
+    def logged(self):
+        """The keys in the log."""
+        records = [record for record in self.caplog.records if record.name == "burncloud_images"]
+        assert {logging.WARNING} >= {record.levelno for record in records}
+        return {getattr(record, "idempotency_key", None) for record in records} - {None}
+
+
+# --- what is cancelled -----------------------------------------------------------------------------------------------
+
+
+async def generate(client, bought, _folder):
+    bought.keep(Done(index=0, request=REQUEST, result=await client.generate("otter", **SMALL)))
+
+
+async def send(client, bought, folder):
+    bought.keep(Done(index=0, request=REQUEST, result=await client.send(REQUEST, into=Directory(folder))))
+
+
+async def stream(client, bought, _folder):
+    async with client.stream(REQUEST) as events:
+        async for event in events:
+            bought.keep(Done(index=0, request=REQUEST, result=event))
+
+
+async def paint_all(client, bought, folder, on_exit="drain"):
+    requests = [REQUEST] * 6
+    options = {"concurrency": 3, "into": Directory(folder), "on_exit": on_exit, "on_unclaimed": bought.keep}
+    async with client.map(requests, **options) as outcomes:
+        async for outcome in outcomes:
+            bought.keep(outcome)
+
+
+CALLS = {"generate": generate, "send": send, "stream": stream, "map": paint_all}
+
+
+# --- who cancels -----------------------------------------------------------------------------------------------------
+
+
+class Moment:
+    """A part of the time that *work* takes without being disturbed."""
+
+    def __init__(self, turns, seconds):
+        self.turns = turns
+        self.seconds = seconds
+
+    async def call(self, act):
+        """Call *act* after as many turns of the loop."""
+        for _ in range(self.turns):
+            await asyncio.sleep(0)
+        act()
+
+
+@contextlib.asynccontextmanager
+async def at(moment, act):
+    """Call *act* when the moment has come, unless the block has ended by then."""
+    task = asyncio.create_task(moment.call(act))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def move_on(work, moment):
+    with anyio.move_on_after(3600) as scope:
+
+        def end():
+            scope.deadline = anyio.current_time()
+
+        async with at(moment, end):
+            await work()
+
+
+async def fail_after(work, moment):
+    with suppress(TimeoutError), anyio.fail_after(3600) as scope:
+
+        def end():
+            scope.deadline = anyio.current_time()
+
+        async with at(moment, end):
+            await work()
+
+
+async def cancel_group(work, moment):
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+        async with at(moment, group.cancel_scope.cancel):
+            await until(lambda: not group.cancel_scope._tasks - {asyncio.current_task()})
+
+
+async def time_out(work, moment):
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as timeout:
+            async with at(moment, lambda: timeout.reschedule(asyncio.get_running_loop().time())):
+                await work()
+
+
+async def wait_for(work, moment):
+    with suppress(TimeoutError):
+        await asyncio.wait_for(work(), moment.seconds)
+
+
+async def fail_beside(work, moment):
+    def fail():
+        raise LookupError
+
+    with suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work())
+            group.create_task(moment.call(fail))
+
+
+async def cancel_once(work, moment):
+    task = asyncio.create_task(work())
+    async with at(moment, task.cancel):
+        await asyncio.wait([task])
+
+
+async def cancel_for_ever(work, moment):
+    task = asyncio.create_task(work())
+    await moment.call(lambda: None)
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+
+
+WAYS = {
+    "anyio.move_on_after": move_on,
+    "anyio.fail_after": fail_after,
+    "anyio task group": cancel_group,
+    "asyncio.timeout": time_out,
+    "asyncio.wait_for": wait_for,
+    "a task of the group fails": fail_beside,
+    "cancelled once": cancel_once,
+    "cancelled again and again": cancel_for_ever,
+}
+
+
+async def measure(work):
+    """Return how many turns of the loop, and seconds, *work* takes; the second time, as the first connects."""
+    await work()
+    started, turns = time.monotonic(), 0
+    task = asyncio.create_task(work())
+    while not task.done():
+        turns += 1
+        await asyncio.sleep(0)
+    task.result()
+    return turns, time.monotonic() - started
+
+
+async def sweep(bought, call, leave, folder, offset):
+    """Leave *call* at instants all over its course; return what the server's ledger says."""
+    async with Emulator() as emulator:
+        async with AsyncImagesClient(emulator.api_key, emulator.base_url, on_attempt=bought.watch) as client:
+            work = partial(call, client, bought, folder)
+            turns, seconds = await measure(work)
+            for instant in range(INSTANTS):
+                part = (instant + offset) / INSTANTS
+                await leave(work, Moment(int(turns * part), seconds * part))
+        await until(lambda: all(request.billed for request in emulator.ledger.requests if request.complete))
+        return emulator.ledger
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_was_billed_is_kept_or_told(name, way, tmp_path, caplog):
+    """No request is sent twice, nothing is torn or left over, and nothing that was bought is unheard of."""
+    bought = Bought(caplog)
+    offset = list(WAYS).index(way) / len(WAYS)
+    ledger = await sweep(bought, CALLS[name], WAYS[way], tmp_path / "out", offset)
+    billed = {request.idempotency_key for request in ledger.requests if request.billed}
+
+    assert len(ledger.requests) == len({request.idempotency_key for request in ledger.requests})
+    assert billed <= bought.kept | bought.logged
+    assert bought.seen <= bought.logged | bought.kept
+    assert [] == list(tmp_path.rglob("*.part"))
+    assert all(examine_file(path)[1].complete for path in (tmp_path / "out").glob("*"))
+    if name == "map":
+        assert (billed, set(), set()) == (bought.kept, bought.failed, bought.logged)
+
+
+@pytest.mark.parametrize("way", ["anyio.move_on_after", "asyncio.timeout"])
+async def test_a_map_that_is_to_be_cancelled_abandons_calls(way, tmp_path, caplog):
+    """The control of the others: what leaving would cost if it cancelled, and each of these is told of."""
+    bought = Bought(caplog)
+    ledger = await sweep(bought, partial(paint_all, on_exit="cancel"), WAYS[way], tmp_path / "out", 0)
+    billed = {request.idempotency_key for request in ledger.requests if request.billed}
+
+    assert bought.failed
+    assert billed <= bought.kept | bought.failed
+
+
+@pytest.mark.parametrize("name", ["generate", "send", "stream"])
+async def test_the_error_of_a_cancelled_call_says_what_it_may_have_cost(name, tmp_path, caplog):
+    """By attributes, by a note, by the log and by `on_attempt`: all name the same key."""
+    bought = Bought(caplog)
+    async with Emulator(faults=[Fault(cut="stall", billed=True)]) as emulator:
+        async with AsyncImagesClient(emulator.api_key, emulator.base_url, on_attempt=bought.watch) as client:
+            task = asyncio.create_task(CALLS[name](client, bought, tmp_path / "out"))
+            await until(lambda: emulator.ledger.billed_requests)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await task
+        (request,) = emulator.ledger.requests
+
+    error = caught.value
+    assert (errors.Billing.MAYBE, request.idempotency_key) == (error.billed, error.idempotency_key)
+    assert error.phase.may_be_billed
+    assert request.idempotency_key in " ".join(error.__notes__)
+    assert {request.idempotency_key} == bought.logged == bought.seen
+    (record,) = [record for record in caplog.records if record.name == "burncloud_images"]
+    assert (errors.Billing.MAYBE, error.phase) == (record.billed, record.phase)
+
+
+class StandingClock(FakeClock):
+    """A clock on which no wait ends."""
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        await asyncio.Event().wait()
+
+
+async def test_a_call_that_was_refused_is_not_told_of(caplog):
+    """It is known to cost nothing while it waits for another attempt, and a log that cries wolf is read by nobody."""
+    clock = StandingClock()
+    async with (
+        Emulator(faults=[Fault(status=429)]) as emulator,
+        AsyncImagesClient(emulator.api_key, emulator.base_url, clock=clock) as client,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(generate, client, Bought(caplog), None)
+        await until(lambda: clock.slept)
+        group.cancel_scope.cancel()
+
+    assert (1, 0) == (len(emulator.ledger.requests), emulator.ledger.billed_requests)
+    assert [] == caplog.records
+
+
+@pytest.mark.parametrize("place", ["write_last", "rename"])
+@pytest.mark.parametrize("name", ["send", "map"])
+async def test_a_scope_that_cancels_while_a_file_is_written_tears_none(name, place, tmp_path, caplog, monkeypatch):
+    """The thread that writes cannot be stopped, and what it leaves behind is whole or nothing."""
+    bought, begun = Bought(caplog), []
+    original = getattr(DirectoryWriter, place)
+
+    def slowly(writer, argument):
+        begun.append(place)
+        time.sleep(0.03)
+        return original(writer, argument)
+
+    monkeypatch.setattr(DirectoryWriter, place, slowly)
+    async with (
+        Emulator() as emulator,
+        AsyncImagesClient(emulator.api_key, emulator.base_url, on_attempt=bought.watch) as client,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(CALLS[name], client, bought, tmp_path / "out")
+        await until(lambda: begun)
+        group.cancel_scope.cancel()
+    billed = {request.idempotency_key for request in emulator.ledger.requests if request.billed}
+    files = list((tmp_path / "out").iterdir())
+
+    assert all(examine_file(path)[1].complete for path in files)
+    assert not [path for path in files if path.name.startswith(".")]
+    if name == "map":
+        assert (billed, set()) == (bought.kept, bought.logged)
+        assert len(billed) == len(files)
+    else:
+        assert billed == bought.logged
+        assert len(files) == (place == "rename")
