@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from middleboxes.boxes import Box, Kind
+from middleboxes.boxes import Box, BrokenBoxError, Kind
 from middleboxes.provisions import MissingBoxError
 from middleboxes.report import Report
 from reliability import write_part
@@ -35,12 +35,14 @@ class Stand:
         count_failures: Returns how many tests have failed.
         running: The box.
         failures: Tests that had failed before it was started.
+        broken: What does not start, and is not started for each of its tests.
     """
 
     found: Report
     count_failures: Callable[[], int]
     running: Box | None = None
     failures: int = 0
+    broken: dict[str, str] = attrs.field(factory=dict)
 
     def show(self, kind: Kind) -> Box:
         """
@@ -48,7 +50,10 @@ class Stand:
 
         Raises:
             MissingBoxError: It is not here and cannot be fetched.
+            BrokenBoxError: It does not start.
         """
+        if why := self.broken.get(kind.id):
+            raise BrokenBoxError(why)
         if self.running is not None and self.running.kind is kind:
             return self.running
         self.clear()
@@ -60,7 +65,11 @@ class Stand:
             self.found.missing[kind.title] = str(error)
             raise
         self.found.versions[kind.id] = box.version
-        box.start()
+        try:
+            box.start()
+        except BrokenBoxError as error:
+            self.broken[kind.id] = str(error)
+            raise
         self.running, self.failures = box, self.count_failures()
         return box
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib.metadata
 import json
 import os
 import pwd
@@ -21,6 +22,11 @@ TIMEOUT = 2
 MIB = 1024 * 1024
 ROOMY = 64 * MIB
 NARROW = 1 * MIB
+
+# Whatever is newest would be looked for among many, for minutes, and could change under a figure.
+LITELLM = "litellm[proxy]==1.108.7"
+MITMPROXY = "mitmproxy==11.0.2"
+PORTKEY = "@portkey-ai/gateway@1.15.2"
 STATUSES = (413, 500, 502, 503, 504)
 
 
@@ -276,7 +282,11 @@ def litellm(place: Place, *, settings: Mapping[str, object]) -> Sequence[str]:
     return [place.program.path, *(word for name, value in options.items() for word in (f"--{name}", str(value)))]
 
 
-LITELLM_ENVIRONMENT = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "NO_COLOR": "1"}
+LITELLM_ENVIRONMENT = {
+    "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_TELEMETRY": "False",
+}
 NO_RETRIES = {
     "litellm_settings": {"num_retries": 0, "request_timeout": TIMEOUT},
     "router_settings": {"num_retries": 0, "timeout": TIMEOUT, "max_retries": 0},
@@ -302,6 +312,17 @@ def packaged(program: Program) -> str:
     """Return the version of an npm package."""
     folder = next(parent for parent in Path(program.path).parents if (parent / "package.json").exists())
     return str(json.loads((folder / "package.json").read_text(encoding="utf-8"))["version"])
+
+
+def distributed(name: str) -> Callable[[Program], str]:
+    """Return what reads the version of a Python package; programs that print it take half a minute."""
+
+    def read(program: Program) -> str:
+        places = map(str, Path(program.path).parents[1].glob("lib/python*/site-packages"))
+        (found,) = importlib.metadata.distributions(name=name, path=list(places))
+        return found.version
+
+    return read
 
 
 # --- all -------------------------------------------------------------------------------------------------------------
@@ -339,8 +360,8 @@ def litellm_kind(key: str, about: str, settings: Mapping[str, object], *, quick:
         id=key,
         name="LiteLLM",
         about=about,
-        find=partial(from_pypi, "litellm[proxy]", "litellm"),
-        version=printed("--version"),
+        find=partial(from_pypi, LITELLM, "litellm"),
+        version=distributed("litellm"),
         configure=partial(litellm, settings=settings),
         quick=quick,
         is_gateway=True,
@@ -405,8 +426,8 @@ KINDS = (
     Kind(
         id="mitmproxy",
         name="mitmproxy",
-        find=partial(from_pypi, "mitmproxy", "mitmdump"),
-        version=printed("--version"),
+        find=partial(from_pypi, MITMPROXY, "mitmdump"),
+        version=distributed("mitmproxy"),
         configure=mitmproxy,
         way="decrypting",
         times_out=False,
@@ -416,7 +437,7 @@ KINDS = (
     Kind(
         id="portkey",
         name="Portkey",
-        find=partial(from_npm, "@portkey-ai/gateway", "build/start-server.js"),
+        find=partial(from_npm, PORTKEY, "build/start-server.js"),
         version=packaged,
         configure=portkey,
         is_gateway=True,

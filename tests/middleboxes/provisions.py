@@ -112,13 +112,15 @@ def from_pypi(requirement: str, program: str) -> Program:
     if not is_done(folder):
         begin(folder)
         run(sys.executable, "-m", "venv", str(folder))
-        run(str(folder / "bin/python"), "-m", "pip", "install", "--quiet", requirement)
+        pip = (str(folder / "bin/python"), "-m", "pip", "install", "--quiet")
+        run(*pip, "--upgrade", "pip")  # the one that comes with Python can be years old, and slow
+        run(*pip, requirement)
         finish(folder)
     return Program(path=str(folder / "bin" / program))
 
 
 @functools.cache
-def from_npm(package: str, script: str) -> Program:
+def from_npm(requirement: str, script: str) -> Program:
     """
     Return a script of an npm package, in a folder of its own; `node` runs it.
 
@@ -127,9 +129,10 @@ def from_npm(package: str, script: str) -> Program:
     """
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise MissingBoxError("node and npm are not on PATH")
+    package = requirement.rpartition("@")[0]
     folder = FOLDER / "node" / package.replace("/", "-").lstrip("@")
     if not is_done(folder):
-        run("npm", "install", "--no-audit", "--no-fund", "--prefix", str(begin(folder)), package)
+        run("npm", "install", "--no-audit", "--no-fund", "--prefix", str(begin(folder)), requirement)
         finish(folder)
     return Program(path=str(folder / "node_modules" / package / script))
 
