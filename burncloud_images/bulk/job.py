@@ -9,6 +9,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import attrs
@@ -34,15 +35,13 @@ from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
 from burncloud_images.errors import Billing, JobError, StorageError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Window
+from burncloud_images.transport.background import Background
 from burncloud_images.transport.clock import Clock, SystemClock
 from burncloud_images.transport.files import finish_whatever_happens
 from burncloud_images.transport.files import run as in_thread
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from burncloud_images.client import AsyncImagesClient
-    from burncloud_images.transport.background import Background
 
 __all__ = ["Job"]
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -188,3 +188,29 @@ async def visit(port: int, path: str) -> AsyncIterator[Visitor]:
         yield visitor
     finally:
         await visitor.leave()
+
+
+@pytest.fixture
+def make_app() -> Callable[..., object]:
+    """Return what makes an application of one view; Django is set up once in a process."""
+    django = pytest.importorskip("django")
+    from django import urls
+    from django.conf import settings
+    from django.core.handlers.asgi import ASGIHandler
+
+    if not settings.configured:
+        settings.configure(DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF=Routes, SECRET_KEY="of no use")
+        django.setup()
+
+    def make(view: object, place: str = "") -> object:
+        Routes.urlpatterns = [urls.path(place, view)]
+        urls.clear_url_caches()
+        return ASGIHandler()
+
+    return make
+
+
+class Routes:
+    """Where Django looks for its views."""
+
+    urlpatterns: Sequence[object] = ()

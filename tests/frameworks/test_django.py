@@ -11,35 +11,9 @@ from frameworks.conftest import SMALL, serve, visit
 
 from burncloud_images import Done, GenerationRequest
 
-django = pytest.importorskip("django")
-handlers = pytest.importorskip("django.core.handlers.asgi")
 http = pytest.importorskip("django.http")
-urls = pytest.importorskip("django.urls")
 
 REQUEST = GenerationRequest("otter", **SMALL)
-
-
-@pytest.fixture
-def make_app():
-    """Return what makes an application of one view; Django is set up once in a process."""
-    from django.conf import settings
-
-    if not settings.configured:
-        settings.configure(DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF=Routes, SECRET_KEY="of no use")
-        django.setup()
-
-    def make(view):
-        Routes.urlpatterns = [urls.path("", view)]
-        urls.clear_url_caches()
-        return handlers.ASGIHandler()
-
-    return make
-
-
-class Routes:
-    """Where Django looks for its views."""
-
-    urlpatterns = ()
 
 
 def painting(studio):
