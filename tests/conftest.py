@@ -35,8 +35,9 @@ CONTRACT_PATH = os.environ.get(CONTRACT_VARIABLE)
 CONTRACT_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "openai-images.openapi.yaml"
 
 # On a busy machine an example may take any time.
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
-hypothesis.settings.register_profile("full", deadline=None, max_examples=100, derandomize=True, print_blob=True)
+PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("quick", PATIENT, max_examples=25)
+hypothesis.settings.register_profile("full", PATIENT, max_examples=100, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("quick")
 
 

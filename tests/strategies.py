@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
@@ -18,12 +19,19 @@ __all__ = [
     "cut",
     "edit_requests",
     "error_bodies",
+    "examples",
     "generation_requests",
     "json_values",
     "texts",
     "variation_requests",
     "write_json",
 ]
+
+
+def examples(count: int) -> int:
+    """Return how many of *count* examples the profile allows: all in `full`."""
+    return max(1, count * settings.default.max_examples // settings.get_profile("full").max_examples)
+
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)

@@ -16,44 +16,64 @@ pytestmark = pytest.mark.ways("tls")
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 
 
+async def endless():
+    """Give zeros without end."""
+    while True:
+        yield bytes(1024 * 1024)
+
+
+async def text():
+    """Give what is no bytes."""
+    yield "text"
+
+
+def fail():
+    """Fail, as opening a file does."""
+    raise FileNotFoundError(2, "No such file or directory")
+
+
+def written(path, content):
+    """Return a file that holds *content*."""
+    path.write_bytes(content)
+    return path
+
+
+def piped(path):
+    """Return a pipe."""
+    os.mkfifo(path)
+    return path
+
+
+def stretched(path, size):
+    """Return a picture in a file of *size* bytes."""
+    os.truncate(written(path, png()), size)
+    return path
+
+
+BAD_IMAGES = {
+    "missing": lambda folder: folder / "missing.png",
+    "directory": lambda folder: folder,
+    "empty": lambda folder: written(folder / "empty.png", b""),
+    "empty bytes": lambda _: b"",
+    "text": lambda folder: written(folder / "text.png", b"no image"),
+    "pipe": lambda folder: piped(folder / "pipe.png"),
+    "device": lambda _: "/dev/zero",
+    "svg": lambda folder: written(folder / "unreadable.svg", b"<svg xmlns='http://www.w3.org/2000/svg'></svg>"),
+    "60 MB": lambda folder: stretched(folder / "huge.png", 60_000_000),
+    "60 MB bytes": lambda _: png() + bytes(60_000_000),
+    "endless": lambda _: endless(),
+    "iterator of text": lambda _: text(),
+    "text handle": lambda _: io.StringIO("text"),
+    "opener that fails": lambda _: fail,
+    "opener of nothing": lambda _: lambda: 7,
+}
+"""What cannot be uploaded, by what is wrong with it; each makes it in a folder."""
+
+
 @pytest.fixture
-def bad_images(tmp_path):
-    """Return what cannot be uploaded, by what is wrong with it."""
-    (tmp_path / "empty.png").touch()
-    (tmp_path / "text.png").write_text("no image")
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "unreadable.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'></svg>")
-    huge = tmp_path / "huge.png"
-    huge.write_bytes(png())
-    os.truncate(huge, 60_000_000)
-
-    async def endless():
-        while True:
-            yield bytes(1024 * 1024)
-
-    async def of_text():
-        yield "text"
-
-    def failing():
-        raise FileNotFoundError(2, "No such file or directory")
-
-    return {
-        "missing": tmp_path / "missing.png",
-        "directory": tmp_path,
-        "empty": tmp_path / "empty.png",
-        "empty bytes": b"",
-        "text": tmp_path / "text.png",
-        "pipe": tmp_path / "pipe.png",
-        "device": "/dev/zero",
-        "svg": tmp_path / "unreadable.svg",
-        "60 MB": huge,
-        "60 MB bytes": png(pad=60_000_000),
-        "endless": endless(),
-        "iterator of text": of_text(),
-        "text handle": io.StringIO("text"),
-        "opener that fails": failing,
-        "opener of nothing": lambda: 7,
-    }
+def bad_image(tmp_path):
+    """Return what makes an image of a kind."""
+    return lambda kind: BAD_IMAGES[kind](tmp_path)
 
 
 SENTENCES = {
@@ -79,31 +99,31 @@ class TestImages:
     """What cannot be read or is no image raises under any rules; what is surely wasted raises but for `off`."""
 
     @pytest.mark.parametrize("kind", SENTENCES)
-    async def test_is_refused_before_anything_is_sent(self, set_up, bad_images, kind):
+    async def test_is_refused_before_anything_is_sent(self, set_up, bad_image, kind):
         """One sentence says what is wrong."""
         bench = await set_up()
         with pytest.raises(errors.InvalidRequestError, match=SENTENCES[kind]) as caught:
-            await bench.client.edit(bad_images[kind], "a beret", **SMALL)
+            await bench.client.edit(bad_image(kind), "a beret", **SMALL)
 
         assert 0 == bench.posts
         assert 1 == len(caught.value.violations)
         assert "Nothing was sent" in str(caught.value)
 
     @pytest.mark.parametrize("kind", ["missing", "empty", "text"])
-    async def test_is_refused_with_rules_off_too(self, set_up, bad_images, kind):
+    async def test_is_refused_with_rules_off_too(self, set_up, bad_image, kind):
         """No rule is needed to see that this is no image."""
         bench = await set_up(rules="off")
         with pytest.raises(errors.InvalidRequestError):
-            await bench.client.edit(bad_images[kind], "a beret", **SMALL)
+            await bench.client.edit(bad_image(kind), "a beret", **SMALL)
 
         assert 0 == bench.posts
 
-    async def test_all_reasons_are_told_at_once(self, set_up, bad_images):
+    async def test_all_reasons_are_told_at_once(self, set_up, bad_image):
         """With the number of the image."""
         bench = await set_up()
-        images = [png(), bad_images["missing"], bad_images["empty"]]
+        images = [png(), bad_image("missing"), bad_image("empty")]
         with pytest.raises(errors.InvalidRequestError) as caught:
-            await bench.client.edit(images, "a beret", mask=bad_images["text"], **SMALL)
+            await bench.client.edit(images, "a beret", mask=bad_image("text"), **SMALL)
 
         assert ["image", "image", "mask"] == [violation.field for violation in caught.value.violations]
         assert "number 2 of 3" in str(caught.value)

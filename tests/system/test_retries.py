@@ -424,21 +424,20 @@ class TestManyCalls:
     """What calls of one client know of each other."""
 
     @pytest.mark.parametrize(
-        "fault",
+        ("fault", "calls"),
         [
-            Fault(status=503, times=None),
-            coded(500, "get_channel_failed", times=None),
-            page(521, times=None),
+            (Fault(status=503, times=None), 1000),
+            (coded(500, "get_channel_failed", times=None), 100),
+            (page(521, times=None), 100),
         ],
         ids=["overloaded", "failing", "unreachable"],
     )
-    async def test_a_dead_gateway_is_left_alone(self, set_up, fault):
-        """Of 1,000 calls at most 5 % are repeated; S25."""
+    async def test_a_dead_gateway_is_left_alone(self, set_up, fault, calls):
+        """However many calls there are, 35 are repeated: of 1,000 fewer than 5 %; S25."""
         bench = await set_up(fault, clock=VirtualClock())
-        failed = await call_many(bench.client, 1000, 64)
-        assert 1000 == len(failed)
-        assert 1035 == bench.posts
-        assert bench.posts / 1000 <= 1.05
+        failed = await call_many(bench.client, calls, 64)
+        assert calls == len(failed)
+        assert calls + 35 == bench.posts
         assert sum(len(error.history) for error in failed) == bench.posts
         assert 0 == bench.billed
 
@@ -457,15 +456,15 @@ class TestManyCalls:
             await call_many(copy, 100, 64)
         assert 335 == bench.posts
 
-    @pytest.mark.parametrize("retry_after", [None, 0.5])
-    async def test_a_gateway_that_rejects_a_random_half_serves_everybody(self, set_up, retry_after):
+    @pytest.mark.parametrize(("retry_after", "calls"), [(None, 1000), (0.5, 200)])
+    async def test_a_gateway_that_rejects_a_random_half_serves_everybody(self, set_up, retry_after, calls):
         """A 429 is pace: 1,000 calls at 64 at once all finish, billed once each."""
         fault = Fault(status=429, retry_after=retry_after, times=None, probability=0.5)
         bench = await set_up(fault, clock=VirtualClock())
-        failed = await call_many(bench.client, 1000, 64)
+        failed = await call_many(bench.client, calls, 64)
         assert [] == failed
-        assert 1000 == bench.billed
-        assert 1800 < bench.posts < 2200
+        assert calls == bench.billed
+        assert abs(bench.posts - 2 * calls) < 5 * (2 * calls) ** 0.5  # five standard deviations
 
     async def test_as_a_failure_the_same_half_would_not_be_survived(self, set_up):
         """The negative control: four attempts are too few for one call in sixteen."""

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from stored import FAILURE, copy_files, image, key, link, listed, row
+from strategies import examples
 
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.records import Added, Record, State
@@ -346,5 +347,6 @@ class StoreMachine(RuleBasedStateMachine):
 
 TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = hypothesis.settings(
-    max_examples=60, stateful_step_count=40, deadline=None, derandomize=True, database=None
+    max_examples=examples(60), stateful_step_count=40, deadline=None, derandomize=True, database=None
 )
+TestStoreMachine.pytestmark = [pytest.mark.timeout(300)]  # all examples take long on a busy machine

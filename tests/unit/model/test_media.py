@@ -8,10 +8,11 @@ import random
 import struct
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import chunk, png
 from PIL import Image, ImageSequence
+from strategies import examples
 
 from burncloud_images.model.media import EXTENSIONS, MOST_BLOCKS, TAIL, Media, examine, examine_bytes
 
@@ -120,7 +121,7 @@ def check_spans(spans: list[tuple[int, int]], size: int) -> None:
 
 
 @given(files())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300))
 def test_a_file_is_what_pillow_says_it_is(file):
     """Type, width, height and transparency are those that another reader finds, and the end is found."""
     kind, data = file
@@ -249,7 +250,7 @@ def test_anything_else_is_no_image(data):
 
 
 @given(files(), st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150))
 def test_no_part_of_a_file_is_whole(file, data):
     """Wherever it is cut, the end is missed; type and size are right as far as they are known."""
     _, content = file
@@ -309,7 +310,7 @@ hostile = st.builds(lambda head, rest: head + b"".join(rest), st.sampled_from(HE
 
 
 @given(hostile | st.binary(max_size=200))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_bytes_are_read_within_bounds(data):
     """Nothing raises, nothing is asked for beyond the end, and no more than 1 KiB at a time."""
     media, spans = probe_of(data)
@@ -319,7 +320,7 @@ def test_any_bytes_are_read_within_bounds(data):
 
 
 @given(files(), st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(150))
 def test_a_damaged_file_is_read_within_bounds(file, data):
     """Whatever bytes of a real file are turned over."""
     content = bytearray(file[1])

@@ -9,7 +9,7 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import chunkings, cut
+from strategies import chunkings, cut, examples
 
 from burncloud_images.wire.base64text import StrictBase64
 
@@ -37,7 +37,7 @@ def fed(chunks) -> bytes | None:
 
 
 @given(texts, st.data())
-@settings(max_examples=600)
+@settings(max_examples=examples(600))
 def test_any_chunking_decodes_as_the_standard_library_does(text, data):
     """The same bytes; what it refuses is refused, and so is padding that pads nothing."""
     assert standard(text) == fed(cut(text, data.draw(chunkings(len(text)))))

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Pairs, answers, chunkings, cut
+from strategies import Pairs, answers, chunkings, cut, examples
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, ProtocolError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
@@ -135,7 +135,7 @@ def says_something(value: object) -> object:
 
 
 @given(answers, st.data())
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 def test_any_chunking_decodes_to_what_the_whole_says(body, data):
     """Images, damages and the rest of the JSON are those that a parser of the whole finds."""
     images, failed, document = expected_of(body)
@@ -167,7 +167,7 @@ def test_any_chunking_decodes_to_what_the_whole_says(body, data):
 
 
 @given(answers, st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 def test_two_chunkings_come_to_the_same(body, data):
     """Byte by byte, whole or in between: the outcome is one, damage and errors included."""
     whole = decoded(body)
@@ -189,7 +189,7 @@ def test_a_quote_within_base64_is_part_of_the_damage(key):
 @given(
     st.binary(max_size=80) | st.text('{}[]:,"\\du08b64_jsonrlat \n\u00e9/+=A', max_size=60).map(str.encode), st.data()
 )
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 def test_any_bytes_come_to_an_answer_or_an_error_of_ours(body, data):
     """Nothing that a server can send raises anything from outside the hierarchy; how it is cut makes no difference."""
     whole = decoded(body)
