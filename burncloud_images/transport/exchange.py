@@ -59,7 +59,7 @@ from burncloud_images.transport.reception import AnswerReception, OpaqueReceptio
 from burncloud_images.transport.retention import Retention, find_place
 from burncloud_images.transport.secret import bearer
 from burncloud_images.transport.sinks import Memory, Placement, Sink
-from burncloud_images.transport.streaming import Observer, StreamReception
+from burncloud_images.transport.streaming import Observer, StreamReception, check_life
 from burncloud_images.transport.uploads import Upload, open_uploads
 from burncloud_images.wire.address import is_loopback, origin
 from burncloud_images.wire.answer import Answer, AnswerItem
@@ -359,19 +359,19 @@ class Call(Generic[T]):
             "limits": self.settings.limits,
             "retention": body.retention,
         }
-        stream: StreamReception[T] = StreamReception(
-            **about,
-            wanted=self.request.n or 1,
-            progress=progress,
-            patience=self.settings.timeouts.first_byte,
-            observer=self.observer,
-            request_id=self.request_id,
-            idempotency_key=self.key,
-            most_items=most_items,
-        )
-        match await body.begin(stream.check_life):
+        patience = self.settings.timeouts.first_byte
+        match await body.begin(partial(check_life, progress, 0.0, patience)):
             case "events":
-                return stream
+                return StreamReception(
+                    **about,
+                    wanted=self.request.n or 1,
+                    progress=progress,
+                    patience=patience,
+                    observer=self.observer,
+                    request_id=self.request_id,
+                    idempotency_key=self.key,
+                    most_items=most_items,
+                )
             case "answer":
                 return AnswerReception(**about, decoder=AnswerDecoder(most_items))
             case _:
@@ -465,7 +465,7 @@ class Call(Generic[T]):
             if item.index in reception.kept
         )
         wanted = self.request.n or 1
-        kept = await reception.keep_rest() if answer.surplus or len(images) < wanted else None
+        kept = await reception.keep_rest() if answer.has_surplus or len(images) < wanted else None
         for remark in remarks(answer, kept, wanted=wanted, came=len(images)):
             warnings.warn(remark, ImagesWarning, stacklevel=2)
         return ImagesResult(
@@ -545,9 +545,9 @@ def remarks(answer: Answer, kept: KeptAnswer | None, *, wanted: int, came: int) 
     """Yield what is to be known about an answer whose images are there."""
     if came < wanted:
         yield f"{wanted} images were asked for and {came} came."
-    if answer.surplus:
+    if answer.has_surplus:
         where = kept.whereabouts if kept is not None and kept.whereabouts else "The answer is in .kept of the result."
-        yield f"The answer names {answer.surplus:,} more images than are taken. {where}"
+        yield f"The answer names more images than are taken; {came} of them are here. {where}"
     if "error" in answer.extra:
         yield f"The answer holds an error beside its images: {found_words(answer.extra['error'])}."
 

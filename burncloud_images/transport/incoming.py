@@ -82,6 +82,7 @@ class Incoming:
             self.beginning = await self.accept(chunk)
             if self.text.has_comments:
                 check()
+            await self.turns.give()
         assert self.text.shape is not None
         return self.text.shape
 

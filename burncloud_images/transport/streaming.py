@@ -30,7 +30,7 @@ from burncloud_images.wire.events import (
     StreamEvent,
 )
 
-__all__ = ["Observer", "StreamReception", "StreamedImage"]
+__all__ = ["Observer", "StreamReception", "StreamedImage", "check_life"]
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -100,19 +100,7 @@ class StreamReception(Reception[T]):
     async def take_chunk(self, chunk: bytes) -> None:
         await super().take_chunk(chunk)
         if not self.is_done:
-            self.check_life()
-
-    def check_life(self) -> None:
-        """
-        End a stream that only says that it waits.
-
-        Raises:
-            OutcomeUnknownError: It has said no more for too long.
-        """
-        waited = self.progress.waited - self.alive  # not while the caller looks at an image, or the process is stopped
-        if waited > self.progress.clock.loop_seconds(self.patience):
-            message = f"For {self.patience:g} s the stream brought nothing of an image, only signs of waiting."
-            raise OutcomeUnknownError(message)
+            check_life(self.progress, self.alive, self.patience)
 
     async def handle(self, event: StreamEvent) -> None:
         match event:
@@ -255,3 +243,21 @@ class StreamReception(Reception[T]):
         if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
             error.partials = tuple(self.partials)
         return await super().salvage(error)
+
+
+def check_life(progress: Progress, alive: float, patience: float) -> None:
+    """
+    End a stream that only says that it waits.
+
+    Args:
+        progress: Of the attempt: tells how long the server was waited for, which is not while the caller looks at an
+            image or the process is stopped.
+        alive: How long that was at the last sign of life.
+        patience: Longest wait after it, in seconds.
+
+    Raises:
+        OutcomeUnknownError: The server has said no more for too long.
+    """
+    if progress.waited - alive > progress.clock.loop_seconds(patience):
+        message = f"For {patience:g} s the stream brought nothing of an image, only signs of waiting."
+        raise OutcomeUnknownError(message)

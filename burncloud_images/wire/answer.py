@@ -63,7 +63,7 @@ class Answer:
         size: As made.
         error: The document, if it is an error envelope.
         extra: Unknown fields; an error beside images, and a usage that cannot be one, as they were sent.
-        surplus: Items that were not taken, as they are more than anyone asks for.
+        has_surplus: Whether some items were not taken, as they are more than anyone asks for.
         raw: The JSON text.
     """
 
@@ -76,7 +76,7 @@ class Answer:
     size: str | None = None
     error: Mapping[str, object] | None = None
     extra: Mapping[str, object] = attrs.field(factory=dict)
-    surplus: int = 0
+    has_surplus: bool = False
     raw: bytes = attrs.field(default=b"", repr=False)
 
 

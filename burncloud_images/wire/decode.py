@@ -118,6 +118,8 @@ TOKEN = re.compile(
     # a string, and the colon of a key; the beginning of a string; a mark.
     rb'|"(%(SHORT)b)(%(SPACE)b:)?|["{}\[\],:]' % {b"SPACE": SPACE, b"SHORT": SHORT}
 )
+FLAT = re.compile(rb'(?:[^][{}"\\]++|"[^"\\]*+"|\{(?:[^][{}"\\]++|"[^"\\]*+")*+\})*+')
+"""Items of an array that hold neither others nor escapes."""
 SHORTEST_MEMBER = 8
 MEMBERS, STRING, KEY = 1, 2, 3
 """What `TOKEN` found, by its last group."""
@@ -236,6 +238,10 @@ class ImageCutter:
 
     def structure(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
+        if self.is_surplus and len(self.levels) == ITEMS and (match := FLAT.match(chunk, position)) and match[0]:
+            self.into += match[0]
+            self.count(1)
+            return match.end()
         left = AT_ONCE
         for match in TOKEN.finditer(chunk, position):
             left -= 1
@@ -256,10 +262,14 @@ class ImageCutter:
                 self.open_string()
                 break
             self.move(mark)
-            if self.is_surplus != (self.into is self.surplus):
+            if self.is_surplus or self.into is self.surplus:
                 self.into += chunk[position : match.start()]
                 position = match.start()
                 self.into = self.surplus if self.is_surplus else self.text
+                if len(self.levels) == ITEMS and mark != b"]":  # many items can be passed over at once
+                    self.into += mark
+                    position += 1
+                    break
         else:
             self.into += chunk[position:]
             position = len(chunk)
@@ -295,11 +305,11 @@ class ImageCutter:
             level.key = None
             level.wants_key = True
             if len(self.levels) == ITEMS and level.index >= self.most_items:
-                self.add_surplus()
+                self.find_surplus()
         else:
             level.wants_key = False
 
-    def add_surplus(self) -> None:
+    def find_surplus(self) -> None:
         """Take note that another item begins past the most that are taken, if it is one that counts."""
 
     def open_string(self) -> None:
@@ -431,13 +441,12 @@ class AnswerDecoder(ImageCutter):
     def __init__(self, most_items: int = sys.maxsize) -> None:
         super().__init__()
         self.most_items = most_items
-        self.surplus_items = 0
+        self.has_surplus = False
 
-    def add_surplus(self) -> None:
-        """Count the items of `data` that are not taken."""
+    def find_surplus(self) -> None:
+        """Take no more items of `data`."""
         if self.levels[0].is_object and self.levels[0].key == "data" and not self.levels[1].is_object:
-            self.is_surplus = True
-            self.surplus_items += 1
+            self.is_surplus = self.has_surplus = True
 
     def locate(self) -> int | None:
         """Find the images in `data[i].b64_json` and `data[i].url`."""
@@ -455,7 +464,7 @@ class AnswerDecoder(ImageCutter):
 
     def to_answer(self, document: object) -> Answer:
         answer = to_answer(document, self.ended, self.failures, self.raw)
-        return attrs.evolve(answer, surplus=self.surplus_items) if self.surplus_items else answer
+        return attrs.evolve(answer, has_surplus=True) if self.has_surplus else answer
 
 
 class OpaqueDecoder(ImageCutter):

@@ -54,7 +54,7 @@ MOST_RAW = 1024 * 1024
 PARTIAL = ".partial_image"
 COMPLETED = ".completed"
 DONE = b"[DONE]"
-EVENTS_AT_ONCE = 100
+EVENTS_AT_ONCE = 20
 """How many events end between two pauses."""
 MOST_INDEX = 1000
 """Places that an `output_index` may name; anything else is somebody's mistake."""
@@ -210,7 +210,7 @@ class StreamDecoder:
         self.size = 0
         self.items: dict[int, AnswerItem] = {}
         self.facts: list[EventFacts] = []
-        self.surplus = 0
+        self.has_surplus = False
         self.ended_events = 0
         self.previews: dict[int, int] = {}
         self.error: tuple[Mapping[str, object], bytes] | None = None
@@ -291,7 +291,7 @@ class StreamDecoder:
             quality=first(facts.quality for facts in self.facts),
             size=first(facts.size for facts in self.facts),
             extra={name: value for facts in self.facts for name, value in facts.extra.items()},
-            surplus=self.surplus,
+            has_surplus=self.has_surplus,
             raw=self.raw,
         )
 
@@ -351,7 +351,7 @@ class StreamDecoder:
             self.error = (answer.error, error_body(cutter))
             self.done = True
             return
-        self.surplus += max(0, len(answer.items) - self.most_items)
+        self.has_surplus = self.has_surplus or len(answer.items) > self.most_items
         facts = attrs.evolve(to_facts(fields), created_at=answer.created, extra=answer.extra)
         self.facts.append(facts)
         items = [attrs.evolve(item, index=first + item.index) for item in answer.items[: self.most_items]]
