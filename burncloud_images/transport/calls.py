@@ -53,6 +53,8 @@ class Calls(Generic[R, T]):
         background: Of the client: this is in it as long as anything runs.
         notes: About money, of calls that were cancelled.
         billed: What they may have cost.
+        waiting: How many tasks wait for an outcome.
+        is_paused: Whether the last of them was cancelled: it may never come back, so nothing is started for it.
         ended: Set when nothing runs any more.
     """
 
@@ -74,6 +76,8 @@ class Calls(Generic[R, T]):
     is_stopping: bool = False
     is_left: bool = False
     is_abandoned: bool = False
+    waiting: int = 0
+    is_paused: bool = False
     failure: BaseException | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -81,7 +85,10 @@ class Calls(Generic[R, T]):
         self.background.works.add(self)
 
     def begin(self) -> None:
-        """Start to pull requests; a second time does nothing."""
+        """Start to pull requests, or go on with it."""
+        if self.is_paused:
+            self.is_paused = False
+            self.changed.set()
         if not self.has_begun and not self.is_stopping:
             self.has_begun = True
             self.feeder = asyncio.create_task(self.feed())
@@ -94,7 +101,7 @@ class Calls(Generic[R, T]):
         requests = iterate(self.requests)
         try:
             while self.is_admitting:
-                while not self.window.has_room:
+                while self.is_paused or not self.window.has_room:
                     self.changed.clear()
                     await self.changed.wait()
                 try:
@@ -193,7 +200,14 @@ class Calls(Generic[R, T]):
             StopAsyncIteration: There are no more.
             Exception: A mistake in the program; once, and after all outcomes.
         """
-        outcome = await self.queue.get()
+        self.waiting += 1
+        try:
+            outcome = await self.queue.get()
+        except asyncio.CancelledError:
+            self.is_paused = self.waiting == 1
+            raise
+        finally:
+            self.waiting -= 1
         if outcome is None:
             self.queue.put_nowait(None)  # for others who wait
             failure, self.failure = self.failure, None
@@ -237,7 +251,14 @@ class Calls(Generic[R, T]):
         self.check_end()
 
     def close(self) -> None:
-        """Stop because the client closes: the outcomes that are there can still be taken."""
+        """
+        Stop because the client closes.
+
+        The outcomes that are there can still be taken, unless whoever took them was cancelled.
+        """
+        if self.is_paused:
+            self.abandon()
+            return
         has_more = self.feeder is not None or not self.has_begun
         if has_more and not self.is_left and self.failure is None:
             self.failure = ClientClosedError("The client was closed before all requests of client.map were sent.")

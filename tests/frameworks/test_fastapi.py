@@ -77,6 +77,30 @@ async def test_a_visitor_may_leave_while_something_is_sent(open_studio):
     assert set(studio.billed_keys) == studio.done_keys
 
 
+async def test_a_loop_without_a_block_is_left_as_well(open_studio):
+    """What nobody took goes to `on_unclaimed` when the generator is gone, or at the latest when the client closes."""
+    studio = await open_studio()
+    app = fastapi.FastAPI()
+
+    async def paint():
+        async for outcome in studio.client.map(studio.requests(100), concurrency=4, on_unclaimed=studio.keep):
+            studio.keep(outcome)
+            yield json.dumps({"index": outcome.index}).encode() + b"\n"
+
+    @app.get("/paint")
+    async def get():
+        return responses.StreamingResponse(paint(), media_type="application/x-ndjson")
+
+    async with serve(app) as port:
+        async with visit(port, "/paint") as visitor:
+            await visitor.lines(3)
+        await until(lambda: studio.posts == studio.billed)
+    await studio.client.aclose()
+
+    assert studio.posts == studio.billed < 20
+    assert set(studio.billed_keys) == studio.done_keys
+
+
 async def test_calls_that_are_to_be_cancelled_are_abandoned(open_studio):
     """What the visitor's leaving would cost without it, and every call is told of: the control of the others."""
     studio = await open_studio()

@@ -266,6 +266,30 @@ async def test_the_error_of_a_cancelled_call_says_what_it_may_have_cost(name, tm
     assert (errors.Billing.MAYBE, error.phase) == (record.billed, record.phase)
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_cancelled_fetch_costs_nothing_and_leaves_no_file(way, tmp_path, caplog):
+    """What is fetched is paid for, and can be fetched again."""
+    bought = Bought(caplog)
+
+    async def fetch(client, _bought, folder):
+        (link,) = links
+        await client.fetch(link, into=Directory(folder, exists="rename"))
+
+    async with Emulator() as emulator:
+        async with AsyncImagesClient(emulator.api_key, emulator.base_url) as client:
+            made = await client.generate("otter", model="dall-e-2", size="256x256", response_format="url")
+            links = [made.image.url]
+            turns, seconds = await measure(partial(fetch, client, bought, tmp_path))
+            for instant in range(INSTANTS):
+                moment = Moment(int(turns * instant / INSTANTS), seconds * instant / INSTANTS)
+                await WAYS[way](partial(fetch, client, bought, tmp_path), moment)
+        assert 1 == len(emulator.ledger.requests)
+
+    assert [] == list(tmp_path.rglob("*.part"))
+    assert all(examine_file(path)[1].complete for path in tmp_path.glob("*.png"))
+    assert [] == caplog.records
+
+
 class StandingClock(FakeClock):
     """A clock on which no wait ends."""
 

@@ -432,6 +432,36 @@ class TestInterruption:
         assert 2 == len([outcome async for outcome in outcomes])
         assert (2, 2) == (bench.posts, bench.billed)
 
+    async def test_nothing_is_bought_for_whoever_gave_up_waiting(self, set_up):
+        """It may never come back; if it does, the rest follows."""
+        bench = await set_up(SLOW)
+        outcomes = bench.client.map(requests(9), concurrency=3)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(outcomes), 0.01)
+        await until(lambda: bench.billed == bench.posts)
+        await asyncio.sleep(0.03)
+        assert 3 == bench.posts  # though there is room for three more
+
+        assert 9 == len([outcome async for outcome in outcomes])
+        assert 9 == bench.posts == bench.billed
+
+    async def test_what_waits_for_whoever_gave_up_is_unclaimed_when_the_client_closes(self, set_up):
+        """Though the loop's frame, and the map with it, lives on in an exception that somebody keeps."""
+        bench = await set_up(SLOW)
+        unclaimed = []
+
+        async def consume():
+            async for _ in bench.client.map(requests(9), concurrency=3, on_unclaimed=unclaimed.append):
+                raise AssertionError
+
+        with pytest.raises(TimeoutError) as kept:
+            await asyncio.wait_for(consume(), 0.01)
+        await bench.client.aclose()
+
+        assert [Done] * 3 == [type(outcome) for outcome in unclaimed]
+        assert 3 == bench.posts == bench.billed
+        assert kept.value.__cause__
+
     @pytest.mark.parametrize("times", [1, 30])
     async def test_a_cancelled_caller_leaves_and_its_calls_go_on(self, set_up, times):
         """However often it is cancelled, nothing that was sent is lost, and nothing more is bought."""
