@@ -383,10 +383,11 @@ class AsyncImagesClient:
             ClientClosedError: Now, if the client is closed; from the iterator if it is closed later and there were
                 requests left.
 
-        Cancellation of whoever waits for an outcome ends only the waiting; nothing is started until somebody waits again.
-        It leaves the block, as any exception does, but without waiting: calls that may be billed go on in tasks of the client, however often the caller is
-        cancelled, and `aclose` of the client waits for them. With `on_exit="cancel"` the block ends them first, and the
-        `CancelledError` carries a note for each that may have been billed.
+        Cancellation of whoever waits for an outcome ends only the waiting; nothing is started until somebody waits
+        again. It leaves the block, as any exception does, but without waiting: calls that may be billed go on in tasks
+        of the client, however often the caller is cancelled, and `aclose` of the client waits for them. With
+        `on_exit="cancel"` the block ends them first, and the `CancelledError` carries a note for each that may have
+        been billed.
         """
         from burncloud_images.transport.calls import Calls
         from burncloud_images.transport.exchange import exchange
