@@ -71,15 +71,15 @@ class RetryPolicy:
     """
     Which failures are repeated, how often and how long after.
 
-    Waits double from try to try, with full jitter: a random part of a growing most. What the server asks for is never
-    undercut, and above two minutes it is raised instead of slept.
+    Waits double from try to try, with full jitter: a random part of a growing most. What the server asks for makes them
+    longer, never shorter, and above two minutes it is raised instead of slept.
 
     Attributes:
         attempts: Tries in all, at least 1. With 1 nothing is repeated. An answer 429 is the server's pace and not a
             failure: it is limited by `deadline` alone.
         first_wait: Most seconds before the second try.
         max_wait: Most seconds before any later try.
-        throttle_wait: Most seconds before a try after a 429 that names no time.
+        throttle_wait: Most seconds before a try after a 429, unless it names a longer time.
         deadline: Seconds after the first try's start in which another may start; None for no limit. It never cuts a
             try that runs.
         on_unknown: What to do when a request may have been billed and no usable answer came. `raise` is safe; with
@@ -170,13 +170,17 @@ class RetryPolicy:
 
     def delay(self, error: ImagesError, verdict: Verdict, attempt: int, jitter: float) -> float | None:
         """Return the seconds to wait, whatever the deadline; None if the server asks for too many."""
-        asked = server_wait(error)
-        if asked is not None:
-            return None if asked > LONGEST_SERVER_WAIT else asked + spread(asked, jitter)
+        asked = server_wait(error) or 0.0
+        if asked > LONGEST_SERVER_WAIT:
+            return None
+        told = asked + spread(asked, jitter)
+        if isinstance(error, OutcomeUnknownError) and error.in_flight:
+            return max(told, THROTTLE_FIRST_WAIT)  # whoever works on it says when it may be done
         first, most = (
             (THROTTLE_FIRST_WAIT, self.throttle_wait) if verdict == "pace" else (self.first_wait, self.max_wait)
         )
-        return max(min(SHORTEST_WAIT, most), jitter * min(most, first * 2.0 ** min(attempt - 1, 30)))
+        # A server that asks for a moment, again and again, does not know what it asks for.
+        return max(told, min(SHORTEST_WAIT, most), jitter * min(most, first * 2.0 ** min(attempt - 1, 30)))
 
 
 def is_unknown(error: ImagesError) -> bool:
@@ -192,7 +196,7 @@ def count_images(error: ImagesError) -> int:
 def server_wait(error: ImagesError) -> float | None:
     """Return the seconds for which the server wants to be left alone; None if that is for us to say."""
     asked = error.retry_after if isinstance(error, Answered | DownloadError) else None
-    if asked is not None and asked <= LONGEST_SENSIBLE_WAIT:
+    if asked and asked <= LONGEST_SENSIBLE_WAIT:
         return asked
     return IN_FLIGHT_WAIT if isinstance(error, OutcomeUnknownError) and error.in_flight else None
 

@@ -91,19 +91,27 @@ class Admission:
             self.circuit.fail()
         else:
             self.circuit.succeed()
-        if isinstance(error, RateLimitError) and error.retry_after is not None:
-            self.pacer.pause(min(error.retry_after, LONGEST_PAUSE))
-        self.lose_patience(error)
+        pause = pause_of(error)
+        if isinstance(error, RateLimitError) and pause:
+            self.pacer.pause(pause)
+        self.lose_patience(error, pause)
 
-    def lose_patience(self, error: ImagesError | None) -> None:
+    def lose_patience(self, error: ImagesError | None, pause: float) -> None:
+        """Give up once patience is over, or will be before the API wants to hear of anybody again."""
         if error is None or not (is_absent(error) or asks_for_patience(error)):
             self.failing_since = None
             return
         now = self.clock.monotonic()
         if self.failing_since is None:
             self.failing_since = now
-        if now - self.failing_since >= self.patience:
+        if now + pause - self.failing_since >= self.patience:
             self.give_up(error.message)
+
+
+def pause_of(error: ImagesError | None) -> float:
+    """Return the seconds for which the API wants to be left alone."""
+    asked = getattr(error, "retry_after", None)
+    return min(float(asked), LONGEST_PAUSE) if asked is not None else 0.0
 
 
 def is_absent(error: ImagesError | None) -> bool:

@@ -87,10 +87,12 @@ def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> floa
     """
     Return how long the server asks to wait, in seconds; None if it does not say or what it says makes no sense.
 
+    No time at all, or a date that has passed, says nothing.
+
     Args:
         headers: With lower-case names.
-        resets: Whether the time until a rate limit is reset counts where nothing else is said. Servers send it with
-            every answer, so it does not outside of an answer about that limit.
+        resets: Whether the time until the limit of requests is reset counts where nothing else is said. Servers send it
+            with every answer, so it does only where none are left: the limit that was hit may be another.
 
     Source:
         RFC 9110 §10.2.3. A date is compared with the answer's own Date, so that a wrong local clock does not matter.
@@ -100,11 +102,12 @@ def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> floa
 
 def waits(headers: Mapping[str, str], *, resets: bool) -> Iterator[float]:
     for name, unit in WAITS.items():
-        found = [wait for line in headers.get(name, "").split("\n") for wait in read_wait(line.strip(), unit, headers)]
-        if found:
-            yield max(found)
-    if resets:
-        yield from duration(headers.get("x-ratelimit-reset-requests", "").strip())
+        lines = headers.get(name, "").split("\n")
+        if wait := max((wait for line in lines for wait in read_wait(line.strip(), unit, headers)), default=0.0):
+            yield wait
+    limit = find_rate_limits(headers).get("requests")
+    if resets and limit is not None and not limit.remaining and limit.reset:
+        yield limit.reset
 
 
 def read_wait(value: str, unit: float, headers: Mapping[str, str]) -> Iterator[float]:

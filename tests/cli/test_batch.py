@@ -649,6 +649,30 @@ def test_stderr_that_is_closed_or_full(serve, here):
     assert 2 == len(images_of(here))
 
 
+@pytest.mark.parametrize("seconds", [100, 3599, 999999999])
+def test_a_pause_beyond_the_deadline_is_not_slept_through(serve, here, seconds):
+    """The job gives up with 6 as soon as it is told, and another run finds all that waits."""
+    server = serve(Fault(status=429, headers={"retry-after": str(seconds)}, times=None))
+    rows = write_rows(here / "rows.jsonl", prompts(3))
+    with start("batch", rows, "--into", here / "out", "--deadline", "30") as process:
+        _, err = process.communicate(timeout=20)
+
+    assert 6 == process.returncode
+    assert len(server.ledger.requests) <= 3
+    assert "3 not started" in err
+
+
+@pytest.mark.parametrize("seconds", [100, 3599])
+def test_a_single_request_does_not_sleep_past_its_deadline(cli, serve, seconds):
+    """It ends with 6 and what the API said."""
+    server = serve(Fault(status=429, retry_after=seconds, times=None))
+
+    ran = cli("generate", "an otter", "-m", "gpt-image-2", "--deadline", "5")
+
+    assert 6 == ran.code
+    assert 1 == len(server.ledger.requests)
+
+
 def test_an_api_that_is_not_there(serve, here, unused_tcp_port):
     """The job gives up after --deadline; all that waits still waits."""
     serve()

@@ -325,11 +325,26 @@ class TestWaits:
             ({"Retry-After-Ms": "1500"}, 1.5, 1.65),
             ({"X-Ms-Retry-After-Ms": "1500", "Retry-After": "9"}, 1.5, 1.65),
             ({"Retry-After": "Wed, 21 Oct 2015 07:28:05 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 5, 5.5),
-            ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0, 0),
-            ({"X-RateLimit-Reset-Requests": "1m2.5s"}, 62.5, 67.5),
+            ({"Retry-After": "Wed, 21 Oct 2015 07:27:00 GMT", "Date": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.1, 1),
+            ({"X-RateLimit-Reset-Requests": "1m2.5s", "X-RateLimit-Remaining-Requests": "0"}, 62.5, 67.5),
+            ({"X-RateLimit-Reset-Requests": "1m2.5s", "X-RateLimit-Remaining-Requests": "7"}, 0.1, 1),
+            ({"X-RateLimit-Reset-Requests": "1m2.5s"}, 0.1, 1),
             *[
                 ({"Retry-After": text}, 0.1, 1)
-                for text in ("nan", "inf", "-1", "1e9", "1_000", "", "soon", "99999999999", "3601", "0x10", "1.2345")
+                for text in (
+                    "0",
+                    "nan",
+                    "inf",
+                    "-1",
+                    "1e9",
+                    "1_000",
+                    "",
+                    "soon",
+                    "99999999999",
+                    "3601",
+                    "0x10",
+                    "1.2345",
+                )
             ],
         ],
     )
@@ -420,6 +435,21 @@ async def answer_each(reader, writer, decide):
     writer.close()
 
 
+NOON = "Wed, 21 Oct 2015 12:00:00 GMT"
+RESET = {"x-ratelimit-reset-requests": "6ms"}
+THROTTLED = {
+    "no header": {},
+    "half a second": {"retry-after": "0.5"},
+    "none": {"retry-after": "0"},
+    "a date that is now": {"retry-after": NOON, "date": NOON},
+    "a millisecond": {"retry-after-ms": "1"},
+    "a reset": RESET,
+    "a reset, none left": {**RESET, "x-ratelimit-remaining-requests": "0"},
+    "a reset, some left": {**RESET, "x-ratelimit-remaining-requests": "59"},
+}
+"""What a server that refuses for its pace says of the time."""
+
+
 class TestManyCalls:
     """What calls of one client know of each other."""
 
@@ -456,10 +486,23 @@ class TestManyCalls:
             await call_many(copy, 100, 64)
         assert 335 == bench.posts
 
-    @pytest.mark.parametrize(("retry_after", "calls"), [(None, 1000), (0.5, 200)])
-    async def test_a_gateway_that_rejects_a_random_half_serves_everybody(self, set_up, retry_after, calls):
+    @pytest.mark.parametrize("headers", THROTTLED.values(), ids=THROTTLED)
+    async def test_a_gateway_that_throttles_is_not_hammered(self, set_up, headers):
+        """Of 16 calls at once, at most 200 requests in ten seconds."""
+        clock = VirtualClock()
+        bench = await set_up(
+            Fault(status=429, headers=headers, times=None), clock=clock, retry=RetryPolicy(deadline=10)
+        )
+        failed = await call_many(bench.client, 16, 16)
+        assert 16 == len(failed)
+        assert 9 <= clock.time <= 10
+        assert 16 * 3 <= bench.posts <= 200
+        assert 0 == bench.billed
+
+    @pytest.mark.parametrize(("name", "calls"), [("no header", 1000), ("half a second", 200), ("none", 200)])
+    async def test_a_gateway_that_rejects_a_random_half_serves_everybody(self, set_up, name, calls):
         """A 429 is pace: 1,000 calls at 64 at once all finish, billed once each."""
-        fault = Fault(status=429, retry_after=retry_after, times=None, probability=0.5)
+        fault = Fault(status=429, headers=THROTTLED[name], times=None, probability=0.5)
         bench = await set_up(fault, clock=VirtualClock())
         failed = await call_many(bench.client, calls, 64)
         assert [] == failed

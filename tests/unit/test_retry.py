@@ -145,13 +145,20 @@ class TestWaits:
     @pytest.mark.parametrize("kind", [RateLimitError, ServerError, OutcomeUnknownError, ConnectionFailedError])
     @pytest.mark.parametrize(
         ("asked", "jitter", "expected"),
-        [(3, 0.0, 3.0), (3, 1.0, 3.3), (100, 1.0, 105.0), (120, 0.5, 122.5), (0, 0.9, 0.0)],
+        [(3, 0.0, 3.0), (3, 1.0, 3.3), (100, 1.0, 105.0), (120, 0.5, 122.5)],
     )
     def test_that_the_server_asks_for_are_exceeded_a_little(self, kind, asked, jitter, expected):
         """By a tenth at most, and five seconds."""
         error = error_of(kind, retry_after=asked)
         wait = RetryPolicy(on_unknown="retry").wait(error, attempt=1, elapsed=0, jitter=jitter)
         assert expected == pytest.approx(wait)
+
+    @pytest.mark.parametrize("asked", [None, 0, 0.001, 0.006, 1])
+    @pytest.mark.parametrize(("attempt", "least", "most"), [(1, 0.5, 1.1), (2, 1, 1.1), (4, 4, 4), (9, 15, 15)])
+    def test_of_throttling_grow_whatever_the_server_asks_for(self, asked, attempt, least, most):
+        """A moment, asked for again and again, is no reason to knock again and again."""
+        wait = POLICY.wait(error_of(RateLimitError, retry_after=asked), attempt=attempt, elapsed=0, jitter=0.5)
+        assert least <= wait <= most
 
     def test_of_a_download_follow_its_server(self):
         """They have a header of the same kind."""
@@ -167,8 +174,9 @@ class TestWaits:
         """Unless the server names its own."""
         in_flight = error_of(OutcomeUnknownError, in_flight=True)
         assert 5 == POLICY.wait(in_flight, attempt=9, elapsed=0, jitter=0)
-        in_flight.retry_after = 2
-        assert 2 == POLICY.wait(in_flight, attempt=9, elapsed=0, jitter=0)
+        for asked, expected in ((2, 2), (0, 5), (0.001, 1)):
+            in_flight.retry_after = asked
+            assert expected == POLICY.wait(in_flight, attempt=9, elapsed=0, jitter=0)
 
     @given(
         attempt=st.integers(1, 10_000),
@@ -378,11 +386,11 @@ class TestLoop:
         assert error is caught.value
         assert [(error, None)] == loop.seen
 
-    async def test_does_not_wait_where_nothing_is_to_be_waited_for(self):
-        """A date that has passed is no wait at all."""
+    async def test_waits_although_nothing_is_asked_for(self):
+        """A date that has passed says nothing, and whoever refuses wants to be left alone."""
         loop = Loop(error_of(RateLimitError, retry_after=0), "image")
         await loop.run()
-        assert [0] == loop.slept
+        assert [0.1] == loop.slept
 
     async def test_counts_failures_and_pace_apart(self):
         """Ten times patience between four failures."""

@@ -60,10 +60,20 @@ def test_an_id_can_be_printed_and_is_short(headers, message):
 
 # --- waits -----------------------------------------------------------------------------------------------------------
 
+
+def used_up(reset):
+    """Return what a server says whose limit of requests is used up."""
+    return {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": reset}
+
+
 WAITS = [
     ({}, None),
     ({"retry-after": "3"}, 3.0),
-    ({"retry-after": " 0 "}, 0.0),
+    ({"retry-after": " 0 "}, None),
+    ({"retry-after": "0.0"}, None),
+    ({"retry-after": "0\n3"}, 3.0),
+    ({"retry-after-ms": "0", "retry-after": "3"}, 3.0),
+    ({"retry-after": DATE, "date": DATE}, None),
     ({"retry-after": "1.5"}, 1.5),
     ({"retry-after-ms": "250"}, 0.25),
     ({"x-ms-retry-after-ms": "250"}, 0.25),
@@ -74,10 +84,17 @@ WAITS = [
     ({"retry-after": "5\n 3 "}, 5.0),
     ({"retry-after": f"3\n{LATER}\nsoon", "date": DATE}, 30.0),
     ({"retry-after-ms": "250\n500"}, 0.5),
-    ({"retry-after": "3", "x-ratelimit-reset-requests": "9s"}, 3.0),
-    ({"retry-after": "later", "x-ratelimit-reset-requests": "9s"}, 9.0),
+    ({"retry-after": "3", **used_up("9s")}, 3.0),
+    ({"retry-after": "later", **used_up("9s")}, 9.0),
+    ({"retry-after": "0", **used_up("9s")}, 9.0),
+    (used_up("6ms"), 0.006),
+    (used_up("0s"), None),
+    ({**used_up("9s"), "x-ratelimit-remaining-requests": "1"}, None),
+    ({**used_up("9s"), "x-ratelimit-remaining-requests": "none"}, None),
+    ({"x-ratelimit-reset-requests": "9s"}, None),
+    ({"x-ratelimit-reset-tokens": "9s", "x-ratelimit-remaining-tokens": "0"}, None),
     ({"retry-after": LATER, "date": DATE}, 30.0),
-    ({"retry-after": DATE, "date": LATER}, 0.0),
+    ({"retry-after": DATE, "date": LATER}, None),
     ({"retry-after": "Tue, 24 Nov 2026 11:00:30 -0000", "date": DATE}, 30.0),
     ({"retry-after": "Tuesday, 24-Nov-26 11:00:30 GMT", "date": DATE}, 30.0),
     ({"retry-after": "Tue Nov 24 11:00:30 2026", "date": DATE}, 30.0),
@@ -87,13 +104,13 @@ WAITS = [
     ({"retry-after": "Tue, 99 Nov 2026 11:00:30 GMT", "date": DATE}, None),
     ({"retry-after": "Tue, 24 Nov 2026 11:00:30 +9999", "date": DATE}, None),
     *(({"retry-after": text}, None) for text in ("-1", "nan", "inf", "1e3", "0x10", "٣", "3,4", "3 s", "12345678901")),
-    ({"x-ratelimit-reset-requests": "1s"}, 1.0),
-    ({"x-ratelimit-reset-requests": "6m0s"}, 360.0),
-    ({"x-ratelimit-reset-requests": "1h2m3.5s"}, 3723.5),
-    ({"x-ratelimit-reset-requests": "20ms"}, 0.02),
-    ({"x-ratelimit-reset-requests": "1m20ms"}, 60.02),
-    ({"x-ratelimit-reset-requests": "1m"}, 60.0),
-    *(({"x-ratelimit-reset-requests": text}, None) for text in ("", "1", "s", "1d", "1s2m", "-1s", "1 s", "٣s")),
+    (used_up("1s"), 1.0),
+    (used_up("6m0s"), 360.0),
+    (used_up("1h2m3.5s"), 3723.5),
+    (used_up("20ms"), 0.02),
+    (used_up("1m20ms"), 60.02),
+    (used_up("1m"), 60.0),
+    *((used_up(text), None) for text in ("", "1", "s", "1d", "1s2m", "-1s", "1 s", "٣s")),
 ]
 
 
@@ -106,7 +123,7 @@ def test_a_wait_is_told_in_many_ways(headers, expected):
 @pytest.mark.parametrize(("resets", "expected"), [(True, 9.0), (False, None)])
 def test_the_reset_of_a_limit_is_a_wait_only_where_it_is_about_that(resets, expected):
     """Servers send it with every answer."""
-    assert expected == find_retry_after({"x-ratelimit-reset-requests": "9s"}, resets=resets)
+    assert expected == find_retry_after(used_up("9s"), resets=resets)
 
 
 def test_of_a_header_that_stands_twice_the_first_counts():
@@ -130,7 +147,7 @@ def test_the_local_clock_does_not_matter(wait, off):
     wait, now = timedelta(seconds=int(wait.total_seconds())), (NOW + off).replace(microsecond=0)
     headers = {"retry-after": format_datetime(now + wait, usegmt=True), "date": format_datetime(now, usegmt=True)}
 
-    assert max(0.0, wait.total_seconds()) == find_retry_after(headers)
+    assert (max(0.0, wait.total_seconds()) or None) == find_retry_after(headers)
 
 
 header_texts = st.text() | st.text("0123456789.hms -+eE") | st.sampled_from([DATE, LATER, "1" * 40, "Mon, 1 Jan 1"])
@@ -138,15 +155,15 @@ header_texts = st.text() | st.text("0123456789.hms -+eE") | st.sampled_from([DAT
 
 @given(
     st.dictionaries(
-        st.sampled_from(["retry-after", "date", "retry-after-ms", "x-ms-retry-after-ms", "x-ratelimit-reset-requests"]),
+        st.sampled_from(["retry-after", "date", "retry-after-ms", "x-ms-retry-after-ms", *used_up("")]),
         header_texts,
     )
 )
-def test_a_wait_is_finite_and_not_negative(headers):
+def test_a_wait_is_finite_and_more_than_none(headers):
     """Whatever a server sends, nothing raises."""
     found = find_retry_after(headers)
 
-    assert found is None or (math.isfinite(found) and found >= 0)
+    assert found is None or (math.isfinite(found) and found > 0)
 
 
 @pytest.mark.parametrize(
