@@ -203,7 +203,9 @@ class AsyncImagesClient:
         Raises:
             ImagesError: See `send`.
         """
-        return await self.send(EditRequest(*args, **kwargs))
+        request = EditRequest(*args, **kwargs)
+        del args, kwargs  # crash reporters print them whole: files, and images in base64
+        return await self.send(request)
 
     @accepts(VariationRequest)
     async def create_variation(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
@@ -213,7 +215,9 @@ class AsyncImagesClient:
         Raises:
             ImagesError: See `send`.
         """
-        return await self.send(VariationRequest(*args, **kwargs))
+        request = VariationRequest(*args, **kwargs)
+        del args, kwargs  # crash reporters print them whole: files, and images in base64
+        return await self.send(request)
 
     @overload
     async def send(
@@ -299,7 +303,9 @@ class AsyncImagesClient:
         Cancellation closes the connection and leaves no partial file.
         """
         from burncloud_images.transport.exchange import fetch
+        from burncloud_images.transport.secret import Address
 
+        url = Address(url)
         rooms = self._lifecycle.open()
         return await rooms.background.call(fetch(url, into, self._settings, rooms, index=index, expires_at=expires_at))
 

@@ -110,7 +110,7 @@ class KeptAnswer:
     """
     The bytes of an answer that was not understood, or not all of it, as the server sent them.
 
-    It may hold signed addresses: keep it as a secret.
+    It may hold signed addresses, and in a file your key if the server echoes it: keep it as a secret.
 
     Attributes:
         size: Bytes.

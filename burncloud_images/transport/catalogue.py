@@ -10,12 +10,13 @@ from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, ImagesErr
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
 from burncloud_images.transport.charge import free_of_charge
-from burncloud_images.transport.exchange import Rooms, read_error, read_into, redacted
+from burncloud_images.transport.exchange import Rooms, read_error, read_into
 from burncloud_images.transport.http import Progress
 from burncloud_images.transport.options import Settings
-from burncloud_images.transport.secret import bearer
+from burncloud_images.transport.secret import DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import moment, text
 from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.redaction import Redaction
 
 __all__ = ["list_models"]
 
@@ -38,21 +39,23 @@ async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]
 
     async def ask() -> tuple[ModelInfo, ...]:
         key = await settings.key()
+        redaction = Redaction(key)
         headers = {"Authorization": bearer(key)}
         progress = Progress(clock=rooms.clock)
         url = f"{settings.base_url}/models"
-        async with rooms.transport.get(url, headers, progress, settings.timeouts, door="api") as response:
+        async with rooms.transport.get(url, headers, progress, settings.timeouts, door="api") as answered:
+            response = DiscreetResponse(answered, redaction)
             if response.status != 200:
-                text = redacted(await read_error(response, MOST_BYTES), key)
+                text = redaction.body(await read_error(response, MOST_BYTES))
                 reply = Reply(
                     status=response.status, headers=response.headers, body=text, phase=progress.phase, operation=None
                 )
                 raise to_error(reply)
             body = bytearray()
             await read_into(body, response, MOST_BYTES)
-        return tuple(to_models(redacted(bytes(body), key)))
+        return tuple(to_models(redaction.body(bytes(body))))
 
-    with free_of_charge(NOT_BILLED):
+    with free_of_charge(NOT_BILLED), forgetting_locals():
         return await repeat(
             attempt,
             settings.retry,

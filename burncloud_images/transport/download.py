@@ -22,7 +22,7 @@ from burncloud_images.errors import (
     ResultExpiredError,
     StorageError,
 )
-from burncloud_images.results import ImageDetails
+from burncloud_images.results import ImageDetails, hide_query
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.expiry import Expiry
@@ -131,7 +131,7 @@ class Fetch(Generic[T]):
     """
 
     downloader: Downloader
-    url: str
+    url: str = attrs.field(repr=hide_query)
     expiry: Expiry | None
     transfer: Transfer[T]
     absences: int = 0

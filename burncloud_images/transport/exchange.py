@@ -57,9 +57,9 @@ from burncloud_images.transport.incoming import Incoming, too_large
 from burncloud_images.transport.options import OnAttempt, Settings
 from burncloud_images.transport.reception import AnswerReception, OpaqueReception, Reception
 from burncloud_images.transport.retention import Retention, find_place
-from burncloud_images.transport.secret import bearer
+from burncloud_images.transport.secret import Address, DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.transport.sinks import Memory, Placement, Sink
-from burncloud_images.transport.streaming import Observer, StreamReception, check_life
+from burncloud_images.transport.streaming import Observer, StreamedImage, StreamReception, check_life
 from burncloud_images.transport.uploads import Upload, open_uploads
 from burncloud_images.wire.address import is_loopback, origin
 from burncloud_images.wire.answer import Answer, AnswerItem
@@ -68,6 +68,7 @@ from burncloud_images.wire.decode import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.encode import EncodedRequest, encode
 from burncloud_images.wire.failures import Reply, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
+from burncloud_images.wire.redaction import Redaction
 
 __all__ = ["Rooms", "exchange", "fetch"]
 
@@ -157,8 +158,10 @@ async def exchange(
         hooks=hooks or NoHooks(),
     )
     try:
-        return await call.run()
+        with forgetting_locals():
+            return await call.run()
     except ImagesError as error:
+        call.redaction.error(error)
         error.idempotency_key = call.key
         error.history = tuple(call.history)
         mark(error, call.billed)
@@ -187,6 +190,7 @@ async def fetch(
         DownloadError: It could not be fetched.
         StorageError: It could not be stored.
     """
+    url = Address(url)
     expires_at = expires_at or find_end(url)
     placement = Placement(
         id=hashlib.blake2b(url.encode(errors="replace"), digest_size=6).hexdigest(),
@@ -198,10 +202,10 @@ async def fetch(
     )
     left = (expires_at - rooms.clock.now()).total_seconds() if expires_at is not None else 0.0
     expiry = Expiry(at=expires_at, deadline=rooms.clock.monotonic() + left) if expires_at is not None else None
-    with free_of_charge(FETCHING_IS_FREE):
+    with free_of_charge(FETCHING_IS_FREE), forgetting_locals():
         await sink.prepare(placement, 1)
         image = await rooms.downloader(settings).fetch(url, lambda: sink.open(placement), expiry)
-    return attrs.evolve(image, url=url, expires_at=expires_at)
+    return attrs.evolve(image, url=str(url), expires_at=expires_at)
 
 
 @attrs.define(kw_only=True)
@@ -217,6 +221,7 @@ class Call(Generic[T]):
     key: str
     hooks: CallHooks = attrs.field(factory=NoHooks)
     history: list[Attempt] = attrs.field(factory=list)
+    redaction: Redaction = attrs.field(factory=lambda: Redaction(""))
     progress: Progress | None = None
     recorded: Progress | None = None
     doubtful: bool = False
@@ -294,6 +299,7 @@ class Call(Generic[T]):
     async def attempt(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> tuple[Reception[T], Answer]:
         """Send the request once and take its answer."""
         key = await self.settings.key()
+        self.redaction = redaction = Redaction(key)
         await self.hooks.before_attempt()
         url = f"{self.settings.base_url}{encoded.path}"
         self.progress = progress = Progress(clock=self.rooms.clock)
@@ -303,21 +309,23 @@ class Call(Generic[T]):
         try:
             async with self.rooms.transport.post(
                 url, self.headers(key), (encoded.plan, uploads), progress, self.settings.timeouts
-            ) as response:
+            ) as answered:
+                response = DiscreetResponse(answered, redaction)
                 self.request_id = find_request_id(response.headers)
                 self.hooks.on_response(response.status, response.headers)
-                await self.refuse(response, progress, key)
+                await self.refuse(response, progress)
                 self.arrival = self.note_arrival(response.headers)
                 async with aclosing(response.chunks()) as chunks:
                     body = self.open_body(response, chunks, retention)
                     reception = await self.receive(body, response, progress)
-                    answer = await self.take(response, reception, body, key)
+                    answer = await self.take(response, reception, body)
                 progress.enter(Phase.COMPLETE)  # a stream may go on after its last image
         except ImagesError as error:
             whole = await reception.salvage(error) if reception is not None else None
             if reception is not None and whole is not None:
-                return reception, whole
+                return reception, redaction.value(whole)
             await retention.drop()  # unless the error has it
+            redaction.error(error)
             error.phase = progress.phase
             error.request_id = error.request_id or self.request_id
             if isinstance(error, AuthenticationError) and error.status == 401 and not self.renewed:
@@ -367,7 +375,7 @@ class Call(Generic[T]):
                     wanted=self.request.n or 1,
                     progress=progress,
                     patience=patience,
-                    observer=self.observer,
+                    observer=discreet(self.observer, self.redaction) if self.observer is not None else None,
                     request_id=self.request_id,
                     idempotency_key=self.key,
                     most_items=most_items,
@@ -382,19 +390,18 @@ class Call(Generic[T]):
         steady = clock.monotonic()
         return Arrival(date=find_date(headers), local=clock.now(), steady=steady, elapsed=steady - self.started)
 
-    async def take(self, response: Response, reception: Reception[T], body: Incoming, key: str) -> Answer:
-        answer = await reception.take(body)
+    async def take(self, response: Response, reception: Reception[T], body: Incoming) -> Answer:
+        answer = self.redaction.value(await reception.take(body))
         if answer.error is not None:  # some gateways answer errors with 200
-            raw = redacted(answer.raw, key)
-            raise to_error(self.reply(response, raw, Phase.BODY_IN, billed=reception.billed))
+            raise to_error(self.reply(response, answer.raw, Phase.BODY_IN, billed=reception.billed))
         return answer
 
-    async def refuse(self, response: Response, progress: Progress, key: str) -> None:
+    async def refuse(self, response: Response, progress: Progress) -> None:
         """Raise the error of an answer that is none of success, after reading as much of it as is allowed."""
         if 200 <= response.status < 300:
             return
         phase = progress.phase  # before reading, which cannot make half a request whole
-        body = redacted(await read_error(response, self.settings.limits.error_body), key)
+        body = self.redaction.body(await read_error(response, self.settings.limits.error_body))
         raise to_error(self.reply(response, body, phase))
 
     def reply(self, response: Response, body: bytes, phase: Phase, *, billed: Billing = Billing.NO) -> Reply:
@@ -625,6 +632,10 @@ def refuse_unstreamable(request: ImagesRequest) -> None:
         raise InvalidRequestError([Violation("stream", f"{request.operation} cannot be streamed")])
 
 
-def redacted(body: bytes, key: str) -> bytes:
-    """Return an error's text without the key, which some gateways echo."""
-    return body.replace(key.encode("latin-1"), b"***")
+def discreet(observer: Observer, redaction: Redaction) -> Observer:
+    """Return an observer that is shown no key, which some gateways echo."""
+
+    async def show_without_key(image: StreamedImage) -> None:
+        await observer(redaction.value(image))
+
+    return show_without_key

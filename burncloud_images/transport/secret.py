@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import traceback
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
-__all__ = ["Secret", "bearer", "hide"]
+import attrs
+
+from burncloud_images.results import hide_query
+
+if TYPE_CHECKING:
+    from burncloud_images.transport.http import Response
+    from burncloud_images.wire.redaction import Redaction
+
+__all__ = ["Address", "DiscreetResponse", "Secret", "bearer", "forgetting_locals", "hide"]
+
+OWN = frozenset({"aiohttp", "burncloud_images"})
+"""Packages whose frames hold keys, addresses and pieces of bodies."""
 
 T = TypeVar("T")
 
@@ -30,3 +45,63 @@ def bearer(key: str) -> Secret:
 def hide(value: T) -> T | Secret:
     """Return *value*, masked if it is text."""
     return Secret(value) if isinstance(value, str) else value
+
+
+class Address(str):
+    """A URL that is printed without its query, which may be a signature."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        """Return no signature."""
+        return hide_query(str(self))
+
+
+@attrs.frozen(slots=False)
+class DiscreetResponse:
+    """An answer whose headers do not show the key; its body is another matter, since images are in it."""
+
+    response: Response
+    redaction: Redaction
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        return self.redaction.headers(self.response.headers)
+
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        return self.response.chunks()
+
+
+@contextmanager
+def forgetting_locals() -> Iterator[None]:
+    """
+    Leave nothing in the variables of our frames when an exception leaves the block.
+
+    Crash reporters write them down: addresses with their signatures, and images in base64. The lines stay.
+    """
+    try:
+        yield
+    except BaseException as error:
+        forget_locals(error)
+        raise
+
+
+def forget_locals(error: BaseException) -> None:
+    seen: set[BaseException] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is None or current in seen:
+            continue
+        seen.add(current)
+        if current.__suppress_context__:  # it is not printed, and its frames are the standard library's
+            current.__context__ = None
+        pending += [current.__cause__, current.__context__]
+        for frame, _ in traceback.walk_tb(current.__traceback__):
+            if frame.f_globals.get("__name__", "").partition(".")[0] in OWN:
+                with suppress(RuntimeError):  # it runs: the exception has not left it yet
+                    frame.clear()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import attrs
 
 from burncloud_images.errors import ProtocolError
-from burncloud_images.results import TokenDetails, Usage
+from burncloud_images.results import TokenDetails, Usage, hide_query
 
 __all__ = ["Answer", "AnswerItem", "moment", "number", "text", "to_answer", "to_usage"]
 
@@ -43,9 +43,9 @@ class AnswerItem:
     index: int
     decoded: bool
     failure: str | None = None
-    url: str | None = None
+    url: str | None = attrs.field(default=None, repr=hide_query)
     revised_prompt: str | None = None
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -74,8 +74,8 @@ class Answer:
     output_format: str | None = None
     quality: str | None = None
     size: str | None = None
-    error: Mapping[str, object] | None = None
-    extra: Mapping[str, object] = attrs.field(factory=dict)
+    error: Mapping[str, object] | None = attrs.field(default=None, repr=False)
+    extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     has_surplus: bool = False
     raw: bytes = attrs.field(default=b"", repr=False)
 
