@@ -35,22 +35,27 @@ class Failpoints:
 
     Attributes:
         die_at: At which, from 1; 0 for none.
+        ending: How the names end of the points that `die_at` counts; it is the order of all that differs between runs.
         told: Where the name of the point goes at which the process dies.
         stage: What the job is doing; part of each point's name.
         names: Those that were passed, in order.
+        passed: How many of those that count.
     """
 
     die_at: int = 0
+    ending: str = ""
     told: Path | None = None
     stage: str = ""
     names: list[str] = attrs.field(factory=list)
+    passed: int = 0
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def reach(self, name: str) -> None:
         """Be at a point; there may be no way back."""
         with self.lock:
             self.names.append(f"{self.stage}: {name}")
-            if len(self.names) == self.die_at:
+            self.passed += self.names[-1].endswith(self.ending)
+            if self.passed == self.die_at and self.names[-1].endswith(self.ending):
                 self.die(self.names[-1])
 
     def die(self, name: str) -> None:

@@ -99,6 +99,11 @@ class Sweep:
         plan = self.plan(lane, "-".join(map(str, points)))
         return self.go(lane, plan, [lambda point=point: lane.run(plan, die_at=point) for point in points])
 
+    def at_point(self, lane: Lane, ending: str, number: int) -> Tried:
+        """Kill a job's first run at that one of the points whose names end so, and let it come to its end."""
+        plan = self.plan(lane, f"{ending}-{number}".replace(" ", "-"))
+        return self.go(lane, plan, [lambda: lane.run(plan, die_at=number, ending=ending)])
+
     def at_times(self, lane: Lane, tag: str, *seconds: float) -> Tried:
         """Kill a job's first runs after so many seconds, one after the other, and let it come to its end."""
         plan = self.plan(lane, tag)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import pytest
 from crash.conftest import SEED
 from crash.judge import add_up
@@ -14,10 +16,12 @@ AFTER_SENDING = ("status", "body in", "request sent")
 """Endings of points at which a request has been billed and nobody knows."""
 
 
-def after(sweep: Sweep, *endings: str, most: int = 6) -> list[int]:
-    """Return points of a kind, spread over a run."""
-    points = [k for k, name in enumerate(sweep.reference.points, start=1) if name.endswith(endings)]
-    return points[:: max(1, len(points) // most)][:most]
+def spread(sweep: Sweep, endings: Sequence[str], most: int) -> Iterator[tuple[str, int]]:
+    """Yield points all over a run: how the name of each ends, and its number among those."""
+    for ending in endings:
+        passed = sum(name.endswith(ending) for name in sweep.reference.points)
+        share = min(passed, most // len(endings))
+        yield from ((ending, 1 + passed * number // share) for number in range(share))
 
 
 def test_killed_at_some_points_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
@@ -44,7 +48,7 @@ def test_a_broken_promise_is_found_out(lanes: list[Lane], found: Report, control
     """What the harness cannot see, it cannot vouch for."""
     sweep = Sweep(lanes=lanes, name="control", control=control, policy=policy)
     endings = ("part half",) if figure == "torn" else AFTER_SENDING
-    tries = sweep.each(lambda lane, k=k: sweep.at_points(lane, k) for k in after(sweep, *endings, most=12))
+    tries = sweep.each(lambda lane, at=at: sweep.at_point(lane, *at) for at in spread(sweep, endings, most=6))
     sums = add_up([tried.verdict for tried in tries])
     found.controls.append(Line(what=control or "blind retry", jobs=len(tries), sums=sums))
 

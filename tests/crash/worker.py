@@ -49,6 +49,7 @@ class Plan:
         photo: The picture to edit.
         api_key: Of the emulator.
         die_at: At which failpoint to die; 0 for none.
+        ending: Which failpoints count, by the end of their names.
         counts: Whether failpoints are there at all.
         policy: `hold`, `retry` or `replay`.
         control: What to break on purpose.
@@ -62,6 +63,7 @@ class Plan:
     photo: str = ""
     api_key: str = "sk-emulator"
     die_at: int = 0
+    ending: str = ""
     counts: bool = True
     policy: str = "hold"
     control: str = ""
@@ -193,7 +195,7 @@ def totals_to_json(totals: Totals) -> dict[str, Any]:
 
 def main(plan: Plan) -> int:
     """Do what *plan* says, and write down what came of it."""
-    points = Failpoints(die_at=plan.die_at, told=plan.point)
+    points = Failpoints(die_at=plan.die_at, ending=plan.ending, told=plan.point)
     sabotage.install(plan.control)
     if plan.counts and not plan.inspects:
         points.install()

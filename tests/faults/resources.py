@@ -57,6 +57,7 @@ async def while_queued(stage: Stage) -> None:
     faults = [Fault(cut="stall", times=None)] if stage.faulty else []
     world = await stage.world(lambda _faulty: scripted(*faults)(True))
     client = await stage.client(world.base_url, max_connections=1)
+    stage.clock.scale = 10.0
     await cancelled(stage, client, lambda: world.count()[0])
 
 
@@ -73,6 +74,7 @@ async def while_resolving(stage: Stage) -> None:
     stage.monkeypatch.setattr(socket, "getaddrinfo", resolve)
     url = world.base_url.replace("127.0.0.1", "gateway.test")
     client = await stage.client(url, network=Network(allow_http=True))
+    stage.clock.scale = 10.0
     try:
         await cancelled(stage, client, asked.is_set)
     finally:
@@ -134,6 +136,7 @@ async def at_the_status(stage: Stage) -> None:
 async def between_tries(stage: Stage) -> None:
     world = await stage.world(scripted(*[Fault(status=503)] * TIMES))
     client = await stage.client(world.base_url)
+    stage.clock.scale = 10.0
     waiting = []
 
     async def hang(_waits: int) -> None:
