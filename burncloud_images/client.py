@@ -26,7 +26,7 @@ from burncloud_images.errors import ConfigurationError, InvalidRequestError, Vio
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.transport.options import Limits, Network, OnAttempt, Rules, Settings, Timeouts
+from burncloud_images.transport.options import Limits, Network, OnAttempt, Rules, Settings, Timeouts, proxy_for
 from burncloud_images.transport.sinks import Memory, Sink
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class AsyncImagesClient:
     ) -> None:
         from burncloud_images.transport.lifecycle import Lifecycle
         from burncloud_images.transport.secret import hide
-        from burncloud_images.wire.address import to_base_url
+        from burncloud_images.wire.address import origin, to_base_url
         from burncloud_images.wire.dialects import find_dialect
 
         api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
@@ -152,6 +152,7 @@ class AsyncImagesClient:
             on_attempt=on_attempt,
             dialect=find_dialect(where, dialect or from_environment(DIALECT_VARIABLES)),
         )
+        proxy_for(network, *origin(self._settings.base_url)[:2])  # refuses what it cannot use before anything is sent
         self._lifecycle = Lifecycle(network=network, max_connections=max_connections, session=session, clock=clock)
         self._is_copy = False
 

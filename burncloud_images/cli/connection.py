@@ -176,7 +176,7 @@ def to_network(connection: Connection, base_url: str) -> Network:
     if connection.proxy is not None:
         parts = urlsplit(connection.proxy)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise UsageError("The proxy has to be a URL as http://host:port.")
+            raise UsageError("The proxy has to be a URL as http://host:port; other kinds, as SOCKS, cannot be used.")
     return Network(
         proxy=connection.proxy,
         ca=load_authorities(connection.cacert) if connection.cacert is not None else None,

@@ -482,7 +482,7 @@ class AiohttpTransport:
                 headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": agent(), **headers},
                 allow_redirects=False,
                 raise_for_status=False,
-                proxy=proxy_for(self.network, address.scheme, address.host or ""),
+                proxy=self.proxy(session, address),
                 timeout=NO_TIMEOUT,
                 trace_request_ctx=(progress, timeouts),
             )
@@ -499,6 +499,11 @@ class AiohttpTransport:
         progress.status = response.status
         progress.enter(Phase.STATUS, timeouts.idle)
         return response
+
+    def proxy(self, session: aiohttp.ClientSession, address: URL) -> str | None:
+        """Return the proxy for *address*; a borrowed session may read the environment on its own, and unchecked."""
+        network = attrs.evolve(self.network, trust_env=True) if session.trust_env else self.network
+        return proxy_for(network, address.scheme, address.host or "")
 
     def session(self, door: Door) -> aiohttp.ClientSession:
         """Return the session behind a door."""

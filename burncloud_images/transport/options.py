@@ -31,6 +31,12 @@ def positive(_options: object, attribute: attrs.Attribute[Any], value: float) ->
         raise ValueError(f"{attribute.name} has to be more than 0, not {value}")
 
 
+def known_proxy(_options: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    """Refuse a proxy that is not asked by HTTP."""
+    if value is not None:
+        to_proxy(value, f"Network.{attribute.name}")
+
+
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """
@@ -83,7 +89,7 @@ class Network:
     How the network is reached.
 
     Attributes:
-        proxy: URL of an HTTP proxy.
+        proxy: URL of a proxy that is asked by HTTP or HTTPS. SOCKS is refused: the key would be sent to it unencrypted.
         ca: A PEM file of further certificate authorities, or an `ssl.SSLContext`.
         allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs on public ones.
         allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses, be unencrypted and
@@ -91,7 +97,9 @@ class Network:
         trust_env: Whether the proxy variables of the environment count. `.netrc` is never read.
     """
 
-    proxy: str | None = attrs.field(default=None, repr=lambda proxy: repr(proxy and proxy.rpartition("@")[2]))
+    proxy: str | None = attrs.field(
+        default=None, validator=known_proxy, repr=lambda proxy: repr(proxy and proxy.rpartition("@")[2])
+    )
     ca: str | os.PathLike[str] | ssl.SSLContext | None = None
     allow_http: bool = False
     allowed_result_hosts: tuple[str, ...] = attrs.field(default=(), converter=to_names)
@@ -158,10 +166,41 @@ def to_ssl(network: Network) -> ssl.SSLContext | bool:
 
 
 def proxy_for(network: Network, scheme: str, host: str) -> str | None:
-    """Return the proxy for an address, if there is one."""
-    if network.proxy or not network.trust_env:
-        return network.proxy
+    """
+    Return the proxy for an address, if there is one.
+
+    Raises:
+        ConfigurationError: The environment names one that is not asked by HTTP.
+    """
+    if network.proxy is not None:
+        return to_proxy(network.proxy, "Network.proxy")
+    if not network.trust_env:
+        return None
     from urllib.request import getproxies, proxy_bypass
 
     proxies = getproxies()
-    return None if proxy_bypass(host) else proxies.get(scheme) or proxies.get("all")
+    found = next((kind for kind in (scheme, "all") if proxies.get(kind)), None)
+    if found is None or proxy_bypass(host):
+        return None
+    return to_proxy(proxies[found], f"the variable {found.upper()}_PROXY")
+
+
+def to_proxy(spelling: str, source: str) -> str:
+    """
+    Return the URL of a proxy; a host without a scheme is asked by HTTP, as curl asks it.
+
+    Raises:
+        ConfigurationError: It is of another kind. aiohttp would send it requests as they are, with the key.
+    """
+    from urllib.parse import urlsplit
+
+    url = spelling if "://" in spelling else f"http://{spelling}"
+    try:
+        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+    except ValueError:
+        scheme, host = "http", None
+    if scheme not in {"http", "https"}:
+        raise ConfigurationError(f"The proxy in {source} is asked by {scheme}; only http:// and https:// can be used.")
+    if not host:
+        raise ConfigurationError(f"The proxy in {source} has no host; it is a URL as http://host:port.")
+    return url

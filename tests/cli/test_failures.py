@@ -113,6 +113,7 @@ def test_a_long_prompt(cli, serve):
         (["generate", "x", "--base-url", "https://h.example/?q=1"], "holds a query"),
         (["generate", "x", "--base-url", "http://h.example"], "--allow-http"),
         (["generate", "x", "--proxy", "localhost"], "http://host:port"),
+        (["generate", "x", "--proxy", "socks5://localhost:1080"], "SOCKS, cannot be used"),
         (["generate", "x", "--cacert", "nowhere.pem"], "No such file"),
         (["generate", "x", "--cacert", "."], "cannot be read"),
         (["generate", "x", "-O", "nothing"], "-O takes key=value"),

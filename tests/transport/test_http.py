@@ -332,6 +332,36 @@ class TestSecrets:
         assert proxy_for(Network(trust_env=True), "https", "inside.example") is None
         assert "http://p:1" == proxy_for(Network(proxy="http://p:1"), "https", "gateway.example")
         assert "canary" not in repr(Network(proxy="http://me:canary@p:1"))
+        assert "http://p:1" == proxy_for(Network(proxy="p:1"), "https", "gateway.example")
+
+    @pytest.mark.parametrize(
+        "proxy", ["socks5://{}", "SOCKS5H://{}", "socks4://me:canary@{}", "ftp://{}", "http://", "//"]
+    )
+    @pytest.mark.parametrize("way", ["option", "environment", "environment later", "session of the caller's"])
+    async def test_a_proxy_of_another_kind_gets_nothing(self, proxy, way, monkeypatch):
+        """A SOCKS port would be sent the request as it is, and the key with it."""
+        connections = []
+
+        async def accept(_reader, _writer, _request):
+            connections.append(1)
+
+        def client():
+            network = Network(proxy=proxy.format(place) if way == "option" else None, trust_env="environment" in way)
+            return AsyncImagesClient("sk-canary", "http://127.0.0.1:9", network=network, session=session, retry=ONCE)
+
+        async with serve(accept, read=False) as raw, aiohttp.ClientSession(trust_env=True) as own:
+            place = raw.url.partition("://")[2]
+            session = own if way.startswith("session") else None
+            made = client() if way.endswith("later") or session else None
+            monkeypatch.setenv("http_proxy", proxy.format(place))
+            monkeypatch.setenv("no_proxy", "")
+            with pytest.raises(errors.ConfigurationError, match=r"The proxy in .* (is asked by|has no host)") as caught:
+                await (made or client()).generate("otter", model="m")
+            if made:
+                await made.aclose()
+
+        assert [] == connections
+        assert "canary" not in str(caught.value)
 
 
 def dripping(slow, rest=b""):
