@@ -68,7 +68,11 @@ class JobPurse:
         usage = about.get("usage")
         made = {name: about[name] for name in ("quality", "size") if name in about}
         tokens = usage if isinstance(usage, Mapping) else None
-        return self.prices.cost({**self.fields(record), **made}, tokens, images)
+        fields = {**self.fields(record), **made}
+        cost = self.prices.cost(fields, tokens, images)
+        if cost is None and images > record.wanted:  # the worst case that was set aside is that of fewer
+            return self.prices.worst_case({**fields, "n": images})
+        return cost
 
     def fields(self, record: Record) -> Mapping[str, object]:
         """Return what a price depends on."""

@@ -13,7 +13,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import IO, Protocol, TypeVar, runtime_checkable
@@ -121,10 +121,16 @@ class Retention:
         except OSError:
             if self.part is None:
                 raise
-            before = os.pread(handle.fileno(), start, 0)
-            self.remove()
-            self.path, self.handle = None, unnamed()
-            write_at(self.handle, before + data, 0)
+            self.move(handle, start, data)
+
+    def move(self, handle: IO[bytes], size: int, data: bytes) -> None:
+        """Go on in an unnamed file, on another disk as a rule; what is in the first one stays until that is done."""
+        with ExitStack() as stack:
+            other = stack.enter_context(unnamed())
+            write_at(other, os.pread(handle.fileno(), size, 0) + data, 0)
+            stack.pop_all()
+        self.remove()
+        self.path, self.handle = None, other
 
     def open(self) -> IO[bytes]:
         """Open a file beside the one to be, or an unnamed one where that cannot be."""

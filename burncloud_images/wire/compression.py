@@ -39,6 +39,9 @@ class Inflater:
         self.unproven: bytes | None = b""
         self.inflater: zlib._Decompress | None = None
         self.is_plain = False
+        # What follows a member may be another, or padding, of which nothing is taken.
+        self.pending = b""
+        self.has_padding = False
 
     @property
     def is_cut(self) -> bool:
@@ -84,10 +87,15 @@ class Inflater:
             self.unproven = chunk
 
     def inflate(self, chunk: bytes) -> Iterator[bytes]:
+        chunk, self.pending = self.pending + chunk, b""
         while chunk and self.inflater is not None:
             if self.inflater.eof:
-                if not chunk.startswith(GZIP):
-                    return  # padding, which is no member
+                if self.has_padding or not GZIP.startswith(chunk[:LONGEST_MARK]):
+                    self.has_padding = True
+                    return
+                if len(chunk) < LONGEST_MARK:
+                    self.pending = chunk
+                    return
                 self.inflater = zlib.decompressobj(GZIP_BITS)
             try:
                 piece = self.inflater.decompress(chunk, PIECE)

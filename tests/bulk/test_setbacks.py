@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ import aiohttp
 import attrs
 import pytest
 from fakes import until
+from pictures import png
 from workshop import BY_URL, ONCE, prompts
 
 from burncloud_images import AsyncImagesClient, bulk, errors
@@ -378,3 +380,16 @@ class TestAnswersThatAreNotUnderstood:
 
         assert 1 == again.posts
         assert State.PENDING not in await again.states()
+
+    async def test_more_images_than_were_asked_for_are_booked_as_many(self, workshop):
+        """Without usage and without a price per image the worst case of as many counts."""
+        tokens = {"text_input": 5, "image_output": 30, "output_tokens": {"*": {"*": 1000}}}
+        prices = bulk.PriceTable.read({"date": "2026-11-23", "models": {"gpt-image-2": tokens}})
+        image = {"b64_json": base64.b64encode(png()).decode()}
+        shop = await workshop(Fault(status=200, body={"created": 1, "data": [image] * 3}, billed=True))
+
+        report = await shop.run(prompts(1), prices=prices)
+
+        (record,) = await shop.records()
+        assert 3 == len(record.images)
+        assert prices.worst_case({**record.document, "n": 3}) == record.cost == report.totals.cost

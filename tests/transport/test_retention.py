@@ -1,0 +1,188 @@
+"""What is held of an answer is let go without a trace, or kept whole wherever there is room for it."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from burncloud_images import Memory
+from burncloud_images.cli.partials import WithPartials
+from burncloud_images.transport import retention as module
+from burncloud_images.transport.retention import Retention, find_place
+from burncloud_images.transport.sinks import Directory
+
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+LARGE = os.urandom(300_000) * 5
+
+
+@pytest.fixture
+def hold():
+    """Return what makes a retention."""
+    executor = ThreadPoolExecutor(1)
+    yield lambda path=None: Retention(executor=executor, find_path=lambda: path)
+    executor.shutdown()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Return what lets the disk fail after so many writes, for so many."""
+
+    def fail(after, times=1):
+        write, calls = os.pwrite, []
+
+        def pwrite(descriptor, data, offset):
+            calls.append(offset)
+            if after < len(calls) <= after + times:
+                raise FULL
+            return write(descriptor, data[:70_000], offset)
+
+        monkeypatch.setattr(os, "pwrite", pwrite)
+
+    return fail
+
+
+async def add(retention, data, size=100_000):
+    for start in range(0, len(data), size):
+        await retention.add(data[start : start + size])
+
+
+async def test_nothing_is_left_of_what_is_let_go(hold, tmp_path):
+    """Neither in memory nor on the disk, and nothing more is taken."""
+    retention = hold(tmp_path / "new" / "x.answer")
+    await add(retention, LARGE)
+    (part,) = (tmp_path / "new").iterdir()
+    assert 0o600 == stat.S_IMODE(part.stat().st_mode)
+
+    await retention.drop()
+    await retention.add(b"more")
+
+    assert [] == list((tmp_path / "new").iterdir())
+    assert None is await retention.keep(in_file=True)
+
+
+async def test_a_restart_begins_anew(hold):
+    """And does nothing while something is held."""
+    retention = hold()
+    await retention.add(b"one")
+    await retention.restart(b"two")
+    assert b"one" == (await retention.keep(in_file=False)).read()
+
+    await retention.drop()
+    await retention.restart(b"three", b"", b" four")
+    assert b"three four" == (await retention.keep(in_file=False)).read()
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+async def test_a_small_answer_is_in_a_file_if_it_is_worth_one(hold, tmp_path, in_file):
+    """Else it is in memory."""
+    retention = hold(tmp_path / "x.answer")
+    await retention.add(b"small")
+    kept = await retention.keep(in_file=in_file)
+
+    assert b"small" == kept.read()
+    assert in_file == (kept.path is not None)
+    assert not retention.waiting or not in_file
+
+
+async def test_an_unnamed_file_goes_with_its_value(hold):
+    """No descriptor is left."""
+    retention = hold()
+    await add(retention, LARGE)
+    kept = await retention.keep(in_file=False)
+    descriptor = kept.file.fileno()
+    assert LARGE == kept.read() == kept.read()
+    assert f"{len(LARGE):,} bytes" in kept.whereabouts
+
+    del kept
+    gc.collect()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+@pytest.mark.parametrize("after", [0, 2, 16])
+async def test_a_disk_that_fails_leaves_it_to_another(hold, tmp_path, failing, after):
+    """What was written already comes along."""
+    failing(after)
+    retention = hold(tmp_path / "x.answer")
+    await add(retention, LARGE)
+    kept = await retention.keep(in_file=True)
+
+    assert LARGE == kept.read()
+    assert [] == list(tmp_path.glob(".*.part"))
+    assert kept.path is None
+
+
+@pytest.mark.parametrize("after", [0, 16])
+async def test_without_any_disk_it_stays_in_memory(hold, tmp_path, failing, after):
+    """It is paid for."""
+    failing(after, times=1000)
+    retention = hold(tmp_path / "x.answer")
+    await add(retention, LARGE)
+    kept = await retention.keep(in_file=True)
+
+    assert LARGE == kept.read()
+    assert (None, None) == (kept.path, kept.file)
+
+
+async def test_memory_is_not_for_any_amount(hold, failing, monkeypatch):
+    """Where no disk takes it, so much is held as fits."""
+    monkeypatch.setattr(module, "MOST_IN_MEMORY", 1_200_000)
+    failing(0, times=1000)
+    retention = hold()
+    await add(retention, LARGE)
+    kept = await retention.keep(in_file=False)
+
+    assert 1_200_000 < kept.size < len(LARGE)
+    assert LARGE[: kept.size] == kept.read()
+
+
+async def test_a_file_that_cannot_have_its_name_keeps_the_one_it_has(hold, tmp_path, monkeypatch):
+    """It is there all the same."""
+
+    def fail(*_args, **_options):
+        raise OSError(errno.EPERM, "no")
+
+    monkeypatch.setattr(module, "place", fail)
+    retention = hold(tmp_path / "x.answer")
+    await add(retention, LARGE)
+    kept = await retention.keep(in_file=True)
+
+    assert [kept.path] == list(tmp_path.glob(".x.answer-*.part"))
+    assert LARGE == kept.read()
+
+
+async def test_a_name_is_taken_only_once(hold, tmp_path):
+    """Others get numbers."""
+    paths = []
+    for text in (b"one", b"two", b"three"):
+        retention = hold(tmp_path / "x.answer")
+        await retention.add(text)
+        paths.append((await retention.keep(in_file=True)).path)
+
+    assert ["x.answer", "x-2.answer", "x-3.answer"] == [path.name for path in paths]
+    assert [b"one", b"two", b"three"] == [path.read_bytes() for path in paths]
+
+
+async def test_a_file_that_was_removed_reads_as_nothing(hold, tmp_path):
+    """An error can be looked at after its file was moved."""
+    retention = hold(tmp_path / "x.answer")
+    await retention.add(b"small")
+    kept = await retention.keep(in_file=True)
+    kept.path.unlink()
+
+    assert b"" == kept.read()
+
+
+def test_previews_do_not_change_the_place(tmp_path):
+    """A sink around another has the place of that one."""
+    folder = Directory(tmp_path)
+    place = type("Placement", (), {"id": "x"})()
+    around = [WithPartials(images=sink, folder=folder, show=print) for sink in (folder, Memory())]
+
+    assert [tmp_path / "x.answer", None] == [find_place(sink, place) for sink in around]
