@@ -197,9 +197,7 @@ class PlannedPayload(aiohttp.Payload):
                 await self.write_file(writer, segment)
             else:
                 await self.write_slices(writer, segment)
-        transport = getattr(writer, "transport", None)
-        if transport is None or transport.is_closing():  # a lost connection wakes `drain` without an error
-            raise ConnectionResetError("closed before the last boundary")
+        require_connection(writer)
 
     async def write_file(self, writer: AbstractStreamWriter, slot: FileSlot) -> None:
         left = slot.size
@@ -233,6 +231,7 @@ class PlannedPayload(aiohttp.Payload):
             self.progress.allow(self.timeouts.send_stall)
             await writer.write(part)
             await writer.drain()
+            require_connection(writer)
             self.progress.sent += len(part)
 
 
@@ -246,16 +245,36 @@ def prepare(writer: AbstractStreamWriter) -> None:
     if transport is None:
         return
     transport.set_write_buffer_limits(high=LEAST_BUFFER)
-    # Below TLS lies another transport, whose buffer would hide a cut as well. There is no public way to it, and uvloop
-    # has none; then a cut counts as later than it was, which errs on the safe side.
-    protocol = getattr(transport, "_ssl_protocol", None)
-    below = getattr(protocol, "_transport", None)
-    if below is not None:
+    if (below := below_tls(transport)) is not None:  # its buffer would hide a cut as well
         below.set_write_buffer_limits(high=LEAST_BUFFER)
     option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
     connection = transport.get_extra_info("socket")
     if option is not None and connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
         connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
+
+
+def require_connection(writer: AbstractStreamWriter) -> None:
+    """
+    Refuse to go on where nothing arrives any more.
+
+    A lost connection wakes `drain` without an error. Over TLS it is only told of once the loop has gone round, and what
+    is written until then vanishes, as if it had been sent.
+    """
+    transport = getattr(writer, "transport", None)
+    ends = (transport, below_tls(transport))
+    if transport is None or any(end is not None and end.is_closing() for end in ends):
+        raise ConnectionResetError("closed before the last boundary")
+
+
+def below_tls(transport: asyncio.WriteTransport | None) -> asyncio.WriteTransport | None:
+    """
+    Return the transport that carries a TLS transport's bytes.
+
+    There is no public way to it, and uvloop has none; then a cut counts as later than it was, which errs on the safe
+    side.
+    """
+    below: asyncio.WriteTransport | None = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return below
 
 
 @attrs.define(kw_only=True)
@@ -516,6 +535,9 @@ class AiohttpTransport:
         return self.sessions[door]
 
     def make_session(self, *, guarded: bool) -> aiohttp.ClientSession:
+        # Every handshake needs it. Loaded by the first of them, it would want a descriptor where there may be none.
+        import encodings.idna  # noqa: F401
+
         keep_buffers()
         # No headers of its own: aiohttp would send them to any host. No cookies, no .netrc.
         connector = aiohttp.TCPConnector(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import socket
 import ssl
+import struct
+import threading
+from collections.abc import Iterator
 
 import pytest
 from fakes import FakeClock
 from pictures import png
 
-from burncloud_images import AsyncImagesClient, Network, errors
+from burncloud_images import AsyncImagesClient, Network, RetryPolicy, errors
 from burncloud_images.emulator import Emulator, Fault
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
@@ -121,3 +126,45 @@ class TestCuts:
 
         assert caught.value.phase is errors.Phase.FINAL_RELEASED
         assert (len(emulator.ledger.requests), emulator.ledger.billed_requests) == (1, 1)
+
+    @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+    @pytest.mark.parametrize("kind", ["bytes", "path"])
+    async def test_a_cut_is_noticed_while_nothing_waits(self, kind, tls, certificates, tmp_path, caplog):
+        """The server is another's: it reads on while bytes are written, so that no write has to wait for it."""
+        image = png(pad=32 * MB)
+        path = tmp_path / "photo.png"
+        path.write_bytes(image)
+        source = image if kind == "bytes" else path
+        retry, network = RetryPolicy(attempts=1), Network(ca=certificates.client)
+
+        with resetting(8 * MB, certificates.server if tls else None) as port:
+            url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+            async with AsyncImagesClient("sk", url, retry=retry, network=network, clock=FakeClock(1)) as client:
+                with pytest.raises(errors.ConnectionFailedError) as caught:
+                    await client.edit(source, "a beret", **SMALL)
+
+        assert caught.value.phase is errors.Phase.BODY
+        assert caught.value.history[0].sent < len(image)
+        assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+@contextlib.contextmanager
+def resetting(size: int, context: ssl.SSLContext | None) -> Iterator[int]:
+    """Serve one connection in a thread: read *size* bytes and reset it; give the port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        with context.wrap_socket(connection, server_side=True) if context else connection as reading:
+            left = size
+            while left > 0:
+                left -= len(reading.recv(65_536))
+            reading.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        thread.join()
+        listener.close()
