@@ -83,6 +83,11 @@ EIGHT = Work(verb="to_files", images=10, size=8 * MB)
 FEWER = Work(verb="to_files", images=4, size=8 * MB)
 SMALL = Work(verb="small", ticks=False)
 
+UPLOAD = Work(verb="upload", images=16, size=25 * MB)
+FEWER_UPLOADS = attrs.evolve(UPLOAD, images=4)
+DOWNLOADS = Work(verb="download", images=10, size=4 * MB, requests=10, at_once=8)
+FEWER_DOWNLOADS = attrs.evolve(DOWNLOADS, requests=4, at_once=4)
+
 JOBS: tuple[Job, ...] = (
     Job(
         name="files",
@@ -116,8 +121,8 @@ JOBS: tuple[Job, ...] = (
     Job(
         name="upload",
         title="upload of {work.images} files of 25 MB",
-        work=Work(verb="upload", images=16, size=25 * MB),
-        quick=Work(verb="upload", images=4, size=25 * MB),
+        work=UPLOAD,
+        quick=FEWER_UPLOADS,
         contenders=("ours", "openai", "openai-aiohttp", "handwritten"),
         goals=(
             *cpu(openai=0.50, handwritten=0.60),
@@ -129,8 +134,8 @@ JOBS: tuple[Job, ...] = (
     Job(
         name="downloads",
         title="{every} URLs of 4 MB → files, {work.at_once} x 8 at once",
-        work=Work(verb="download", images=10, size=4 * MB, requests=10, at_once=8),
-        quick=Work(verb="download", images=10, size=4 * MB, requests=4, at_once=4),
+        work=DOWNLOADS,
+        quick=FEWER_DOWNLOADS,
         contenders=("ours", "openai", "handwritten", "curl"),
         goals=(
             *cpu(openai=0.45, handwritten=0.85),
@@ -138,6 +143,22 @@ JOBS: tuple[Job, ...] = (
             memory(64 * 1.5 * MB),
             stall(10 * MS),
         ),
+    ),
+    Job(
+        name="upload-tls",
+        title="upload of {work.images} files of 25 MB over TLS",
+        work=attrs.evolve(UPLOAD, tls=True),
+        quick=attrs.evolve(FEWER_UPLOADS, tls=True),
+        contenders=("ours", "openai", "openai-aiohttp", "handwritten"),
+        goals=(*cpu(openai=1.0), memory(8 * MB), stall(10 * MS)),
+    ),
+    Job(
+        name="downloads-tls",
+        title="{every} URLs of 4 MB over TLS → files, {work.at_once} x 8 at once",
+        work=attrs.evolve(DOWNLOADS, tls=True),
+        quick=attrs.evolve(FEWER_DOWNLOADS, tls=True),
+        contenders=("ours", "openai", "handwritten", "curl"),
+        goals=(*cpu(openai=1.0), memory(64 * 1.5 * MB), stall(10 * MS)),
     ),
     Job(
         name="many-files",

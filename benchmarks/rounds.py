@@ -54,7 +54,7 @@ def open_bench() -> Iterator[Bench]:
     with tempfile.TemporaryDirectory(prefix="burncloud-images-bench-", dir=parent) as name:
         folder = Path(name)
         with serve(folder) as nginx:
-            yield Bench(nginx=nginx, site=Site(folder=folder, address=nginx.address))
+            yield Bench(nginx=nginx, site=Site(folder=folder, address=nginx.address, tls_address=nginx.tls_address))
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +114,7 @@ class Bench:
                 found = self.curl(work, folder)
                 seen: Counter[str] = Counter()
             else:
-                said = run_module(MODULES[contender], self.task(work, folder))
+                said = run_module(MODULES[contender], self.task(work, folder), self.trust(work))
                 if "unable" in said:
                     return str(said["unable"])
                 seen = Counter(said.pop("seen"))
@@ -125,18 +125,33 @@ class Bench:
 
     def task(self, work: Work, folder: Path) -> Task:
         inputs = str(self.site.inputs)
-        return Task(work=work, server=self.nginx.address, folder=str(folder), inputs=inputs)
+        server = self.nginx.address_of(tls=work.tls)
+        return Task(work=work, server=server, folder=str(folder), inputs=inputs)
+
+    def trust(self, work: Work) -> Mapping[str, str]:
+        """Return the variables by which every contender trusts the server; OpenSSL's own, which none has to be told."""
+        return {"SSL_CERT_FILE": str(self.nginx.authority)} if work.tls else {}
 
     def curl(self, work: Work, folder: Path) -> Reading:
         """Fetch the URLs of all answers with curl, the answers themselves left out."""
         lines = []
-        names = [f"{self.site.address}/pictures/{work.answer}-{number}.png" for number in range(work.images)]
+        names = [self.site.url(work, f"{work.answer}-{number}.png") for number in range(work.images)]
         for number in range(work.requests):
             for place, url in enumerate(names):
                 lines += [f'url = "{url}"', f'output = "{folder / f"{number}-{place}.png"}"']
         (self.site.folder / "curl.txt").write_text("\n".join(lines), encoding="utf-8")
         at_once = str(work.at_once * 8)
-        options = ["--parallel", "--parallel-max", at_once, "--silent", "--fail", "--noproxy", "*"]
+        options = [
+            "--parallel",
+            "--parallel-max",
+            at_once,
+            "--silent",
+            "--fail",
+            "--noproxy",
+            "*",
+            "--cacert",
+            str(self.nginx.authority),
+        ]
         return time_command(["curl", *options, "--config", str(self.site.folder / "curl.txt")])
 
     def judge(self, contender: str, work: Work, seen: Counter[str], folder: Path) -> None:
@@ -166,10 +181,11 @@ def environment() -> dict[str, str]:
     return {**kept, "NO_PROXY": "*"}
 
 
-def run_module(module: str, task: Task) -> dict[str, Any]:
+def run_module(module: str, task: Task, variables: Mapping[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", module, task.to_json()]
+    surroundings = {**environment(), **variables}
     done = subprocess.run(  # noqa: S603 (our own modules)
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False, timeout=PATIENCE
+        command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     if done.returncode:
         raise CheatedError(f"{module} failed:\n{done.stderr}")

@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
+import trustme
 
 __all__ = ["MISSING", "Nginx", "NoServerError", "find_nginx", "serve", "version_of"]
 
@@ -55,6 +56,10 @@ http {{
   scgi_temp_path {folder}/scgi;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
+    listen 127.0.0.1:{tls_port} ssl backlog=4096;
+    ssl_certificate {folder}/server.pem;
+    ssl_certificate_key {folder}/server.pem;
+    ssl_session_cache shared:tls:1m;
     root {folder};
     location /pictures/ {{ default_type image/png; }}
     location /answers/ {{ internal; default_type application/json; }}
@@ -87,10 +92,21 @@ class Nginx:
     Attributes:
         folder: What it shows: `answers`, `pictures`.
         address: Without a path.
+        tls_address: The same over TLS.
     """
 
     folder: Path
     address: str
+    tls_address: str
+
+    @property
+    def authority(self) -> Path:
+        """A PEM file of whoever vouches for its certificate."""
+        return self.folder / "authority.pem"
+
+    def address_of(self, *, tls: bool) -> str:
+        """Return one of its addresses."""
+        return self.tls_address if tls else self.address
 
     def uploads(self) -> list[tuple[int, int]]:
         """Return status and length in bytes of each upload so far, its headers included."""
@@ -126,21 +142,31 @@ def serve(folder: Path) -> Iterator[Nginx]:
     Raises:
         NoServerError: There is none, or it does not start.
     """
-    program, port = find_nginx(), free_port()
+    program, port, tls_port = find_nginx(), free_port(), free_port()
+    issue_certificate(folder)
     configuration = folder / "nginx.conf"
     # Only root's workers become another user, who could not read the folder.
     user = "user root;" if os.geteuid() == 0 else ""
-    configuration.write_text(CONFIGURATION.format(folder=folder, port=port, user=user), encoding="utf-8")
+    configuration.write_text(
+        CONFIGURATION.format(folder=folder, port=port, tls_port=tls_port, user=user), encoding="utf-8"
+    )
     log = folder / "error.log"
     command = [program, "-p", str(folder), "-e", str(log), "-c", str(configuration)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
     try:
         address = f"http://127.0.0.1:{port}"
         wait_for(address, process, log)
-        yield Nginx(folder=folder, address=address)
+        yield Nginx(folder=folder, address=address, tls_address=f"https://127.0.0.1:{tls_port}")
     finally:
         process.terminate()
         process.wait()
+
+
+def issue_certificate(folder: Path) -> None:
+    """Write what the server shows over TLS, and what clients have to trust."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
 
 
 def free_port() -> int:

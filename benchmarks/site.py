@@ -45,12 +45,14 @@ class Site:
     Attributes:
         folder: Holds `answers`, `pictures` and `inputs`.
         address: The server's, for answers that are URLs.
+        tls_address: The same over TLS.
         marks: Of each answer, the fingerprints of its images.
         hashes: Of each answer, the SHA-256 of its images.
     """
 
     folder: Path
     address: str
+    tls_address: str = ""
     marks: dict[str, list[str]] = attrs.field(factory=dict)
     hashes: dict[str, list[str]] = attrs.field(factory=dict)
 
@@ -77,6 +79,10 @@ class Site:
             file.writelines(MAKERS[kind](self, work, pictures))
         if kind == "taken":
             self.make_inputs(work)
+
+    def url(self, work: Work, name: str) -> str:
+        """Return the address of a picture."""
+        return f"{self.tls_address if work.tls else self.address}/pictures/{name}"
 
     def make_inputs(self, work: Work) -> None:
         folder = self.inputs / work.answer
@@ -115,7 +121,7 @@ class Site:
         for number, picture in enumerate(pictures):
             name = f"{work.answer}-{number}.png"
             (self.folder / "pictures" / name).write_bytes(picture)
-            urls.append({"url": f"{self.address}/pictures/{name}"})
+            urls.append({"url": self.url(work, name)})
         yield json.dumps({"created": CREATED, "data": urls}).encode()
 
 

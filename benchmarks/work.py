@@ -40,6 +40,7 @@ class Work:
         ticks: Whether the event loop is watched for stalls.
         thorough: Whether files are hashed and synced.
         overwrite: Whether later files take the place of earlier ones.
+        tls: Whether the server is asked over TLS.
     """
 
     verb: Verb
@@ -50,11 +51,12 @@ class Work:
     ticks: bool = True
     thorough: bool = False
     overwrite: bool = False
+    tls: bool = False
 
     @property
     def answer(self) -> str:
         """What the server answers, as the first part of the path."""
-        return f"{ANSWERS[self.verb]}-{self.images}x{self.size}"
+        return f"{ANSWERS[self.verb]}-{self.images}x{self.size}{'-tls' if self.tls else ''}"
 
     @property
     def smallest(self) -> Work:

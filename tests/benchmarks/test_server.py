@@ -27,7 +27,7 @@ def bench(tmp_path):
     folder = tmp_path / "site"
     folder.mkdir()
     with serve(folder) as nginx:
-        yield Bench(nginx=nginx, site=Site(folder=folder, address=nginx.address))
+        yield Bench(nginx=nginx, site=Site(folder=folder, address=nginx.address, tls_address=nginx.tls_address))
 
 
 def test_noise_is_a_picture():
