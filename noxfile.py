@@ -91,8 +91,9 @@ def faults(session: nox.Session) -> None:
     session.install(*EDITABLE, *group("tests"))
     if not session.posargs:
         session.env["FAULTS_REPORT"] = "docs/reliability.md"
+    columns = "--ways=plain,tls,connect"
     # Some cases last minutes, in which they need not say where they are.
-    session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", "tests/faults", *session.posargs)
+    session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", columns, "tests/faults", *session.posargs)
 
 
 @nox.session

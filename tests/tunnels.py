@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Literal, Self
 
 import attrs
@@ -11,6 +12,7 @@ from fakes import until
 __all__ = ["Break", "Tunnels"]
 
 PIECE = 64 * 1024
+SMALL_BUFFER = 64 * 1024
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -37,8 +39,10 @@ class Tunnels:
     Listens on loopback, and tunnels to wherever it is asked to.
 
     Args:
-        refusals: Answers in place of a tunnel, one for each request, until there is none left.
         breaks: What goes wrong with tunnels that stand.
+        refusals: Answers in place of a tunnel, one for each request, until there is none left.
+        hoards: Whether the system may take in megabytes that the server does not take; then a client cannot know how
+            far its request got.
 
     Attributes:
         port: Where it listens, within its block.
@@ -47,7 +51,8 @@ class Tunnels:
         broken: The breaks that struck.
     """
 
-    def __init__(self, *breaks: Break, refusals: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, *breaks: Break, refusals: tuple[bytes, ...] = (), hoards: bool = False) -> None:
+        self.hoards = hoards
         self.breaks = breaks
         self.refusals = list(refusals)
         self.port = self.opened = 0
@@ -62,7 +67,10 @@ class Tunnels:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self.accepted, "127.0.0.1", 0, backlog=256, limit=PIECE)
+        listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        if not self.hoards:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+        self.server = await asyncio.start_server(self.accepted, sock=listener, limit=PIECE)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -105,6 +113,8 @@ class Tunnels:
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
             return
+        if not self.hoards:
+            there[1].get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER)
         number, self.opened = self.opened, self.opened + 1
         writer.write(ESTABLISHED)
         try:

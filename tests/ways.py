@@ -29,7 +29,7 @@ from tunnels import Tunnels
 from burncloud_images import AsyncImagesClient, Network, Timeouts
 from burncloud_images.emulator import Emulator
 
-__all__ = ["WAYS", "Certificates", "Way", "here", "tunnelled"]
+__all__ = ["TITLES", "WAYS", "Certificates", "Way", "chosen_ways", "here", "tunnelled"]
 
 WAYS = ("plain", "tls", "connect")
 """In the order of columns."""
@@ -82,6 +82,11 @@ class Way:
     def client(self) -> ssl.SSLContext | None:
         """What a client trusts."""
         return self.certificates and self.certificates.client
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """What a server in another process is handed: a file with a key and certificate, if any."""
+        return (str(self.certificates.chain),) if self.certificates else ()
 
     @property
     def scheme(self) -> str:

@@ -15,13 +15,16 @@ from typing import IO, Any
 import attrs
 from crash.worker import Plan
 from pictures import png
+from ways import here
 
 TESTS = Path(__file__).resolve().parents[1]
 
 
 def environment() -> dict[str, str]:
     """Return what a process needs; neither keys nor what measures coverage, which nobody would save after a kill."""
-    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "HOME", "LANG") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "TMPDIR", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ
+    }
     return {**kept, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
 
 
@@ -123,7 +126,7 @@ class Lane:
     def address(self, idempotency: str) -> str:
         """Return where an emulator is; it is started with the first question."""
         if idempotency not in self.servers:
-            server = self.servers[idempotency] = Talker.start("server", idempotency)
+            server = self.servers[idempotency] = Talker.start("server", idempotency, *here().chain)
             self.addresses[idempotency] = server.listen()["base_url"]
         return self.addresses[idempotency]
 

@@ -1,14 +1,15 @@
 """
 The emulator in a process of its own, whose ledger outlives whatever is killed.
 
-`python -m crash.server none|replay` prints its address. A line on stdin asks for what has arrived since the last one,
-and may say what is to go wrong from now on.
+`python -m crash.server none|replay` prints its address; with a file of a key and certificate besides, it serves TLS. A
+line on stdin asks for what has arrived since the last one, and may say what is to go wrong from now on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import sys
 from typing import Any
 
@@ -56,10 +57,13 @@ def take(emulator: Emulator) -> dict[str, Any]:
     }
 
 
-async def main(idempotency: Any) -> None:
+async def main(idempotency: Any, chain: str = "") -> None:
     """Serve until stdin ends."""
     doors = Doors()
-    async with Emulator(idempotency=idempotency) as emulator:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    if chain:
+        context.load_cert_chain(chain)
+    async with Emulator(idempotency=idempotency, tls=context if chain else False) as emulator:
         say({"base_url": emulator.base_url, "api_key": emulator.api_key})
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -76,4 +80,4 @@ def say(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    asyncio.run(main(*sys.argv[1:]))

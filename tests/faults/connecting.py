@@ -26,8 +26,9 @@ from faults.stage import (
     written,
 )
 from faults.table import case, row, variants
+from ways import here
 
-from burncloud_images import AsyncImagesClient, Network, errors
+from burncloud_images import AsyncImagesClient, Network, Timeouts, errors
 from burncloud_images.emulator import Emulator
 
 # --- TCP -------------------------------------------------------------------------------------------------------------
@@ -48,7 +49,7 @@ async def refused_twice(stage: Stage) -> None:
             await proxy.start(port)
 
     stage.clock.on_sleep = wake
-    client = await stage.client(f"http://127.0.0.1:{port}/v1")
+    client = await stage.client(f"{here().url(port)}/v1")
     outcome = await stage.call(generate(client))
     stage.judge(outcome, succeeds(attempts=3 if stage.faulty else 1))
 
@@ -57,7 +58,7 @@ async def refused_twice(stage: Stage) -> None:
 async def nowhere(faulty: bool) -> AsyncIterator[World]:
     """Nobody listens."""
     async with Emulator(api_key=CANARY) as emulator:
-        url = f"http://127.0.0.1:{free_port()}/v1" if faulty else emulator.base_url
+        url = f"{here().url(free_port())}/v1" if faulty else emulator.base_url
         yield emulated(emulator, url, fired=lambda: True)
 
 
@@ -80,7 +81,7 @@ async def black_hole(stage: Stage) -> None:
         await proxy.start(hole.port)
 
     stage.clock.on_sleep = open_up
-    client = await stage.client(f"http://127.0.0.1:{hole.port}/v1")
+    client = await stage.client(f"{here().url(hole.port)}/v1", timeouts=Timeouts(connect=9.99))
     outcome = await stage.call(generate(client))
     stage.judge(outcome, succeeds(attempts=2 if stage.faulty else 1))
     if stage.faulty:
@@ -178,7 +179,10 @@ def secured(bad: Callable[[], Authority]) -> Setting:
     @asynccontextmanager
     async def setting(faulty: bool) -> AsyncIterator[World]:
         authority = bad() if faulty else authorities.good()
-        async with Emulator(api_key=CANARY) as emulator, Proxy(emulator.port, front=authority.server) as proxy:
+        async with (
+            Emulator(api_key=CANARY, tls=False) as emulator,
+            Proxy(emulator.port, front=authority.server) as proxy,
+        ):
             url = f"https://127.0.0.1:{proxy.port}/v1"
             yield emulated(emulator, url, fired=lambda: not proxy.connections, network=Network(ca=authority.client))
 
@@ -199,7 +203,7 @@ for number, fault, bad in (
 async def unsecured(faulty: bool) -> AsyncIterator[World]:
     """The port speaks no TLS."""
     authority = authorities.good()
-    async with Emulator(api_key=CANARY) as emulator, Proxy(emulator.port, front=authority.server) as proxy:
+    async with Emulator(api_key=CANARY, tls=False) as emulator, Proxy(emulator.port, front=authority.server) as proxy:
         port = emulator.port if faulty else proxy.port
         url = f"https://127.0.0.1:{port}/v1"
         yield emulated(emulator, url, fired=lambda: True, network=Network(ca=authority.client))
@@ -215,7 +219,7 @@ def broken_handshake(toxic: Toxic) -> Setting:
     async def setting(faulty: bool) -> AsyncIterator[World]:
         authority = authorities.good()
         async with (
-            Emulator(api_key=CANARY) as emulator,
+            Emulator(api_key=CANARY, tls=False) as emulator,
             Proxy(emulator.port, front=authority.server) as front,
             Proxy(front.port, *([toxic] if faulty else [])) as proxy,
         ):
@@ -238,7 +242,7 @@ async def refused_by_proxy(stage: Stage) -> None:
 
 
 async def proxy_down(stage: Stage) -> None:
-    world = await stage.world(scripted())
+    world = await stage.world(scripted(tls=False))
     proxy, port = Proxy(world.emulator.port), free_port()
     stage.stack.push_async_callback(proxy.stop)
     if not stage.faulty:
@@ -257,7 +261,7 @@ async def proxy_down(stage: Stage) -> None:
 async def proxy_refuses(stage: Stage) -> None:
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     authority = authorities.good()
-    async with Emulator(api_key=CANARY) as emulator, Proxy(emulator.port, front=authority.server) as front:
+    async with Emulator(api_key=CANARY, tls=False) as emulator, Proxy(emulator.port, front=authority.server) as front:
         stage.worlds.append(emulated(emulator, "", fired=lambda: True))
 
         async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -265,7 +269,7 @@ async def proxy_refuses(stage: Stage) -> None:
             there = await asyncio.open_connection("127.0.0.1", front.port)
             await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
 
-        gateway = await stage.enter(Gateway(Step(answer=refusal if stage.faulty else tunnel, billed=False)))
+        gateway = await stage.enter(Gateway(Step(answer=refusal if stage.faulty else tunnel, billed=False), plain=True))
         network = Network(proxy=f"http://127.0.0.1:{gateway.port}", ca=authority.client)
         async with AsyncImagesClient(
             CANARY, f"https://127.0.0.1:{front.port}/v1", network=network, clock=stage.clock

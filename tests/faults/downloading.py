@@ -23,6 +23,7 @@ from faults.stage import CANARY, MIB, SMALL, Expected, Outcome, Stage, World, fa
 from faults.store import IMAGE, NEW, Serve, Store, links, md5, stored
 from faults.table import Play, case, one_call, row, variants
 from pictures import png
+from ways import here
 from workshop import prompts, write_rows
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Network, errors
@@ -278,12 +279,12 @@ async def rebound(stage: Stage) -> None:
 
     stage.monkeypatch.setattr(socket, "getaddrinfo", resolve)
     if stage.faulty:
-        await refused(stage, f"http://images.test:{neighbour.port}/a.png", network=Network(allow_http=True))
+        await refused(stage, f"{here().scheme}://images.test:{neighbour.port}/a.png", network=Network(allow_http=True))
         await refused(stage, "http://images.test/a.png", network=Network(allow_http=True))
         assert looked
         assert 0 == neighbour.connections
     else:
-        url = f"http://images.test:{neighbour.port}/a.png"
+        url = f"{here().scheme}://images.test:{neighbour.port}/a.png"
         await refused(stage, url, network=Network(allow_http=True, allowed_result_hosts=("images.test",)))
         assert 1 == neighbour.connections
 
@@ -303,7 +304,7 @@ async def spellings(stage: Stage) -> None:
         async def play(stage: Stage) -> None:
             neighbour = await stage.enter(Store())
             if stage.faulty:
-                url = f"http://{host}:{neighbour.port}/a.png"
+                url = f"{here().scheme}://{host}:{neighbour.port}/a.png"
                 # A resolver may not know this name at all.
                 expected = LOST if host == "LOCALHOST." else REFUSED
                 await refused(stage, url, expected, network=Network(allow_http=True))
@@ -338,7 +339,7 @@ async def downgraded(stage: Stage) -> None:
     """What began in secret does not go on in public."""
     authority = authorities.good()
     store_ = await stage.enter(
-        Store(*([Serve(status=302, headers={"Location": "http://127.0.0.1:1/"})] if stage.faulty else []))
+        Store(*([Serve(status=302, headers={"Location": "http://127.0.0.1:1/"})] if stage.faulty else []), plain=True)
     )
     front = await stage.enter(Proxy(store_.port, front=authority.server))
     network = Network(ca=authority.client, allowed_result_hosts=("127.0.0.1",))
@@ -610,7 +611,7 @@ async def oldest_first(stage: Stage) -> None:
     files_of = await stage.enter(Store(Serve(data=png())))
     base = datetime.now(UTC)
     ends = [base + timedelta(minutes=5 + (number * 37) % 55, seconds=number % 60) for number in range(count)]
-    urls = [f"http://127.0.0.1:{files_of.port}/{number}?se={end:%Y-%m-%dT%H:%M:%SZ}" for number, end in enumerate(ends)]
+    urls = [f"{here().url(files_of.port)}/{number}?se={end:%Y-%m-%dT%H:%M:%SZ}" for number, end in enumerate(ends)]
     gateway = await stage.enter(Gateway(Step(answer=links(*urls), closes=False)))
     user = await stage.client(gateway.base_url, network=Network(allowed_result_hosts=("127.0.0.1",)), rules="off")
     outcome = await stage.call(user.generate("otters", n=count, **SMALL))

@@ -58,6 +58,7 @@ class Gateway(Listener):
         script: One step for each request.
         replays: Whether a key that was served is answered again and not billed again.
         idle: Seconds after which a connection without a request is closed; None for never.
+        plain: Whether it speaks no TLS on any way.
 
     Attributes:
         posts: Requests whose head arrived.
@@ -71,8 +72,8 @@ class Gateway(Listener):
 
     api_key = "sk-gateway"
 
-    def __init__(self, *script: Step, replays: bool = False, idle: float | None = None) -> None:
-        super().__init__()
+    def __init__(self, *script: Step, replays: bool = False, idle: float | None = None, plain: bool = False) -> None:
+        super().__init__(plain=plain)
         self.script = script
         self.replays = replays
         self.idle = idle
@@ -85,7 +86,7 @@ class Gateway(Listener):
     @property
     def base_url(self) -> str:
         """What to give a client."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{self.way.url(self.port)}/v1"
 
     @property
     def fired(self) -> bool:

@@ -303,7 +303,7 @@ async def netrc(stage: Stage) -> None:
 @case("X08", "HTTP_PROXY set", "unused; used and its password hidden where the environment is trusted")
 async def proxies(stage: Stage) -> None:
     """The environment counts only where the caller says so."""
-    world = await stage.world(lambda _faulty: written()(True))
+    world = await stage.world(lambda _faulty: written(plain=True)(True))
     proxy = await stage.enter(Proxy(world.gateway.port))
     if stage.faulty:
         stage.monkeypatch.delenv("no_proxy", raising=False)
@@ -324,7 +324,7 @@ async def proxies(stage: Stage) -> None:
 async def loose_tls(stage: Stage) -> None:
     """Whoever loosens TLS hears of it."""
     authority = authorities.good()
-    proxy_to = await stage.world(scripted())
+    proxy_to = await stage.world(scripted(tls=False))
     front = await stage.enter(Proxy(proxy_to.emulator.port, front=authority.server))
     loose = ssl.create_default_context()
     loose.check_hostname, loose.verify_mode = False, ssl.CERT_NONE

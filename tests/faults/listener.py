@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 from typing import Self
 
+from ways import Way, here
+
 
 class Listener:
     """
     A server on loopback; a subclass says what is said in `converse`.
 
+    Args:
+        plain: Whether it speaks no TLS on any way.
+
     Attributes:
+        way: How it is reached.
         port: Where it listens, within its block.
         connections: How many were accepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        self.way = Way(name="plain") if plain else here()
         self.port = 0
         self.connections = 0
         self.server: asyncio.Server | None = None
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self.server = await asyncio.start_server(self.accepted, "127.0.0.1", 0, backlog=256)
+        self.server = await asyncio.start_server(self.accepted, "127.0.0.1", 0, backlog=256, ssl=self.way.server)
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 

@@ -2,7 +2,9 @@
 A TCP proxy that does one thing wrong, at one byte, in one direction, to one connection.
 
 It sits between a client and any server on loopback. It understands nothing of what it passes on but where the body of a
-request begins and how long it is, so that a cut can be told from the body's end.
+request begins and how long it is, so that a cut can be told from the body's end. Below TLS it cannot read that: it is
+told how long the body is at least, shares are those of so many encrypted bytes, and the end is where the client has
+sent as much and then says no more.
 """
 
 from __future__ import annotations
@@ -12,17 +14,20 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Literal, Self
 
 import attrs
 
+NEVER = 2**62
 Action = Literal["reset", "close", "half-close", "stall", "wait", "slice", "drip", "call"]
 Direction = Literal["up", "down"]
 
 ENDINGS = frozenset({"reset", "close", "half-close", "stall"})
 PIECE = 64 * 1024
+QUIET = 0.1
+"""Seconds without a byte after which a client that has sent a whole body waits for its answer."""
 SMALL_BUFFER = 64 * 1024
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -42,6 +47,7 @@ class Toxic:
         connection: Which one, from 0; None for all.
         seconds: How long.
         then: What is called.
+        body: How long the request's body is at least, for where it is encrypted.
     """
 
     action: Action
@@ -50,12 +56,18 @@ class Toxic:
     connection: int | None = 0
     seconds: float = 0.0
     then: Callable[[], object] = attrs.field(default=lambda: None)
+    body: int = 0
 
     def place(self, head: int, length: int) -> int:
         """Return the byte of the direction at which it strikes."""
         if 0 < self.at < 1:
             return head + int(self.at * length)
         return int(self.at) if self.at >= 0 else head + length + int(self.at)
+
+    def place_encrypted(self) -> int:
+        """Return the same below TLS, where the place before an end is only known once it is reached."""
+        assert self.body or not (self.at < 0 or 0 < self.at < 1), "an encrypted body's length has to be told"
+        return NEVER if self.at < 0 else self.place(0, self.body)
 
 
 class Proxy:
@@ -175,7 +187,8 @@ class Passage:
     async def pump(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on one direction, and its end."""
         toxics = [toxic for toxic in self.toxics if toxic.direction == direction]
-        passed, head, length = 0, 0, 0
+        passed, encrypted = 0, False
+        last = next((toxic for toxic in toxics if toxic.at < 0), None)
         pending: list[tuple[int, Toxic]] | None = None
         data = b""
         while True:
@@ -183,6 +196,10 @@ class Passage:
             if not piece:
                 break
             data += piece
+            encrypted = encrypted or (not passed and tls(data))
+            if last is not None and encrypted and passed + len(data) > last.body:
+                await self.withhold(last, data, reader, writer)
+                return
             if pending is None:
                 if (
                     direction == "up"
@@ -192,10 +209,7 @@ class Passage:
                     and not tls(data)
                 ):
                     continue
-                head = data.find(b"\r\n\r\n") + 4
-                found = LENGTH.search(data[:head])
-                length = int(found[1]) if found else 0
-                pending = sorted(((toxic.place(head, length), toxic) for toxic in toxics), key=lambda pair: pair[0])
+                pending = places(toxics, data)
             while pending and passed + len(data) >= pending[0][0]:
                 place, toxic = pending.pop(0)
                 part, data = data[: place - passed], data[place - passed :]
@@ -229,6 +243,23 @@ class Passage:
             case "call":
                 toxic.then()
 
+    async def withhold(
+        self, toxic: Toxic, data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Pass on all but the last bytes, until no more come, and strike."""
+        kept = -int(toxic.at)
+        while True:
+            await send(writer, data[:-kept])
+            data = data[-kept:]
+            try:
+                piece = await asyncio.wait_for(reader.read(PIECE), QUIET)
+            except TimeoutError:
+                break
+            if not piece:
+                return
+            data += piece
+        await self.strike(toxic, writer)
+
     async def until_left(self) -> None:
         """Return never, but end when the client has left."""
         transport = self.client[1].transport
@@ -257,6 +288,15 @@ class Passage:
                 with suppress(OSError):  # closed already
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             transport.abort()
+
+
+def places(toxics: Sequence[Toxic], data: bytes) -> list[tuple[int, Toxic]]:
+    """Return where each strikes, by what comes first on a connection."""
+    head = data.find(b"\r\n\r\n") + 4
+    found = LENGTH.search(data[:head])
+    length = int(found[1]) if found else 0
+    pairs = [(toxic.place_encrypted() if tls(data) else toxic.place(head, length), toxic) for toxic in toxics]
+    return sorted(pairs, key=lambda pair: pair[0])
 
 
 def tls(data: bytes) -> bool:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import attrs
-from faults.table import GROUPS, SIZES, Case
+from faults.table import GROUPS, SIZES, TABLE, Case
 from reliability import grid
+from ways import TITLES, WAYS
 
+NUMBER = re.compile(r"\d+")
 PACKAGES = ("aiohttp", "aiofiles", "tenacity", "openai")
 
 
 @attrs.frozen(kw_only=True)
 class Row:
     """
-    What one case came to.
+    What one case came to in one column.
 
     Attributes:
         case: Which.
-        verdict: `survived`, `skipped`, or `fails`.
+        way: The column.
+        verdict: `survived` or `fails`.
         seen: How its calls ended.
         posts: Requests that reached the server.
         billed: Those that were billed.
@@ -32,6 +36,7 @@ class Row:
     """
 
     case: Case
+    way: str
     verdict: str
     seen: Sequence[str] = ()
     posts: int = 0
@@ -40,6 +45,17 @@ class Row:
     lost: int = 0
     leaks: int = 0
     seconds: float = 0.0
+
+    @property
+    def seen_words(self) -> str:
+        """How its calls ended, and whether that is not how they should."""
+        words = "; ".join(condense(self.seen))
+        return f"{words} ({self.verdict})" if self.verdict != "survived" else words
+
+    @property
+    def outcome(self) -> tuple[object, ...]:
+        """What can be compared between columns; measured figures cannot."""
+        return NUMBER.sub("", self.seen_words), self.posts, self.billed
 
 
 @attrs.frozen(kw_only=True)
@@ -61,49 +77,67 @@ class Report:
     Everything that was seen.
 
     Attributes:
-        rows: By id.
+        rows: By id and column.
         rivals: By id.
         notes: Sentences on the soak and the negative controls, by their titles.
     """
 
-    rows: dict[str, Row] = attrs.field(factory=dict)
+    rows: dict[tuple[str, str], Row] = attrs.field(factory=dict)
     rivals: dict[str, RivalRow] = attrs.field(factory=dict)
     notes: dict[str, str] = attrs.field(factory=dict)
 
     def table(self) -> str:
         """Return one line for each case."""
-        heads = ("id", "fault", "expected", "seen", "POSTs", "billed", "openai: POSTs / billed")
-        return grid(heads, (self.line(self.rows[key]) for key in ordered(self.rows)))
+        heads = ("id", "fault", "expected", "seen", "POSTs", "billed", "TLS", "CONNECT", "openai: POSTs / billed")
+        return grid(heads, (self.line(case) for case in self.cases))
 
-    def line(self, row: Row) -> tuple[object, ...]:
-        case = row.case
-        rival = self.rivals.get(case.id)
-        if case.skipped:
-            return case.id, case.fault, "", f"skipped: {case.skipped}", "", "", rival or ""
-        seen = "; ".join(condense(row.seen))
-        seen = f"{seen} ({row.verdict})" if row.verdict != "survived" else seen
-        return case.id, case.fault, case.expected, seen, row.posts, row.billed, rival or "-"
+    @property
+    def cases(self) -> list[Case]:
+        """Those that were played in any column, in the order of the matrix."""
+        cases = {row.case.id: row.case for row in self.rows.values()}
+        return [cases[key] for key in ordered(cases)]
+
+    def line(self, case: Case) -> tuple[object, ...]:
+        plain = self.rows.get((case.id, "plain"))
+        counts = (plain.seen_words, plain.posts, plain.billed) if plain is not None else ("", "", "")
+        others = (self.beside(case, way, plain) for way in WAYS[1:])
+        return case.id, case.fault, case.expected, *counts, *others, self.rivals.get(case.id) or "-"
+
+    def beside(self, case: Case, way: str, plain: Row | None) -> str:
+        """Return what a case came to in another column than the plain one."""
+        if way in case.impossible:
+            return f"cannot exist: {case.impossible[way]}"
+        row = self.rows.get((case.id, way))
+        if row is None:
+            return "-"
+        if plain is not None and row.outcome == plain.outcome:
+            return "the same"
+        return f"{row.seen_words}, {row.posts} / {row.billed}"
 
     def summary(self) -> str:
         """Return one line for each group, and their sum."""
-        heads = ("group", "cases", "survived", "skipped", "double-billed", "lost", "leaked")
-        lines = [
-            self.sums(GROUPS[group], [row for row in self.rows.values() if row.case.group == group], size)
-            for group, size in SIZES.items()
-        ]
-        return grid(heads, [*lines, self.sums("all", list(self.rows.values()), sum(SIZES.values()))])
+        heads = ("group", "cases", *(f"{TITLES[way]}: survived" for way in WAYS), "double-billed", "lost", "leaked")
+        lines = [self.sums(GROUPS[group], {group}) for group in SIZES]
+        return grid(heads, [*lines, self.sums("all", {*SIZES})])
 
-    def sums(self, name: str, rows: Sequence[Row], size: int) -> tuple[object, ...]:
-        verdicts = [row.verdict for row in rows]
+    def sums(self, name: str, groups: Collection[str]) -> tuple[object, ...]:
+        rows = [row for row in self.rows.values() if row.case.group in groups]
         return (
             name,
-            size,
-            verdicts.count("survived"),
-            verdicts.count("skipped"),
+            sum(SIZES[group] for group in groups),
+            *(self.survived(way, groups) for way in WAYS),
             sum(row.double for row in rows),
             sum(row.lost for row in rows),
             sum(row.leaks for row in rows),
         )
+
+    def survived(self, way: str, groups: Collection[str]) -> str:
+        """Return how many cases of a column survived, of how many, and how many cannot exist there."""
+        cases = [case for case in TABLE.values() if case.group in groups and way in {"plain", *case.columns}]
+        impossible = sum(way in case.impossible for case in cases)
+        found = [self.rows[case.id, way].verdict for case in cases if (case.id, way) in self.rows]
+        words = f"{found.count('survived')} of {len(cases) - impossible}" if cases else "-"
+        return f"{words}, {impossible} cannot exist" if impossible else words
 
     def to_markdown(self) -> str:
         """Return the part of the page."""
@@ -123,9 +157,9 @@ class Report:
 
     def comparison(self) -> str:
         """Return what the other client bought more often than it was asked to."""
-        shared = [key for key in self.rivals if key in self.rows]
+        shared = [key for key in self.rivals if (key, "plain") in self.rows]
         theirs = sum(max(0, self.rivals[key].billed - 1) for key in shared)
-        ours = sum(self.rows[key].double for key in shared)
+        ours = sum(self.rows[key, "plain"].double for key in shared)
         return (
             f"Of these faults, {len(shared)} were put to the official openai client as well, with its own settings and "
             f"for one image each: it was billed for {theirs} more than that, this client for {ours}. A fault strikes "
@@ -141,7 +175,11 @@ longer than it may. Times of stages and waits are scaled; the bytes on the wire 
 
 `POSTs` are requests that reached the server, `billed` those for which it made images. *Double-billed* counts images
 that were bought again without the caller's consent, *lost* paid images of which the caller was not told, *leaked*
-whatever was left over or showed the key."""
+whatever was left over or showed the key.
+
+Every case is played on plain sockets and over TLS, and those that upload, download or stream over TLS through an HTTP
+CONNECT proxy as well. *The same* means that calls ended as on plain sockets, with as many POSTs and bills. Bytes at
+which a connection is cut on its way are encrypted ones there."""
 
 
 def ordered(keys: Iterable[str]) -> list[str]:

@@ -22,6 +22,7 @@ from faults.stage import BIG, CANARY, SMALL, Expected, Stage, edit, generate, he
 from faults.store import Serve, stored
 from faults.table import Play, case, variants
 from leaks import open_descriptors, resident
+from ways import here
 
 from burncloud_images import AsyncImagesClient, Directory, EditRequest, GenerationRequest, Network, errors
 from burncloud_images.emulator import Emulator, Fault
@@ -85,7 +86,7 @@ async def while_connecting(stage: Stage) -> None:
     world = await stage.world(scripted())
     hole = BlackHole()
     stage.stack.callback(hole.close)
-    url = f"http://127.0.0.1:{hole.port}/v1" if stage.faulty else world.base_url
+    url = f"{here().url(hole.port)}/v1" if stage.faulty else world.base_url
     client = await stage.client(url)
     stage.clock.scale = 10.0
     await cancelled(stage, client, moments(5))
@@ -99,7 +100,7 @@ def moments(count: int) -> Reached:
 
 async def while_shaking_hands(stage: Stage) -> None:
     authority = authorities.good()
-    emulator = await stage.enter(Emulator(api_key=CANARY))
+    emulator = await stage.enter(Emulator(api_key=CANARY, tls=False))
     front = await stage.enter(Proxy(emulator.port, front=authority.server))
     toxics = [Toxic(action="stall", at=1, connection=None)] if stage.faulty else []
     proxy = await stage.enter(Proxy(front.port, *toxics))
@@ -346,7 +347,7 @@ async def many_calls(stage: Stage) -> None:
 async def neighbour() -> AsyncIterator[str]:
     """Serve images in another process, whose ledger costs this one no memory."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPTS / "scripts" / "neighbour.py")),
+        *(sys.executable, str(SCRIPTS / "scripts" / "neighbour.py"), *here().chain),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

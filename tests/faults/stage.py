@@ -23,6 +23,7 @@ from fakes import FakeClock
 from faults.gateway import Gateway, Step
 from faults.proxy import Proxy, Toxic
 from pictures import png
+from ways import here
 
 from burncloud_images import AsyncImagesClient, errors
 from burncloud_images.emulator import Emulator, Fault
@@ -106,7 +107,7 @@ def proxied(*toxics: Toxic, faults: tuple[Fault, ...] = ()) -> Setting:
             Emulator(faults=faults if faulty else (), api_key=CANARY) as emulator,
             Proxy(emulator.port, *(toxics if faulty else ())) as proxy,
         ):
-            url = f"http://127.0.0.1:{proxy.port}/v1"
+            url = f"{here().url(proxy.port)}/v1"
             world = emulated(emulator, url, fired=lambda: {*toxics} <= {*proxy.fired} and not emulator.unfired)
             yield attrs.evolve(world, proxy=proxy)
 

@@ -75,15 +75,15 @@ class Store(Listener):
         gets: What was asked for.
     """
 
-    def __init__(self, *script: Serve) -> None:
-        super().__init__()
+    def __init__(self, *script: Serve, plain: bool = False) -> None:
+        super().__init__(plain=plain)
         self.script: Sequence[Serve] = script or (WELL,)
         self.gets: list[Got] = []
 
     @property
     def url(self) -> str:
         """Where the image is."""
-        return f"http://127.0.0.1:{self.port}/image.png?sig=secret"
+        return f"{self.way.url(self.port)}/image.png?sig=secret"
 
     @property
     def sent(self) -> int:

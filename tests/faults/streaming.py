@@ -65,7 +65,7 @@ row(
     check=large_came,
     **STREAM,
 )
-script("E02", "one byte at a time", Fault(drip=1), succeeds(), check=with_previews, **STREAM)
+script("E02", "one byte at a time", Fault(drip=1), succeeds(), check=with_previews, bound=40, **STREAM)
 
 
 @case("E03", "CR LF, CR, BOM, split characters, data over several lines", succeeds())

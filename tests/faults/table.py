@@ -38,6 +38,9 @@ GROUPS: Mapping[str, str] = {
 }
 SIZES: Mapping[str, int] = {"C": 16, "U": 19, "R": 32, "S": 27, "E": 12, "D": 31, "X": 13, "B": 13, "T": 10}
 
+TUNNELLED = frozenset("UED")
+"""Groups that are played through an HTTP CONNECT proxy as well: whatever is large, or lasts."""
+
 Play = Callable[[Stage], Awaitable[None]]
 Check = Callable[[World, Outcome], None]
 
@@ -71,6 +74,7 @@ class Case:
         rival: For the column of the official client; None where the fault is none of its business.
         skipped: Why it cannot be played.
         pending: Why it is known not to survive yet.
+        impossible: Why it cannot exist in a column, by the column.
     """
 
     id: str
@@ -82,11 +86,17 @@ class Case:
     rival: Rival | None = None
     skipped: str | None = None
     pending: str | None = None
+    impossible: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def group(self) -> str:
         """Its letter."""
         return self.id[0]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those beside the plain one."""
+        return ("tls", "connect") if self.group in TUNNELLED else ("tls",)
 
 
 MANY = 9
@@ -216,3 +226,5 @@ BAR = frozenset(
     ]
 )
 """The cases that every change has to pass; B01 at one point in eight, T07 in a short form."""
+LONGER = frozenset(["B01", "T07"])
+"""Those of them that every change has to pass on plain sockets alone."""

@@ -11,30 +11,36 @@ from faults.cases import TABLE
 from faults.playing import play
 from faults.report import Report, Row
 from faults.stage import Stage
-from faults.table import BAR, SIZES, Case
+from faults.table import BAR, LONGER, SIZES, Case
+from ways import Way, chosen_ways
+
+pytestmark = pytest.mark.own_tunnels
 
 
-def to_parameter(case: Case):
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Play each case in each of its columns."""
+    if "case" in metafunc.fixturenames:
+        cases = [
+            to_parameter(case, way) for case in TABLE.values() for way in chosen_ways(metafunc.config, case.columns)
+        ]
+        metafunc.parametrize(("case", "way"), cases, indirect=["way"])
+
+
+def to_parameter(case: Case, way: str):
     marks = [pytest.mark.timeout(max(60, 2 * case.bound + 20))]
-    if case.id not in BAR:
+    if case.id not in BAR or (case.id in LONGER and way != "plain"):
         marks.append(pytest.mark.faults)
+    if way in case.impossible:
+        there = [name for name in ("plain", *case.columns) if name not in case.impossible]
+        marks.append(pytest.mark.only(*there, reason=case.impossible[way]))
     if case.skipped:
         marks.append(pytest.mark.skip(reason=case.skipped))
     if case.pending:
         marks.append(pytest.mark.xfail(reason=case.pending, strict=True))
-    return pytest.param(case, id=case.id, marks=marks)
+    return pytest.param(case, way, id=f"{case.id}-{way}", marks=marks)
 
 
-@pytest.fixture(autouse=True)
-def written_down(found: Report, request):
-    """Enter skipped cases, which are never played."""
-    for case in TABLE.values():
-        if case.skipped:
-            found.rows[case.id] = Row(case=case, verdict="skipped")
-
-
-@pytest.mark.parametrize("case", [to_parameter(case) for case in TABLE.values()])
-async def test_case(case: Case, found: Report, tmp_path: Path, monkeypatch):
+async def test_case(case: Case, way: Way, found: Report, tmp_path: Path, monkeypatch):
     """Survives, and succeeds plainly where nothing goes wrong."""
     started = time.monotonic()
     stages = [
@@ -53,8 +59,9 @@ async def test_case(case: Case, found: Report, tmp_path: Path, monkeypatch):
         verdict = "survived"
     finally:
         faulty = stages[0]
-        found.rows[case.id] = Row(
+        found.rows[case.id, way.name] = Row(
             case=case,
+            way=way.name,
             verdict=verdict,
             seen=faulty.seen,
             posts=faulty.posts,

@@ -58,7 +58,14 @@ script(
     check=stall_was_short,
     rival=False,
 )
-way("U06", "reset one byte before the end", Toxic(action="reset", at=-1), held(billed=0), call=edit, check=whole)
+way(
+    "U06",
+    "reset one byte before the end",
+    Toxic(action="reset", at=-1, body=len(BIG)),
+    held(billed=0),
+    call=edit,
+    check=whole,
+)
 script("U07", "reset after the last byte", Fault(cut="reset", billed=True), held(billed=None), call=edit, check=whole)
 
 
@@ -107,7 +114,7 @@ def file_of(stage: Stage, data: bytes = BIG) -> Path:
 async def truncated_file(stage: Stage) -> None:
     """The request is given up, and the server never has it whole."""
     path = file_of(stage)
-    toxic = Toxic(action="call", at=0.25, then=lambda: os.truncate(path, 3 * MIB))
+    toxic = Toxic(action="call", at=0.25, body=len(BIG), then=lambda: os.truncate(path, 3 * MIB))
     world = await stage.world(proxied(toxic))
     client = await stage.client(world.base_url)
     outcome = await stage.call(client.edit(path, "a beret", **SMALL))

@@ -1,7 +1,8 @@
-"""A gateway in a process of its own, until its standard input ends; run by the cases."""
+"""A gateway in a process of its own, over TLS if a file of a key and certificate is named; run by the cases."""
 
 import asyncio
 import base64
+import ssl
 import struct
 import sys
 import zlib
@@ -35,9 +36,13 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def main() -> None:
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    context = None
+    if len(sys.argv) > 1:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[1])
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    print(f"http://127.0.0.1:{port}/v1", flush=True)
+    print(f"{'https' if context else 'http'}://127.0.0.1:{port}/v1", flush=True)
     await asyncio.to_thread(sys.stdin.buffer.read)
 
 
