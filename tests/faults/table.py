@@ -36,7 +36,7 @@ GROUPS: Mapping[str, str] = {
     "B": "Crash (bulk jobs)",
     "T": "Cancellation and resources",
 }
-SIZES: Mapping[str, int] = {"C": 16, "U": 19, "R": 32, "S": 27, "E": 12, "D": 31, "X": 13, "B": 13, "T": 10}
+SIZES: Mapping[str, int] = {"C": 16, "U": 19, "R": 32, "S": 28, "E": 12, "D": 31, "X": 13, "B": 13, "T": 10}
 
 TUNNELLED = frozenset("UED")
 """Groups that are played through an HTTP CONNECT proxy as well: whatever is large, or lasts."""
