@@ -31,7 +31,7 @@ class Row:
         billed: Those for which images were made.
         told: What the caller was told, and how often.
         double: Images that the client bought again.
-        untrue: Images that were billed while the caller was told that nothing was.
+        untrue: Calls that were billed while the caller was told that they were not, or the other way round.
         lost: Images that were billed, and the caller has neither them nor a word of them.
     """
 
@@ -54,7 +54,7 @@ class Row:
         """What must never be."""
         found = {
             "bought again by the client": self.double,
-            "billed and told that nothing was billed": self.untrue,
+            "billed and told that it was not, or the other way round": self.untrue,
             "billed, and neither delivered nor told": self.lost,
         }
         return [f"{count} {words}: {self}" for words, count in found.items() if count]
@@ -116,9 +116,14 @@ def judge_call(
         billed=billed,
         told={told: 1},
         double=max(0, witness.bought(billed) - 1),
-        untrue=int(told == NO and billed > 0),
+        untrue=int(is_untrue(told, billed)),
         lost=int(isinstance(outcome, int) and outcome < wanted),
     )
+
+
+def is_untrue(told: str, billed: int) -> bool:
+    """Whether the caller was told other than it is; that it may have been billed is always true."""
+    return billed > 0 if told == NO else billed == 0 and told != MAYBE
 
 
 STATES = {
@@ -145,7 +150,7 @@ def judge_job(witness: Witness, entries: Sequence[Entry], records: Sequence[Reco
         words = STATES[record.state]
         told[words] += 1
         double += max(0, billed - resent - 1)
-        untrue += words == NO and billed > 0
+        untrue += is_untrue(words, billed)
         lost += words == IMAGES and len(record.images) < record.wanted
     return Row(
         calls=len(records),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,11 @@ async def play(box: Box, case: Case, folder: Path, **options: Any) -> Row:
     faults = trouble.job_faults if is_job and trouble.job_faults is not None else trouble.faults
     async with serving(box, faults, absent=trouble.absent) as emulator:
         witness = Witness(lambda: emulator.ledger.billed_requests)
-        async with asyncio.TaskGroup() as group:
-            if trouble.blow is not None:
-                group.create_task(strike(box, trouble, emulator, BEFORE_BLOW if is_job else 1))
-            async with opened(box, emulator, witness, **options) as client:
-                outcome = await (run_job(client, folder) if is_job else call(client, case.operation))
+        async with (
+            striking(box, trouble, emulator, BEFORE_BLOW if is_job else 1),
+            opened(box, emulator, witness, **options) as client,
+        ):
+            outcome = await (run_job(client, folder) if is_job else call(client, case.operation))
     # What was being drawn has been drawn, so the ledger is whole.
     entries = emulator.ledger.requests
     if faults and not any(entry.fault for entry in entries) and not box.kind.is_gateway:
@@ -97,11 +97,27 @@ async def opened(box: Box, emulator: Emulator, witness: Witness, **options: Any)
         yield client
 
 
-async def strike(box: Box, trouble: Trouble, emulator: Emulator, billed: int) -> None:
-    """Do to the box what is to be done once so much was billed, and start it again."""
-    await until(lambda: emulator.ledger.billed_requests >= billed)
-    await asyncio.to_thread(box.kill if trouble.blow == "kill" else box.stop)
-    await asyncio.to_thread(box.start)
+@asynccontextmanager
+async def striking(box: Box, trouble: Trouble, emulator: Emulator, billed: int) -> AsyncIterator[None]:
+    """Do to the box what is to be done once so much was billed, and have it running again in the end."""
+    blow = box.kill if trouble.blow == "kill" else box.stop
+
+    async def strike() -> None:
+        await until(lambda: emulator.ledger.billed_requests >= billed)
+        await asyncio.to_thread(blow)
+        await asyncio.to_thread(box.start)
+
+    if trouble.blow is None:
+        yield
+        return
+    task = asyncio.create_task(strike())
+    try:
+        yield
+    finally:
+        if emulator.ledger.billed_requests < billed:
+            task.cancel()  # what it waits for will not come any more
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def call(client: AsyncImagesClient, operation: str) -> tuple[str, int | BaseException]:

@@ -93,15 +93,17 @@ class Report:
         return grid(("box", "operation", "sent by us", "arrived", "billed", "told"), lines)
 
     def comparison(self) -> str:
-        """Return how many images one call of the official client is billed for."""
+        """Return how many images one call of either client is billed for."""
         kinds = [kind for kind in KINDS if any(key == kind.id for key, _ in self.rivals)]
         troubles = list(dict.fromkeys(trouble for _, trouble in self.rivals))
         lines = [(kind.title, *(self.rival(kind, trouble) for trouble in troubles)) for kind in kinds]
         return grid(("box", *(TROUBLES[trouble].about for trouble in troubles)), lines)
 
     def rival(self, kind: Kind, trouble: str) -> str:
-        row = self.rivals.get((kind.id, trouble))
-        return "-" if row is None else f"{row.billed} ({row.seen})"
+        theirs = self.rivals.get((kind.id, trouble))
+        ours = self.rows.get((kind.id, Case(trouble=trouble, operation="generate")))
+        told = "-" if theirs is None else f"{theirs.billed} ({theirs.seen})"
+        return told if ours is None else f"{told}; {ours.billed} ({', '.join(ours.told)})"
 
     def to_markdown(self) -> str:
         """Return the part of the page."""
@@ -120,7 +122,7 @@ class Report:
             *(part for title, text in self.notes.items() for part in (f"### {title}", text)),
         ]
         if self.rivals:
-            parts += ["### The official client", RIVALS, self.comparison()]
+            parts += ["### Beside the official client", RIVALS, self.comparison()]
         return "\n\n".join(parts) + "\n"
 
 
@@ -131,10 +133,10 @@ generation with the image in the answer and with its address, an edit of 8 MiB, 
 (`keep_alive`), and a job of 20 rows.
 
 `Sent by us` are the requests that left this client, `arrived` those that reached the server, `billed` those for which
-it made images. *Told truly* are the cases in which no image was billed while the caller was told that nothing was, and
-in which none was lost. *Bought again by us* counts images that were bought again by requests of this client; what a box
-sends again by itself is counted apart, and no client can keep it from that."""
+it made images. *Told truly* are the cases in which none was billed while the caller was told that it was not, or the
+other way round, and in which no image was lost. *Bought again by us* counts images that requests of this client bought
+again; what a box sends again by itself is counted apart, and no client can keep it from that."""
 
 RIVALS = """\
-Images that one call of the official openai client is billed for, with its own settings, where the fault lasts; how the
-call ends is in parentheses."""
+Images that one call is billed for where the fault lasts, with default settings: that of the official openai client, and
+after the semicolon that of this one; how the call ends is in parentheses."""

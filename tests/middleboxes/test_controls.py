@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from middleboxes.boxes import Box, Kind
 from middleboxes.judging import Row, Witness, judge_call
@@ -28,7 +29,7 @@ def to_parameter(kind: Kind):
 async def test_a_client_that_accepts_to_pay_twice_is_seen(box: Box, found: Report, tmp_path):
     """The box gives up after the work, and each of four attempts is billed."""
     row = await play(box, Case(trouble="slow", operation="generate"), tmp_path, retry=RetryPolicy(on_unknown="retry"))
-    found.notes["Negative controls"] = (
+    found.notes["Negative control"] = (
         'A client with `on_unknown="retry"` buys an image four times through a box that gives up after the work; the '
         "tests fail if it is not seen."
     )
@@ -52,6 +53,16 @@ def test_a_paid_image_of_which_nobody_tells_is_found():
     row = judge_call(witness_of(1), [ARRIVED], "tag", errors.ConnectionFailedError("It was cut."))
 
     assert (1, 0) == (row.untrue, row.double)
+    assert row.problems
+
+
+@pytest.mark.quick
+def test_a_bill_that_nobody_has_is_found():
+    """An error that says that an image was billed, when none was."""
+    error = errors.DownloadError("It is not there.")
+    row = judge_call(witness_of(0), [attrs.evolve(ARRIVED, billed=False, images=0)], "tag", error)
+
+    assert 1 == row.untrue
     assert row.problems
 
 

@@ -80,9 +80,9 @@ OPERATIONS_OF: Mapping[str, Sequence[str]] = {
     "torn": ("generate", "keep-alive"),
     "upload": ("edit", "variation"),
     "429": ("generate", "edit", "stream", "job"),
-    "absent": ("generate", "edit"),
     "killed": ("generate", "edit", "job"),
     "stopped": ("generate", "stream", "job"),
+    "absent": ("generate", "edit"),  # last: some boxes do not even try for a while after a connection was refused
 }
 
 QUICK = frozenset(
