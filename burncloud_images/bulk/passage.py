@@ -29,6 +29,9 @@ from burncloud_images.wire.answer import Answer
 
 __all__ = ["Passage", "Purse", "describe"]
 
+MOST_TOKENS = 10**12
+"""An answer that names more for one request says nothing."""
+
 
 class Halted(Exception):  # noqa: N818 (asked for, no error)
     """The job starts nothing more."""
@@ -191,12 +194,21 @@ class Passage:
             self.received = True
 
 
+def is_countable(usage: Mapping[str, object]) -> bool:
+    """Say whether the tokens that an answer names are numbers that can be added up."""
+    return all(
+        is_countable(value) if isinstance(value, Mapping) else isinstance(value, int) and 0 <= value <= MOST_TOKENS
+        for value in usage.values()
+        if value is not None
+    )
+
+
 def describe(answer: Answer | ImagesResult[SavedImage]) -> dict[str, object]:
     """Return what an answer says beside its images, as JSON."""
-    usage = attrs.asdict(answer.usage) if answer.usage is not None else None
+    usage = attrs.asdict(answer.usage) if answer.usage is not None else {}
     about: dict[str, object] = {
         "created": answer.created.isoformat() if answer.created is not None else None,
-        "usage": usage,
+        "usage": usage if is_countable(usage) else None,
         **{name: getattr(answer, name) for name in ("background", "output_format", "quality", "size")},
     }
     items = answer.items if isinstance(answer, Answer) else answer.images

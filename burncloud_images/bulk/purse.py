@@ -14,6 +14,12 @@ from burncloud_images.bulk.records import Record
 
 __all__ = ["JobPurse"]
 
+MOST_TIMES = 10
+"""A usage that costs more than so many times the worst case is none: a server may count otherwise, but not so."""
+MOST_COST = 10**15
+"""Nano-dollars that a request without a worst case can cost: a million dollars."""
+UNBELIEVABLE = "The answer names a usage out of all proportion, so the worst case counts as spent."
+
 
 @attrs.define(kw_only=True, eq=False)
 class JobPurse:
@@ -26,6 +32,7 @@ class JobPurse:
         model: Of requests that name none.
         queue: Tells when something has changed.
         overspend: Called, with the reason, when the next request does not fit.
+        say: Called with what is good to know.
     """
 
     budget: Budget
@@ -33,6 +40,7 @@ class JobPurse:
     model: str | None
     queue: Queue
     overspend: Callable[[str], None]
+    say: Callable[[str], None]
 
     async def reserve(self, record: Record) -> int:
         """
@@ -41,7 +49,7 @@ class JobPurse:
         Raises:
             Halted: It does not fit, or the job starts nothing more.
         """
-        worst = self.prices.worst_case(self.fields(record)) if self.prices is not None else None
+        worst = self.worst_case(record, record.wanted)
         while not self.budget.reserve(record.key, cost=worst, images=record.wanted):
             if self.queue.closed:
                 raise Halted
@@ -62,17 +70,29 @@ class JobPurse:
         self.queue.notify()
 
     def cost(self, record: Record, about: Mapping[str, object], images: int) -> int | None:
-        """Return what a request cost, by what its answer says; None if that is not known."""
+        """
+        Return what a request cost, by what its answer says; None if that is not known, and its worst case stays.
+
+        An answer is believed within bounds: a usage out of all proportion is none, and images beyond those that were
+        asked for cost as much as the others may.
+        """
         if self.prices is None:
             return None
+        worst = self.worst_case(record, images)
         usage = about.get("usage")
         made = {name: about[name] for name in ("quality", "size") if name in about}
-        tokens = usage if isinstance(usage, Mapping) else None
-        fields = {**self.fields(record), **made}
-        cost = self.prices.cost(fields, tokens, images)
-        if cost is None and images > record.wanted:  # the worst case that was set aside is that of fewer
-            return self.prices.worst_case({**fields, "n": images})
-        return cost
+        tokens = usage if isinstance(usage, Mapping) and usage.get("output_tokens") else None  # no image is free
+        cost = self.prices.cost({**self.fields(record), **made}, tokens, images)
+        if cost is not None and not 0 <= cost <= (MOST_COST if worst is None else MOST_TIMES * worst):
+            self.say(f"{record.label or record.key[:8]}: {UNBELIEVABLE}")
+            return worst
+        return worst if cost is None and images > record.wanted else cost
+
+    def worst_case(self, record: Record, images: int) -> int | None:
+        """Return the most that so many images of a request may cost, in nano-dollars; None if that is not known."""
+        if self.prices is None:
+            return None
+        return self.prices.worst_case({**self.fields(record), "n": max(images, record.wanted)})
 
     def fields(self, record: Record) -> Mapping[str, object]:
         """Return what a price depends on."""

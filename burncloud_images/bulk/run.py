@@ -142,6 +142,7 @@ class Run:
             model=self.client.model,
             queue=self.queue,
             overspend=partial(self.stop, "budget"),
+            say=self.say,
         )
         self.tally = Tally(
             totals=self.totals,
@@ -150,6 +151,10 @@ class Run:
             clock=self.clock,
             running=lambda: len(self.active),
         )
+
+    def say(self, message: str) -> None:
+        """Say something about the run."""
+        self.tally.note(message)
 
     # --- the course of a run -----------------------------------------------------------------------------------------
 

@@ -46,14 +46,18 @@ class Share:
         tokens = usage if isinstance(usage, Mapping) else {}
         self.requests += 1
         self.images += len(record.images)
-        self.input_tokens += tokens.get("input_tokens") or 0
-        self.output_tokens += tokens.get("output_tokens") or 0
+        self.input_tokens += to_number(tokens.get("input_tokens"))
+        self.output_tokens += to_number(tokens.get("output_tokens"))
         self.cost += record.cost or 0
 
     def cells(self) -> tuple[str, ...]:
         """Return it as text."""
         numbers = (self.requests, self.images, self.input_tokens, self.output_tokens)
         return (*(f"{number:,}" for number in numbers), show_money(self.cost))
+
+
+def to_number(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
+from pictures import png
 from workshop import prompts
 
 from burncloud_images import bulk, errors
 from burncloud_images.bulk import State
+from burncloud_images.bulk.purse import UNBELIEVABLE
+from burncloud_images.emulator import Fault
 
 CENTS_4 = 40_000_000
 FLAT = bulk.PriceTable.read({"date": "2026-11-23", "models": {"gpt-image-2": {"images": {"*": {"*": "0.04"}}}}})
@@ -52,3 +57,45 @@ async def test_models_without_a_price_are_refused_before_anything_is_sent(worksh
         await shop.run(rows, max_cost=CENTS_4, prices=FLAT)
 
     assert 0 == shop.posts
+
+
+# --- answers that are not to be believed -----------------------------------------------------------------------------
+
+BY_TOKENS = bulk.PriceTable.listed()
+
+
+def answer(images=1, **usage):
+    """Return an answer with so many images, and with this usage."""
+    picture = {"b64_json": base64.b64encode(png()).decode()}
+    body = {"created": 1, "data": [picture] * images}
+    return Fault(body={**body, "usage": usage} if usage else body, billed=True)
+
+
+@pytest.mark.parametrize("metadata", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "tokens", [10**9, 10**18, 2**63, 10**4000, -(10**18)], ids=["billion", "trillions", "64 bits", "huge", "negative"]
+)
+async def test_a_usage_out_of_all_proportion_is_none(workshop, tokens, metadata):
+    """The worst case counts as spent, the job says so or leaves the number out, and no run ends by it."""
+    if metadata == "parquet":
+        pytest.importorskip("pyarrow")
+    shop = await workshop(answer(input_tokens=7, output_tokens=tokens, total_tokens=7))
+    worst = BY_TOKENS.worst_case(prompts(1, operation="generations")[0])
+
+    report = await shop.run(prompts(1), prices=BY_TOKENS, metadata=metadata)
+    (record,) = await shop.records()
+
+    assert ("finished", State.DONE) == (report.stopped, record.state)
+    assert worst == (record.cost or 0) + record.reserved
+    assert (tokens == 10**9) == any(UNBELIEVABLE in event.message for event in shop.events)
+
+
+async def test_more_images_than_were_asked_for_cost_as_much_as_they_may(workshop):
+    """Without a usage or a price for each image, the worst case of one counts for each that came."""
+    shop = await workshop(answer(images=30))
+    worst = BY_TOKENS.worst_case(prompts(1, operation="generations")[0])
+
+    report = await shop.run(prompts(1), prices=BY_TOKENS)
+
+    assert 30 == report.totals.images == report.totals.committed
+    assert 30 * worst == report.totals.cost + report.totals.reserved

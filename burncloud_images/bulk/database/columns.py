@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import attrs
 
@@ -28,6 +28,9 @@ __all__ = [
     "decode_image_lists",
     "decode_images",
     "decode_links",
+    "decode_moment",
+    "decode_number",
+    "decode_state",
     "encode_failure",
     "encode_images",
     "encode_json",
@@ -43,6 +46,10 @@ __all__ = [
 Text = str | bytes
 T = TypeVar("T", StoredImage, Link, Failure)
 
+MOST = 2**62
+"""The largest number of a store; SQLite's end at twice as much."""
+LAST_MOMENT = 253_402_300_799.0
+"""The end of the year 9999, in seconds since 1970."""
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 ROW = "key, document, source, line, label, wanted, seal"
 """The columns that `from_row` gives, in its order."""
@@ -64,7 +71,50 @@ def encode_text(text: str) -> Text:
 
 
 def decode_text(value: Text) -> str:
-    return value if isinstance(value, str) else value.decode(errors="surrogatepass")
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogatepass")
+    if not isinstance(value, str):
+        raise Damaged("a text in it is not one")
+    return value
+
+
+def decode_number(value: object) -> int:
+    """
+    Return a number, a sum or an amount.
+
+    Raises:
+        Damaged: It is not one.
+    """
+    if type(value) is not int or not 0 <= value <= MOST:
+        raise Damaged("a number in it is not one")
+    return value
+
+
+def decode_moment(value: object) -> float | None:
+    """
+    Return a time in seconds since 1970, if there is one.
+
+    Raises:
+        Damaged: It is not a time, or one that no calendar has.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not 0 <= value < LAST_MOMENT:
+        raise Damaged("a time in it is not one")
+    return value
+
+
+def decode_state(value: object) -> State:
+    """
+    Return how far a request is.
+
+    Raises:
+        Damaged: It is no state.
+    """
+    try:
+        return State(str(value))
+    except ValueError:
+        raise Damaged("a state in it is not one") from None
 
 
 def encode_json(value: object) -> Text:
@@ -169,9 +219,25 @@ def to_list(found: object) -> list[Any]:
 
 def build(kind: type[T], fields: object) -> T:
     try:
-        return kind(**fields)  # type: ignore[arg-type]
+        built = kind(**fields)  # type: ignore[arg-type]
     except TypeError:
         raise Damaged(f"a value in it is no {kind.__name__}") from None
+    if not all(fits(getattr(built, name), type_) for name, type_ in TYPES[kind]):
+        raise Damaged(f"a value in it is no {kind.__name__}")
+    return built
+
+
+def types_of(kind: type) -> tuple[tuple[str, tuple[type, ...]], ...]:
+    """Return the fields of a class of values and what they can be."""
+    hints = get_type_hints(kind)
+    return tuple((name, get_args(hint) or (hint,)) for name, hint in hints.items())
+
+
+def fits(value: object, kinds: tuple[type, ...]) -> bool:
+    return type(value) in kinds and (type(value) is not int or 0 <= value <= MOST)
+
+
+TYPES = {kind: types_of(kind) for kind in (StoredImage, Link, Failure)}
 
 
 def to_mapping(value: Text | None) -> Mapping[str, object]:
@@ -199,16 +265,16 @@ def to_record(row: tuple[Any, ...]) -> Record:
             source=decode_text(source),
             line=line,
             label=decode_text(label),
-            state=State(state),
-            attempts=attempts,
-            reserved=reserved,
-            cost=cost,
+            state=decode_state(state),
+            attempts=decode_number(attempts),
+            reserved=decode_number(reserved),
+            cost=decode_number(cost) if cost is not None else None,
             images=decode_images(images),
             links=decode_links(links),
             failure=build(Failure, to_mapping(failure)) if failure is not None else None,
             request_id=decode_text(request_id) if request_id is not None else None,
-            sent_at=sent_at,
-            ended_at=ended_at,
+            sent_at=decode_moment(sent_at),
+            ended_at=decode_moment(ended_at),
             about=to_mapping(about),
         )
     except (ValueError, AttributeError):
@@ -220,7 +286,7 @@ def to_problem(row: tuple[Any, ...]) -> BadRow:
     source, line, label, reason = row
     return BadRow(
         source=decode_text(source),
-        line=line,
+        line=decode_number(line),
         label=decode_text(label),
         reason=decode_text(reason),
     )

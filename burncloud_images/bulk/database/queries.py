@@ -10,6 +10,9 @@ from burncloud_images.bulk.database.columns import (
     PROBLEM,
     RECORD,
     decode_image_lists,
+    decode_moment,
+    decode_number,
+    decode_state,
     encode_text,
     parse,
     to_mapping,
@@ -107,10 +110,12 @@ def has_problems(connection: sqlite3.Connection, source: str) -> bool:
 def sum_up(connection: sqlite3.Connection) -> Totals:
     """Return the sums, which are kept with every change."""
     rows: list[tuple[Any, ...]] = connection.execute(SUMS).fetchall()
-    counts: Mapping[State, int] = {State(row[0]): row[1] for row in rows}
+    counts: Mapping[State, int] = {decode_state(row[0]): decode_number(row[1]) for row in rows}
     if len(counts) != len(State):
         raise Damaged("its sums are not complete")
-    images, size, committed, cost, reserved = (sum(row[column] for row in rows) for column in range(2, 7))
+    images, size, committed, cost, reserved = (
+        sum(decode_number(row[column]) for row in rows) for column in range(2, 7)
+    )
     (problems,) = connection.execute("SELECT count(*) FROM problems").fetchone()
     return Totals(
         counts=counts,
@@ -125,7 +130,10 @@ def sum_up(connection: sqlite3.Connection) -> Totals:
 
 def recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
     """Return when requests were sent, and their documents."""
-    return [(at, to_mapping(document)) for at, document in connection.execute(RECENT, {"since": since})]
+    return [
+        (decode_moment(at) or 0.0, to_mapping(document))
+        for at, document in connection.execute(RECENT, {"since": since})
+    ]
 
 
 def recall(connection: sqlite3.Connection, name: str) -> object | None:
