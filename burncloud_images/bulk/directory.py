@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -239,7 +240,7 @@ def free(path: Path) -> Path:
     return path
 
 
-@attrs.define
+@attrs.define(eq=False)
 class JobLock:
     """
     Says that a run is alive; the system lets go of it when the process ends, however it does.
@@ -277,7 +278,9 @@ class JobLock:
         except OSError as error:
             os.close(descriptor)
             raise JobError(f"{path} cannot be locked: {error.strerror or error}.") from None
-        return cls(path, descriptor)
+        lock = cls(path, descriptor)
+        HELD.add(lock)
+        return lock
 
     def __enter__(self) -> Self:
         return self
@@ -287,8 +290,31 @@ class JobLock:
 
     def release(self) -> None:
         """Let go of it."""
-        os.ftruncate(self.descriptor, 0)
+        HELD.discard(self)
+        if self.descriptor != FOREIGN:
+            os.ftruncate(self.descriptor, 0)
+            os.close(self.descriptor)
+
+    def leave_to_parent(self) -> None:
+        """Let go of what a fork has copied: the lock is the parent's, and ends with it."""
         os.close(self.descriptor)
+        self.descriptor = FOREIGN
+
+
+FOREIGN = -1
+"""In place of the descriptor of a lock that another process holds."""
+HELD: weakref.WeakSet[JobLock] = weakref.WeakSet()
+"""A fork copies all descriptors of the process, so there is one list of them for the process."""
+
+
+def leave_all_to_parent() -> None:
+    for lock in list(HELD):
+        if lock.descriptor != FOREIGN:
+            lock.leave_to_parent()
+    HELD.clear()
+
+
+os.register_at_fork(after_in_child=leave_all_to_parent)
 
 
 def find_holder(path: Path) -> int | None:

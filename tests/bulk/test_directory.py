@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from burncloud_images import errors
-from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
+from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock, find_holder
 
 HOLD = """
 import sys
@@ -20,6 +21,30 @@ from burncloud_images.bulk.directory import JobLock
 lock = JobLock.acquire(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
+"""
+
+
+FORK = """
+import multiprocessing, os, sys, time
+from pathlib import Path
+from burncloud_images.bulk.directory import JobLock
+
+def sleep():
+    time.sleep(60)
+
+with JobLock.acquire(Path(sys.argv[1])) as lock:
+    if sys.argv[2] == "fork":
+        child = os.fork()
+        if not child:
+            lock.release()  # as whatever it unwinds would
+            sleep()
+    else:
+        process = multiprocessing.get_context("fork").Process(target=sleep)
+        process.start()
+        child = process.pid
+    print(child, flush=True)
+    sys.stdin.readline()
+    os._exit(0)
 """
 
 
@@ -51,6 +76,26 @@ class TestJobLock:
 
         assert holder.pid == caught.value.pid
         JobLock.acquire(path).release()
+
+    @pytest.mark.parametrize("way", ["fork", "multiprocessing"])
+    def test_a_forked_child_does_not_hold_it(self, tmp_path, way):
+        """It is held while the parent lives, and by nobody once it is dead, though the child lives on."""
+        path = tmp_path / "job.lock"
+        command = [sys.executable, "-c", FORK, str(path), way]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+            child = int(parent.stdout.readline())
+            try:
+                held = find_holder(path)
+                parent.stdin.write("\n")
+                parent.stdin.flush()
+                parent.wait()
+                after = find_holder(path)
+                JobLock.acquire(path).release()
+                os.kill(child, 0)
+            finally:
+                os.kill(child, signal.SIGKILL)
+
+        assert (parent.pid, None) == (held, after)
 
     def test_a_link_in_its_place_is_refused(self, tmp_path):
         (tmp_path / "other").write_text("precious")
