@@ -7,8 +7,10 @@ difference.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
 from pathlib import Path
@@ -21,13 +23,26 @@ from burncloud_images.bulk.inputs.texts import READERS
 from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import examine, examine_bytes
-from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
+from burncloud_images.wire.body import BodyText
+from burncloud_images.wire.compression import Inflater
+from burncloud_images.wire.decode import (
+    AnswerDecoder,
+    ImageChunk,
+    ImageEnded,
+    ImageFailed,
+    ImageRest,
+    ImageStarted,
+    OpaqueDecoder,
+    Pause,
+    Surplus,
+)
 from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
 from burncloud_images.wire.failures import Reply, to_error
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
 from burncloud_images.wire.representation import find_part, find_representation
 
 MOST_EVENT = 4096
+MOST_ITEMS = 2
 DOWNLOAD_HEADERS = (
     *("content-length", "etag", "content-range", "content-md5", "x-ms-blob-content-md5", "x-goog-hash"),
     *("content-digest", "repr-digest"),
@@ -47,6 +62,7 @@ class Listener:
         self.story: list[object] = []
         self.started: object = None
         self.image = b""
+        self.surplus = b""
 
     def listen(self, told: Iterable[object]) -> None:
         for event in told:
@@ -57,7 +73,9 @@ class Listener:
                     self.image += data
                 case ImageEnded(index):
                     self.story.append((self.started, index, self.image))
-                case ImageFailed() | ImageRest():
+                case Surplus(text):
+                    self.surplus += text
+                case ImageFailed() | ImageRest() | Pause():
                     pass
                 case Completed() | Partial() | PassedOver():
                     self.story.append(event)
@@ -82,6 +100,18 @@ def tell_events(chunks: Iterable[bytes], listener: Listener) -> object:
     return decoder.answer()
 
 
+def tell_body(chunks: Iterable[bytes], listener: Listener) -> object:
+    body = BodyText()
+    pieces = [*map(body.feed, chunks)]
+    pieces.append(body.close())
+    if body.shape == "events":
+        return tell_events(pieces, listener)
+    decoder = AnswerDecoder(MOST_ITEMS) if body.shape == "answer" else OpaqueDecoder()
+    for piece in pieces:
+        listener.listen(decoder.feed(piece))
+    return decoder.close()
+
+
 Telling = Callable[[Iterable[bytes], Listener], object]
 
 
@@ -92,7 +122,7 @@ def hear(tell: Telling, chunks: Iterable[bytes]) -> list[object]:
         end = tell(chunks, listener)
     except ImagesError as error:
         end = (type(error), str(error))
-    return [*listener.story, end]
+    return [*listener.story, listener.surplus, end]
 
 
 def compare(tell: Telling, data: bytes) -> None:
@@ -109,6 +139,23 @@ def answer(data: bytes) -> None:
 def events(data: bytes) -> None:
     """A stream of events."""
     compare(tell_events, data)
+
+
+def body(data: bytes) -> None:
+    """A body of any shape, in any encoding."""
+    compare(tell_body, data)
+
+
+def compression(data: bytes) -> None:
+    """A body that its header calls compressed: nothing is lost of one that is not."""
+    chosen, packed = data[:1] or b"\0", data[1:]
+    inflater = Inflater(("gzip", "deflate", "br")[chosen[0] % 3])
+    try:
+        came = b"".join(piece for chunk in cut(packed, chosen[0] % 64 + 1) for piece in inflater.feed(chunk))
+    except ValueError:
+        return
+    came += b"".join(inflater.close())
+    assert not inflater.is_plain or packed == came
 
 
 def failures(data: bytes) -> None:
@@ -206,13 +253,15 @@ def rows(data: bytes) -> None:
 
 Target = Callable[[bytes], None]
 TARGETS: Mapping[str, Target] = {
-    target.__name__: target for target in (answer, events, failures, headers, downloads, media, rows)
+    target.__name__: target for target in (answer, events, body, compression, failures, headers, downloads, media, rows)
 }
 
 IMAGE = "iVBORw0KGgo="
 EVENT = json.dumps({"type": "image_generation.completed", "b64_json": IMAGE, "usage": {"total_tokens": 1}})
 PARTIAL = json.dumps({"type": "image_edit.partial_image", "partial_image_index": 0, "b64_json": IMAGE})
 BODY = {"prompt": "x", "images": [{"image_url": "https://x/a.png"}, {"file_id": "f"}], "mask": {"file_id": "g"}}
+ONE = json.dumps({"data": [{"b64_json": IMAGE}]})
+MANY = json.dumps({"data": [{"b64_json": IMAGE}, {"url": "x"}, {"b64_json": IMAGE, "x": {}}, [], '\\"'], "error": {}})
 SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "answer": (
         b"\x03" + json.dumps({"created": 1, "data": [{"b64_json": IMAGE, "revised_prompt": "x"}]}).encode(),
@@ -225,6 +274,18 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         b"\x07: PING\n\ndata: " + PARTIAL.encode() + b"\n\ndata: " + EVENT.encode() + b"\n\ndata: [DONE]\n\n",
         b"\x02\xef\xbb\xbfevent: image_generation.completed\r\ndata: {\r\ndata: " + EVENT.encode()[1:] + b"\r\n\r\n",
         b'\x02event: error\rdata: {"type":"error","error":{"code":"x"}}\r\r',
+    ),
+    "body": (
+        b"\x03: wait\n\n" + MANY.encode(),
+        b"\x05" + ONE.encode("utf-16"),
+        b"\x04" + f"\ndata: {MANY}\n\n".encode("utf-32-be"),
+        b"\x01\xef\xbb\xbf\r\nretry: 1\ndata: " + EVENT.encode() + b"\n\n",
+        b"\x07\x89PNG",
+    ),
+    "compression": (
+        b"\x03" + gzip.compress(b"{}") + gzip.compress(b"[]") + bytes(9),
+        b"\x04" + zlib.compress(b"{}", wbits=-15),
+        b"\x05{}",
     ),
     "failures": (
         b"\x0a\x05" + '{"error":{"message":"当前分组上游负载已饱和","type":"new_api_error","code":null}}'.encode(),
@@ -281,6 +342,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {
         '"output_index"',
         ".completed",
     ),
+    "body": ('"data"', '"b64_json"', "data: ", ": ", "\n\n", "event", "\0", "\ufeff", "[{", "},{", '"error"'),
+    "compression": ("\x1f", "\x78", "{", "data:"),
     "failures": ('"error"', '"code"', '"type"', '"message"', '"param"', "null", "insufficient_quota", "rate_limit"),
     "headers": ("GMT", "Tue, 24 Nov 2026", "nan", "inf", "1e9", "-1", "\n"),
     "downloads": ("bytes ", "*/", "md5=", "sha-256=:", "sha-512=:", "crc32c=", "W/", "GMT", "\n"),

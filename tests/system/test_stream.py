@@ -452,6 +452,35 @@ class TestBadInput:
             with pytest.raises(errors.OutcomeUnknownError, match="only signs of waiting"):
                 await receive(client)
 
+    async def test_previews_without_end(self):
+        """They show for a while that an image is made, and then no more."""
+        previews = 0
+
+        async def handle(_reader, writer, _request):
+            nonlocal previews
+            writer.write(HEAD)
+            while True:
+                previews += 1
+                writer.write(event("partial_image"))
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+        async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(first_byte=0.2)) as client:
+            with pytest.raises(errors.OutcomeUnknownError, match="only signs of waiting") as caught:
+                await receive(client)
+
+        assert previews > 20
+        assert caught.value.partials
+
+    async def test_many_previews_are_not_all_shown(self):
+        """A hundred are; the image that follows is as well."""
+        previews = event("partial_image") * 300
+
+        async with serve(answering(HEAD, previews, event("completed"))) as raw, client_of(raw) as client:
+            seen = kinds(await receive(client))
+
+        assert [PartialImage] * 100 + [CompletedImage] == seen
+
     async def test_an_image_that_drips_slowly_is_waited_for(self):
         """More of it is a sign that it is made."""
         whole = event("completed", png(pad=400_000))

@@ -1,0 +1,159 @@
+"""One answer on its way into a sink: however it is cut, it comes to the same, and others run in between."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+from types import SimpleNamespace
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pictures import png
+from strategies import answers, chunkings, cut, json_values, write_json
+
+from burncloud_images import GenerationRequest, Memory
+from burncloud_images.errors import ImagesError
+from burncloud_images.retry import RetryBudget
+from burncloud_images.transport.clock import SystemClock
+from burncloud_images.transport.exchange import Call, Rooms
+from burncloud_images.transport.http import Progress
+from burncloud_images.transport.options import Settings
+from burncloud_images.transport.retention import Retention
+
+IMAGE = base64.b64encode(png()).decode()
+KINDS = ["image_generation.completed", "image_generation.partial_image", "image_edit.completed", "error", "x", "", None]
+MOST_HELD = 0.05
+"""Seconds of work without a pause."""
+
+
+@pytest.fixture(scope="module")
+def executor():
+    """Return a thread for files."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def make_call(executor, **options):
+    rooms = Rooms(
+        **dict.fromkeys((field.name for field in attrs.fields(Rooms)), None)
+        | {"executor": executor, "clock": SystemClock(), "budget": RetryBudget()}
+    )
+    request = GenerationRequest("otter", n=2)
+    sent = {"request": request, "sink": Memory(), "settings": Settings(base_url="", key=None), "key": "k"}
+    return Call(rooms=rooms, **sent, **options)
+
+
+async def take(chunks, executor, headers=None):
+    """Return what a call makes of a body: its images, what is damaged, the rest or the error, and the bytes it kept."""
+
+    async def arrive():
+        for chunk in chunks:
+            yield chunk
+
+    call = make_call(executor)
+    response = SimpleNamespace(headers=headers or {}, status=200)
+    retention = Retention(executor=executor, find_path=lambda: None)
+    error = answer = is_held = None
+    async with aclosing(arrive()) as arriving:
+        body = call.open_body(response, arriving, retention)
+        reception = await call.receive(body, response, Progress(clock=SystemClock()))
+        try:
+            answer = await reception.take(body)
+        except ImagesError as raised:
+            error, is_held = raised, retention.is_on
+            answer = await reception.salvage(error)
+    kept = error.raw if error is not None and answer is None else b""
+    await retention.drop()
+    failure = error and (type(error), str(error))
+    images = {index: image.data for index, image in reception.kept.items()}
+    return type(reception), images, set(reception.damaged), repr(answer), failure, is_held, kept
+
+
+@st.composite
+def streams(draw):
+    """Return a stream of events as gateways may write them, whole or cut."""
+    chance = random.Random(draw(st.integers(0, 99)))
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    text = draw(st.sampled_from(["", "\n", ": wait\n\n", "\ufeff"]))
+    for _ in range(draw(st.integers(1, 4))):
+        kind = draw(st.sampled_from(KINDS))
+        fields = draw(st.dictionaries(st.sampled_from(["error", "usage", "output_index", "data", "x"]), json_values))
+        image = draw(st.sampled_from([{}, {"b64_json": IMAGE}, {"b64_json": "!"}, {"data": [{"b64_json": IMAGE}] * 3}]))
+        fields = {**fields, **({"type": kind} if kind is not None else {}), **image}
+        name = draw(st.sampled_from([None, *KINDS]))
+        text += f"event: {name}{end}" if name else ""
+        text += f"data: {write_json(fields, chance)!s}".replace("\r", " ").replace("\n", " ") + end * 2
+    body = (text + draw(st.sampled_from(["", "data: [DONE]\n\n"]))).encode("utf-8", "replace")
+    return body[: draw(st.integers(len(body) // 2, len(body)))]
+
+
+@given(body=st.one_of(answers, streams(), st.binary(max_size=80)), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_body_comes_to_the_same_however_it_is_cut(executor, body, data):
+    """Also in another encoding, and what is kept of it is what came."""
+    encoding = data.draw(st.sampled_from([None, None, "utf-16", "utf-32-le"]))
+    if encoding is not None:
+        body = body.decode(errors="replace").encode(encoding)
+    pieces = list(cut(body, data.draw(chunkings(len(body)))))
+
+    whole = asyncio.run(take([body], executor))
+    in_pieces = asyncio.run(take(pieces, executor))
+
+    assert whole[:-1] == in_pieces[:-1]
+    *_, is_held, kept = whole
+    assert not is_held or not kept or body == kept == in_pieces[-1]
+
+
+SMALL_THINGS = {
+    "addresses": b'{"data":[' + b'{"url":"https://x.example/a.png"},' * 50_000 + b"{}]}",
+    "empty items": b'{"data":[' + b"{}," * 200_000 + b"{}]}",
+    "nested items": b'{"data":[' + b'{"a":[{"b":"\\n"}]},' * 20_000 + b"{}]}",
+    "values elsewhere": b'{"data":[],"x":[' + b"{}," * 60_000 + b"{}]}",
+    "images": b'{"data":[' + b'{"b64_json":"iVBORw0KGgo="},' * 20_000 + b"{}]}",
+    "events": b'data: {"a":1}\n\n' * 8_000,
+    "previews": b'data: {"type":"image_generation.partial_image","b64_json":"iVBORw0KGgo="}\n\n' * 4_000,
+    "lines": b"data: x\n" + b"x\n" * 200_000,
+    "comments": b":\n" * 400_000,
+}
+
+
+async def measure(body, executor):
+    """Return the longest time, of this thread's own, in which nothing else ran."""
+    longest, ended = 0.0, False
+
+    async def watch():
+        nonlocal longest
+        last = time.thread_time()
+        while not ended:
+            await asyncio.sleep(0)
+            now = time.thread_time()
+            last, longest = now, max(longest, now - last)
+
+    task = asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    await take([body[start : start + 2**17] for start in range(0, len(body), 2**17)], executor)
+    ended = True
+    await task
+    return longest
+
+
+@pytest.mark.parametrize("name", SMALL_THINGS)
+async def test_others_run_while_many_small_things_are_taken(monkeypatch, executor, name):
+    """All of it is there at once, and nothing of it is waited for."""
+    monkeypatch.setattr("burncloud_images.transport.incoming.TURN", 0.0)
+
+    assert await measure(SMALL_THINGS[name], executor) < MOST_HELD
+
+
+@pytest.mark.parametrize("name", ["nested items", "events"])
+async def test_without_pauses_others_would_be_held(monkeypatch, executor, name):
+    """The negative control."""
+    monkeypatch.setattr("burncloud_images.transport.incoming.TURN", 1e9)
+
+    assert await measure(SMALL_THINGS[name], executor) > MOST_HELD
