@@ -27,6 +27,8 @@ SMALL = {"model": "gpt-image-2", "size": "64x64"}
 REQUEST = GenerationRequest("otter", **SMALL)
 INSTANTS = 12
 
+pytestmark = pytest.mark.ways("tls")
+
 
 class Bought:
     """
@@ -178,7 +180,7 @@ async def cancel_for_ever(work, moment):
         await asyncio.sleep(0)
 
 
-WAYS = {
+LEAVERS = {
     "anyio.move_on_after": move_on,
     "anyio.fail_after": fail_after,
     "anyio task group": cancel_group,
@@ -215,13 +217,13 @@ async def sweep(bought, call, leave, folder, offset):
         return emulator.ledger
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("leaver", LEAVERS)
 @pytest.mark.parametrize("name", CALLS)
-async def test_what_was_billed_is_kept_or_told(name, way, tmp_path, caplog):
+async def test_what_was_billed_is_kept_or_told(name, leaver, tmp_path, caplog):
     """No request is sent twice, nothing is torn or left over, and nothing that was bought is unheard of."""
     bought = Bought(caplog)
-    offset = list(WAYS).index(way) / len(WAYS)
-    ledger = await sweep(bought, CALLS[name], WAYS[way], tmp_path / "out", offset)
+    offset = list(LEAVERS).index(leaver) / len(LEAVERS)
+    ledger = await sweep(bought, CALLS[name], LEAVERS[leaver], tmp_path / "out", offset)
     billed = {request.idempotency_key for request in ledger.requests if request.billed}
 
     assert len(ledger.requests) == len({request.idempotency_key for request in ledger.requests})
@@ -233,11 +235,11 @@ async def test_what_was_billed_is_kept_or_told(name, way, tmp_path, caplog):
         assert (billed, set(), set()) == (bought.kept, bought.failed, bought.logged)
 
 
-@pytest.mark.parametrize("way", ["anyio.move_on_after", "asyncio.timeout"])
-async def test_a_map_that_is_to_be_cancelled_abandons_calls(way, tmp_path, caplog):
+@pytest.mark.parametrize("leaver", ["anyio.move_on_after", "asyncio.timeout"])
+async def test_a_map_that_is_to_be_cancelled_abandons_calls(leaver, tmp_path, caplog):
     """The control of the others: what leaving would cost if it cancelled, and each of these is told of."""
     bought = Bought(caplog)
-    ledger = await sweep(bought, partial(paint_all, on_exit="cancel"), WAYS[way], tmp_path / "out", 0)
+    ledger = await sweep(bought, partial(paint_all, on_exit="cancel"), LEAVERS[leaver], tmp_path / "out", 0)
     billed = {request.idempotency_key for request in ledger.requests if request.billed}
 
     assert bought.failed
@@ -266,8 +268,8 @@ async def test_the_error_of_a_cancelled_call_says_what_it_may_have_cost(name, tm
     assert (errors.Billing.MAYBE, error.phase) == (record.billed, record.phase)
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_a_cancelled_fetch_costs_nothing_and_leaves_no_file(way, tmp_path, caplog):
+@pytest.mark.parametrize("leaver", LEAVERS)
+async def test_a_cancelled_fetch_costs_nothing_and_leaves_no_file(leaver, tmp_path, caplog):
     """What is fetched is paid for, and can be fetched again."""
     bought = Bought(caplog)
 
@@ -282,7 +284,7 @@ async def test_a_cancelled_fetch_costs_nothing_and_leaves_no_file(way, tmp_path,
             turns, seconds = await measure(partial(fetch, client, bought, tmp_path))
             for instant in range(INSTANTS):
                 moment = Moment(int(turns * instant / INSTANTS), seconds * instant / INSTANTS)
-                await WAYS[way](partial(fetch, client, bought, tmp_path), moment)
+                await LEAVERS[leaver](partial(fetch, client, bought, tmp_path), moment)
         assert 1 == len(emulator.ledger.requests)
 
     assert [] == list(tmp_path.rglob("*.part"))
