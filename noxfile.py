@@ -62,7 +62,7 @@ def coverage(session: nox.Session) -> None:
     session.env["PYTHONDEVMODE"] = "1"
     session.run("coverage", "erase")
     everywhere = ("-o", "norecursedirs=.* __pycache__")
-    elsewhere = [f"--ignore=tests/{folder}" for folder in ("benchmarks", "browser", "middleboxes")]
+    elsewhere = [f"--ignore=tests/{folder}" for folder in ("benchmarks", "browser", "frameworks", "middleboxes")]
     how = (*PARALLEL, "--hypothesis-profile=full", *everywhere, *elsewhere)
     session.run("coverage", "run", "-m", "pytest", *how, *session.posargs)
     session.run("coverage", "combine", "--quiet")

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.ways("tls")
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
-SLOW = Fault(delay=0.05, times=None)
+SLOW = Fault(delay=0.2, times=None)
 
 
 def requests(count):
@@ -424,7 +424,7 @@ class TestInterruption:
         bench = await set_up(SLOW)
         outcomes = bench.client.map(requests(2), concurrency=2)
         with pytest.raises(TimeoutError) as caught:
-            await asyncio.wait_for(anext(outcomes), 0.01)
+            await asyncio.wait_for(anext(outcomes), 0.05)
 
         assert ["2 calls of client.map were running; AsyncImagesClient.aclose waits for them."] == (
             caught.value.__cause__.__notes__
@@ -437,7 +437,7 @@ class TestInterruption:
         bench = await set_up(SLOW)
         outcomes = bench.client.map(requests(9), concurrency=3)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(anext(outcomes), 0.01)
+            await asyncio.wait_for(anext(outcomes), 0.05)
         await until(lambda: bench.billed == bench.posts)
         await asyncio.sleep(0.03)
         assert 3 == bench.posts  # though there is room for three more
@@ -455,7 +455,7 @@ class TestInterruption:
                 raise AssertionError
 
         with pytest.raises(TimeoutError) as kept:
-            await asyncio.wait_for(consume(), 0.01)
+            await asyncio.wait_for(consume(), 0.05)
         await bench.client.aclose()
 
         assert [Done] * 3 == [type(outcome) for outcome in unclaimed]
