@@ -498,6 +498,7 @@ class AiohttpTransport:
                 method,
                 address,
                 data=payload,
+                # Content networks then write their errors in JSON too, whose words go into ours; none is believed.
                 headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": agent(), **headers},
                 allow_redirects=False,
                 raise_for_status=False,

@@ -148,6 +148,9 @@ AFTER_THE_WORK = frozenset(
 OF_A_PROXY = re.compile(r"cf_[a-z_]+")
 WORDS_OF_A_PROXY = ("litellm.",)
 PROBLEM = "application/problem+json"
+# Where error objects have their words; the last two are those of RFC 9457 and of FastAPI.
+MESSAGES = ("message", "detail", "title")
+SAYING = (*MESSAGES, "code", "type")
 
 # What servers that honour idempotency keys say of one that they know: the work goes on, or is not for sale again.
 KEY_IN_FLIGHT = re.compile(
@@ -392,10 +395,10 @@ def to_envelope(reply: Reply) -> Envelope:
     wrapped = isinstance(error, Mapping)
     if not wrapped:
         error = document
-    if not isinstance(error, Mapping) or not any(word(error.get(name)) for name in ("message", "code", "type")):
+    if not isinstance(error, Mapping) or not any(word(error.get(name)) for name in SAYING):
         return Envelope(document=document)
     envelope = Envelope(
-        message=word(error.get("message")) or "",
+        message=next((text for name in MESSAGES if (text := word(error.get(name)))), ""),
         type=word(error.get("type")),
         code=word(error.get("code")),
         param=word(error.get("param")),

@@ -4,45 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
+import json
 import re
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from intermediaries import AFTER_THE_WORK
 
 from burncloud_images.emulator import Emulator, Fault
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 TIMEOUT = "no answer within the client's timeout (1 s here)"
+ANSWERS = {answer.vendor: answer for answer in AFTER_THE_WORK}
+
+
+def answered(vendor):
+    """Return a fault that gives an intermediary's answer after the work, but for the time that it asks for."""
+    answer = ANSWERS[vendor]
+    headers = {name: value for name, value in answer.headers.items() if name != "retry-after"}
+    return Fault(status=answer.status, headers=headers, body=answer.body, billed=True, times=None)
+
+
 FAULTS = {
     "the connection is closed before an answer": Fault(cut="close", billed=True, times=None),
     "the answer is cut in its middle": Fault(cut="close", place="answer", byte=0.5, times=None),
     "a proxy gives up and answers 504": Fault(status=504, body="<html>", billed=True, times=None),
     TIMEOUT: Fault(cut="stall", billed=True, times=None),
+    "Cloudflare gives up and answers 524 in JSON": answered("Cloudflare 524 as JSON"),
+    "Varnish gives up and answers 503": answered("Varnish 503, backend fetch failed"),
+    "LiteLLM answers 500": answered("LiteLLM 500"),
+    "Portkey answers 500": answered("Portkey 500"),
 }
 
-THEIRS = """
-import sys, openai
-client = openai.OpenAI(base_url=sys.argv[1], api_key=sys.argv[2], **({"timeout": 1} if sys.argv[3:] else {}))
-try:
-    client.images.generate(model="gpt-image-2", prompt="an otter", size="512x512")
-except openai.APIError as error:
-    print(type(error).__name__)
-"""
-OURS = """
-import asyncio, sys
-from burncloud_images import AsyncImagesClient, Timeouts, errors
+ALL = """
+import asyncio, json, sys
 
 async def main():
-    timeouts = Timeouts(first_byte=1) if sys.argv[3:] else None
-    async with AsyncImagesClient(sys.argv[2], sys.argv[1], timeouts=timeouts) as client:
-        try:
-            await client.generate("an otter", model="gpt-image-2", size="512x512")
-        except errors.ImagesError as error:
-            print(type(error).__name__)
+    print(json.dumps(await asyncio.gather(*(call(*server) for server in json.loads(sys.argv[1])))))
 
 asyncio.run(main())
 """
+THEIRS = f"""
+import openai
+
+async def call(url, key, is_short):
+    async with openai.AsyncOpenAI(base_url=url, api_key=key, **({{"timeout": 1}} if is_short else {{}})) as client:
+        try:
+            await client.images.generate(model="gpt-image-2", prompt="an otter", size="512x512")
+        except openai.APIError as error:
+            return type(error).__name__
+{ALL}"""
+OURS = f"""
+from burncloud_images import AsyncImagesClient, Timeouts, errors
+
+async def call(url, key, is_short):
+    async with AsyncImagesClient(key, url, timeouts=Timeouts(first_byte=1) if is_short else None) as client:
+        try:
+            await client.generate("an otter", model="gpt-image-2", size="512x512")
+        except errors.ImagesError as error:
+            return type(error).__name__
+{ALL}"""
 
 
 def read_table():
@@ -52,13 +75,22 @@ def read_table():
     return re.search(r"\| openai (\S+) \|", text)[1], {what: (int(theirs), int(ours)) for what, theirs, ours in rows}
 
 
-async def count(code, what):
-    """Return how many images a client bills in one call that ends with an error."""
-    async with Emulator(faults=[FAULTS[what]]) as emulator:
-        command = [sys.executable, "-c", code, emulator.base_url, emulator.api_key, *(["t"] if what == TIMEOUT else [])]
+async def count(code):
+    """Return how many images a client bills in a call that each fault ends with an error, in a process of its own."""
+    async with AsyncExitStack() as stack:
+        emulators = [await stack.enter_async_context(Emulator(faults=[fault])) for fault in FAULTS.values()]
+        servers = [
+            (emulator.base_url, emulator.api_key, what == TIMEOUT)
+            for what, emulator in zip(FAULTS, emulators, strict=True)
+        ]
+        command = [sys.executable, "-c", code, json.dumps(servers)]
         process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         said, _ = await process.communicate()
-        return emulator.ledger.billed_images if said.strip().endswith(b"Error") else said
+        kinds = json.loads(said)
+    return [
+        emulator.ledger.billed_images if kind and kind.endswith("Error") else kind
+        for emulator, kind in zip(emulators, kinds, strict=True)
+    ]
 
 
 def test_table_names_every_fault():
@@ -69,7 +101,7 @@ def test_table_names_every_fault():
 async def test_ours_are_billed_as_often_as_the_table_says():
     """One call, one bill, whatever happens."""
     _, table = read_table()
-    numbers = await asyncio.gather(*(count(OURS, what) for what in FAULTS))
+    numbers = await count(OURS)
 
     assert [ours for _, ours in table.values()] == numbers
 
@@ -83,6 +115,6 @@ async def test_theirs_are_billed_as_often_as_the_table_says():
         pytest.skip("openai is not installed")
     if installed != version:
         pytest.skip(f"the table is about openai {version}, not {installed}")
-    numbers = await asyncio.gather(*(count(THEIRS, what) for what in FAULTS))
+    numbers = await count(THEIRS)
 
     assert [theirs for theirs, _ in table.values()] == numbers

@@ -373,6 +373,9 @@ class TestEnvelopes:
             (b'{"error": {"code": "c"}}', "c", "no message"),
             (b'{"error": {"type": "t"}}', None, "no message"),
             (b'{"error": null, "message": "m"}', None, "m"),
+            (b'{"detail": "m"}', None, "m"),
+            (b'{"type": "https://x.example/1", "title": "m", "status": 400}', None, "m"),
+            (b'{"type": "https://x.example/1", "title": "t", "detail": "m"}', None, "m"),
         ],
     )
     def test_are_read(self, body, code, message):
