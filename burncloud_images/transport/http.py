@@ -178,6 +178,7 @@ class PlannedPayload(aiohttp.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Write the segments, wait until the kernel has them, and only then let the last piece go."""
         self.begun = True
+        transport = getattr(writer, "transport", None)
         try:
             self.progress.enter(Phase.BODY, self.timeouts.send_stall)
             if self.plan.segments:
@@ -187,6 +188,11 @@ class PlannedPayload(aiohttp.Payload):
             self.progress.sent = self.plan.length
             if self.progress.status is None:
                 self.progress.allow(self.timeouts.first_byte)
+        except BaseException:
+            # What is closed waits until the peer has read the rest: for ever, if it has answered and reads no more.
+            if transport is not None:
+                transport.abort()
+            raise
         finally:
             self.ended.set()
 

@@ -7,6 +7,8 @@ import base64
 import errno
 import gzip
 import json
+import os
+import socket
 import ssl
 import time
 import zlib
@@ -16,6 +18,7 @@ import aiohttp
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 from fakes import FakeClock, until
+from leaks import open_descriptors
 from multidict import CIMultiDict
 from pictures import png
 from raw import answering, hang, serve
@@ -337,8 +340,8 @@ class TestSecrets:
     @pytest.mark.parametrize(
         "proxy", ["socks5://{}", "SOCKS5H://{}", "socks4://me:canary@{}", "ftp://{}", "http://", "//"]
     )
-    @pytest.mark.parametrize("way", ["option", "environment", "environment later", "session of the caller's"])
-    async def test_a_proxy_of_another_kind_gets_nothing(self, proxy, way, monkeypatch):
+    @pytest.mark.parametrize("given", ["option", "environment", "environment later", "session of the caller's"])
+    async def test_a_proxy_of_another_kind_gets_nothing(self, proxy, given, monkeypatch):
         """A SOCKS port would be sent the request as it is, and the key with it."""
         connections = []
 
@@ -346,13 +349,15 @@ class TestSecrets:
             connections.append(1)
 
         def client():
-            network = Network(proxy=proxy.format(place) if way == "option" else None, trust_env="environment" in way)
+            network = Network(
+                proxy=proxy.format(place) if given == "option" else None, trust_env="environment" in given
+            )
             return AsyncImagesClient("sk-canary", "http://127.0.0.1:9", network=network, session=session, retry=ONCE)
 
         async with serve(accept, read=False) as raw, aiohttp.ClientSession(trust_env=True) as own:
             place = raw.url.partition("://")[2]
-            session = own if way.startswith("session") else None
-            made = client() if way.endswith("later") or session else None
+            session = own if given.startswith("session") else None
+            made = client() if given.endswith("later") or session else None
             monkeypatch.setenv("http_proxy", proxy.format(place))
             monkeypatch.setenv("no_proxy", "")
             with pytest.raises(errors.ConfigurationError, match=r"The proxy in .* (is asked by|has no host)") as caught:
@@ -451,3 +456,80 @@ async def test_what_came_before_a_failure_is_given_out():
     assert b"what came meanwhile" == await anext(chunks)
     with pytest.raises(errors.OutcomeUnknownError):
         await anext(chunks)
+
+
+class TestUnsentRests:
+    """What a peer never reads must not keep a connection open, as closing waits until all was sent."""
+
+    async def upload(self, raw, **options):
+        async with client_of(raw, **options) as client:
+            await client.edit(png(pad=8_000_000), "a beret", model="gpt-image-2", size="64x64")
+
+    async def test_an_early_answer_ends_the_connection(self):
+        """The peer has refused the upload and reads no more of it."""
+        refusal = answer(b'{"error": {"message": "Too large.", "type": "x"}}', status="413 Content Too Large")
+        over = asyncio.Event()
+
+        async def refuse(reader, writer, _request):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(refusal)
+            await over.wait()
+
+        async with serve(refuse, read=False) as raw:
+            with pytest.raises(errors.BadRequestError):
+                await self.upload(raw)
+            left = await count_own_ends(raw.port)
+            over.set()
+
+        assert 0 == left
+
+    async def test_a_stalled_upload_ends_the_connection(self):
+        """The peer neither reads nor answers."""
+        over = asyncio.Event()
+
+        async def stall(reader, _writer, _request):
+            await reader.readuntil(b"\r\n\r\n")
+            await over.wait()
+
+        async with serve(stall, read=False) as raw:
+            with pytest.raises(errors.ConnectionFailedError):
+                await self.upload(raw, clock=FakeClock(0.01))
+            left = await count_own_ends(raw.port)
+            over.set()
+
+        assert 0 == left
+
+    async def test_a_cancelled_upload_ends_the_connection(self):
+        """The peer reads no more when the caller loses patience."""
+        over, begun = asyncio.Event(), asyncio.Event()
+
+        async def stall(reader, _writer, _request):
+            await reader.readuntil(b"\r\n\r\n")
+            begun.set()
+            await over.wait()
+
+        async with serve(stall, read=False) as raw:
+            task = asyncio.create_task(self.upload(raw, clock=SystemClock()))
+            await begun.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            left = await count_own_ends(raw.port)
+            over.set()
+
+        assert 0 == left
+
+
+async def count_own_ends(port):
+    """Return how many sockets of this process are connected to *port*, once transports have had their turn."""
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+    return sum(peer_of(number) == port for number, name in open_descriptors().items() if name.startswith("socket:"))
+
+
+def peer_of(number):
+    with socket.socket(fileno=os.dup(int(number))) as end:
+        try:
+            return end.getpeername()[1]
+        except (OSError, IndexError):
+            return None
