@@ -264,7 +264,7 @@ class ImageCutter:
             self.move(mark)
             if self.is_surplus or self.into is self.surplus:
                 self.into += chunk[position : match.start()]
-                position = match.start()
+                position = max(position, match.start())
                 self.into = self.surplus if self.is_surplus else self.text
                 if len(self.levels) == ITEMS and mark != b"]":  # many items can be passed over at once
                     self.into += mark

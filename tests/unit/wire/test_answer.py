@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -144,3 +145,57 @@ def test_no_decoded_image_is_lost(document, decoded):
         return
     assert decoded == {item.index for item in found.items if item.decoded}
     assert sorted(item.index for item in found.items) == [item.index for item in found.items]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(None, "", " ", 0, False, True, [], ["x"], {}),
+        *({"message": ""}, {"message": " ", "code": None, "type": 0}, {"x": "y"}),
+    ],
+    ids=str,
+)
+def test_an_error_without_words_is_none(error):
+    """A message, a code or a type has to say something."""
+    found = answer({"error": error, "data": [{"url": "https://x.example/a.png"}]})
+
+    assert None is found.error
+    assert {} == found.extra
+    assert ["https://x.example/a.png"] == [item.url for item in found.items]
+
+
+@pytest.mark.parametrize("error", ["no", 7, {"message": "no"}, {"code": "x"}, {"code": 7}, {"type": "x"}], ids=str)
+def test_an_error_with_words_is_told_beside_what_is_there(error):
+    """An image, or its address; without either it is all there is."""
+    whole, address = {"b64_json": ""}, {"url": "https://x.example/a.png"}
+
+    assert error == answer({"error": error, "data": [whole]}, {0}).extra["error"]
+    assert error == answer({"error": error, "data": [address]}).extra["error"]
+    for data in ([], None, "x", [{}], [{"url": ""}]):
+        assert error == answer({"error": error, "data": data}).error["error"]
+
+
+@pytest.mark.parametrize(
+    "count", [-1, 10**12 + 1, 10**400, 1.5, "7", True, [], {}], ids=lambda count: f"{len(str(count))} {count!s:.9}"
+)
+@pytest.mark.parametrize("name", ["total_tokens", "output_tokens", "input_tokens_details.text_tokens"])
+def test_a_count_that_cannot_be_is_text(count, name):
+    """It is no number to reckon with, and is kept as it was sent."""
+    outer, _, inner = name.partition(".")
+    usage = {"input_tokens": 7, outer: {inner: count} if inner else count}
+
+    found = answer({"usage": usage, "size": "x"})
+
+    assert 7 == found.usage.input_tokens
+    assert usage == json.loads(found.extra["usage"])
+    told = [found.usage.total_tokens, found.usage.output_tokens]
+    details = found.usage.input_tokens_details
+    assert [None, None, None] == [*told, details and details.text_tokens]
+
+
+def test_plain_counts_are_told_once():
+    """Up to any that a request can have."""
+    found = answer({"usage": {"total_tokens": 10**12, "input_tokens": 0, "output_tokens": None}})
+
+    assert (10**12, 0, None) == (found.usage.total_tokens, found.usage.input_tokens, found.usage.output_tokens)
+    assert {} == found.extra

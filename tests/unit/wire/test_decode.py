@@ -16,7 +16,17 @@ from strategies import Pairs, answers, chunkings, cut, examples
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, ProtocolError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
 from burncloud_images.wire import decode
-from burncloud_images.wire.decode import AnswerDecoder, ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
+from burncloud_images.wire.decode import (
+    AnswerDecoder,
+    ImageChunk,
+    ImageEnded,
+    ImageFailed,
+    ImageRest,
+    ImageStarted,
+    OpaqueDecoder,
+    Pause,
+    Surplus,
+)
 
 PIXELS = bytes(range(256)) * 3
 BASE64 = base64.b64encode(PIXELS).decode()
@@ -594,3 +604,108 @@ def test_what_stands_behind_a_whole_image_is_nobodys():
 def test_a_rest_shows_its_length_only():
     """Texts of errors and logs stay short."""
     assert "ImageRest(index=0, text=<3 bytes>)" == repr(ImageRest(0, b"!!!"))
+
+
+def test_a_number_of_many_digits_costs_no_image():
+    """It stays text, as no counter has so many."""
+    body = answer({"b64_json": BASE64}, seed=7).replace(b'"seed": 7', b'"seed": ' + b"9" * 10_000)
+    found = decoded(body)
+
+    assert {0: PIXELS} == found.images
+    assert "9" * 10_000 == found.answer.extra["seed"]
+
+
+def test_too_many_values_are_refused(monkeypatch):
+    """The parser would hold up everything else; images are not affected."""
+    monkeypatch.setattr(decode, "MOST_VALUES", 1000)
+
+    for values in (b"[" + b"{}," * 600 + b"{}]", b"{" + b'"a":1,' * 3000 + b'"b":1}', b"[" + b'"\\n",' * 600 + b"1]"):
+        found = decoded(b'{"x":%b}' % values)
+        assert isinstance(found.error, TooLargeError)
+        assert "more than 1,000 values" in found.error.message
+    assert {0: PIXELS} == decoded(answer({"b64_json": BASE64})).images
+
+
+class Taken:
+    """What comes of an answer of which only so many items are taken."""
+
+    def __init__(self, chunks, most: int) -> None:
+        self.decoder = AnswerDecoder(most)
+        self.surplus, self.images, self.pauses = b"", {}, 0
+        for chunk in chunks:
+            for event in self.decoder.feed(chunk):
+                match event:
+                    case ImageStarted(index):
+                        self.images[index] = b""
+                    case ImageChunk(index, data):
+                        self.images[index] += data
+                    case Surplus(text):
+                        self.surplus += text
+                    case Pause():
+                        self.pauses += 1
+        self.answer = self.decoder.close()
+
+
+ITEMS = st.one_of(
+    st.just({"b64_json": BASE64}),
+    st.just({"url": "https://x.example/a.png"}),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=8,
+    ),
+)
+
+
+@given(items=st.lists(ITEMS, max_size=9), most=st.integers(1, 6), data=st.data())
+@settings(max_examples=200)
+def test_items_past_the_cap_are_handed_on_as_text(items, most, data):
+    """Whatever they hold and however they are cut; what stands behind them is read."""
+    body = json.dumps({"data": items, "size": "16x16"}, ensure_ascii=data.draw(st.booleans())).encode()
+    found = Taken(cut(body, data.draw(chunkings(len(body)))), most)
+
+    first = items[:most]
+    surplus = json.loads(b"[" + found.surplus.lstrip(b", ") + b"]")
+    assert items[most:] == surplus
+    assert bool(items[most:]) == found.answer.has_surplus
+    assert "16x16" == found.answer.size
+    whole = [index for index, item in enumerate(first) if item == {"b64_json": BASE64}]
+    assert dict.fromkeys(whole, PIXELS) == found.images
+    assert [index for index, item in enumerate(first) if isinstance(item, dict)] == [
+        i.index for i in found.answer.items
+    ]
+
+
+def test_only_the_items_of_an_answer_are_counted():
+    """Other arrays may be of any length, and so may one that is named alike."""
+    body = json.dumps({"x": {"data": [1, 2, 3]}, "y": [1, 2, 3], "data": [{"data": [1, 2, 3]}]}).encode()
+    found = Taken([body], 1)
+
+    assert b"" == found.surplus
+    assert {"x": {"data": [1, 2, 3]}, "y": [1, 2, 3]} == found.answer.extra
+
+
+def test_many_things_are_passed_over_with_pauses():
+    """So that others can run, and as often however long a chunk is."""
+    body = json.dumps({"x": [[]] * 20_000}).encode()
+
+    assert 25 < Taken([body], 1).pauses < 40
+    assert 0 == Taken([answer({"b64_json": BASE64 * 1000})], 1).pauses
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "message"),
+    [
+        (b"", "", "The answer is empty."),
+        (b"<html>", "", "The answer is not JSON."),
+        (b"\x1b", "br", "The answer is not JSON; its header says that it is encoded as br."),
+    ],
+)
+def test_what_is_no_text_is_not_read(body, encoding, message):
+    """An image, or a page."""
+    decoder = OpaqueDecoder(encoding)
+    assert [] == list(decoder.feed(body))
+    with pytest.raises(ProtocolError) as caught:
+        decoder.close()
+
+    assert message == caught.value.message
