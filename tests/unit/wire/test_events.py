@@ -14,7 +14,7 @@ from strategies import chunkings, cut, json_values
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
-from burncloud_images.wire.decode import ImageChunk, ImageEnded, ImageFailed, ImageStarted
+from burncloud_images.wire.decode import ImageChunk, ImageEnded, ImageFailed, ImageStarted, Pause
 from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
 
 PIXELS = bytes(range(256)) * 3
@@ -353,3 +353,99 @@ class TestLimits:
         stream = streamed(*[b'data: {"type": "x", "y": "%b"}\n\n' % (b"z" * 10_000)] * 300)
 
         assert len(stream.error.raw) <= 1024 * 1024 + 10_100
+
+
+def plain_answer(*items, **fields):
+    return b"data: " + json.dumps({"created": 1713833628, "data": list(items), **fields}).encode() + b"\n\n"
+
+
+def said(*chunks):
+    """Return what a stream says in the end."""
+    decoder = StreamDecoder(CAP)
+    for chunk in chunks:
+        for _ in decoder.feed(chunk):
+            pass
+    return decoder.answer()
+
+
+class TestPlainAnswers:
+    """An event that is a plain answer, as some gateways make of one."""
+
+    def test_its_images_are_those_of_the_stream(self):
+        """In its order, and behind those of an answer before it."""
+        image, address = {"b64_json": BASE64, "revised_prompt": "x"}, {"url": "https://x.example/a.png"}
+        found = said(plain_answer(image, address, usage={"total_tokens": 7}), plain_answer(image, size="16x16"))
+
+        assert [0, 1, 2] == [item.index for item in found.items]
+        assert [True, False, True] == [item.decoded for item in found.items]
+        assert [None, "https://x.example/a.png", None] == [item.url for item in found.items]
+        assert (7, "16x16") == (found.usage.total_tokens, found.size)
+        assert 2024 == found.created.year
+
+    def test_its_type_does_not_matter(self):
+        """Unless it is that of a preview."""
+        for kind in ("x", "image_generation.completed", ""):
+            found = said(plain_answer({"b64_json": BASE64}, type=kind))
+            assert [True] == [item.decoded for item in found.items]
+        with pytest.raises(OutcomeUnknownError):
+            said(plain_answer({"b64_json": BASE64}, type="image_generation.partial_image"))
+
+    def test_an_error_without_images_is_one(self):
+        """Beside images it is told with them."""
+        error = {"code": "x"}
+
+        assert error == said(plain_answer({}, error=error)).error["error"]
+        assert error == said(plain_answer({"b64_json": BASE64}, error=error)).extra["error"]
+
+    def test_what_broke_behind_its_image_costs_nothing(self):
+        """The image is there."""
+        body = plain_answer({"b64_json": BASE64}).replace(b"}]}", b"}],,}")
+
+        assert [True] == [item.decoded for item in said(body).items]
+
+    def test_data_without_objects_is_no_answer(self):
+        """Other events may have such a field."""
+        with pytest.raises(OutcomeUnknownError):
+            said(plain_answer(1, 2, type="x"))
+
+    def test_only_so_many_are_taken(self):
+        """Others are text."""
+        decoder = StreamDecoder(10**8, 2)
+        events = list(decoder.feed(plain_answer(*[{"b64_json": BASE64}] * 5)))
+
+        assert 2 == sum(isinstance(event, ImageStarted) for event in events)
+        assert 2 == len(decoder.answer().items)
+        assert decoder.answer().has_surplus
+
+
+class TestErrorsBesideImages:
+    """An event with an image, or its address, and an error."""
+
+    @pytest.mark.parametrize("error", [{"message": "", "code": None}, {"message": "odd"}, {}, "odd"], ids=str)
+    @pytest.mark.parametrize("image", ["b64_json", "url"])
+    def test_the_image_counts(self, error, image):
+        """The error is told beside it, if it says something."""
+        fields = {"type": "image_generation.completed", "error": error}
+        fields[image] = BASE64 if image == "b64_json" else "https://x.example/a.png"
+        found = said(b"data: " + json.dumps(fields).encode() + b"\n\n")
+
+        (item,) = found.items
+        assert (image == "b64_json") == item.decoded
+        assert ("odd" in json.dumps(error)) == ("error" in found.extra)
+
+    def test_an_error_without_words_is_none(self):
+        """Unless the event says by its type that it is one."""
+        empty = {"error": {"message": "", "code": 0}}
+        passed = said(b"data: " + json.dumps({"type": "x", **empty}).encode() + b"\n\n", COMPLETED)
+        failed = said(b"data: " + json.dumps({"type": "error", **empty}).encode() + b"\n\n", COMPLETED)
+
+        assert 1 == len(passed.items)
+        assert empty["error"] == failed.error["error"]
+
+
+def test_many_events_are_taken_with_pauses():
+    """So that others can run."""
+    decoder = StreamDecoder(10**8)
+    events = list(decoder.feed(b'data: {"type":"x"}\n\n' * 1000))
+
+    assert 50 <= sum(isinstance(event, Pause) for event in events)
