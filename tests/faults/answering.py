@@ -135,7 +135,7 @@ def bomb(size: int) -> bytes:
     return b"".join([*(packer.compress(blank) for _ in range(size // MIB)), packer.flush()])
 
 
-@case("R20", "gzip that holds 256 MiB", fails(errors.TooLargeError, billed=1))
+@case("R20", "gzip that holds 256 MiB", fails(errors.TooLargeError, billed=1), bound=60)
 async def gzip_bomb(stage: Stage) -> None:
     """Given up at the cap, with next to no memory."""
     text = bomb(256 * MIB) if stage.faulty else gzip.compress(document())
