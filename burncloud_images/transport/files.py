@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -20,6 +21,8 @@ from burncloud_images.model.media import EXTENSIONS, Media, examine, examine_byt
 if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Executor
+
+    from aiofiles.threadpool.binary import AsyncBufferedReader
 
     from burncloud_images.results import Image
 
@@ -99,11 +102,9 @@ async def read_pieces(path: Path, identity: Identity, executor: Executor) -> Asy
     Raises:
         InputChangedError: It is not the file that was looked at, or changed while it was read.
     """
-    import aiofiles
-
     size = identity[2]
     try:
-        async with aiofiles.open(path, "rb", executor=executor) as handle:
+        async with opened_file(path, executor) as handle:
             if identity_of(await run(executor, os.fstat, handle.fileno())) != identity:
                 raise InputChangedError(f"{path} changed since it was looked at.")
             left = size
@@ -115,6 +116,21 @@ async def read_pieces(path: Path, identity: Identity, executor: Executor) -> Asy
                 yield piece
     except OSError as error:
         raise InputChangedError(f"{path} cannot be read again: {error.strerror or error}.") from None
+
+
+@asynccontextmanager
+async def opened_file(path: Path, executor: Executor) -> AsyncIterator[AsyncBufferedReader]:
+    """Give a file to read, and close it also if the caller is cancelled while a thread is opening it."""
+    import asyncio
+
+    import aiofiles
+
+    opening = asyncio.ensure_future(aiofiles.open(path, "rb", executor=executor))
+    try:
+        yield await finish_whatever_happens(opening)
+    finally:
+        if not opening.cancelled() and opening.exception() is None:
+            await finish_whatever_happens(asyncio.ensure_future(opening.result().close()))
 
 
 def place(part: Path, final: Path, *, overwrite: bool) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fakes import FakeClock
+from fakes import FakeClock, until
+from leaks import open_descriptors
 from pictures import png
 from PIL import Image as Pillow
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, Limits, errors
 from burncloud_images.emulator import Emulator, Fault
+from burncloud_images.transport.files import read_pieces
 
 pytestmark = pytest.mark.ways("tls", "connect")
 
@@ -276,3 +281,23 @@ async def test_an_opener_may_open_at_a_place_of_its_own():
 async def test_nothing_of_a_generation_is_uploaded():
     """It has no images."""
     assert () == GenerationRequest("otter").images()
+
+
+@pytest.mark.only("plain", reason="nothing is sent")
+async def test_a_file_that_is_being_opened_when_nobody_wants_it_is_closed(tmp_path):
+    """A thread that opens a file cannot be stopped, so what it opens is waited for."""
+    path, opened = tmp_path / "fifo", []
+    os.mkfifo(path)  # opening it lasts until somebody writes to it
+    with ThreadPoolExecutor(1) as executor:
+        reading = asyncio.create_task(anext(read_pieces(path, (0, 0, 0, 0), executor)))
+        await until(lambda: executor._work_queue.empty() and executor._threads)
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        await asyncio.sleep(0)
+        opened.append(path.open("wb"))
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    opened[0].close()
+    gc.collect()
+
+    assert [] == [target for target in open_descriptors().values() if target == str(path)]
