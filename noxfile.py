@@ -113,6 +113,15 @@ def frameworks(session: nox.Session) -> None:
 
 
 @nox.session
+def uploads(session: nox.Session) -> None:
+    """Upload images of every size and kind, whole and cut, in each column, and write it down in docs/reliability.md."""
+    session.install(*EDITABLE, *group("tests"))
+    session.env["UPLOADS_REPORT"] = "docs/reliability.md"
+    columns = "--ways=plain,tls,connect"
+    session.run("pytest", "-m", "", columns, "tests/faults/test_uploads.py", *session.posargs)
+
+
+@nox.session
 def browser(session: nox.Session) -> None:
     """Open the gallery in Chromium, measure it, and draw its picture for the documentation; needs Debian's chromium."""
     session.install(*EDITABLE, *group("tests"), *group("browser"))

@@ -8,7 +8,7 @@ from pathlib import Path
 __all__ = ["PAGE", "PARTS", "grid", "write_part"]
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
-PARTS = ("faults", "crash", "middleboxes")
+PARTS = ("faults", "uploads", "crash", "middleboxes")
 """In their order on the page; each is named after the session that writes it."""
 
 
