@@ -209,7 +209,7 @@ from burncloud_images import AsyncImagesClient, RetryPolicy
 from burncloud_images.emulator import Emulator, Fault
 
 async def main():
-    faults = [Fault(status=500)] * int(sys.argv[1])
+    faults = [Fault(status=503)] * int(sys.argv[1])
     async with Emulator(faults=faults) as server, AsyncImagesClient(
         server.api_key, server.base_url, retry=RetryPolicy(first_wait=0, max_wait=0)
     ) as client:

@@ -12,10 +12,11 @@ import attrs
 from burncloud_images.errors import ConfigurationError, ImagesWarning
 from burncloud_images.results import Attempt
 from burncloud_images.retry import RetryPolicy, to_names
-from burncloud_images.wire.dialects import Dialect
 
 if TYPE_CHECKING:
     import ssl
+
+    from burncloud_images.wire.dialects import Dialect
 
 __all__ = ["Limits", "Network", "OnAttempt", "Rules", "Settings", "Timeouts", "proxy_for", "to_ssl"]
 
