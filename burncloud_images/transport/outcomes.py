@@ -103,5 +103,8 @@ def note_running(error: asyncio.CancelledError, calls: Calls[R, T]) -> None:
 
 def abandon(calls: Calls[R, T], loop: asyncio.AbstractEventLoop) -> None:
     """Let *calls* know that nobody takes their outcomes; may be called in the middle of anything, in any thread."""
-    with suppress(RuntimeError):  # the loop is closed, so nothing runs any more
+    try:
         loop.call_soon_threadsafe(calls.abandon)
+    except RuntimeError:  # the loop is closed, so nothing runs any more, and what came is told at once
+        with suppress(RuntimeError):
+            calls.abandon()

@@ -32,23 +32,30 @@ class Loss:
 
     Attributes:
         count: How much of it.
-        keys: The idempotency keys of its requests.
+        requests: Of how many requests.
+        keys: Their idempotency keys, or the first of them.
     """
 
     count: int = 0
+    requests: int = 0
     keys: list[str] = attrs.field(factory=list)
 
-    def add(self, count: int, keys: Sequence[str | None]) -> None:
+    def add(self, count: int, key: str | None) -> None:
         """Add as much of it, if it is anything."""
         if count:
-            self.count += count
-            self.keys += [key for key in keys if key]
+            self.merge(Loss(count, 1, [key] if key else []))
+
+    def merge(self, other: Loss, *, most_keys: int | None = None) -> None:
+        """Add another loss, and keep at most so many keys."""
+        self.count += other.count
+        self.requests += other.requests
+        self.keys = [*self.keys, *other.keys][:most_keys]
 
     @property
     def named(self) -> str:
         """The keys, as words."""
-        left = len(self.keys) - MOST_KEYS
-        return ", ".join(self.keys[:MOST_KEYS]) + (f" and {left} more" if left > 0 else "")
+        left = self.requests - len(self.keys)
+        return ", ".join(self.keys) + (f" and {left} more" if left else "")
 
 
 @attrs.define
@@ -96,23 +103,20 @@ class Losses:
         images: Sequence[ImageDetails] = getattr(error, "images", ())
         unfetched: Sequence[object] = getattr(error, "unfetched", ())
         self.add_images(images, error.idempotency_key)
-        self.unfetched.add(len(unfetched), [error.idempotency_key])
+        self.unfetched.add(len(unfetched), error.idempotency_key)
         if error.billed and not images and not unfetched:
-            self.doubtful.add(1, [error.idempotency_key])
+            self.doubtful.add(1, error.idempotency_key)
 
     def add_images(self, images: Sequence[ImageDetails], key: str | None) -> None:
         paid = sum(isinstance(image, Image) for image in images)
-        self.paid.add(paid, [key])
+        self.paid.add(paid, key)
         self.saved += len(images) - paid
 
     def add(self, others: Losses) -> None:
-        """Add what others lost."""
-        for own, other in (
-            (self.paid, others.paid),
-            (self.unfetched, others.unfetched),
-            (self.doubtful, others.doubtful),
-        ):
-            own.add(other.count, other.keys)
+        """Add what others lost. A client may live for years, so the sum names only the first requests."""
+        self.paid.merge(others.paid, most_keys=MOST_KEYS)
+        self.unfetched.merge(others.unfetched, most_keys=MOST_KEYS)
+        self.doubtful.merge(others.doubtful, most_keys=MOST_KEYS)
         self.saved += others.saved
 
 

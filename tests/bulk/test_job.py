@@ -202,9 +202,12 @@ class TestStopping:
         shop = await workshop(emulator={"latency": 0.1})
         async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
             await job.add(write_rows(shop.path / "rows.jsonl", EIGHT))
-            with pytest.raises(TimeoutError):
-                await asyncio.wait_for(job.run(shop.client, bulk.Options(concurrency=4, room=0)), 0.05)
+            run = asyncio.create_task(job.run(shop.client, bulk.Options(concurrency=4, room=0)))
+            await until(lambda: shop.posts == 4)
+            run.cancel()
+            await asyncio.wait([run])
 
+        assert run.cancelled()
         assert 0 == (await shop.states())[State.IN_DOUBT]
         assert shop.posts == shop.billed == len(shop.images)
 

@@ -15,7 +15,7 @@ from burncloud_images.results import Attempt, Image, ImagesResult, Phase
 from burncloud_images.transport.background import Background
 from burncloud_images.transport.calls import Calls
 from burncloud_images.transport.outcomes import Outcomes
-from burncloud_images.transport.unclaimed import Unclaimed
+from burncloud_images.transport.unclaimed import Losses, Unclaimed
 from burncloud_images.transport.window import Window
 
 pytestmark = pytest.mark.ways("tls")
@@ -254,3 +254,34 @@ def test_a_map_may_outlive_its_loop():
 
     outcomes = asyncio.run(begin())
     del outcomes
+
+
+def test_what_came_to_a_map_that_outlived_its_loop_is_unclaimed():
+    """The program has ended without closing the client, and still wants to know what it paid for."""
+    unclaimed = []
+
+    async def begin():
+        outcomes = start([GenerationRequest("0 9")] * 3, FakeSender().send, on_unclaimed=unclaimed.append)
+        await anext(outcomes)
+        await until(lambda: not outcomes._calls.running)
+        return outcomes
+
+    outcomes = asyncio.run(begin())
+    del outcomes
+
+    assert [Done, Done] == [type(outcome) for outcome in unclaimed]
+
+
+def test_a_sum_over_many_maps_names_the_first_requests():
+    """Or a client that lives for years would keep every key."""
+    total = Losses()
+    for number in range(500):
+        losses = Losses()
+        losses.count(
+            Done(index=0, request=None, result=ImagesResult(images=(Image(data=b"x"),), idempotency_key=f"k{number}"))
+        )
+        total.add(losses)
+
+    assert (500, 100) == (total.paid.count, len(total.paid.keys))
+    assert "500 paid images were in memory only (k0, k1," in str(total)
+    assert "k99 and 400 more)" in str(total)
