@@ -45,6 +45,7 @@ class Recorder:
 
     closed = False
     auto_decompress = False
+    trust_env = False
 
     async def request(
         self, method: str, url: object, *, data: PlannedPayload, headers: Mapping[str, str], **_: object
