@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Self
 
 import attrs
 
+from burncloud_images.bulk.folders import FOLDER, descend
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 from burncloud_images.transport.writers import sync_folder
 
@@ -106,6 +108,19 @@ class JobDirectory:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise StorageError(f"{self.path} cannot be written: permission denied.")
 
+    def refuse_links(self) -> None:
+        """
+        Make sure that nothing is written through a link; blocks.
+
+        Raises:
+            JobError: There is one in the place of something that a job writes.
+        """
+        for folder, names in LINKLESS.items():
+            with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.path / folder) as entries:
+                link = next((entry for entry in entries if entry.is_symlink() and names.fullmatch(entry.name)), None)
+                if link is not None:
+                    raise JobError(f"{link.path} is a link, through which no job writes; put its target there.")
+
     # --- held by a run -----------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -134,14 +149,8 @@ class JobDirectory:
         Raises:
             OSError: It cannot be opened or made. A link in its place, or on the way to it, is not followed.
         """
-        descriptor = self.open_root()
-        try:
-            for name in names:
-                descriptor, above = open_below(descriptor, name, make=make), descriptor
-                os.close(above)
+        with descend(self.open_root(), *names, make=make) as descriptor:
             yield descriptor
-        finally:
-            os.close(descriptor)
 
     def open_root(self) -> int:
         if self.root is None:
@@ -204,22 +213,15 @@ class JobDirectory:
             return free(self.place / self.rescue.name / self.store.name)
 
 
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-PRIVATE = frozenset({"rescue", "inputs"})
-"""Folders that only their owner may read."""
-
-
-def open_below(folder: int, name: str, *, make: bool) -> int:
-    """Return a descriptor of the folder *name* in *folder*, made durably if it is not there."""
-    try:
-        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
-    except FileNotFoundError:
-        if not make:
-            raise
-        with suppress(FileExistsError):
-            os.mkdir(name, 0o700 if name in PRIVATE else 0o777, dir_fd=folder)
-        os.fsync(folder)
-        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+LINKLESS = {
+    "": re.compile(
+        r"images|gallery|rescue|inputs|gallery\.html|report\.json|problems\.jsonl|metadata\.\w+|"
+        r"job\.(lock|sqlite3(-\w+)?)|\.ballast|\d{5,}\.(tar|idx)|\..+\.part"
+    ),
+    "images": re.compile("[0-9a-f]{2}"),
+    "gallery": re.compile(".+"),
+}
+"""What a job writes, by the folder: none of it may be a link."""
 
 
 def is_removed(folder: int) -> bool:

@@ -108,6 +108,7 @@ class Job:
             if not create and not directory.store.exists():
                 raise JobError(f"There is no job in {directory.path}.")
             await in_thread(executor, directory.make)
+            await in_thread(executor, directory.refuse_links)
             held = stack.enter_context(directory.held())
             stack.enter_context(JobLock.acquire(directory.lock))
             room = Ballast(directory.ballast, 0)

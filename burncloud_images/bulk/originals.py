@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.folders import NEW
 from burncloud_images.bulk.rows import InputFile
 from burncloud_images.errors import InputChangedError
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS
-from burncloud_images.transport.writers import sync_folder
 
 __all__ = ["check_originals", "has_originals", "keep_original"]
 
@@ -59,6 +60,18 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def write_into(folder: int, name: str, data: bytes) -> None:
+    part = f".{name}.{os.getpid()}.part"
+    with suppress(FileNotFoundError):
+        os.unlink(part, dir_fd=folder)
+    with os.fdopen(os.open(part, NEW, 0o600, dir_fd=folder), "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
+
+
 def keep_original(data: bytes, directory: JobDirectory) -> InputFile:
     """
     Keep an image that was handed over as bytes, so that another run can upload it; blocks.
@@ -67,15 +80,11 @@ def keep_original(data: bytes, directory: JobDirectory) -> InputFile:
         OSError: It cannot be written.
     """
     sha256 = hashlib.sha256(data).hexdigest()
-    directory.inputs.mkdir(mode=0o700, exist_ok=True)
     path = (directory.inputs / f"{sha256}.{examine_bytes(data).extension}").absolute()
-    if not path.exists():
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with part.open("wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        part.replace(path)
-        sync_folder(directory.inputs)
-    status = path.stat()
+    with directory.folder(directory.inputs.name) as folder:
+        try:
+            status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            write_into(folder, path.name, data)
+            status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
     return InputFile(path=path, sha256=sha256, size=status.st_size, mtime_ns=status.st_mtime_ns)

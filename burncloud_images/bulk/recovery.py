@@ -7,9 +7,11 @@ was not told. Of the others what is whole is kept, and whether they were billed 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -63,7 +65,7 @@ async def recover(store: Store, directory: JobDirectory, executor: Executor) -> 
         if found is not None and found.state is State.RECEIVED:  # whatever is whole need not be fetched
             await run(executor, collect, found, directory, others)
         else:
-            await run(executor, remove, [path for _, path in others])
+            await run(executor, remove, directory, key, *(path.name for _, path in others))
     return Recovered(waiting=waiting, done=done, in_doubt=len(sent) - done)
 
 
@@ -98,14 +100,17 @@ def collect(
 ) -> tuple[StoredImage, ...]:
     """Return the whole images of a request; what is not whole is put aside; blocks."""
     for index, part in parts:
-        if restore(part, record.key, index, several=record.wanted > 1) is None:
-            if part.stat().st_size:
-                move_aside(directory, record.key, part.name)
-            else:
-                part.unlink()
+        if restore(directory, part.name, record.key, index, several=record.wanted > 1):
+            continue
+        if part.stat(follow_symlinks=False).st_size:
+            move_aside(directory, record.key, part.name)
+        else:
+            remove(directory, record.key, part.name)
     return find_images(directory, record.key)
 
 
-def remove(paths: list[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def remove(directory: JobDirectory, key: str, *names: str) -> None:
+    with directory.folder(*directory.shelf_names(key)) as folder:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)

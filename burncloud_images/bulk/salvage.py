@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.folders import NEW, opened
 from burncloud_images.errors import ImagesError
 from burncloud_images.results import DamagedImage, Image, PartialImage
 
@@ -18,7 +19,6 @@ __all__ = ["make_way", "move_aside", "put_aside", "salvage"]
 
 
 RESCUE = "rescue"
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 def salvage(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: bool = False) -> list[Path]:
@@ -76,11 +76,8 @@ def put_aside(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path
         return put_into_rescue(pieces, directory)
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="burncloud-job-"))
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with opened(folder) as descriptor:
             return [folder / write_private(descriptor, name, data) for name, data in pieces.items()]
-        finally:
-            os.close(descriptor)
 
 
 def put_into_rescue(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:

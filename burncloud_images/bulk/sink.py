@@ -16,9 +16,9 @@ from burncloud_images.bulk.records import StoredImage
 from burncloud_images.errors import StorageError
 from burncloud_images.model.media import EXTENSIONS
 from burncloud_images.results import SavedImage
-from burncloud_images.transport.files import default_mode, examine_file, place, run
+from burncloud_images.transport.files import default_mode, examine_file, examine_handle, run
 from burncloud_images.transport.sinks import Directory, Placement
-from burncloud_images.transport.writers import DirectoryWriter, sync_folder
+from burncloud_images.transport.writers import DirectoryWriter
 
 __all__ = ["JobSink", "JobWriter", "Shelves", "find_images", "find_parts", "restore", "to_stored"]
 
@@ -198,7 +198,7 @@ def find_images(directory: JobDirectory, key: str) -> tuple[StoredImage, ...]:
     found = []
     for path in folder.glob(f"{key}*"):
         name = FINAL.fullmatch(path.name)
-        if name and name[1] == key and name[3] in EXTENSIONS.values() and path.is_file():
+        if name and name[1] == key and name[3] in EXTENSIONS.values() and path.is_file() and not path.is_symlink():
             found.append(measure(path, int(name[2] or 1) - 1, directory))
     return tuple(sorted(found, key=lambda image: image.index))
 
@@ -220,23 +220,22 @@ def measure(path: Path, index: int, directory: JobDirectory) -> StoredImage:
     )
 
 
-def restore(part: Path, key: str, index: int, *, several: bool) -> Path | None:
+def restore(directory: JobDirectory, part: str, key: str, index: int, *, several: bool) -> bool:
     """
     Give an unfinished file that turns out to be whole its name, durably; blocks.
 
     Returns:
-        Its path; None if it is not whole, and was left as it is.
+        Whether it is whole; if not, it was left as it is.
     """
-    _, media = examine_file(part)
-    if media.media_type is None or not media.complete:
-        return None
-    final = part.with_name(f"{key}-{index + 1}.{media.extension}" if several else f"{key}.{media.extension}")
-    descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.fchmod(descriptor, default_mode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    place(part, final, overwrite=True)
-    sync_folder(final.parent)
-    return final
+    with directory.folder(*directory.shelf_names(key)) as folder:
+        descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
+        with os.fdopen(descriptor, "r+b") as handle:
+            media = examine_handle(handle, 0, os.fstat(descriptor).st_size)
+            if media.media_type is None or not media.complete:
+                return False
+            os.fchmod(descriptor, default_mode())
+            os.fsync(descriptor)
+        final = f"{key}-{index + 1}.{media.extension}" if several else f"{key}.{media.extension}"
+        os.replace(part, final, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    return True

@@ -14,7 +14,7 @@ import pytest
 from workshop import prompts
 
 from burncloud_images import bulk
-from burncloud_images.bulk import State, directory, salvage
+from burncloud_images.bulk import State, directory, folders, salvage
 from burncloud_images.emulator import Fault
 
 SLOW = (Fault(delay=0.02, times=3), Fault(delay=0.4, times=None))
@@ -189,7 +189,7 @@ class TestImagesThatCannotBeStored:
     async def test_every_other_error(self, workshop, tmp_path, monkeypatch, code):
         """Only a quota is waited for; whatever else it is, the run ends and each image is somewhere."""
         shop = await workshop(*SLOW)
-        opened, writes = directory.open_below, []
+        opened, writes = folders.open_below, []
 
         def fail(folder, name, *, make):
             writes.extend([name] * (name == "images" and not make))
@@ -197,7 +197,7 @@ class TestImagesThatCannotBeStored:
                 raise OSError(code, os.strerror(code))
             return opened(folder, name, make=make)
 
-        monkeypatch.setattr(directory, "open_below", fail)
+        monkeypatch.setattr(folders, "open_below", fail)
         report = await shop.run(prompts(12))
 
         assert "disk" == report.stopped

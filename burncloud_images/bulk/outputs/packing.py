@@ -11,15 +11,18 @@ not at its end holds up those behind it, and a shard is closed when it is full, 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import tarfile
 from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 
+from burncloud_images.bulk.folders import opened
 from burncloud_images.bulk.outputs.passes import batches, reported
 from burncloud_images.bulk.outputs.shards import (
     Changed,
@@ -87,6 +90,7 @@ async def pack(store: ShardStore, folder: Path, *, executor: Executor, limits: L
 
     Cancellation leaves no unfinished shard.
     """
+    folder = await run(executor, folder.resolve)
     packer = Packer(store, folder, executor, limits or Limits())
     with reported(folder):
         await packer.settle()
@@ -179,7 +183,9 @@ class Packer:
 
     def remove(self, images: Sequence[StoredImage]) -> None:
         for image in images:
-            (self.folder / to_staged(to_member(image))).unlink(missing_ok=True)
+            *folders, name = to_staged(to_member(image)).split("/")
+            with suppress(FileNotFoundError), opened(self.folder, *folders) as folder:
+                os.unlink(name, dir_fd=folder)
 
 
 def until_unfinished(records: Sequence[Record]) -> Sequence[Record]:

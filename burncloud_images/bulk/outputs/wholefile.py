@@ -9,7 +9,8 @@ from typing import IO, Self
 
 import attrs
 
-from burncloud_images.transport.files import default_mode, place
+from burncloud_images.bulk.folders import NEW, opened
+from burncloud_images.transport.files import default_mode
 from burncloud_images.transport.writers import sync_folder
 
 __all__ = ["WholeFile", "write_whole"]
@@ -34,8 +35,9 @@ class WholeFile:
     def open(cls, path: Path) -> Self:
         """Begin a file; the one that has the name stays until this one is whole."""
         part = hidden(path)
-        part.unlink(missing_ok=True)
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with opened(path.parent) as folder:
+            remove(folder, part)
+            descriptor = os.open(part, NEW, 0o600, dir_fd=folder)
         return cls(path, os.fdopen(descriptor, "w+b"))
 
     def seal(self) -> None:
@@ -47,7 +49,8 @@ class WholeFile:
 
     def show(self) -> None:
         """Give a sealed file its name. Durable once the folder is synced, which one call can do for many files."""
-        place(hidden(self.path), self.path, overwrite=True)
+        with opened(self.path.parent) as folder:
+            os.replace(hidden(self.path), self.path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def keep(self) -> None:
         """Seal and show it, durably."""
@@ -59,11 +62,17 @@ class WholeFile:
         """Leave no trace of it."""
         with suppress(OSError):  # a full disk: what is buffered cannot be written, and need not be
             self.handle.close()
-        hidden(self.path).unlink(missing_ok=True)
+        with suppress(OSError), opened(self.path.parent) as folder:
+            remove(folder, hidden(self.path))
 
 
-def hidden(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
+def hidden(path: Path) -> str:
+    return f".{path.name}.part"
+
+
+def remove(folder: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
 
 
 def write_whole(path: Path, data: bytes) -> None:

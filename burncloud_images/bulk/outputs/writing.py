@@ -66,6 +66,7 @@ async def write_outputs(
     Cancellation leaves what was finished by then, and no unfinished files.
     """
     require(format)
+    folder = await run(executor, folder.resolve)
     metadata = folder / f"metadata.{format}"
     tally, gallery = Tally(facts), Gallery(folder)
     report = folder / "report.json"

@@ -211,7 +211,7 @@ class Death:
         self.steps.append(name)
 
     def arm(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for owner, name in ((os, "fsync"), (Path, "replace"), (Path, "unlink")):
+        for owner, name in ((os, "fsync"), (os, "replace"), (os, "unlink")):
             monkeypatch.setattr(owner, name, self.guard(getattr(owner, name)))
         monkeypatch.setattr(MemoryStore, "relocate", self.guard_move(MemoryStore.relocate))
 

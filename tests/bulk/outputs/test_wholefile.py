@@ -62,18 +62,18 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
 
 def test_content_name_and_folder_reach_the_disk_in_this_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
-    sync, replace = os.fsync, Path.replace
+    sync, replace = os.fsync, os.replace
 
     def synced(descriptor: int) -> None:
         done.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
         sync(descriptor)
 
-    def replaced(self: Path, target: Path) -> Path:
-        done.append(f"rename to {target.name}")
-        return replace(self, target)
+    def replaced(source: str, target: str, **folders: int) -> None:
+        done.append(f"rename to {target}")
+        replace(source, target, **folders)
 
     monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(Path, "replace", replaced)
+    monkeypatch.setattr(os, "replace", replaced)
     write_whole(tmp_path / "report.json", b"new")
 
     assert ["sync .report.json.part", "rename to report.json", f"sync {tmp_path.name}"] == done

@@ -70,7 +70,7 @@ async def test_cancelled_half_way_it_leaves_no_unfinished_file(tmp_path: Path, e
 
 async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     (tmp_path / "gallery").write_bytes(b"in the way")
-    with pytest.raises(StorageError, match=r"gallery cannot be written: File exists"):
+    with pytest.raises(StorageError, match=r"gallery cannot be written: Not a directory"):
         await write_outputs(MemoryStore([done(1)]), tmp_path, format="jsonl", facts={}, executor=executor)
 
     assert not list(tmp_path.glob(".*.part"))

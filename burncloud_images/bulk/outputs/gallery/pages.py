@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
@@ -9,13 +10,13 @@ from pathlib import Path
 
 import attrs
 
+from burncloud_images.bulk.folders import opened
 from burncloud_images.bulk.outputs.gallery.cards import to_cards
 from burncloud_images.bulk.outputs.jsontext import plain, to_script
 from burncloud_images.bulk.outputs.metadata import dollars
 from burncloud_images.bulk.outputs.report import Summary
 from burncloud_images.bulk.outputs.wholefile import WholeFile, write_whole
 from burncloud_images.bulk.records import Record, State
-from burncloud_images.transport.writers import sync_folder
 
 __all__ = ["CARDS", "Gallery"]
 
@@ -58,7 +59,7 @@ class Gallery:
             del self.waiting[:CARDS]
 
     def write(self, cards: Sequence[dict[str, object]]) -> None:
-        self.scripts.mkdir(exist_ok=True)
+        self.make()
         number = len(self.sealed) + 1
         file = WholeFile.open(self.scripts / f"{number:04}.js")
         try:
@@ -76,19 +77,24 @@ class Gallery:
         if self.waiting:
             self.write(self.waiting)
             self.waiting = []
-        self.scripts.mkdir(exist_ok=True)
+        self.make()
         for file in self.sealed:
             file.show()
-        for path in self.surplus():
-            path.unlink()
-        sync_folder(self.scripts)
+        with opened(self.scripts) as folder:
+            for name in self.surplus(os.listdir(folder)):  # noqa: PTH208 (a descriptor)
+                os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
 
-    def surplus(self) -> Iterator[Path]:
+    def make(self) -> None:
+        with opened(self.folder, self.scripts.name, make=True):
+            return
+
+    def surplus(self, names: Sequence[str]) -> Iterator[str]:
         """Yield the scripts of an earlier, larger gallery, and what a killed run left."""
-        for path in list(self.scripts.iterdir()):
-            found = SCRIPT.fullmatch(path.name)
+        for name in names:
+            found = SCRIPT.fullmatch(name)
             if found and not (found[1] and 1 <= int(found[1]) <= len(self.sealed)):
-                yield path
+                yield name
 
     def discard(self) -> None:
         """Leave no trace."""

@@ -1,0 +1,57 @@
+"""Folders by their descriptors: reached one below the other, so that no link on the way is followed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+__all__ = ["FOLDER", "NEW", "descend", "open_below", "opened"]
+
+NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+PRIVATE = frozenset({"rescue", "inputs"})
+"""Folders that only their owner may read."""
+
+
+@contextmanager
+def opened(folder: Path, *names: str, make: bool = False) -> Iterator[int]:
+    """
+    Give a descriptor of a folder; blocks.
+
+    Args:
+        folder: Where to begin.
+        names: Of the folders that lead there.
+        make: Whether those that are not there are made.
+
+    Raises:
+        OSError: It cannot be opened or made, or one of the names is that of a link.
+    """
+    with descend(os.open(folder, FOLDER | os.O_NOFOLLOW), *names, make=make) as descriptor:
+        yield descriptor
+
+
+@contextmanager
+def descend(descriptor: int, *names: str, make: bool) -> Iterator[int]:
+    """Give a descriptor of a folder below another, whose descriptor is closed."""
+    try:
+        for name in names:
+            descriptor, above = open_below(descriptor, name, make=make), descriptor
+            os.close(above)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_below(folder: int, name: str, *, make: bool) -> int:
+    """Return a descriptor of the folder *name* in *folder*; it is made durably if it is not there."""
+    try:
+        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    except FileNotFoundError:
+        if not make:
+            raise
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700 if name in PRIVATE else 0o777, dir_fd=folder)
+        os.fsync(folder)
+        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
