@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -21,10 +22,14 @@ def open_descriptors() -> dict[str, str]:
     found = {}
     for entry in DESCRIPTORS.iterdir() if DESCRIPTORS.is_dir() else ():
         try:
-            found[entry.name] = str(entry.readlink())
-        except FileNotFoundError:  # the one that lists the directory
+            # Terminals and /dev/null; a file in /dev/shm counts.
+            is_device = stat.S_ISCHR(os.fstat(int(entry.name)).st_mode)
+            target = str(entry.readlink())
+        except OSError:  # the one that lists the directory
             continue
-    return {number: target for number, target in found.items() if not target.startswith(("/dev/", "/proc/"))}
+        if not is_device and not target.startswith("/proc/"):
+            found[entry.name] = target
+    return found
 
 
 async def settle_descriptors(before: dict[str, str]) -> dict[str, str]:

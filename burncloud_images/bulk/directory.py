@@ -296,6 +296,7 @@ class JobLock:
         if self.descriptor != FOREIGN:
             os.ftruncate(self.descriptor, 0)
             os.close(self.descriptor)
+            self.descriptor = FOREIGN  # a second call would close another's
 
     def leave_to_parent(self) -> None:
         """Let go of what a fork has copied: the lock is the parent's, and ends with it."""
@@ -304,7 +305,7 @@ class JobLock:
 
 
 FOREIGN = -1
-"""In place of the descriptor of a lock that another process holds."""
+"""In place of the descriptor of a lock that is let go of, or that another process holds."""
 HELD: weakref.WeakSet[JobLock] = weakref.WeakSet()
 """A fork copies all descriptors of the process, so there is one list of them for the process."""
 

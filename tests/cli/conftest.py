@@ -17,6 +17,7 @@ from pictures import png
 
 from burncloud_images.__main__ import main
 from burncloud_images.emulator import Emulator
+from burncloud_images.transport.clock import SystemClock
 
 KEY = "sk-canary-5e1f"
 
@@ -113,6 +114,16 @@ def serve(monkeypatch):
             return server
 
         yield start
+
+
+@pytest.fixture
+def no_wait(monkeypatch):
+    """Let the time between two attempts pass at once."""
+
+    async def sleep(_clock, _seconds):
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(SystemClock, "sleep", sleep)
 
 
 @pytest.fixture
