@@ -23,7 +23,7 @@ from burncloud_images.bulk.originals import keep_original
 from burncloud_images.bulk.records import Added
 from burncloud_images.bulk.rows import BadRow, InputFile, Row
 from burncloud_images.bulk.store import Store
-from burncloud_images.errors import ImagesError, InputChangedError, InvalidRequestError, Violation
+from burncloud_images.errors import ImagesError, InputChangedError, InvalidRequestError, JobError, Violation
 from burncloud_images.model.inputs import BytesSource, PathSource
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
 from burncloud_images.transport.files import run
@@ -97,7 +97,11 @@ async def find_unread(store: Store) -> list[str]:
 
 async def recall(store: Store) -> dict[str, dict[str, object]]:
     known = await store.recall(MEMORY)
-    return known if isinstance(known, dict) else {}
+    if known is None:
+        return {}
+    if not isinstance(known, dict) or not all(isinstance(facts, dict) for facts in known.values()):
+        raise JobError("The job's store is damaged: it does not say which lists it has read. Restore it from a copy.")
+    return known
 
 
 async def add_rows(store: Store, rows: AsyncIterable[Row | BadRow]) -> Added:

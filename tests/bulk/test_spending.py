@@ -99,3 +99,34 @@ async def test_more_images_than_were_asked_for_cost_as_much_as_they_may(workshop
 
     assert 30 == report.totals.images == report.totals.committed
     assert 30 * worst == report.totals.cost + report.totals.reserved
+
+
+# --- proxies that err after the work ---------------------------------------------------------------------------------
+
+PROXIES = {
+    "Cloudflare 524": (524, {"type": "https://example/524", "title": "A timeout occurred", "status": 524}),
+    "Varnish 503": (503, "<html><h1>Error 503 Backend fetch failed</h1></html>"),
+    "Envoy 503": (503, "upstream connect error or disconnect/reset before headers"),
+    "Kong 502": (502, {"message": "An invalid response was received from the upstream server"}),
+    "LiteLLM 500": (500, {"error": {"message": "litellm.APIError", "type": None, "param": None, "code": "500"}}),
+    "Portkey 500": (500, {"status": "failure", "message": "Something went wrong"}),
+}
+
+
+@pytest.mark.parametrize(
+    "limit", [{"max_images": 5}, {"max_cost": 5 * CENTS_4, "prices": FLAT}], ids=["images", "cost"]
+)
+@pytest.mark.parametrize(("status", "body"), PROXIES.values(), ids=PROXIES)
+async def test_a_limit_holds_behind_a_proxy_that_errs_after_the_work(workshop, status, body, limit):
+    """Each row is sent once, is in doubt with its worst case, and what may be billed never passes the limit."""
+    shop = await workshop(Fault(status=status, body=body, billed=True, times=None))
+
+    report = await shop.run(prompts(20), concurrency=4, **limit)
+    again = await shop.run(concurrency=4, **limit)
+    records = [record for record in await shop.records() if record.state is not State.PENDING]
+
+    assert ("budget", "budget") == (report.stopped, again.stopped)
+    assert {State.IN_DOUBT} == {record.state for record in records}
+    assert (5, 5, 5) == (shop.billed, len(records), report.totals.committed)
+    assert {1} == set(shop.billed_keys.values())
+    assert 5 * CENTS_4 * ("prices" in limit) == again.totals.reserved
