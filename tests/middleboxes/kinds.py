@@ -364,6 +364,7 @@ def litellm_kind(key: str, about: str, settings: Mapping[str, object], *, quick:
         version=distributed("litellm"),
         configure=partial(litellm, settings=settings),
         quick=quick,
+        starts_slowly=True,
         is_gateway=True,
         environment=LITELLM_ENVIRONMENT,
     )
