@@ -24,7 +24,7 @@ from leaks import open_descriptors, own_threads, settle_descriptors
 if TYPE_CHECKING:
     from burncloud_images.emulator import Emulator
 
-LONG = frozenset(["browser", "crash", "faults"])
+LONG = frozenset(["browser", "crash", "faults", "middleboxes"])
 """Marks of tests that every change cannot wait for."""
 LONGEST_SLEEP = 0.05
 OWN_VARIABLES = ("BURNCLOUD_", "OPENAI_")

@@ -20,10 +20,9 @@ ARRIVED = Entry(number=1, operation="generations", request_id="req_1", billed=Tr
 
 
 def to_parameter(kind: Kind):
-    return pytest.param(kind, id=kind.id, marks=[pytest.mark.quick] if kind.quick else [])
+    return pytest.param(kind, id=kind.id, marks=[] if kind.id == "nginx" else [pytest.mark.middleboxes])
 
 
-@pytest.mark.middleboxes
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("box", [to_parameter(BY_ID[name]) for name in ("nginx", "haproxy", "varnish")], indirect=True)
 async def test_a_client_that_accepts_to_pay_twice_is_seen(box: Box, found: Report, tmp_path):
@@ -47,7 +46,6 @@ def witness_of(*billed: int) -> Witness:
     return witness
 
 
-@pytest.mark.quick
 def test_a_paid_image_of_which_nobody_tells_is_found():
     """An error that says that nothing was billed, when something was."""
     row = judge_call(witness_of(1), [ARRIVED], "tag", errors.ConnectionFailedError("It was cut."))
@@ -56,7 +54,6 @@ def test_a_paid_image_of_which_nobody_tells_is_found():
     assert row.problems
 
 
-@pytest.mark.quick
 def test_a_bill_that_nobody_has_is_found():
     """An error that says that an image was billed, when none was."""
     error = errors.DownloadError("It is not there.")
@@ -66,7 +63,6 @@ def test_a_bill_that_nobody_has_is_found():
     assert row.problems
 
 
-@pytest.mark.quick
 def test_a_success_without_an_image_is_found():
     """A call that returns nothing and raises nothing."""
     row = judge_call(witness_of(1), [ARRIVED], "tag", 0)
@@ -75,7 +71,6 @@ def test_a_success_without_an_image_is_found():
     assert row.problems
 
 
-@pytest.mark.quick
 def test_two_attempts_that_are_billed_are_found():
     """Even if the second one succeeds."""
     row = judge_call(witness_of(1, 2), [ARRIVED, ARRIVED], "tag", 1)
@@ -84,7 +79,6 @@ def test_two_attempts_that_are_billed_are_found():
     assert row.problems
 
 
-@pytest.mark.quick
 def test_what_a_box_sends_again_is_not_put_down_to_the_client():
     """One attempt, three bills."""
     row = judge_call(witness_of(3), [ARRIVED] * 3, "tag", errors.OutcomeUnknownError("No answer came."))

@@ -11,11 +11,10 @@ from middleboxes.troubles import Case, cases_of
 
 
 def to_parameter(kind: Kind, case: Case):
-    marks = [pytest.mark.quick] if kind.quick and case.is_quick else []
+    marks = [] if kind.quick and case.is_quick else [pytest.mark.middleboxes]
     return pytest.param(kind, case, id=f"{kind.id}-{case}", marks=marks)
 
 
-@pytest.mark.middleboxes
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("box", "case"), [to_parameter(kind, case) for kind in KINDS for case in cases_of(kind)], indirect=["box"]
