@@ -106,8 +106,9 @@ class Inflater:
             chunk = self.inflater.unconsumed_tail or self.inflater.unused_data
 
     def close(self) -> Iterator[bytes]:
-        """Yield what was held back of a body that turned out not to be compressed."""
-        if self.unproven and self.inflater is None:
+        """Yield what was held back of a body of which nothing could be inflated."""
+        if self.unproven:
+            self.is_plain, self.inflater = True, None
             yield self.unproven
 
 
