@@ -224,9 +224,10 @@ error_directory {place.program.file("/usr/share/squid/errors/en")}
 
 def stunnel(place: Place) -> Sequence[str]:
     """Return the command of stunnel: TLS from the client, and again to the emulator, so that addresses hold."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(place.folder / "authority.pem"))
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(place.folder / "server.pem"))
+    if not (place.folder / "server.pem").exists():  # it starts again with the certificate that clients trust
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(place.folder / "authority.pem"))
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(place.folder / "server.pem"))
     path = place.write(
         "stunnel.conf",
         f"""\
