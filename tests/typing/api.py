@@ -86,6 +86,7 @@ async def make_clients() -> None:
         assert_type(client.base_url, str)
         assert_type(client.with_options(model=None), OwnClient)
         assert_type(await client.aclose(), None)
+        assert_type(await client.aclose(on_exit="cancel"), None)
 
 
 def name_codes_and_hosts(hosts: list[str], codes: set[str]) -> None:
