@@ -60,8 +60,13 @@ LEAST_BUFFER = 1
 """Bytes that asyncio holds before it says that it is full. Never 0: with TLS an empty buffer would be full for ever."""
 LEAST_PROGRESS = 1024
 """Bytes of an answer that start its idle time anew; with one byte now and then it would last for ever."""
-KEEP_ALIVE = 2.0
-"""Seconds an idle connection is kept: a new one costs nothing beside an image, a stale one may eat a paid request."""
+KEEP_ALIVE = 0.1
+"""
+Seconds an idle connection is kept, so that many quick calls share some.
+
+A new one costs nothing beside an image. One that the server is just closing may eat a paid request, and no server is
+known that closes so soon.
+"""
 NAMELESS_ATTEMPTS = 2
 """How many attempts a host is worth whose name does not exist, before anything was ever reached."""
 

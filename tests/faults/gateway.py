@@ -57,7 +57,7 @@ class Gateway(Listener):
     Args:
         script: One step for each request.
         replays: Whether a key that was served is answered again and not billed again.
-        idle: Seconds after which a connection without a request is closed; None for never.
+        idle: Seconds after which a connection that was used is closed without a further request; None for never.
         plain: Whether it speaks no TLS on any way.
 
     Attributes:
@@ -94,13 +94,14 @@ class Gateway(Listener):
         return self.posts >= len(self.script)
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await self.serve(reader, writer):
-            pass
+        idle = None  # a new connection has all the time that it needs
+        while await self.serve(reader, writer, idle):
+            idle = self.idle
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, idle: float | None) -> bool:
         """Serve one request and say whether another may follow."""
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), self.idle)
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), idle)
         except TimeoutError:
             self.closed_idle += 1
             return False

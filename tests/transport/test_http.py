@@ -21,13 +21,13 @@ from fakes import FakeClock, until
 from leaks import open_descriptors
 from multidict import CIMultiDict
 from pictures import png
-from raw import answering, hang, serve
+from raw import answering, hang, read_request, serve
 
 from burncloud_images import AsyncImagesClient, Limits, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.http import AiohttpResponse, Progress, meaning
+from burncloud_images.transport.http import KEEP_ALIVE, AiohttpResponse, Progress, meaning
 from burncloud_images.transport.options import proxy_for, to_ssl
 
 pytestmark = pytest.mark.ways("tls")
@@ -107,6 +107,30 @@ class TestStages:
 
             assert time.monotonic() - started > stage
             assert first.done()
+
+
+class TestConnections:
+    """One that was idle may be closing, and what is sent into it may be paid for or not."""
+
+    @pytest.mark.parametrize(("idle", "connections"), [(0.0, 1), (1.5 * KEEP_ALIVE, 3)], ids=["at once", "later"])
+    async def test_a_connection_is_used_again_at_once_or_not_at_all(self, idle, connections):
+        """Quick calls share one; no server closes an idle connection as soon as it is given up here."""
+        opened = []
+
+        async def keep_open(reader, writer, _request):
+            opened.append(writer)
+            while True:
+                writer.write(answer())
+                await writer.drain()
+                await read_request(reader)
+
+        async with serve(keep_open) as raw, client_of(raw) as client:
+            for _ in range(3):
+                await client.generate("otter", model="m")
+                ended = time.monotonic()
+                await until(lambda ended=ended: time.monotonic() - ended >= idle)
+
+        assert connections == len(opened)
 
 
 class TestAnswers:
