@@ -146,7 +146,7 @@ class KeptAnswer:
         if self.path is not None:
             return f"The answer is kept in {self.path}."
         if self.file is not None:
-            return f"The answer, {self.size:,} bytes, is kept in an unnamed temporary file, which .raw reads."
+            return f"The answer, {self.size:,} bytes, is kept in an unnamed temporary file; .kept reads it."
         return ""
 
 

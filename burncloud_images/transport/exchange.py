@@ -550,10 +550,11 @@ class Call(Generic[T]):
 
 def remarks(answer: Answer, kept: KeptAnswer | None, *, wanted: int, came: int) -> Iterator[str]:
     """Yield what is to be known about an answer whose images are there."""
+    place = kept.whereabouts if kept is not None else ""
     if came < wanted:
-        yield f"{wanted} images were asked for and {came} came."
+        yield f"{wanted} images were asked for and {came} came. {place}".rstrip()
     if answer.has_surplus:
-        where = kept.whereabouts if kept is not None and kept.whereabouts else "The answer is in .kept of the result."
+        where = place or "The answer is in .kept of the result."
         yield f"The answer names more images than are taken; {came} of them are here. {where}"
     if "error" in answer.extra:
         yield f"The answer holds an error beside its images: {found_words(answer.extra['error'])}."
