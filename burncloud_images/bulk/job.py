@@ -31,6 +31,7 @@ from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
 from burncloud_images.bulk.recovery import Recovered, recover
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.store import Store
+from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
 from burncloud_images.errors import Billing, JobError, StorageError, mark
 from burncloud_images.model.operations import ImagesRequest
@@ -70,6 +71,7 @@ class Job:
     recovered: Recovered = attrs.field(factory=Recovered)
     clock: Clock
     now: Callable[[], float]
+    uptime: Callable[[], Uptime | None]
     executor: Executor
     run_now: Run | None = None
     wish: str | None = None
@@ -86,6 +88,7 @@ class Job:
         create: bool = True,
         clock: Clock | None = None,
         now: Callable[[], float] = time.time,
+        uptime: Callable[[], Uptime | None] = read_uptime,
     ) -> AsyncIterator[Self]:
         """
         Hold the job in the directory *path*, which is made if it is not there.
@@ -95,6 +98,7 @@ class Job:
             create: Whether a directory that holds no job becomes one.
             clock: Where durations come from; for tests.
             now: The date, in seconds since 1970; for tests.
+            uptime: How long the computer is up; for tests.
 
         Raises:
             JobLockedError: Another run of it is alive.
@@ -123,6 +127,7 @@ class Job:
                 recovered=recovered,
                 clock=clock or SystemClock(),
                 now=now,
+                uptime=uptime,
                 executor=executor,
             )
             stack.push_async_exit(partial(job.end, stack))
@@ -250,6 +255,7 @@ class Job:
                 await self.find_lost()
                 report = attrs.evolve(report, totals=await self.store.totals())
             await self.store.remember("running", False)
+            await self.find_leap()  # the clock may be set while no run is alive
         finally:
             self.run_now = None
         await self.write(options, report)
@@ -327,6 +333,13 @@ class Job:
             left = [image for image in first.record.images if image.path not in gone]
             await self.store.lose(key, left, failure, at=self.now())
 
+    async def find_leap(self) -> float:
+        """Return by how many seconds the clock was set forward since the last run, and begin to watch it anew."""
+        now, uptime = self.now(), self.uptime()
+        leap = find_leap(await self.store.recall("uptime"), now, uptime)
+        await self.store.remember("uptime", remembered(now, uptime))
+        return leap
+
     async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
         """Return a run that begins where the job stands, with what was sent in the last minute still in its pace."""
         policy = client.retry
@@ -337,7 +350,7 @@ class Job:
             server_idempotency=options.server_idempotency,
         )
         pacer = Pacer(limits_of(options), self.clock, slack=SLACK)
-        now = self.now()
+        now = self.now() - await self.find_leap()
         sent = await self.store.recent(now - MINUTE - SLACK)
         table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
         scales = Scales(client.model, table)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 from fakes import FakeClock
 from workshop import prompts, write_rows
 
 from burncloud_images import bulk
+from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime
 from burncloud_images.pace import Pacer
 
 
@@ -62,3 +64,45 @@ async def test_images_and_tokens_have_limits_of_their_own(workshop, limit, minut
 
     assert 10 == shop.billed
     assert minutes == round((max(sent) - min(sent)) / 60)
+
+
+@pytest.mark.parametrize(
+    ("leap", "boots", "held"),
+    [(90.0, "aa", True), (86_400.0, "aa", True), (0.0, "aa", True), (-500.0, "aa", True), (90.0, "ab", False)],
+)
+async def test_a_clock_that_is_set_between_runs_opens_no_pace(workshop, leap, boots, held):
+    """The time since the computer was started tells how long ago the last requests were; a new start tells nothing."""
+    shop = await workshop()
+    clock = FakeClock()
+    options = bulk.Options(concurrency=8, requests_per_minute=5, room=0)
+    sent = []
+    for ahead, boot in ((0.0, boots[0]), (leap, boots[1])):
+        async with bulk.Job.open(
+            shop.path / "out",
+            clock=clock,
+            now=lambda ahead=ahead: 1.7e9 + ahead + clock.monotonic(),
+            uptime=lambda boot=boot: Uptime(boot, clock.monotonic()),
+        ) as job:
+            await job.add(write_rows(shop.path / "rows.jsonl", prompts(10)))
+            began = clock.monotonic()
+            await job.run(shop.client, attrs.evolve(options, limit=5))
+            sent.append(clock.monotonic() - began)
+
+    assert 10 == shop.billed
+    assert held == (sent[1] > 50)
+
+
+@pytest.mark.parametrize(
+    "known", [None, 5, [], {}, {"boot": "a"}, {"boot": "a", "began": "x"}, {"boot": "b", "began": 1}]
+)
+def test_what_tells_nothing_is_no_leap(known):
+    """Neither a store of an earlier version nor one that was edited makes a run wait."""
+    assert 0 == find_leap(known, 1.7e9, Uptime("a", 100.0))
+    assert 0 == find_leap({"boot": "a", "began": 1.0}, 1.7e9, None)
+
+
+def test_this_computer_tells_how_long_it_is_up():
+    """Or says nothing."""
+    uptime = read_uptime()
+
+    assert uptime is None or uptime.seconds > 0 < len(uptime.boot)
