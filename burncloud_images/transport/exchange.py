@@ -253,7 +253,7 @@ class Call(Generic[T]):
                 gate=self.rooms.gate,
             )
         self.record(None, None)
-        self.billed = Billing.YES
+        self.billed = max(self.billed, prove(reception, answer))
         try:
             return await self.complete(reception, answer)
         finally:
@@ -422,7 +422,7 @@ class Call(Generic[T]):
         if self.progress is None or self.progress is self.recorded:
             return  # it ended before anything was tried
         self.recorded = self.progress
-        self.billed = max(self.billed, error.billed if error is not None else Billing.YES)
+        self.billed = max(self.billed, error.billed if error is not None else Billing.MAYBE)
         attempt = self.describe(self.progress, type(error).__name__ if error else None, wait)
         self.history.append(attempt)
         self.hooks.after_attempt(attempt, error)
@@ -542,7 +542,7 @@ class Call(Generic[T]):
             await reception.retain(unusable)
         if error is not None:
             error.damaged = reception.fragments
-            mark(error, Billing.YES if answer.usage is not None or lost else reception.billed)
+            mark(error, prove(reception, answer))
             note_others(error, lost, reception.damaged)
             error.request_id, error.phase = self.request_id, Phase.COMPLETE
             raise error
@@ -564,6 +564,12 @@ def found_words(error: object) -> str:
     """Return what an error says, in short."""
     found = [error.get(name) for name in ("message", "code", "type")] if isinstance(error, Mapping) else [error]
     return next((str(word) for word in found if word), "it does not say which")[:MOST_WORDS].rstrip(". ")
+
+
+def prove(reception: Reception[T], answer: Answer) -> Billing:
+    """Return whether a whole answer of success was billed: by its images, their addresses, or the tokens they cost."""
+    named = answer.usage is not None or any(item.url or item.decoded for item in answer.items)
+    return Billing.YES if named else max(Billing.MAYBE, reception.billed)
 
 
 def show(observer: OnAttempt, attempt: Attempt) -> None:

@@ -13,6 +13,10 @@ from burncloud_images.errors import SENTENCES, Billing
 
 SMALL = {"size": "64x64", "model": "gpt-image-2"}
 BIG = b"\x89PNG\r\n\x1a\n" + bytes(4 * 1024 * 1024)
+NOTHING = {"message": "", "type": "", "param": "", "code": None}
+SLOW = {"message": "slow", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
+REFUSED = "http://192.168.0.1/otter.png"
+DOWNLOAD = errors.DownloadRefusedError
 BY_URL = {"response_format": "url", "size": "256x256", "model": "dall-e-2"}
 
 
@@ -44,6 +48,10 @@ class TestPaidCalls:
             (Fault(status=400), errors.BadRequestError, Billing.NO),
             (Fault(cut="reset", billed=True), errors.OutcomeUnknownError, Billing.MAYBE),
             (Fault(status=200, body="<html>", billed=True), errors.ProtocolError, Billing.MAYBE),
+            (Fault(status=200, body={"data": [], "error": NOTHING}), errors.ProtocolError, Billing.MAYBE),
+            (Fault(status=200, body={"error": SLOW}), errors.RateLimitError, Billing.MAYBE),
+            (Fault(status=200, body={"data": [{"url": REFUSED}], "error": NOTHING}), DOWNLOAD, Billing.YES),
+            (Fault(status=200, body={"data": [{"url": REFUSED}], "error": SLOW}), DOWNLOAD, Billing.YES),
             (Fault(status=200, body={"data": [], "usage": {"total_tokens": 9}}), errors.ProtocolError, Billing.YES),
             (Fault(status=200, body={"data": [{"b64_json": "!"}]}), errors.ProtocolError, Billing.YES),
             (Fault(cut="close", place="answer", byte=0.9), errors.OutcomeUnknownError, Billing.YES),
