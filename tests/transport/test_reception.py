@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pictures import png
 from strategies import answers, chunkings, cut, json_values, write_json
@@ -28,8 +28,8 @@ from burncloud_images.transport.retention import Retention
 
 IMAGE = base64.b64encode(png()).decode()
 KINDS = ["image_generation.completed", "image_generation.partial_image", "image_edit.completed", "error", "x", "", None]
-MOST_HELD = 0.05
-"""Seconds of work without a pause."""
+MOST_HELD = 0.1
+"""Seconds of work without a pause; half of it on a machine that does nothing else."""
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,6 @@ def streams(draw):
 
 
 @given(body=st.one_of(answers, streams(), st.binary(max_size=80)), data=st.data())
-@settings(max_examples=150, deadline=None)
 def test_any_body_comes_to_the_same_however_it_is_cut(executor, body, data):
     """Also in another encoding, and what is kept of it is what came."""
     encoding = data.draw(st.sampled_from([None, None, "utf-16", "utf-32-le"]))

@@ -658,7 +658,6 @@ ITEMS = st.one_of(
 
 
 @given(items=st.lists(ITEMS, max_size=9), most=st.integers(1, 6), data=st.data())
-@settings(max_examples=200)
 def test_items_past_the_cap_are_handed_on_as_text(items, most, data):
     """Whatever they hold and however they are cut; what stands behind them is read."""
     body = json.dumps({"data": items, "size": "16x16"}, ensure_ascii=data.draw(st.booleans())).encode()
