@@ -91,7 +91,7 @@ def sum_up(report: Report) -> str:
 def spent(cost: int, reserved: int) -> str:
     """Return what was spent, and what may have been besides."""
     return f"{show_money(cost)} spent" + (
-        f", up to {show_money(reserved)} more under way or in doubt" if reserved else ""
+        f", up to {show_money(reserved)} more under way, in doubt or at a price that is not known" if reserved else ""
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -44,6 +45,7 @@ async def test_images_are_adopted(workshop, output):
     assert report.totals.reserved > before.totals.cost
     assert 24 * 2 + 1 == report.totals.committed == report.totals.images
     assert [] == problems
+    assert 24 == json.loads((shop.path / "out/report.json").read_text())["adopted"]
     assert 1 == len(adopted(shop))
     assert adopted(shop)[0].startswith("48 images were in the folder under the keys of requests")
 

@@ -37,6 +37,10 @@ def at(url, **fields):
     return Fault(body={"created": 1, "data": [{"url": url}]}, billed=True, **fields)
 
 
+def report_of(shop):
+    return (shop.path / "out/report.json").read_text()
+
+
 def by_url(count):
     return [{"prompt": f"picture {number}", **BY_URL} for number in range(count)]
 
@@ -135,6 +139,7 @@ class TestDownloadsThatFail:
         assert ["DownloadRefusedError"] * 2 == [record.failure.error for record in records]
         assert (2, 2) == (report.outstanding.requests, again.outstanding.refused)
         assert ["unfetched"] * 2 == [event.kind for event in shop.events if event.failure][:2]
+        assert ["DownloadRefusedError"] == [one["error"] for one in json.loads(report_of(shop))["errors"]]
 
     async def test_nothing_more_is_bought_once_nothing_can_be_fetched(self, workshop):
         """The first ten say enough; a thousand of them are settled without a pause, each tried to the last."""

@@ -27,6 +27,8 @@ ID = re.compile(r"\b(?=[\w-]*\d)[\w-]{16,}\b")
 DIGITS = re.compile(r"\d+")
 
 TIMES = ("started", "ended")
+TROUBLED = frozenset({State.FAILED, State.IN_DOUBT, State.RECEIVED})
+"""States that an error tells of; what is received has one if its images could not be fetched."""
 
 
 @attrs.frozen(kw_only=True)
@@ -89,6 +91,7 @@ class Summary:
         in_doubt: All of them.
         ended: Requests that came to their end in this run.
         made: Images that came in this run.
+        adopted: Requests whose images were there under their keys when the store was lost; their cost is not known.
         facts: What is said about the run; see `write_outputs`.
     """
 
@@ -98,6 +101,7 @@ class Summary:
     in_doubt: tuple[Doubt, ...] = ()
     ended: int = 0
     made: int = 0
+    adopted: int = 0
     facts: Mapping[str, object] = attrs.field(factory=dict)
 
     @property
@@ -122,12 +126,14 @@ class Tally:
     doubts: list[Doubt] = attrs.field(factory=list)
     ended: int = 0
     made: int = 0
+    adopted: int = 0
 
     def take(self, records: Sequence[Record]) -> None:
         """Count *records*."""
         started = moment(self.facts.get("started"))
         for record in records:
-            if record.state in {State.FAILED, State.IN_DOUBT} and record.failure is not None:
+            self.adopted += record.about.get("adopted") is True
+            if record.state in TROUBLED and record.failure is not None:
                 self.count(record, record.failure)
             if record.state is State.IN_DOUBT:
                 self.doubts.append(to_doubt(record))
@@ -170,6 +176,7 @@ class Tally:
             in_doubt=tuple(self.doubts),
             ended=self.ended,
             made=self.made,
+            adopted=self.adopted,
             facts=self.facts,
         )
 
@@ -207,6 +214,7 @@ def to_document(summary: Summary) -> dict[str, object]:
     return {
         "format": 1,
         "requests": {"all": totals.requests, **{str(state): totals.counts.get(state, 0) for state in State}},
+        "adopted": summary.adopted,
         "problems": totals.problems,
         "images": totals.images,
         "bytes": totals.bytes,
