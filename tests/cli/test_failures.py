@@ -281,6 +281,31 @@ def test_an_unknown_outcome_names_the_key(cli, serve):
     assert server.ledger.billed_images == 1
 
 
+UPSTREAM = {"error": {"message": "m", "type": "upstream_error", "param": "", "code": "bad_response_status_code"}}
+
+
+@pytest.mark.parametrize("how", ["flag", "environment", "file"])
+def test_a_server_that_is_named_is_believed(cli, serve, monkeypatch, here, no_wait, how):
+    """By --dialect, BURNCLOUD_DIALECT or the configuration; its error is tried again."""
+    server = serve(Fault(status=500, body=UPSTREAM))
+    words = {"flag": ["--dialect", "newapi"], "file": ["--config", "named.toml"]}.get(how, [])
+    (here / "named.toml").write_text("dialect = 'newapi'")
+    if how == "environment":
+        monkeypatch.setenv("BURNCLOUD_DIALECT", "newapi")
+
+    ran = cli("generate", "a sea otter", "-m", "gpt-image-2", *words)
+
+    assert 0 == ran.code
+    assert (2, 1) == (len(server.ledger.requests), server.ledger.billed_requests)
+
+
+def test_a_dialect_that_does_not_exist(cli, serve):
+    """It is refused before anything is sent."""
+    server = serve()
+
+    assert "There is no dialect 'new-api'" in refused(cli(*GENERATE, "--dialect", "new-api"), server, code=2)
+
+
 def test_the_request_id_is_quoted(cli, serve):
     """An error's request id is told, once."""
     server = serve(Fault(status=500))

@@ -302,6 +302,7 @@ async def read_errors(client: AsyncImagesClient) -> None:
     try:
         await client.generate("a sea otter")
     except errors.RateLimitError as error:
+        assert_type(error.billed, errors.Billing)
         assert_type(error.status, int)
         assert_type(error.code, str | None)
         assert_type(error.retry_after, float | None)
