@@ -9,7 +9,7 @@ from cyclopts import App, CycloptsError
 
 from burncloud_images.cli.exits import ABANDONED, STORAGE, USAGE
 from burncloud_images.cli.options import STDIN
-from burncloud_images.cli.streams import silence, unfailing
+from burncloud_images.cli.streams import escaped, silence, unfailing
 
 __all__ = ["run"]
 
@@ -89,7 +89,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def fail(text: str, code: int) -> int:
-    unfailing(sys.stderr).write(f"error: {text}\n")
+    unfailing(sys.stderr).write(f"error: {escaped(text)}\n")
     return code
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.cli.streams import silence
+from burncloud_images.cli.streams import escaped, silence
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.model.inputs import ImageURL, PathSource
 from burncloud_images.model.operations import ImagesRequest
@@ -53,8 +53,7 @@ def print_bytes(data: bytes) -> None:
 
 def encode(document: object, indent: int | None = None) -> bytes:
     text = json.dumps(document, ensure_ascii=False, indent=indent, default=to_plain)
-    # A lone surrogate becomes `\udc80`, which is how JSON itself writes one.
-    return text.encode(errors="backslashreplace")
+    return escaped(text).encode()
 
 
 def to_plain(value: object) -> object:

@@ -15,7 +15,7 @@ import attrs
 
 from burncloud_images.cli.arguments import Reporting
 from burncloud_images.cli.exits import UsageError, describe
-from burncloud_images.cli.streams import unfailing
+from burncloud_images.cli.streams import escaped, unfailing
 from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Attempt, SavedImage
 
@@ -80,7 +80,7 @@ class Reporter:
             self.say("error", where + str(error), error="UsageError")
         if self.options.verbose > 1:
             # Neither messages nor frames' source lines hold values, so nothing secret is in here.
-            self.stream.write("".join(traceback.format_exception(error)))
+            self.stream.write(escaped("".join(traceback.format_exception(error))))
 
     def say(self, event: str, text: str, **facts: object) -> None:
         """Write one line, whatever the options."""
@@ -95,7 +95,7 @@ class Reporter:
     def emit(self, event: str, **facts: object) -> None:
         """Write one event, if programs read along."""
         if self.mode == "json":
-            self.stream.write(json.dumps({"event": event, **facts}) + "\n")
+            self.stream.write(escaped(json.dumps({"event": event, **facts})) + "\n")
             self.stream.flush()
 
     def attempted(self, attempt: Attempt) -> None:

@@ -8,7 +8,23 @@ from typing import Any, TextIO, cast
 
 import attrs
 
-__all__ = ["silence", "unfailing"]
+__all__ = ["escaped", "silence", "unfailing"]
+
+
+def escaped(text: str) -> str:
+    r"""
+    Return *text* with whatever a terminal might obey, or take for the end of a line, as JSON's `\uXXXX`.
+
+    Line feeds stay. JSON stays the JSON that it is: it has such characters in its strings alone.
+    """
+    return text if text.isascii() and text.isprintable() else "".join(map(escape, text))
+
+
+def escape(character: str) -> str:
+    if character.isprintable() or character == "\n":
+        return character
+    units = character.encode("utf-16-be", errors="surrogatepass")
+    return "".join(f"\\u{units[place]:02x}{units[place + 1]:02x}" for place in range(0, len(units), 2))
 
 
 def silence(stream: TextIO) -> None:
