@@ -291,12 +291,14 @@ class ConnectionFailedError(ImagesError):
 
     Attributes:
         permanent: Whether another attempt is pointless, as with a certificate that does not verify.
+        timed_out: Whether it took too long; the message names the seconds and the option.
         most_attempts: How many attempts it is worth, if fewer than usual, as with a name that nobody knows.
         retry_after: Seconds to wait, as a proxy asked that did not reach the API.
         should_retry: What `x-should-retry` says; None without it.
     """
 
     permanent: bool = False
+    timed_out: bool = False
     most_attempts: int | None = None
     retry_after: float | None = None
     should_retry: bool | None = None
@@ -321,6 +323,7 @@ class OutcomeUnknownError(ImagesError):
         damaged: What had arrived of other images.
         raw: The answer as far as it came, without images that were taken.
         status: HTTP status, if an answer began.
+        timed_out: Whether it took too long; the message names the seconds and the option.
         code: The API's error code, if it answered with one.
         retry_after: Seconds the server asks to wait.
         should_retry: What `x-should-retry` says; None without it.
@@ -337,6 +340,7 @@ class OutcomeUnknownError(ImagesError):
     partials: tuple[PartialImage, ...] = ()
     damaged: tuple[DamagedImage, ...] = ()
     status: int | None = None
+    timed_out: bool = False
     code: str | None = None
     retry_after: float | None = None
     should_retry: bool | None = None

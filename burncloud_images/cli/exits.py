@@ -67,6 +67,7 @@ VOCABULARY: Mapping[str, str] = {
     "in Network(allowed_result_hosts=…)": "with --result-host",
     "the key is given as api_key": "the key is given by BURNCLOUD_API_KEY or --api-key-file",
     "give api_key, or set BURNCLOUD_API_KEY": "set BURNCLOUD_API_KEY or use --api-key-file",
+    "(Timeouts.first_byte)": "(--timeout)",
     "use max_images in place of max_cost": "use --max-images in place of --budget",
 }
 """What the library's sentences call by its Python name."""

@@ -85,6 +85,7 @@ class Progress:
         status: HTTP status, once an answer has begun.
         input_error: What went wrong with the caller's own files.
         reused: Whether the connection had been used before.
+        place: Host and port that are connected to.
     """
 
     clock: Clock
@@ -97,6 +98,7 @@ class Progress:
     status: int | None = None
     input_error: ImagesError | None = None
     reused: bool = False
+    place: str = ""
 
     def enter(self, phase: Phase, seconds: float | None = None) -> None:
         """Go on to *phase*, which may take *seconds*; an answer to half a request does not make it whole."""
@@ -486,7 +488,7 @@ class AiohttpTransport:
         except TimeoutError:
             if not progress.timer.expired():
                 raise
-            raise stalled(progress) from None
+            raise stalled(progress, find_limit(progress.phase, timeouts, is_download=payload is None)) from None
         finally:
             if response is not None:
                 response.close()
@@ -504,6 +506,8 @@ class AiohttpTransport:
         timeouts: Timeouts,
     ) -> aiohttp.ClientResponse:
         address = URL(url, encoded=True)  # encoding it again would break a signature
+        host = address.host or ""
+        progress.place = f"{f'[{host}]' if ':' in host else host}:{address.port}"
         try:
             response = await session.request(
                 method,
@@ -687,12 +691,17 @@ def to_failure(error: Exception, progress: Progress) -> ImagesError:
     """Return what *error* means: decided by how far the request got, never by the class of the exception."""
     if progress.input_error is not None:
         return progress.input_error
-    message = f"The connection failed {stage(progress)}: {meaning(error)}."
-    if not progress.phase.may_be_billed:
+    to = f" to {progress.place}" if progress.place else ""
+    message = f"The connection{to} failed {stage(progress)}: {meaning(error)}."
+    failure: ConnectionFailedError | OutcomeUnknownError
+    if progress.phase.may_be_billed:
+        failure = OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
+    else:
         permanent = isinstance(error, PERMANENT) and not is_cut(error)
         refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500
-        return ConnectionFailedError(message, phase=progress.phase, permanent=permanent or refused)
-    return OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
+        failure = ConnectionFailedError(message, phase=progress.phase, permanent=permanent or refused)
+    failure.timed_out = isinstance(error, TimeoutError)
+    return failure
 
 
 def stage(progress: Progress) -> str:
@@ -719,8 +728,31 @@ def is_cut(error: Exception) -> bool:
     return isinstance(cause, (ssl.SSLEOFError, ConnectionError))
 
 
-def stalled(progress: Progress) -> ImagesError:
-    message = f"Nothing moved for too long {stage(progress)}."
-    if not progress.phase.may_be_billed:
-        return ConnectionFailedError(message, phase=progress.phase)
-    return OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
+# What limits a stage, of a request and of a download.
+LIMITS: Mapping[Phase, tuple[str, str]] = {
+    Phase.RESOLVING: ("connect", "connect"),
+    Phase.CONNECTING: ("connect", "connect"),
+    Phase.HEADERS: ("send_stall", "download_first_byte"),
+    Phase.BODY: ("send_stall", "send_stall"),
+    Phase.FINAL_RELEASED: ("first_byte", "first_byte"),
+    Phase.STATUS: ("idle", "download_idle"),
+    Phase.BODY_IN: ("idle", "download_idle"),
+}
+
+
+def find_limit(phase: Phase, timeouts: Timeouts, *, is_download: bool) -> str:
+    """Return how long *phase* may take, and which option says so."""
+    option = LIMITS.get(phase, LIMITS[Phase.BODY_IN])[is_download]
+    seconds: float = getattr(timeouts, option)
+    return f"{seconds:g} s (Timeouts.{option})"
+
+
+def stalled(progress: Progress, limit: str) -> ImagesError:
+    message = f"Nothing moved for {limit} {stage(progress)}, with {progress.place}."
+    failure: ConnectionFailedError | OutcomeUnknownError
+    if progress.phase.may_be_billed:
+        failure = OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
+    else:
+        failure = ConnectionFailedError(message, phase=progress.phase)
+    failure.timed_out = True
+    return failure

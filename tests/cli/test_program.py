@@ -183,7 +183,7 @@ def test_doctor_is_content(cli, serve, monkeypatch):
         (["--api-key-file", "nowhere"], {}, 2, "The key file nowhere cannot be read"),
         (["--base-url", "https://h.example/?a=1"], {}, 2, "holds a query"),
         ([], {"BURNCLOUD_API_BASE_URL": "ftp://h.example"}, 2, "neither http nor https"),
-        (["--base-url", "127.0.0.1:9"], {}, 6, "API: The connection failed"),
+        (["--base-url", "127.0.0.1:9"], {}, 6, "API: The connection to 127.0.0.1:9 failed"),
         ([], {"BURNCLOUD_API_KEY": "sk-wrong"}, 4, "Check the API key"),
         (["--timeout", "0"], {}, 2, "--timeout more than 0"),
         (["--emulator"], {}, 0, "the emulator's"),

@@ -60,6 +60,10 @@ class TestStages:
 
         assert Phase.CONNECTING == caught.value.phase
         assert not caught.value.permanent
+        assert caught.value.timed_out
+        assert f"Nothing moved for 0.05 s (Timeouts.connect) while connecting, with 127.0.0.1:{raw.port}." in str(
+            caught.value
+        )
 
     async def test_tls_that_cannot_be_is_not_tried_again(self):
         """Another attempt would meet the same server."""
@@ -272,7 +276,8 @@ class TestWords:
             with pytest.raises(errors.ConnectionFailedError) as caught:
                 await client.generate("otter", model="m")
 
-        assert "The connection failed while connecting: connection refused." == caught.value.message
+        assert "The connection to 127.0.0.1:9 failed while connecting: connection refused." == caught.value.message
+        assert not caught.value.timed_out
 
     @pytest.mark.parametrize(
         ("error", "words"),
