@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -66,6 +67,11 @@ def answering(*parts: bytes) -> Handler:
             await asyncio.sleep(0)
 
     return handle
+
+
+def hang_up(writer: asyncio.StreamWriter) -> None:
+    """End a connection without a word: over TLS there is no close_notify."""
+    writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
 
 
 async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter, _request: bytes) -> None:

@@ -106,6 +106,7 @@ answer("R14", "one byte a second", Step(answer=dripping(http(document(png(pad=60
 @case("R15", "three images, cut in the third", held())
 async def cut_in_the_third(stage: Stage) -> None:
     """The two that came whole are on the error."""
+    stage.monkeypatch.delenv("BURNCLOUD_EMULATOR_PLAIN", raising=False)  # plain pictures are shorter than the cut
     world = await stage.world(scripted(Fault(cut="close", place="answer", byte=-3000)))
     client = await stage.client(world.base_url)
     outcome = await stage.call(client.generate("a sea otter", n=3, **SMALL))
@@ -122,7 +123,7 @@ answer(
     "R19",
     "broken gzip",
     http(b"\x1f\x8b\x08\x00broken", "Content-Encoding: gzip"),
-    fails(errors.ProtocolError, billed=1, attempts=1),
+    held(),
 )
 
 # --- too large -------------------------------------------------------------------------------------------------------

@@ -315,7 +315,7 @@ def Gateway_world(*script: Step, **options: object):  # noqa: N802
     return written(*script, **options)(True)
 
 
-@case("C15", "server closes idle connections, 200 calls around that moment", "all succeed at once")
+@case("C15", "server closes idle connections, 200 calls around that moment", "all succeed at once", bound=40)
 async def idle_race(stage: Stage) -> None:
     """Connections are given up before servers give them up: 0.1 s here, 0.2 s there, which is less than any other."""
     world = await stage.world(lambda _faulty: Gateway_world(idle=0.2 if stage.faulty else None))

@@ -61,16 +61,16 @@ def kill(stage: Stage, sweep: Callable[[Sweep], Sequence[Tried]], policy: str) -
         return sweep(jobs_of) if stage.faulty else [jobs_of.at_points(lanes[0])]
 
 
-case("B01", "killed at each failpoint, unknown outcomes held", NONE_LOST, bound=120)(
+case("B01", "killed at each failpoint, unknown outcomes held", NONE_LOST, bound=400)(
     killed(lambda sweep: sweep.every_point(STEP))
 )
-case("B02", "killed at each failpoint, server replays keys", f"{NONE_LOST}, 0 in doubt", bound=120)(
+case("B02", "killed at each failpoint, server replays keys", f"{NONE_LOST}, 0 in doubt", bound=400)(
     killed(lambda sweep: sweep.every_point(STEP), policy="replay")
 )
-case("B03", "killed while it recovers", NONE_LOST, bound=120)(
+case("B03", "killed while it recovers", NONE_LOST, bound=400)(
     killed(lambda sweep: sweep.every_point_of_a_recovery(len(sweep.reference.points) // 2, STEP))
 )
-case("B04", "killed at 200 random moments", NONE_LOST, bound=180)(killed(lambda sweep: sweep.random_times(KILLS, SEED)))
+case("B04", "killed at 200 random moments", NONE_LOST, bound=600)(killed(lambda sweep: sweep.random_times(KILLS, SEED)))
 
 # --- the journal -----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from fakes import FakeClock
 from pictures import png
-from raw import serve
+from raw import hang_up, serve
 
 from burncloud_images import (
     AsyncImagesClient,
@@ -52,6 +52,7 @@ class Step:
         status: In place of the right one.
         length: Whether the length is told.
         drip: Bytes that are sent at a time, with a pause after each.
+        abrupt: Whether the connection ends without TLS's own end.
     """
 
     cut: int | None = None
@@ -63,6 +64,7 @@ class Step:
     status: int | None = None
     length: bool = True
     drip: int | None = None
+    abrupt: bool = False
 
 
 class Store:
@@ -104,6 +106,8 @@ class Store:
             if step.drip:
                 await asyncio.sleep(0.005)
         self.sent += len(body)
+        if step.abrupt:
+            hang_up(writer)
 
     def dates(self, step):
         return {line.partition(": ")[2] for line in step.headers if line.startswith("Last-Modified")}
@@ -533,3 +537,42 @@ class TestEmulator:
         assert kept is not None
         assert kept[1] == image.path.read_bytes()
         return image, emulator.ledger
+
+
+class TestAbruptEnds:
+    """A connection that ends without TLS's own end tells nothing about how much was to come."""
+
+    @pytest.mark.parametrize("ranges", [True, False])
+    async def test_a_cut_is_gone_on_from(self, ranges):
+        """As on any connection; where the store serves no ranges the image begins anew."""
+        store = Store(Step(cut=HALF, abrupt=True), Step(ranges=ranges, abrupt=True))
+        image = await fetch(store)
+
+        assert IMAGE == image.data
+        assert f"bytes={HALF}-" == store.asked[1][0]
+
+    async def test_a_wrong_length_is_not_believed(self):
+        """Of a length that is too large the rest never comes, so the image is fetched again."""
+        lying = Step(headers=(f"Content-Length: {len(IMAGE) + 9}",), length=False, abrupt=True)
+        store = Store(lying, Step(abrupt=True))
+        image = await fetch(store)
+
+        assert IMAGE == image.data
+        assert f"bytes={len(IMAGE)}-" == store.asked[1][0]
+        assert (None, None) == store.asked[2]
+
+    async def test_half_an_image_without_a_length_is_not_taken(self):
+        """Only its own end mark says that an image is whole."""
+        store = Store(Step(cut=HALF, length=False, abrupt=True), Step(abrupt=True))
+        image = await fetch(store)
+
+        assert IMAGE == image.data
+        assert 2 == len(store.asked)
+
+    async def test_a_whole_image_without_a_length_is(self):
+        """However its connection ended."""
+        store = Store(Step(length=False, abrupt=True))
+        image = await fetch(store)
+
+        assert IMAGE == image.data
+        assert 1 == len(store.asked)
