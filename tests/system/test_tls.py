@@ -14,8 +14,9 @@ import pytest
 from fakes import FakeClock
 from pictures import png
 
-from burncloud_images import AsyncImagesClient, Network, RetryPolicy, errors
+from burncloud_images import AsyncImagesClient, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
+from burncloud_images.transport import http
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 KB, MB = 1000, 1_000_000
@@ -97,6 +98,28 @@ class TestUploads:
                 await client.generate("an otter", **SMALL)
 
         assert emulator.ledger.requests == ()
+
+
+class TestControl:
+    """With a limit of 0 the same uploads hang, so it is the limit that lets them go on, and these tests see it."""
+
+    @pytest.mark.parametrize("size", [1 * KB, 300 * KB, 4 * MB])
+    @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+    async def test_with_a_limit_of_0_an_upload_over_tls_stalls(self, size, tls, monkeypatch):
+        """Nothing leaves after the first piece; on plain sockets everything does, which is why nobody noticed."""
+        monkeypatch.setattr(http, "LEAST_BUFFER", 0)
+        options = {"retry": RetryPolicy(attempts=1), "timeouts": Timeouts(send_stall=3)}
+
+        async with Emulator(tls=tls) as emulator, client_of(emulator, **options) as client:
+            uploading = client.edit(png(pad=size), "a beret", **SMALL)
+            if tls:
+                with pytest.raises(errors.ConnectionFailedError) as caught:
+                    await uploading
+                assert caught.value.phase is errors.Phase.BODY
+            else:
+                await uploading
+
+        assert emulator.ledger.billed_requests == (0 if tls else 1)
 
 
 class TestCuts:
