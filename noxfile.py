@@ -8,8 +8,10 @@ has to be there.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -83,6 +85,37 @@ def tests_tls(session: nox.Session) -> None:
     """Run the system tests over TLS; those that upload, download and stream through an HTTP CONNECT proxy as well."""
     session.install(*EDITABLE, *group("tests"))
     session.run("pytest", *PARALLEL, "--ways=tls,connect", "tests/system", "tests/transport", *session.posargs)
+
+
+VERSIONS = ("3.12", "3.13")
+PORTABLE = ("transport/test_uploads.py", "transport/test_http.py", "system/test_tls.py", "system/test_connect.py")
+
+
+@nox.session
+def tests_versions(session: nox.Session) -> None:
+    """Run uploads over TLS in uvloop, and on other versions of Python; one that is not installed is skipped by name."""
+    files = [f"tests/{name}" for name in PORTABLE]
+    session.install(*EDITABLE, *group("tests"))
+    session.run("pytest", "--uvloop", "--ways=plain,tls", *files, *session.posargs)
+    for version in VERSIONS:
+        if (interpreter := find_python(version)) is None:
+            session.warn(f"Python {version} is not installed: skipped")
+            continue
+        folder = Path(session.create_tmp()).resolve() / version
+        session.run(interpreter, "-m", "venv", "--clear", str(folder), external=True)
+        python = str(folder / "bin" / "python")
+        session.run(python, "-m", "pip", "install", "--quiet", *EDITABLE, *group("tests"), external=True)
+        session.run(python, "-m", "pytest", "--ways=plain,tls", *files, *session.posargs, external=True)
+
+
+def find_python(version: str) -> str | None:
+    """Return an interpreter that starts, of those on PATH and pyenv's."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    found = [shutil.which(f"python{version}"), *sorted(map(str, pyenv.glob(f"{version}.*/bin/python")), reverse=True)]
+    for path in filter(None, found):
+        if subprocess.run([path, "-c", ""], check=False, capture_output=True).returncode == 0:  # noqa: S603
+            return path
+    return None
 
 
 @nox.session

@@ -12,11 +12,12 @@ of these tests and goes through the proxy. Servers that a test writes itself ask
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,7 @@ def open_doors(monkeypatch: pytest.MonkeyPatch, way: Way) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a run choose its columns."""
+    parser.addoption("--uvloop", action="store_true", help="run async tests in uvloop's event loop")
     parser.addoption("--ways", help=f"comma-separated columns to play, of {', '.join(WAYS)}")
 
 
@@ -206,9 +208,21 @@ def pytest_configure(config: pytest.Config) -> None:
     unknown = {*asked_for(config)} - {*WAYS}
     if unknown:
         raise pytest.UsageError(f"--ways: {', '.join(sorted(unknown))} is not one of {', '.join(WAYS)}")
+    if config.getoption("--uvloop"):
+        config.pluginmanager.register(OtherLoop())
     config.addinivalue_line("markers", "ways(*names): columns that a test has beside the plain one")
     config.addinivalue_line("markers", "only(*names, reason): the only columns in which a test can exist")
     config.addinivalue_line("markers", "own_tunnels: a test starts the proxy itself")
+
+
+class OtherLoop:
+    """Registered where async tests are to run in uvloop's event loop."""
+
+    def pytest_asyncio_loop_factories(self) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+        """Say whose event loops async tests run in."""
+        import uvloop
+
+        return {"uvloop": uvloop.new_event_loop}
 
 
 def asked_for(config: pytest.Config) -> list[str]:
