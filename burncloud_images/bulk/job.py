@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -255,7 +255,8 @@ class Job:
                 await self.find_lost()
                 report = attrs.evolve(report, totals=await self.store.totals())
             await self.store.remember("running", False)
-            await self.find_leap()  # the clock may be set while no run is alive
+            with suppress(StorageError):  # a full disk; the run itself has ended well
+                await self.find_leap()  # the clock may be set while no run is alive
         finally:
             self.run_now = None
         await self.write(options, report)
