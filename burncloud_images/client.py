@@ -102,7 +102,8 @@ class AsyncImagesClient:
         limits: Largest sizes, in bytes.
         network: Proxy, certificates, result hosts.
         rules: What to do about requests that the API's document does not allow: `warn`, `strict` (raise) or `off`.
-        max_connections: To the API at once; further requests wait.
+        max_connections: To the API at once; further requests wait. A few hundred are enough: ten thousand that connect
+            at once hold the event loop for half a minute, and most of them time out.
         on_attempt: A callable that sees each `Attempt` as it ends.
         dialect: Which server it is, where the base URL does not tell: `burncloud`, `newapi`, `openai` and others. It
             decides what errors say about money. By default `BURNCLOUD_DIALECT` of the environment.
