@@ -23,7 +23,7 @@ def to_parameter(kind: Kind):
     return pytest.param(kind, id=kind.id, marks=[] if kind.id == "nginx" else [pytest.mark.middleboxes])
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)  # the first may have to fetch the program
 @pytest.mark.parametrize("box", [to_parameter(BY_ID[name]) for name in ("nginx", "haproxy", "varnish")], indirect=True)
 async def test_a_client_that_accepts_to_pay_twice_is_seen(box: Box, found: Report, tmp_path):
     """The box gives up after the work, and each of four attempts is billed."""

@@ -15,7 +15,7 @@ def to_parameter(kind: Kind, case: Case):
     return pytest.param(kind, case, id=f"{kind.id}-{case}", marks=marks)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)  # the first may have to fetch the program
 @pytest.mark.parametrize(
     ("box", "case"), [to_parameter(kind, case) for kind in KINDS for case in cases_of(kind)], indirect=["box"]
 )

@@ -21,7 +21,7 @@ FAULTS = ("none", "close", "slow", "500")
 
 
 @pytest.mark.middleboxes
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)  # the first may have to fetch the program
 @pytest.mark.parametrize(
     ("box", "trouble"),
     [pytest.param(kind, trouble, id=f"{kind.id}-{trouble}") for kind in REVERSE for trouble in FAULTS],
