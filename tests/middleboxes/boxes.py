@@ -71,7 +71,6 @@ class Kind:
         way: How a client reaches the emulator by it.
         quick: Whether it is among the few that every change is tried with.
         times_out: Whether it gives up on a slow server before the client does.
-        most_upload: Bytes above which it refuses a request.
         starts_slowly: Whether it is not started again more often than has to be.
         is_gateway: Whether it speaks the API itself, and may refuse what it does not know.
         headers: What every request needs.
@@ -87,7 +86,6 @@ class Kind:
     way: Way = "reverse"
     quick: bool = False
     times_out: bool = True
-    most_upload: int | None = None
     starts_slowly: bool = False
     is_gateway: bool = False
     headers: Callable[[Place], Mapping[str, str]] = lambda _: {}

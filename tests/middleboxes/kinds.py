@@ -331,7 +331,7 @@ def distributed(name: str) -> Callable[[Program], str]:
 Configure = Callable[[Place], Sequence[str]]
 
 
-def nginx_kind(key: str, about: str, configure: Configure, *, quick: bool = False, most_upload: int = ROOMY) -> Kind:
+def nginx_kind(key: str, about: str, configure: Configure, *, quick: bool = False) -> Kind:
     return Kind(
         id=key,
         name="nginx",
@@ -340,7 +340,6 @@ def nginx_kind(key: str, about: str, configure: Configure, *, quick: bool = Fals
         version=printed("-v"),
         configure=configure,
         quick=quick,
-        most_upload=most_upload,
     )
 
 
@@ -390,7 +389,7 @@ KINDS = (
     nginx_kind("nginx-json", "error pages in JSON", partial(nginx, **error_pages()), quick=True),
     nginx_kind("nginx-unbuffered", "proxy_buffering off", partial(nginx, directives=UNBUFFERED)),
     nginx_kind("nginx-next", "proxy_next_upstream", partial(nginx, servers=2, directives=NEXT_UPSTREAM)),
-    nginx_kind("nginx-narrow", "1 MiB a request", partial(nginx, most_upload=NARROW), most_upload=NARROW),
+    nginx_kind("nginx-narrow", "1 MiB a request", partial(nginx, most_upload=NARROW)),
     haproxy_kind("haproxy", "", haproxy, quick=True),
     haproxy_kind("haproxy-retry", "retry-on all", partial(haproxy, retries="retry-on all-retryable-errors")),
     Kind(
