@@ -89,7 +89,9 @@ def put_into_rescue(pieces: Mapping[str, bytes], directory: JobDirectory) -> lis
 
 def write_private(folder: int, wanted: str, data: bytes) -> str:
     """Write a new file, and return its name: *wanted*, or with a number where that is taken."""
-    for name in numbered(wanted):
+    names = numbered(wanted)
+    while True:
+        name = next(names)
         with suppress(FileExistsError):
             descriptor = os.open(name, NEW, 0o600, dir_fd=folder)
             break

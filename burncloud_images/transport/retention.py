@@ -119,9 +119,9 @@ class Retention:
             handle = self.handle or self.open()
             write_at(handle, data, start)
         except OSError:
-            if self.part is None:
+            if self.part is None or self.handle is None:
                 raise
-            self.move(handle, start, data)
+            self.move(self.handle, start, data)
 
     def move(self, handle: IO[bytes], size: int, data: bytes) -> None:
         """Go on in an unnamed file, on another disk as a rule; what is in the first one stays until that is done."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -68,7 +67,7 @@ class DiscreetResponse:
     def status(self) -> int:
         return self.response.status
 
-    @cached_property
+    @property
     def headers(self) -> Mapping[str, str]:
         return self.redaction.headers(self.response.headers)
 
