@@ -123,7 +123,7 @@ answer(
     "R19",
     "broken gzip",
     http(b"\x1f\x8b\x08\x00broken", "Content-Encoding: gzip"),
-    held(),
+    fails(errors.ProtocolError, billed=1, attempts=1),
 )
 
 # --- too large -------------------------------------------------------------------------------------------------------
