@@ -25,7 +25,7 @@ from sybil.parsers.markdown import CodeBlockParser
 
 pytest_plugins = ["ways"]
 
-NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>.+?)\s*-->\s*\Z", re.DOTALL)
+NOT_RUN = re.compile(r"<!--\s*not run:\s*(?P<reason>(?:(?!-->).)+?)\s*-->\s*\Z", re.DOTALL)
 STATE = " state"  # no example can have a name with a space
 
 

@@ -495,7 +495,7 @@ class TestManyCalls:
         )
         failed = await call_many(bench.client, 16, 16)
         assert 16 == len(failed)
-        assert 9 <= clock.time <= 10
+        assert 5 <= clock.time <= 10  # the last waits are chance; one that would end later is not begun
         assert 16 * 3 <= bench.posts <= 200
         assert 0 == bench.billed
 
