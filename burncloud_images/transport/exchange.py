@@ -381,8 +381,10 @@ class Call(Generic[T]):
                     most_items=most_items,
                 )
             case "answer":
+                progress.take_answer()
                 return AnswerReception(**about, decoder=AnswerDecoder(most_items))
             case _:
+                progress.take_answer()
                 return OpaqueReception(**about, decoder=OpaqueDecoder(response.headers.get("content-encoding", "")))
 
     def note_arrival(self, headers: Mapping[str, str]) -> Arrival:

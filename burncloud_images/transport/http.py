@@ -106,6 +106,10 @@ class Progress:
             self.phase = max(self.phase, phase)
         self.allow(seconds)
 
+    def take_answer(self) -> None:
+        """Take note that a result has begun to come: who has one has worked, however little of the request had left."""
+        self.phase = max(self.phase, Phase.BODY_IN)
+
     def allow(self, seconds: float | None) -> None:
         """Start the time of a stage anew; None stops it."""
         self.timer.allow(None if seconds is None else self.clock.loop_seconds(seconds))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 
 import pytest
 from fakes import FakeClock, until
+from pictures import png
+from raw import hang, serve
 
-from burncloud_images import GenerationRequest, Memory, RetryPolicy, errors
+from burncloud_images import AsyncImagesClient, GenerationRequest, Memory, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import SENTENCES, Billing
 
@@ -119,6 +123,34 @@ class TestFreeCalls:
             await bench.client.fetch("https://127.0.0.1:1/otter.png", into=Memory())
 
         assert Billing.NO is caught.value.billed
+
+
+class TestEarlyAnswers:
+    """A result that begins before the whole request has left."""
+
+    @pytest.mark.parametrize("streams", [False, True])
+    async def test_its_end_does_not_undo_it(self, streams):
+        """Whoever has an image has made it, so it is kept, and not bought again."""
+        whole, rest = base64.b64encode(png()).decode(), "A" * 1000
+        documents = [{"type": "image_edit.completed", "b64_json": image} for image in (whole, rest)]
+        told = "".join(f"data: {json.dumps(document)}\n\n" for document in documents)
+        body = told if streams else json.dumps({"data": documents})
+        kind = "text/event-stream" if streams else "application/json"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        calls = []
+
+        async def answer_early(reader, writer, _request):
+            calls.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(head.encode() + body[:-500].encode())
+            await hang(reader, writer, b"")
+
+        short = Timeouts(send_stall=0.2, idle=0.2)
+        async with serve(answer_early, read=False) as raw, AsyncImagesClient("key", raw.url, timeouts=short) as client:
+            with pytest.raises(errors.OutcomeUnknownError, match="This request was billed") as caught:
+                await client.edit(BIG, "otter", n=2, model="gpt-image-2")
+
+        assert [png()] == [image.data for image in caught.value.images]
+        assert 1 == len(calls)
 
 
 class TestCancellations:
