@@ -260,7 +260,7 @@ class Reception(Generic[T]):
         retention, is_refusal = self.retention, isinstance(error, APIError)
         if retention is None:
             error.keep(error.kept or to_kept(self.raw))
-        elif is_refusal and retention.size < LEAST_FILE:
+        elif is_refusal and retention.size < LEAST_FILE and self.billed < Billing.YES:
             await retention.drop()
         else:
             is_held = retention.is_on

@@ -132,9 +132,12 @@ class StreamReception(Reception[T]):
     @property
     def billed(self) -> Billing:
         """What is known about money by now. A stream begins before the work does, so its status says nothing."""
+        if self.decoder.is_paid:
+            return Billing.YES
         return super().billed if self.began else Billing.NO
 
     def begin(self, *, is_preview: bool) -> None:
+        self.progress.take_answer()
         self.began, self.is_preview, self.ended, self.written = True, is_preview, None, 0
 
     def begin_preview(self, index: int, number: int) -> None:
@@ -180,7 +183,8 @@ class StreamReception(Reception[T]):
             await writer.discard()
 
     async def complete(self, item: AnswerItem, facts: EventFacts) -> None:
-        self.is_preview = False
+        self.progress.take_answer()
+        self.began, self.is_preview = True, False
         self.note_life()
         if item.decoded:
             await super().let_go()

@@ -197,6 +197,9 @@ class StreamDecoder:
     Feed it chunks and hand on its events, until it is `done`; `close` says that no more comes, and `answer` returns
     what the stream said beside its images, in the form of a plain answer.
 
+    Attributes:
+        is_paid: Whether the address of an image has come, or the tokens that one cost.
+
     Args:
         most: Bytes of one event.
         most_items: How many images of one event are taken.
@@ -216,6 +219,7 @@ class StreamDecoder:
         self.error: tuple[Mapping[str, object], bytes] | None = None
         self.done = False
         self.is_telling = False
+        self.is_paid = False
         self.passed = bytearray()
 
     @property
@@ -326,11 +330,14 @@ class StreamDecoder:
         document = cutter.document()
         fields = document if isinstance(document, Mapping) else {}
         kind = kind_of(text(fields.get("type")) or name)
+        usage = to_usage(fields.get("usage"))
+        self.is_paid = self.is_paid or bool(usage is not None and (usage.total_tokens or usage.output_tokens))
         if kind != PARTIAL and (cutter.is_answer or is_answer(fields)):
             yield from self.end_answer(fields, cutter)
         elif kind == COMPLETED and (cutter.ended or text(fields.get("url")) or not is_error(fields, name)):
             item, facts = to_item(fields, cutter), to_facts(fields)
             self.items[item.index] = item
+            self.is_paid = self.is_paid or item.url is not None
             self.facts.append(facts)
             yield Completed(item, facts)
         elif is_error(fields, name):
@@ -357,6 +364,7 @@ class StreamDecoder:
         items = [attrs.evolve(item, index=first + item.index) for item in answer.items[: self.most_items]]
         for item in items:
             self.items[item.index] = item
+            self.is_paid = self.is_paid or item.url is not None
             self.is_telling = item is not items[-1]
             yield Completed(item, facts)
 

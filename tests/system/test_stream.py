@@ -384,6 +384,30 @@ class TestErrors:
         assert 1 == len(caught.value.partials)
         assert 1 == bench.posts
 
+    @pytest.mark.parametrize(
+        ("shown", "billed"),
+        [
+            (event("completed", b"", b64_json=None, url="http://127.0.0.1:9/otter.png"), Billing.YES),
+            (b'data: {"data": [{"url": "http://127.0.0.1:9/otter.png"}]}\n\n', Billing.YES),
+            (b'data: {"type": "usage", "usage": {"output_tokens": 9, "total_tokens": 9}}\n\n', Billing.YES),
+            (b'data: {"type": "usage", "usage": {"total_tokens": 0}}\n\n', Billing.NO),
+            (event("completed", b"", b64_json=None), Billing.MAYBE),
+        ],
+        ids=["address", "answer", "tokens", "no tokens", "nothing"],
+    )
+    async def test_what_shows_that_an_image_was_made(self, shown, billed):
+        """It is not bought again, and the answer, which has its address, is kept."""
+        told = f"data: {json.dumps({'error': RATE_LIMIT})}\n\n".encode()
+        request = GenerationRequest("otter", n=2, **SMALL)
+        retry = RetryPolicy(attempts=2, deadline=0)
+        async with serve(answering(HEAD, shown, told)) as raw, client_of(raw, retry=retry) as client:
+            with pytest.raises(errors.RateLimitError) as caught:
+                await receive(client, request)
+
+        assert billed is caught.value.billed
+        assert (shown in caught.value.raw) == (billed is Billing.YES)
+        assert 1 == len(raw.requests)
+
     async def test_before_any_image_it_is_sent_again_as_an_answer_would_be(self, set_up):
         """A gateway that pings has to begin its answer before it knows that it is told to wait."""
         bench = await set_up(Fault(error={"error": RATE_LIMIT}))
