@@ -65,6 +65,11 @@ __all__ = [
 
 E = TypeVar("E", bound="ImagesError")
 
+UNEXECUTED = frozenset({300, 301, 302, 307, 308})
+"""
+Redirects that say where to ask instead; they are not followed, so nothing was executed. 303 is not among them: it says
+where to find what came of a request that was. Source: RFC 9110 §15.4.
+"""
 NOT_BILLED = "Nothing was billed."
 NOT_SENT = "Nothing was sent."
 
@@ -521,8 +526,8 @@ class ProtocolError(ImagesError):
         self.status = status
         if images:
             self.billed = Billing.YES
-        elif status is not None and 300 <= status < 400:
-            self.billed = Billing.NO  # a redirect is not followed, so nothing was executed
+        elif status in UNEXECUTED:
+            self.billed = Billing.NO
 
 
 class TooLargeError(ProtocolError):

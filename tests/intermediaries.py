@@ -376,6 +376,14 @@ AFTER_THE_WORK = (
         source=LITELLM,
     ),
     Answer(
+        vendor="LiteLLM 500, an error of its own",
+        status=500,
+        headers=JSON,
+        body='{"error":{"message":"\'NoneType\' object has no attribute \'cost\'","type":"None","param":"None",'
+        '"code":"500"}}',
+        source="BerriAI/litellm litellm/proxy/_types.py, ProxyException: what is None becomes a text",
+    ),
+    Answer(
         vendor="LiteLLM 503, the code of an overloaded API in its text",
         status=503,
         headers=JSON,

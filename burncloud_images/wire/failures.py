@@ -145,7 +145,8 @@ AFTER_THE_WORK = frozenset(
 )
 
 # What writes errors in the API's form and is not the API: Cloudflare in front of OpenAI, by its types, and LiteLLM.
-OF_A_PROXY = re.compile(r"cf_[a-z_]+")
+# LiteLLM writes Python's None as a text where an error has no type (ProxyException in litellm/proxy).
+OF_A_PROXY = re.compile(r"cf_[a-z_]+|None")
 WORDS_OF_A_PROXY = ("litellm.",)
 PROBLEM = "application/problem+json"
 # Where error objects have their words; the last two are those of RFC 9457 and of FastAPI.
@@ -162,6 +163,8 @@ KEY_TAKEN = re.compile(r"re-?use|already|used|different|mismatch|conflict|duplic
 # is also said where the origin did not acknowledge a request that was sent. Source: Cloudflare's connection limits.
 NOT_REACHED = {521: False, 523: False, 525: False, 526: True}
 NEVER_SERVED = {501, 505}
+GIVEN_UP = {408, 499}
+"""Somebody was not waited for any longer; 499 is what nginx and Google's APIs say of a call that was cancelled."""
 TIMEOUTS = {504, 520, 522, 524}
 """Whoever passes them on, in whatever form: the time was over while somebody worked."""
 
@@ -266,7 +269,7 @@ def is_unknown(reply: Reply, envelope: Envelope) -> bool:
     """Whether an image may have been made although no answer came of it."""
     if reply.operation is None:
         return False
-    if envelope.code in AFTER_THE_WORK or envelope.code in reply.unknown_codes or reply.status == 408:
+    if envelope.code in AFTER_THE_WORK or envelope.code in reply.unknown_codes or reply.status in GIVEN_UP:
         return True
     return reply.status >= 500 and reply.status not in NEVER_SERVED and not is_refused(reply, envelope)
 

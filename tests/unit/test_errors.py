@@ -85,10 +85,10 @@ def test_an_error_says_what_happened_what_it_cost_and_what_to_do(error, sentence
 
 @pytest.mark.parametrize(
     ("status", "billing"),
-    [(None, MAY_BE), (200, MAY_BE), (299, MAY_BE), (300, NOT_BILLED), (399, NOT_BILLED), (502, MAY_BE)],
+    [(None, MAY_BE), (200, MAY_BE), (299, MAY_BE), (300, NOT_BILLED), (308, NOT_BILLED), (303, MAY_BE), (502, MAY_BE)],
 )
 def test_a_redirect_is_not_followed_so_not_billed(status, billing):
-    """Any other answer that is not understood may have been."""
+    """Any other answer that is not understood may have been; 303 says where the outcome of what was done is."""
     assert billing == ProtocolError("odd.", status=status).billing
 
 

@@ -90,6 +90,7 @@ ROWS = [
     Row("23 empty", reply(429), RateLimitError, "pace"),
     Row("24 before", reply(408, PAGE, phase=Phase.BODY), ConnectionFailedError, "retry"),
     Row("24 after", reply(408, said()), OutcomeUnknownError, "stop", "retry"),
+    Row("24 cancelled", reply(499, said(), **KNOWN), OutcomeUnknownError, "stop", "retry"),
     Row("25 in flight", reply(409, said(code="idempotency_key_in_use")), OutcomeUnknownError, "pace"),
     Row("25 in words", reply(409, said("Idempotency: still in progress")), OutcomeUnknownError, "pace"),
     Row("25 download", reply(409, said(code="idempotency_in_flight"), operation=None), BadRequestError, "stop"),
@@ -184,7 +185,7 @@ ROWS = [
     Row("35 500", reply(500, said(), TRUE), OutcomeUnknownError, "stop", "retry"),
     Row("35 503", reply(503, FAILED, TRUE), OutcomeUnknownError, "stop", "retry"),
     Row("35 504", reply(504, PAGE, TRUE), OutcomeUnknownError, "stop", "retry"),
-    *[Row(f"36 {status}", reply(status, PAGE), ProtocolError, "stop") for status in (300, 301, 302, 307, 308)],
+    *[Row(f"36 {status}", reply(status, PAGE), ProtocolError, "stop") for status in (300, 301, 302, 303, 307, 308)],
     Row("39", reply(200, FAILED), ServerError, "stop", "retry"),
     Row("39 overloaded", reply(200, OVERLOADED), ServerError, "retry"),
     Row("39 moderation", reply(200, said(code="moderation_blocked")), ModerationError, "stop"),
@@ -416,7 +417,7 @@ class TestEnvelopes:
 
     @pytest.mark.parametrize(
         ("status", "kind"),
-        [(200, ServerError), (399, ProtocolError), (400, BadRequestError), (499, BadRequestError), (599, ServerError)],
+        [(200, ServerError), (399, ProtocolError), (400, BadRequestError), (498, BadRequestError), (599, ServerError)],
     )
     def test_a_status_that_nobody_knows_has_the_class_of_its_hundred(self, status, kind):
         """There is always one."""
