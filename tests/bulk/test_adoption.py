@@ -11,6 +11,7 @@ from workshop import prompts
 from burncloud_images import bulk
 from burncloud_images.bulk import State
 from burncloud_images.bulk.adoption import PARTLY
+from burncloud_images.emulator import Fault
 
 PRICES = {"prices": bulk.PriceTable.listed()}
 
@@ -62,6 +63,22 @@ async def test_a_store_that_is_older_than_its_images(workshop):
 
     assert {State.DONE: 6} == await shop.states()
     assert 6 == shop.posts
+
+
+@pytest.mark.parametrize("output", ["files", "webdataset"])
+async def test_a_store_from_before_a_refusal(workshop, output):
+    """Requests that were refused, and waited when the copy was made, are not bought again either."""
+    broke = {"error": {"message": "no money", "type": "insufficient_quota", "code": "insufficient_quota"}}
+    shop = await workshop(Fault(status=429, body=broke))
+    await shop.run(prompts(3), concurrency=1, output=output)
+    store = shop.path / "out/job.sqlite3"
+    shutil.copy(store, shop.path / "copy")
+    await shop.run(output=output)
+    shutil.copy(shop.path / "copy", store)
+    await shop.run(output=output)
+
+    assert {State.DONE: 3} == await shop.states()
+    assert (4, 3) == (shop.posts, shop.billed)
 
 
 async def test_what_is_there_in_part_is_in_doubt(workshop):

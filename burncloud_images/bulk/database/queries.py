@@ -81,9 +81,13 @@ def read_records(connection: sqlite3.Connection, states: Collection[State] | Non
 
 
 def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[Record]:
-    """Return those of the requests with these keys that wait and were never sent."""
+    """
+    Return those of the requests with these keys that wait and were never bought; one that was refused was not.
+
+    Whatever has come to an end, and waits again because somebody asked for that, may have files of an earlier purchase.
+    """
     marks = ", ".join("?" * len(keys))
-    condition = "+state = 'pending' AND sent_at IS NULL AND failure IS NULL"
+    condition = "+state = 'pending' AND ended_at IS NULL"
     sql = f"SELECT {RECORD} FROM requests WHERE key IN ({marks}) AND {condition} ORDER BY number"  # noqa: S608
     return [to_record(row) for row in connection.execute(sql, tuple(keys))]
 
