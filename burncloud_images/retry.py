@@ -330,13 +330,14 @@ class Repetition:
         A last attempt that billed nothing does not undo an earlier one that may have been billed.
         """
         unknown = [error for error in self.failures if is_unknown(error)]
-        if is_unknown(last):  # that images were refused tells less than that they may be there
-            return max(unknown, key=lambda one: (count_images(one), not isinstance(one, ModerationError), one is last))
         if isinstance(last, APIError) and last.key_taken and last is not self.failures[0]:
-            first = max(unknown, key=count_images, default=self.failures[0])
+            earlier = [error for error in unknown if error is not last]
+            first = max(earlier, key=count_images, default=self.failures[0])
             mark(first, Billing.MAYBE)
             first.add_note(f"A later attempt was refused: {last.message} So an earlier one may have been billed.")
             return first
+        if is_unknown(last):  # that images were refused tells less than that they may be there
+            return max(unknown, key=lambda one: (count_images(one), not isinstance(one, ModerationError), one is last))
         if isinstance(last, APIError | ConnectionFailedError | InputChangedError):
             return max(unknown, key=count_images, default=last)
         return last

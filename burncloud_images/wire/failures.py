@@ -346,7 +346,8 @@ def bill(error: APIError, reply: Reply, envelope: Envelope) -> Billing:
         return Billing.NO
     # An answer of success had begun, so only words tell that nothing was made.
     is_open = reply.status < 300 and isinstance(error, ServerError) and not {envelope.code, envelope.type} & REFUSALS
-    return max(reply.billed, error.billed, Billing.MAYBE if is_open else Billing.NO)
+    # A key that the server knows has been sent before, by an earlier attempt or by another program.
+    return max(reply.billed, error.billed, Billing.MAYBE if is_open or error.key_taken else Billing.NO)
 
 
 def classify(reply: Reply, envelope: Envelope) -> tuple[Kind, str]:

@@ -325,6 +325,18 @@ class TestConsent:
         assert 1 == len(list((shop.path / "out/rescue").iterdir()))
 
 
+async def test_a_key_that_the_server_knows_leaves_a_doubt(workshop):
+    """What a run before sent is the reason, so the row is not one that failed and cost nothing."""
+    shop = await workshop(Fault(cut="reset", billed=True), emulator={"idempotency": "reject"})
+    await shop.run(prompts(1))
+    await shop.run(on_unknown="retry")
+    (record,) = await shop.records()
+
+    assert (State.IN_DOUBT, "idempotency_key_already_used") == (record.state, record.failure.code)
+    assert "may have been billed" in record.failure.message
+    assert (2, 1) == (shop.posts, shop.billed)
+
+
 IN_FLIGHT = {"error": {"code": "idempotency_in_progress", "message": "A request with this key is in progress."}}
 
 

@@ -250,8 +250,10 @@ class TestWords:
         ],
     )
     def test_a_key_that_is_taken_is_told_apart(self, status, fields, expected):
-        """An earlier attempt had arrived, then."""
-        assert expected == to_error(reply(status, said(**fields))).key_taken
+        """An earlier attempt had arrived, then, so this says nothing of the bill."""
+        error = to_error(reply(status, said(**fields)))
+        assert expected == error.key_taken
+        assert (MAYBE if expected else NO) is error.billed
         assert not to_error(reply(status, said(**fields), operation=None)).key_taken
 
     @pytest.mark.parametrize(
