@@ -30,19 +30,16 @@ from pathlib import Path
 from burncloud_images.bulk.directory import JobLock
 
 def sleep():
+    print(os.getpid(), flush=True)
     time.sleep(60)
 
 with JobLock.acquire(Path(sys.argv[1])) as lock:
     if sys.argv[2] == "fork":
-        child = os.fork()
-        if not child:
+        if not os.fork():
             lock.release()  # as whatever it unwinds would
             sleep()
     else:
-        process = multiprocessing.get_context("fork").Process(target=sleep)
-        process.start()
-        child = process.pid
-    print(child, flush=True)
+        multiprocessing.get_context("fork").Process(target=sleep).start()
     sys.stdin.readline()
     os._exit(0)
 """
