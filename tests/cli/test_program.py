@@ -241,6 +241,40 @@ def test_the_emulator_command(cli, number, tmp_path):
     assert err.splitlines()[-1] == "ledger: 1 requests, 0 of them billed, 0 images, 0 downloads"
 
 
+def test_the_emulator_command_over_tls(cli, photo, tmp_path):
+    """The emulator serves HTTPS and prints the file by which clients trust it, for as long as it serves."""
+    with start("emulator", "--tls") as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        values = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
+        authority = Path(values["SSL_CERT_FILE"])
+        kept = authority.is_file()
+        words = (
+            "edit",
+            photo,
+            "-p",
+            "add snow",
+            "-m",
+            "gpt-image-2",
+            "-o",
+            tmp_path / "snow.png",
+            "--api-key-file",
+            "-",
+        )
+        at = ("--base-url", values["BURNCLOUD_API_BASE_URL"])
+        key = values["BURNCLOUD_API_KEY"].encode()
+        distrusted = cli(*words, *at, stdin=key)
+        trusted = cli(*words, *at, "--cacert", authority, stdin=key)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+
+    assert values["BURNCLOUD_API_BASE_URL"].startswith("https://127.0.0.1:")
+    assert (6, 0) == (distrusted.code, trusted.code)
+    assert "does not verify" in distrusted.err
+    assert "ledger: 1 requests, 1 of them billed" in err
+    assert kept
+    assert not authority.exists()
+
+
 # --- a process of its own --------------------------------------------------------------------------------------------
 
 

@@ -77,6 +77,14 @@ async def test_without_pillow_it_says_what_to_install(monkeypatch):
         await Emulator().start()
 
 
+async def test_without_trustme_it_says_what_to_install(monkeypatch):
+    """Only a certificate needs it, and the name of the extra is said."""
+    monkeypatch.setitem(sys.modules, "trustme", None)
+
+    with pytest.raises(ModuleNotFoundError, match=r"burncloud-images\[emulator\]"):
+        await Emulator(tls=True).start()
+
+
 def test_pillow_is_loaded_when_it_is_started():
     """Importing the package does not take the time."""
     script = "import sys, burncloud_images.emulator; sys.exit('PIL' in sys.modules)"
