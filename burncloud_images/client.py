@@ -22,7 +22,7 @@ from typing import (
 
 import attrs
 
-from burncloud_images.errors import ConfigurationError, InvalidRequestError, Violation
+from burncloud_images.errors import Billing, ConfigurationError, InvalidRequestError, Violation
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
@@ -309,7 +309,8 @@ class AsyncImagesClient:
 
         url = Address(url)
         rooms = self._lifecycle.open()
-        return await rooms.background.call(fetch(url, into, self._settings, rooms, index=index, expires_at=expires_at))
+        work = fetch(url, into, self._settings, rooms, index=index, expires_at=expires_at)
+        return await rooms.background.call(work, worst=Billing.NO)
 
     def stream(
         self, request: GenerationRequest | EditRequest

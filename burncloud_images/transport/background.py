@@ -97,9 +97,13 @@ class Background:
     works: set[Work] = attrs.field(factory=set)
     losses: Losses = attrs.field(factory=Losses)
 
-    async def call(self, work: Coroutine[Any, Any, T]) -> T:
+    async def call(self, work: Coroutine[Any, Any, T], *, worst: Billing = Billing.MAYBE) -> T:
         """
         Return what *work* returns; its caller may leave at any time.
+
+        Args:
+            work: Is done in a task of its own.
+            worst: What it may have cost, as far as is known before it has ended.
 
         Cancellation cancels *work*, once, waits until it has cleaned up, and takes over what it says of money. Another
         one leaves at once.
@@ -108,14 +112,16 @@ class Background:
         try:
             await Watch(task)
         except asyncio.CancelledError as error:
-            await self.leave(task, error)
+            await self.leave(task, error, worst=worst)
             raise
         try:
             return task.result()
         finally:
             del task  # it holds the exception, which holds this frame
 
-    async def leave(self, task: asyncio.Task[Any], error: BaseException | None) -> None:
+    async def leave(
+        self, task: asyncio.Task[Any], error: BaseException | None, *, worst: Billing = Billing.MAYBE
+    ) -> None:
         """
         Wait for *task*, which has been cancelled and cleans up behind itself.
 
@@ -123,13 +129,18 @@ class Background:
             task: Is to end.
             error: Why its caller leaves: a `CancelledError` is to say what the task may have cost, as is the log. None
                 if all is well, and nothing is to be told.
+            worst: What the task may have cost, as far as is known before it has ended.
 
         Cancellation leaves at once, and the task ends behind the caller's back.
         """
         try:
             await asyncio.wait((task,))
-        except asyncio.CancelledError:
-            self.keep(task, close=nothing, cancel=nothing).add_done_callback(lambda task: tell(task, error))
+        except asyncio.CancelledError as another:
+            if task.done():
+                tell(task, another)
+            else:
+                mark(another, worst)
+                self.keep(task, close=nothing, cancel=nothing).add_done_callback(lambda task: tell(task, error))
             raise
         tell(task, error)
 

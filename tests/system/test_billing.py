@@ -163,6 +163,44 @@ class TestCancellations:
 
         assert Billing.NO is error.billed
 
+    @pytest.mark.parametrize("streams", [False, True])
+    async def test_twice(self, set_up, streams):
+        """The second leaves before the call has ended, so it can only say that it may have been billed."""
+
+        async def stream():
+            async with bench.client.stream(GenerationRequest("otter", **SMALL)) as events:
+                return [event async for event in events]
+
+        bench = await set_up(Fault(cut="stall"))
+        task = asyncio.create_task(stream() if streams else bench.client.generate("otter", **SMALL))
+        await until(lambda: bench.posts)
+        task.cancel()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+        assert Billing.MAYBE is caught.value.billed
+
+    async def test_a_stream_that_had_failed(self, set_up):
+        """The error that is on its way out is not lost with what it says of money."""
+
+        async def stream():
+            async with bench.client.stream(GenerationRequest("otter", **SMALL)) as events:
+                try:
+                    await anext(events)
+                except errors.OutcomeUnknownError:
+                    task.cancel()
+                    raise
+
+        bench = await set_up(Fault(cut="reset", billed=True))
+        task = asyncio.create_task(stream())
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+
+        assert Billing.MAYBE is caught.value.billed
+        assert caught.value.idempotency_key
+
     async def test_before_the_answer(self, set_up):
         """The images may be made, and the note says so too."""
         bench = await set_up(Fault(cut="stall", billed=True))
