@@ -38,6 +38,7 @@ class UsageError(Exception):
     """What was typed, or configured, cannot be used; the message is one sentence. Nothing was sent."""
 
 
+LOOK = "It was not sent again: look at the account's log before you repeat the command."
 AGAIN = "then type the same command again."
 
 # The first class that fits counts. None as advice: the error's own, where it makes sense outside Python.
@@ -52,7 +53,7 @@ TABLE: tuple[tuple[type[errors.ImagesError], int, str | None], ...] = (
     (errors.RateLimitError, 6, f"Wait a while, {AGAIN}"),
     (errors.ConnectionFailedError, 6, f"Check the connection with `burncloud-images doctor`, {AGAIN}"),
     (errors.ModerationError, 9, None),
-    (errors.OutcomeUnknownError, 10, "It was not sent again: look at the account's log before you repeat the command."),
+    (errors.OutcomeUnknownError, 10, LOOK),
     (errors.StorageError, 11, ""),
     (errors.TooLargeError, 1, ""),
     (errors.ProtocolError, 1, "Check the base URL with `burncloud-images doctor`."),
@@ -77,7 +78,14 @@ def to_exit(error: errors.ImagesError) -> int:
     """Return the exit code for *error*."""
     if isinstance(error, errors.DownloadRefusedError) and not error.billed:
         return USAGE  # an address that was typed
+    if is_doubtful(error):
+        return next(code for kind, code, _ in TABLE if kind is errors.OutcomeUnknownError)
     return next(code for kind, code, _ in TABLE if isinstance(error, kind))
+
+
+def is_doubtful(error: errors.ImagesError) -> bool:
+    """Say whether the API refused what it may have billed; of moderation that is always so, and has a code."""
+    return isinstance(error, errors.APIError) and not isinstance(error, errors.ModerationError) and bool(error.billed)
 
 
 def combine(codes: Sequence[int]) -> int:
@@ -99,7 +107,8 @@ def describe(error: errors.ImagesError) -> str:
     ids = []
     if error.request_id and error.request_id not in message:
         ids.append(f"request id: {error.request_id}")
-    if error.idempotency_key and isinstance(error, (errors.OutcomeUnknownError, errors.ProtocolError)):
+    unclear = isinstance(error, (errors.OutcomeUnknownError, errors.ProtocolError)) or is_doubtful(error)
+    if error.idempotency_key and unclear:
         ids.append(f"idempotency key: {error.idempotency_key}")
     parts = (message, error.billing, advice(error), f"({', '.join(ids)})" if ids else "")
     return " ".join(part for part in parts if part)
@@ -115,5 +124,7 @@ def translate(message: str) -> str:
 def advice(error: errors.ImagesError) -> str:
     if isinstance(error, errors.InvalidRequestError) and all(violation.source for violation in error.violations):
         return "If the gateway takes it all the same, add --rules off."
+    if is_doubtful(error):
+        return LOOK
     found = next(text for kind, _, text in TABLE if isinstance(error, kind))
     return error.advice if found is None else found

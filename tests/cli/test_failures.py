@@ -271,6 +271,18 @@ def test_every_error_has_a_code():
     assert [] == [kind for i, kind in enumerate(kinds) if any(issubclass(kind, earlier) for earlier in kinds[:i])]
 
 
+@pytest.mark.parametrize("code", ["rate_limit_exceeded", "insufficient_quota", "server_is_overloaded"])
+def test_a_refusal_that_may_be_billed_is_not_to_be_typed_again(cli, serve, code):
+    """The answer was one of success, so its class alone does not say that the command is free."""
+    server = serve(Fault(status=200, body={"error": {"message": "slow", "code": code}}, billed=True))
+
+    ran = cli(*GENERATE)
+
+    assert (10, 1) == (ran.code, server.ledger.billed_images)
+    assert "look at the account's log before you repeat the command" in ran.errors[0]
+    assert f"idempotency key: {server.ledger.requests[0].idempotency_key}" in ran.errors[0]
+
+
 def test_an_unknown_outcome_names_the_key(cli, serve):
     """What may have been billed is told with the idempotency key, by which the provider can find it."""
     server = serve(Fault(cut="reset", billed=True))
