@@ -271,7 +271,16 @@ def is_unknown(reply: Reply, envelope: Envelope) -> bool:
         return False
     if envelope.code in AFTER_THE_WORK or envelope.code in reply.unknown_codes or reply.status in GIVEN_UP:
         return True
+    if reply.status >= 400 and holds_image(envelope.document):
+        return True
     return reply.status >= 500 and reply.status not in NEVER_SERVED and not is_refused(reply, envelope)
+
+
+def holds_image(document: object) -> bool:
+    """Whether an answer has an image, or its address, whatever its status says."""
+    items = document.get("data") if isinstance(document, Mapping) else None
+    found = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
+    return any(word(item.get(name)) for item in found for name in ("b64_json", "url"))
 
 
 def is_refused(reply: Reply, envelope: Envelope) -> bool:

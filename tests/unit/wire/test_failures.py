@@ -90,6 +90,15 @@ ROWS = [
     Row("23 empty", reply(429), RateLimitError, "pace"),
     Row("24 before", reply(408, PAGE, phase=Phase.BODY), ConnectionFailedError, "retry"),
     Row("24 after", reply(408, said()), OutcomeUnknownError, "stop", "retry"),
+    *[
+        Row(f"24 {name} in {status}", reply(status, body, **KNOWN), OutcomeUnknownError, "stop", "retry")
+        for status in (400, 429, 500)
+        for name, body in (
+            ("address", b'{"data": [{"url": "https://x"}]}'),
+            ("image", FAILED[:-1] + b', "data": [{}, {"b64_json": "iVBO"}]}'),
+        )
+    ],
+    Row("24 no image", reply(429, b'{"data": [1, {"url": ""}], "error": {}}'), RateLimitError, "pace"),
     Row("24 cancelled", reply(499, said(), **KNOWN), OutcomeUnknownError, "stop", "retry"),
     Row("25 in flight", reply(409, said(code="idempotency_key_in_use")), OutcomeUnknownError, "pace"),
     Row("25 in words", reply(409, said("Idempotency: still in progress")), OutcomeUnknownError, "pace"),
