@@ -141,7 +141,7 @@ class RetryPolicy:
         if error.should_retry is False or code in self.fail_codes:
             return "stop"
         if isinstance(error, ConnectionFailedError):
-            return "stop" if error.permanent else "retry"
+            return "stop" if error.permanent or error.billed else "retry"
         if isinstance(error, OutcomeUnknownError) or error.billed or code in self.unknown_codes:
             return self.judge_unknown(error)
         return self.judge_refusal(error)

@@ -53,6 +53,7 @@ class TestKinds:
         [
             (error_of(ConnectionFailedError), "retry"),
             (error_of(ConnectionFailedError, permanent=True), "stop"),
+            (error_of(ConnectionFailedError, billed=Billing.YES), "stop"),
             (error_of(ConnectionFailedError, should_retry=False), "stop"),
             (error_of(ConnectionFailedError, permanent=True, should_retry=True), "stop"),
             (error_of(OutcomeUnknownError), "stop"),
