@@ -45,8 +45,10 @@ def lowest() -> list[str]:
     return sorted(re.sub(r"\s*>=\s*", "==", requirement) for requirement in requirements)
 
 
-# As many processes as there are cores; a file of tests, or a document, stays whole in one of them.
-PARALLEL = ("--numprocesses=auto", "--maxprocesses=8", "--dist=loadfile")
+# Half as many processes again as there are cores, since tests also wait; a file of tests, or a document, stays whole in
+# one of them.
+PROCESSES = min(8, -(-3 * (os.cpu_count() or 1) // 2))
+PARALLEL = (f"--numprocesses={PROCESSES}", "--dist=loadfile")
 BRIEF = PROJECT["tool"]["pytest"]["addopts"][-1]
 
 
@@ -54,7 +56,7 @@ BRIEF = PROJECT["tool"]["pytest"]["addopts"][-1]
 def tests(session: nox.Session) -> None:
     """Run the tests of the package, and the Python examples of the documentation."""
     session.install(*EDITABLE, *group("tests"))
-    session.run("pytest", *PARALLEL, "-m", f"{BRIEF} and not contract", *session.posargs)
+    session.run("pytest", *PARALLEL, "-m", f"{BRIEF} and not contract and not slow", *session.posargs)
 
 
 @nox.session

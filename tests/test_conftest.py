@@ -94,6 +94,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.slow
 def test_guards(folder):
     """Leaks, sleeps, warnings and the network fail a test; a local server and a short sleep do not."""
     document = folder / "document.yaml"
@@ -108,6 +109,7 @@ def test_guards(folder):
     assert "\n1 contract tests ran\n" in output
 
 
+@pytest.mark.slow
 def test_contract_file_that_is_not_there(folder):
     """A document that is named and missing is an error, not a skipped test."""
     output = run_pytest(folder, "-k", "document", BURNCLOUD_IMAGES_OPENAPI=str(folder / "none.yaml"))

@@ -141,6 +141,7 @@ class TestDownloadsThatFail:
         assert ["unfetched"] * 2 == [event.kind for event in shop.events if event.failure][:2]
         assert ["DownloadRefusedError"] == [one["error"] for one in json.loads(report_of(shop))["errors"]]
 
+    @pytest.mark.slow
     async def test_nothing_more_is_bought_once_nothing_can_be_fetched(self, workshop):
         """The first ten say enough; a thousand of them are settled without a pause, each tried to the last."""
         shop = await workshop(at("https://10.0.0.1/a.png", times=None))

@@ -15,7 +15,7 @@ from burncloud_images.emulator import Fault
 
 CENTS_4 = 40_000_000
 FLAT = bulk.PriceTable.read({"date": "2026-11-23", "models": {"gpt-image-2": {"images": {"*": {"*": "0.04"}}}}})
-LIMITS = [{"max_images": 100}, {"max_cost": 100 * CENTS_4, "prices": FLAT}]
+LIMITS = [pytest.param({"max_images": 100}, marks=pytest.mark.slow), {"max_cost": 100 * CENTS_4, "prices": FLAT}]
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=["images", "cost"])

@@ -501,10 +501,17 @@ def wait_for(server, count):
         os.sched_yield()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_the_first_interrupt_lets_paid_requests_finish(cli, serve, here, number):
     """Nothing more is started, what is on its way comes to its end, and the same command completes the job."""
-    server = serve(latency=0.5)
+    server = serve(latency=1.5)
     with begin(here) as process:
         wait_for(server, 2)
         process.send_signal(number)
@@ -623,7 +630,7 @@ def test_results_that_cannot_be_printed(serve, here):
     assert server.ledger.billed_requests == len(images_of(here)) < 6
 
 
-@pytest.mark.parametrize("mode", ["json", "bar", "lines"])
+@pytest.mark.parametrize("mode", ["json", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("bar", "lines"))])
 def test_nobody_reads_what_is_said(serve, here, mode):
     """A closed pipe behind stderr ends nothing: the job is made to its end, and the exit code is the job's."""
     server = serve(Fault(status=400), latency=0.1)
@@ -638,6 +645,7 @@ def test_nobody_reads_what_is_said(serve, here, mode):
     assert 5 == server.ledger.billed_requests == len(images_of(here))
 
 
+@pytest.mark.slow
 def test_stderr_that_is_closed_or_full(serve, here):
     """Neither is a reason to stop: what cannot be said is left out."""
     serve()
@@ -649,7 +657,7 @@ def test_stderr_that_is_closed_or_full(serve, here):
     assert 2 == len(images_of(here))
 
 
-@pytest.mark.parametrize("seconds", [100, 3599, 999999999])
+@pytest.mark.parametrize("seconds", [100, *(pytest.param(long, marks=pytest.mark.slow) for long in (3599, 999999999))])
 def test_a_pause_beyond_the_deadline_is_not_slept_through(serve, here, seconds):
     """The job gives up with 6 as soon as it is told, and another run finds all that waits."""
     server = serve(Fault(status=429, headers={"retry-after": str(seconds)}, times=None))

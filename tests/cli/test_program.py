@@ -327,14 +327,17 @@ FULL = "standard output cannot be written: No space left on device."
     "words",
     [
         ["--help"],
-        ["--version"],
-        ["batch", "--help"],
+        pytest.param(["--version"], marks=pytest.mark.slow),
+        pytest.param(["batch", "--help"], marks=pytest.mark.slow),
         ["models", "--emulator"],
-        ["plan", "rows.txt", "-m", "gpt-image-2"],
-        ["batch", "rows.txt", "-m", "gpt-image-2", "--size", "64x64", "--emulator", "--into", "other"],
+        pytest.param(["plan", "rows.txt", "-m", "gpt-image-2"], marks=pytest.mark.slow),
+        pytest.param(
+            ["batch", "rows.txt", "-m", "gpt-image-2", "--size", "64x64", "--emulator", "--into", "other"],
+            marks=pytest.mark.slow,
+        ),
         ["status", "out"],
-        ["usage", "out", "--json"],
-        ["verify", "out"],
+        pytest.param(["usage", "out", "--json"], marks=pytest.mark.slow),
+        pytest.param(["verify", "out"], marks=pytest.mark.slow),
     ],
 )
 def test_a_full_disk_behind_stdout(cli, serve, here, words):

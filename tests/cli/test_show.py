@@ -363,6 +363,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_a_large_response_takes_little_memory(tmp_path):
     """100 MB of base64 in four images."""
     picture = png(8, 8, pad=19_000_000)

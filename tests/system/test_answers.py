@@ -99,7 +99,7 @@ async def answered(body, content_type="application/json", **options):
         yield client
 
 
-@pytest.fixture(params=["memory", "files"])
+@pytest.fixture(params=[pytest.param("memory", marks=pytest.mark.slow), "files"])
 def sink(request, tmp_path):
     """Return each sink of the package."""
     return Memory() if request.param == "memory" else Directory(tmp_path / "out")

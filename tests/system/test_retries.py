@@ -450,13 +450,20 @@ THROTTLED = {
 """What a server that refuses for its pace says of the time."""
 
 
+SERVED = [
+    pytest.param("no header", 1000, marks=pytest.mark.slow),
+    ("half a second", 200),
+    pytest.param("none", 200, marks=pytest.mark.slow),
+]
+
+
 class TestManyCalls:
     """What calls of one client know of each other."""
 
     @pytest.mark.parametrize(
         ("fault", "calls"),
         [
-            (Fault(status=503, times=None), 1000),
+            pytest.param(Fault(status=503, times=None), 1000, marks=pytest.mark.slow),
             (coded(500, "get_channel_failed", times=None), 100),
             (page(521, times=None), 100),
         ],
@@ -499,7 +506,7 @@ class TestManyCalls:
         assert 16 * 3 <= bench.posts <= 200
         assert 0 == bench.billed
 
-    @pytest.mark.parametrize(("name", "calls"), [("no header", 1000), ("half a second", 200), ("none", 200)])
+    @pytest.mark.parametrize(("name", "calls"), SERVED)
     async def test_a_gateway_that_rejects_a_random_half_serves_everybody(self, set_up, name, calls):
         """A 429 is pace: 1,000 calls at 64 at once all finish, billed once each."""
         fault = Fault(status=429, headers=THROTTLED[name], times=None, probability=0.5)

@@ -20,6 +20,7 @@ from burncloud_images.transport import http
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 KB, MB = 1000, 1_000_000
+LARGEST = pytest.param(49 * MB, marks=pytest.mark.slow)
 
 
 def client_of(emulator: Emulator, **options: object) -> AsyncImagesClient:
@@ -35,7 +36,7 @@ async def pieces_of(data: bytes):
 class TestUploads:
     """An empty buffer of a TLS transport counts as full where its limit is 0."""
 
-    @pytest.mark.parametrize("size", [1 * KB, 64 * KB, 300 * KB, 1 * MB, 4 * MB, 16 * MB, 49 * MB])
+    @pytest.mark.parametrize("size", [1 * KB, 64 * KB, 300 * KB, 1 * MB, 4 * MB, 16 * MB, LARGEST])
     async def test_an_edit_arrives_whole(self, size):
         """The server sees every byte, whatever the size."""
         image = png(pad=size)
@@ -125,7 +126,7 @@ class TestControl:
 class TestCuts:
     """Where a request was cut decides whether it may be sent again."""
 
-    @pytest.mark.parametrize("size", [4 * MB, 8 * MB, 49 * MB])
+    @pytest.mark.parametrize("size", [4 * MB, 8 * MB, LARGEST])
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
     async def test_an_upload_that_is_cut_at_half_is_sent_again(self, size, tls):
         """It is known not to be billed, so a second attempt costs nothing."""

@@ -139,6 +139,7 @@ async def test_the_event_loop_is_not_held(folder, executor):
     assert [Row, BadRow] == [type(row) for row in rows]
 
 
+@pytest.mark.slow
 def test_a_long_list_takes_no_memory(folder):
     """Ten thousand rows pass through in what a few hundred take."""
     lines = (json.dumps({"prompt": f"otter {number} {'x' * 300}"}).encode() + b"\n" for number in range(10_000))

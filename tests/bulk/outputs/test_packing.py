@@ -277,6 +277,7 @@ async def forget_the_last(packer: Packer) -> None:
     await run(packer.executor, find_last, packer.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "wrong"), [("close", tell_first), ("settle", forget_the_last)])
 async def test_the_sweep_finds_a_wrong_order(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, step: str, wrong: object

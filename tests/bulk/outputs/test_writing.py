@@ -86,6 +86,7 @@ class Many:
         return map(done, range(self.count))
 
 
+@pytest.mark.slow
 async def test_memory_stays_flat_however_many_requests_there_are(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     async def peak(count: int) -> int:
         tracemalloc.start()
