@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import shutil
 import sqlite3
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -210,9 +212,15 @@ class TestImagesThatCannotBeStored:
         shop = await workshop(*SLOW)
         images = tmp_path / "out/images"
 
+        file = tmp_path / "file"
+        file.write_text("a file")
+
         def replace():
-            images.rename(tmp_path / "kept")
-            images.write_text("a file")
+            for number in itertools.count():  # the job makes the folder again as soon as it is gone
+                images.rename(tmp_path / f"kept-{number}")
+                with suppress(IsADirectoryError):
+                    file.rename(images)
+                    return
 
         report = await shop.run(prompts(12), watch=after(3, replace))
         await shop.run()

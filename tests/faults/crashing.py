@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -272,8 +272,11 @@ class Filler:
 
     def fill(self) -> None:
         with self.path.open("wb") as file:
-            free = os.statvfs(self.path).f_bavail * os.statvfs(self.path).f_frsize
-            os.posix_fallocate(file.fileno(), 0, free)
+            state = os.statvfs(self.path)
+            for blocks in range(state.f_bavail, 0, -1):  # the job may take some meanwhile
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), 0, blocks * state.f_frsize)
+                    return
 
     def free(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -666,8 +666,10 @@ class TestInterruption:
 
 
 SCRIPT = """
-import asyncio, itertools, sys
+import asyncio, itertools, signal, sys
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process would inherit that it is ignored
 
 async def main():
     async with AsyncImagesClient("sk-emulator", sys.argv[1], model="gpt-image-2") as client:
