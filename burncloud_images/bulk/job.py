@@ -275,7 +275,7 @@ class Job:
             self.run_now.stop("interrupted")
 
     async def settle(self) -> None:
-        """Let a run that goes on behind its caller come to its end."""
+        """Wait until a run that outlives its caller has ended."""
         if self.task is not None and not self.task.done():
             self.leave()
             await asyncio.wait((self.task,))

@@ -70,7 +70,7 @@ def put_aside(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path
     Write what is paid and has no place to where it can be: to `rescue`, or to the folder for temporary files; blocks.
 
     Raises:
-        OSError: There is no such place.
+        OSError: The folder does not exist.
     """
     try:
         return put_into_rescue(pieces, directory)

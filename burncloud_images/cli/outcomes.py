@@ -33,7 +33,7 @@ CODES: Mapping[Stop, int] = {
     "failed": FAILED,
 }
 STATES: Mapping[State, int] = {
-    State.SENT: IN_DOUBT,  # the run could not write down what came of it
+    State.SENT: IN_DOUBT,  # the run could not record the outcome
     State.IN_DOUBT: IN_DOUBT,
     State.RECEIVED: UNFETCHED,
 }

@@ -109,7 +109,7 @@ def decode_state(value: object) -> State:
     Return how far a request is.
 
     Raises:
-        Damaged: It is no state.
+        Damaged: It is not a state.
     """
     try:
         return State(str(value))
