@@ -52,17 +52,28 @@ PARALLEL = (f"--numprocesses={PROCESSES}", "--dist=loadfile")
 BRIEF = PROJECT["tool"]["pytest"]["addopts"][-1]
 
 
+def install_for_tests(session: nox.Session, *groups: str) -> None:
+    """
+    Install what the tests need, and what *groups* name.
+
+    The many processes that tests start compile each module once, even where Python is told to write no bytecode.
+    """
+    session.install(*EDITABLE, *group("tests"), *(requirement for name in groups for requirement in group(name)))
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    session.env["PYTHONPYCACHEPREFIX"] = str(Path(session.cache_dir).resolve() / "bytecode" / session.name)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests of the package, and the Python examples of the documentation."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     session.run("pytest", *PARALLEL, "-m", f"{BRIEF} and not contract and not slow", *session.posargs)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests of this and most other sessions in Python's development mode, and measure what they cover."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     session.env["PYTHONDEVMODE"] = "1"
     session.run("coverage", "erase")
     everywhere = ("-o", "norecursedirs=.* __pycache__")
@@ -77,7 +88,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session
 def contract(session: nox.Session) -> None:
     """Compare what is sent and answered with the API document, where there is one, and with the official client's."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     folders = ("tests/contract", "tests/golden", "tests/emulator")
     session.run("pytest", "-m", "contract or golden", *folders, *session.posargs)
 
@@ -85,7 +96,7 @@ def contract(session: nox.Session) -> None:
 @nox.session
 def tests_tls(session: nox.Session) -> None:
     """Run the system tests over TLS; those that upload, download and stream through an HTTP CONNECT proxy as well."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     session.run("pytest", *PARALLEL, "--ways=tls,connect", "tests/system", "tests/transport", *session.posargs)
 
 
@@ -97,7 +108,7 @@ PORTABLE = ("transport/test_uploads.py", "transport/test_http.py", "system/test_
 def tests_versions(session: nox.Session) -> None:
     """Run uploads over TLS in uvloop, and on other versions of Python; one that is not installed is skipped by name."""
     files = [f"tests/{name}" for name in PORTABLE]
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     session.run("pytest", "--uvloop", "--ways=plain,tls", *files, *session.posargs)
     for version in VERSIONS:
         if (interpreter := find_python(version)) is None:
@@ -123,7 +134,7 @@ def find_python(version: str) -> str | None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Play the whole fault matrix and write docs/reliability.md; `-- -m quick` plays what every change has to pass."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     if not session.posargs:
         session.env["FAULTS_REPORT"] = "docs/reliability.md"
     columns = "--ways=plain,tls,connect"
@@ -134,7 +145,7 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def middleboxes(session: nox.Session) -> None:
     """Put real programs between client and server and write docs/reliability.md; `-- -m quick` tries a few of them."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     if not session.posargs:
         session.env["MIDDLEBOXES_REPORT"] = "docs/reliability.md"
     session.run("pytest", "-m", "", "-o", "faulthandler_timeout=0", "tests/middleboxes", *session.posargs)
@@ -143,14 +154,14 @@ def middleboxes(session: nox.Session) -> None:
 @nox.session
 def frameworks(session: nox.Session) -> None:
     """Serve FastAPI, Starlette and Django applications that paint, and let their visitors leave."""
-    session.install(*EDITABLE, *group("tests"), *group("frameworks"))
+    install_for_tests(session, "frameworks")
     session.run("pytest", "tests/frameworks", *session.posargs)
 
 
 @nox.session
 def uploads(session: nox.Session) -> None:
     """Upload images of every size and kind, whole and cut, in each column, and write it down in docs/reliability.md."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     session.env["UPLOADS_REPORT"] = "docs/reliability.md"
     columns = "--ways=plain,tls,connect"
     session.run("pytest", "-m", "", columns, "tests/faults/test_uploads.py", *session.posargs)
@@ -159,7 +170,7 @@ def uploads(session: nox.Session) -> None:
 @nox.session
 def browser(session: nox.Session) -> None:
     """Open the gallery in Chromium, measure it, and draw its picture for the documentation; needs Debian's chromium."""
-    session.install(*EDITABLE, *group("tests"), *group("browser"))
+    install_for_tests(session, "browser")
     session.env["GALLERY_PICTURE"] = "docs/pictures/gallery.png"
     session.run("pytest", "-m", "browser", "tests/browser", *session.posargs)
 
@@ -167,14 +178,14 @@ def browser(session: nox.Session) -> None:
 @nox.session
 def readers(session: nox.Session) -> None:
     """Let Hugging Face's datasets and webdataset read what bulk jobs write."""
-    session.install(*EDITABLE, *group("tests"), *group("readers"))
+    install_for_tests(session, "readers")
     session.run("pytest", "tests/bulk/outputs/test_readers.py", *session.posargs)
 
 
 @nox.session
 def crash(session: nox.Session) -> None:
     """Kill bulk jobs wherever they can be killed and write docs/reliability.md; `-- -m quick` kills some."""
-    session.install(*EDITABLE, *group("tests"))
+    install_for_tests(session)
     if not session.posargs:
         session.env["CRASH_REPORT"] = "docs/reliability.md"
     # A sweep lasts minutes, in which it need not say where it is.
@@ -211,7 +222,7 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, where a warning or a broken reference is an error, and run its commands."""
-    session.install(*EDITABLE, *group("docs"), *group("tests"))
+    install_for_tests(session, "docs")
     shutil.rmtree("docs/_build", ignore_errors=True)
     session.run("sphinx-build", "-nW", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
     session.run("pytest", "tests/examples", *session.posargs)
@@ -252,7 +263,7 @@ def bench(session: nox.Session) -> None:
     `-- --quick` takes less than a minute. `-- --check` measures nothing: it runs the benchmarks' own tests.
     """
     if "--check" in session.posargs:
-        session.install(*EDITABLE, *group("tests"), *group("bench"))
+        install_for_tests(session, "bench")
         session.run("pytest", "tests/benchmarks", *(word for word in session.posargs if word != "--check"))
         return
     session.install("--editable", ".", *group("bench"))
