@@ -254,12 +254,17 @@ class Job:
             if run.shelves.loss is not None:
                 await self.find_lost()
                 report = attrs.evolve(report, totals=await self.store.totals())
-            await self.store.remember("running", False)
             with suppress(StorageError):  # a full disk; the run itself has ended well
+                await self.store.remember("running", False)
                 await self.find_leap()  # the clock may be set while no run is alive
         finally:
             self.run_now = None
-        await self.write(options, report)
+        try:
+            await self.write(options, report)
+        except StorageError as error:
+            run.tally.note(error.message)
+            if report.stopped == "finished":
+                report = attrs.evolve(report, stopped="disk", message=error.message, error=type(error).__name__)
         return report
 
     @property

@@ -353,6 +353,23 @@ class TestDisk:
 
         assert 20 == shop.billed == len(shop.images)
 
+    @pytest.mark.parametrize(("limit", "stopped"), [(None, "disk"), (2, "limit")])
+    async def test_outputs_that_cannot_be_written_are_told_in_the_report(self, workshop, limit, stopped):
+        """A run whose requests have all ended returns its report, says what is missing, and the next run writes it."""
+        shop = await workshop()
+        obstacle = shop.path / "out" / "report.json"
+        obstacle.mkdir(parents=True)
+        report = await shop.run(prompts(4), limit=limit)
+
+        assert stopped == report.stopped
+        assert any("report.json cannot be written" in event.message for event in shop.events)
+        assert report.made == shop.billed == len(shop.images)
+        obstacle.rmdir()
+        await shop.run()
+
+        assert 4 == shop.billed == len(shop.images)
+        assert obstacle.is_file()
+
     async def test_a_job_without_room_does_not_begin(self, workshop):
         shop = await workshop()
         with pytest.raises(errors.StorageError, match="too little room"):

@@ -91,5 +91,5 @@ def reported(folder: Path) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        path = folder / (error.filename or "")
+        path = folder / (error.filename2 or error.filename or "")
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
