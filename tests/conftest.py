@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -74,19 +75,26 @@ def contract() -> dict[str, object]:
 # --- isolation -------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory for temporary files; each test finds it empty."""
+    return tmp_path_factory.mktemp("scratch", numbered=False)
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, scratch: Path) -> Iterator[None]:
     """Take this package's variables away, and give the test plain pictures and a directory for temporary files."""
     for name in list(os.environ):
         if name.upper().startswith(OWN_VARIABLES):
             monkeypatch.delenv(name)
     monkeypatch.setenv(PLAIN_VARIABLE, "1")
-    scratch = tmp_path / "tmp"
-    scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+        monkeypatch.setenv(name, str(scratch / name.lower()))
+    yield
+    for path in scratch.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ def decoded(text: str) -> str:
         text = re.sub(r"\\+(?:u00|x)([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text)
         text = re.sub(r"\\+([^A-Za-z0-9])", r"\1", text)
         seen.append(text)
-    for run in re.findall(r"[A-Za-z0-9+/_-]{12,}", " ".join(seen)):
+    for run in set(re.findall(r"[A-Za-z0-9+/_-]{12,}", " ".join(seen))):
         for start in range(4):
             piece = run[start:].replace("-", "+").replace("_", "/")
             seen.append(base64.b64decode(piece[: len(piece) // 4 * 4] + "", validate=False).decode("latin-1"))

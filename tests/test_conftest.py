@@ -54,7 +54,7 @@ async def test_local_server():
 def test_environment(tmp_path):
     own = {name for name in os.environ if name.upper().startswith(("BURNCLOUD_", "OPENAI_"))}
     assert own == {"BURNCLOUD_EMULATOR_PLAIN"}
-    assert tempfile.gettempdir().startswith(str(tmp_path))
+    assert tempfile.gettempdir() == os.environ["TMPDIR"] == str(tmp_path.parent / "scratch")
 
 def test_document(contract):
     assert contract == {"openapi": "3.1.0"}

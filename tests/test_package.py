@@ -220,7 +220,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("failures", [0, 1])
+@pytest.mark.parametrize("failures", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_only_a_failure_loads_the_retry_loop(failures):
     """A call whose first attempt succeeds builds no loop: the library that makes it is not even imported."""
     command = [sys.executable, "-c", ONE_CALL, str(failures)]

@@ -557,6 +557,7 @@ def test_the_second_interrupt_abandons(cli, serve, here):
     assert 6 == server.ledger.billed_requests
 
 
+@pytest.mark.slow
 def test_a_request_to_terminate_is_made_as_often_as_one_likes(serve, here):
     """SIGTERM twice is still the first Ctrl-C."""
     server = serve(latency=0.5)

@@ -48,7 +48,13 @@ def test_no_terminal_shows_the_key(cli, serve, spelling, options):
     assert not holds_key(ran.err + ran.out.decode(), KEY)
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        pytest.param(text, id=name, marks=[] if name == "base64" else pytest.mark.slow)
+        for name, text in SPELLINGS.items()
+    ],
+)
 def test_no_file_of_a_job_holds_the_key(cli, serve, here, spelling):
     """Its database, log, report, lists and gallery; of rows that failed and of rows that are done."""
     serve(attrs.evolve(refusal(spelling), times=1), Fault(headers={"x-request-id": spelling}, times=None))

@@ -18,6 +18,7 @@ from burncloud_images.cli.status import look, show
 from burncloud_images.cli.usage import print_usage
 from burncloud_images.errors import JobError
 
+pytestmark = pytest.mark.slow
 VALUES = (
     *("text", b"\xff\x00", 2**63 - 1, -5, 1e300, "[" * 5000 + "]" * 5000),
     '{"error": 5, "usage": {"input_tokens": "x", "output_tokens": 1e300}, "created": 5, "revised_prompts": [1]}',

@@ -257,6 +257,7 @@ def test_status_of_a_job_whose_run_was_killed(cli, held, here):
     assert (False, 0, 2, []) == (alive["killed"], alive["in_doubt"], alive["sent"], alive["doubts"])
 
 
+@pytest.mark.slow
 def test_watching_a_job(held, here):
     """`status --watch` looks while a run is alive, and ends on Ctrl-C."""
     with start("status", here / "out", "--watch") as watch:
@@ -269,6 +270,7 @@ def test_watching_a_job(held, here):
     assert 0 == watch.returncode
 
 
+@pytest.mark.slow
 def test_watching_on_a_terminal(held, here):
     """There the page is drawn anew, until no run is alive."""
     master, terminal = os.openpty()

@@ -225,7 +225,7 @@ def test_doctor_from_a_strange_place(cli, serve, monkeypatch):
     assert "from a checkout" in findings["packages"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_the_emulator_command(cli, number, tmp_path):
     """The emulator prints what a shell needs, serves until a signal, says what it was asked for, and succeeds."""
     with start("emulator", "--fault", "429") as process:
@@ -326,10 +326,10 @@ FULL = "standard output cannot be written: No space left on device."
 @pytest.mark.parametrize(
     "words",
     [
-        ["--help"],
+        pytest.param(["--help"], marks=pytest.mark.slow),
         pytest.param(["--version"], marks=pytest.mark.slow),
         pytest.param(["batch", "--help"], marks=pytest.mark.slow),
-        ["models", "--emulator"],
+        pytest.param(["models", "--emulator"], marks=pytest.mark.slow),
         pytest.param(["plan", "rows.txt", "-m", "gpt-image-2"], marks=pytest.mark.slow),
         pytest.param(
             ["batch", "rows.txt", "-m", "gpt-image-2", "--size", "64x64", "--emulator", "--into", "other"],

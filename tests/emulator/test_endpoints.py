@@ -5,7 +5,6 @@ import base64
 import io
 
 import jsonschema
-import openai
 import pytest
 from PIL import Image
 
@@ -21,6 +20,8 @@ def capture_errors(caplog):
 
 @pytest.fixture
 async def official(emulator):
+    import openai  # takes long, which only this file's process shall pay
+
     async with openai.AsyncOpenAI(base_url=emulator.base_url, api_key=emulator.api_key, max_retries=0) as client:
         yield client
 

@@ -298,7 +298,7 @@ async def read_raw(emulator, **fields):
 
 
 @pytest.mark.usefixtures("landscapes")  # which are large
-@pytest.mark.parametrize("cut", ["close", "reset"])
+@pytest.mark.parametrize("cut", ["close", pytest.param("reset", marks=pytest.mark.slow)])
 async def test_what_was_sent_before_a_cut_arrives(cut):
     """Also megabytes before a reset, which discards what is on its way."""
     fault = Fault(cut=cut, place="answer", after=3)

@@ -638,7 +638,7 @@ class TestInterruption:
         assert [errors.OutcomeUnknownError] * 2 == [type(outcome.error) for outcome in failures]
         assert keys_of(bench) == {outcome.error.idempotency_key for outcome in failures}
 
-    @pytest.mark.parametrize("interrupts", [1, 2])
+    @pytest.mark.parametrize("interrupts", [pytest.param(1, marks=pytest.mark.slow), 2])
     async def test_ctrl_c_lets_paid_calls_finish_and_a_second_one_ends_them(self, interrupts, tmp_path):
         """The file of every image that was billed before the first is there."""
         fault = SLOW if interrupts == 1 else Fault(cut="stall", billed=True, times=None)

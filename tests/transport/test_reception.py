@@ -142,6 +142,7 @@ async def measure(body, executor):
     return longest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL_THINGS)
 async def test_others_run_while_many_small_things_are_taken(monkeypatch, executor, name):
     """All of it is there at once, and nothing of it is waited for."""
@@ -150,6 +151,7 @@ async def test_others_run_while_many_small_things_are_taken(monkeypatch, executo
     assert await measure(SMALL_THINGS[name], executor) < MOST_HELD
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nested items", "events"])
 async def test_without_pauses_others_would_be_held(monkeypatch, executor, name):
     """The negative control."""

@@ -667,7 +667,7 @@ class TestAdaptation:
         assert share >= 0.95
         assert refused < 0.01
 
-    @pytest.mark.parametrize("capacity", [3, 10, 60])
+    @pytest.mark.parametrize("capacity", [3, 10, pytest.param(60, marks=pytest.mark.slow)])
     def test_any_other_capacity_is_used_too(self, capacity):
         """Of three places one more is much to try: small ones refuse more."""
         server, _ = try_limit(AdaptiveLimit, 150, capacity=capacity, seconds=LONG)
@@ -704,6 +704,7 @@ class TestAdaptation:
 
         assert (30, []) == (limit.level, server.refused)
 
+    @pytest.mark.slow
     def test_refusals_by_chance_cost_little(self):
         """One of a thousand that fails for other reasons than load; and never more than a plain saw would lose."""
         rare, _ = try_limit(AdaptiveLimit, 30, capacity=1000, failing=0.001, seconds=4000)

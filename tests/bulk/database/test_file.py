@@ -234,6 +234,7 @@ class TestDamage:
         except errors.JobError as error:
             assert str(error)  # noqa: PT017 (or nothing is raised)
 
+    @pytest.mark.slow
     async def test_bits_that_flip(self, written, tmp_path):
         """Anywhere: either it is refused, or what counts is as it was."""
         path, before = written

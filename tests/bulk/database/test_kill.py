@@ -39,7 +39,7 @@ async def run_until(path: Path, lines: int) -> dict[str, State]:
     return said
 
 
-@pytest.mark.parametrize("lines", [1, 20, 97, 400])
+@pytest.mark.parametrize("lines", [*(pytest.param(lines, marks=pytest.mark.slow) for lines in (1, 20, 97)), 400])
 async def test_what_was_said_is_so(path, lines):
     """Nothing that was said is lost, and nothing has gone further than one step beyond; nothing is sent twice."""
     async with await Database.open(path) as store:

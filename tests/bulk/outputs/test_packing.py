@@ -259,6 +259,7 @@ async def sweep(folder: Path, executor: ThreadPoolExecutor) -> tuple[int, list[i
     return len(whole.steps), wrong
 
 
+@pytest.mark.slow
 async def test_killed_at_any_step_and_run_again_it_gives_the_same_shards(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
