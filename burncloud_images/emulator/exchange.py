@@ -117,7 +117,6 @@ class Exchange:
             # The peer left in the middle of its upload; the book knows how much had arrived.
             return GONE.response
         finally:
-            self.note(fields=tuple(self.submission.texts), parts=self.submission.parts)
             self.submission.close()
 
     def note(self, **changes: object) -> None:
@@ -166,6 +165,8 @@ class Exchange:
         try:
             await reading
         finally:
+            # Before the answer: whoever has that may look into the book.
+            self.note(fields=tuple(self.submission.texts), parts=self.submission.parts)
             if self.request.content.is_eof() and self.request.content.exception() is None:
                 self.note(complete=True, phase=Phase.FINAL_RELEASED)
 
@@ -227,7 +228,10 @@ class Exchange:
 
     async def make_anew(self) -> Answer:
         """Make the images, bill them, and return the API's answer."""
-        order = to_order(self.operation, self.submission, self.desk.shelf.find)
+        try:
+            order = to_order(self.operation, self.submission, self.desk.shelf.find)
+        finally:
+            self.note(parts=self.submission.parts)  # images by reference are read only now
         if order.stream:
             order = self.limit(order)
         made = await self.desk.studio.make(order)

@@ -277,6 +277,16 @@ async def test_a_stopping_server_is_quiet(caplog):
     assert [record.getMessage() for record in caplog.records] == []
 
 
+async def test_the_ledger_has_the_fields_before_the_answer_is_sent():
+    """Whoever has an answer may look into the ledger at once, and finds the whole request there."""
+    async with Emulator(faults=[Fault(cut="stall", place="answer", byte=1)]) as emulator:
+        asking = asyncio.create_task(generate_raw(emulator))
+        await until(lambda: last(emulator).billed if emulator.ledger.requests else False)
+
+        assert [("prompt", '"otter"'), ("size", '"256x256"')] == list(last(emulator).fields)
+    await asking
+
+
 async def test_a_stalled_connection_ends_when_the_server_stops():
     """A peer that waits on is let go."""
     async with Emulator(faults=[Fault(cut="stall")]) as emulator:

@@ -284,7 +284,10 @@ class TestFullDisk:
         await store.add([row(1)])
         before = await advance(store, State.SENT)
         await fill(store)
+        ready = threading.Event()
+        store.scribe.read(lambda _connection: ready.wait())  # so that what follows is one transaction
         said = [store.keep(key(1), image(0)), store.add(MANY), store.get(key(1)), store.withdraw(key(1))]
+        ready.set()
         found = await asyncio.gather(*said, return_exceptions=True)
 
         kinds = [type(one) for one in found]
