@@ -2,6 +2,7 @@
 
 from burncloud_images import errors
 from burncloud_images.client import AsyncImagesClient
+from burncloud_images.files.sinks import Directory, Memory, Sink
 from burncloud_images.model.inputs import FileID, ImageURL
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
 from burncloud_images.results import (
@@ -17,8 +18,7 @@ from burncloud_images.results import (
     Usage,
 )
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.transport.options import Limits, Network, Timeouts
-from burncloud_images.transport.sinks import Directory, Memory, Sink
+from burncloud_images.settings import Limits, Network, Timeouts
 
 __all__ = [
     "AsyncImagesClient",

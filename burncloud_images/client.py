@@ -23,23 +23,23 @@ from typing import (
 import attrs
 
 from burncloud_images.errors import Billing, ConfigurationError, InvalidRequestError, Violation
+from burncloud_images.files.sinks import Memory, Sink
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.transport.options import Limits, Network, OnAttempt, Rules, Settings, Timeouts, proxy_for
-from burncloud_images.transport.sinks import Memory, Sink
+from burncloud_images.settings import Limits, Network, OnAttempt, Rules, Settings, Timeouts, proxy_for
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import typing_extensions  # of the type checkers themselves
 
-    from burncloud_images.transport.background import Background, OnExit
+    from burncloud_images.calls.background import Background, OnExit
+    from burncloud_images.calls.hooks import CallHooks
+    from burncloud_images.calls.map_outcomes import Outcomes
+    from burncloud_images.calls.unclaimed import OnUnclaimed
     from burncloud_images.transport.clock import Clock
-    from burncloud_images.transport.hooks import CallHooks
     from burncloud_images.transport.http import Session
-    from burncloud_images.transport.outcomes import Outcomes
-    from burncloud_images.transport.unclaimed import OnUnclaimed
 
     # With a default, so that a map without a sink needs no overload; Python itself knows them from 3.13 on.
     M = typing_extensions.TypeVar("M", bound=ImageDetails, default=Image)
@@ -132,9 +132,9 @@ class AsyncImagesClient:
         session: Session | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from burncloud_images.transport.lifecycle import Lifecycle
+        from burncloud_images.calls.resources import Lifecycle
         from burncloud_images.transport.secret import hide
-        from burncloud_images.wire.address import origin, to_base_url
+        from burncloud_images.wire.base_url import origin, to_base_url
         from burncloud_images.wire.dialects import find_dialect
 
         api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
@@ -276,7 +276,7 @@ class AsyncImagesClient:
         bill. If so, the `CancelledError` has a note, `.idempotency_key` and `.phase`. As frameworks replace that error
         by their own, a warning of the logger `burncloud_images` says it too, and `on_attempt` sees the attempt.
         """
-        from burncloud_images.transport.exchange import exchange
+        from burncloud_images.calls.call import exchange
 
         sink = into if into is not None else Memory()
         check_idempotency_key(idempotency_key)
@@ -304,7 +304,7 @@ class AsyncImagesClient:
 
         Cancellation closes the connection and leaves no partial file.
         """
-        from burncloud_images.transport.exchange import fetch
+        from burncloud_images.calls.call import fetch
         from burncloud_images.transport.secret import Address
 
         url = Address(url)
@@ -331,7 +331,7 @@ class AsyncImagesClient:
 
         Cancellation closes the connection; the gateway may still finish and bill, which is told as by `send`.
         """
-        from burncloud_images.transport.handover import stream
+        from burncloud_images.calls.stream import stream
 
         return stream(request, self._settings, self._lifecycle.open())
 
@@ -398,11 +398,11 @@ class AsyncImagesClient:
         `on_exit="cancel"` the block ends them first, and the `CancelledError` carries a note for each that may have
         been billed.
         """
-        from burncloud_images.transport.calls import Calls
-        from burncloud_images.transport.exchange import exchange
-        from burncloud_images.transport.outcomes import Outcomes
-        from burncloud_images.transport.unclaimed import Unclaimed
-        from burncloud_images.transport.window import Window
+        from burncloud_images.calls.call import exchange
+        from burncloud_images.calls.map import Calls
+        from burncloud_images.calls.map_limits import Window
+        from burncloud_images.calls.map_outcomes import Outcomes
+        from burncloud_images.calls.unclaimed import Unclaimed
 
         sink = cast("Sink[M]", into if into is not None else Memory())
         settings, rooms = self._settings, self._lifecycle.open()
@@ -425,7 +425,7 @@ class AsyncImagesClient:
         Raises:
             ImagesError: As for any request.
         """
-        from burncloud_images.transport.catalogue import list_models
+        from burncloud_images.calls.models import list_models
 
         return await list_models(self._settings, self._lifecycle.open())
 

@@ -10,23 +10,15 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
 
 import attrs
 
-from burncloud_images.results import (
-    Attempt,
-    DamagedImage,
-    Image,
-    ImageDetails,
-    KeptAnswer,
-    PartialImage,
-    Phase,
-    hide_query,
-)
-
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import IO
+
+    from burncloud_images.results import Attempt, DamagedImage, Image, ImageDetails, PartialImage, Unfetched
 
 __all__ = [
     "APIError",
@@ -44,6 +36,7 @@ __all__ = [
     "InvalidRequestError",
     "JobError",
     "JobLockedError",
+    "KeptAnswer",
     "ModerationError",
     "NotFoundError",
     "OutcomeUnknownError",
@@ -56,10 +49,10 @@ __all__ = [
     "ServerError",
     "StorageError",
     "TooLargeError",
-    "Unfetched",
     "UnsupportedError",
     "Violation",
     "find_billing",
+    "hide_query",
     "mark",
 ]
 
@@ -72,6 +65,30 @@ where to find what came of a request that was. Source: RFC 9110 §15.4.
 """
 NOT_BILLED = "Nothing was billed."
 NOT_SENT = "Nothing was sent."
+
+
+class Phase(enum.IntEnum):
+    """
+    How far one attempt got, in order.
+
+    Before `FINAL_RELEASED` the server cannot have had the whole request, so nothing can have been billed. From there on
+    only a complete answer tells.
+    """
+
+    QUEUED = 0
+    RESOLVING = 1
+    CONNECTING = 2
+    HEADERS = 3
+    BODY = 4
+    FINAL_RELEASED = 5
+    STATUS = 6
+    BODY_IN = 7
+    COMPLETE = 8
+
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether a request that ended here can have been executed."""
+        return self >= Phase.FINAL_RELEASED
 
 
 class Billing(enum.IntEnum):
@@ -107,8 +124,66 @@ def find_billing(error: BaseException) -> Billing:
     return billed
 
 
+def hide_query(url: str | None) -> str:
+    """Return the repr of *url* without its query: a signed URL is a key to the image, a `data:` URL is the image."""
+    if url is None:
+        return "None"
+    address, mark, _ = url.partition("," if url[:5].lower() == "data:" else "?")
+    return repr(f"{address}{mark}…" if mark else address)
+
+
 class ImagesWarning(UserWarning):
     """Something to know about a call that succeeds: a documented limit passed over, fewer images than asked for."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class KeptAnswer:
+    """
+    The bytes of an answer that was not understood, or not all of it, as the server sent them.
+
+    It may hold signed addresses, and in a file your key if the server echoes it: keep it as a secret.
+
+    Attributes:
+        size: Bytes.
+        path: The file that holds them, readable by its owner only; None if they are in memory or in an unnamed file.
+        data: The bytes, if they are in memory.
+        file: An unnamed temporary file that holds them; it goes with this object.
+    """
+
+    size: int
+    path: Path | None = None
+    data: bytes = attrs.field(default=b"", repr=False)
+    file: IO[bytes] | None = attrs.field(default=None, repr=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle where the bytes are, and none of them."""
+        return restore_kept, (self.size, self.path)
+
+    def read(self) -> bytes:
+        """Return all bytes; none if the file that held them is gone."""
+        if self.path is not None:
+            try:
+                return self.path.read_bytes()
+            except OSError:
+                return b""
+        if self.file is not None:
+            self.file.seek(0)
+            return self.file.read()
+        return self.data
+
+    @property
+    def whereabouts(self) -> str:
+        """Where the bytes are, in one sentence; empty if they are in memory."""
+        if self.path is not None:
+            return f"The answer is kept in {self.path}."
+        if self.file is not None:
+            return f"The answer, {self.size:,} bytes, is kept in an unnamed temporary file; .kept reads it."
+        return ""
+
+
+def restore_kept(size: int, path: Path | None) -> KeptAnswer:
+    """Return what was pickled."""
+    return KeptAnswer(size=size, path=path)
 
 
 @attrs.frozen
@@ -129,26 +204,6 @@ class Violation:
     def __str__(self) -> str:
         """Return the sentence, led by the field."""
         return f"{self.field}: {self.message}"
-
-
-@attrs.frozen(kw_only=True)
-class Unfetched:
-    """
-    A paid image that is still where the server put it.
-
-    Attributes:
-        index: Place in the server's answer, from 0.
-        url: Where it is. It is a secret while it is valid.
-        expires_at: When that ends, aware UTC.
-        expired: Whether it had already ended when it was tried.
-        reason: Why the image was not fetched, in one sentence.
-    """
-
-    index: int
-    url: str = attrs.field(repr=hide_query)
-    expires_at: datetime | None = None
-    expired: bool = False
-    reason: str = ""
 
 
 class ImagesError(Exception):
@@ -568,7 +623,7 @@ class StorageError(ImagesError, OSError):
     @property
     def unsaved(self) -> tuple[Image, ...]:
         """The images that are in memory only."""
-        return tuple(image for image in self.images if isinstance(image, Image))
+        return tuple(cast("Image", image) for image in self.images if hasattr(image, "data"))
 
 
 class DownloadError(ImagesError):

@@ -7,19 +7,20 @@ aware UTC datetimes. No ``repr`` shows image bytes or the query of a signed URL.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
 
+from burncloud_images.errors import InvalidRequestError, KeptAnswer, Phase, StorageError, Violation, hide_query
+
 if TYPE_CHECKING:
     import os
-    from pathlib import Path
-    from typing import IO
 
 __all__ = [
+    "EXTENSIONS",
     "Attempt",
     "CompletedImage",
     "DamagedImage",
@@ -35,36 +36,22 @@ __all__ = [
     "Phase",
     "SavedImage",
     "TokenDetails",
+    "Unfetched",
     "Usage",
 ]
+
+EXTENSIONS: Mapping[str, str] = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+    "image/svg+xml": "svg",
+}
+"""Of files, by media type."""
 
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
 E_co = TypeVar("E_co", bound=BaseException, covariant=True)
-
-
-class Phase(enum.IntEnum):
-    """
-    How far one attempt got, in order.
-
-    Before `FINAL_RELEASED` the server cannot have had the whole request, so nothing can have been billed. From there on
-    only a complete answer tells.
-    """
-
-    QUEUED = 0
-    RESOLVING = 1
-    CONNECTING = 2
-    HEADERS = 3
-    BODY = 4
-    FINAL_RELEASED = 5
-    STATUS = 6
-    BODY_IN = 7
-    COMPLETE = 8
-
-    @property
-    def may_be_billed(self) -> bool:
-        """Whether a request that ended here can have been executed."""
-        return self >= Phase.FINAL_RELEASED
 
 
 @attrs.frozen(kw_only=True)
@@ -95,64 +82,6 @@ class Attempt:
     wait: float | None = None
     idempotency_key: str | None = None
     reused: bool = False
-
-
-def hide_query(url: str | None) -> str:
-    """Return the repr of *url* without its query: a signed URL is a key to the image, a `data:` URL is the image."""
-    if url is None:
-        return "None"
-    address, mark, _ = url.partition("," if url[:5].lower() == "data:" else "?")
-    return repr(f"{address}{mark}…" if mark else address)
-
-
-@attrs.frozen(kw_only=True, eq=False)
-class KeptAnswer:
-    """
-    The bytes of an answer that was not understood, or not all of it, as the server sent them.
-
-    It may hold signed addresses, and in a file your key if the server echoes it: keep it as a secret.
-
-    Attributes:
-        size: Bytes.
-        path: The file that holds them, readable by its owner only; None if they are in memory or in an unnamed file.
-        data: The bytes, if they are in memory.
-        file: An unnamed temporary file that holds them; it goes with this object.
-    """
-
-    size: int
-    path: Path | None = None
-    data: bytes = attrs.field(default=b"", repr=False)
-    file: IO[bytes] | None = attrs.field(default=None, repr=False)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Pickle where the bytes are, and none of them."""
-        return restore_kept, (self.size, self.path)
-
-    def read(self) -> bytes:
-        """Return all bytes; none if the file that held them is gone."""
-        if self.path is not None:
-            try:
-                return self.path.read_bytes()
-            except OSError:
-                return b""
-        if self.file is not None:
-            self.file.seek(0)
-            return self.file.read()
-        return self.data
-
-    @property
-    def whereabouts(self) -> str:
-        """Where the bytes are, in one sentence; empty if they are in memory."""
-        if self.path is not None:
-            return f"The answer is kept in {self.path}."
-        if self.file is not None:
-            return f"The answer, {self.size:,} bytes, is kept in an unnamed temporary file; .kept reads it."
-        return ""
-
-
-def restore_kept(size: int, path: Path | None) -> KeptAnswer:
-    """Return what was pickled."""
-    return KeptAnswer(size=size, path=path)
 
 
 @attrs.frozen(kw_only=True)
@@ -211,9 +140,29 @@ class Image(ImageDetails):
 
         Cancellation removes the partial file.
         """
-        from burncloud_images.transport.files import save_image
+        from burncloud_images.disk import finish_whatever_happens, run, write_whole
 
-        return await save_image(self, path, overwrite=overwrite)
+        target = Path(path)
+        check_extension(target, self.media_type)
+        try:
+            await finish_whatever_happens(run(None, write_whole, target, self.data, overwrite))
+        except OSError as error:
+            raise StorageError(f"{target} cannot be written: {error.strerror or error}.", images=[self]) from None
+        return target
+
+
+def check_extension(path: Path, media_type: str | None) -> None:
+    """
+    Refuse a name whose extension is that of another image format.
+
+    Raises:
+        InvalidRequestError: It is.
+    """
+    named = {"jpeg": "jpg", "jpe": "jpg"}.get(path.suffix.lower().lstrip("."), path.suffix.lower().lstrip("."))
+    extension = EXTENSIONS.get(media_type or "", named)
+    if named in EXTENSIONS.values() and named != extension:
+        message = f"{path.name} ends in .{named}, but the image is {media_type}; name it .{extension}"
+        raise InvalidRequestError([Violation("path", message)])
 
 
 @attrs.frozen(kw_only=True)
@@ -230,6 +179,26 @@ class SavedImage(ImageDetails):
     path: Path
     size: int
     sha256: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Unfetched:
+    """
+    A paid image that is still where the server put it.
+
+    Attributes:
+        index: Place in the server's answer, from 0.
+        url: Where it is. It is a secret while it is valid.
+        expires_at: When that ends, aware UTC.
+        expired: Whether it had already ended when it was tried.
+        reason: Why the image was not fetched, in one sentence.
+    """
+
+    index: int
+    url: str = attrs.field(repr=hide_query)
+    expires_at: datetime | None = None
+    expired: bool = False
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -32,7 +32,7 @@ from burncloud_images.errors import (
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
 
-__all__ = ["Gate", "Observer", "RetryBudget", "RetryPolicy", "Verdict", "repeat", "to_names"]
+__all__ = ["Observer", "PacingGate", "RetryBudget", "RetryPolicy", "Verdict", "repeat", "to_names"]
 
 T = TypeVar("T")
 
@@ -236,14 +236,24 @@ class RetryBudget:
         self.tokens = min(self.most, self.tokens + (retries * self.cost or 1))
 
 
-class Gate(Protocol):
-    """Closed while the server wants no requests; one for all calls of a client."""
+@attrs.define
+class PacingGate:
+    """
+    Closed while a server has asked for patience; one for all calls that it concerns.
+
+    Attributes:
+        opens_at: On the clock of those who ask; in the past, it is open.
+    """
+
+    opens_at: float = float("-inf")
 
     def remaining(self, now: float) -> float:
         """Return the seconds until it opens; 0 if it is open."""
+        return max(0.0, self.opens_at - now)
 
     def close(self, until: float) -> None:
         """Keep it closed until then; never opens it earlier."""
+        self.opens_at = max(self.opens_at, until)
 
 
 class Observer(Protocol):
@@ -263,7 +273,7 @@ class Repetition:
     jitter: Callable[[], float]
     on_failure: Observer
     budget: RetryBudget | None
-    gate: Gate | None
+    gate: PacingGate | None
     started: float
     failures: list[ImagesError] = attrs.field(factory=list)
     counts: dict[Verdict, int] = attrs.field(factory=dict)
@@ -352,7 +362,7 @@ async def repeat(
     jitter: Callable[[], float],
     on_failure: Observer,
     budget: RetryBudget | None = None,
-    gate: Gate | None = None,
+    gate: PacingGate | None = None,
 ) -> T:
     """
     Return what *attempt* returns, calling it again as *policy* says.

@@ -16,7 +16,8 @@ from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
 from sphinx.util.inspect import stringify_signature
 
-from burncloud_images.model import limits, rules
+from burncloud_images.model import rule_kinds as limits
+from burncloud_images.model import rules
 from burncloud_images.model.operations import ImagesRequest
 
 if TYPE_CHECKING:

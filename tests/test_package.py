@@ -154,8 +154,8 @@ OWN = {
     "burncloud_images.results",
     "burncloud_images.retry",
     "burncloud_images.transport",
-    "burncloud_images.transport.options",
-    "burncloud_images.transport.sinks",
+    "burncloud_images.settings",
+    "burncloud_images.files.sinks",
 }
 HEAVY = {"aiofiles", "aiohttp", "asyncio", "logging", "sqlite3", "ssl", "tenacity"}
 
@@ -178,7 +178,7 @@ def test_import_loads_little():
 
 def test_first_use_loads_the_rest():
     """What an import leaves out is what sending needs: the check above can fail."""
-    assert {"aiohttp", "asyncio", "logging", "ssl"} <= loaded_by("burncloud_images.transport.exchange")
+    assert {"aiohttp", "asyncio", "logging", "ssl"} <= loaded_by("burncloud_images.calls.call")
 
 
 OPENED = """
@@ -200,7 +200,7 @@ def test_what_keeps_an_image_is_loaded_before_it_is_paid():
     command = [sys.executable, "-c", OPENED]
     loaded = subprocess.run(command, capture_output=True, check=True, text=True, cwd=ROOT).stdout.split()
 
-    assert {"burncloud_images.transport.writers", "burncloud_images.transport.names"} <= {*loaded}
+    assert {"burncloud_images.files.sinks"} <= {*loaded}
 
 
 ONE_CALL = """

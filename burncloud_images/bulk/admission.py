@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
+from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Permit
 from burncloud_images.errors import (
     APIError,
     ConnectionFailedError,
@@ -14,7 +15,6 @@ from burncloud_images.errors import (
     RateLimitError,
     ServerError,
 )
-from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Permit
 from burncloud_images.results import Attempt
 from burncloud_images.transport.clock import Clock
 from burncloud_images.wire.headers import find_rate_limits

@@ -20,7 +20,8 @@ from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage
 from burncloud_images.bulk.sink import FINAL, find_images
 from burncloud_images.bulk.store import Store
-from burncloud_images.transport.files import PIECE, examine_file, examine_handle, run
+from burncloud_images.disk import PIECE, run
+from burncloud_images.files.reading import examine_file, examine_handle
 
 __all__ = ["Adopted", "adopt"]
 

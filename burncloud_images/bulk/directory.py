@@ -17,7 +17,7 @@ import attrs
 
 from burncloud_images.bulk.folders import FOLDER, descend
 from burncloud_images.errors import JobError, JobLockedError, StorageError
-from burncloud_images.transport.writers import sync_folder
+from burncloud_images.files.sinks import sync_folder
 
 __all__ = ["Ballast", "JobDirectory", "JobLock", "find_holder", "free"]
 

@@ -23,10 +23,10 @@ from burncloud_images.bulk.originals import keep_original
 from burncloud_images.bulk.records import Added
 from burncloud_images.bulk.rows import BadRow, InputFile, Row
 from burncloud_images.bulk.store import Store
+from burncloud_images.disk import run
 from burncloud_images.errors import ImagesError, InputChangedError, InvalidRequestError, JobError, Violation
 from burncloud_images.model.inputs import BytesSource, PathSource
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
-from burncloud_images.transport.files import run
 
 __all__ = ["add_input", "add_requests", "find_unread"]
 

@@ -25,6 +25,7 @@ from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.packing import pack
 from burncloud_images.bulk.outputs.writing import write_outputs
+from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.progress import Report, Watch
 from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
@@ -33,13 +34,12 @@ from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
+from burncloud_images.calls.background import Background
+from burncloud_images.disk import finish_whatever_happens
+from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import Billing, JobError, StorageError, mark
 from burncloud_images.model.operations import ImagesRequest
-from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Window
-from burncloud_images.transport.background import Background
 from burncloud_images.transport.clock import Clock, SystemClock
-from burncloud_images.transport.files import finish_whatever_happens
-from burncloud_images.transport.files import run as in_thread
 
 if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient

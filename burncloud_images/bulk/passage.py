@@ -17,14 +17,8 @@ import attrs
 from burncloud_images.bulk.admission import Admission, Ticket
 from burncloud_images.bulk.records import Link, Record
 from burncloud_images.bulk.store import Store
-from burncloud_images.errors import (
-    Billing,
-    ImagesError,
-    OutcomeUnknownError,
-    StorageError,
-    Unfetched,
-)
-from burncloud_images.results import Attempt, ImagesResult, SavedImage
+from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
+from burncloud_images.results import Attempt, ImagesResult, SavedImage, Unfetched
 from burncloud_images.wire.answer import Answer
 
 __all__ = ["Passage", "Purse", "describe"]

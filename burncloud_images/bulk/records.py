@@ -8,7 +8,7 @@ from datetime import datetime
 
 import attrs
 
-from burncloud_images.results import hide_query
+from burncloud_images.errors import hide_query
 
 __all__ = ["UNFINISHED", "Added", "Failure", "Link", "Record", "State", "StoredImage", "Totals"]
 

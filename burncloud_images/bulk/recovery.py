@@ -21,7 +21,7 @@ from burncloud_images.bulk.records import Failure, Record, State, StoredImage
 from burncloud_images.bulk.salvage import move_aside
 from burncloud_images.bulk.sink import find_images, find_parts, restore
 from burncloud_images.bulk.store import Store
-from burncloud_images.transport.files import run
+from burncloud_images.disk import run
 
 __all__ = ["Recovered", "recover", "write_off"]
 

@@ -37,6 +37,7 @@ from burncloud_images.bulk.sink import JobSink, Shelves, find_images, to_stored
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
+from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import (
     DownloadError,
     DownloadRefusedError,
@@ -45,11 +46,9 @@ from burncloud_images.errors import (
     ResultExpiredError,
     StorageError,
 )
-from burncloud_images.model.media import EXTENSIONS
-from burncloud_images.results import Image, ImagesResult, SavedImage
+from burncloud_images.files.sinks import Placement
+from burncloud_images.results import EXTENSIONS, Image, ImagesResult, SavedImage
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.files import run as in_thread
-from burncloud_images.transport.sinks import Placement
 
 if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient
@@ -230,7 +229,7 @@ class Run:
             return None if record is None or self.is_lost() else record
         except StorageError as error:
             self.stop("disk", error.message, error)
-        except Exception as error:  # noqa: BLE001 (as below)
+        except Exception as error:  # noqa: BLE001 (whatever it is)
             self.fall(error)
         return None
 

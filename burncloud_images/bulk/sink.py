@@ -13,12 +13,11 @@ import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.records import StoredImage
+from burncloud_images.disk import default_mode, run
 from burncloud_images.errors import StorageError
-from burncloud_images.model.media import EXTENSIONS
-from burncloud_images.results import SavedImage
-from burncloud_images.transport.files import default_mode, examine_file, examine_handle, run
-from burncloud_images.transport.sinks import Directory, Placement
-from burncloud_images.transport.writers import DirectoryWriter
+from burncloud_images.files.reading import examine_file, examine_handle
+from burncloud_images.files.sinks import Directory, DirectoryWriter, Placement
+from burncloud_images.results import EXTENSIONS, SavedImage
 
 __all__ = ["JobSink", "JobWriter", "Shelves", "find_images", "find_parts", "restore", "to_stored"]
 

@@ -15,7 +15,7 @@ import attrs
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.outputs.shards import digests, is_sharded, to_member
 from burncloud_images.bulk.records import Record, StoredImage
-from burncloud_images.transport.files import run
+from burncloud_images.disk import run
 
 __all__ = ["Discrepancy", "find_missing", "verify"]
 

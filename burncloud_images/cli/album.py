@@ -14,8 +14,8 @@ from burncloud_images.cli.listing import image_to_json, print_bytes, print_json,
 from burncloud_images.cli.outputs import Target
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import save_addresses
+from burncloud_images.files.sinks import Memory, Placement, Sink
 from burncloud_images.results import Image, SavedImage
-from burncloud_images.transport.sinks import Memory, Placement, Sink
 
 __all__ = ["Album", "Kept"]
 

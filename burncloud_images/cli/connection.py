@@ -24,8 +24,8 @@ from burncloud_images.client import (
 )
 from burncloud_images.results import Attempt
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.transport.options import Network, Timeouts
-from burncloud_images.wire.address import to_base_url
+from burncloud_images.settings import Network, Timeouts
+from burncloud_images.wire.base_url import to_base_url
 
 if TYPE_CHECKING:
     import ssl

@@ -20,7 +20,7 @@ from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL
 from burncloud_images.errors import ConfigurationError, ImagesError
-from burncloud_images.wire.address import to_base_url
+from burncloud_images.wire.base_url import to_base_url
 
 __all__ = ["Check", "examine"]
 

@@ -26,9 +26,8 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import save_images
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ImagesError
+from burncloud_images.files.sinks import DirectoryWriter, Memory, Placement
 from burncloud_images.results import SavedImage
-from burncloud_images.transport.sinks import Memory, Placement
-from burncloud_images.transport.writers import DirectoryWriter
 
 __all__ = ["fetch"]
 

@@ -16,7 +16,7 @@ from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import kind_of, option_name
 from burncloud_images.model.inputs import ImageLike, ImageURL
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
-from burncloud_images.wire.address import is_loopback
+from burncloud_images.wire.base_url import is_loopback
 
 __all__ = ["URL", "Stdin", "free_fields", "parse", "read_file", "read_prompt", "to_request"]
 

@@ -12,9 +12,8 @@ import attrs
 from burncloud_images.cli.arguments import Output
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.errors import StorageError
+from burncloud_images.files.sinks import Directory, DirectoryWriter, Placement
 from burncloud_images.results import SavedImage
-from burncloud_images.transport.sinks import Directory, Placement
-from burncloud_images.transport.writers import DirectoryWriter
 
 __all__ = ["DEFAULT_NAME", "Present", "Target", "check_stdout", "to_target"]
 

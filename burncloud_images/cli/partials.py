@@ -8,15 +8,14 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from burncloud_images.calls.retention import find_place
 from burncloud_images.cli.arguments import Streaming
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.errors import StorageError
+from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageWriter, Placement, Sink
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import ImageDetails, SavedImage
-from burncloud_images.transport.retention import find_place
-from burncloud_images.transport.sinks import Directory, ImageWriter, Placement, Sink
-from burncloud_images.transport.writers import DirectoryWriter
 
 __all__ = ["WithPartials", "ask_for_partials"]
 

@@ -122,7 +122,7 @@ def to_json(captured: Captured, request: ImagesRequest, *, streams: bool) -> dic
 
 
 def files(captured: Captured, request: ImagesRequest) -> Iterator[dict[str, object]]:
-    from burncloud_images.model.limits import MeasuredImage
+    from burncloud_images.model.rule_kinds import MeasuredImage
 
     uploads = zip(request.images(), captured.payload.uploads, strict=True)
     measured = [MeasuredImage(field=field, size=upload.size, media=upload.media) for (field, _), upload in uploads]

@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from burncloud_images.cli.reporting import Reporter
-from burncloud_images.errors import ImagesError, Unfetched
-from burncloud_images.model.media import EXTENSIONS
-from burncloud_images.results import DamagedImage, Image, ImageDetails, SavedImage
+from burncloud_images.errors import ImagesError
+from burncloud_images.results import EXTENSIONS, DamagedImage, Image, ImageDetails, SavedImage, Unfetched
 
 __all__ = ["rescue", "save_addresses", "save_images"]
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import attrs
 
+from burncloud_images.calls.receiving import AnswerReception, Reception
+from burncloud_images.calls.streaming import StreamReception
 from burncloud_images.cli.album import Album, Kept
 from burncloud_images.cli.exits import FAILED, STORAGE, combine
 from burncloud_images.errors import ImagesError, OutcomeUnknownError
+from burncloud_images.files.sinks import slug
+from burncloud_images.settings import Limits
 from burncloud_images.transport.clock import SystemClock
 from burncloud_images.transport.http import Progress
-from burncloud_images.transport.names import slug
-from burncloud_images.transport.options import Limits
-from burncloud_images.transport.reception import AnswerReception, Reception
-from burncloud_images.transport.streaming import StreamReception
 from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.saved import SavedAnswerDecoder, is_event_stream
 

@@ -29,9 +29,9 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import rescue, save_images
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ImagesError, StorageError
+from burncloud_images.files.sinks import Directory, Memory, Sink
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Image, ImageDetails, ImagesResult, SavedImage
-from burncloud_images.transport.sinks import Directory, Memory, Sink
 
 __all__ = ["send"]
 

@@ -16,7 +16,7 @@ from burncloud_images.cli.listing import print_paths
 from burncloud_images.cli.outputs import Present, check_stdout, to_target
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.saved_file import SavedFile
-from burncloud_images.transport.files import run
+from burncloud_images.disk import run
 
 __all__ = ["show"]
 

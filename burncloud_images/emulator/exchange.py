@@ -23,8 +23,7 @@ from burncloud_images.emulator.links import Shelf, to_http_date
 from burncloud_images.emulator.orders import Order, to_order
 from burncloud_images.emulator.replies import to_reply
 from burncloud_images.emulator.script import Script
-from burncloud_images.model.media import EXTENSIONS
-from burncloud_images.results import Phase
+from burncloud_images.results import EXTENSIONS, Phase
 
 if TYPE_CHECKING:
     from burncloud_images.emulator.studio import Made, Studio

@@ -1,7 +1,7 @@
 """
 An image to upload: where its bytes are, not a reader of them.
 
-`to_source` turns everything that callers hand over into one of a few immutable values; `transport.files` opens those,
+`to_source` turns everything that callers hand over into one of a few immutable values; `files.disk` opens those,
 anew for every attempt.
 """
 
@@ -16,8 +16,7 @@ from typing import IO, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import attrs
 
-from burncloud_images.errors import InvalidRequestError, Violation
-from burncloud_images.results import hide_query
+from burncloud_images.errors import InvalidRequestError, Violation, hide_query
 
 __all__ = [
     "AsyncReadable",

@@ -14,18 +14,12 @@ from collections.abc import Callable, Generator
 
 import attrs
 
-__all__ = ["EXTENSIONS", "Media", "Probe", "Span", "examine", "examine_bytes"]
+from burncloud_images.results import EXTENSIONS
+
+__all__ = ["Media", "Probe", "Span", "examine", "examine_bytes"]
 
 Span = tuple[int, int]
 """An offset and a number of bytes."""
-
-EXTENSIONS = {
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/svg+xml": "svg",
-}
 
 HEAD = 64
 TAIL = 1024

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from burncloud_images.errors import Violation
-from burncloud_images.model.limits import (
+from burncloud_images.model.operations import Operation
+from burncloud_images.model.rule_kinds import (
     MB,
     AnySize,
     Between,
@@ -35,7 +36,6 @@ from burncloud_images.model.limits import (
     square,
     transparent,
 )
-from burncloud_images.model.operations import Operation
 
 __all__ = ["RULES", "UPLOAD_RULES", "Rule", "UploadRule", "field_violations", "upload_violations"]
 

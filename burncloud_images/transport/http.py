@@ -35,11 +35,11 @@ from burncloud_images.errors import (
     OutcomeUnknownError,
     Phase,
 )
+from burncloud_images.files.uploads import Upload
+from burncloud_images.settings import Network, Timeouts, proxy_for, to_ssl
+from burncloud_images.transport.address_guard import is_public
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.guard import is_public
-from burncloud_images.transport.options import Network, Timeouts, proxy_for, to_ssl
-from burncloud_images.transport.stage import StageTimer
-from burncloud_images.transport.uploads import Upload
+from burncloud_images.transport.timeouts import StageTimer
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.compression import Inflater
 from burncloud_images.wire.headers import fold_headers

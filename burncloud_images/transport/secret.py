@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
-from burncloud_images.results import hide_query
+from burncloud_images.errors import hide_query
 
 if TYPE_CHECKING:
     from burncloud_images.transport.http import Response

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 
 import attrs
 
-from burncloud_images.errors import ProtocolError
-from burncloud_images.results import TokenDetails, Usage, hide_query
+from burncloud_images.errors import ProtocolError, hide_query
+from burncloud_images.results import TokenDetails, Usage
 
 __all__ = ["Answer", "AnswerItem", "moment", "number", "text", "to_answer", "to_usage"]
 

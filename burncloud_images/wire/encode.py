@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from burncloud_images.model.inputs import FileID, ImageSource, ImageURL
-from burncloud_images.model.limits import MeasuredImage
 from burncloud_images.model.operations import EditRequest, ImagesRequest
+from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.wire.multipart import BodyPlan, FilePart, FileSlot, plan_json, plan_multipart
 
 __all__ = ["EncodedRequest", "encode"]

@@ -34,7 +34,7 @@ from burncloud_images.wire.answer import (
     to_odd_usage,
     to_usage,
 )
-from burncloud_images.wire.decode import (
+from burncloud_images.wire.image_json import (
     IMAGE_KEYS,
     PAUSE,
     Event,

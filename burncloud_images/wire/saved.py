@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from burncloud_images.wire.answer import Answer, text
-from burncloud_images.wire.decode import AnswerDecoder, Level, locate_in_answer
+from burncloud_images.wire.image_json import AnswerDecoder, Level, locate_in_answer
 
 __all__ = ["SavedAnswerDecoder", "is_event_stream"]
 

@@ -18,7 +18,7 @@ from burncloud_images import AsyncImagesClient, GenerationRequest, bulk, errors
 from burncloud_images.bulk import State, verification
 from burncloud_images.bulk.outputs.shards import digests
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.transport.writers import DirectoryWriter
+from burncloud_images.files.sinks import DirectoryWriter
 
 EIGHT = prompts(8)
 

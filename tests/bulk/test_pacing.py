@@ -8,8 +8,8 @@ from fakes import FakeClock
 from workshop import prompts, write_rows
 
 from burncloud_images import bulk
+from burncloud_images.bulk.pace import Pacer
 from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime
-from burncloud_images.pace import Pacer
 
 
 def fullest(times, seconds):

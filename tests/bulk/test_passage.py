@@ -8,7 +8,8 @@ import pytest
 from burncloud_images import errors
 from burncloud_images.bulk.passage import Halted, Passage
 from burncloud_images.bulk.records import Failure, Record
-from burncloud_images.results import Attempt, Phase
+from burncloud_images.errors import Phase
+from burncloud_images.results import Attempt
 from burncloud_images.wire.answer import Answer
 
 

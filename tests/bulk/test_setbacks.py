@@ -20,7 +20,7 @@ from burncloud_images import AsyncImagesClient, bulk, errors
 from burncloud_images.bulk import State, salvage
 from burncloud_images.bulk.database import Database
 from burncloud_images.emulator import Fault
-from burncloud_images.transport.writers import DirectoryWriter
+from burncloud_images.files.sinks import DirectoryWriter
 
 NOT_NOW = Fault(operation="downloads", status=503)
 CUT = Fault(cut="close", billed=True)

@@ -403,13 +403,13 @@ def test_images_in_memory_go_to_a_file(cli, serve):
 @pytest.fixture
 def spoil(monkeypatch):
     """Return a function that lets the disk fail when an image gets its name."""
-    from burncloud_images.transport import writers
+    from burncloud_images.files import sinks
 
     def fail(*_args, **_options):
         raise OSError(28, "No space left on device")
 
     def call():
-        monkeypatch.setattr(writers, "place", fail)
+        monkeypatch.setattr(sinks, "place", fail)
 
     return call
 

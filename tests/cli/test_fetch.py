@@ -193,13 +193,13 @@ def test_a_name_that_is_taken(cli, make_urls):
 
 def test_a_folder_that_fails_midway(cli, make_urls, monkeypatch):
     """The image is paid for, so it is saved elsewhere: code 11."""
-    from burncloud_images.transport import writers
+    from burncloud_images.files import sinks
 
     def fail(*_args, **_options):
         raise OSError(28, "No space left on device")
 
     _, (url,) = make_urls()
-    monkeypatch.setattr(writers, "place", fail)
+    monkeypatch.setattr(sinks, "place", fail)
 
     ran = cli("fetch", url, "--into", "out")
 

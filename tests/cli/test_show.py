@@ -311,12 +311,12 @@ def test_names_that_are_taken(cli):
 
 def test_a_disk_that_is_full(cli, monkeypatch):
     """Code 11; the response still has the image."""
-    from burncloud_images.transport import writers
+    from burncloud_images.files import sinks
 
     def fail(*_args, **_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writers, "place", fail)
+    monkeypatch.setattr(sinks, "place", fail)
     save("r.json", encoded())
 
     ran = cli("show", "r.json")

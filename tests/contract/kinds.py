@@ -10,9 +10,9 @@ from golden.raw_http import FILES, png
 
 from burncloud_images import EditRequest, FileID, GenerationRequest, ImageURL, VariationRequest
 from burncloud_images.model.inputs import BytesSource
-from burncloud_images.model.limits import MeasuredImage
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.wire.encode import encode
 from burncloud_images.wire.multipart import FileSlot
 

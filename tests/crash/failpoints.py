@@ -89,7 +89,7 @@ class Failpoints:
 
     def watch_parts(self) -> None:
         """Unfinished images are written in two halves, with a point between them."""
-        from burncloud_images.transport import writers
+        from burncloud_images.files import sinks
 
         reach = self.reach
 
@@ -108,7 +108,7 @@ class Failpoints:
             assert (mode, buffering) == ("x+b", 0), "parts are opened otherwise than this harness knows"
             return Part(path, "x+", opener=opener)
 
-        writers.open = open_part  # type: ignore[attr-defined]
+        sinks.open = open_part  # type: ignore[attr-defined]
 
     def watch_store(self) -> None:
         """Each change is asked for, written, committed and told of."""
@@ -152,7 +152,7 @@ class Failpoints:
         return call
 
     def watch_requests(self) -> None:
-        from burncloud_images.transport.download import Downloader
+        from burncloud_images.calls.download import Downloader
         from burncloud_images.transport.http import PlannedPayload, Progress
 
         enter, write, write_slices, fetch = (

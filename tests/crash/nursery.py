@@ -30,10 +30,10 @@ def load() -> None:
     import tenacity
 
     import burncloud_images.bulk.outputs
-    import burncloud_images.transport.download
-    import burncloud_images.transport.exchange
-    import burncloud_images.transport.lifecycle
-    import burncloud_images.transport.writers
+    import burncloud_images.calls.call
+    import burncloud_images.calls.download
+    import burncloud_images.calls.resources
+    import burncloud_images.files.sinks
 
     assert all((aiofiles, aiohttp, hashlib, sqlite3, tenacity, burncloud_images))
     gc.freeze()

@@ -28,7 +28,7 @@ from workshop import prompts, write_rows
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Network, errors
 from burncloud_images.bulk import State
-from burncloud_images.transport.writers import DirectoryWriter
+from burncloud_images.files.sinks import DirectoryWriter
 
 REQUEST = GenerationRequest("a sea otter", **SMALL)
 LOST = fails(errors.DownloadError, billed=1, attempts=None)

@@ -18,7 +18,7 @@ from faults.table import Case, one_call
 from burncloud_images import AsyncImagesClient, RetryPolicy, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.transport import http
-from burncloud_images.transport.guard import Guard
+from burncloud_images.transport.address_guard import Guard
 
 
 @pytest.fixture

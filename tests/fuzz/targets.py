@@ -25,7 +25,11 @@ from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.compression import Inflater
-from burncloud_images.wire.decode import (
+from burncloud_images.wire.download_headers import find_part, find_representation
+from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
+from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
+from burncloud_images.wire.image_json import (
     AnswerDecoder,
     ImageChunk,
     ImageEnded,
@@ -36,10 +40,6 @@ from burncloud_images.wire.decode import (
     Pause,
     Surplus,
 )
-from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
-from burncloud_images.wire.failures import Reply, to_error
-from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
-from burncloud_images.wire.representation import find_part, find_representation
 
 MOST_EVENT = 4096
 MOST_ITEMS = 2

@@ -11,8 +11,8 @@ from middleboxes.operations import is_of
 
 from burncloud_images.bulk import Record, State
 from burncloud_images.emulator.ledger import Entry
-from burncloud_images.errors import Billing, find_billing
-from burncloud_images.results import Attempt, Phase
+from burncloud_images.errors import Billing, Phase, find_billing
+from burncloud_images.results import Attempt
 
 __all__ = ["Row", "Witness", "judge_call", "judge_job", "what_is_told"]
 

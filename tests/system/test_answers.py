@@ -220,7 +220,7 @@ async def test_only_so_much_is_kept_as_an_answer_may_have(sink):
 
 async def test_text_past_the_cap_is_kept_as_it_came(sink, monkeypatch):
     """The parser does not get it, and nothing of it is lost."""
-    monkeypatch.setattr("burncloud_images.wire.decode.MOST_TEXT", 100_000)
+    monkeypatch.setattr("burncloud_images.wire.image_json.MOST_TEXT", 100_000)
     body = document(data=[{"image": TEXT}])
     async with answered(body) as client:
         with pytest.raises(errors.TooLargeError, match="beside its images") as caught:
@@ -231,7 +231,7 @@ async def test_text_past_the_cap_is_kept_as_it_came(sink, monkeypatch):
 
 async def test_text_past_the_cap_after_an_image_is_kept(monkeypatch):
     """Without the image, which is on the error."""
-    monkeypatch.setattr("burncloud_images.wire.decode.MOST_TEXT", 100_000)
+    monkeypatch.setattr("burncloud_images.wire.image_json.MOST_TEXT", 100_000)
     body = document(data=[{"b64_json": TEXT}], images=[TEXT])
     async with answered(body) as client:
         with pytest.raises(errors.TooLargeError) as caught:
@@ -359,7 +359,7 @@ class TestCaps:
             await writer.write(PICTURE)
             return await writer.keep(await writer.finish())
 
-        monkeypatch.setattr("burncloud_images.transport.download.Downloader.fetch", fetch)
+        monkeypatch.setattr("burncloud_images.calls.download.Downloader.fetch", fetch)
         body = document(data=[{"url": f"https://x.example/{number}"} for number in range(1000)])
         async with answered(body) as client:
             with pytest.warns(errors.ImagesWarning, match="more images than are taken; 100 of"):

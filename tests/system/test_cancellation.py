@@ -20,8 +20,8 @@ from fakes import FakeClock, until
 
 from burncloud_images import AsyncImagesClient, Directory, Done, GenerationRequest, errors
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.transport.files import examine_file
-from burncloud_images.transport.writers import DirectoryWriter
+from burncloud_images.files.reading import examine_file
+from burncloud_images.files.sinks import DirectoryWriter
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 REQUEST = GenerationRequest("otter", **SMALL)

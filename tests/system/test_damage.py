@@ -11,7 +11,7 @@ from pictures import png
 
 from burncloud_images import Directory, GenerationRequest, Limits, Memory, RetryPolicy, errors
 from burncloud_images.emulator import Fault
-from burncloud_images.transport.writers import MemoryWriter
+from burncloud_images.files.sinks import MemoryWriter
 
 pytestmark = pytest.mark.ways("tls")
 

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from virtual import LoopClock
 
-from burncloud_images.pace import AdaptiveLimit, Pacer, Window
+from burncloud_images.bulk.pace import AdaptiveLimit, Pacer, Window
 
 pytestmark = pytest.mark.ways("tls")
 

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images import Done, Failed, GenerationRequest, errors
-from burncloud_images.results import Attempt, Image, ImagesResult, Phase
-from burncloud_images.transport.background import Background
-from burncloud_images.transport.calls import Calls
-from burncloud_images.transport.outcomes import Outcomes
-from burncloud_images.transport.unclaimed import Losses, Unclaimed
-from burncloud_images.transport.window import Window
+from burncloud_images.calls.background import Background
+from burncloud_images.calls.map import Calls
+from burncloud_images.calls.map_limits import Window
+from burncloud_images.calls.map_outcomes import Outcomes
+from burncloud_images.calls.unclaimed import Losses, Unclaimed
+from burncloud_images.errors import Phase
+from burncloud_images.results import Attempt, Image, ImagesResult
 
 pytestmark = pytest.mark.ways("tls")
 

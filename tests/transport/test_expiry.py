@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.transport.expiry import LIFETIME, MARGIN, Arrival, find_end, find_expiry
+from burncloud_images.calls.expiry import LIFETIME, MARGIN, Arrival, find_end, find_expiry
 
 pytestmark = pytest.mark.ways("tls")
 

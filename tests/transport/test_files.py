@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from burncloud_images.transport.files import finish_whatever_happens
+from burncloud_images.disk import finish_whatever_happens
 
 
 @pytest.mark.parametrize("fails", [False, True])

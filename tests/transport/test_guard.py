@@ -14,7 +14,7 @@ from ways import here
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, Network, RetryPolicy, errors
 from burncloud_images.transport import http
-from burncloud_images.transport.guard import Guard, is_public
+from burncloud_images.transport.address_guard import Guard, is_public
 
 pytestmark = pytest.mark.ways("tls")
 

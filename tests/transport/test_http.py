@@ -26,9 +26,9 @@ from raw import answering, hang, read_request, serve
 from burncloud_images import AsyncImagesClient, Limits, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
+from burncloud_images.settings import proxy_for, to_ssl
 from burncloud_images.transport.clock import SystemClock
 from burncloud_images.transport.http import KEEP_ALIVE, AiohttpResponse, Progress, meaning
-from burncloud_images.transport.options import proxy_for, to_ssl
 
 pytestmark = pytest.mark.ways("tls")
 

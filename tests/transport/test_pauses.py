@@ -22,7 +22,7 @@ from pictures import png
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.transport.stage import StageTimer
+from burncloud_images.transport.timeouts import StageTimer
 
 SCALE = 0.01
 STAGE = 10.0

@@ -18,13 +18,13 @@ from pictures import png
 from strategies import answers, chunkings, cut, json_values, write_json
 
 from burncloud_images import GenerationRequest, Memory
+from burncloud_images.calls.call import Call, Rooms
+from burncloud_images.calls.retention import Retention
 from burncloud_images.errors import ImagesError
 from burncloud_images.retry import RetryBudget
+from burncloud_images.settings import Settings
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.exchange import Call, Rooms
 from burncloud_images.transport.http import Progress
-from burncloud_images.transport.options import Settings
-from burncloud_images.transport.retention import Retention
 
 IMAGE = base64.b64encode(png()).decode()
 KINDS = ["image_generation.completed", "image_generation.partial_image", "image_edit.completed", "error", "x", "", None]
@@ -146,7 +146,7 @@ async def measure(body, executor):
 @pytest.mark.parametrize("name", SMALL_THINGS)
 async def test_others_run_while_many_small_things_are_taken(monkeypatch, executor, name):
     """All of it is there at once, and nothing of it is waited for."""
-    monkeypatch.setattr("burncloud_images.transport.incoming.TURN", 0.0)
+    monkeypatch.setattr("burncloud_images.calls.incoming.TURN", 0.0)
 
     assert await measure(SMALL_THINGS[name], executor) < MOST_HELD
 
@@ -155,6 +155,6 @@ async def test_others_run_while_many_small_things_are_taken(monkeypatch, executo
 @pytest.mark.parametrize("name", ["nested items", "events"])
 async def test_without_pauses_others_would_be_held(monkeypatch, executor, name):
     """The negative control."""
-    monkeypatch.setattr("burncloud_images.transport.incoming.TURN", 1e9)
+    monkeypatch.setattr("burncloud_images.calls.incoming.TURN", 1e9)
 
     assert await measure(SMALL_THINGS[name], executor) > MOST_HELD

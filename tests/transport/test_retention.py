@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from burncloud_images import Memory
+from burncloud_images.calls import retention as module
+from burncloud_images.calls.retention import Retention, find_place
 from burncloud_images.cli.partials import WithPartials
-from burncloud_images.transport import retention as module
-from burncloud_images.transport.retention import Retention, find_place
-from burncloud_images.transport.sinks import Directory
+from burncloud_images.files.sinks import Directory
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 LARGE = os.urandom(300_000) * 5

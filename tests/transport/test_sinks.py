@@ -13,9 +13,9 @@ import pytest
 from pictures import png
 
 from burncloud_images import Directory, Image, Memory, SavedImage, errors
+from burncloud_images.disk import place
+from burncloud_images.files.sinks import Placement
 from burncloud_images.model.media import Media
-from burncloud_images.transport.files import place
-from burncloud_images.transport.sinks import Placement
 
 DATA = png(pad=3_000_000)
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from fakes import until
 
-from burncloud_images.transport.stage import StageTimer
+from burncloud_images.transport.timeouts import StageTimer
 
 LONG = 600.0
 

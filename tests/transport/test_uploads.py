@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, Limits, errors
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.transport.files import read_pieces
+from burncloud_images.files.reading import read_pieces
 
 pytestmark = pytest.mark.ways("tls", "connect")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.transport.window import FIRST_GUESS, Window
+from burncloud_images.calls.map_limits import FIRST_GUESS, Window
 
 
 def window(concurrency=2, most_bytes=10**9, *, ordered=False):

@@ -22,6 +22,7 @@ from burncloud_images.errors import (
     InputChangedError,
     InvalidRequestError,
     OutcomeUnknownError,
+    Phase,
     ProtocolError,
     ResultExpiredError,
     StorageError,
@@ -30,7 +31,7 @@ from burncloud_images.errors import (
     find_billing,
     mark,
 )
-from burncloud_images.results import Attempt, Image, Phase, SavedImage
+from burncloud_images.results import Attempt, Image, SavedImage
 
 SECRET = "c2VjcmV0IGJ5dGVz"
 URL = f"https://images.example/otter.png?signature={SECRET}"

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from virtual import LoopClock, simulate
 
-from burncloud_images import pace
-from burncloud_images.pace import AdaptiveLimit, Circuit, Pacer, Window
+from burncloud_images.bulk import pace
+from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
 
 CLOCK = LoopClock()
 GUARD = pace.GUARD

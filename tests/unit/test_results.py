@@ -10,17 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from burncloud_images.errors import Phase, hide_query
 from burncloud_images.results import (
     Attempt,
     Image,
     ImageDetails,
     ImagesResult,
     ModelInfo,
-    Phase,
     SavedImage,
     TokenDetails,
     Usage,
-    hide_query,
 )
 
 SECRET = "c2VjcmV0IGJ5dGVz"

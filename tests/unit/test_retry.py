@@ -28,9 +28,8 @@ from burncloud_images.errors import (
     StorageError,
     Violation,
 )
-from burncloud_images.pace import PacingGate
 from burncloud_images.results import DamagedImage, Image, PartialImage
-from burncloud_images.retry import RetryBudget, RetryPolicy, repeat, to_names
+from burncloud_images.retry import PacingGate, RetryBudget, RetryPolicy, repeat, to_names
 
 POLICY = RetryPolicy()
 

@@ -22,9 +22,9 @@ from burncloud_images.bulk.database.log import check_log
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import State
+from burncloud_images.disk import place
 from burncloud_images.errors import JobError, StorageError
-from burncloud_images.transport.files import place
-from burncloud_images.transport.writers import sync_folder
+from burncloud_images.files.sinks import sync_folder
 
 __all__ = ["connect", "connect_for_reading", "disconnect"]
 

@@ -18,8 +18,8 @@ from typing import Any, Generic, Self, TypeVar
 import attrs
 
 from burncloud_images.bulk.database.troubles import explain, is_storage_trouble
+from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.errors import StorageError
-from burncloud_images.transport.files import finish_whatever_happens
 
 __all__ = ["Promise", "Scribe"]
 
@@ -180,7 +180,7 @@ class Scribe:
     def live(self) -> None:
         try:
             connection = self.connect()
-        except Exception as error:  # noqa: BLE001 (whoever opens it hears of it)
+        except Exception as error:  # noqa: BLE001 (whoever closes it hears of it)
             self.call(self.deliver, self.opened, Refused(explain(error)))
             self.call(self.deliver, self.closed, None)
             return

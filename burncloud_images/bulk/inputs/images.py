@@ -20,11 +20,11 @@ import attrs
 
 from burncloud_images.bulk.inputs.entries import Unusable
 from burncloud_images.bulk.rows import InputFile
-from burncloud_images.model.limits import MB
+from burncloud_images.files.reading import examine_handle
+from burncloud_images.files.uploads import UPLOADABLE
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import is_unicode
-from burncloud_images.transport.files import examine_handle
-from burncloud_images.transport.uploads import UPLOADABLE
+from burncloud_images.model.rule_kinds import MB
 
 __all__ = ["ImageFiles", "LookedAt"]
 

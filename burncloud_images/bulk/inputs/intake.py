@@ -16,8 +16,8 @@ from burncloud_images.bulk.inputs.requests import Defaults, RequestBuilder
 from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.errors import InvalidRequestError
 from burncloud_images.model.inputs import PathSource
-from burncloud_images.model.limits import MeasuredImage
 from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 
 __all__ = ["Intake"]

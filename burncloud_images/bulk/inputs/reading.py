@@ -20,8 +20,8 @@ from burncloud_images.bulk.inputs.requests import Defaults
 from burncloud_images.bulk.inputs.sources import STDIN, Bytes, find_format, open_file, open_stdin, refusal
 from burncloud_images.bulk.inputs.texts import READERS
 from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.disk import run
 from burncloud_images.errors import ImagesWarning
-from burncloud_images.transport.files import run
 
 __all__ = ["InputOptions", "open_input"]
 

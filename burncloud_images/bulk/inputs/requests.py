@@ -15,11 +15,11 @@ from burncloud_images.bulk.inputs.columns import FIELDS, OPERATIONS
 from burncloud_images.bulk.inputs.entries import Unusable
 from burncloud_images.bulk.inputs.images import ImageFiles, LookedAt
 from burncloud_images.errors import InvalidRequestError, Violation
+from burncloud_images.files.uploads import UPLOADABLE
 from burncloud_images.model.inputs import BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest, Operation
-from burncloud_images.transport.uploads import UPLOADABLE
-from burncloud_images.wire.address import is_loopback
+from burncloud_images.wire.base_url import is_loopback
 
 __all__ = ["Defaults", "RequestBuilder"]
 

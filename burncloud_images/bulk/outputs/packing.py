@@ -36,7 +36,7 @@ from burncloud_images.bulk.outputs.shards import (
 )
 from burncloud_images.bulk.outputs.source import RecordSource
 from burncloud_images.bulk.records import UNFINISHED, Record, State, StoredImage
-from burncloud_images.transport.files import finish_whatever_happens, run
+from burncloud_images.disk import finish_whatever_happens, run
 
 __all__ = ["Packed", "ShardStore", "pack"]
 

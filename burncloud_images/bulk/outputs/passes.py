@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from burncloud_images.bulk.records import Record
+from burncloud_images.disk import finish_whatever_happens, run
 from burncloud_images.errors import StorageError
-from burncloud_images.transport.files import finish_whatever_happens, run
 
 __all__ = ["BATCH", "RecordWriter", "batches", "reported", "write_records"]
 

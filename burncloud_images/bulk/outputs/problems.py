@@ -11,7 +11,7 @@ from burncloud_images.bulk.outputs.passes import batches, reported
 from burncloud_images.bulk.outputs.source import RecordSource
 from burncloud_images.bulk.outputs.wholefile import WholeFile
 from burncloud_images.bulk.rows import BadRow
-from burncloud_images.transport.files import finish_whatever_happens, run
+from burncloud_images.disk import finish_whatever_happens, run
 
 __all__ = ["write_problems"]
 

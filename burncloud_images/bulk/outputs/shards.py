@@ -24,7 +24,7 @@ from burncloud_images.bulk.outputs.jsontext import to_line, well_formed
 from burncloud_images.bulk.outputs.metadata import to_row
 from burncloud_images.bulk.outputs.wholefile import WholeFile, write_whole
 from burncloud_images.bulk.records import Record, StoredImage
-from burncloud_images.transport.files import PIECE
+from burncloud_images.disk import PIECE
 
 __all__ = [
     "Limits",

@@ -10,8 +10,8 @@ from typing import IO, Self
 import attrs
 
 from burncloud_images.bulk.folders import NEW, opened
-from burncloud_images.transport.files import default_mode
-from burncloud_images.transport.writers import sync_folder
+from burncloud_images.disk import default_mode
+from burncloud_images.files.sinks import sync_folder
 
 __all__ = ["WholeFile", "write_whole"]
 

@@ -14,7 +14,7 @@ from burncloud_images.bulk.outputs.passes import reported, write_records
 from burncloud_images.bulk.outputs.problems import write_problems
 from burncloud_images.bulk.outputs.report import Summary, Tally, write_report
 from burncloud_images.bulk.outputs.source import RecordSource
-from burncloud_images.transport.files import finish_whatever_happens, run
+from burncloud_images.disk import finish_whatever_happens, run
 
 __all__ = ["Outputs", "write_outputs"]
 

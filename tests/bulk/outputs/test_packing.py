@@ -17,8 +17,8 @@ from jobs import MemoryStore, done, failed, in_doubt, put, to_image, to_key, to_
 from burncloud_images.bulk.outputs.packing import Packed, Packer, find_last, pack
 from burncloud_images.bulk.outputs.shards import Limits, Shard, digests
 from burncloud_images.bulk.records import Record, StoredImage
+from burncloud_images.disk import run
 from burncloud_images.errors import StorageError
-from burncloud_images.transport.files import run
 
 FIVE = Limits(samples=5)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.model.limits import (
+from burncloud_images.model.media import Media
+from burncloud_images.model.rule_kinds import (
     MB,
     AnySize,
     Between,
@@ -23,7 +24,6 @@ from burncloud_images.model.limits import (
     square,
     transparent,
 )
-from burncloud_images.model.media import Media
 
 
 class Size(str, enum.Enum):  # noqa: UP042 (the older spelling, whose text is its name)

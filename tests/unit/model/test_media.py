@@ -14,7 +14,8 @@ from pictures import chunk, png
 from PIL import Image, ImageSequence
 from strategies import examples
 
-from burncloud_images.model.media import EXTENSIONS, MOST_BLOCKS, TAIL, Media, examine, examine_bytes
+from burncloud_images.model.media import MOST_BLOCKS, TAIL, Media, examine, examine_bytes
+from burncloud_images.results import EXTENSIONS
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 MODES = {

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images.errors import Violation
-from burncloud_images.model.limits import MB, MeasuredImage
 from burncloud_images.model.media import Media
+from burncloud_images.model.rule_kinds import MB, MeasuredImage
 from burncloud_images.model.rules import (
     KNOWN,
     RULES,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images.errors import ConfigurationError
-from burncloud_images.wire.address import is_loopback, origin, to_base_url
+from burncloud_images.wire.base_url import is_loopback, origin, to_base_url
 
 SECRET = "hunter2"
 

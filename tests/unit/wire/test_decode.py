@@ -15,8 +15,8 @@ from strategies import Pairs, answers, chunkings, cut, examples
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, ProtocolError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
-from burncloud_images.wire import decode
-from burncloud_images.wire.decode import (
+from burncloud_images.wire import image_json as decode
+from burncloud_images.wire.image_json import (
     AnswerDecoder,
     ImageChunk,
     ImageEnded,

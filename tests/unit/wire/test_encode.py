@@ -15,9 +15,10 @@ from strategies import edit_requests, generation_requests, variation_requests
 from unit.wire.forms import read_form
 
 from burncloud_images.model.inputs import BytesSource, FileID, ImageURL
-from burncloud_images.model.limits import MeasuredImage
-from burncloud_images.model.media import EXTENSIONS, Media
+from burncloud_images.model.media import Media
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
+from burncloud_images.model.rule_kinds import MeasuredImage
+from burncloud_images.results import EXTENSIONS
 from burncloud_images.wire.encode import encode, reference
 from burncloud_images.wire.multipart import FileSlot
 

@@ -14,8 +14,8 @@ from strategies import chunkings, cut, json_values
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
-from burncloud_images.wire.decode import ImageChunk, ImageEnded, ImageFailed, ImageStarted, Pause
 from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
+from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageStarted, Pause
 
 PIXELS = bytes(range(256)) * 3
 BASE64 = base64.b64encode(PIXELS).decode()

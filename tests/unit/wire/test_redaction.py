@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures import png
 
-from burncloud_images.errors import APIError, OutcomeUnknownError, Unfetched
-from burncloud_images.results import CompletedImage, Image
+from burncloud_images.errors import APIError, OutcomeUnknownError
+from burncloud_images.results import CompletedImage, Image, Unfetched
 from burncloud_images.wire.answer import Answer, AnswerItem
 from burncloud_images.wire.redaction import Redaction
 

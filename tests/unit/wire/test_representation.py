@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from burncloud_images.wire.representation import Part, find_part, find_representation
+from burncloud_images.wire.download_headers import Part, find_part, find_representation
 
 DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
 DATA = b"an otter"

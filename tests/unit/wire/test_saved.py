@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import chunkings, cut
 
 from burncloud_images.errors import OutcomeUnknownError, ProtocolError
-from burncloud_images.wire.decode import ImageChunk, ImageEnded
+from burncloud_images.wire.image_json import ImageChunk, ImageEnded
 from burncloud_images.wire.saved import SavedAnswerDecoder, is_event_stream
 
 PIXELS = bytes(range(256)) * 3

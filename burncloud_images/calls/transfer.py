@@ -13,10 +13,10 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from burncloud_images.calls.receiving import Damaged, keep_image
+from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
-from burncloud_images.transport.reception import Damaged, keep_image
-from burncloud_images.transport.sinks import ImageWriter
-from burncloud_images.wire.representation import Checksum, Representation, find_part, find_representation
+from burncloud_images.wire.download_headers import Checksum, Representation, find_part, find_representation
 
 __all__ = ["Transfer"]
 

@@ -6,13 +6,13 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 
+from burncloud_images.calls.call import Rooms, read_error, read_into
+from burncloud_images.calls.charge import free_of_charge
 from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, ImagesError, OutcomeUnknownError, ProtocolError
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
-from burncloud_images.transport.charge import free_of_charge
-from burncloud_images.transport.exchange import Rooms, read_error, read_into
+from burncloud_images.settings import Settings
 from burncloud_images.transport.http import Progress
-from burncloud_images.transport.options import Settings
 from burncloud_images.transport.secret import DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import moment, text
 from burncloud_images.wire.failures import Reply, to_error

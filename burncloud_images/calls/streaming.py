@@ -13,13 +13,12 @@ from typing import TypeAlias, TypeVar, cast
 
 import attrs
 
+from burncloud_images.calls.receiving import Reception
 from burncloud_images.errors import APIError, Billing, ImagesError, OutcomeUnknownError, ProtocolError, StorageError
+from burncloud_images.files.sinks import ImageWriter, PartialSink
 from burncloud_images.results import CompletedImage, Image, ImageDetails, PartialImage
 from burncloud_images.transport.http import Progress
-from burncloud_images.transport.reception import Reception
-from burncloud_images.transport.sinks import ImageWriter, PartialSink
 from burncloud_images.wire.answer import Answer, AnswerItem
-from burncloud_images.wire.decode import ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
 from burncloud_images.wire.events import (
     Completed,
     EventFacts,
@@ -29,6 +28,7 @@ from burncloud_images.wire.events import (
     StreamDecoder,
     StreamEvent,
 )
+from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
 
 __all__ = ["Observer", "StreamReception", "StreamedImage", "check_life"]
 

@@ -20,6 +20,15 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
+from burncloud_images.calls.background import Background
+from burncloud_images.calls.charge import free_of_charge
+from burncloud_images.calls.download import Downloader
+from burncloud_images.calls.expiry import Arrival, Expiry, find_end, find_expiry
+from burncloud_images.calls.hooks import CallHooks, NoHooks
+from burncloud_images.calls.incoming import Incoming, too_large
+from burncloud_images.calls.receiving import AnswerReception, OpaqueReception, Reception
+from burncloud_images.calls.retention import Retention, find_place
+from burncloud_images.calls.streaming import Observer, StreamedImage, StreamReception, check_life
 from burncloud_images.errors import (
     NOT_SENT,
     SENTENCES,
@@ -35,39 +44,29 @@ from burncloud_images.errors import (
     ProtocolError,
     ResultExpiredError,
     StorageError,
-    Unfetched,
     Violation,
     find_billing,
     mark,
 )
-from burncloud_images.model.limits import MeasuredImage
+from burncloud_images.files.sinks import Memory, Placement, Sink
+from burncloud_images.files.uploads import Upload, open_uploads
 from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
-from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, KeptAnswer
-from burncloud_images.retry import Gate, RetryBudget, repeat
-from burncloud_images.transport.background import Background
-from burncloud_images.transport.charge import free_of_charge
+from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, KeptAnswer, Unfetched
+from burncloud_images.retry import PacingGate, RetryBudget, repeat
+from burncloud_images.settings import OnAttempt, Settings
+from burncloud_images.transport.address_guard import Guard
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.download import Downloader
-from burncloud_images.transport.expiry import Arrival, Expiry, find_end, find_expiry
-from burncloud_images.transport.guard import Guard
-from burncloud_images.transport.hooks import CallHooks, NoHooks
 from burncloud_images.transport.http import Progress, Response, Transport
-from burncloud_images.transport.incoming import Incoming, too_large
-from burncloud_images.transport.options import OnAttempt, Settings
-from burncloud_images.transport.reception import AnswerReception, OpaqueReception, Reception
-from burncloud_images.transport.retention import Retention, find_place
 from burncloud_images.transport.secret import Address, DiscreetResponse, bearer, forgetting_locals
-from burncloud_images.transport.sinks import Memory, Placement, Sink
-from burncloud_images.transport.streaming import Observer, StreamedImage, StreamReception, check_life
-from burncloud_images.transport.uploads import Upload, open_uploads
-from burncloud_images.wire.address import is_loopback, origin
 from burncloud_images.wire.answer import Answer, AnswerItem
+from burncloud_images.wire.base_url import is_loopback, origin
 from burncloud_images.wire.body import BodyText
-from burncloud_images.wire.decode import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.encode import EncodedRequest, encode
 from burncloud_images.wire.failures import Reply, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
+from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.redaction import Redaction
 
 __all__ = ["Rooms", "exchange", "fetch"]
@@ -91,7 +90,7 @@ class Rooms:
     executor: Executor
     clock: Clock
     budget: RetryBudget
-    gate: Gate
+    gate: PacingGate
     background: Background = attrs.field(factory=Background)
 
     def downloader(self, settings: Settings) -> Downloader:

@@ -20,9 +20,9 @@ from typing import IO, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
+from burncloud_images.disk import finish_whatever_happens, place, run
+from burncloud_images.files.sinks import Placement, Sink
 from burncloud_images.results import ImageDetails, KeptAnswer
-from burncloud_images.transport.files import finish_whatever_happens, place, run
-from burncloud_images.transport.sinks import Placement, Sink
 
 __all__ = ["AnswerSink", "Retention", "find_place"]
 

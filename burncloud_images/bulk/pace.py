@@ -17,7 +17,7 @@ from typing import Protocol
 
 import attrs
 
-__all__ = ["AdaptiveLimit", "Circuit", "Pacer", "PacingGate", "Permit", "Window"]
+__all__ = ["AdaptiveLimit", "Circuit", "Pacer", "Permit", "Window"]
 
 GUARD = 0.02
 """Seconds by which windows are longer than was asked for: clocks round, and a busy machine is late to use a permit."""
@@ -39,26 +39,6 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-
-
-@attrs.define
-class PacingGate:
-    """
-    Closed while a server has asked for patience; one for all calls that it concerns.
-
-    Attributes:
-        opens_at: On the clock of those who ask; in the past, it is open.
-    """
-
-    opens_at: float = float("-inf")
-
-    def remaining(self, now: float) -> float:
-        """Return the seconds until it opens; 0 if it is open."""
-        return max(0.0, self.opens_at - now)
-
-    def close(self, until: float) -> None:
-        """Keep it closed until then; never opens it earlier."""
-        self.opens_at = max(self.opens_at, until)
 
 
 # --- so many a minute ------------------------------------------------------------------------------------------------

@@ -14,14 +14,13 @@ from contextlib import asynccontextmanager
 
 import attrs
 
+from burncloud_images.calls.call import Rooms, exchange
+from burncloud_images.calls.streaming import StreamedImage
 from burncloud_images.errors import Billing
+from burncloud_images.files.sinks import Memory, MemoryWriter, Placement
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import CompletedImage, Image, ImagesResult
-from burncloud_images.transport.exchange import Rooms, exchange
-from burncloud_images.transport.options import Settings
-from burncloud_images.transport.sinks import Memory, Placement
-from burncloud_images.transport.streaming import StreamedImage
-from burncloud_images.transport.writers import MemoryWriter
+from burncloud_images.settings import Settings
 
 __all__ = ["stream"]
 

@@ -15,10 +15,9 @@ from burncloud_images.errors import (
     ImagesError,
     OutcomeUnknownError,
     Phase,
-    Unfetched,
     find_billing,
 )
-from burncloud_images.results import Attempt
+from burncloud_images.results import Attempt, Unfetched
 from burncloud_images.wire.answer import Answer
 
 __all__ = ["Course"]

@@ -19,7 +19,9 @@ from typing import IO, Protocol, TypeVar, cast
 
 import attrs
 
+from burncloud_images.disk import PIECE, run
 from burncloud_images.errors import ImagesError, InputChangedError, InvalidRequestError, Violation
+from burncloud_images.files.reading import Identity, examine_file, examine_handle, read_pieces
 from burncloud_images.model.inputs import (
     AsyncReadable,
     BytesSource,
@@ -34,9 +36,8 @@ from burncloud_images.model.inputs import (
     StreamSource,
     to_source,
 )
-from burncloud_images.model.limits import MB, MeasuredImage
 from burncloud_images.model.media import Media, examine, examine_bytes
-from burncloud_images.transport.files import PIECE, Identity, examine_file, examine_handle, read_pieces, run
+from burncloud_images.model.rule_kinds import MB, MeasuredImage
 
 __all__ = ["Fetch", "Upload", "open_uploads"]
 

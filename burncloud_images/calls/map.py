@@ -22,14 +22,14 @@ from typing import Any, Generic, TypeAlias, TypeVar
 
 import attrs
 
+from burncloud_images.calls.background import Background, OnExit
+from burncloud_images.calls.course import Course
+from burncloud_images.calls.hooks import CallHooks
+from burncloud_images.calls.map_limits import Window
+from burncloud_images.calls.unclaimed import Outcome, Unclaimed
 from burncloud_images.errors import Billing, ClientClosedError, ImagesError, find_billing
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import DamagedImage, Done, Failed, Image, ImageDetails, ImagesResult, PartialImage
-from burncloud_images.transport.background import Background, OnExit
-from burncloud_images.transport.course import Course
-from burncloud_images.transport.hooks import CallHooks
-from burncloud_images.transport.unclaimed import Outcome, Unclaimed
-from burncloud_images.transport.window import Window
 
 __all__ = ["Calls"]
 

@@ -14,6 +14,9 @@ from urllib.parse import urljoin
 
 import attrs
 
+from burncloud_images.calls.expiry import Expiry
+from burncloud_images.calls.receiving import Damaged
+from burncloud_images.calls.transfer import Transfer
 from burncloud_images.errors import (
     ConnectionFailedError,
     DownloadError,
@@ -21,19 +24,17 @@ from burncloud_images.errors import (
     ImagesError,
     ResultExpiredError,
     StorageError,
+    hide_query,
 )
-from burncloud_images.results import ImageDetails, hide_query
+from burncloud_images.files.sinks import ImageWriter
+from burncloud_images.results import ImageDetails
 from burncloud_images.retry import RetryPolicy
+from burncloud_images.settings import Limits, Timeouts
+from burncloud_images.transport.address_guard import Guard
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.expiry import Expiry
-from burncloud_images.transport.guard import Guard
 from burncloud_images.transport.http import Door, Progress, Response, Transport
-from burncloud_images.transport.options import Limits, Timeouts
-from burncloud_images.transport.reception import Damaged
-from burncloud_images.transport.sinks import ImageWriter
-from burncloud_images.transport.transfer import Transfer
+from burncloud_images.wire.download_headers import find_representation
 from burncloud_images.wire.headers import find_retry_after
-from burncloud_images.wire.representation import find_representation
 
 __all__ = ["Downloader"]
 

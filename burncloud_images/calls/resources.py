@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from burncloud_images.errors import ClientClosedError
-from burncloud_images.transport.options import Network
+from burncloud_images.settings import Network
 
 if TYPE_CHECKING:
     import asyncio
 
-    from burncloud_images.transport.background import OnExit
+    from burncloud_images.calls.background import OnExit
+    from burncloud_images.calls.call import Rooms
     from burncloud_images.transport.clock import Clock
-    from burncloud_images.transport.exchange import Rooms
     from burncloud_images.transport.http import Session
 
 __all__ = ["Lifecycle"]
@@ -70,12 +70,9 @@ class Lifecycle:
         from concurrent.futures import ThreadPoolExecutor
 
         # What keeps a paid image is loaded before anything is paid; later there may be no descriptor to load it with.
-        import burncloud_images.transport.names
-        import burncloud_images.transport.writers  # noqa: F401
-        from burncloud_images.pace import PacingGate
-        from burncloud_images.retry import RetryBudget
+        from burncloud_images.calls.call import Rooms
+        from burncloud_images.retry import PacingGate, RetryBudget
         from burncloud_images.transport.clock import SystemClock
-        from burncloud_images.transport.exchange import Rooms
         from burncloud_images.transport.http import AiohttpTransport
 
         clock = self.clock or SystemClock()

@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from burncloud_images.calls.incoming import Incoming, Turns, too_large
+from burncloud_images.calls.retention import Retention
 from burncloud_images.errors import (
     APIError,
     Billing,
@@ -22,14 +24,13 @@ from burncloud_images.errors import (
     TooLargeError,
     mark,
 )
+from burncloud_images.files.sinks import ImageWriter, Placement, Recoverable, Sink
 from burncloud_images.model.media import Media
 from burncloud_images.results import DamagedImage, ImageDetails, KeptAnswer
-from burncloud_images.transport.incoming import Incoming, Turns, too_large
-from burncloud_images.transport.options import Limits
-from burncloud_images.transport.retention import Retention
-from burncloud_images.transport.sinks import ImageWriter, Placement, Recoverable, Sink
+from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import Answer
-from burncloud_images.wire.decode import (
+from burncloud_images.wire.events import StreamEvent
+from burncloud_images.wire.image_json import (
     AnswerDecoder,
     ImageChunk,
     ImageEnded,
@@ -40,7 +41,6 @@ from burncloud_images.wire.decode import (
     Pause,
     Surplus,
 )
-from burncloud_images.wire.events import StreamEvent
 
 __all__ = ["AnswerReception", "OpaqueReception", "Reception", "keep_image"]
 

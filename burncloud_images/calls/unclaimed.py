@@ -11,7 +11,7 @@ import attrs
 
 from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Done, Failed, Image, ImageDetails
-from burncloud_images.transport.log import log_warning
+from burncloud_images.telemetry import log_warning
 
 __all__ = ["Losses", "OnUnclaimed", "Outcome", "Unclaimed"]
 

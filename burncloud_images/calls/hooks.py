@@ -7,8 +7,8 @@ from typing import Protocol
 
 import attrs
 
-from burncloud_images.errors import ImagesError, Unfetched
-from burncloud_images.results import Attempt
+from burncloud_images.errors import ImagesError
+from burncloud_images.results import Attempt, Unfetched
 from burncloud_images.wire.answer import Answer
 
 __all__ = ["CallHooks", "NoHooks"]

@@ -13,10 +13,10 @@ import weakref
 from contextlib import suppress
 from typing import Generic, Self, TypeVar
 
+from burncloud_images.calls.map import Calls
 from burncloud_images.errors import ImagesError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Done, Failed, ImageDetails
-from burncloud_images.transport.calls import Calls
 
 __all__ = ["Outcomes"]
 

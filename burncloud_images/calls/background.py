@@ -14,10 +14,10 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
+from burncloud_images.calls.unclaimed import Losses
 from burncloud_images.errors import SENTENCES, Billing, ImagesError, ImagesWarning, find_billing, mark
 from burncloud_images.results import ImagesResult
-from burncloud_images.transport.log import log_warning
-from burncloud_images.transport.unclaimed import Losses
+from burncloud_images.telemetry import log_warning
 
 __all__ = ["Background", "OnExit"]
 

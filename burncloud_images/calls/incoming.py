@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import attrs
 
+from burncloud_images.calls.retention import Retention
 from burncloud_images.errors import ImagesError, TooLargeError
-from burncloud_images.transport.retention import Retention
 from burncloud_images.wire.body import BodyText, Shape
 
 __all__ = ["Incoming", "Turns", "too_large"]

@@ -1,0 +1,118 @@
+"""
+Work on the disk: in a thread, in pieces, whole or not at all.
+
+Everything that blocks runs on the executor that is passed in, never on asyncio's own: that one resolves host names too,
+and a slow disk would stop the network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from concurrent.futures import Executor
+
+    from aiofiles.threadpool.binary import AsyncBufferedReader
+
+__all__ = ["PIECE", "default_mode", "finish_whatever_happens", "opened_file", "place", "run", "write_whole"]
+
+T = TypeVar("T")
+
+PIECE = 1024 * 1024
+"""Bytes that are read or written with one hop to a thread; a hop costs as much as copying this."""
+
+
+def run(executor: Executor | None, function: Callable[..., T], *args: object) -> asyncio.Future[T]:
+    """Call *function* in a thread of *executor*, and return what to await for its value."""
+    import asyncio
+
+    return asyncio.get_running_loop().run_in_executor(executor, partial(function, *args))
+
+
+async def finish_whatever_happens(work: asyncio.Future[T]) -> T:
+    """
+    Wait for *work* also when cancelled, however often.
+
+    A thread cannot be stopped, and what it leaves behind has to be known.
+    """
+    import asyncio
+
+    cancellation: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancellation = cancellation or error
+    if cancellation is None:
+        return work.result()
+    if not work.cancelled():
+        work.exception()  # so that nobody complains that it was not looked at
+    try:
+        raise cancellation
+    finally:
+        del cancellation  # it holds this frame
+
+
+@asynccontextmanager
+async def opened_file(path: Path, executor: Executor) -> AsyncIterator[AsyncBufferedReader]:
+    """Give a file to read, and close it also if the caller is cancelled while a thread is opening it."""
+    import asyncio
+
+    import aiofiles
+
+    opening = asyncio.ensure_future(aiofiles.open(path, "rb", executor=executor))
+    try:
+        yield await finish_whatever_happens(opening)
+    finally:
+        if not opening.cancelled() and opening.exception() is None:
+            await finish_whatever_happens(asyncio.ensure_future(opening.result().close()))
+
+
+def place(part: Path, final: Path, *, overwrite: bool) -> None:
+    """
+    Give a finished file its name, atomically; blocks.
+
+    Raises:
+        FileExistsError: The name is taken and *overwrite* is False.
+    """
+    if overwrite:
+        part.replace(final)
+        return
+    try:
+        os.link(part, final, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: the best there is
+        if final.exists() or final.is_symlink():
+            raise FileExistsError(17, "File exists", str(final)) from None
+        part.rename(final)
+    else:
+        part.unlink()
+
+
+def default_mode() -> int:
+    # The umask can only be read by setting it, which other threads would notice for a moment; Linux shows it.
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return 0o666 & ~int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o644
+
+
+def write_whole(target: Path, data: bytes, overwrite: bool) -> None:  # noqa: FBT001 (called through an executor)
+    part = target.with_name(f".{target.name[:200]}.{os.getpid()}-{id(data):x}.part")
+    try:
+        with open(part, "xb", opener=partial(os.open, mode=0o600)) as handle:
+            handle.write(data)
+        part.chmod(default_mode())
+        place(part, target, overwrite=overwrite)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,450 @@
+"""
+Where image bytes go as they arrive: `Memory`, `Directory`, or a sink of your own.
+
+A sink opens one writer per image. The writer is given pieces, says what they are, and then keeps or discards them. A
+`Directory` shows whole files or none: it writes to a hidden `.part` file and renames it when the image has been looked
+at. If the disk fails half-way, the image, which is paid for, goes on into memory, and the error hands it over.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checkable
+
+import attrs
+
+from burncloud_images.disk import default_mode, finish_whatever_happens, place, run
+from burncloud_images.errors import ConfigurationError, StorageError
+from burncloud_images.files.reading import examine_handle
+from burncloud_images.model.media import Media, examine_bytes
+from burncloud_images.results import EXTENSIONS, Image, ImageDetails, SavedImage
+
+if TYPE_CHECKING:
+    import hashlib
+    from concurrent.futures import Executor
+
+__all__ = [
+    "Directory",
+    "DirectoryWriter",
+    "ImageWriter",
+    "Memory",
+    "MemoryWriter",
+    "PartialSink",
+    "Placement",
+    "Recoverable",
+    "Sink",
+    "fill",
+]
+
+T_co = TypeVar("T_co", bound=ImageDetails, covariant=True)
+
+
+@attrs.frozen(kw_only=True)
+class Placement:
+    """
+    Which image a sink is asked to take.
+
+    Attributes:
+        id: Of the request: the first 12 characters of its idempotency key.
+        index: Place of the image in the answer, from 0.
+        prompt: What was drawn, if there was a prompt.
+        model: As asked for.
+        date: When the request was made, aware UTC.
+        executor: The client's own threads, for work that blocks.
+    """
+
+    id: str
+    index: int
+    prompt: str
+    model: str
+    date: datetime
+    executor: Executor
+
+
+class ImageWriter(Protocol[T_co]):
+    """Takes one image."""
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes; they are not yet whole, nor known to be an image."""
+
+    async def finish(self) -> Media:
+        """Return what the bytes are, now that they are all there."""
+
+    async def keep(self, media: Media) -> T_co:
+        """
+        Make the image permanent and return it.
+
+        Raises:
+            StorageError: It cannot be; the error holds the image.
+        """
+
+    async def discard(self) -> None:
+        """Remove every trace."""
+
+
+class Sink(Protocol[T_co]):
+    """Takes the images of requests."""
+
+    async def prepare(self, placement: Placement, count: int) -> None:
+        """
+        Make sure that *count* images can be taken, before the request is sent.
+
+        Raises:
+            StorageError: They cannot.
+        """
+
+    def open(self, placement: Placement) -> ImageWriter[T_co]:
+        """Return a writer for one image."""
+
+
+@runtime_checkable
+class PartialSink(Protocol):
+    """A sink that takes previews as well; others are spared them."""
+
+    def open_partial(self, placement: Placement, number: int) -> ImageWriter[ImageDetails]:
+        """Return a writer for the preview *number* of one image."""
+
+
+@runtime_checkable
+class Recoverable(Protocol):
+    """A writer that can tell what it was given, should it turn out to be no whole image."""
+
+    async def recover(self, most: int) -> bytes:
+        """
+        Return the first *most* bytes.
+
+        Raises:
+            OSError: They cannot be read.
+        """
+
+
+@attrs.frozen
+class Memory:
+    """Keeps the images as bytes; results are `Image`."""
+
+    async def prepare(self, placement: Placement, count: int) -> None:
+        """Need nothing."""
+
+    def open(self, placement: Placement) -> MemoryWriter:
+        """Return a writer into a buffer."""
+        return MemoryWriter(index=placement.index)
+
+
+FIELD = re.compile(r"\{([^{}]*)\}")
+FIELDS = ("id", "index", "ext", "slug", "sha8", "model", "date")
+
+Exists = Literal["error", "rename", "overwrite"]
+
+
+def template(_sink: object, _attribute: object, name: str) -> None:
+    """Refuse a name that is a path or holds a field that is not in the list."""
+    unknown = [field for field in FIELD.findall(name) if field not in FIELDS]
+    if unknown or set(FIELD.sub("", name)) & set("{}"):
+        raise ConfigurationError(f"The name {name!r} may hold {', '.join(f'{{{field}}}' for field in FIELDS)} only.")
+    if not name or name.startswith(".") or set(name) & set("/\\\0"):
+        raise ConfigurationError(f"The name {name!r} has to be a plain file name; the folder is given by the path.")
+
+
+@attrs.frozen
+class Directory:
+    """
+    Writes the images to files; results are `SavedImage`.
+
+    Args:
+        path: The folder; it is made if it is not there.
+        name: A template for file names. Its fields are `{id}` (of the request), `{index}` (from 1), `{ext}` (of the
+            bytes), `{slug}` (of the prompt), `{sha8}` (of the bytes), `{model}` and `{date}` (UTC). Without `{ext}` the
+            extension is put right, and without `{index}` several images are numbered.
+        exists: What to do if the name is taken: `error` before anything is sent where the name can be known,
+            `rename` by a number, or `overwrite`.
+        hash: Whether to fill `SavedImage.sha256`.
+        durable: Whether the file and its folder are synced to the disk before the image counts as kept.
+    """
+
+    path: Path = attrs.field(converter=Path)
+    name: str = attrs.field(default="{id}-{index}.{ext}", validator=template)
+    exists: Exists = attrs.field(default="error", validator=attrs.validators.in_(("error", "rename", "overwrite")))
+    hash: bool = False
+    durable: bool = False
+
+    async def prepare(self, placement: Placement, count: int) -> None:
+        """Make the folder, try to write there, and look for names that are taken."""
+        try:
+            await run(placement.executor, self.try_folder)
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be written: {error.strerror or error}.") from None
+        if self.exists == "error" and not {"id", "sha8"} & set(FIELD.findall(self.name)):
+            taken = await run(placement.executor, self.find_taken, placement, count)
+            if taken:
+                raise StorageError(f"{taken} exists already, so nothing was sent.")
+
+    def open(self, placement: Placement) -> DirectoryWriter:
+        """Return a writer into a hidden file."""
+        part = self.path / f".{placement.id}-{placement.index + 1}-{os.urandom(3).hex()}.part"
+        return DirectoryWriter(sink=self, placement=placement, part=part)
+
+    def answer_path(self, placement: Placement) -> Path:
+        """Return the file for an answer that is not understood."""
+        return self.path / f"{placement.id}.answer"
+
+    def try_folder(self) -> None:
+        """Make the folder and see whether files can be made in it; blocks."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.path.is_dir():
+            raise NotADirectoryError("it is no folder")
+        if not os.access(self.path, os.W_OK | os.X_OK):
+            raise PermissionError("permission denied")
+
+    def find_taken(self, placement: Placement, count: int) -> Path | None:
+        """Return a name that is taken of those that *count* images can get; blocks."""
+        for index in range(count):
+            for name in self.candidates(attrs.evolve(placement, index=index)):
+                path = self.path / name
+                if path.exists() or path.is_symlink():
+                    return path
+        return None
+
+    def candidates(self, placement: Placement) -> Iterator[str]:
+        """Yield the names that one image can get: with the extension that the template names, or else with any."""
+        suffix = Path(self.name).suffix.lower().lstrip(".").replace("jpeg", "jpg")
+        for media_type, extension in EXTENSIONS.items():
+            if suffix not in EXTENSIONS.values() or suffix == extension:
+                yield self.file_name(placement, Media(media_type=media_type), "")
+
+    def file_name(self, placement: Placement, media: Media, sha256: str) -> str:
+        """Return the name of one image; it never leaves the folder, whatever the prompt."""
+        return fill(self.name, placement, media, sha256)
+
+
+T = TypeVar("T")
+
+BATCH = 512 * 1024
+"""Bytes that are written with one hop to a thread: more would save little, and each of many images has as much."""
+
+
+@attrs.define(kw_only=True)
+class MemoryWriter:
+    """One growing buffer, which becomes the image without being copied."""
+
+    index: int
+    buffer: io.BytesIO = attrs.field(factory=io.BytesIO)
+
+    async def write(self, data: bytes) -> None:
+        self.buffer.write(data)
+
+    async def finish(self) -> Media:
+        with self.buffer.getbuffer() as view:
+            return examine_bytes(view)
+
+    async def keep(self, media: Media) -> Image:
+        return Image(**described(self.index, media), data=self.buffer.getvalue())  # type: ignore[arg-type]
+
+    async def recover(self, most: int) -> bytes:
+        with self.buffer.getbuffer() as view:
+            return bytes(view[:most])
+
+    async def discard(self) -> None:
+        self.buffer.close()
+
+
+def described(index: int, media: Media) -> dict[str, object]:
+    return {"index": index, "media_type": media.media_type, "width": media.width, "height": media.height}
+
+
+@attrs.define(kw_only=True)
+class DirectoryWriter:
+    """One hidden file, or what is left of it in memory when the disk failed."""
+
+    sink: Directory
+    placement: Placement
+    part: Path
+    batch: bytearray = attrs.field(factory=bytearray)
+    handle: IO[bytes] | None = None
+    size: int = 0
+    rescued: bytearray | None = None
+    trouble: OSError | None = None
+    digest: hashlib._Hash | None = attrs.field(
+        init=False, default=attrs.Factory(lambda writer: start_digest(writer.sink), takes_self=True)
+    )
+
+    async def write(self, data: bytes) -> None:
+        self.size += len(data)
+        if self.rescued is not None:
+            self.rescued += data
+            return
+        self.batch += data
+        if len(self.batch) >= BATCH:
+            await self.flush(self.write_batch)
+
+    async def flush(self, write: Callable[[bytearray], T]) -> T | None:
+        """Let *write* have what has gathered; None if the disk failed, and what came is in memory."""
+        batch, self.batch = self.batch, bytearray()
+        try:
+            return await finish_whatever_happens(run(self.placement.executor, write, batch))
+        except OSError as error:
+            self.trouble = error
+            flushed = await run(self.placement.executor, self.read_back, self.size - len(batch))
+            self.rescued = bytearray(flushed) + batch
+            return None
+
+    def write_batch(self, batch: bytearray) -> None:
+        if self.handle is None:
+            self.handle = open(self.part, "x+b", buffering=0, opener=self.open_part)  # noqa: SIM115
+        left = memoryview(batch)
+        while left:
+            left = left[self.handle.write(left) :]
+        if self.digest is not None:
+            self.digest.update(batch)
+
+    def open_part(self, path: str, flags: int) -> int:
+        return os.open(path, flags, 0o600)
+
+    def write_last(self, batch: bytearray) -> Media:
+        """Write what is left, and look at the whole."""
+        if batch:
+            self.write_batch(batch)
+        return Media() if self.handle is None else examine_handle(self.handle, 0, self.size)
+
+    def read_back(self, size: int) -> bytes:
+        """Return what is in the file already; a full disk can still be read."""
+        if self.handle is None:
+            return b""
+        self.handle.seek(0)
+        return self.handle.read(size)
+
+    async def finish(self) -> Media:
+        media = await self.flush(self.write_last) if self.rescued is None else None
+        return examine_bytes(self.rescued or b"") if media is None else media
+
+    async def keep(self, media: Media) -> SavedImage:
+        if self.trouble is None:
+            try:
+                return await finish_whatever_happens(run(self.placement.executor, self.rename, media))
+            except OSError as error:
+                self.trouble = error
+                self.rescued = bytearray(await run(self.placement.executor, self.read_back, self.size))
+        await self.discard()
+        image = Image(**described(self.placement.index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
+        reason = self.trouble.strerror or str(self.trouble)
+        trouble = StorageError(
+            f"Image {self.placement.index + 1} cannot be stored in {self.sink.path}: {reason}.", images=[image]
+        )
+        trouble.errno = self.trouble.errno
+        raise trouble
+
+    def rename(self, media: Media) -> SavedImage:
+        handle = self.handle
+        if handle is None:
+            raise FileNotFoundError("it is empty")
+        sha256 = self.digest.hexdigest() if self.digest is not None else None
+        os.fchmod(handle.fileno(), default_mode())
+        if self.sink.durable:
+            os.fsync(handle.fileno())
+        path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
+        if self.sink.durable:
+            self.sync()
+        handle.close()
+        return SavedImage(
+            **described(self.placement.index, media),  # type: ignore[arg-type]
+            path=path,
+            size=self.size,
+            sha256=sha256 if self.sink.hash else None,
+        )
+
+    def sync(self) -> None:
+        sync_folder(self.sink.path)
+
+    def choose(self, wanted: Path) -> Path:
+        """Give the file its name, or the next free one."""
+        for path in numbered(wanted):
+            try:
+                place(self.part, path, overwrite=self.sink.exists == "overwrite")
+            except FileExistsError:
+                if self.sink.exists == "error":
+                    raise
+            else:
+                return path
+        raise FileExistsError(17, "every numbered name is taken", str(wanted))
+
+    async def recover(self, most: int) -> bytes:
+        if self.rescued is None and self.batch:
+            await self.flush(self.write_batch)
+        if self.rescued is not None:
+            return bytes(self.rescued[:most])
+        return await run(self.placement.executor, self.read_back, min(most, self.size))
+
+    async def discard(self) -> None:
+        await finish_whatever_happens(run(self.placement.executor, self.remove))
+
+    def remove(self) -> None:
+        if self.handle is not None:
+            self.handle.close()
+            with suppress(OSError):  # a folder that is gone or can no longer be written; the image matters more
+                self.unlink()
+
+    def unlink(self) -> None:
+        self.part.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def start_digest(sink: Directory) -> hashlib._Hash | None:
+    import hashlib  # naming a sink costs next to nothing
+
+    return hashlib.sha256() if sink.hash or "{sha8}" in sink.name else None
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    yield path
+    for number in range(2, 10_000):
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+
+LONGEST_NAME = 240
+"""Bytes; file systems take 255, and the hidden name of an unfinished file is longer than the final one."""
+
+
+def fill(template: str, placement: Placement, media: Media, sha256: str) -> str:
+    """Return the name of one image; it holds no slash, whatever the prompt."""
+    values = {
+        "id": placement.id,
+        "index": str(placement.index + 1),
+        "ext": media.extension,
+        "slug": slug(placement.prompt),
+        "sha8": sha256[:8],
+        "model": slug(placement.model),
+        "date": f"{placement.date:%Y-%m-%d}",
+    }
+    stem = strip_extension(FIELD.sub(lambda match: values[match[1]], template))
+    if placement.index and not {"index", "sha8"} & set(FIELD.findall(template)):
+        stem = f"{stem}-{placement.index + 1}"
+    return shorten(stem, f".{media.extension}")
+
+
+def strip_extension(name: str) -> str:
+    stem, dot, extension = name.rpartition(".")
+    known = {*EXTENSIONS.values(), "jpeg", "bin"}
+    return stem if dot and stem and extension.lower() in known else name
+
+
+def slug(text: str) -> str:
+    """Return letters, digits and dashes of *text*, of any script, at most 60 bytes long."""
+    words = re.sub(r"[^\w]+", "-", text.lower()).strip("-_")
+    return words.encode()[:60].decode(errors="ignore").strip("-") or "image"
+
+
+def shorten(stem: str, extension: str) -> str:
+    most = LONGEST_NAME - len(extension.encode())
+    return stem.encode()[:most].decode(errors="ignore") + extension
