@@ -49,7 +49,7 @@ from burncloud_images.errors import (
     mark,
 )
 from burncloud_images.files.sinks import Memory, Placement, Sink
-from burncloud_images.files.uploads import Upload, open_uploads
+from burncloud_images.files.uploads import open_uploads
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
@@ -58,7 +58,7 @@ from burncloud_images.retry import PacingGate, RetryBudget, repeat
 from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.address_guard import Guard
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.http import Progress, Response, Transport
+from burncloud_images.transport.port import Progress, Response, Transport, Upload
 from burncloud_images.transport.secret import Address, DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import Answer, AnswerItem
 from burncloud_images.wire.base_url import is_loopback, origin

@@ -32,7 +32,7 @@ from burncloud_images.retry import RetryPolicy
 from burncloud_images.settings import Limits, Timeouts
 from burncloud_images.transport.address_guard import Guard
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.http import Door, Progress, Response, Transport
+from burncloud_images.transport.port import Door, Progress, Response, Transport
 from burncloud_images.wire.download_headers import find_representation
 from burncloud_images.wire.headers import find_retry_after
 

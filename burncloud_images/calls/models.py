@@ -12,7 +12,7 @@ from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, ImagesErr
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
 from burncloud_images.settings import Settings
-from burncloud_images.transport.http import Progress
+from burncloud_images.transport.port import Progress
 from burncloud_images.transport.secret import DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import moment, text
 from burncloud_images.wire.failures import Reply, to_error

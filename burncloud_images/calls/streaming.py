@@ -17,7 +17,7 @@ from burncloud_images.calls.receiving import Reception
 from burncloud_images.errors import APIError, Billing, ImagesError, OutcomeUnknownError, ProtocolError, StorageError
 from burncloud_images.files.sinks import ImageWriter, PartialSink
 from burncloud_images.results import CompletedImage, Image, ImageDetails, PartialImage
-from burncloud_images.transport.http import Progress
+from burncloud_images.transport.port import Progress
 from burncloud_images.wire.answer import Answer, AnswerItem
 from burncloud_images.wire.events import (
     Completed,

@@ -20,7 +20,8 @@ from burncloud_images.wire.encode import file_parts, form_fields
 from burncloud_images.wire.multipart import FileSlot
 
 if TYPE_CHECKING:
-    from burncloud_images.transport.http import PlannedPayload, Session
+    from burncloud_images.transport.http import Session
+    from burncloud_images.transport.upload_body import PlannedPayload
 
 __all__ = ["preview"]
 

@@ -22,7 +22,7 @@ from burncloud_images.errors import ImagesError, OutcomeUnknownError
 from burncloud_images.files.sinks import slug
 from burncloud_images.settings import Limits
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.http import Progress
+from burncloud_images.transport.port import Progress
 from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.saved import SavedAnswerDecoder, is_event_stream
 

@@ -15,7 +15,7 @@ from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol, TypeVar, cast
+from typing import IO, TypeAlias, TypeVar, cast
 
 import attrs
 
@@ -39,8 +39,6 @@ from burncloud_images.model.inputs import (
 from burncloud_images.model.media import Media, examine, examine_bytes
 from burncloud_images.model.rule_kinds import MB, MeasuredImage
 
-__all__ = ["Fetch", "Upload", "open_uploads"]
-
 T = TypeVar("T")
 
 IN_MEMORY = 8 * MB
@@ -50,21 +48,6 @@ UPLOADABLE = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """Downloads the image at a URL, past the guard."""
-
-
-class Upload(Protocol):
-    """An image that can be read as often as needed."""
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-
-    @property
-    def media(self) -> Media:
-        """What the bytes are."""
-
-    def pieces(self) -> AsyncGenerator[bytes, None]:
-        """Yield all bytes, from the start."""
 
 
 @attrs.frozen
@@ -138,6 +121,9 @@ class OpenedUpload:
             async with aclosing(again.pieces()) as pieces:
                 async for piece in pieces:
                     yield piece
+
+
+Upload: TypeAlias = BytesUpload | PathUpload | HandleUpload | OpenedUpload
 
 
 @asynccontextmanager

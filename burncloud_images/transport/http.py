@@ -1,5 +1,5 @@
 """
-The Transport port and its aiohttp form: requests out, answers in, and how far each got.
+The transport port's aiohttp form: sessions, requests and responses.
 
 Three things decide whether a failure was paid for, and none of them is the class of an exception: whether the last
 piece of the body had been handed to the connection, whether an answer began, and whether it came to its end. So the
@@ -10,56 +10,40 @@ every attempt keeps a record of its phase.
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import socket
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
-from typing import Literal, Protocol, TypeAlias
+from typing import TypeAlias
 
 import aiohttp
 import attrs
-from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from burncloud_images.errors import (
     ClientClosedError,
     ConnectionFailedError,
     DownloadRefusedError,
-    ImagesError,
-    InputChangedError,
     OutcomeUnknownError,
     Phase,
 )
-from burncloud_images.files.uploads import Upload
 from burncloud_images.settings import Network, Timeouts, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.timeouts import StageTimer
+from burncloud_images.transport.connection_errors import NAMELESS_ATTEMPTS, find_limit, is_nameless, stalled, to_failure
+from burncloud_images.transport.port import Door, Progress, Response, Upload
+from burncloud_images.transport.timeouts import Patience
+from burncloud_images.transport.upload_body import PlannedPayload
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.compression import Inflater
 from burncloud_images.wire.headers import fold_headers
-from burncloud_images.wire.multipart import BodyPlan, FileSlot
-
-__all__ = ["AiohttpTransport", "Progress", "Response", "Session", "Transport"]
+from burncloud_images.wire.multipart import BodyPlan
 
 Session: TypeAlias = aiohttp.ClientSession
-Door: TypeAlias = Literal["api", "guarded", "exempt"]
-"""To the API; to public addresses only; to hosts that the operator vouches for."""
-
-SLICE = 128 * 1024
 READ_BUFFER = 64 * 1024
 """Half of what is received before the socket waits for the sink."""
-UNSENT = 128 * 1024
-"""Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
-LEAST_BUFFER = 1
-"""Bytes that asyncio holds before it says that it is full. Never 0: with TLS an empty buffer would be full for ever."""
-LEAST_PROGRESS = 1024
-"""Bytes of an answer that start its idle time anew; with one byte now and then it would last for ever."""
 KEEP_ALIVE = 0.1
 """
 Seconds an idle connection is kept, so that many quick calls share some.
@@ -67,278 +51,6 @@ Seconds an idle connection is kept, so that many quick calls share some.
 A new one costs nothing beside an image. One that the server is just closing may eat a paid request, and no server is
 known that closes so soon.
 """
-NAMELESS_ATTEMPTS = 2
-"""How many attempts a host is worth whose name does not exist, before anything was ever reached."""
-
-
-@attrs.define(kw_only=True)
-class Progress:
-    """
-    How far one attempt has got; each stage has its own time.
-
-    Attributes:
-        clock: Scales the times.
-        timer: Ends the stage that takes too long.
-        waited: How long chunks of the answer were waited for, in seconds of the event loop while it ran.
-        phase: The furthest point of the request.
-        sent: Body bytes handed to the connection.
-        status: HTTP status, once an answer has begun.
-        input_error: What went wrong with the caller's own files.
-        reused: Whether the connection had been used before.
-        place: Host and port that are connected to.
-    """
-
-    clock: Clock
-    timer: StageTimer = attrs.field(
-        default=attrs.Factory(lambda self: StageTimer(self.clock.loop_seconds(1.0)), takes_self=True)
-    )
-    waited: float = 0.0
-    phase: Phase = Phase.QUEUED
-    sent: int = 0
-    status: int | None = None
-    input_error: ImagesError | None = None
-    reused: bool = False
-    place: str = ""
-
-    def enter(self, phase: Phase, seconds: float | None = None) -> None:
-        """Go on to *phase*, which may take *seconds*; an answer to half a request does not make it whole."""
-        if phase <= Phase.FINAL_RELEASED or self.phase >= Phase.FINAL_RELEASED:
-            self.phase = max(self.phase, phase)
-        self.allow(seconds)
-
-    def take_answer(self) -> None:
-        """Take note that a result has begun to come: who has one has worked, however little of the request had left."""
-        self.phase = max(self.phase, Phase.BODY_IN)
-
-    def allow(self, seconds: float | None) -> None:
-        """Start the time of a stage anew; None stops it."""
-        self.timer.allow(None if seconds is None else self.clock.loop_seconds(seconds))
-
-
-class Response(Protocol):
-    """An answer whose headers are there."""
-
-    @property
-    def status(self) -> int:
-        """HTTP status."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """With lower-case names."""
-
-    def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body as it arrives."""
-
-
-class Transport(Protocol):
-    """The port between an exchange and the network."""
-
-    def post(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        body: tuple[BodyPlan, Sequence[Upload]],
-        progress: Progress,
-        timeouts: Timeouts,
-    ) -> AbstractAsyncContextManager[Response]:
-        """
-        Send a request; leaving the block closes or returns the connection.
-
-        Raises:
-            ConnectionFailedError: The request cannot have been executed.
-            OutcomeUnknownError: It may have been.
-            InputChangedError: The caller's files changed.
-        """
-
-    def get(
-        self, url: str, headers: Mapping[str, str], progress: Progress, timeouts: Timeouts, *, door: Door
-    ) -> AbstractAsyncContextManager[Response]:
-        """
-        Fetch something that can be fetched again.
-
-        Raises:
-            ConnectionFailedError: No answer came, or not all of it.
-            DownloadRefusedError: The address is not public.
-        """
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-
-
-class PlannedPayload(aiohttp.Payload):
-    """A body that is read from its sources as it is written, made anew for every attempt."""
-
-    def __init__(self, plan: BodyPlan, uploads: Sequence[Upload], progress: Progress, timeouts: Timeouts) -> None:
-        super().__init__(None, content_type=plan.content_type)
-        self._size = plan.length
-        self.plan = plan
-        self.uploads = uploads
-        self.progress = progress
-        self.timeouts = timeouts
-        self.begun = False
-        self.ended = asyncio.Event()
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
-        """Refuse to be text."""
-        raise TypeError("this body is not text")
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
-        """Write the body; it is never cut."""
-        await self.write(writer)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the segments, wait until the kernel has them, and only then let the last piece go."""
-        self.begun = True
-        transport = getattr(writer, "transport", None)
-        try:
-            self.progress.enter(Phase.BODY, self.timeouts.send_stall)
-            if self.plan.segments:
-                await self.write_segments(writer)
-            self.progress.enter(Phase.FINAL_RELEASED, self.timeouts.send_stall)
-            await writer.write(self.plan.final)
-            self.progress.sent = self.plan.length
-            if self.progress.status is None:
-                self.progress.allow(self.timeouts.first_byte)
-        except BaseException:
-            # What is closed waits until the peer has read the rest: for ever, if it has answered and reads no more.
-            if transport is not None:
-                transport.abort()
-            raise
-        finally:
-            self.ended.set()
-
-    async def write_segments(self, writer: AbstractStreamWriter) -> None:
-        prepare(writer)
-        for segment in self.plan.segments:
-            if isinstance(segment, FileSlot):
-                await self.write_file(writer, segment)
-            else:
-                await self.write_slices(writer, segment)
-        require_connection(writer)
-
-    async def write_file(self, writer: AbstractStreamWriter, slot: FileSlot) -> None:
-        left = slot.size
-        async with aclosing(self.read(slot)) as pieces:
-            async for piece in pieces:
-                left -= len(piece)
-                await self.write_slices(writer, piece)
-        if left:
-            self.progress.input_error = InputChangedError("An image is not as long as it was when it was looked at.")
-            raise self.progress.input_error
-
-    async def read(self, slot: FileSlot) -> AsyncGenerator[bytes, None]:
-        """Yield a file's bytes; what goes wrong with it is kept apart from what goes wrong with the network."""
-        pieces = self.uploads[slot.index].pieces()
-        try:
-            async for piece in pieces:
-                yield piece
-        except ImagesError as error:
-            self.progress.input_error = error
-            raise
-        except Exception as error:
-            self.progress.input_error = InputChangedError(f"An image cannot be read again: {error}.")
-            raise
-        finally:
-            await pieces.aclose()
-
-    async def write_slices(self, writer: AbstractStreamWriter, piece: bytes) -> None:
-        view = memoryview(piece)
-        for start in range(0, len(view), SLICE):
-            part = view[start : start + SLICE]
-            self.progress.allow(self.timeouts.send_stall)
-            await writer.write(part)
-            await writer.drain()
-            require_connection(writer)
-            self.progress.sent += len(part)
-
-
-def prepare(writer: AbstractStreamWriter) -> None:
-    """
-    Make the connection tell the truth about what has left.
-
-    By default asyncio keeps 64 KiB and the kernel megabytes, so a body would look sent long before it is.
-    """
-    transport = getattr(writer, "transport", None)
-    if transport is None:
-        return
-    transport.set_write_buffer_limits(high=LEAST_BUFFER)
-    if (below := below_tls(transport)) is not None:  # its buffer would hide a cut as well
-        below.set_write_buffer_limits(high=LEAST_BUFFER)
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    connection = transport.get_extra_info("socket")
-    if option is not None and connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
-        connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
-
-
-def require_connection(writer: AbstractStreamWriter) -> None:
-    """
-    Refuse to go on where nothing arrives any more.
-
-    A lost connection wakes `drain` without an error. Over TLS it is only told of once the loop has gone round, and what
-    is written until then vanishes, as if it had been sent.
-    """
-    transport = getattr(writer, "transport", None)
-    ends = (transport, below_tls(transport))
-    if transport is None or any(end is not None and end.is_closing() for end in ends):
-        raise ConnectionResetError("closed before the last boundary")
-
-
-def below_tls(transport: asyncio.WriteTransport | None) -> asyncio.WriteTransport | None:
-    """
-    Return the transport that carries a TLS transport's bytes.
-
-    There is no public way to it, and uvloop has none; then a cut counts as later than it was, which errs on the safe
-    side.
-    """
-    below: asyncio.WriteTransport | None = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-    return below
-
-
-@attrs.define(kw_only=True)
-class Patience:
-    """
-    How long an answer may still be silent, in the loop's own seconds.
-
-    White space before the answer, by which some gateways show that they are alive while an image is made, starts the
-    time anew as well, for as long as a first byte may take.
-
-    Attributes:
-        idle: The whole time.
-        first_byte: The time for white space.
-        text: Tells what the body is, until that is known; None for a file. Whoever reads a file or a stream knows
-            better what is progress in it.
-        least: Bytes that start the time anew.
-        left: What is left of the time.
-        waited: How long white space has come.
-        came: Bytes since the time was started.
-    """
-
-    idle: float
-    first_byte: float
-    text: BodyText | None = None
-    least: int = 1
-    left: float = attrs.field(default=attrs.Factory(lambda self: self.idle, takes_self=True))
-    waited: float | None = 0.0
-    came: int = 0
-
-    def take(self, chunk: bytes, seconds: float) -> None:
-        """Take note of *chunk*, for which so many *seconds* were waited."""
-        if self.text is not None:
-            self.find_least(self.text, chunk)
-        self.came += len(chunk)
-        self.left -= seconds
-        if self.waited is not None:
-            self.waited = self.waited + seconds if chunk.isspace() else None
-        if self.waited is not None:
-            self.left = min(self.idle, self.first_byte - self.waited)
-        elif self.came >= self.least:
-            self.left, self.came = self.idle, 0
-
-    def find_least(self, text: BodyText, chunk: bytes) -> None:
-        text.feed(chunk)
-        is_stream = text.has_comments if text.shape is None else text.shape == "events"
-        self.least = 1 if is_stream else LEAST_PROGRESS
-        self.text = text if text.shape is None else None
 
 
 @attrs.frozen
@@ -652,111 +364,3 @@ def trace() -> aiohttp.TraceConfig:
     config.on_connection_reuseconn.append(reuse)
     config.on_request_headers_sent.append(send)
     return config
-
-
-STAGES: Mapping[Phase, str] = {
-    Phase.QUEUED: "before it began",
-    Phase.RESOLVING: "while the host's name was being resolved",
-    Phase.CONNECTING: "while connecting",
-    Phase.HEADERS: "while the request was being sent",
-    Phase.BODY: "while the request was being sent",
-    Phase.FINAL_RELEASED: "after the whole request was sent, before an answer came",
-    Phase.STATUS: "at the beginning of the answer",
-    Phase.BODY_IN: "in the middle of the answer",
-    Phase.COMPLETE: "after the answer",
-}
-
-# What the library's exceptions mean, most special first; their own texts hold addresses and headers.
-MEANINGS: tuple[tuple[type[Exception], str], ...] = (
-    (aiohttp.ClientConnectorCertificateError, "its certificate does not verify"),
-    (aiohttp.ClientConnectorSSLError, "TLS could not be set up"),
-    (aiohttp.ClientConnectorDNSError, "its name cannot be resolved"),
-    (aiohttp.ClientProxyConnectionError, "the proxy cannot be reached"),
-    (aiohttp.ClientHttpProxyError, "the proxy refuses the connection"),
-    (aiohttp.ServerTimeoutError, "it took too long"),
-    (aiohttp.ServerDisconnectedError, "the other side closed the connection"),
-    (aiohttp.ClientPayloadError, "the answer is shorter than it said"),
-    (aiohttp.ClientResponseError, "the answer is no valid HTTP"),
-)
-# What the system's error numbers mean; asyncio's own texts for them hold addresses.
-NUMBERS: Mapping[int, str] = {
-    errno.ECONNREFUSED: "connection refused",
-    errno.ECONNRESET: "the other side reset the connection",
-    errno.ECONNABORTED: "the connection was aborted",
-    errno.EPIPE: "the other side closed the connection",
-    errno.ETIMEDOUT: "it took too long",
-    errno.ENETUNREACH: "its network cannot be reached",
-    errno.EHOSTUNREACH: "it cannot be reached",
-}
-PERMANENT = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
-
-
-def to_failure(error: Exception, progress: Progress) -> ImagesError:
-    """Return what *error* means: decided by how far the request got, never by the class of the exception."""
-    if progress.input_error is not None:
-        return progress.input_error
-    to = f" to {progress.place}" if progress.place else ""
-    message = f"The connection{to} failed {stage(progress)}: {meaning(error)}."
-    failure: ConnectionFailedError | OutcomeUnknownError
-    if progress.phase.may_be_billed:
-        failure = OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
-    else:
-        permanent = isinstance(error, PERMANENT) and not is_cut(error)
-        refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500
-        failure = ConnectionFailedError(message, phase=progress.phase, permanent=permanent or refused)
-    failure.timed_out = isinstance(error, TimeoutError)
-    return failure
-
-
-def stage(progress: Progress) -> str:
-    early = progress.status is not None and not progress.phase.may_be_billed
-    return "while the answer was being read" if early else STAGES[progress.phase]
-
-
-def meaning(error: Exception) -> str:
-    text = next((text for kind, text in MEANINGS if isinstance(error, kind)), None)
-    number = (error.errno or 0) if isinstance(error, OSError) else 0
-    if text is None and number in errno.errorcode:
-        text = NUMBERS.get(number) or os.strerror(number).lower()
-    return text or type(error).__name__
-
-
-def is_nameless(error: Exception) -> bool:
-    """Whether the host's name does not exist, as far as is known."""
-    return isinstance(error, aiohttp.ClientConnectorDNSError) and error.os_error.errno != socket.EAI_AGAIN
-
-
-def is_cut(error: Exception) -> bool:
-    """Whether TLS failed because the connection did."""
-    cause = getattr(error, "os_error", None) or error.__cause__
-    return isinstance(cause, (ssl.SSLEOFError, ConnectionError))
-
-
-# What limits a stage, of a request and of a download.
-LIMITS: Mapping[Phase, tuple[str, str]] = {
-    Phase.RESOLVING: ("connect", "connect"),
-    Phase.CONNECTING: ("connect", "connect"),
-    Phase.HEADERS: ("send_stall", "download_first_byte"),
-    Phase.BODY: ("send_stall", "send_stall"),
-    Phase.FINAL_RELEASED: ("first_byte", "first_byte"),
-    Phase.STATUS: ("idle", "download_idle"),
-    Phase.BODY_IN: ("idle", "download_idle"),
-}
-
-
-def find_limit(phase: Phase, timeouts: Timeouts, *, is_download: bool) -> str:
-    """Return how long *phase* may take, and which option says so."""
-    option = LIMITS.get(phase, LIMITS[Phase.BODY_IN])[is_download]
-    seconds: float = getattr(timeouts, option)
-    return f"{seconds:g} s (Timeouts.{option})"
-
-
-def stalled(progress: Progress, limit: str) -> ImagesError:
-    message = f"Nothing moved for {limit} {stage(progress)}, with {progress.place}."
-    failure: ConnectionFailedError | OutcomeUnknownError
-    if progress.phase.may_be_billed:
-        failure = OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
-    else:
-        failure = ConnectionFailedError(message, phase=progress.phase)
-    failure.timed_out = True
-    return failure

@@ -12,7 +12,7 @@ import attrs
 from burncloud_images.errors import hide_query
 
 if TYPE_CHECKING:
-    from burncloud_images.transport.http import Response
+    from burncloud_images.transport.port import Response
     from burncloud_images.wire.redaction import Redaction
 
 __all__ = ["Address", "DiscreetResponse", "Secret", "bearer", "forgetting_locals", "hide"]

@@ -6,6 +6,10 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
+import attrs
+
+from burncloud_images.wire.body import BodyText
+
 __all__ = ["StageTimer"]
 
 BEAT = 5.0
@@ -99,3 +103,54 @@ class StageTimer:
         if self.alarm is not None:
             self.alarm.cancel()
             self.alarm = None
+
+
+LEAST_PROGRESS = 1024
+"""Bytes of an answer that start its idle time anew; with one byte now and then it would last for ever."""
+
+
+@attrs.define(kw_only=True)
+class Patience:
+    """
+    How long an answer may still be silent, in the loop's own seconds.
+
+    White space before the answer, by which some gateways show that they are alive while an image is made, starts the
+    time anew as well, for as long as a first byte may take.
+
+    Attributes:
+        idle: The whole time.
+        first_byte: The time for white space.
+        text: Tells what the body is, until that is known; None for a file. Whoever reads a file or a stream knows
+            better what is progress in it.
+        least: Bytes that start the time anew.
+        left: What is left of the time.
+        waited: How long white space has come.
+        came: Bytes since the time was started.
+    """
+
+    idle: float
+    first_byte: float
+    text: BodyText | None = None
+    least: int = 1
+    left: float = attrs.field(default=attrs.Factory(lambda self: self.idle, takes_self=True))
+    waited: float | None = 0.0
+    came: int = 0
+
+    def take(self, chunk: bytes, seconds: float) -> None:
+        """Take note of *chunk*, for which so many *seconds* were waited."""
+        if self.text is not None:
+            self.find_least(self.text, chunk)
+        self.came += len(chunk)
+        self.left -= seconds
+        if self.waited is not None:
+            self.waited = self.waited + seconds if chunk.isspace() else None
+        if self.waited is not None:
+            self.left = min(self.idle, self.first_byte - self.waited)
+        elif self.came >= self.least:
+            self.left, self.came = self.idle, 0
+
+    def find_least(self, text: BodyText, chunk: bytes) -> None:
+        text.feed(chunk)
+        is_stream = text.has_comments if text.shape is None else text.shape == "events"
+        self.least = 1 if is_stream else LEAST_PROGRESS
+        self.text = text if text.shape is None else None

@@ -153,7 +153,8 @@ class Failpoints:
 
     def watch_requests(self) -> None:
         from burncloud_images.calls.download import Downloader
-        from burncloud_images.transport.http import PlannedPayload, Progress
+        from burncloud_images.transport.port import Progress
+        from burncloud_images.transport.upload_body import PlannedPayload
 
         enter, write, write_slices, fetch = (
             Progress.enter,

@@ -28,7 +28,9 @@ from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
 from burncloud_images.settings import proxy_for, to_ssl
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.http import KEEP_ALIVE, AiohttpResponse, Progress, meaning
+from burncloud_images.transport.connection_errors import meaning
+from burncloud_images.transport.http import KEEP_ALIVE, AiohttpResponse
+from burncloud_images.transport.port import Progress
 
 pytestmark = pytest.mark.ways("tls")
 

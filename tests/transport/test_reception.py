@@ -24,7 +24,7 @@ from burncloud_images.errors import ImagesError
 from burncloud_images.retry import RetryBudget
 from burncloud_images.settings import Settings
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.http import Progress
+from burncloud_images.transport.port import Progress
 
 IMAGE = base64.b64encode(png()).decode()
 KINDS = ["image_generation.completed", "image_generation.partial_image", "image_edit.completed", "error", "x", "", None]

@@ -1,0 +1,160 @@
+"""
+The body of a request, written so that it is known whether the server can have all of it.
+
+The last piece is held back until the kernel has taken all others. What fails before that piece is handed to the
+connection cannot have been billed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import aiohttp
+from aiohttp.abc import AbstractStreamWriter
+
+from burncloud_images.errors import (
+    ImagesError,
+    InputChangedError,
+    Phase,
+)
+from burncloud_images.settings import Timeouts
+from burncloud_images.transport.port import Progress, Upload
+from burncloud_images.wire.multipart import BodyPlan, FileSlot
+
+SLICE = 128 * 1024
+UNSENT = 128 * 1024
+"""Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
+LEAST_BUFFER = 1
+"""Bytes that asyncio holds before it says that it is full. Never 0: with TLS an empty buffer would be full for ever."""
+
+
+class PlannedPayload(aiohttp.Payload):
+    """A body that is read from its sources as it is written, made anew for every attempt."""
+
+    def __init__(self, plan: BodyPlan, uploads: Sequence[Upload], progress: Progress, timeouts: Timeouts) -> None:
+        super().__init__(None, content_type=plan.content_type)
+        self._size = plan.length
+        self.plan = plan
+        self.uploads = uploads
+        self.progress = progress
+        self.timeouts = timeouts
+        self.begun = False
+        self.ended = asyncio.Event()
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
+        """Refuse to be text."""
+        raise TypeError("this body is not text")
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
+        """Write the body; it is never cut."""
+        await self.write(writer)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """Write the segments, wait until the kernel has them, and only then let the last piece go."""
+        self.begun = True
+        transport = getattr(writer, "transport", None)
+        try:
+            self.progress.enter(Phase.BODY, self.timeouts.send_stall)
+            if self.plan.segments:
+                await self.write_segments(writer)
+            self.progress.enter(Phase.FINAL_RELEASED, self.timeouts.send_stall)
+            await writer.write(self.plan.final)
+            self.progress.sent = self.plan.length
+            if self.progress.status is None:
+                self.progress.allow(self.timeouts.first_byte)
+        except BaseException:
+            # What is closed waits until the peer has read the rest: for ever, if it has answered and reads no more.
+            if transport is not None:
+                transport.abort()
+            raise
+        finally:
+            self.ended.set()
+
+    async def write_segments(self, writer: AbstractStreamWriter) -> None:
+        prepare(writer)
+        for segment in self.plan.segments:
+            if isinstance(segment, FileSlot):
+                await self.write_file(writer, segment)
+            else:
+                await self.write_slices(writer, segment)
+        require_connection(writer)
+
+    async def write_file(self, writer: AbstractStreamWriter, slot: FileSlot) -> None:
+        left = slot.size
+        async with aclosing(self.read(slot)) as pieces:
+            async for piece in pieces:
+                left -= len(piece)
+                await self.write_slices(writer, piece)
+        if left:
+            self.progress.input_error = InputChangedError("An image is not as long as it was when it was looked at.")
+            raise self.progress.input_error
+
+    async def read(self, slot: FileSlot) -> AsyncGenerator[bytes, None]:
+        """Yield a file's bytes; what goes wrong with it is kept apart from what goes wrong with the network."""
+        pieces = self.uploads[slot.index].pieces()
+        try:
+            async for piece in pieces:
+                yield piece
+        except ImagesError as error:
+            self.progress.input_error = error
+            raise
+        except Exception as error:
+            self.progress.input_error = InputChangedError(f"An image cannot be read again: {error}.")
+            raise
+        finally:
+            await pieces.aclose()
+
+    async def write_slices(self, writer: AbstractStreamWriter, piece: bytes) -> None:
+        view = memoryview(piece)
+        for start in range(0, len(view), SLICE):
+            part = view[start : start + SLICE]
+            self.progress.allow(self.timeouts.send_stall)
+            await writer.write(part)
+            await writer.drain()
+            require_connection(writer)
+            self.progress.sent += len(part)
+
+
+def prepare(writer: AbstractStreamWriter) -> None:
+    """
+    Make the connection tell the truth about what has left.
+
+    By default asyncio keeps 64 KiB and the kernel megabytes, so a body would look sent long before it is.
+    """
+    transport = getattr(writer, "transport", None)
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=LEAST_BUFFER)
+    if (below := below_tls(transport)) is not None:  # its buffer would hide a cut as well
+        below.set_write_buffer_limits(high=LEAST_BUFFER)
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    connection = transport.get_extra_info("socket")
+    if option is not None and connection is not None and connection.family in {socket.AF_INET, socket.AF_INET6}:
+        connection.setsockopt(socket.IPPROTO_TCP, option, UNSENT)
+
+
+def require_connection(writer: AbstractStreamWriter) -> None:
+    """
+    Refuse to go on where nothing arrives any more.
+
+    A lost connection wakes `drain` without an error. Over TLS it is only told of once the loop has gone round, and what
+    is written until then vanishes, as if it had been sent.
+    """
+    transport = getattr(writer, "transport", None)
+    ends = (transport, below_tls(transport))
+    if transport is None or any(end is not None and end.is_closing() for end in ends):
+        raise ConnectionResetError("closed before the last boundary")
+
+
+def below_tls(transport: asyncio.WriteTransport | None) -> asyncio.WriteTransport | None:
+    """
+    Return the transport that carries a TLS transport's bytes.
+
+    There is no public way to it, and uvloop has none; then a cut counts as later than it was, which errs on the safe
+    side.
+    """
+    below: asyncio.WriteTransport | None = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return below
