@@ -27,7 +27,7 @@ from burncloud_images.files.sinks import Memory, Sink
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.settings import Limits, Network, OnAttempt, Rules, Settings, Timeouts, proxy_for
+from burncloud_images.settings import Limits, Network, OnAttempt, Settings, Timeouts, Validation, proxy_for
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +67,7 @@ class Options(TypedDict, total=False):
     retry: RetryPolicy
     timeouts: Timeouts
     limits: Limits
-    rules: Rules
+    validation: Validation
     on_attempt: OnAttempt | None
 
 
@@ -101,7 +101,7 @@ class AsyncImagesClient:
         timeouts: Of each stage, in seconds.
         limits: Largest sizes, in bytes.
         network: Proxy, certificates, result hosts.
-        rules: What to do about requests that the API's document does not allow: `warn`, `strict` (raise) or `off`.
+        validation: What to do about requests that the API's document does not allow: `warn`, `strict` (raise) or `off`.
         max_connections: To the API at once; further requests wait. A few hundred are enough: ten thousand that connect
             at once hold the event loop for half a minute, and most of them time out.
         on_attempt: A callable that sees each `Attempt` as it ends.
@@ -125,14 +125,14 @@ class AsyncImagesClient:
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
         network: Network | None = None,
-        rules: Rules = "warn",
+        validation: Validation = "warn",
         max_connections: int = 100,
         on_attempt: OnAttempt | None = None,
         dialect: str | None = None,
         session: Session | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from burncloud_images.calls.resources import Lifecycle
+        from burncloud_images.calls.resources import ClientResources
         from burncloud_images.transport.secret import hide
         from burncloud_images.wire.base_url import origin, to_base_url
         from burncloud_images.wire.dialects import find_dialect
@@ -149,12 +149,14 @@ class AsyncImagesClient:
             timeouts=timeouts or Timeouts(),
             limits=limits or Limits(),
             network=network,
-            rules=rules,
+            validation=validation,
             on_attempt=on_attempt,
             dialect=find_dialect(where, dialect or from_environment(DIALECT_VARIABLES)),
         )
         proxy_for(network, *origin(self._settings.base_url)[:2])  # refuses what it cannot use before anything is sent
-        self._lifecycle = Lifecycle(network=network, max_connections=max_connections, session=session, clock=clock)
+        self._lifecycle = ClientResources(
+            network=network, max_connections=max_connections, session=session, clock=clock
+        )
         self._is_copy = False
 
     def __repr__(self) -> str:
@@ -226,7 +228,7 @@ class AsyncImagesClient:
         self,
         request: ImagesRequest,
         *,
-        keep_alive: bool = False,
+        via_stream: bool = False,
         idempotency_key: str | None = None,
         hooks: CallHooks | None = None,
     ) -> ImagesResult[Image]: ...
@@ -237,7 +239,7 @@ class AsyncImagesClient:
         request: ImagesRequest,
         *,
         into: Sink[T],
-        keep_alive: bool = False,
+        via_stream: bool = False,
         idempotency_key: str | None = None,
         hooks: CallHooks | None = None,
     ) -> ImagesResult[T]: ...
@@ -247,7 +249,7 @@ class AsyncImagesClient:
         request: ImagesRequest,
         *,
         into: Sink[Any] | None = None,
-        keep_alive: bool = False,
+        via_stream: bool = False,
         idempotency_key: str | None = None,
         hooks: CallHooks | None = None,
     ) -> ImagesResult[Any]:
@@ -257,7 +259,7 @@ class AsyncImagesClient:
         Args:
             request: Any of the three.
             into: `Directory` writes each image to a file as it arrives, in constant memory.
-            keep_alive: Stream inside, for gateways that cut connections on which nothing moves for a minute or two. The
+            via_stream: Stream inside, for gateways that cut connections on which nothing moves for a minute or two. The
                 result is the same; previews that the request asks for keep the connection busy and are dropped.
             idempotency_key: A key of your own, the same for the same purchase; by default a new one for every call. It
                 is printable ASCII.
@@ -280,9 +282,9 @@ class AsyncImagesClient:
 
         sink = into if into is not None else Memory()
         check_idempotency_key(idempotency_key)
-        rooms = self._lifecycle.open()
-        return await rooms.background.call(
-            exchange(request, sink, self._settings, rooms, streams=keep_alive, key=idempotency_key, hooks=hooks)
+        resources = self._lifecycle.open()
+        return await resources.background.call(
+            exchange(request, sink, self._settings, resources, streams=via_stream, key=idempotency_key, hooks=hooks)
         )
 
     async def fetch(self, url: str, *, into: Sink[T], index: int = 0, expires_at: datetime | None = None) -> T:
@@ -308,9 +310,9 @@ class AsyncImagesClient:
         from burncloud_images.transport.secret import Address
 
         url = Address(url)
-        rooms = self._lifecycle.open()
-        work = fetch(url, into, self._settings, rooms, index=index, expires_at=expires_at)
-        return await rooms.background.call(work, worst=Billing.NO)
+        resources = self._lifecycle.open()
+        work = fetch(url, into, self._settings, resources, index=index, expires_at=expires_at)
+        return await resources.background.call(work, worst=Billing.NO)
 
     def stream(
         self, request: GenerationRequest | EditRequest
@@ -342,7 +344,7 @@ class AsyncImagesClient:
         into: Sink[M] | None = None,
         concurrency: int = 32,
         ordered: bool = False,
-        keep_alive: bool = False,
+        via_stream: bool = False,
         max_bytes: int = 256 * 1024 * 1024,
         on_exit: OnExit = "drain",
         on_unclaimed: OnUnclaimed[Q, M] | None = None,
@@ -368,7 +370,7 @@ class AsyncImagesClient:
                 the client's `max_connections` wait for a connection.
             ordered: Whether outcomes come in the order of the requests, rather than as they end. One slow call then
                 holds up those behind it, within the same bounds.
-            keep_alive: As for `send`.
+            via_stream: As for `send`.
             max_bytes: Of images in memory: those of outcomes that are not yet taken, and those that the running calls
                 are expected to bring. One call is always let through. Images in files count nothing.
             on_exit: What becomes of running calls when the loop is left early. With `drain` what is on its way goes on
@@ -399,22 +401,22 @@ class AsyncImagesClient:
         been billed.
         """
         from burncloud_images.calls.call import exchange
-        from burncloud_images.calls.map import Calls
-        from burncloud_images.calls.map_limits import Window
+        from burncloud_images.calls.map import MapRun
+        from burncloud_images.calls.map_limits import InFlightLimit
         from burncloud_images.calls.map_outcomes import Outcomes
         from burncloud_images.calls.unclaimed import Unclaimed
 
         sink = cast("Sink[M]", into if into is not None else Memory())
-        settings, rooms = self._settings, self._lifecycle.open()
-        calls = Calls(
+        settings, resources = self._settings, self._lifecycle.open()
+        calls = MapRun(
             requests=requests,
             send=lambda request, key, hooks: exchange(
-                request, sink, settings, rooms, streams=keep_alive, key=key, hooks=hooks
+                request, sink, settings, resources, streams=via_stream, key=key, hooks=hooks
             ),
-            window=Window(concurrency=concurrency, most_bytes=max_bytes, ordered=ordered),
+            window=InFlightLimit(concurrency=concurrency, most_bytes=max_bytes, ordered=ordered),
             on_exit=on_exit,
             unclaimed=Unclaimed(show=on_unclaimed),
-            background=rooms.background,
+            background=resources.background,
         )
         return Outcomes(calls)
 

@@ -264,7 +264,7 @@ class Observer(Protocol):
 
 
 @attrs.define(kw_only=True)
-class Repetition:
+class RetryState:
     """One call's failures, and the wait that was last decided."""
 
     policy: RetryPolicy
@@ -289,7 +289,7 @@ class Repetition:
         self.failures.append(error)
         verdict = self.policy.judge(error)
         self.counts[verdict] = self.counts.get(verdict, 0) + 1
-        self.hold_back(error)
+        self.close_gate(error)
         self.wait = self.decide(error, verdict)
         self.on_failure(error, self.wait)
         return self.wait is not None
@@ -315,13 +315,13 @@ class Repetition:
             f"It was not tried again: that would have been after the deadline of {self.policy.deadline:g} s."
         )
 
-    def hold_back(self, error: ImagesError) -> None:
+    def close_gate(self, error: ImagesError) -> None:
         """Let a server's pace hold for all calls, not only for the one that was told."""
         asked = server_wait(error) if isinstance(error, RateLimitError) else None
         if self.gate is not None and asked is not None and asked <= LONGEST_SERVER_WAIT:
             self.gate.close(self.monotonic() + asked)
 
-    async def pass_gate(self) -> bool:
+    async def wait_for_gate(self) -> bool:
         """Wait until the gate is open; False if that is beyond the deadline."""
         while self.gate is not None and (seconds := self.gate.remaining(now := self.monotonic())) > 0:
             if self.policy.deadline is not None and now - self.started + seconds > self.policy.deadline:
@@ -383,7 +383,7 @@ async def repeat(
     Raises:
         ImagesError: The last failure; or, from it, an earlier one that may have been billed.
     """
-    repetition = Repetition(
+    repetition = RetryState(
         policy=policy,
         sleep=sleep,
         monotonic=monotonic,
@@ -393,7 +393,7 @@ async def repeat(
         gate=gate,
         started=monotonic(),
     )
-    await repetition.pass_gate()  # closed beyond the deadline, the first attempt asks for itself
+    await repetition.wait_for_gate()  # closed beyond the deadline, the first attempt asks for itself
     try:
         result = await attempt()
     except ImagesError as error:
@@ -405,7 +405,7 @@ async def repeat(
     async def next_attempt() -> T:
         if failed:
             raise failed.pop()
-        if not await repetition.pass_gate():
+        if not await repetition.wait_for_gate():
             repetition.note_deadline(repetition.failures[-1])
             raise repetition.failures[-1]
         return await attempt()
@@ -426,7 +426,7 @@ async def repeat(
     return result
 
 
-def loop(repetition: Repetition) -> AsyncRetrying:
+def loop(repetition: RetryState) -> AsyncRetrying:
     # A new object per call: shared ones mix the attempts of concurrent calls. What `allows` refuses it raises as it is.
     import tenacity
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from burncloud_images.wire.dialects import Dialect
 
-__all__ = ["Limits", "Network", "OnAttempt", "Rules", "Settings", "Timeouts", "proxy_for", "to_ssl"]
+__all__ = ["Limits", "Network", "OnAttempt", "Settings", "Timeouts", "Validation", "proxy_for", "to_ssl"]
 
-Rules: TypeAlias = Literal["warn", "strict", "off"]
+Validation: TypeAlias = Literal["warn", "strict", "off"]
 OnAttempt: TypeAlias = Callable[[Attempt], object]
 
 MIB = 1024 * 1024
@@ -120,7 +120,7 @@ class Settings:
         timeouts: Of each stage.
         limits: The caps.
         network: How the network is reached.
-        rules: What to do about requests that the API's document does not allow.
+        validation: What to do about requests that the API's document does not allow.
         on_attempt: Sees each attempt as it ends.
         dialect: What is known of the server; None if nothing is.
     """
@@ -132,7 +132,7 @@ class Settings:
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     limits: Limits = attrs.field(factory=Limits)
     network: Network = attrs.field(factory=Network)
-    rules: Rules = attrs.field(default="warn", validator=attrs.validators.in_(("warn", "strict", "off")))
+    validation: Validation = attrs.field(default="warn", validator=attrs.validators.in_(("warn", "strict", "off")))
     on_attempt: OnAttempt | None = None
     dialect: Dialect | None = None
 

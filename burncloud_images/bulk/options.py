@@ -38,7 +38,7 @@ class Options:
         limit: Most requests to start in this run.
         fail_fast: Whether to stop at the first failed request.
         patience: Seconds without a success after which the run gives up on an API that is not there or asks to wait.
-        keep_alive: Whether requests that can be streamed are; see `AsyncImagesClient.send`.
+        via_stream: Whether requests that can be streamed are; see `AsyncImagesClient.send`.
         room: Bytes of disk that are kept free for images that are under way; by default 4 MiB for each.
         output: `files`, or `webdataset`: tar files of up to 10,000 images each, in place of single files.
         metadata: `jsonl`, or `parquet`, which needs pyarrow.
@@ -61,7 +61,7 @@ class Options:
     limit: int | None = attrs.field(default=None, validator=perhaps_one)
     fail_fast: bool = False
     patience: float = attrs.field(default=900.0, validator=attrs.validators.ge(0))
-    keep_alive: bool = False
+    via_stream: bool = False
     room: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(0)))
     output: Literal["files", "webdataset"] = attrs.field(
         default="files", validator=attrs.validators.in_(("files", "webdataset"))

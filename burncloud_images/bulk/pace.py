@@ -80,7 +80,7 @@ class Permit:
 
 
 @attrs.define(kw_only=True)
-class Account:
+class WindowCount:
     """
     What was let through lately of one limit.
 
@@ -124,7 +124,7 @@ class Account:
 
 
 @attrs.define(kw_only=True)
-class Allowance:
+class ServerLimit:
     """
     What a server said is left of one of its limits.
 
@@ -164,8 +164,8 @@ class Pacer:
     def __init__(self, limits: Mapping[str, Window], clock: Clock, *, slack: float = GUARD) -> None:
         self.paused_until = -math.inf
         self._clock = clock
-        self._accounts = {name: Account(window=window, slack=max(slack, GUARD)) for name, window in limits.items()}
-        self._allowances: dict[str, Allowance] = {}
+        self._accounts = {name: WindowCount(window=window, slack=max(slack, GUARD)) for name, window in limits.items()}
+        self._allowances: dict[str, ServerLimit] = {}
         self._totals: dict[str, float] = {}
         self._given = 0
         self._turn = asyncio.Lock()
@@ -220,7 +220,7 @@ class Pacer:
             return
         since = self._totals.get(name, 0.0) - permit.totals.get(name, 0.0)
         until = min(permit.at + reset, now + LONGEST_OBSERVED_PAUSE)
-        self._allowances[name] = Allowance(left=remaining - since, until=until, number=permit.number)
+        self._allowances[name] = ServerLimit(left=remaining - since, until=until, number=permit.number)
 
     def spend(self, weights: Mapping[str, float]) -> None:
         """

@@ -46,7 +46,7 @@ from burncloud_images.errors import (
     ResultExpiredError,
     StorageError,
 )
-from burncloud_images.files.sinks import Placement
+from burncloud_images.files.sinks import ImageContext
 from burncloud_images.results import EXTENSIONS, Image, ImagesResult, SavedImage
 from burncloud_images.transport.clock import Clock
 
@@ -328,7 +328,7 @@ class Run:
             into=self.sink(record),
             idempotency_key=record.key,
             hooks=passage,
-            keep_alive=self.options.keep_alive and record.document["operation"] != "variations",
+            via_stream=self.options.via_stream and record.document["operation"] != "variations",
         )
         await self.finish(record, result)
 
@@ -565,7 +565,7 @@ class Run:
         Returns:
             The image; where its folder cannot have it for another reason, an error that says where it is instead.
         """
-        placement = Placement(
+        placement = ImageContext(
             id=record.key, index=image.index, prompt="", model="", date=self.clock.now(), executor=self.executor
         )
         sink = self.sink(record)

@@ -16,7 +16,7 @@ from burncloud_images.bulk.records import StoredImage
 from burncloud_images.disk import default_mode, run
 from burncloud_images.errors import StorageError
 from burncloud_images.files.reading import examine_file, examine_handle
-from burncloud_images.files.sinks import Directory, DirectoryWriter, Placement
+from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
 from burncloud_images.results import EXTENSIONS, SavedImage
 
 __all__ = ["JobSink", "JobWriter", "Shelves", "find_images", "find_parts", "restore", "to_stored"]
@@ -135,7 +135,7 @@ class JobSink:
         """The folder as a sink."""
         return self.shelves.find(self.key, several=self.several)
 
-    async def prepare(self, placement: Placement, count: int) -> None:  # noqa: ARG002 (a sink's signature)
+    async def prepare(self, placement: ImageContext, count: int) -> None:  # noqa: ARG002 (a sink's signature)
         """
         Make the folder.
 
@@ -150,7 +150,7 @@ class JobSink:
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error.strerror or error}.") from None
 
-    def answer_path(self, placement: Placement) -> Path | None:  # noqa: ARG002 (a sink's signature)
+    def answer_path(self, placement: ImageContext) -> Path | None:  # noqa: ARG002 (a sink's signature)
         """Return the file for an answer that is not understood; None if the folder for it cannot be opened; blocks."""
         directory = self.shelves.directory
         try:
@@ -159,7 +159,7 @@ class JobSink:
         except OSError:
             return None
 
-    def open(self, placement: Placement) -> JobWriter:
+    def open(self, placement: ImageContext) -> JobWriter:
         """Return a writer into a hidden file, whose name tells whose it is."""
         folder = self.folder
         return JobWriter(

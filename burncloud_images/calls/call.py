@@ -23,12 +23,12 @@ import attrs
 from burncloud_images.calls.background import Background
 from burncloud_images.calls.charge import free_of_charge
 from burncloud_images.calls.download import Downloader
-from burncloud_images.calls.expiry import Arrival, Expiry, find_end, find_expiry
+from burncloud_images.calls.expiry import Expiry, ReceivedAt, find_end, find_expiry
 from burncloud_images.calls.hooks import CallHooks, NoHooks
 from burncloud_images.calls.incoming import Incoming, too_large
-from burncloud_images.calls.receiving import AnswerReception, OpaqueReception, Reception
+from burncloud_images.calls.receiving import AnswerReceiver, OpaqueReceiver, Receiver
 from burncloud_images.calls.retention import Retention, find_place
-from burncloud_images.calls.streaming import Observer, StreamedImage, StreamReception, check_life
+from burncloud_images.calls.streaming import Observer, StreamedImage, StreamReceiver, check_life
 from burncloud_images.errors import (
     NOT_SENT,
     SENTENCES,
@@ -48,7 +48,7 @@ from burncloud_images.errors import (
     find_billing,
     mark,
 )
-from burncloud_images.files.sinks import Memory, Placement, Sink
+from burncloud_images.files.sinks import ImageContext, Memory, Sink
 from burncloud_images.files.uploads import open_uploads
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
@@ -56,20 +56,20 @@ from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, KeptAnswer, Unfetched
 from burncloud_images.retry import PacingGate, RetryBudget, repeat
 from burncloud_images.settings import OnAttempt, Settings
-from burncloud_images.transport.address_guard import Guard
+from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.port import Progress, Response, Transport, Upload
+from burncloud_images.transport.port import AttemptState, Response, Transport, Upload
 from burncloud_images.transport.secret import Address, DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import Answer, AnswerItem
 from burncloud_images.wire.base_url import is_loopback, origin
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.encode import EncodedRequest, encode
-from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
 from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.redaction import Redaction
 
-__all__ = ["Rooms", "exchange", "fetch"]
+__all__ = ["Resources", "exchange", "fetch"]
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -83,7 +83,7 @@ MOST_DOWNLOADS = 8
 
 
 @attrs.frozen(kw_only=True)
-class Rooms:
+class Resources:
     """What all copies of a client share."""
 
     transport: Transport
@@ -106,19 +106,19 @@ class Rooms:
         )
 
 
-def guard_for(settings: Settings) -> Guard:
+def guard_for(settings: Settings) -> AddressPolicy:
     _, host, port = origin(settings.base_url)
     shown = f"[{host}]" if ":" in host else host
     own = {f"{shown}:{port}"} if is_loopback(host) else set()
     exempt = own | {name.lower() for name in settings.network.allowed_result_hosts}
-    return Guard(allow_http=settings.network.allow_http, exempt=frozenset(exempt))
+    return AddressPolicy(allow_http=settings.network.allow_http, exempt=frozenset(exempt))
 
 
 async def exchange(
     request: ImagesRequest,
     sink: Sink[T],
     settings: Settings,
-    rooms: Rooms,
+    resources: Resources,
     *,
     streams: bool = False,
     observer: Observer | None = None,
@@ -132,7 +132,7 @@ async def exchange(
         request: Any of the three.
         sink: Takes the images.
         settings: Of the client.
-        rooms: Of the client.
+        resources: Of the client.
         streams: Whether to ask for a stream. What comes is taken as what it is.
         observer: Is shown the previews and images of a stream as they come.
         key: The call's idempotency key; by default a new one.
@@ -150,7 +150,7 @@ async def exchange(
         request=request,
         sink=sink,
         settings=settings,
-        rooms=rooms,
+        resources=resources,
         streams=streams,
         observer=observer,
         key=key or str(uuid.uuid4()),
@@ -171,7 +171,7 @@ async def exchange(
 
 
 async def fetch(
-    url: str, sink: Sink[T], settings: Settings, rooms: Rooms, *, index: int, expires_at: datetime | None
+    url: str, sink: Sink[T], settings: Settings, resources: Resources, *, index: int, expires_at: datetime | None
 ) -> T:
     """
     Return the image at *url*, in *sink*.
@@ -180,7 +180,7 @@ async def fetch(
         url: Where it is.
         sink: Takes it.
         settings: Of the client.
-        rooms: Of the client.
+        resources: Of the client.
         index: Place of the image in its answer.
         expires_at: When the address ends, by the server's clock; ours is all there is to compare it with. By default
             as the address says by its signature.
@@ -191,19 +191,19 @@ async def fetch(
     """
     url = Address(url)
     expires_at = expires_at or find_end(url)
-    placement = Placement(
+    placement = ImageContext(
         id=hashlib.blake2b(url.encode(errors="replace"), digest_size=6).hexdigest(),
         index=index,
         prompt="",
         model="",
-        date=rooms.clock.now(),
-        executor=rooms.executor,
+        date=resources.clock.now(),
+        executor=resources.executor,
     )
-    left = (expires_at - rooms.clock.now()).total_seconds() if expires_at is not None else 0.0
-    expiry = Expiry(at=expires_at, deadline=rooms.clock.monotonic() + left) if expires_at is not None else None
+    left = (expires_at - resources.clock.now()).total_seconds() if expires_at is not None else 0.0
+    expiry = Expiry(at=expires_at, deadline=resources.clock.monotonic() + left) if expires_at is not None else None
     with free_of_charge(FETCHING_IS_FREE), forgetting_locals():
         await sink.prepare(placement, 1)
-        image = await rooms.downloader(settings).fetch(url, lambda: sink.open(placement), expiry)
+        image = await resources.downloader(settings).fetch(url, lambda: sink.open(placement), expiry)
     return attrs.evolve(image, url=str(url), expires_at=expires_at)
 
 
@@ -214,19 +214,19 @@ class Call(Generic[T]):
     request: ImagesRequest
     sink: Sink[T]
     settings: Settings
-    rooms: Rooms
+    resources: Resources
     streams: bool = False
     observer: Observer | None = None
     key: str
     hooks: CallHooks = attrs.field(factory=NoHooks)
     history: list[Attempt] = attrs.field(factory=list)
     redaction: Redaction = attrs.field(factory=lambda: Redaction(""))
-    progress: Progress | None = None
-    recorded: Progress | None = None
+    state: AttemptState | None = None
+    recorded: AttemptState | None = None
     doubtful: bool = False
     started: float = 0.0
     request_id: str | None = None
-    arrival: Arrival | None = None
+    arrival: ReceivedAt | None = None
     renewed: bool = False
     billed: Billing = Billing.NO
     """By what has ended so far."""
@@ -235,43 +235,43 @@ class Call(Generic[T]):
         refuse_unstreamable(self.request) if self.streams else refuse_partial_images(self.request)
         images = () if getattr(self.request, "by_reference", False) else self.request.images()
         fetch = self.fetch_input
-        async with open_uploads(images, self.rooms.executor, fetch, self.most_bytes()) as (uploads, measured):
+        async with open_uploads(images, self.resources.executor, fetch, self.most_bytes()) as (uploads, measured):
             self.check(measured)
             await self.sink.prepare(self.placement(), self.request.n or 1)
             # One boundary for all attempts, so that they are the same to the byte.
             boundary = uuid.uuid4().hex if measured else ""
             encoded = encode(self.request, measured, boundary=boundary, stream=self.streams)
-            reception, answer = await repeat(
+            receiver, answer = await repeat(
                 lambda: self.attempt(encoded, uploads),
                 self.settings.retry,
-                sleep=self.rooms.clock.sleep,
-                monotonic=self.rooms.clock.monotonic,
+                sleep=self.resources.clock.sleep,
+                monotonic=self.resources.clock.monotonic,
                 jitter=random.random,
                 on_failure=self.record,
-                budget=self.rooms.budget,
-                gate=self.rooms.gate,
+                budget=self.resources.budget,
+                gate=self.resources.gate,
             )
         self.record(None, None)
-        self.billed = max(self.billed, prove(reception, answer))
+        self.billed = max(self.billed, prove(receiver, answer))
         try:
-            return await self.complete(reception, answer)
+            return await self.complete(receiver, answer)
         finally:
-            await reception.release()
+            await receiver.release()
 
     def most_bytes(self) -> int:
         # A source without a length has to end somewhere, whatever the rules.
         limits = self.settings.limits
-        return min(limits.spool, limits.upload if self.settings.rules != "off" else limits.response)
+        return min(limits.spool, limits.upload if self.settings.validation != "off" else limits.response)
 
     async def fetch_input(self, url: str) -> bytes:
         placement = self.placement()
         with free_of_charge(NOT_SENT):
-            image: Image = await self.rooms.downloader(self.settings).fetch(url, lambda: Memory().open(placement))
+            image: Image = await self.resources.downloader(self.settings).fetch(url, lambda: Memory().open(placement))
         return image.data
 
     def check(self, measured: Sequence[MeasuredImage]) -> None:
         """Hold the request against what the API documents."""
-        if self.settings.rules == "off":
+        if self.settings.validation == "off":
             return
         operation = self.request.operation
         fields = {**self.request.fields(), **{name: True for name, _ in self.request.images()}}
@@ -279,64 +279,66 @@ class Call(Generic[T]):
         fields["stream"] = self.streams or None
         certain, advisory = upload_violations(operation, fields, measured, most_bytes=self.settings.limits.upload)
         advisory = (*field_violations(operation, fields), *advisory)
-        if certain or (advisory and self.settings.rules == "strict"):
-            raise InvalidRequestError([*certain, *(advisory if self.settings.rules == "strict" else ())])
+        if certain or (advisory and self.settings.validation == "strict"):
+            raise InvalidRequestError([*certain, *(advisory if self.settings.validation == "strict" else ())])
         for violation in advisory:
             warnings.warn(f"{violation} ({violation.source}).", ImagesWarning, stacklevel=2)
 
-    def placement(self) -> Placement:
+    def placement(self) -> ImageContext:
         attempts = len(self.history)
-        return Placement(
+        return ImageContext(
             id=self.key.replace("-", "")[:12] + (f"-r{attempts}" if attempts else ""),
             index=0,
             prompt=str(getattr(self.request, "prompt", "")),
             model=self.request.model or "",
-            date=self.rooms.clock.now(),
-            executor=self.rooms.executor,
+            date=self.resources.clock.now(),
+            executor=self.resources.executor,
         )
 
-    async def attempt(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> tuple[Reception[T], Answer]:
+    async def attempt(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> tuple[Receiver[T], Answer]:
         """Send the request once and take its answer."""
         key = await self.settings.key()
         self.redaction = redaction = Redaction(key)
         await self.hooks.before_attempt()
         url = f"{self.settings.base_url}{encoded.path}"
-        self.progress = progress = Progress(clock=self.rooms.clock)
-        self.started, self.request_id = self.rooms.clock.monotonic(), None
-        reception: Reception[T] | None = None
-        retention = Retention(executor=self.rooms.executor, find_path=partial(find_place, self.sink, self.placement()))
+        self.state = state = AttemptState(clock=self.resources.clock)
+        self.started, self.request_id = self.resources.clock.monotonic(), None
+        receiver: Receiver[T] | None = None
+        retention = Retention(
+            executor=self.resources.executor, find_path=partial(find_place, self.sink, self.placement())
+        )
         try:
-            async with self.rooms.transport.post(
-                url, self.headers(key), (encoded.plan, uploads), progress, self.settings.timeouts
+            async with self.resources.transport.post(
+                url, self.headers(key), (encoded.plan, uploads), state, self.settings.timeouts
             ) as answered:
                 response = DiscreetResponse(answered, redaction)
                 self.request_id = find_request_id(response.headers)
                 self.hooks.on_response(response.status, response.headers)
-                await self.refuse(response, progress)
+                await self.refuse(response, state)
                 self.arrival = self.note_arrival(response.headers)
                 async with aclosing(response.chunks()) as chunks:
                     body = self.open_body(response, chunks, retention)
-                    reception = await self.receive(body, response, progress)
-                    answer = await self.take(response, reception, body)
-                progress.enter(Phase.COMPLETE)  # a stream may go on after its last image
+                    receiver = await self.receive(body, response, state)
+                    answer = await self.take(response, receiver, body)
+                state.enter(Phase.COMPLETE)  # a stream may go on after its last image
         except ImagesError as error:
-            whole = await reception.salvage(error) if reception is not None else None
-            if reception is not None and whole is not None:
-                return reception, redaction.value(whole)
+            whole = await receiver.salvage(error) if receiver is not None else None
+            if receiver is not None and whole is not None:
+                return receiver, redaction.value(whole)
             await retention.drop()  # unless the error has it
             redaction.error(error)
-            error.phase = progress.phase
+            error.phase = state.phase
             error.request_id = error.request_id or self.request_id
             if isinstance(error, AuthenticationError) and error.status == 401 and not self.renewed:
                 self.renewed = error.renewed = await self.settings.key() != key
             raise
         except BaseException:
-            if reception is not None:
-                await reception.abandon()
-                self.billed = max(self.billed, reception.billed)
+            if receiver is not None:
+                await receiver.abandon()
+                self.billed = max(self.billed, receiver.billed)
             await retention.drop()
             raise
-        return reception, answer
+        return receiver, answer
 
     def headers(self, key: str) -> dict[str, str]:
         own = {"Authorization": bearer(key), "Idempotency-Key": self.key}
@@ -357,7 +359,7 @@ class Call(Generic[T]):
         text = BodyText(is_events=label == "text/event-stream")
         return Incoming(chunks=chunks, text=text, retention=retention, most=most)
 
-    async def receive(self, body: Incoming, response: Response, progress: Progress) -> Reception[T]:
+    async def receive(self, body: Incoming, response: Response, state: AttemptState) -> Receiver[T]:
         """Return what takes an answer, by how it begins and not by what was asked for or by its label."""
         most_items = max(MOST_ITEMS_EACH * (self.request.n or 1), LEAST_ITEMS)
         about: dict[str, Any] = {
@@ -367,12 +369,12 @@ class Call(Generic[T]):
             "retention": body.retention,
         }
         patience = self.settings.timeouts.first_byte
-        match await body.begin(partial(check_life, progress, 0.0, patience)):
+        match await body.begin(partial(check_life, state, 0.0, patience)):
             case "events":
-                return StreamReception(
+                return StreamReceiver(
                     **about,
                     wanted=self.request.n or 1,
-                    progress=progress,
+                    state=state,
                     patience=patience,
                     observer=discreet(self.observer, self.redaction) if self.observer is not None else None,
                     request_id=self.request_id,
@@ -380,33 +382,33 @@ class Call(Generic[T]):
                     most_items=most_items,
                 )
             case "answer":
-                progress.take_answer()
-                return AnswerReception(**about, decoder=AnswerDecoder(most_items))
+                state.take_answer()
+                return AnswerReceiver(**about, decoder=AnswerDecoder(most_items))
             case _:
-                progress.take_answer()
-                return OpaqueReception(**about, decoder=OpaqueDecoder(response.headers.get("content-encoding", "")))
+                state.take_answer()
+                return OpaqueReceiver(**about, decoder=OpaqueDecoder(response.headers.get("content-encoding", "")))
 
-    def note_arrival(self, headers: Mapping[str, str]) -> Arrival:
-        clock = self.rooms.clock
+    def note_arrival(self, headers: Mapping[str, str]) -> ReceivedAt:
+        clock = self.resources.clock
         steady = clock.monotonic()
-        return Arrival(date=find_date(headers), local=clock.now(), steady=steady, elapsed=steady - self.started)
+        return ReceivedAt(date=find_date(headers), local=clock.now(), steady=steady, elapsed=steady - self.started)
 
-    async def take(self, response: Response, reception: Reception[T], body: Incoming) -> Answer:
-        answer = self.redaction.value(await reception.take(body))
+    async def take(self, response: Response, receiver: Receiver[T], body: Incoming) -> Answer:
+        answer = self.redaction.value(await receiver.take(body))
         if answer.error is not None:  # some gateways answer errors with 200
-            raise to_error(self.reply(response, answer.raw, Phase.BODY_IN, billed=reception.billed))
+            raise to_error(self.reply(response, answer.raw, Phase.BODY_IN, billed=receiver.billed))
         return answer
 
-    async def refuse(self, response: Response, progress: Progress) -> None:
+    async def refuse(self, response: Response, state: AttemptState) -> None:
         """Raise the error of an answer that is none of success, after reading as much of it as is allowed."""
         if 200 <= response.status < 300:
             return
-        phase = progress.phase  # before reading, which cannot make half a request whole
+        phase = state.phase  # before reading, which cannot make half a request whole
         body = self.redaction.body(await read_error(response, self.settings.limits.error_body))
         raise to_error(self.reply(response, body, phase))
 
-    def reply(self, response: Response, body: bytes, phase: Phase, *, billed: Billing = Billing.NO) -> Reply:
-        return Reply(
+    def reply(self, response: Response, body: bytes, phase: Phase, *, billed: Billing = Billing.NO) -> ErrorResponse:
+        return ErrorResponse(
             status=response.status,
             headers=response.headers,
             body=body,
@@ -420,11 +422,11 @@ class Call(Generic[T]):
 
     def record(self, error: ImagesError | None, wait: float | None) -> None:
         """Add the attempt that has just ended to the history, and show it to whoever wants to see."""
-        if self.progress is None or self.progress is self.recorded:
+        if self.state is None or self.state is self.recorded:
             return  # it ended before anything was tried
-        self.recorded = self.progress
+        self.recorded = self.state
         self.billed = max(self.billed, error.billed if error is not None else Billing.MAYBE)
-        attempt = self.describe(self.progress, type(error).__name__ if error else None, wait)
+        attempt = self.describe(self.state, type(error).__name__ if error else None, wait)
         self.history.append(attempt)
         self.hooks.after_attempt(attempt, error)
         if self.settings.on_attempt is not None:
@@ -433,47 +435,47 @@ class Call(Generic[T]):
     def note_cancellation(self, error: asyncio.CancelledError) -> None:
         """Let *error* say what may have been billed, and how to ask for it; show the attempt that it ended."""
         error.__dict__["idempotency_key"] = self.key
-        if self.progress is None:
+        if self.state is None:
             mark(error, Billing.NO)
             return
-        error.__dict__["phase"] = self.progress.phase
-        is_under_way = self.progress is not self.recorded
-        may_be_billed = is_under_way and self.progress.phase.may_be_billed
+        error.__dict__["phase"] = self.state.phase
+        is_under_way = self.state is not self.recorded
+        may_be_billed = is_under_way and self.state.phase.may_be_billed
         mark(error, max(self.billed, Billing.MAYBE if may_be_billed else Billing.NO))
         if billed := find_billing(error):
-            where = f"at phase {self.progress.phase.name}, idempotency key {self.key}"
+            where = f"at phase {self.state.phase.name}, idempotency key {self.key}"
             error.add_note(f"Cancelled {where}. {SENTENCES[billed]}")
         if is_under_way and self.settings.on_attempt is not None:
-            show(self.settings.on_attempt, self.describe(self.progress, type(error).__name__, None))
+            show(self.settings.on_attempt, self.describe(self.state, type(error).__name__, None))
 
-    def describe(self, progress: Progress, failure: str | None, wait: float | None) -> Attempt:
+    def describe(self, state: AttemptState, failure: str | None, wait: float | None) -> Attempt:
         return Attempt(
             number=len(self.history) + 1,
-            phase=progress.phase,
-            elapsed=self.rooms.clock.monotonic() - self.started,
-            status=progress.status,
+            phase=state.phase,
+            elapsed=self.resources.clock.monotonic() - self.started,
+            status=state.status,
             request_id=self.request_id,
-            sent=progress.sent,
+            sent=state.sent,
             failure=failure,
             wait=wait,
             idempotency_key=self.key,
-            reused=progress.reused,
+            reused=state.reused,
         )
 
-    async def complete(self, reception: Reception[T], answer: Answer) -> ImagesResult[T]:
+    async def complete(self, receiver: Receiver[T], answer: Answer) -> ImagesResult[T]:
         """Fetch what came as URLs and put the result together."""
         links = [item for item in answer.items if item.url and not item.decoded and not item.failure]
         if links:
             await self.hooks.on_links(tuple(self.link(item, answer) for item in links), answer)
-        problems = await self.download(reception, links, answer) if links else []
-        await self.raise_problems(reception, answer, problems)
+        problems = await self.download(receiver, links, answer) if links else []
+        await self.raise_problems(receiver, answer, problems)
         images = tuple(
-            describe(reception.kept[item.index], item, self.expiry(item, answer))
+            describe(receiver.kept[item.index], item, self.expiry(item, answer))
             for item in answer.items
-            if item.index in reception.kept
+            if item.index in receiver.kept
         )
         wanted = self.request.n or 1
-        kept = await reception.keep_rest() if answer.has_surplus or len(images) < wanted else None
+        kept = await receiver.keep_rest() if answer.has_surplus or len(images) < wanted else None
         for remark in remarks(answer, kept, wanted=wanted, came=len(images)):
             warnings.warn(remark, ImagesWarning, stacklevel=2)
         return ImagesResult(
@@ -498,26 +500,24 @@ class Call(Generic[T]):
         expiry = self.expiry(item, answer)
         return Unfetched(index=item.index, url=item.url or "", expires_at=expiry.at if expiry else None)
 
-    async def download(
-        self, reception: Reception[T], items: Sequence[AnswerItem], answer: Answer
-    ) -> list[DownloadError]:
+    async def download(self, receiver: Receiver[T], items: Sequence[AnswerItem], answer: Answer) -> list[DownloadError]:
         """Fetch images, the one that expires first first; a failure of one does not stop the others."""
-        downloader = self.rooms.downloader(self.settings)
+        downloader = self.resources.downloader(self.settings)
         places = asyncio.Semaphore(MOST_DOWNLOADS)
         problems: list[DownloadError] = []
 
         async def fetch(item: AnswerItem, url: str, expiry: Expiry | None) -> None:
-            placement = attrs.evolve(reception.placement, index=item.index)
+            placement = attrs.evolve(receiver.placement, index=item.index)
             async with places:
                 try:
                     kept = await downloader.fetch(url, lambda: self.sink.open(placement), expiry)
                 except StorageError as error:
-                    reception.unstored.append(error)
+                    receiver.unstored.append(error)
                 except DownloadError as error:
                     error.unfetched = (unfetched(item.index, url, expiry, error),)
                     problems.append(error)
                 else:
-                    reception.kept[item.index] = kept
+                    receiver.kept[item.index] = kept
 
         timed = [(self.expiry(item, answer), item) for item in items]
         async with asyncio.TaskGroup() as group:
@@ -525,26 +525,26 @@ class Call(Generic[T]):
                 group.create_task(fetch(item, item.url or "", expiry))
         return sorted(problems, key=lambda error: error.unfetched[0].index)
 
-    async def raise_problems(self, reception: Reception[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
+    async def raise_problems(self, receiver: Receiver[T], answer: Answer, problems: Sequence[DownloadError]) -> None:
         """Raise what keeps images from the caller; whatever is whole goes with the error."""
         error: DownloadError | ProtocolError | StorageError | None = None
         lost = tuple(image for problem in problems for image in problem.unfetched)
-        if reception.unstored:
-            error = StorageError(" ".join(error.message for error in reception.unstored), images=reception.whole)
+        if receiver.unstored:
+            error = StorageError(" ".join(error.message for error in receiver.unstored), images=receiver.whole)
             error.unfetched = lost
         elif problems:
             # One that can still be fetched tells more than one that cannot.
             error = next((one for one in problems if not one.unfetched[0].expired), problems[0])
-            error.images, error.unfetched = reception.whole, lost
-        elif reception.damaged or not reception.kept:
-            what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(reception.damaged.items()))
+            error.images, error.unfetched = receiver.whole, lost
+        elif receiver.damaged or not receiver.kept:
+            what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(receiver.damaged.items()))
             message = f"The answer is damaged: {what}." if what else "The answer holds no image."
-            error = unusable = ProtocolError(message, images=reception.whole)
-            await reception.retain(unusable)
+            error = unusable = ProtocolError(message, images=receiver.whole)
+            await receiver.retain(unusable)
         if error is not None:
-            error.damaged = reception.fragments
-            mark(error, prove(reception, answer))
-            note_others(error, lost, reception.damaged)
+            error.damaged = receiver.fragments
+            mark(error, prove(receiver, answer))
+            note_others(error, lost, receiver.damaged)
             error.request_id, error.phase = self.request_id, Phase.COMPLETE
             raise error
 
@@ -567,10 +567,10 @@ def found_words(error: object) -> str:
     return next((str(word) for word in found if word), "it does not say which")[:MOST_WORDS].rstrip(". ")
 
 
-def prove(reception: Reception[T], answer: Answer) -> Billing:
+def prove(receiver: Receiver[T], answer: Answer) -> Billing:
     """Return whether a whole answer of success was billed: by its images, their addresses, or the tokens they cost."""
     named = answer.usage is not None or any(item.url or item.decoded for item in answer.items)
-    return Billing.YES if named else max(Billing.MAYBE, reception.billed)
+    return Billing.YES if named else max(Billing.MAYBE, receiver.billed)
 
 
 def show(observer: OnAttempt, attempt: Attempt) -> None:

@@ -20,13 +20,13 @@ from burncloud_images.errors import (
 from burncloud_images.results import Attempt, Unfetched
 from burncloud_images.wire.answer import Answer
 
-__all__ = ["Course"]
+__all__ = ["CallTracker"]
 
 R = TypeVar("R")
 
 
 @attrs.define(kw_only=True, eq=False)
-class Course(Generic[R]):
+class CallTracker(Generic[R]):
     """
     How far one call has come, as its hooks see it.
 
@@ -38,7 +38,7 @@ class Course(Generic[R]):
         failures: The attempts that failed.
         error: What the last one raised; but nothing replaces one that may have been billed.
         links: Where its images are, if they came as URLs.
-        is_idle: Whether it can be ended now without ending anything that may be billed.
+        is_safe_to_cancel: Whether it can be ended now without ending anything that may be billed.
         is_cancelled: Whether it has been. Once more would keep it from cleaning up behind itself.
     """
 
@@ -49,12 +49,12 @@ class Course(Generic[R]):
     failures: list[Attempt] = attrs.field(factory=list)
     error: ImagesError | None = None
     links: Sequence[Unfetched] = ()
-    is_idle: bool = True
+    is_safe_to_cancel: bool = True
     is_cancelled: bool = False
 
     async def before_attempt(self) -> None:
         """See that something is sent from now on."""
-        self.is_idle = False
+        self.is_safe_to_cancel = False
 
     def on_response(self, status: int, headers: Mapping[str, str]) -> None:
         """See nothing."""
@@ -66,8 +66,8 @@ class Course(Generic[R]):
         self.failures.append(attempt)
         if self.error is None or not self.error.billed:
             self.error = error
-        self.is_idle = attempt.wait is not None and not self.error.billed
-        if self.is_idle and self.is_stopping() and (task := asyncio.current_task()):
+        self.is_safe_to_cancel = attempt.wait is not None and not self.error.billed
+        if self.is_safe_to_cancel and self.is_stopping() and (task := asyncio.current_task()):
             self.cancel(task)
 
     def cancel(self, task: asyncio.Task[Any]) -> None:
@@ -91,7 +91,7 @@ class Course(Generic[R]):
             error = DownloadError("The call was cancelled while its images were fetched.", url=self.links[0].url)
             error.unfetched = tuple(self.links)
             return error
-        if self.error is not None and (self.is_idle or self.error.billed):
+        if self.error is not None and (self.is_safe_to_cancel or self.error.billed):
             return self.error
         if billed:
             unknown = OutcomeUnknownError("The call was cancelled.", phase=Phase.FINAL_RELEASED)

@@ -16,7 +16,7 @@ import attrs
 
 from burncloud_images.calls.expiry import Expiry
 from burncloud_images.calls.receiving import Damaged
-from burncloud_images.calls.transfer import Transfer
+from burncloud_images.calls.transfer import PartialDownload
 from burncloud_images.errors import (
     ConnectionFailedError,
     DownloadError,
@@ -30,9 +30,9 @@ from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.settings import Limits, Timeouts
-from burncloud_images.transport.address_guard import Guard
+from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.port import Door, Progress, Response, Transport
+from burncloud_images.transport.port import AttemptState, Response, SessionKind, Transport
 from burncloud_images.wire.download_headers import find_representation
 from burncloud_images.wire.headers import find_retry_after
 
@@ -75,7 +75,7 @@ class Downloader:
     """
 
     transport: Transport
-    guard: Guard
+    guard: AddressPolicy
     clock: Clock
     jitter: Callable[[], float]
     retry: RetryPolicy
@@ -97,7 +97,7 @@ class Downloader:
 
         Cancellation closes the connection and leaves no partial file.
         """
-        fetch = Fetch(downloader=self, url=url, expiry=expiry, transfer=Transfer(open_writer=open_writer))
+        fetch = Fetch(downloader=self, url=url, expiry=expiry, transfer=PartialDownload(open_writer=open_writer))
         try:
             return await fetch.run()
         except DownloadError as error:
@@ -134,7 +134,7 @@ class Fetch(Generic[T]):
     downloader: Downloader
     url: str = attrs.field(repr=hide_query)
     expiry: Expiry | None
-    transfer: Transfer[T]
+    transfer: PartialDownload[T]
     absences: int = 0
 
     async def run(self) -> T:
@@ -172,12 +172,12 @@ class Fetch(Generic[T]):
         trail: list[str | None] = [None]
         while len(trail) <= MOST_REDIRECTS + 1:
             guard.check(here, previous=trail[-1])
-            progress = Progress(clock=self.downloader.clock)
-            door: Door = "exempt" if guard.is_exempt(here) else "guarded"
+            state = AttemptState(clock=self.downloader.clock)
+            door: SessionKind = "exempt" if guard.is_exempt(here) else "guarded"
             headers = {"Accept": "image/*", **self.transfer.headers()}
-            async with self.downloader.transport.get(here, headers, progress, timeouts, door=door) as response:
+            async with self.downloader.transport.get(here, headers, state, timeouts, door=door) as response:
                 if response.status not in REDIRECTS:
-                    await self.take(response, progress)
+                    await self.take(response, state)
                     return
                 trail.append(here)
                 here = next_address(here, response)
@@ -185,7 +185,7 @@ class Fetch(Generic[T]):
                 raise DownloadRefusedError("The image's address redirects in a circle.")
         raise DownloadRefusedError(f"The image's address redirects more than {MOST_REDIRECTS} times.")
 
-    async def take(self, response: Response, progress: Progress) -> None:
+    async def take(self, response: Response, state: AttemptState) -> None:
         """Take a file, or the rest of one."""
         if response.status == 416 and self.transfer.size and self.transfer.ends(response.headers):
             return
@@ -201,20 +201,20 @@ class Fetch(Generic[T]):
             raise DownloadError("The image came compressed, which was not asked for.")
         if response.status == 200:
             await self.transfer.begin(response.headers)
-        await self.read(response, progress)
+        await self.read(response, state)
 
-    async def read(self, response: Response, progress: Progress) -> None:
+    async def read(self, response: Response, state: AttemptState) -> None:
         most = self.downloader.limits.image
         announced = find_representation(response.headers).length or 0
         if self.transfer.size + announced > most:
             raise too_large(most)
-        async with aclosing(self.in_time(response, progress)) as chunks:
+        async with aclosing(self.in_time(response, state)) as chunks:
             async for chunk in chunks:
                 if self.transfer.size + len(chunk) > most:
                     raise too_large(most)
                 await self.transfer.write(chunk)
 
-    async def in_time(self, response: Response, progress: Progress) -> AsyncGenerator[bytes, None]:
+    async def in_time(self, response: Response, state: AttemptState) -> AsyncGenerator[bytes, None]:
         """Yield what comes while it comes fast enough; the time that the sink takes does not count."""
         window, longest = (self.downloader.clock.loop_seconds(time) for time in (RATE_WINDOW, LONGEST_ATTEMPT))
         began = 0.0
@@ -222,12 +222,12 @@ class Fetch(Generic[T]):
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
                 received += len(chunk)
-                if progress.waited - began >= window:
+                if state.waited - began >= window:
                     if received < SLOWEST * RATE_WINDOW:
                         raise DownloadError(f"The image came slower than {SLOWEST:,} bytes a second.", transient=True)
-                    began, received = progress.waited, 0
+                    began, received = state.waited, 0
                 yield chunk
-                if progress.waited >= longest and self.transfer.resumable:
+                if state.waited >= longest and self.transfer.resumable:
                     raise DownloadError("The image took too long to come on one connection.", transient=True)
 
     def refusal(self, response: Response) -> DownloadError:

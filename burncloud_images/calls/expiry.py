@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-__all__ = ["Arrival", "Expiry", "find_end", "find_expiry"]
+__all__ = ["Expiry", "ReceivedAt", "find_end", "find_expiry"]
 
 LIFETIME = timedelta(minutes=60)
 MARGIN = timedelta(seconds=60)
@@ -22,7 +22,7 @@ SLACK = timedelta(seconds=5)
 
 
 @attrs.frozen(kw_only=True)
-class Arrival:
+class ReceivedAt:
     """
     When an answer came.
 
@@ -53,7 +53,7 @@ class Expiry:
     deadline: float
 
 
-def find_expiry(url: str, created: datetime | None, arrival: Arrival) -> Expiry:
+def find_expiry(url: str, created: datetime | None, arrival: ReceivedAt) -> Expiry:
     """
     Return when *url* ends.
 
@@ -70,14 +70,14 @@ def find_expiry(url: str, created: datetime | None, arrival: Arrival) -> Expiry:
     return Expiry(at=end_of(arrival, left), deadline=arrival.steady + (left - MARGIN).total_seconds())
 
 
-def end_of(arrival: Arrival, left: timedelta) -> datetime:
+def end_of(arrival: ReceivedAt, left: timedelta) -> datetime:
     try:
         return (arrival.date or arrival.local) + left
     except OverflowError:  # a server whose date is in the year 9999
         return arrival.local
 
 
-def age(created: datetime | None, arrival: Arrival) -> timedelta:
+def age(created: datetime | None, arrival: ReceivedAt) -> timedelta:
     """Return how old the image was: not older than its request, whatever the answer says."""
     elapsed = timedelta(seconds=arrival.elapsed)
     if created is None or arrival.date is None:
@@ -91,7 +91,7 @@ def find_end(url: str) -> datetime | None:
     return signature[1] if signature else None
 
 
-def signed(url: str, arrival: Arrival) -> list[timedelta]:
+def signed(url: str, arrival: ReceivedAt) -> list[timedelta]:
     """Return what is left by the signature of *url*, if it has one that says."""
     signature = find_signature(url)
     if signature is None:

@@ -23,15 +23,15 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import attrs
 
 from burncloud_images.calls.background import Background, OnExit
-from burncloud_images.calls.course import Course
+from burncloud_images.calls.course import CallTracker
 from burncloud_images.calls.hooks import CallHooks
-from burncloud_images.calls.map_limits import Window
+from burncloud_images.calls.map_limits import InFlightLimit
 from burncloud_images.calls.unclaimed import Outcome, Unclaimed
 from burncloud_images.errors import Billing, ClientClosedError, ImagesError, find_billing
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import DamagedImage, Done, Failed, Image, ImageDetails, ImagesResult, PartialImage
 
-__all__ = ["Calls"]
+__all__ = ["MapRun"]
 
 R = TypeVar("R", bound=ImagesRequest)
 T = TypeVar("T", bound=ImageDetails)
@@ -40,7 +40,7 @@ Send: TypeAlias = Callable[[R, str, CallHooks], Coroutine[Any, Any, ImagesResult
 
 
 @attrs.define(kw_only=True, eq=False)
-class Calls(Generic[R, T]):
+class MapRun(Generic[R, T]):
     """
     Runs the calls, as many as the window lets through, until there are no more requests.
 
@@ -60,7 +60,7 @@ class Calls(Generic[R, T]):
 
     requests: Iterable[R] | AsyncIterable[R]
     send: Send[R, T]
-    window: Window[Outcome[R, T]]
+    window: InFlightLimit[Outcome[R, T]]
     on_exit: OnExit = attrs.field(validator=attrs.validators.in_(("drain", "cancel")))
     unclaimed: Unclaimed[R, T]
     background: Background
@@ -69,7 +69,7 @@ class Calls(Generic[R, T]):
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
     queue: asyncio.Queue[Outcome[R, T] | None] = attrs.field(factory=asyncio.Queue)
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
-    running: dict[asyncio.Task[ImagesResult[T]], Course[R]] = attrs.field(factory=dict)
+    running: dict[asyncio.Task[ImagesResult[T]], CallTracker[R]] = attrs.field(factory=dict)
     feeder: asyncio.Task[None] | None = None
     has_begun: bool = False
     is_admitting: bool = True
@@ -117,7 +117,7 @@ class Calls(Generic[R, T]):
     def start(self, request: R) -> None:
         if not isinstance(request, ImagesRequest):
             raise TypeError(f"client.map takes requests, not {type(request).__name__}")
-        course = Course(
+        course = CallTracker(
             index=self.window.start(), request=request, key=str(uuid.uuid4()), is_stopping=lambda: self.is_stopping
         )
         task = asyncio.create_task(self.send(request, course.key, course))
@@ -189,7 +189,7 @@ class Calls(Generic[R, T]):
     @property
     def outstanding(self) -> Billing:
         """What the calls may cost that have not ended."""
-        is_sent = any(not course.is_idle for course in self.running.values())
+        is_sent = any(not course.is_safe_to_cancel for course in self.running.values())
         return max(self.billed, Billing.MAYBE if is_sent else Billing.NO)
 
     async def take(self) -> Outcome[R, T]:
@@ -246,7 +246,7 @@ class Calls(Generic[R, T]):
         self.is_stopping = True
         self.admit_no_more()
         for task, course in self.running.items():
-            if self.on_exit == "cancel" or course.is_idle:
+            if self.on_exit == "cancel" or course.is_safe_to_cancel:
                 course.cancel(task)
         self.check_end()
 

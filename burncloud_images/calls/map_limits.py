@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-__all__ = ["Window"]
+__all__ = ["InFlightLimit"]
 
 T = TypeVar("T")
 
@@ -22,17 +22,17 @@ DRIFT = 0.125
 
 
 @attrs.define(kw_only=True)
-class Window(Generic[T]):
+class InFlightLimit(Generic[T]):
     """
     Counts what is outstanding, and says whether there is room for more.
 
     Attributes:
-        concurrency: Calls that may run at once. Twice as many may be outstanding.
+        concurrency: MapRun that may run at once. Twice as many may be outstanding.
         most_bytes: Of what waits to be taken, and of what is expected from the calls that run. A single call may always
             run, however large.
         ordered: Whether outcomes come in the order of their requests.
-        started: Calls so far.
-        running: Calls that run.
+        started: MapRun so far.
+        running: MapRun that run.
         waiting: Outcomes that wait to be taken.
         held: Bytes of those.
         expected: Bytes of the next outcome, as far as one can tell: it follows a larger one at once and a smaller one

@@ -13,7 +13,7 @@ import weakref
 from contextlib import suppress
 from typing import Generic, Self, TypeVar
 
-from burncloud_images.calls.map import Calls
+from burncloud_images.calls.map import MapRun
 from burncloud_images.errors import ImagesError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Done, Failed, ImageDetails
@@ -32,7 +32,7 @@ class Outcomes(Generic[R, T]):
     waiting, and wait again.
     """
 
-    def __init__(self, calls: Calls[R, T]) -> None:
+    def __init__(self, calls: MapRun[R, T]) -> None:
         self._calls = calls
         weakref.finalize(self, abandon, calls, asyncio.get_running_loop()).atexit = False
 
@@ -93,7 +93,7 @@ class Outcomes(Generic[R, T]):
 GO_ON = "calls of client.map were running; AsyncImagesClient.aclose waits for them."
 
 
-def note_running(error: asyncio.CancelledError, calls: Calls[R, T]) -> None:
+def note_running(error: asyncio.CancelledError, calls: MapRun[R, T]) -> None:
     """Note on *error* how many calls go on, once, and what they may cost."""
     mark(error, calls.outstanding)
     count, notes = len(calls.running), getattr(error, "__notes__", ())
@@ -101,7 +101,7 @@ def note_running(error: asyncio.CancelledError, calls: Calls[R, T]) -> None:
         error.add_note(f"{count} {GO_ON}")
 
 
-def abandon(calls: Calls[R, T], loop: asyncio.AbstractEventLoop) -> None:
+def abandon(calls: MapRun[R, T], loop: asyncio.AbstractEventLoop) -> None:
     """Let *calls* know that nobody takes their outcomes; may be called in the middle of anything, in any thread."""
     try:
         loop.call_soon_threadsafe(calls.abandon)

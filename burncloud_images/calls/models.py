@@ -6,16 +6,16 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 
-from burncloud_images.calls.call import Rooms, read_error, read_into
+from burncloud_images.calls.call import Resources, read_error, read_into
 from burncloud_images.calls.charge import free_of_charge
 from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, ImagesError, OutcomeUnknownError, ProtocolError
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
 from burncloud_images.settings import Settings
-from burncloud_images.transport.port import Progress
+from burncloud_images.transport.port import AttemptState
 from burncloud_images.transport.secret import DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import moment, text
-from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.redaction import Redaction
 
 __all__ = ["list_models"]
@@ -23,7 +23,7 @@ __all__ = ["list_models"]
 MOST_BYTES = 16 * 1024 * 1024
 
 
-async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]:
+async def list_models(settings: Settings, resources: Resources) -> tuple[ModelInfo, ...]:
     """
     Return the models that `GET /v1/models` lists, in the server's order.
 
@@ -41,14 +41,14 @@ async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]
         key = await settings.key()
         redaction = Redaction(key)
         headers = {"Authorization": bearer(key)}
-        progress = Progress(clock=rooms.clock)
+        state = AttemptState(clock=resources.clock)
         url = f"{settings.base_url}/models"
-        async with rooms.transport.get(url, headers, progress, settings.timeouts, door="api") as answered:
+        async with resources.transport.get(url, headers, state, settings.timeouts, door="api") as answered:
             response = DiscreetResponse(answered, redaction)
             if response.status != 200:
                 text = redaction.body(await read_error(response, MOST_BYTES))
-                reply = Reply(
-                    status=response.status, headers=response.headers, body=text, phase=progress.phase, operation=None
+                reply = ErrorResponse(
+                    status=response.status, headers=response.headers, body=text, phase=state.phase, operation=None
                 )
                 raise to_error(reply)
             body = bytearray()
@@ -59,12 +59,12 @@ async def list_models(settings: Settings, rooms: Rooms) -> tuple[ModelInfo, ...]
         return await repeat(
             attempt,
             settings.retry,
-            sleep=rooms.clock.sleep,
-            monotonic=rooms.clock.monotonic,
+            sleep=resources.clock.sleep,
+            monotonic=resources.clock.monotonic,
             jitter=random.random,
             on_failure=ignore,
-            budget=rooms.budget,
-            gate=rooms.gate,
+            budget=resources.budget,
+            gate=resources.gate,
         )
 
 

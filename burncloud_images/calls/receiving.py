@@ -24,7 +24,7 @@ from burncloud_images.errors import (
     TooLargeError,
     mark,
 )
-from burncloud_images.files.sinks import ImageWriter, Placement, Recoverable, Sink
+from burncloud_images.files.sinks import ImageContext, ImageWriter, ReadableWriter, Sink
 from burncloud_images.model.media import Media
 from burncloud_images.results import DamagedImage, ImageDetails, KeptAnswer
 from burncloud_images.settings import Limits
@@ -35,14 +35,14 @@ from burncloud_images.wire.image_json import (
     ImageChunk,
     ImageEnded,
     ImageFailed,
-    ImageRest,
     ImageStarted,
     OpaqueDecoder,
     Pause,
     Surplus,
+    UndecodedText,
 )
 
-__all__ = ["AnswerReception", "OpaqueReception", "Reception", "keep_image"]
+__all__ = ["AnswerReceiver", "OpaqueReceiver", "Receiver", "keep_image"]
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -51,7 +51,7 @@ LEAST_FILE = 16 * 1024
 
 
 @attrs.define(kw_only=True)
-class Reception(Generic[T]):
+class Receiver(Generic[T]):
     """
     The images of one answer, plain or streamed: what the two have in common.
 
@@ -68,7 +68,7 @@ class Reception(Generic[T]):
     """
 
     sink: Sink[T]
-    placement: Placement
+    placement: ImageContext
     limits: Limits
     retention: Retention | None = None
     writer: ImageWriter[T] | None = None
@@ -163,7 +163,7 @@ class Reception(Generic[T]):
             case ImageFailed(index, reason):
                 self.damaged[index] = reason
                 await self.lose()
-            case ImageRest(index, text):
+            case UndecodedText(index, text):
                 self.rests.setdefault(index, bytearray()).extend(text[: self.room])
             case Surplus(text):
                 await self.hold(text)
@@ -277,7 +277,7 @@ class Reception(Generic[T]):
 
 
 @attrs.define(kw_only=True)
-class AnswerReception(Reception[T]):
+class AnswerReceiver(Receiver[T]):
     """The images of one plain answer."""
 
     decoder: AnswerDecoder = attrs.field(factory=AnswerDecoder)
@@ -294,7 +294,7 @@ class AnswerReception(Reception[T]):
 
 
 @attrs.define(kw_only=True)
-class OpaqueReception(Reception[T]):
+class OpaqueReceiver(Receiver[T]):
     """A body that is no answer; all of it is held."""
 
     decoder: OpaqueDecoder = attrs.field(factory=OpaqueDecoder)
@@ -320,7 +320,7 @@ class Damaged(Exception):  # noqa: N818 (never leaves the package)
 
 async def recover(writer: ImageWriter[T], most: int) -> bytes:
     """Return what *writer* was given, if it can tell."""
-    if not most or not isinstance(writer, Recoverable):
+    if not most or not isinstance(writer, ReadableWriter):
         return b""
     try:
         return await writer.recover(most)

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     import asyncio
 
     from burncloud_images.calls.background import OnExit
-    from burncloud_images.calls.call import Rooms
+    from burncloud_images.calls.call import Resources
     from burncloud_images.transport.clock import Clock
     from burncloud_images.transport.http import Session
 
-__all__ = ["Lifecycle"]
+__all__ = ["ClientResources"]
 
 FILE_THREADS = 4
 
 
 @attrs.define(kw_only=True, eq=False)
-class Lifecycle:
+class ClientResources:
     """
     Opens on first use, in the event loop that uses it first, and closes once.
 
@@ -43,14 +43,14 @@ class Lifecycle:
     max_connections: int
     session: Session | None
     clock: Clock | None
-    rooms: Rooms | None = None
+    resources: Resources | None = None
     loop: asyncio.AbstractEventLoop | None = None
     closed: bool = False
     closing: asyncio.Task[None] | None = None
 
-    def open(self) -> Rooms:
+    def open(self) -> Resources:
         """
-        Return the rooms, made if this is the first use.
+        Return the resources, made if this is the first use.
 
         Raises:
             ClientClosedError: It is closed, or belongs to another event loop.
@@ -60,17 +60,17 @@ class Lifecycle:
         if self.closed:
             raise ClientClosedError("The client is closed.")
         loop = asyncio.get_running_loop()
-        if self.rooms is None:
-            self.rooms, self.loop = self.build(), loop
+        if self.resources is None:
+            self.resources, self.loop = self.build(), loop
         if self.loop is not loop:
             raise ClientClosedError("The client belongs to another event loop.")
-        return self.rooms
+        return self.resources
 
-    def build(self) -> Rooms:
+    def build(self) -> Resources:
         from concurrent.futures import ThreadPoolExecutor
 
         # What keeps a paid image is loaded before anything is paid; later there may be no descriptor to load it with.
-        from burncloud_images.calls.call import Rooms
+        from burncloud_images.calls.call import Resources
         from burncloud_images.retry import PacingGate, RetryBudget
         from burncloud_images.transport.clock import SystemClock
         from burncloud_images.transport.http import AiohttpTransport
@@ -81,7 +81,7 @@ class Lifecycle:
         )
         # Threads of our own: asyncio's few resolve host names too, and a slow disk would stop the network.
         executor = ThreadPoolExecutor(max_workers=FILE_THREADS, thread_name_prefix="burncloud-images")
-        return Rooms(transport=transport, executor=executor, clock=clock, budget=RetryBudget(), gate=PacingGate())
+        return Resources(transport=transport, executor=executor, clock=clock, budget=RetryBudget(), gate=PacingGate())
 
     async def aclose(self, on_exit: OnExit | None = None) -> None:
         """
@@ -92,28 +92,28 @@ class Lifecycle:
         import asyncio
 
         self.closed = True
-        rooms = self.rooms
-        if rooms is None:
+        resources = self.resources
+        if resources is None:
             return
         if self.closing is None:
-            self.closing = asyncio.create_task(self.close(rooms, on_exit))
+            self.closing = asyncio.create_task(self.close(resources, on_exit))
         elif self.closing.done():
             return
         elif on_exit == "cancel":
-            rooms.background.cancel()
+            resources.background.cancel()
         try:
             await asyncio.wait((self.closing,))
         except asyncio.CancelledError:
-            self.closing.add_done_callback(lambda _: rooms.background.warn())
+            self.closing.add_done_callback(lambda _: resources.background.warn())
             raise
         try:
             self.closing.result()
         finally:
-            rooms.background.warn()
+            resources.background.warn()
 
-    async def close(self, rooms: Rooms, on_exit: OnExit | None) -> None:
+    async def close(self, resources: Resources, on_exit: OnExit | None) -> None:
         try:
-            await rooms.background.end(on_exit)
+            await resources.background.end(on_exit)
         finally:
-            await rooms.transport.aclose()
-            rooms.executor.shutdown()
+            await resources.transport.aclose()
+            resources.executor.shutdown()

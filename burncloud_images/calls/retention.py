@@ -21,7 +21,7 @@ from typing import IO, Protocol, TypeVar, runtime_checkable
 import attrs
 
 from burncloud_images.disk import finish_whatever_happens, place, run
-from burncloud_images.files.sinks import Placement, Sink
+from burncloud_images.files.sinks import ImageContext, Sink
 from burncloud_images.results import ImageDetails, KeptAnswer
 
 __all__ = ["AnswerSink", "Retention", "find_place"]
@@ -40,11 +40,11 @@ BATCH = 512 * 1024
 class AnswerSink(Protocol):
     """A sink that has a place for an answer that is not understood; others have it in memory or in an unnamed file."""
 
-    def answer_path(self, placement: Placement) -> Path | None:
+    def answer_path(self, placement: ImageContext) -> Path | None:
         """Return the file for the answer; it gets a number if that is there. None if there is no place; may block."""
 
 
-def find_place(sink: Sink[Kind], placement: Placement) -> Path | None:
+def find_place(sink: Sink[Kind], placement: ImageContext) -> Path | None:
     """Return the file for an answer whose images go to *sink*, if it has a place for one; may block."""
     return sink.answer_path(placement) if isinstance(sink, AnswerSink) else None
 

@@ -14,10 +14,10 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from burncloud_images.calls.call import Rooms, exchange
+from burncloud_images.calls.call import Resources, exchange
 from burncloud_images.calls.streaming import StreamedImage
 from burncloud_images.errors import Billing
-from burncloud_images.files.sinks import Memory, MemoryWriter, Placement
+from burncloud_images.files.sinks import ImageContext, Memory, MemoryWriter
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import CompletedImage, Image, ImagesResult
 from burncloud_images.settings import Settings
@@ -27,7 +27,7 @@ __all__ = ["stream"]
 
 @asynccontextmanager
 async def stream(
-    request: ImagesRequest, settings: Settings, rooms: Rooms
+    request: ImagesRequest, settings: Settings, resources: Resources
 ) -> AsyncIterator[AsyncIterator[StreamedImage]]:
     """
     Send *request* and yield an iterator of its previews and images; leaving the block closes the connection.
@@ -37,22 +37,22 @@ async def stream(
     """
     # What was handed over cannot be taken back, so nothing that may be billed is sent again, whatever is accepted.
     settings = attrs.evolve(settings, retry=attrs.evolve(settings.retry, on_unknown="raise"))
-    images = Handover()
-    images.task = task = asyncio.create_task(hand_over(request, settings, rooms, images))
+    images = ImageStream()
+    images.task = task = asyncio.create_task(hand_over(request, settings, resources, images))
     try:
         yield images
     except BaseException as error:
         task.cancel()
-        await rooms.background.leave(task, error)
+        await resources.background.leave(task, error)
         raise
     task.cancel()
-    await rooms.background.leave(task, None)
+    await resources.background.leave(task, None)
 
 
-async def hand_over(request: ImagesRequest, settings: Settings, rooms: Rooms, images: Handover) -> Billing:
+async def hand_over(request: ImagesRequest, settings: Settings, resources: Resources, images: ImageStream) -> Billing:
     """Hand everything over, and return what that cost."""
     try:
-        result = await exchange(request, Previews(), settings, rooms, streams=True, observer=images.put)
+        result = await exchange(request, PartialMemory(), settings, resources, streams=True, observer=images.put)
         left = [image for image in result.images if image.index not in images.completed]
         for image in left:
             await images.put(to_event(image, result, is_last=image is left[-1]))
@@ -61,15 +61,15 @@ async def hand_over(request: ImagesRequest, settings: Settings, rooms: Rooms, im
         images.queue.put_nowait(None)
 
 
-class Previews(Memory):
+class PartialMemory(Memory):
     """Keeps images and previews as bytes."""
 
-    def open_partial(self, placement: Placement, number: int) -> MemoryWriter:  # noqa: ARG002 (one buffer each)
+    def open_partial(self, placement: ImageContext, number: int) -> MemoryWriter:  # noqa: ARG002 (one buffer each)
         """Return a writer into a buffer."""
         return self.open(placement)
 
 
-class Handover:
+class ImageStream:
     """
     An iterator of what another task hands over.
 
@@ -93,7 +93,7 @@ class Handover:
         self.queue.put_nowait(image)
         await self.queue.join()
 
-    def __aiter__(self) -> Handover:
+    def __aiter__(self) -> ImageStream:
         return self
 
     async def __anext__(self) -> StreamedImage:

@@ -13,24 +13,24 @@ from typing import TypeAlias, TypeVar, cast
 
 import attrs
 
-from burncloud_images.calls.receiving import Reception
+from burncloud_images.calls.receiving import Receiver
 from burncloud_images.errors import APIError, Billing, ImagesError, OutcomeUnknownError, ProtocolError, StorageError
 from burncloud_images.files.sinks import ImageWriter, PartialSink
 from burncloud_images.results import CompletedImage, Image, ImageDetails, PartialImage
-from burncloud_images.transport.port import Progress
+from burncloud_images.transport.port import AttemptState
 from burncloud_images.wire.answer import Answer, AnswerItem
 from burncloud_images.wire.events import (
     Completed,
-    EventFacts,
+    EventFields,
+    IgnoredEvent,
     Partial,
     PartialStarted,
-    PassedOver,
     StreamDecoder,
     StreamEvent,
 )
-from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageRest, ImageStarted
+from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageStarted, UndecodedText
 
-__all__ = ["Observer", "StreamReception", "StreamedImage", "check_life"]
+__all__ = ["Observer", "StreamReceiver", "StreamedImage", "check_life"]
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -44,13 +44,13 @@ MOST_PARTIALS = 1024 * 1024
 
 
 @attrs.define(kw_only=True)
-class StreamReception(Reception[T]):
+class StreamReceiver(Receiver[T]):
     """
     The images of one stream.
 
     Attributes:
         wanted: How many images were asked for.
-        progress: Of the attempt: tells how long the server was waited for.
+        state: Of the attempt: tells how long the server was waited for.
         patience: Longest wait between two signs of life, in seconds. Previews alone keep a stream alive as long once
             more.
         observer: Is shown each preview and image in memory; None if nobody looks.
@@ -62,7 +62,7 @@ class StreamReception(Reception[T]):
     """
 
     wanted: int
-    progress: Progress
+    state: AttemptState
     patience: float
     observer: Observer | None = None
     request_id: str | None = None
@@ -100,7 +100,7 @@ class StreamReception(Reception[T]):
     async def take_chunk(self, chunk: bytes) -> None:
         await super().take_chunk(chunk)
         if not self.is_done:
-            check_life(self.progress, self.alive, self.patience)
+            check_life(self.state, self.alive, self.patience)
 
     async def handle(self, event: StreamEvent) -> None:
         match event:
@@ -119,9 +119,9 @@ class StreamReception(Reception[T]):
             case Partial(index, facts):
                 await self.preview(index, facts)
                 self.note_life()
-            case PassedOver():
+            case IgnoredEvent():
                 await self.abandon()
-            case ImageFailed() | ImageRest() if self.is_preview:
+            case ImageFailed() | UndecodedText() if self.is_preview:
                 await self.abandon()
             case _:
                 await super().handle(event)
@@ -137,7 +137,7 @@ class StreamReception(Reception[T]):
         return super().billed if self.began else Billing.NO
 
     def begin(self, *, is_preview: bool) -> None:
-        self.progress.take_answer()
+        self.state.take_answer()
         self.began, self.is_preview, self.ended, self.written = True, is_preview, None, 0
 
     def begin_preview(self, index: int, number: int) -> None:
@@ -159,11 +159,11 @@ class StreamReception(Reception[T]):
 
     def note_life(self) -> None:
         """Take note that the server works; previews alone show that for as long as the first byte may take."""
-        now = self.progress.waited
+        now = self.state.waited
         self.unnoticed = 0
         if not self.is_preview:
             self.alive = self.worked = now
-        elif self.previews <= self.most_items and now - self.worked <= self.progress.clock.loop_seconds(self.patience):
+        elif self.previews <= self.most_items and now - self.worked <= self.state.clock.loop_seconds(self.patience):
             self.alive = now
 
     def open_partial(self, index: int, number: int) -> ImageWriter[T] | None:
@@ -182,8 +182,8 @@ class StreamReception(Reception[T]):
         if writer := self.take_writer():
             await writer.discard()
 
-    async def complete(self, item: AnswerItem, facts: EventFacts) -> None:
-        self.progress.take_answer()
+    async def complete(self, item: AnswerItem, facts: EventFields) -> None:
+        self.state.take_answer()
         self.began, self.is_preview = True, False
         self.note_life()
         if item.decoded:
@@ -199,7 +199,7 @@ class StreamReception(Reception[T]):
             about = {**self.about(facts), "usage": facts.usage, "idempotency_key": self.idempotency_key}
             await self.observer(CompletedImage(image=shown, **about))  # type: ignore[arg-type]
 
-    async def preview(self, index: int, facts: EventFacts) -> None:
+    async def preview(self, index: int, facts: EventFields) -> None:
         writer = self.take_writer()
         if writer is None:
             return
@@ -219,7 +219,7 @@ class StreamReception(Reception[T]):
             self.remember(partial)
             await self.observer(partial)
 
-    def about(self, facts: EventFacts) -> dict[str, object]:
+    def about(self, facts: EventFields) -> dict[str, object]:
         return {
             "created_at": facts.created_at,
             "size": facts.size,
@@ -249,12 +249,12 @@ class StreamReception(Reception[T]):
         return await super().salvage(error)
 
 
-def check_life(progress: Progress, alive: float, patience: float) -> None:
+def check_life(state: AttemptState, alive: float, patience: float) -> None:
     """
     End a stream that only says that it waits.
 
     Args:
-        progress: Of the attempt: tells how long the server was waited for, which is not while the caller looks at an
+        state: Of the attempt: tells how long the server was waited for, which is not while the caller looks at an
             image or the process is stopped.
         alive: How long that was at the last sign of life.
         patience: Longest wait after it, in seconds.
@@ -262,6 +262,6 @@ def check_life(progress: Progress, alive: float, patience: float) -> None:
     Raises:
         OutcomeUnknownError: The server has said no more for too long.
     """
-    if progress.waited - alive > progress.clock.loop_seconds(patience):
+    if state.waited - alive > state.clock.loop_seconds(patience):
         message = f"For {patience:g} s the stream brought nothing of an image, only signs of waiting."
         raise OutcomeUnknownError(message)

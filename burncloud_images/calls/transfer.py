@@ -16,15 +16,15 @@ import attrs
 from burncloud_images.calls.receiving import Damaged, keep_image
 from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
-from burncloud_images.wire.download_headers import Checksum, Representation, find_part, find_representation
+from burncloud_images.wire.download_headers import Checksum, RemoteFile, find_part, find_representation
 
-__all__ = ["Transfer"]
+__all__ = ["PartialDownload"]
 
 T = TypeVar("T", bound=ImageDetails)
 
 
 @attrs.define(kw_only=True)
-class Transfer(Generic[T]):
+class PartialDownload(Generic[T]):
     """
     What has arrived.
 
@@ -38,7 +38,7 @@ class Transfer(Generic[T]):
     """
 
     open_writer: Callable[[], ImageWriter[T]]
-    file: Representation = attrs.field(factory=Representation)
+    file: RemoteFile = attrs.field(factory=RemoteFile)
     writer: ImageWriter[T] | None = None
     size: int = 0
     reached: int = 0
@@ -121,4 +121,4 @@ class Transfer(Generic[T]):
 
     def forget(self) -> None:
         self.writer, self.size, self.digests = None, 0, []
-        self.file = Representation()
+        self.file = RemoteFile()

@@ -14,7 +14,7 @@ from burncloud_images.cli.listing import image_to_json, print_bytes, print_json,
 from burncloud_images.cli.outputs import Target
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import save_addresses
-from burncloud_images.files.sinks import Memory, Placement, Sink
+from burncloud_images.files.sinks import ImageContext, Memory, Sink
 from burncloud_images.results import Image, SavedImage
 
 __all__ = ["Album", "Kept"]
@@ -46,8 +46,8 @@ class Album:
         """What takes the images."""
         return self.target if self.target is not None else Memory()
 
-    def placement(self, name: str) -> Placement:
-        return Placement(id=name, index=0, prompt="", model="", date=datetime.now(UTC), executor=self.executor)
+    def placement(self, name: str) -> ImageContext:
+        return ImageContext(id=name, index=0, prompt="", model="", date=datetime.now(UTC), executor=self.executor)
 
     def add_images(self, images: Sequence[Kept], where: str) -> None:
         """Print images that are there, unless they are printed all together."""

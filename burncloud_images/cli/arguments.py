@@ -75,11 +75,11 @@ class Streaming:
     Args:
         partials: A folder for previews of images that are being made, as many as --partial-images says, 3 by default;
             it is made if it is not there.
-        keep_alive: Let the answer come as a stream, for gateways that cut connections on which nothing moves.
+        via_stream: Let the answer come as a stream, for gateways that cut connections on which nothing moves.
     """
 
     partials: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
-    keep_alive: bool = False
+    via_stream: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +130,7 @@ class Running:
             doubt are sent again, since that buys nothing twice.
         limit: Start at most so many rows in this run.
         fail_fast: Stop at the first row that fails.
-        keep_alive: Let answers come as streams, for gateways that cut connections on which nothing moves.
+        via_stream: Let answers come as streams, for gateways that cut connections on which nothing moves.
         allow_input_change: Take a list that has changed since the job first read it, or that is read with other fields;
             what is new in it is bought besides.
         dry_run: Print the plan and the first request, and send nothing; no key is needed.
@@ -142,7 +142,7 @@ class Running:
     server_idempotency: Literal["none", "replay", "reject"] = "none"
     limit: int | None = None
     fail_fast: bool = False
-    keep_alive: bool = False
+    via_stream: bool = False
     allow_input_change: bool = False
     dry_run: bool = False
     json: bool = False
@@ -221,7 +221,7 @@ class Connection:
         deadline: No retry starts later than this after the first attempt; a job gives up after as long without a
             success. 900 by default.
         retries: Attempts in all, at least 1; 4 by default. What may have been billed is never sent again.
-        rules: What to do about requests that the API's document does not allow; warn by default.
+        validation: What to do about requests that the API's document does not allow; warn by default.
         proxy: URL of an HTTP proxy. By default HTTPS_PROXY and NO_PROXY.
         cacert: A PEM file of certificate authorities to trust besides the system's.
         allow_http: Let the key and images travel unencrypted to hosts other than this machine.
@@ -237,7 +237,7 @@ class Connection:
     timeout: float = 600.0
     deadline: float = 900.0
     retries: int = 4
-    rules: Literal["warn", "strict", "off"] = "warn"
+    validation: Literal["warn", "strict", "off"] = "warn"
     proxy: str | None = attrs.field(default=None, metadata={"metavar": "URL"})
     cacert: str | None = attrs.field(default=None, metadata={"metavar": "FILE"})
     allow_http: bool = False

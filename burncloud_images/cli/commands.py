@@ -55,7 +55,7 @@ NO_OPTIONS = frozenset({"extra"})
 
 # Nothing is asked of the API, and nothing is known of how an image came to be.
 NOT_OF_SHOW = frozenset({"sidecar", "dry_run"})
-NOT_OF_FETCH = NOT_OF_SHOW | {"api_key_file", "emulator", "timeout", "rules"}
+NOT_OF_FETCH = NOT_OF_SHOW | {"api_key_file", "emulator", "timeout", "validation"}
 
 API = Group("API fields", sort_key=1)
 DEFAULTS = Group("API fields, for rows that do not have them", sort_key=4)

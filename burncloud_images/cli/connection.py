@@ -164,7 +164,7 @@ def make_client(
         base_url=endpoint.base_url,
         retry=retry,
         timeouts=timeouts,
-        rules=connection.rules,
+        validation=connection.validation,
         network=to_network(connection, endpoint.base_url),
         max_connections=max_connections,
         on_attempt=on_attempt,

@@ -123,7 +123,7 @@ def translate(message: str) -> str:
 
 def advice(error: errors.ImagesError) -> str:
     if isinstance(error, errors.InvalidRequestError) and all(violation.source for violation in error.violations):
-        return "If the gateway takes it all the same, add --rules off."
+        return "If the gateway takes it all the same, add --validation off."
     if is_doubtful(error):
         return LOOK
     found = next(text for kind, _, text in TABLE if isinstance(error, kind))

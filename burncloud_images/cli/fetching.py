@@ -26,7 +26,7 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import save_images
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ImagesError
-from burncloud_images.files.sinks import DirectoryWriter, Memory, Placement
+from burncloud_images.files.sinks import DirectoryWriter, ImageContext, Memory
 from burncloud_images.results import SavedImage
 
 __all__ = ["fetch"]
@@ -120,7 +120,7 @@ async def prepare(target: Target, count: int) -> None:
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-images") as executor:
         now = datetime.now(UTC)
-        await target.prepare(Placement(id="", index=0, prompt="", model="", date=now, executor=executor), count)
+        await target.prepare(ImageContext(id="", index=0, prompt="", model="", date=now, executor=executor), count)
 
 
 @attrs.frozen
@@ -129,10 +129,10 @@ class Prepared:
 
     target: Target
 
-    async def prepare(self, placement: Placement, count: int) -> None:
+    async def prepare(self, placement: ImageContext, count: int) -> None:
         """Need nothing more."""
 
-    def open(self, placement: Placement) -> DirectoryWriter:
+    def open(self, placement: ImageContext) -> DirectoryWriter:
         """Return a writer into a hidden file."""
         return self.target.open(placement)
 

@@ -258,7 +258,7 @@ def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
         limit=running.limit,
         fail_fast=running.fail_fast,
         patience=connection.deadline,
-        keep_alive=running.keep_alive,
+        via_stream=running.via_stream,
         output=to_layout(folder, values.get("output_format")),
         metadata=folder.metadata,
     )

@@ -12,7 +12,7 @@ import attrs
 from burncloud_images.cli.arguments import Output
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.errors import StorageError
-from burncloud_images.files.sinks import Directory, DirectoryWriter, Placement
+from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
 from burncloud_images.results import SavedImage
 
 __all__ = ["DEFAULT_NAME", "Present", "Target", "check_stdout", "to_target"]
@@ -48,7 +48,7 @@ class Target:
     exists: Literal["error", "skip", "rename", "overwrite"]
     named: bool
 
-    async def prepare(self, placement: Placement, count: int) -> None:
+    async def prepare(self, placement: ImageContext, count: int) -> None:
         """
         Make sure that the images can be taken.
 
@@ -71,16 +71,16 @@ class Target:
             )
             raise StorageError(message)
 
-    def find(self, placement: Placement) -> Path | None:
+    def find(self, placement: ImageContext) -> Path | None:
         """Return the file that is in the way of one image."""
         paths = (self.directory.path / name for name in self.directory.candidates(placement))
         return next((path for path in paths if path.exists() or path.is_symlink()), None)
 
-    def open(self, placement: Placement) -> DirectoryWriter:
+    def open(self, placement: ImageContext) -> DirectoryWriter:
         """Return a writer into a hidden file."""
         return self.directory.open(placement)
 
-    def answer_path(self, placement: Placement) -> Path:
+    def answer_path(self, placement: ImageContext) -> Path:
         """Return the file for an answer that is not understood."""
         return self.directory.answer_path(placement)
 

@@ -1,4 +1,4 @@
-"""Previews of images that are being made: a folder for them beside wherever the images go."""
+"""PartialMemory of images that are being made: a folder for them beside wherever the images go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from burncloud_images.calls.retention import find_place
 from burncloud_images.cli.arguments import Streaming
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.errors import StorageError
-from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageWriter, Placement, Sink
+from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext, ImageWriter, Sink
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import ImageDetails, SavedImage
@@ -32,7 +32,7 @@ def ask_for_partials(request: ImagesRequest, streaming: Streaming) -> ImagesRequ
         UsageError: It asks for some, and there is none.
     """
     number = getattr(request, "partial_images", None)
-    if number is not None and streaming.partials is None and not streaming.keep_alive:
+    if number is not None and streaming.partials is None and not streaming.via_stream:
         raise UsageError("--partial-images asks for previews; give a folder for them with --partials.")
     if streaming.partials is None or number is not None:
         return request
@@ -54,7 +54,7 @@ class WithPartials(Generic[T]):
     folder: Directory
     show: Callable[[str, SavedImage], None]
 
-    async def prepare(self, placement: Placement, count: int) -> None:
+    async def prepare(self, placement: ImageContext, count: int) -> None:
         """
         Make sure that both can be taken.
 
@@ -64,15 +64,15 @@ class WithPartials(Generic[T]):
         await self.images.prepare(placement, count)
         await self.folder.prepare(placement, count)
 
-    def open(self, placement: Placement) -> ImageWriter[T]:
+    def open(self, placement: ImageContext) -> ImageWriter[T]:
         """Return a writer for an image."""
         return self.images.open(placement)
 
-    def answer_path(self, placement: Placement) -> Path | None:
+    def answer_path(self, placement: ImageContext) -> Path | None:
         """Return the file for an answer that is not understood, where images go to files."""
         return find_place(self.images, placement)
 
-    def open_partial(self, placement: Placement, number: int) -> PartialWriter:
+    def open_partial(self, placement: ImageContext, number: int) -> PartialWriter:
         """Return a writer for a preview, whole or not there like any image."""
         name = f"{{id}}-{{index}}-partial{number}.{{ext}}"
         what = f"preview {number + 1} of image {placement.index + 1}"

@@ -21,7 +21,7 @@ from burncloud_images.wire.multipart import FileSlot
 
 if TYPE_CHECKING:
     from burncloud_images.transport.http import Session
-    from burncloud_images.transport.upload_body import PlannedPayload
+    from burncloud_images.transport.upload_body import UploadBody
 
 __all__ = ["preview"]
 
@@ -32,7 +32,7 @@ MASK = "Bearer ***"
 class Captured(Exception):  # noqa: N818 (how the client is stopped)
     """A request that would have been sent."""
 
-    def __init__(self, method: str, url: str, headers: dict[str, str], payload: PlannedPayload) -> None:
+    def __init__(self, method: str, url: str, headers: dict[str, str], payload: UploadBody) -> None:
         super().__init__("captured")
         self.method = method
         self.url = url
@@ -49,7 +49,7 @@ class Recorder:
     trust_env = False
 
     async def request(
-        self, method: str, url: object, *, data: PlannedPayload, headers: Mapping[str, str], **_: object
+        self, method: str, url: object, *, data: UploadBody, headers: Mapping[str, str], **_: object
     ) -> NoReturn:
         """Take down a request."""
         raise Captured(method, str(url), dict(headers), data)
@@ -80,13 +80,13 @@ async def preview(
     client = AsyncImagesClient(
         api_key=KEY,
         base_url=connection.base_url or from_environment(BASE_URL_VARIABLES),
-        rules=connection.rules,
+        validation=connection.validation,
         network=to_network(connection, ""),
         session=cast("Session", Recorder()),
     )
     async with client:
         try:
-            await client.send(request, keep_alive=streams, idempotency_key=key)
+            await client.send(request, via_stream=streams, idempotency_key=key)
         except Captured as captured:
             if as_json:
                 print_json(to_json(captured, request, streams=streams))

@@ -45,7 +45,7 @@ async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping
     if plan.first is not None:
         request = to_request(plan.first.document)
         try:
-            await preview(request, connection, as_json=running.json, streams=running.keep_alive, key=plan.first.key)
+            await preview(request, connection, as_json=running.json, streams=running.via_stream, key=plan.first.key)
         except UsageError as error:
             reporter.note(f"the first request is not shown: {error}")
     return plan.code

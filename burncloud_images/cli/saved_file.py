@@ -14,15 +14,15 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.calls.receiving import AnswerReception, Reception
-from burncloud_images.calls.streaming import StreamReception
+from burncloud_images.calls.receiving import AnswerReceiver, Receiver
+from burncloud_images.calls.streaming import StreamReceiver
 from burncloud_images.cli.album import Album, Kept
 from burncloud_images.cli.exits import FAILED, STORAGE, combine
 from burncloud_images.errors import ImagesError, OutcomeUnknownError
 from burncloud_images.files.sinks import slug
 from burncloud_images.settings import Limits
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.port import Progress
+from burncloud_images.transport.port import AttemptState
 from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.saved import SavedAnswerDecoder, is_event_stream
 
@@ -32,7 +32,7 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 NO_LIMITS = Limits(image=sys.maxsize, response=sys.maxsize, event=sys.maxsize)
 
 
-class SavedAnswer(AnswerReception[Kept]):
+class SavedAnswer(AnswerReceiver[Kept]):
     """The images of a response in JSON; what is damaged of them stays where it is."""
 
     @property
@@ -40,7 +40,7 @@ class SavedAnswer(AnswerReception[Kept]):
         return 0
 
 
-class SavedStream(StreamReception[Kept]):
+class SavedStream(StreamReceiver[Kept]):
     """The images of a stream, likewise."""
 
     @property
@@ -56,7 +56,7 @@ class SavedFile:
     Attributes:
         word: As it was named.
         album: Takes what is in it.
-        reception: Takes the response at hand.
+        receiver: Takes the response at hand.
         codes: Exit codes of its responses.
         strange: Lines that are no response.
         line: The one at hand, from 1.
@@ -66,7 +66,7 @@ class SavedFile:
 
     word: str
     album: Album
-    reception: Reception[Kept] | None = None
+    receiver: Receiver[Kept] | None = None
     codes: list[int] = attrs.field(factory=list)
     strange: list[int] = attrs.field(factory=list)
     line: int = 1
@@ -90,13 +90,13 @@ class SavedFile:
 
     async def take(self, part: bytes) -> None:
         """Take a line, or a part of one."""
-        if self.reception is None and part.strip(BLANK):
-            self.reception, self.began = self.begin(part), self.line
-        if self.reception is not None:
-            await self.feed(self.reception, part)
+        if self.receiver is None and part.strip(BLANK):
+            self.receiver, self.began = self.begin(part), self.line
+        if self.receiver is not None:
+            await self.feed(self.receiver, part)
         self.line += part.endswith(b"\n")
 
-    def begin(self, beginning: bytes) -> Reception[Kept]:
+    def begin(self, beginning: bytes) -> Receiver[Kept]:
         """Return what takes a response, by how it begins."""
         about: dict[str, Any] = {
             "sink": self.album.sink,
@@ -105,24 +105,24 @@ class SavedFile:
         }
         if is_event_stream(beginning.lstrip(BLANK)):
             return SavedStream(
-                **about, wanted=sys.maxsize, progress=Progress(clock=SystemClock()), patience=float("inf")
+                **about, wanted=sys.maxsize, state=AttemptState(clock=SystemClock()), patience=float("inf")
             )
         return SavedAnswer(**about, decoder=SavedAnswerDecoder())
 
-    async def feed(self, reception: Reception[Kept], part: bytes) -> None:
+    async def feed(self, receiver: Receiver[Kept], part: bytes) -> None:
         try:
-            await reception.take_chunk(part)
+            await receiver.take_chunk(part)
         except ImagesError as error:
-            await reception.salvage(error)
-            self.conclude(reception, Answer(), error.message)
+            await receiver.salvage(error)
+            self.conclude(receiver, Answer(), error.message)
             return
-        if part.endswith(b"\n") and isinstance(reception, SavedAnswer) and not reception.decoder.is_open:
-            await self.end(reception)
+        if part.endswith(b"\n") and isinstance(receiver, SavedAnswer) and not receiver.decoder.is_open:
+            await self.end(receiver)
 
     async def finish(self) -> int:
         """Take the end of the file, and return its exit code."""
-        if self.reception is not None:
-            await self.end(self.reception)
+        if self.receiver is not None:
+            await self.end(self.receiver)
         if self.strange and len(self.codes) > len(self.strange):
             count, first = len(self.strange), self.strange[0]
             self.album.complain(self.word, f"{count} of its lines are no JSON; the first of them is line {first}.")
@@ -134,48 +134,48 @@ class SavedFile:
             self.album.add_addresses(self.urls, self.stem)
         return combine(self.codes)
 
-    async def end(self, reception: Reception[Kept]) -> None:
+    async def end(self, receiver: Receiver[Kept]) -> None:
         """Take the end of a response."""
         problem = ""
         try:
-            if isinstance(reception, SavedStream):  # one that was cut off may have a whole image in its last event
+            if isinstance(receiver, SavedStream):  # one that was cut off may have a whole image in its last event
                 cut = OutcomeUnknownError("The stream ends in the middle.")
-                await reception.salvage(cut)
-                problem = cut.message if reception.decoder.is_open else ""
-            answer = reception.finish(reception.conclude())
+                await receiver.salvage(cut)
+                problem = cut.message if receiver.decoder.is_open else ""
+            answer = receiver.finish(receiver.conclude())
         except OutcomeUnknownError as error:
             answer, problem = Answer(), problem or error.message
-            await reception.salvage(error)
+            await receiver.salvage(error)
         except ImagesError as error:
-            if not reception.whole:
+            if not receiver.whole:
                 self.note_strange()
                 return
             answer, problem = Answer(), error.message
-        self.conclude(reception, answer, problem)
+        self.conclude(receiver, answer, problem)
 
     def note_strange(self) -> None:
-        self.reception = None
+        self.receiver = None
         self.strange.append(self.began)
         self.codes.append(FAILED)
 
-    def conclude(self, reception: Reception[Kept], answer: Answer, problem: str) -> None:
-        self.reception = None
-        where = self.where(reception)
-        kept = [image for _, image in sorted(reception.kept.items())]
+    def conclude(self, receiver: Receiver[Kept], answer: Answer, problem: str) -> None:
+        self.receiver = None
+        where = self.where(receiver)
+        kept = [image for _, image in sorted(receiver.kept.items())]
         self.album.add_images(kept, where)
         urls = [item.url for item in answer.items if item.url and not item.decoded and not item.failure]
         self.urls += urls
         problems = [problem] if problem else []
-        problems += find_problems(reception, answer)
+        problems += find_problems(receiver, answer)
         if not kept and not urls and not problems:
             problems = ["It holds no image."]
         for what in problems:
             self.album.complain(where, what)
         failed = FAILED if problems or urls else 0
-        self.codes.append(STORAGE if reception.unstored else failed)
+        self.codes.append(STORAGE if receiver.unstored else failed)
 
-    def where(self, reception: Reception[Kept]) -> str:
-        decoder = reception.decoder if isinstance(reception, SavedAnswer) else None
+    def where(self, receiver: Receiver[Kept]) -> str:
+        decoder = receiver.decoder if isinstance(receiver, SavedAnswer) else None
         if isinstance(decoder, SavedAnswerDecoder) and decoder.custom_id:
             return f"{self.word}, {decoder.custom_id}"
         return f"{self.word}, line {self.began}" if self.codes else self.word
@@ -190,12 +190,12 @@ def cut_at_line_ends(piece: bytes) -> Iterator[bytes]:
         yield piece[begin:]
 
 
-def find_problems(reception: Reception[Kept], answer: Answer) -> Iterator[str]:
+def find_problems(receiver: Receiver[Kept], answer: Answer) -> Iterator[str]:
     """Yield why images of a response are not there, as sentences."""
-    for index, reason in sorted(reception.damaged.items()):
-        if index not in reception.kept:
+    for index, reason in sorted(receiver.damaged.items()):
+        if index not in receiver.kept:
             yield f"Image {index + 1} is damaged: {reason}."
-    for error in reception.unstored:
+    for error in receiver.unstored:
         yield error.message
     if answer.error is not None:
         yield f"It holds an error and no images: {find_message(answer.error)}"

@@ -100,7 +100,7 @@ class Order:
     @property
     def streams(self) -> bool:
         """Whether to ask for a stream."""
-        return self.streaming.partials is not None or self.streaming.keep_alive
+        return self.streaming.partials is not None or self.streaming.via_stream
 
     async def fulfil(self, connection: Connection, stdin: Stdin, patience: Patience) -> int:
         async with open_client(connection, self.reporter, stdin, patience.attempted) as client:
@@ -127,7 +127,7 @@ class Order:
         if self.streaming.partials is not None:
             folder = Directory(self.streaming.partials, exists="rename")
             sink = WithPartials(images=sink, folder=folder, show=self.reporter.show_partial)
-        return await client.send(self.request, into=sink, keep_alive=self.streams)
+        return await client.send(self.request, into=sink, via_stream=self.streams)
 
     def hand_over(self, result: ImagesResult[SavedImage], target: Target) -> int:
         """Print a result and write what goes beside its images."""

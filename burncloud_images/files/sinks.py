@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Directory",
     "DirectoryWriter",
+    "ImageContext",
     "ImageWriter",
     "Memory",
     "MemoryWriter",
     "PartialSink",
-    "Placement",
-    "Recoverable",
+    "ReadableWriter",
     "Sink",
     "fill",
 ]
@@ -46,7 +46,7 @@ T_co = TypeVar("T_co", bound=ImageDetails, covariant=True)
 
 
 @attrs.frozen(kw_only=True)
-class Placement:
+class ImageContext:
     """
     Which image a sink is asked to take.
 
@@ -91,7 +91,7 @@ class ImageWriter(Protocol[T_co]):
 class Sink(Protocol[T_co]):
     """Takes the images of requests."""
 
-    async def prepare(self, placement: Placement, count: int) -> None:
+    async def prepare(self, placement: ImageContext, count: int) -> None:
         """
         Make sure that *count* images can be taken, before the request is sent.
 
@@ -99,7 +99,7 @@ class Sink(Protocol[T_co]):
             StorageError: They cannot.
         """
 
-    def open(self, placement: Placement) -> ImageWriter[T_co]:
+    def open(self, placement: ImageContext) -> ImageWriter[T_co]:
         """Return a writer for one image."""
 
 
@@ -107,12 +107,12 @@ class Sink(Protocol[T_co]):
 class PartialSink(Protocol):
     """A sink that takes previews as well; others are spared them."""
 
-    def open_partial(self, placement: Placement, number: int) -> ImageWriter[ImageDetails]:
+    def open_partial(self, placement: ImageContext, number: int) -> ImageWriter[ImageDetails]:
         """Return a writer for the preview *number* of one image."""
 
 
 @runtime_checkable
-class Recoverable(Protocol):
+class ReadableWriter(Protocol):
     """A writer that can tell what it was given, should it turn out to be no whole image."""
 
     async def recover(self, most: int) -> bytes:
@@ -128,10 +128,10 @@ class Recoverable(Protocol):
 class Memory:
     """Keeps the images as bytes; results are `Image`."""
 
-    async def prepare(self, placement: Placement, count: int) -> None:
+    async def prepare(self, placement: ImageContext, count: int) -> None:
         """Need nothing."""
 
-    def open(self, placement: Placement) -> MemoryWriter:
+    def open(self, placement: ImageContext) -> MemoryWriter:
         """Return a writer into a buffer."""
         return MemoryWriter(index=placement.index)
 
@@ -173,7 +173,7 @@ class Directory:
     hash: bool = False
     durable: bool = False
 
-    async def prepare(self, placement: Placement, count: int) -> None:
+    async def prepare(self, placement: ImageContext, count: int) -> None:
         """Make the folder, try to write there, and look for names that are taken."""
         try:
             await run(placement.executor, self.try_folder)
@@ -184,12 +184,12 @@ class Directory:
             if taken:
                 raise StorageError(f"{taken} exists already, so nothing was sent.")
 
-    def open(self, placement: Placement) -> DirectoryWriter:
+    def open(self, placement: ImageContext) -> DirectoryWriter:
         """Return a writer into a hidden file."""
         part = self.path / f".{placement.id}-{placement.index + 1}-{os.urandom(3).hex()}.part"
         return DirectoryWriter(sink=self, placement=placement, part=part)
 
-    def answer_path(self, placement: Placement) -> Path:
+    def answer_path(self, placement: ImageContext) -> Path:
         """Return the file for an answer that is not understood."""
         return self.path / f"{placement.id}.answer"
 
@@ -201,7 +201,7 @@ class Directory:
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError("permission denied")
 
-    def find_taken(self, placement: Placement, count: int) -> Path | None:
+    def find_taken(self, placement: ImageContext, count: int) -> Path | None:
         """Return a name that is taken of those that *count* images can get; blocks."""
         for index in range(count):
             for name in self.candidates(attrs.evolve(placement, index=index)):
@@ -210,14 +210,14 @@ class Directory:
                     return path
         return None
 
-    def candidates(self, placement: Placement) -> Iterator[str]:
+    def candidates(self, placement: ImageContext) -> Iterator[str]:
         """Yield the names that one image can get: with the extension that the template names, or else with any."""
         suffix = Path(self.name).suffix.lower().lstrip(".").replace("jpeg", "jpg")
         for media_type, extension in EXTENSIONS.items():
             if suffix not in EXTENSIONS.values() or suffix == extension:
                 yield self.file_name(placement, Media(media_type=media_type), "")
 
-    def file_name(self, placement: Placement, media: Media, sha256: str) -> str:
+    def file_name(self, placement: ImageContext, media: Media, sha256: str) -> str:
         """Return the name of one image; it never leaves the folder, whatever the prompt."""
         return fill(self.name, placement, media, sha256)
 
@@ -262,7 +262,7 @@ class DirectoryWriter:
     """One hidden file, or what is left of it in memory when the disk failed."""
 
     sink: Directory
-    placement: Placement
+    placement: ImageContext
     part: Path
     batch: bytearray = attrs.field(factory=bytearray)
     handle: IO[bytes] | None = None
@@ -416,7 +416,7 @@ LONGEST_NAME = 240
 """Bytes; file systems take 255, and the hidden name of an unfinished file is longer than the final one."""
 
 
-def fill(template: str, placement: Placement, media: Media, sha256: str) -> str:
+def fill(template: str, placement: ImageContext, media: Media, sha256: str) -> str:
     """Return the name of one image; it holds no slash, whatever the prompt."""
     values = {
         "id": placement.id,

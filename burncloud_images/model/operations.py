@@ -108,11 +108,11 @@ class ImagesRequest:
 
     def __attrs_post_init__(self) -> None:
         """Refuse what no server could take."""
-        violations = tuple(self.impossibilities())
+        violations = tuple(self.violations())
         if violations:
             raise InvalidRequestError(violations)
 
-    def impossibilities(self) -> Iterator[Violation]:
+    def violations(self) -> Iterator[Violation]:
         """Yield all reasons why no server could take this request."""
         for field in attrs.fields(type(self)):
             value = getattr(self, field.name)
@@ -225,9 +225,9 @@ class EditRequest(PromptedRequest):
     input_fidelity: InputFidelity | None = attrs.field(default=None, kw_only=True)
     by_reference: bool = attrs.field(default=False, kw_only=True)
 
-    def impossibilities(self) -> Iterator[Violation]:
+    def violations(self) -> Iterator[Violation]:
         """Yield all reasons why no server could take this request."""
-        yield from super().impossibilities()
+        yield from super().violations()
         if not self.image:
             yield Violation("image", "at least one image has to be given")
         for name, source in self.images():
@@ -261,9 +261,9 @@ class VariationRequest(ImagesRequest):
 
     image: ImageSource = attrs.field(converter=to_source)
 
-    def impossibilities(self) -> Iterator[Violation]:
+    def violations(self) -> Iterator[Violation]:
         """Yield all reasons why no server could take this request."""
-        yield from super().impossibilities()
+        yield from super().violations()
         if isinstance(self.image, FileID):
             yield Violation("image", "variations take an upload, not a FileID")
 

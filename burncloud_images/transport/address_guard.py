@@ -18,7 +18,7 @@ import attrs
 
 from burncloud_images.errors import DownloadRefusedError
 
-__all__ = ["Guard", "is_public"]
+__all__ = ["AddressPolicy", "is_public"]
 
 LONGEST_URL = 8192
 HOST = re.compile(r"[0-9a-z._-]{1,253}|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
@@ -51,7 +51,7 @@ def is_public(address: str) -> bool:
 
 
 @attrs.frozen(kw_only=True)
-class Guard:
+class AddressPolicy:
     """
     What may be fetched.
 

@@ -17,7 +17,7 @@ from burncloud_images.errors import (
     Phase,
 )
 from burncloud_images.settings import Timeouts
-from burncloud_images.transport.port import Progress
+from burncloud_images.transport.port import AttemptState
 
 NAMELESS_ATTEMPTS = 2
 """How many attempts a host is worth whose name does not exist, before anything was ever reached."""
@@ -60,26 +60,26 @@ NUMBERS: Mapping[int, str] = {
 PERMANENT = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
 
 
-def to_failure(error: Exception, progress: Progress) -> ImagesError:
+def to_failure(error: Exception, state: AttemptState) -> ImagesError:
     """Return what *error* means: decided by how far the request got, never by the class of the exception."""
-    if progress.input_error is not None:
-        return progress.input_error
-    to = f" to {progress.place}" if progress.place else ""
-    message = f"The connection{to} failed {stage(progress)}: {meaning(error)}."
+    if state.input_error is not None:
+        return state.input_error
+    to = f" to {state.place}" if state.place else ""
+    message = f"The connection{to} failed {stage(state)}: {meaning(error)}."
     failure: ConnectionFailedError | OutcomeUnknownError
-    if progress.phase.may_be_billed:
-        failure = OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
+    if state.phase.may_be_billed:
+        failure = OutcomeUnknownError(message, status=state.status, phase=state.phase)
     else:
         permanent = isinstance(error, PERMANENT) and not is_cut(error)
         refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500
-        failure = ConnectionFailedError(message, phase=progress.phase, permanent=permanent or refused)
+        failure = ConnectionFailedError(message, phase=state.phase, permanent=permanent or refused)
     failure.timed_out = isinstance(error, TimeoutError)
     return failure
 
 
-def stage(progress: Progress) -> str:
-    early = progress.status is not None and not progress.phase.may_be_billed
-    return "while the answer was being read" if early else STAGES[progress.phase]
+def stage(state: AttemptState) -> str:
+    early = state.status is not None and not state.phase.may_be_billed
+    return "while the answer was being read" if early else STAGES[state.phase]
 
 
 def meaning(error: Exception) -> str:
@@ -120,12 +120,12 @@ def find_limit(phase: Phase, timeouts: Timeouts, *, is_download: bool) -> str:
     return f"{seconds:g} s (Timeouts.{option})"
 
 
-def stalled(progress: Progress, limit: str) -> ImagesError:
-    message = f"Nothing moved for {limit} {stage(progress)}, with {progress.place}."
+def stalled(state: AttemptState, limit: str) -> ImagesError:
+    message = f"Nothing moved for {limit} {stage(state)}, with {state.place}."
     failure: ConnectionFailedError | OutcomeUnknownError
-    if progress.phase.may_be_billed:
-        failure = OutcomeUnknownError(message, status=progress.status, phase=progress.phase)
+    if state.phase.may_be_billed:
+        failure = OutcomeUnknownError(message, status=state.status, phase=state.phase)
     else:
-        failure = ConnectionFailedError(message, phase=progress.phase)
+        failure = ConnectionFailedError(message, phase=state.phase)
     failure.timed_out = True
     return failure

@@ -33,9 +33,9 @@ from burncloud_images.settings import Network, Timeouts, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
 from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.connection_errors import NAMELESS_ATTEMPTS, find_limit, is_nameless, stalled, to_failure
-from burncloud_images.transport.port import Door, Progress, Response, Upload
-from burncloud_images.transport.timeouts import Patience
-from burncloud_images.transport.upload_body import PlannedPayload
+from burncloud_images.transport.port import AttemptState, Response, SessionKind, Upload
+from burncloud_images.transport.timeouts import IdleTimer
+from burncloud_images.transport.upload_body import UploadBody
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.compression import Inflater
 from burncloud_images.wire.headers import fold_headers
@@ -58,7 +58,7 @@ class AiohttpResponse:
     """An answer of aiohttp's."""
 
     response: aiohttp.ClientResponse
-    progress: Progress
+    state: AttemptState
     timeouts: Timeouts
     inflated: bool
     watched: bool = False
@@ -84,38 +84,38 @@ class AiohttpResponse:
                         yield piece
                 except ValueError:
                     message = "The answer's compression is broken."
-                    raise OutcomeUnknownError(message, phase=self.progress.phase) from None
+                    raise OutcomeUnknownError(message, phase=self.state.phase) from None
         for piece in inflater.close():
             yield piece
         if inflater.is_cut:
-            raise OutcomeUnknownError("The answer's compression ends too early.", phase=self.progress.phase)
+            raise OutcomeUnknownError("The answer's compression ends too early.", phase=self.state.phase)
 
     async def received(self) -> AsyncGenerator[bytes, None]:
-        scale = self.progress.clock.loop_seconds
+        scale = self.state.clock.loop_seconds
         is_events = self.watched and self.response.content_type == "text/event-stream"
-        patience = Patience(
+        patience = IdleTimer(
             idle=scale(self.timeouts.idle),
             first_byte=scale(self.timeouts.first_byte),
             text=BodyText(is_events=is_events) if self.watched else None,
         )
         while True:
-            self.progress.timer.allow(patience.left)
+            self.state.timer.allow(patience.left)
             try:
                 chunk = await self.response.content.readany()
             except (aiohttp.ClientError, OSError) as error:
                 if rest := take_rest(self.response.content):
-                    self.progress.enter(Phase.BODY_IN)
+                    self.state.enter(Phase.BODY_IN)
                     yield rest
-                raise to_failure(error, self.progress) from None
-            waited = self.progress.timer.elapsed()
-            self.progress.allow(None)  # the sink's time is not the server's
+                raise to_failure(error, self.state) from None
+            waited = self.state.timer.elapsed()
+            self.state.allow(None)  # the sink's time is not the server's
             if not chunk:
                 break
-            self.progress.waited += waited
+            self.state.waited += waited
             patience.take(chunk, waited)
-            self.progress.enter(Phase.BODY_IN)
+            self.state.enter(Phase.BODY_IN)
             yield chunk
-        self.progress.enter(Phase.COMPLETE)
+        self.state.enter(Phase.COMPLETE)
 
 
 def take_rest(content: aiohttp.StreamReader) -> bytes:
@@ -151,7 +151,7 @@ class AiohttpTransport:
         self.network = network
         self.max_connections = max_connections
         self.borrowed = borrowed
-        self.sessions: dict[Door, aiohttp.ClientSession] = {}
+        self.sessions: dict[SessionKind, aiohttp.ClientSession] = {}
         self.closed = False
         self.reached = False
 
@@ -166,23 +166,23 @@ class AiohttpTransport:
         url: str,
         headers: Mapping[str, str],
         body: tuple[BodyPlan, Sequence[Upload]],
-        progress: Progress,
+        state: AttemptState,
         timeouts: Timeouts,
     ) -> AbstractAsyncContextManager[Response]:
         """Send a request."""
-        payload = PlannedPayload(*body, progress, timeouts)
-        return self.answer(self.session("api"), "POST", url, headers, payload, progress, timeouts)
+        payload = UploadBody(*body, state, timeouts)
+        return self.answer(self.session("api"), "POST", url, headers, payload, state, timeouts)
 
     @asynccontextmanager
     async def get(
-        self, url: str, headers: Mapping[str, str], progress: Progress, timeouts: Timeouts, *, door: Door
+        self, url: str, headers: Mapping[str, str], state: AttemptState, timeouts: Timeouts, *, door: SessionKind
     ) -> AsyncIterator[Response]:
         """Fetch something that can be fetched again."""
         session = self.session(door)
         if door == "guarded":
             await self.check_behind_proxy(url)
         stages = attrs.evolve(timeouts, first_byte=timeouts.download_first_byte, idle=timeouts.download_idle)
-        async with self.answer(session, "GET", url, headers, None, progress, stages) as response:
+        async with self.answer(session, "GET", url, headers, None, state, stages) as response:
             yield response
 
     @asynccontextmanager
@@ -192,19 +192,19 @@ class AiohttpTransport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        payload: PlannedPayload | None,
-        progress: Progress,
+        payload: UploadBody | None,
+        state: AttemptState,
         timeouts: Timeouts,
     ) -> AsyncIterator[Response]:
         response: aiohttp.ClientResponse | None = None
         try:
-            async with progress.timer:
-                response = await self.request(session, method, url, headers, payload, progress, timeouts)
-                yield AiohttpResponse(response, progress, timeouts, session.auto_decompress, payload is not None)
+            async with state.timer:
+                response = await self.request(session, method, url, headers, payload, state, timeouts)
+                yield AiohttpResponse(response, state, timeouts, session.auto_decompress, payload is not None)
         except TimeoutError:
-            if not progress.timer.expired():
+            if not state.timer.expired():
                 raise
-            raise stalled(progress, find_limit(progress.phase, timeouts, is_download=payload is None)) from None
+            raise stalled(state, find_limit(state.phase, timeouts, is_download=payload is None)) from None
         finally:
             if response is not None:
                 response.close()
@@ -217,13 +217,13 @@ class AiohttpTransport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        payload: PlannedPayload | None,
-        progress: Progress,
+        payload: UploadBody | None,
+        state: AttemptState,
         timeouts: Timeouts,
     ) -> aiohttp.ClientResponse:
         address = URL(url, encoded=True)  # encoding it again would break a signature
         host = address.host or ""
-        progress.place = f"{f'[{host}]' if ':' in host else host}:{address.port}"
+        state.place = f"{f'[{host}]' if ':' in host else host}:{address.port}"
         try:
             response = await session.request(
                 method,
@@ -235,20 +235,20 @@ class AiohttpTransport:
                 raise_for_status=False,
                 proxy=self.proxy(session, address),
                 timeout=NO_TIMEOUT,
-                trace_request_ctx=(progress, timeouts),
+                trace_request_ctx=(state, timeouts),
             )
         except (aiohttp.ClientError, OSError) as error:
-            failure = to_failure(error, progress)
+            failure = to_failure(error, state)
             if isinstance(failure, ConnectionFailedError) and is_nameless(error) and not self.reached:
                 failure.most_attempts = NAMELESS_ATTEMPTS  # a wrong base URL rather than a moment without a network
             raise failure from None
         except RuntimeError:
             if not session.closed:
                 raise
-            raise ClientClosedError("The client was closed while the request waited.", phase=progress.phase) from None
+            raise ClientClosedError("The client was closed while the request waited.", phase=state.phase) from None
         self.reached = True
-        progress.status = response.status
-        progress.enter(Phase.STATUS, timeouts.idle)
+        state.status = response.status
+        state.enter(Phase.STATUS, timeouts.idle)
         return response
 
     def proxy(self, session: aiohttp.ClientSession, address: URL) -> str | None:
@@ -256,7 +256,7 @@ class AiohttpTransport:
         network = attrs.evolve(self.network, trust_env=True) if session.trust_env else self.network
         return proxy_for(network, address.scheme, address.host or "")
 
-    def session(self, door: Door) -> aiohttp.ClientSession:
+    def session(self, door: SessionKind) -> aiohttp.ClientSession:
         """Return the session behind a door."""
         if door == "api" and self.borrowed is not None:
             return self.borrowed
@@ -341,8 +341,8 @@ def trace() -> aiohttp.TraceConfig:
     """Return hooks that record phases and start each stage's time; waiting for a free connection has none."""
 
     async def connect(_session: object, context: SimpleNamespace, _event: object) -> None:
-        progress, timeouts = context.trace_request_ctx
-        progress.enter(Phase.CONNECTING, timeouts.connect)
+        state, timeouts = context.trace_request_ctx
+        state.enter(Phase.CONNECTING, timeouts.connect)
 
     async def resolve(_session: object, context: SimpleNamespace, _event: object) -> None:
         context.trace_request_ctx[0].phase = Phase.RESOLVING  # a stage within connecting, in its time
@@ -354,8 +354,8 @@ def trace() -> aiohttp.TraceConfig:
         context.trace_request_ctx[0].reused = True
 
     async def send(_session: object, context: SimpleNamespace, event: aiohttp.TraceRequestHeadersSentParams) -> None:
-        progress, timeouts = context.trace_request_ctx
-        progress.enter(Phase.HEADERS, timeouts.first_byte if event.method == "GET" else timeouts.send_stall)
+        state, timeouts = context.trace_request_ctx
+        state.enter(Phase.HEADERS, timeouts.first_byte if event.method == "GET" else timeouts.send_stall)
 
     config = aiohttp.TraceConfig()
     config.on_connection_create_start.append(connect)

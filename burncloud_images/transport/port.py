@@ -16,7 +16,7 @@ from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import Media
 from burncloud_images.settings import Timeouts
 from burncloud_images.transport.clock import Clock
-from burncloud_images.transport.timeouts import StageTimer
+from burncloud_images.transport.timeouts import PhaseTimer
 from burncloud_images.wire.multipart import BodyPlan
 
 
@@ -35,12 +35,12 @@ class Upload(Protocol):
         """Yield all bytes, from the start."""
 
 
-Door: TypeAlias = Literal["api", "guarded", "exempt"]
+SessionKind: TypeAlias = Literal["api", "guarded", "exempt"]
 """To the API; to public addresses only; to hosts that the operator vouches for."""
 
 
 @attrs.define(kw_only=True)
-class Progress:
+class AttemptState:
     """
     How far one attempt has got; each stage has its own time.
 
@@ -57,8 +57,8 @@ class Progress:
     """
 
     clock: Clock
-    timer: StageTimer = attrs.field(
-        default=attrs.Factory(lambda self: StageTimer(self.clock.loop_seconds(1.0)), takes_self=True)
+    timer: PhaseTimer = attrs.field(
+        default=attrs.Factory(lambda self: PhaseTimer(self.clock.loop_seconds(1.0)), takes_self=True)
     )
     waited: float = 0.0
     phase: Phase = Phase.QUEUED
@@ -106,7 +106,7 @@ class Transport(Protocol):
         url: str,
         headers: Mapping[str, str],
         body: tuple[BodyPlan, Sequence[Upload]],
-        progress: Progress,
+        state: AttemptState,
         timeouts: Timeouts,
     ) -> AbstractAsyncContextManager[Response]:
         """
@@ -119,7 +119,7 @@ class Transport(Protocol):
         """
 
     def get(
-        self, url: str, headers: Mapping[str, str], progress: Progress, timeouts: Timeouts, *, door: Door
+        self, url: str, headers: Mapping[str, str], state: AttemptState, timeouts: Timeouts, *, door: SessionKind
     ) -> AbstractAsyncContextManager[Response]:
         """
         Fetch something that can be fetched again.

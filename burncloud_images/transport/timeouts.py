@@ -10,7 +10,7 @@ import attrs
 
 from burncloud_images.wire.body import BodyText
 
-__all__ = ["StageTimer"]
+__all__ = ["PhaseTimer"]
 
 BEAT = 5.0
 """Seconds between two looks at the loop, so that a pause is known almost whole."""
@@ -20,7 +20,7 @@ LAST_TURNS = 3
 """Turns of the loop before a stage ends: in the first a socket is read, and the task that waited for it runs after."""
 
 
-class StageTimer:
+class PhaseTimer:
     """
     An `asyncio.timeout` that counts only the time in which the event loop ran, and whose end is cheap to put off.
 
@@ -110,7 +110,7 @@ LEAST_PROGRESS = 1024
 
 
 @attrs.define(kw_only=True)
-class Patience:
+class IdleTimer:
     """
     How long an answer may still be silent, in the loop's own seconds.
 
@@ -121,7 +121,7 @@ class Patience:
         idle: The whole time.
         first_byte: The time for white space.
         text: Tells what the body is, until that is known; None for a file. Whoever reads a file or a stream knows
-            better what is progress in it.
+            better what is state in it.
         least: Bytes that start the time anew.
         left: What is left of the time.
         waited: How long white space has come.

@@ -21,7 +21,7 @@ from burncloud_images.errors import (
     Phase,
 )
 from burncloud_images.settings import Timeouts
-from burncloud_images.transport.port import Progress, Upload
+from burncloud_images.transport.port import AttemptState, Upload
 from burncloud_images.wire.multipart import BodyPlan, FileSlot
 
 SLICE = 128 * 1024
@@ -31,15 +31,15 @@ LEAST_BUFFER = 1
 """Bytes that asyncio holds before it says that it is full. Never 0: with TLS an empty buffer would be full for ever."""
 
 
-class PlannedPayload(aiohttp.Payload):
+class UploadBody(aiohttp.Payload):
     """A body that is read from its sources as it is written, made anew for every attempt."""
 
-    def __init__(self, plan: BodyPlan, uploads: Sequence[Upload], progress: Progress, timeouts: Timeouts) -> None:
+    def __init__(self, plan: BodyPlan, uploads: Sequence[Upload], state: AttemptState, timeouts: Timeouts) -> None:
         super().__init__(None, content_type=plan.content_type)
         self._size = plan.length
         self.plan = plan
         self.uploads = uploads
-        self.progress = progress
+        self.state = state
         self.timeouts = timeouts
         self.begun = False
         self.ended = asyncio.Event()
@@ -57,14 +57,14 @@ class PlannedPayload(aiohttp.Payload):
         self.begun = True
         transport = getattr(writer, "transport", None)
         try:
-            self.progress.enter(Phase.BODY, self.timeouts.send_stall)
+            self.state.enter(Phase.BODY, self.timeouts.send_stall)
             if self.plan.segments:
                 await self.write_segments(writer)
-            self.progress.enter(Phase.FINAL_RELEASED, self.timeouts.send_stall)
+            self.state.enter(Phase.FINAL_RELEASED, self.timeouts.send_stall)
             await writer.write(self.plan.final)
-            self.progress.sent = self.plan.length
-            if self.progress.status is None:
-                self.progress.allow(self.timeouts.first_byte)
+            self.state.sent = self.plan.length
+            if self.state.status is None:
+                self.state.allow(self.timeouts.first_byte)
         except BaseException:
             # What is closed waits until the peer has read the rest: for ever, if it has answered and reads no more.
             if transport is not None:
@@ -89,8 +89,8 @@ class PlannedPayload(aiohttp.Payload):
                 left -= len(piece)
                 await self.write_slices(writer, piece)
         if left:
-            self.progress.input_error = InputChangedError("An image is not as long as it was when it was looked at.")
-            raise self.progress.input_error
+            self.state.input_error = InputChangedError("An image is not as long as it was when it was looked at.")
+            raise self.state.input_error
 
     async def read(self, slot: FileSlot) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes; what goes wrong with it is kept apart from what goes wrong with the network."""
@@ -99,10 +99,10 @@ class PlannedPayload(aiohttp.Payload):
             async for piece in pieces:
                 yield piece
         except ImagesError as error:
-            self.progress.input_error = error
+            self.state.input_error = error
             raise
         except Exception as error:
-            self.progress.input_error = InputChangedError(f"An image cannot be read again: {error}.")
+            self.state.input_error = InputChangedError(f"An image cannot be read again: {error}.")
             raise
         finally:
             await pieces.aclose()
@@ -111,11 +111,11 @@ class PlannedPayload(aiohttp.Payload):
         view = memoryview(piece)
         for start in range(0, len(view), SLICE):
             part = view[start : start + SLICE]
-            self.progress.allow(self.timeouts.send_stall)
+            self.state.allow(self.timeouts.send_stall)
             await writer.write(part)
             await writer.drain()
             require_connection(writer)
-            self.progress.sent += len(part)
+            self.state.sent += len(part)
 
 
 def prepare(writer: AbstractStreamWriter) -> None:

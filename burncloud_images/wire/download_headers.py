@@ -20,7 +20,7 @@ import attrs
 
 from burncloud_images.wire.headers import find_date
 
-__all__ = ["Checksum", "Part", "Representation", "find_part", "find_representation"]
+__all__ = ["Checksum", "ContentRange", "RemoteFile", "find_part", "find_representation"]
 
 NUMBER = r"[0-9]{1,18}"
 LENGTH = re.compile(NUMBER, re.ASCII)
@@ -59,7 +59,7 @@ class Checksum:
 
 
 @attrs.frozen(kw_only=True)
-class Representation:
+class RemoteFile:
     """
     What an answer with a whole file says about it.
 
@@ -75,7 +75,7 @@ class Representation:
 
 
 @attrs.frozen(kw_only=True)
-class Part:
+class ContentRange:
     """
     Which part of a file came.
 
@@ -90,7 +90,7 @@ class Part:
     total: int | None
 
 
-def find_representation(headers: Mapping[str, str]) -> Representation:
+def find_representation(headers: Mapping[str, str]) -> RemoteFile:
     """
     Return what an answer 200 says about its file.
 
@@ -98,7 +98,7 @@ def find_representation(headers: Mapping[str, str]) -> Representation:
         headers: With lower-case names.
     """
     length = headers.get("content-length", "").strip()
-    return Representation(
+    return RemoteFile(
         length=int(length) if LENGTH.fullmatch(length) else None,
         validator=find_validator(headers),
         checksums=tuple(checksums(headers)),
@@ -133,7 +133,7 @@ def from_base64(text: str) -> bytes:
         return b""
 
 
-def find_part(headers: Mapping[str, str]) -> Part | None:
+def find_part(headers: Mapping[str, str]) -> ContentRange | None:
     """
     Return what `Content-Range` says; None if it says nothing that makes sense.
 
@@ -145,6 +145,6 @@ def find_part(headers: Mapping[str, str]) -> Part | None:
         return None
     first, last, total = (int(text) if text and text != "*" else None for text in match.groups())
     if first is None or last is None:
-        return Part(start=None, stop=None, total=total)
+        return ContentRange(start=None, stop=None, total=total)
     backwards = last < first or (total is not None and last >= total)
-    return None if backwards else Part(start=first, stop=last + 1, total=total)
+    return None if backwards else ContentRange(start=first, stop=last + 1, total=total)

@@ -37,15 +37,15 @@ from burncloud_images.wire.answer import (
 from burncloud_images.wire.image_json import (
     IMAGE_KEYS,
     PAUSE,
+    Container,
     Event,
-    ImageCutter,
+    ImageExtractor,
     ImageStarted,
-    Level,
     locate_in_answer,
 )
 from burncloud_images.wire.sse import Data, EventEnded, Lines, SSEDecoder
 
-__all__ = ["Completed", "EventFacts", "Partial", "PartialStarted", "PassedOver", "StreamDecoder", "StreamEvent"]
+__all__ = ["Completed", "EventFields", "IgnoredEvent", "Partial", "PartialStarted", "StreamDecoder", "StreamEvent"]
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ KNOWN_OR_EMPTY = KNOWN | {"error"}
 
 
 @attrs.frozen(kw_only=True)
-class EventFacts:
+class EventFields:
     """
     What an event says beside its image; see `PartialImage` and `CompletedImage`.
 
@@ -122,7 +122,7 @@ class Partial:
     """The event of a preview has ended; its bytes are those that came last."""
 
     index: int
-    facts: EventFacts
+    facts: EventFields
 
 
 @attrs.frozen
@@ -130,18 +130,18 @@ class Completed:
     """The event of an image has ended; its bytes, if it has any, are those that came last."""
 
     item: AnswerItem
-    facts: EventFacts
+    facts: EventFields
 
 
 @attrs.frozen
-class PassedOver:
+class IgnoredEvent:
     """An event that is no image's has ended; bytes that came with it are nobody's."""
 
 
-StreamEvent: TypeAlias = Event | PartialStarted | Partial | Completed | PassedOver
+StreamEvent: TypeAlias = Event | PartialStarted | Partial | Completed | IgnoredEvent
 
 
-class EventCutter(ImageCutter):
+class EventImageExtractor(ImageExtractor):
     """
     Cuts the image out of one event; or the images out of one that is a plain answer.
 
@@ -166,7 +166,7 @@ class EventCutter(ImageCutter):
     def locate(self) -> int | None:
         """Find the image in `b64_json`, or in `url`; or the images of a plain answer."""
         match self.levels:
-            case [Level(is_object=True, wants_key=False, key=key)] if key in IMAGE_KEYS:
+            case [Container(is_object=True, wants_key=False, key=key)] if key in IMAGE_KEYS:
                 if not self.has_begun:
                     self.head = parse_head(self.text)
                     self.index = choose_index(self.head, self.taken)
@@ -209,10 +209,10 @@ class StreamDecoder:
         self.most = most
         self.most_items = most_items
         self.sse = SSEDecoder()
-        self.cutter: EventCutter | None = None
+        self.cutter: EventImageExtractor | None = None
         self.size = 0
         self.items: dict[int, AnswerItem] = {}
-        self.facts: list[EventFacts] = []
+        self.facts: list[EventFields] = []
         self.has_surplus = False
         self.ended_events = 0
         self.previews: dict[int, int] = {}
@@ -304,7 +304,7 @@ class StreamDecoder:
         if self.size > self.most:
             raise TooLargeError(f"The event is larger than Limits.event, {self.most:,} bytes.", raw=self.raw)
         if self.cutter is None:
-            self.cutter = EventCutter(list(self.items), self.most_items)
+            self.cutter = EventImageExtractor(list(self.items), self.most_items)
         for event in self.cutter.feed(data):
             if isinstance(event, ImageStarted) and kind_of(text(self.cutter.head.get("type")) or "") == PARTIAL:
                 yield PartialStarted(event.index, self.number_of_preview(event.index, self.cutter.head))
@@ -346,9 +346,9 @@ class StreamDecoder:
         elif kind == PARTIAL and cutter.ended:
             yield Partial(cutter.index, to_facts(fields))
         else:
-            yield PassedOver()
+            yield IgnoredEvent()
 
-    def end_answer(self, fields: Mapping[str, object], cutter: EventCutter) -> Iterator[StreamEvent]:
+    def end_answer(self, fields: Mapping[str, object], cutter: EventImageExtractor) -> Iterator[StreamEvent]:
         """Take an event that is a plain answer; some gateways answer so when a stream is asked for."""
         first = cutter.first_index
         ended = {index - first for index in cutter.ended}
@@ -386,7 +386,7 @@ def is_error(fields: Mapping[str, object], name: str) -> bool:
     return is_named or says_something(fields.get("error"))
 
 
-def error_body(cutter: EventCutter) -> bytes:
+def error_body(cutter: EventImageExtractor) -> bytes:
     """Return an error event as the body of an error answer; some are text."""
     body = cutter.raw
     try:
@@ -396,7 +396,7 @@ def error_body(cutter: EventCutter) -> bytes:
     return body if is_object else json.dumps({"error": body.decode(errors="backslashreplace")}).encode()
 
 
-def is_whole(cutter: EventCutter) -> bool:
+def is_whole(cutter: EventImageExtractor) -> bool:
     """Whether an event that was cut off had come to the end of its JSON."""
     try:
         cutter.parse()
@@ -424,7 +424,7 @@ def choose_index(fields: Mapping[str, object], taken: Sequence[int]) -> int:
     return index if index is not None and 0 <= index < MOST_INDEX and index not in taken else first_free(taken)
 
 
-def to_item(fields: Mapping[str, object], cutter: EventCutter) -> AnswerItem:
+def to_item(fields: Mapping[str, object], cutter: EventImageExtractor) -> AnswerItem:
     index = cutter.index if cutter.has_begun else choose_index(fields, cutter.taken)
     return AnswerItem(
         index=index,
@@ -435,9 +435,9 @@ def to_item(fields: Mapping[str, object], cutter: EventCutter) -> AnswerItem:
     )
 
 
-def to_facts(fields: Mapping[str, object]) -> EventFacts:
+def to_facts(fields: Mapping[str, object]) -> EventFields:
     error = says_something(fields.get("error"))
-    return EventFacts(
+    return EventFields(
         type=text(fields.get("type")) or "",
         created_at=moment(fields.get("created_at")),
         size=text(fields.get("size")),

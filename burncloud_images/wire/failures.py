@@ -43,7 +43,7 @@ from burncloud_images.model.operations import Operation
 from burncloud_images.wire.dialects import REFUSALS, Dialect
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
 
-__all__ = ["Reply", "to_error"]
+__all__ = ["ErrorResponse", "to_error"]
 
 MOST_RAW = 1024 * 1024
 MOST_MESSAGE = 2000
@@ -170,7 +170,7 @@ TIMEOUTS = {504, 520, 522, 524}
 
 
 @attrs.frozen(kw_only=True)
-class Reply:
+class ErrorResponse:
     """
     An answer that is no result.
 
@@ -198,7 +198,7 @@ class Reply:
 
 
 @attrs.frozen(kw_only=True)
-class Envelope:
+class ErrorObject:
     """
     An error object, as far as it is there.
 
@@ -221,7 +221,7 @@ class Envelope:
     document: object = None
 
 
-def to_error(reply: Reply) -> ImagesError:
+def to_error(reply: ErrorResponse) -> ImagesError:
     """Return the exception for *reply*."""
     envelope = to_envelope(reply)
     if 300 <= reply.status < 400:
@@ -236,36 +236,36 @@ def to_error(reply: Reply) -> ImagesError:
     return api_error(reply, envelope)
 
 
-def paced(error: E, reply: Reply) -> E:
+def paced(error: E, reply: ErrorResponse) -> E:
     """Return *error* with what the server says about trying again."""
     error.retry_after = find_retry_after(reply.headers, resets=reply.status == HTTPStatus.TOO_MANY_REQUESTS)
     error.should_retry = find_should_retry(reply.headers)
     return error
 
 
-def is_in_flight(reply: Reply, envelope: Envelope) -> bool:
+def is_in_flight(reply: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether the server says that it is still working on an earlier attempt of the same call."""
     return reply.status == 409 and reply.operation is not None and speaks_of_key(envelope, KEY_IN_FLIGHT)
 
 
-def is_key_taken(reply: Reply, envelope: Envelope) -> bool:
+def is_key_taken(reply: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether the server refuses since it has had the key before."""
     return reply.status in {409, 422} and reply.operation is not None and speaks_of_key(envelope, KEY_TAKEN)
 
 
-def speaks_of_key(envelope: Envelope, of: re.Pattern[str]) -> bool:
+def speaks_of_key(envelope: ErrorObject, of: re.Pattern[str]) -> bool:
     text = f"{envelope.code} {envelope.type} {envelope.message}"
     return "idempoten" in text.lower() and of.search(text) is not None
 
 
-def in_flight(reply: Reply, envelope: Envelope) -> OutcomeUnknownError:
+def in_flight(reply: ErrorResponse, envelope: ErrorObject) -> OutcomeUnknownError:
     message = f"The API answered {label(reply.status)}: {said_by(envelope) or 'no message'}."
     error = outcome_unknown(f"{message} It is still working on an earlier attempt.", reply, envelope)
     error.in_flight = True
     return paced(error, reply)
 
 
-def is_unknown(reply: Reply, envelope: Envelope) -> bool:
+def is_unknown(reply: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether an image may have been made although no answer came of it."""
     if reply.operation is None:
         return False
@@ -283,7 +283,7 @@ def holds_image(document: object) -> bool:
     return any(word(item.get(name)) for item in found for name in ("b64_json", "url"))
 
 
-def is_refused(reply: Reply, envelope: Envelope) -> bool:
+def is_refused(reply: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether it is known of an error 5xx that nothing was billed."""
     if envelope.own is None or reply.status in TIMEOUTS:
         return False
@@ -292,7 +292,7 @@ def is_refused(reply: Reply, envelope: Envelope) -> bool:
     return reply.trust_errors or (reply.dialect is not None and reply.dialect.vouches(envelope.own))
 
 
-def unknown(reply: Reply, envelope: Envelope) -> ConnectionFailedError | OutcomeUnknownError:
+def unknown(reply: ErrorResponse, envelope: ErrorObject) -> ConnectionFailedError | OutcomeUnknownError:
     said = f": {said_by(envelope)}" if envelope.message else ""
     message = f"The gateway answered {label(reply.status)}{said}"
     if not reply.phase.may_be_billed:
@@ -300,7 +300,7 @@ def unknown(reply: Reply, envelope: Envelope) -> ConnectionFailedError | Outcome
     return outcome_unknown(f"{message}, which does not tell whether the images were made.", reply, envelope)
 
 
-def outcome_unknown(message: str, reply: Reply, envelope: Envelope) -> OutcomeUnknownError:
+def outcome_unknown(message: str, reply: ErrorResponse, envelope: ErrorObject) -> OutcomeUnknownError:
     error = OutcomeUnknownError(
         message,
         raw=reply.body[:MOST_RAW],
@@ -312,7 +312,7 @@ def outcome_unknown(message: str, reply: Reply, envelope: Envelope) -> OutcomeUn
     return error
 
 
-def redirect(reply: Reply) -> ProtocolError:
+def redirect(reply: ErrorResponse) -> ProtocolError:
     # Never followed: the body and the keys would travel along.
     return ProtocolError(
         f"The gateway answered {label(reply.status)}, a redirect{target(reply)}; is the base URL right?",
@@ -323,7 +323,7 @@ def redirect(reply: Reply) -> ProtocolError:
     )
 
 
-def target(reply: Reply) -> str:
+def target(reply: ErrorResponse) -> str:
     """Return where a redirect leads, as far as it is no secret."""
     try:
         address = urlsplit(reply.headers.get("location", ""))
@@ -332,7 +332,7 @@ def target(reply: Reply) -> str:
     return f" to {address.scheme}://{address.hostname}" if address.hostname else ""
 
 
-def api_error(reply: Reply, envelope: Envelope) -> APIError:
+def api_error(reply: ErrorResponse, envelope: ErrorObject) -> APIError:
     kind, meaning = classify(reply, envelope)
     error = kind(
         sentence(reply, envelope, meaning),
@@ -349,7 +349,7 @@ def api_error(reply: Reply, envelope: Envelope) -> APIError:
     return paced(error, reply)
 
 
-def bill(error: APIError, reply: Reply, envelope: Envelope) -> Billing:
+def bill(error: APIError, reply: ErrorResponse, envelope: ErrorObject) -> Billing:
     """Return whether an error was billed that the API told."""
     if reply.operation is None or not reply.phase.may_be_billed:
         return Billing.NO
@@ -359,7 +359,7 @@ def bill(error: APIError, reply: Reply, envelope: Envelope) -> Billing:
     return max(reply.billed, error.billed, Billing.MAYBE if is_open or error.key_taken else Billing.NO)
 
 
-def classify(reply: Reply, envelope: Envelope) -> tuple[Kind, str]:
+def classify(reply: ErrorResponse, envelope: ErrorObject) -> tuple[Kind, str]:
     """Return the class and what a gateway's own text means in English."""
     by_text = next(((kind, meaning) for text, kind, meaning in BY_TEXT if text in envelope.message), None)
     meaning = by_text[1] if by_text else ""
@@ -374,17 +374,17 @@ def classify(reply: Reply, envelope: Envelope) -> tuple[Kind, str]:
     return BY_STATUS.get(reply.status, default), meaning
 
 
-def is_variations_unserved(reply: Reply, envelope: Envelope) -> bool:
+def is_variations_unserved(reply: ErrorResponse, envelope: ErrorObject) -> bool:
     # new-api reads `model` from forms only for edits, so it misses it here whatever the form holds.
     no_model = reply.status == 400 and "未指定模型名称" in envelope.message
     return no_model or (reply.status in {404, 410, 501} and envelope.code != "model_not_found")
 
 
-def said_by(envelope: Envelope) -> str:
+def said_by(envelope: ErrorObject) -> str:
     return envelope.message.strip()[:MOST_MESSAGE].rstrip(".。")
 
 
-def sentence(reply: Reply, envelope: Envelope, meaning: str) -> str:
+def sentence(reply: ErrorResponse, envelope: ErrorObject, meaning: str) -> str:
     text = said_by(envelope) or "no message"
     return f"The API answered {label(reply.status)}: {text}{f' ({meaning})' if meaning else ''}."
 
@@ -396,21 +396,21 @@ def label(status: int) -> str:
         return str(status)
 
 
-def to_envelope(reply: Reply) -> Envelope:
+def to_envelope(reply: ErrorResponse) -> ErrorObject:
     """Return the error object of a body; forms seen: an object, a text, an object without the `error` around it."""
     try:
         document = json.loads(reply.body)
     except (ValueError, RecursionError):
-        return Envelope()
+        return ErrorObject()
     error = document.get("error") if isinstance(document, Mapping) else None
     if isinstance(error, str) and error:
-        return Envelope(message=error, found=True, document=document)
+        return ErrorObject(message=error, found=True, document=document)
     wrapped = isinstance(error, Mapping)
     if not wrapped:
         error = document
     if not isinstance(error, Mapping) or not any(word(error.get(name)) for name in SAYING):
-        return Envelope(document=document)
-    envelope = Envelope(
+        return ErrorObject(document=document)
+    envelope = ErrorObject(
         message=next((text for name in MESSAGES if (text := word(error.get(name)))), ""),
         type=word(error.get("type")),
         code=word(error.get("code")),
@@ -423,12 +423,12 @@ def to_envelope(reply: Reply) -> Envelope:
     return attrs.evolve(envelope, own=error if is_own else None)
 
 
-def is_of_api(envelope: Envelope) -> bool:
+def is_of_api(envelope: ErrorObject) -> bool:
     """Whether an error object says what the API's own do."""
     return bool(envelope.message.strip()) and (envelope.type is not None or envelope.code is not None)
 
 
-def is_of_proxy(envelope: Envelope, headers: Mapping[str, str]) -> bool:
+def is_of_proxy(envelope: ErrorObject, headers: Mapping[str, str]) -> bool:
     """Whether an error object in the API's form is known to be somebody else's."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() == PROBLEM:
         return True

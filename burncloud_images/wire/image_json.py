@@ -28,16 +28,16 @@ from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
 __all__ = [
     "IMAGE_KEYS",
     "AnswerDecoder",
+    "Container",
     "Event",
     "ImageChunk",
-    "ImageCutter",
     "ImageEnded",
+    "ImageExtractor",
     "ImageFailed",
-    "ImageRest",
     "ImageStarted",
-    "Level",
     "Pause",
     "Surplus",
+    "UndecodedText",
     "locate_in_answer",
 ]
 
@@ -73,7 +73,7 @@ class ImageFailed:
 
 
 @attrs.frozen
-class ImageRest:
+class UndecodedText:
     """More text of image *index*, after it failed: paid for, and not to be decoded."""
 
     index: int
@@ -92,7 +92,7 @@ class Pause:
     """Much was passed over; a chunk of many small things takes long, and others may want to run in between."""
 
 
-Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed | ImageRest | Surplus | Pause
+Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed | UndecodedText | Surplus | Pause
 
 MOST_TEXT = 16 * 1024 * 1024
 """Bytes of an answer beside its images; real ones are a few KiB."""
@@ -130,7 +130,7 @@ IMAGE_KEYS = ("b64_json", "url")
 
 
 @attrs.define
-class Level:
+class Container:
     """An object or array that is open, and where in it the decoder stands."""
 
     is_object: bool
@@ -139,7 +139,7 @@ class Level:
     wants_key: bool = True
 
 
-class ImageCutter:
+class ImageExtractor:
     """
     Cuts the images out of one JSON document; a subclass says where in it they stand.
 
@@ -155,9 +155,9 @@ class ImageCutter:
         # Where text goes: to one of the two.
         self.into = self.text
         self.passed = self.values = 0
-        self.levels: list[Level] = []
+        self.levels: list[Container] = []
         # Not bound: a decoder that refers to itself, and to all that it holds, would wait for the garbage collector.
-        self.state: Callable[[ImageCutter, bytes, int], int] = ImageCutter.structure
+        self.state: Callable[[ImageExtractor, bytes, int], int] = ImageExtractor.structure
         self.events: list[Event] = []
         self.pending = b""
         self.escaped = False
@@ -214,7 +214,7 @@ class ImageCutter:
     @property
     def is_open(self) -> bool:
         """Whether something has begun and is not yet closed."""
-        return bool(self.levels) or self.state is not ImageCutter.structure
+        return bool(self.levels) or self.state is not ImageExtractor.structure
 
     def parse(self) -> object:
         """
@@ -294,7 +294,7 @@ class ImageCutter:
             if len(self.levels) == MOST_DEPTH:
                 message = f"The {self.what} is nested more than {MOST_DEPTH} levels deep."
                 raise ProtocolError(message, raw=self.raw)
-            self.levels.append(Level(is_object=mark == b"{"))
+            self.levels.append(Container(is_object=mark == b"{"))
         elif level is None:
             return  # a stray mark; the parser will refuse it
         elif mark in b"}]":
@@ -316,10 +316,10 @@ class ImageCutter:
         self.string_start = len(self.into) - 1
         index = self.locate()
         if index is None:
-            self.state = ImageCutter.string
+            self.state = ImageExtractor.string
         else:
             self.image_index = index
-            self.state = ImageCutter.lead
+            self.state = ImageExtractor.lead
 
     def string(self, chunk: bytes, position: int) -> int:
         """Collect a string up to its closing quote."""
@@ -342,7 +342,7 @@ class ImageCutter:
         level = self.levels[-1] if self.levels else None
         if level is not None and level.is_object and level.wants_key:
             level.key = read_key(self.into[self.string_start :])
-        self.state = ImageCutter.structure
+        self.state = ImageExtractor.structure
 
     def lead(self, chunk: bytes, position: int) -> int:
         """Look at the beginning of a string where an image can stand, and decide what it is."""
@@ -352,9 +352,9 @@ class ImageCutter:
             self.pending = window
             return len(chunk)
         if skip < 0:
-            self.state = ImageCutter.string
+            self.state = ImageExtractor.string
             return position
-        self.state = ImageCutter.image
+        self.state = ImageExtractor.image
         if self.image_index in self.ended:
             self.base64 = None  # the first whole image of an item counts
         else:
@@ -378,7 +378,7 @@ class ImageCutter:
         else:
             self.end_image()
             self.text += b'"'
-            self.state = ImageCutter.structure
+            self.state = ImageExtractor.structure
         return end + 1
 
     def unescape(self, piece: bytes, *, is_last: bool) -> bytes:
@@ -427,10 +427,10 @@ class ImageCutter:
 
     def keep_rest(self, text: bytes) -> None:
         if text and self.image_index in self.failures:  # else it stands beside an image that is whole
-            self.events.append(ImageRest(self.image_index, text))
+            self.events.append(UndecodedText(self.image_index, text))
 
 
-class AnswerDecoder(ImageCutter):
+class AnswerDecoder(ImageExtractor):
     """
     Cuts the images out of one answer, and returns the rest as a value.
 
@@ -467,7 +467,7 @@ class AnswerDecoder(ImageCutter):
         return attrs.evolve(answer, has_surplus=True) if self.has_surplus else answer
 
 
-class OpaqueDecoder(ImageCutter):
+class OpaqueDecoder(ImageExtractor):
     """
     Takes a body that is no JSON and no stream: it may be anything, and holds no image that is known.
 
@@ -495,13 +495,13 @@ class OpaqueDecoder(ImageCutter):
         raise ProtocolError(f"The answer is not JSON{label}." if self.passed else "The answer is empty.")
 
 
-def locate_in_answer(levels: Sequence[Level]) -> int | None:
+def locate_in_answer(levels: Sequence[Container]) -> int | None:
     """Return the index of the image whose value begins below *levels* of an answer; None if it is no image's."""
     match levels:
         case [
-            Level(is_object=True, key="data"),
-            Level(is_object=False, index=index),
-            Level(is_object=True, wants_key=False, key=key),
+            Container(is_object=True, key="data"),
+            Container(is_object=False, index=index),
+            Container(is_object=True, wants_key=False, key=key),
         ] if key in IMAGE_KEYS:
             return index
     return None

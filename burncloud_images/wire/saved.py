@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from burncloud_images.wire.answer import Answer, text
-from burncloud_images.wire.image_json import AnswerDecoder, Level, locate_in_answer
+from burncloud_images.wire.image_json import AnswerDecoder, Container, locate_in_answer
 
 __all__ = ["SavedAnswerDecoder", "is_event_stream"]
 
@@ -42,7 +42,7 @@ class SavedAnswerDecoder(AnswerDecoder):
         return self.to_answer(document)
 
 
-def is_wrapped(levels: list[Level]) -> bool:
+def is_wrapped(levels: list[Container]) -> bool:
     around = levels[: len(BATCH)]
     return all(level.is_object for level in around) and tuple(level.key for level in around) == BATCH
 

@@ -96,10 +96,10 @@ def test_a_long_prompt(cli, serve):
     """In strict mode, a documented limit stops the request; the sentence says how to pass it."""
     server = serve()
 
-    error = refused(cli("generate", "a" * 40_000, "-m", "gpt-image-2", "--rules", "strict"), server)
+    error = refused(cli("generate", "a" * 40_000, "-m", "gpt-image-2", "--validation", "strict"), server)
 
     assert "40,000 characters" in error
-    assert "--rules off" in error
+    assert "--validation off" in error
 
 
 @pytest.mark.parametrize(

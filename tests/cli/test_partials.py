@@ -1,4 +1,4 @@
-"""`--partials` and `--keep-alive`: previews on the way, and answers that come as streams."""
+"""`--partials` and `--via-stream`: previews on the way, and answers that come as streams."""
 
 from __future__ import annotations
 
@@ -98,13 +98,13 @@ class TestKeepAlive:
     def test_streams_inside(self, cli, serve):
         """The outcome is the same."""
         server = serve(Fault(pings=3))
-        ran = cli(*FOX, "--keep-alive")
+        ran = cli(*FOX, "--via-stream")
 
         assert 0 == ran.code
         assert ran.paths[0].is_file()
         assert ("stream", "true") in [tuple(field) for field in server.ledger.requests[0].fields]
 
-    @pytest.mark.parametrize("words", [("--keep-alive",), ("--partials", "early")])
+    @pytest.mark.parametrize("words", [("--via-stream",), ("--partials", "early")])
     def test_is_shown_by_a_dry_run(self, cli, photo, words):
         """In JSON and in a form."""
         plain = cli(*FOX, *words, "--dry-run")

@@ -76,7 +76,7 @@ def test_values_that_are_not_known_are_sent(cli, serve):
     """The choices that the help offers forbid no others."""
     server = serve(Fault(status=400))
 
-    ran = cli(*GENERATE, "--quality", "superb", "--rules", "off")
+    ran = cli(*GENERATE, "--quality", "superb", "--validation", "off")
 
     assert ran.code == 1
     assert fields(server)["quality"] == "superb"
@@ -102,7 +102,7 @@ def test_free_fields(cli, serve):
 
 def test_an_object_is_given_as_json(cli):
     """An option for an object takes JSON."""
-    ran = cli(*GENERATE, "--svg", '{"reasoning": {"effort": "low"}}', "--dry-run", "--json", "--rules", "off")
+    ran = cli(*GENERATE, "--svg", '{"reasoning": {"effort": "low"}}', "--dry-run", "--json", "--validation", "off")
 
     assert ran.json["body"]["svg"] == {"reasoning": {"effort": "low"}}
 
@@ -172,7 +172,7 @@ def test_a_variation(cli, serve, photo):
     """A variation takes one image; several results are numbered by the template."""
     server = serve()
 
-    ran = cli("variation", photo, "-n", 2, "-o", "v-{index}.png", "--rules", "off", "-m", "dall-e-2")
+    ran = cli("variation", photo, "-n", 2, "-o", "v-{index}.png", "--validation", "off", "-m", "dall-e-2")
 
     assert ran.out == b"v-1.png\nv-2.png\n"
     assert server.ledger.requests[0].operation == "variations"

@@ -153,19 +153,19 @@ class Failpoints:
 
     def watch_requests(self) -> None:
         from burncloud_images.calls.download import Downloader
-        from burncloud_images.transport.port import Progress
-        from burncloud_images.transport.upload_body import PlannedPayload
+        from burncloud_images.transport.port import AttemptState
+        from burncloud_images.transport.upload_body import UploadBody
 
         enter, write, write_slices, fetch = (
-            Progress.enter,
-            PlannedPayload.write,
-            PlannedPayload.write_slices,
+            AttemptState.enter,
+            UploadBody.write,
+            UploadBody.write_slices,
             Downloader.fetch,
         )
 
-        def enter_counted(progress: Any, phase: Any, *args: Any, **options: Any) -> None:
+        def enter_counted(state: Any, phase: Any, *args: Any, **options: Any) -> None:
             self.reach(phase.name.lower().replace("_", " "))
-            enter(progress, phase, *args, **options)
+            enter(state, phase, *args, **options)
 
         async def write_counted(*args: Any) -> None:
             await write(*args)
@@ -181,9 +181,9 @@ class Failpoints:
             self.reach("downloaded")
             return result
 
-        Progress.enter = enter_counted  # type: ignore[method-assign]
-        PlannedPayload.write = write_counted  # type: ignore[method-assign]
-        PlannedPayload.write_slices = write_slices_counted  # type: ignore[method-assign]
+        AttemptState.enter = enter_counted  # type: ignore[method-assign]
+        UploadBody.write = write_counted  # type: ignore[method-assign]
+        UploadBody.write_slices = write_slices_counted  # type: ignore[method-assign]
         Downloader.fetch = fetch_counted  # type: ignore[method-assign]
 
     def around(self, function: Callable[..., Any], describe: Callable[..., str]) -> Callable[..., Any]:

@@ -244,7 +244,7 @@ def test_rows_of_the_first_list():
 
 async def test_first_list_keeps_to_the_documents(emulator):
     """No row passes over a documented limit."""
-    async with AsyncImagesClient(emulator.api_key, emulator.base_url, rules="strict") as client:
+    async with AsyncImagesClient(emulator.api_key, emulator.base_url, validation="strict") as client:
         async for row in open_input(EXAMPLES / "prompts.jsonl", InputOptions(), None):
             assert isinstance(row, Row), row
             result = await client.send(to_request(row.document))

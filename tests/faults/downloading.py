@@ -613,7 +613,7 @@ async def oldest_first(stage: Stage) -> None:
     ends = [base + timedelta(minutes=5 + (number * 37) % 55, seconds=number % 60) for number in range(count)]
     urls = [f"{here().url(files_of.port)}/{number}?se={end:%Y-%m-%dT%H:%M:%SZ}" for number, end in enumerate(ends)]
     gateway = await stage.enter(Gateway(Step(answer=links(*urls), closes=False)))
-    user = await stage.client(gateway.base_url, network=Network(allowed_result_hosts=("127.0.0.1",)), rules="off")
+    user = await stage.client(gateway.base_url, network=Network(allowed_result_hosts=("127.0.0.1",)), validation="off")
     outcome = await stage.call(user.generate("otters", n=count, **SMALL))
     stage.posts, stage.billed = gateway.posts, gateway.billed
     stage.judge(outcome, succeeds())

@@ -51,7 +51,7 @@ async def names_of_jobs(stage: Stage) -> None:
     wanted = [{"id": name, "prompt": one, **SMALL} for name, one in zip(ids, prompts, strict=True)]
     source = write_rows(stage.folder / "rows.jsonl", wanted)
     world = await stage.world(scripted())
-    client = await stage.client(world.base_url, rules="off")
+    client = await stage.client(world.base_url, validation="off")
     out = stage.folder / "deep" / "out"
     await jobs.run_job(stage, client, source, folder=out)
     assert {State.DONE: len(prompts)} == await jobs.judge(stage, out), await jobs.problems(stage, out)
@@ -64,7 +64,7 @@ async def names_of_jobs(stage: Stage) -> None:
 async def names_of_calls(stage: Stage) -> None:
     out = stage.folder / "deep" / "out"
     world = await stage.world(scripted())
-    client = await stage.client(world.base_url, rules="off")
+    client = await stage.client(world.base_url, validation="off")
     prompts = PROMPTS if stage.faulty else PROMPTS[-1:]
     for prompt in prompts:
         request = GenerationRequest(prompt, **SMALL)

@@ -18,7 +18,7 @@ from faults.table import Case, one_call
 from burncloud_images import AsyncImagesClient, RetryPolicy, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.transport import http
-from burncloud_images.transport.address_guard import Guard
+from burncloud_images.transport.address_guard import AddressPolicy
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def test_who_accepts_to_pay_twice_does(name, stage: Stage, found):
 
 async def test_without_the_guard_the_neighbour_is_reached(monkeypatch):
     """So it is the guard that keeps a download away from it."""
-    monkeypatch.setattr(Guard, "check", lambda *_args, **_options: None)
+    monkeypatch.setattr(AddressPolicy, "check", lambda *_args, **_options: None)
     monkeypatch.setattr(http, "open_public_socket", http.open_socket)
     async with (
         Store() as neighbour,

@@ -83,7 +83,9 @@ async def test_an_upload(kind: str, size: int, cut: str, way: Way, rows: Rows, t
     """It arrives whole, or is sent again where nothing can be billed, or is told of where it may be."""
     image = png(256, 256, pad=size if size < MB else size - 2 * KB)
     async with Emulator(faults=CUTS[cut]) as emulator:
-        async with AsyncImagesClient(emulator.api_key, emulator.base_url, clock=FakeClock(0.1), rules="off") as client:
+        async with AsyncImagesClient(
+            emulator.api_key, emulator.base_url, clock=FakeClock(0.1), validation="off"
+        ) as client:
             phases, told = await upload(client, kind, image, tmp_path / "photo.png")
         ledger = emulator.ledger
     seen = Seen(phases=phases, posts=len(ledger.requests), billed=ledger.billed_requests, told=told)

@@ -26,19 +26,19 @@ from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.compression import Inflater
 from burncloud_images.wire.download_headers import find_part, find_representation
-from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
-from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.events import Completed, IgnoredEvent, Partial, PartialStarted, StreamDecoder
+from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
 from burncloud_images.wire.image_json import (
     AnswerDecoder,
     ImageChunk,
     ImageEnded,
     ImageFailed,
-    ImageRest,
     ImageStarted,
     OpaqueDecoder,
     Pause,
     Surplus,
+    UndecodedText,
 )
 
 MOST_EVENT = 4096
@@ -75,9 +75,9 @@ class Listener:
                     self.story.append((self.started, index, self.image))
                 case Surplus(text):
                     self.surplus += text
-                case ImageFailed() | ImageRest() | Pause():
+                case ImageFailed() | UndecodedText() | Pause():
                     pass
-                case Completed() | Partial() | PassedOver():
+                case Completed() | Partial() | IgnoredEvent():
                     self.story.append(event)
                 case _:
                     raise AssertionError(event)
@@ -162,7 +162,7 @@ def failures(data: bytes) -> None:
     """An answer that is none of success."""
     chosen, body = data[:2].ljust(2, b"\0"), data[2:]
     status, phase = STATUSES[chosen[0] % len(STATUSES)], PHASES[chosen[1] % len(PHASES)]
-    reply = Reply(status=status, headers={}, body=body, phase=phase, operation="generations")
+    reply = ErrorResponse(status=status, headers={}, body=body, phase=phase, operation="generations")
     error = to_error(reply)
     assert isinstance(error, ImagesError)
     assert str(error)

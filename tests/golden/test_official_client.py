@@ -101,7 +101,7 @@ async def theirs(recorder) -> AsyncIterator[openai.AsyncOpenAI]:
 
 @pytest.fixture
 async def ours(recorder) -> AsyncIterator[AsyncImagesClient]:
-    async with AsyncImagesClient(api_key="sk-golden", base_url=recorder.base_url, rules="off") as client:
+    async with AsyncImagesClient(api_key="sk-golden", base_url=recorder.base_url, validation="off") as client:
         yield client
 
 

@@ -51,7 +51,7 @@ async def stream(client: AsyncImagesClient, tag: str) -> int:
 async def stream_inside(client: AsyncImagesClient, tag: str) -> int:
     """Ask for an image in the answer, by a stream."""
     request = GenerationRequest(f"a sea otter {tag}", **GPT)
-    return len((await client.send(request, keep_alive=True)).images)
+    return len((await client.send(request, via_stream=True)).images)
 
 
 OPERATIONS: Mapping[str, Operation] = {

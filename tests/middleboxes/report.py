@@ -130,7 +130,7 @@ INTRODUCTION = """\
 The emulator stands behind programs that stand between clients and APIs in real life. Each of them is started for its
 cases and stopped after them, and gives up on the server behind it after two seconds where it can. Operations are a
 generation with the image in the answer and with its address, an edit of 8 MiB, a variation, a stream, a stream inside
-(`keep_alive`), and a job of 20 rows.
+(`via_stream`), and a job of 20 rows.
 
 `Sent by us` are the requests that left this client, `arrived` those that reached the server, `billed` those for which
 it made images. *Told truly* are the cases in which none was billed while the caller was told that it was not, or the

@@ -123,7 +123,7 @@ async def test_an_image_is_found_whatever_the_label_says(form, streams, sink):
     """The first bytes tell what an answer is; the header and what was asked for do not."""
     content_type, body = KNOWN[form]
     async with answered(body, content_type) as client:
-        result = await client.send(REQUEST, into=sink, keep_alive=streams)
+        result = await client.send(REQUEST, into=sink, via_stream=streams)
 
     image = result.image
     assert sha256(PICTURE) == sha256(image.data if isinstance(sink, Memory) else image.path.read_bytes())
@@ -137,7 +137,7 @@ async def test_an_answer_without_an_image_is_kept_whole(form, streams, sink):
     content_type, body = STRANGE[form]
     async with answered(body, content_type) as client:
         with pytest.raises(errors.ImagesError) as caught:
-            await client.send(REQUEST, into=sink, keep_alive=streams)
+            await client.send(REQUEST, into=sink, via_stream=streams)
 
     error = caught.value
     assert sha256(body) == sha256(error.raw)
@@ -279,7 +279,7 @@ async def test_previews_that_nobody_takes_are_kept():
     body = event({"type": "image_generation.partial_image", "b64_json": TEXT})
     async with answered(body, "text/event-stream") as client:
         with pytest.raises(errors.OutcomeUnknownError) as caught:
-            await client.send(REQUEST, keep_alive=True)
+            await client.send(REQUEST, via_stream=True)
 
     assert sha256(body) == sha256(caught.value.raw)
 
@@ -339,7 +339,7 @@ class TestErrorsBesideData:
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    images = (await client.send(REQUEST, keep_alive=True)).images
+                    images = (await client.send(REQUEST, via_stream=True)).images
             except errors.ImagesError as error:
                 images = error.images
 

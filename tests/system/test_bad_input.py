@@ -112,7 +112,7 @@ class TestImages:
     @pytest.mark.parametrize("kind", ["missing", "empty", "text"])
     async def test_is_refused_with_rules_off_too(self, set_up, bad_image, kind):
         """No rule is needed to see that this is no image."""
-        bench = await set_up(rules="off")
+        bench = await set_up(validation="off")
         with pytest.raises(errors.InvalidRequestError):
             await bench.client.edit(bad_image(kind), "a beret", **SMALL)
 
@@ -128,10 +128,10 @@ class TestImages:
         assert ["image", "image", "mask"] == [violation.field for violation in caught.value.violations]
         assert "number 2 of 3" in str(caught.value)
 
-    @pytest.mark.parametrize("rules", ["warn", "strict"])
-    async def test_a_mask_of_another_size_is_refused(self, set_up, rules):
+    @pytest.mark.parametrize("validation", ["warn", "strict"])
+    async def test_a_mask_of_another_size_is_refused(self, set_up, validation):
         """The upload would be wasted."""
-        bench = await set_up(rules=rules)
+        bench = await set_up(validation=validation)
         with pytest.raises(errors.InvalidRequestError, match="8x8 and the image is 16x16"):
             await bench.client.edit(png(), "a beret", mask=png(8, 8), **SMALL)
 
@@ -149,7 +149,7 @@ class TestRules:
 
     async def test_strict_raises_with_all_violations(self, set_up):
         """A prompt of 40,000 characters, among others."""
-        bench = await set_up(rules="strict")
+        bench = await set_up(validation="strict")
         with pytest.raises(errors.InvalidRequestError) as caught:
             await bench.client.generate("x" * 40_000, model="gpt-image-2", size="17x17", quality="hd", n=11)
 
@@ -170,7 +170,7 @@ class TestRules:
 
     async def test_off_is_silent(self, set_up):
         """Also about what would be wasted."""
-        bench = await set_up(rules="off")
+        bench = await set_up(validation="off")
         # The test suite turns warnings into errors.
         with pytest.raises(errors.BadRequestError):
             await bench.client.edit(png(), "x" * 40_000, mask=png(8, 8), **SMALL)
@@ -179,7 +179,7 @@ class TestRules:
 
     async def test_unknown_models_pass(self, set_up):
         """A gateway may serve any."""
-        bench = await set_up(rules="strict")
+        bench = await set_up(validation="strict")
         with pytest.raises(errors.NotFoundError):
             await bench.client.generate("x" * 40_000, model="someone's-model", size="17x17")
 

@@ -238,8 +238,8 @@ class TestOptions:
 
     def test_rules_have_three_values(self):
         """Anything else is refused."""
-        with pytest.raises(ValueError, match="rules"):
-            AsyncImagesClient("sk-x", rules="loud")
+        with pytest.raises(ValueError, match="validation"):
+            AsyncImagesClient("sk-x", validation="loud")
 
     def test_the_key_is_shown_nowhere(self):
         """Neither in the client's repr nor in its parts'."""

@@ -23,7 +23,7 @@ async def receive(client):
 
 CALLS = {
     "generate": lambda client: client.generate("otter", **SMALL),
-    "keep alive": lambda client: client.send(GenerationRequest("otter", **SMALL), keep_alive=True),
+    "keep alive": lambda client: client.send(GenerationRequest("otter", **SMALL), via_stream=True),
     "stream": receive,
 }
 

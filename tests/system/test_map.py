@@ -159,9 +159,9 @@ class TestOutcomes:
         assert 0 == bench.posts
 
     async def test_streams_inside_for_gateways_that_cut(self, set_up):
-        """`keep_alive` is that of `send`."""
+        """`via_stream` is that of `send`."""
         bench = await set_up()
-        (outcome,) = [o async for o in bench.client.map(requests(1), keep_alive=True)]
+        (outcome,) = [o async for o in bench.client.map(requests(1), via_stream=True)]
 
         assert outcome.result.image.data
         assert ("stream", "true") in bench.emulator.ledger.requests[0].fields

@@ -172,7 +172,7 @@ class TestWhatComes:
 
         async with serve(handle) as raw, client_of(raw, timeouts=Timeouts(idle=6000)) as client:
             assert [CompletedImage] == kinds(await receive(client))
-            result = await client.send(REQUEST, keep_alive=True)
+            result = await client.send(REQUEST, via_stream=True)
         assert Phase.COMPLETE == result.history[0].phase
 
 
@@ -437,7 +437,7 @@ class TestBadInput:
 
     async def endless(self, client, match):
         with pytest.raises(errors.TooLargeError, match=match) as caught:
-            await client.send(REQUEST, into=Directory(self.folder), keep_alive=True)
+            await client.send(REQUEST, into=Directory(self.folder), via_stream=True)
         assert [] == list(self.folder.iterdir())
         return caught.value
 
@@ -534,7 +534,7 @@ class TestRules:
         with pytest.raises(errors.InvalidRequestError, match="cannot be streamed"):
             await receive(bench.client, VariationRequest(png()))
         with pytest.raises(errors.InvalidRequestError, match="cannot be streamed"):
-            await bench.client.send(VariationRequest(png()), keep_alive=True)
+            await bench.client.send(VariationRequest(png()), via_stream=True)
 
         assert 0 == bench.posts
 
@@ -548,7 +548,7 @@ class TestRules:
     )
     async def test_what_is_not_streamed_is_said(self, set_up, fields):
         """The rules know what no model streams; they are advice, as all others."""
-        bench = await set_up(rules="strict")
+        bench = await set_up(validation="strict")
         with pytest.raises(errors.InvalidRequestError, match="stream:"):
             await receive(bench.client, GenerationRequest("otter", **fields))
 
@@ -556,7 +556,7 @@ class TestRules:
 
     async def test_a_plain_request_says_nothing_of_streams(self, set_up):
         """Formats that are not streamed are fine then."""
-        bench = await set_up(rules="strict")
+        bench = await set_up(validation="strict")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             await bench.client.generate("otter", model="gpt-image-2.6-flare", output_format="gif", size="64x64")
@@ -570,7 +570,7 @@ class TestKeepAlive:
         bench = await set_up()
         request = GenerationRequest("otter", n=2, safety_identifier="a", **SMALL)
         plain = await bench.client.send(request)
-        streamed = await bench.client.send(request, keep_alive=True)
+        streamed = await bench.client.send(request, via_stream=True)
 
         def about(result):
             return attrs.evolve(
@@ -589,7 +589,7 @@ class TestKeepAlive:
         """The previews are dropped, and the last of three has its own name."""
         bench = await set_up()
         request = attrs.evolve(REQUEST, n=3)
-        result = await bench.client.send(request, into=Directory(tmp_path / "out", name="{index}.png"), keep_alive=True)
+        result = await bench.client.send(request, into=Directory(tmp_path / "out", name="{index}.png"), via_stream=True)
 
         assert [SavedImage] * 3 == kinds(result.images)
         assert ["1.png", "2.png", "3.png"] == sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -599,7 +599,7 @@ class TestKeepAlive:
         data = base64.b64encode(png()).decode()
         late = f'data: {{"b64_json": "{data}", "type": "image_generation.partial_image"}}\n\n'.encode()
         async with serve(answering(HEAD, late, event("completed"))) as raw, client_of(raw) as client:
-            await client.send(REQUEST, into=Directory(tmp_path / "out"), keep_alive=True)
+            await client.send(REQUEST, into=Directory(tmp_path / "out"), via_stream=True)
 
         assert 1 == len(list((tmp_path / "out").iterdir()))
 
@@ -607,7 +607,7 @@ class TestKeepAlive:
     async def test_a_gateway_that_does_not_stream(self, set_up, tmp_path, fault):
         """Costs nothing more."""
         bench = await set_up(fault)
-        result = await bench.client.send(REQUEST, into=Directory(tmp_path / "out"), keep_alive=True)
+        result = await bench.client.send(REQUEST, into=Directory(tmp_path / "out"), via_stream=True)
 
         assert result.image.path.is_file()
         assert (1, 1) == (bench.posts, bench.billed)
@@ -618,9 +618,9 @@ class TestKeepAlive:
         cut = Fault(cut="reset", place="answer", byte=-300)
         bench = await set_up(cut)
         with pytest.raises(errors.OutcomeUnknownError):
-            await bench.client.send(REQUEST, into=Directory(folder), keep_alive=True)
+            await bench.client.send(REQUEST, into=Directory(folder), via_stream=True)
         assert [] == list(folder.iterdir())
 
         bench = await set_up(cut, retry=RetryPolicy(on_unknown="retry"))
-        await bench.client.send(REQUEST, into=Directory(folder), keep_alive=True)
+        await bench.client.send(REQUEST, into=Directory(folder), via_stream=True)
         assert (2, 2) == (bench.posts, bench.billed)

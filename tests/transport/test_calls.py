@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from burncloud_images import Done, Failed, GenerationRequest, errors
 from burncloud_images.calls.background import Background
-from burncloud_images.calls.map import Calls
-from burncloud_images.calls.map_limits import Window
+from burncloud_images.calls.map import MapRun
+from burncloud_images.calls.map_limits import InFlightLimit
 from burncloud_images.calls.map_outcomes import Outcomes
 from burncloud_images.calls.unclaimed import Losses, Unclaimed
 from burncloud_images.errors import Phase
@@ -47,9 +47,9 @@ class FakeSender:
 
 
 def start(requests, send, *, on_unclaimed=None, on_exit="drain", concurrency=3, most_bytes=100, ordered=False):
-    window = Window(concurrency=concurrency, most_bytes=most_bytes, ordered=ordered)
+    window = InFlightLimit(concurrency=concurrency, most_bytes=most_bytes, ordered=ordered)
     unclaimed = Unclaimed(show=on_unclaimed)
-    calls = Calls(
+    calls = MapRun(
         requests=requests, send=send, window=window, on_exit=on_exit, unclaimed=unclaimed, background=Background()
     )
     return Outcomes(calls)

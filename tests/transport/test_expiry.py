@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.calls.expiry import LIFETIME, MARGIN, Arrival, find_end, find_expiry
+from burncloud_images.calls.expiry import LIFETIME, MARGIN, ReceivedAt, find_end, find_expiry
 
 pytestmark = pytest.mark.ways("tls")
 
@@ -17,7 +17,7 @@ PLAIN = "https://store.example/a.png"
 
 
 def arrival(*, date=NOW, local=NOW, elapsed=20.0):
-    return Arrival(date=date, local=local, steady=1000.0, elapsed=elapsed)
+    return ReceivedAt(date=date, local=local, steady=1000.0, elapsed=elapsed)
 
 
 def left(url=PLAIN, created=None, **known):

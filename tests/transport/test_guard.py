@@ -14,7 +14,7 @@ from ways import here
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, Network, RetryPolicy, errors
 from burncloud_images.transport import http
-from burncloud_images.transport.address_guard import Guard, is_public
+from burncloud_images.transport.address_guard import AddressPolicy, is_public
 
 pytestmark = pytest.mark.ways("tls")
 
@@ -88,7 +88,7 @@ class TestRules:
     def test_refuse(self, url, why):
         """The sentence says why, and shows no query."""
         with pytest.raises(errors.DownloadRefusedError, match=why) as caught:
-            Guard().check(f"{url}?sig=canary" if "]" in url else url)
+            AddressPolicy().check(f"{url}?sig=canary" if "]" in url else url)
 
         assert "canary" not in str(caught.value)
 
@@ -106,12 +106,12 @@ class TestRules:
     )
     def test_allow(self, url):
         """Whatever its query holds."""
-        Guard().check(url)
+        AddressPolicy().check(url)
 
     @pytest.mark.parametrize("port", ["", ":80", ":443"])
     def test_allow_unencrypted_ones_if_told(self, port):
         """On the usual ports."""
-        guard = Guard(allow_http=True)
+        guard = AddressPolicy(allow_http=True)
         guard.check(f"http://store.example{port}/")
         with pytest.raises(errors.DownloadRefusedError, match="port 8080"):
             guard.check("http://store.example:8080/")
@@ -141,7 +141,7 @@ class TestRules:
     )
     def test_let_through_whom_the_operator_vouches_for(self, exempt, url, allowed):
         """By host, or by host and port; unencrypted and anywhere, but in the right form."""
-        guard = Guard(exempt=frozenset({exempt}))
+        guard = AddressPolicy(exempt=frozenset({exempt}))
         if allowed:
             guard.check(url)
             with pytest.raises(errors.DownloadRefusedError, match=r"after a redirect|is refused"):
@@ -195,7 +195,7 @@ def names(monkeypatch):
 
 def turn_off(monkeypatch):
     """Take the guard away: what a client without one would do."""
-    monkeypatch.setattr(Guard, "problem", lambda *_: None)
+    monkeypatch.setattr(AddressPolicy, "problem", lambda *_: None)
     monkeypatch.setattr(http, "refuse_private", lambda _: None)
 
 
@@ -211,7 +211,7 @@ class TestCanary:
         async with serve(Gateway()) as canary:
             with pytest.raises(errors.DownloadRefusedError):
                 await fetch(f"{here().scheme}://{host}:{canary.port}/x")
-            monkeypatch.setattr(Guard, "problem", lambda *_: None)
+            monkeypatch.setattr(AddressPolicy, "problem", lambda *_: None)
             with pytest.raises(errors.DownloadError):
                 await fetch(f"{here().scheme}://{host}:{canary.port}/x")
 

@@ -30,7 +30,7 @@ from burncloud_images.settings import proxy_for, to_ssl
 from burncloud_images.transport.clock import SystemClock
 from burncloud_images.transport.connection_errors import meaning
 from burncloud_images.transport.http import KEEP_ALIVE, AiohttpResponse
-from burncloud_images.transport.port import Progress
+from burncloud_images.transport.port import AttemptState
 
 pytestmark = pytest.mark.ways("tls")
 
@@ -473,10 +473,10 @@ async def test_what_came_before_a_failure_is_given_out():
     """Also while the sink was busy with what came before: it may be the end of an image."""
     loop = asyncio.get_running_loop()
     content = aiohttp.StreamReader(BaseProtocol(loop), 2**16, loop=loop)
-    progress = Progress(clock=SystemClock())
-    progress.enter(Phase.FINAL_RELEASED)
+    state = AttemptState(clock=SystemClock())
+    state.enter(Phase.FINAL_RELEASED)
     answer = SimpleNamespace(content=content, headers=CIMultiDict(), status=200)
-    response = AiohttpResponse(answer, progress, Timeouts(), inflated=False)
+    response = AiohttpResponse(answer, state, Timeouts(), inflated=False)
     chunks = response.chunks()
 
     content.feed_data(b"the beginning")

@@ -22,7 +22,7 @@ from pictures import png
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.transport.timeouts import StageTimer
+from burncloud_images.transport.timeouts import PhaseTimer
 
 SCALE = 0.01
 STAGE = 10.0
@@ -210,7 +210,7 @@ async def test_an_answer_that_comes_while_the_loop_is_held_is_taken(handler):
     """Other code may hold the loop for longer than the stage may take."""
     with Server(handler) as server:
         async with client_of(server) as client:
-            result = await client.send(GenerationRequest("otter", model="m"), keep_alive=handler is as_a_stream)
+            result = await client.send(GenerationRequest("otter", model="m"), via_stream=handler is as_a_stream)
 
     assert result.image.data == IMAGE
     assert len(server.requests) == (2 if handler is by_an_address else 1)
@@ -291,7 +291,7 @@ async def test_a_server_that_hangs_after_a_pause_is_given_up(handler):
 
 async def test_a_loop_that_is_held_again_and_again_does_not_keep_a_stage_alive():
     """A stage ends after its own time, in however small pieces the loop gets to run."""
-    loop, timer = asyncio.get_running_loop(), StageTimer(SCALE)
+    loop, timer = asyncio.get_running_loop(), PhaseTimer(SCALE)
     turns = itertools.count()
 
     def hold_again():
@@ -314,7 +314,7 @@ async def test_a_loop_that_is_held_again_and_again_does_not_keep_a_stage_alive()
 
 async def test_the_time_of_a_stage_leaves_out_that_in_which_the_loop_was_held():
     """What is measured by it is the time that the server took."""
-    timer = StageTimer(SCALE)
+    timer = PhaseTimer(SCALE)
     async with timer:
         timer.allow(STAGE)
         await asyncio.sleep(0.01)

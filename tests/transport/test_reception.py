@@ -18,13 +18,13 @@ from pictures import png
 from strategies import answers, chunkings, cut, json_values, write_json
 
 from burncloud_images import GenerationRequest, Memory
-from burncloud_images.calls.call import Call, Rooms
+from burncloud_images.calls.call import Call, Resources
 from burncloud_images.calls.retention import Retention
 from burncloud_images.errors import ImagesError
 from burncloud_images.retry import RetryBudget
 from burncloud_images.settings import Settings
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.port import Progress
+from burncloud_images.transport.port import AttemptState
 
 IMAGE = base64.b64encode(png()).decode()
 KINDS = ["image_generation.completed", "image_generation.partial_image", "image_edit.completed", "error", "x", "", None]
@@ -40,13 +40,13 @@ def executor():
 
 
 def make_call(executor, **options):
-    rooms = Rooms(
-        **dict.fromkeys((field.name for field in attrs.fields(Rooms)), None)
+    resources = Resources(
+        **dict.fromkeys((field.name for field in attrs.fields(Resources)), None)
         | {"executor": executor, "clock": SystemClock(), "budget": RetryBudget()}
     )
     request = GenerationRequest("otter", n=2)
     sent = {"request": request, "sink": Memory(), "settings": Settings(base_url="", key=None), "key": "k"}
-    return Call(rooms=rooms, **sent, **options)
+    return Call(resources=resources, **sent, **options)
 
 
 async def take(chunks, executor, headers=None):
@@ -62,17 +62,17 @@ async def take(chunks, executor, headers=None):
     error = answer = is_held = None
     async with aclosing(arrive()) as arriving:
         body = call.open_body(response, arriving, retention)
-        reception = await call.receive(body, response, Progress(clock=SystemClock()))
+        receiver = await call.receive(body, response, AttemptState(clock=SystemClock()))
         try:
-            answer = await reception.take(body)
+            answer = await receiver.take(body)
         except ImagesError as raised:
             error, is_held = raised, retention.is_on
-            answer = await reception.salvage(error)
+            answer = await receiver.salvage(error)
     kept = error.raw if error is not None and answer is None else b""
     await retention.drop()
     failure = error and (type(error), str(error))
-    images = {index: image.data for index, image in reception.kept.items()}
-    return type(reception), images, set(reception.damaged), repr(answer), failure, is_held, kept
+    images = {index: image.data for index, image in receiver.kept.items()}
+    return type(receiver), images, set(receiver.damaged), repr(answer), failure, is_held, kept
 
 
 @st.composite

@@ -167,7 +167,7 @@ class TestGoesOn:
         assert store.sent < SIZE * 1.5
 
     async def test_as_often_as_it_gets_further(self):
-        """A connection that is cut every 100 kB still brings the image: that is progress, not failure."""
+        """A connection that is cut every 100 kB still brings the image: that is state, not failure."""
         store = Store(Step(cut=100_000))
         image = await fetch(store)
 
@@ -423,7 +423,7 @@ class TestTime:
         assert tag == store.asked[1][1]
 
     async def test_a_long_connection_is_ended_if_it_can_go_on(self):
-        """Five minutes; the rest comes by another, and what came before is progress."""
+        """Five minutes; the rest comes by another, and what came before is state."""
         store = Store(Step(content=HUGE, drip=40_000), Step(content=HUGE))
         image = await fetch(store, clock=FakeClock(scale=0.001), timeouts=Timeouts(**PATIENT))
 

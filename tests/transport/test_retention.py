@@ -182,7 +182,7 @@ async def test_a_file_that_was_removed_reads_as_nothing(hold, tmp_path):
 def test_previews_do_not_change_the_place(tmp_path):
     """A sink around another has the place of that one."""
     folder = Directory(tmp_path)
-    place = type("Placement", (), {"id": "x"})()
+    place = type("ImageContext", (), {"id": "x"})()
     around = [WithPartials(images=sink, folder=folder, show=print) for sink in (folder, Memory())]
 
     assert [tmp_path / "x.answer", None] == [find_place(sink, place) for sink in around]

@@ -136,7 +136,7 @@ class TestVariables:
             limits = Limits(image=400_000)
             async with AsyncImagesClient(KEY, raw.url, retry=ONCE, limits=limits, clock=FakeClock()) as client:
                 with pytest.raises(errors.ImagesError) as caught:
-                    await client.send(GenerationRequest("otter", model="m", n=2), keep_alive=streams)
+                    await client.send(GenerationRequest("otter", model="m", n=2), via_stream=streams)
 
         shown = variables(caught.value)
         assert "exchange.py" in shown
@@ -152,7 +152,7 @@ class TestVariables:
                 await client.send(GenerationRequest("otter", model="m"), into=FailingSink())
 
         shown = variables(caught.value)
-        assert "reception.py" in shown
+        assert "receiver.py" in shown
         assert not LONG_BASE64.search(shown)
         last = list(traceback.walk_tb(caught.value.__traceback__))[-1][0]
         assert "chunk" in last.f_locals

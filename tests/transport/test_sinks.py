@@ -14,7 +14,7 @@ from pictures import png
 
 from burncloud_images import Directory, Image, Memory, SavedImage, errors
 from burncloud_images.disk import place
-from burncloud_images.files.sinks import Placement
+from burncloud_images.files.sinks import ImageContext
 from burncloud_images.model.media import Media
 
 DATA = png(pad=3_000_000)
@@ -24,7 +24,7 @@ DATA = png(pad=3_000_000)
 def placement():
     """Return the place of a first image, with threads of its own."""
     with ThreadPoolExecutor(2) as executor:
-        yield Placement(
+        yield ImageContext(
             id="0123456789ab",
             index=0,
             prompt="A sea otter",

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from fakes import until
 
-from burncloud_images.transport.timeouts import StageTimer
+from burncloud_images.transport.timeouts import PhaseTimer
 
 LONG = 600.0
 
@@ -41,7 +41,7 @@ async def hang_after(timer, *stages):
 
 async def test_a_stage_that_takes_too_long_is_ended():
     """As `asyncio.timeout` ends it, and the timer says so."""
-    timer = StageTimer()
+    timer = PhaseTimer()
     with pytest.raises(TimeoutError):
         await hang_after(timer, 0.001)
 
@@ -53,7 +53,7 @@ async def test_an_end_that_is_put_off_does_not_come_before_its_time():
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(TimeoutError):
-        await hang_after(StageTimer(), 0.005, 0.03)
+        await hang_after(PhaseTimer(), 0.005, 0.03)
 
     assert loop.time() - began >= 0.029
 
@@ -61,12 +61,12 @@ async def test_an_end_that_is_put_off_does_not_come_before_its_time():
 async def test_a_shorter_stage_ends_before_the_longer_one_before_it():
     """The alarm of the longer one is given up."""
     with pytest.raises(TimeoutError):
-        await hang_after(StageTimer(), LONG, 0.001)
+        await hang_after(PhaseTimer(), LONG, 0.001)
 
 
 async def test_a_stage_without_a_time_is_not_ended():
     """The alarm of the stage before it rings and ends nothing."""
-    timer = StageTimer()
+    timer = PhaseTimer()
     async with timer:
         timer.allow(0.001)
         timer.allow(None)
@@ -78,7 +78,7 @@ async def test_a_stage_without_a_time_is_not_ended():
 
 async def test_many_stages_cost_one_alarm(alarms):
     """Which is given up when the block is left."""
-    timer = StageTimer()
+    timer = PhaseTimer()
     async with timer:
         for _ in range(100):
             timer.allow(30)
@@ -91,7 +91,7 @@ async def test_many_stages_cost_one_alarm(alarms):
 
 async def test_a_cancellation_stays_one():
     """It is not taken for the end of a stage."""
-    timer = StageTimer()
+    timer = PhaseTimer()
 
     task = asyncio.create_task(hang_after(timer, LONG))
     await until(lambda: timer.alarm is not None)

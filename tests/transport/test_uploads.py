@@ -224,8 +224,8 @@ class TestSpooling:
         assert [] == read
         assert 1 == len(emulator.ledger.requests)
 
-    @pytest.mark.parametrize("rules", ["warn", "off"])
-    async def test_can_be_limited(self, rules):
+    @pytest.mark.parametrize("validation", ["warn", "off"])
+    async def test_can_be_limited(self, validation):
         """Whatever the rules."""
 
         async def once():
@@ -234,7 +234,7 @@ class TestSpooling:
 
         async with Emulator() as emulator:
             with pytest.raises(errors.InvalidRequestError, match="it goes on beyond 5 MiB"):
-                await edit(emulator, once(), limits=Limits(spool=5 * 1024 * 1024), rules=rules)
+                await edit(emulator, once(), limits=Limits(spool=5 * 1024 * 1024), validation=validation)
 
         assert () == emulator.ledger.requests
 

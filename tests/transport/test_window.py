@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.calls.map_limits import FIRST_GUESS, Window
+from burncloud_images.calls.map_limits import FIRST_GUESS, InFlightLimit
 
 
 def window(concurrency=2, most_bytes=10**9, *, ordered=False):
-    return Window(concurrency=concurrency, most_bytes=most_bytes, ordered=ordered)
+    return InFlightLimit(concurrency=concurrency, most_bytes=most_bytes, ordered=ordered)
 
 
 def test_as_many_run_as_were_asked_for():

@@ -77,7 +77,7 @@ async def make_clients() -> None:
         timeouts=Timeouts(connect=5),
         limits=Limits(image=10_000_000),
         network=Network(ca=Path("ca.pem"), allowed_result_hosts=["images.example.com"]),
-        rules="strict",
+        validation="strict",
         max_connections=8,
         on_attempt=see,
     )
@@ -104,7 +104,7 @@ def change_options(client: AsyncImagesClient) -> None:
             retry=RetryPolicy(attempts=1, on_unknown="retry"),
             timeouts=Timeouts(first_byte=60),
             limits=Limits(),
-            rules="off",
+            validation="off",
             on_attempt=None,
         ),
         AsyncImagesClient,
@@ -191,8 +191,8 @@ async def send(client: AsyncImagesClient, own: Sink[Discarded]) -> None:
 
 
 async def stream(client: AsyncImagesClient, request: GenerationRequest) -> None:
-    assert_type(await client.send(request, keep_alive=True), ImagesResult[Image])
-    assert_type(await client.send(request, into=Directory("out"), keep_alive=True), ImagesResult[SavedImage])
+    assert_type(await client.send(request, via_stream=True), ImagesResult[Image])
+    assert_type(await client.send(request, into=Directory("out"), via_stream=True), ImagesResult[SavedImage])
     async with client.stream(request) as events:
         async for event in events:
             assert_type(event, PartialImage | CompletedImage)
@@ -240,7 +240,7 @@ async def map_into(
         assert_type(outcome, Done[GenerationRequest, SavedImage] | Failed[GenerationRequest, errors.ImagesError])
         if isinstance(outcome, Done):
             assert_type(outcome.result.image.path, Path)
-    async for discarded in client.map(requests_from_elsewhere(), into=own, keep_alive=True):
+    async for discarded in client.map(requests_from_elsewhere(), into=own, via_stream=True):
         assert_type(discarded, Done[EditRequest, Discarded] | Failed[EditRequest, errors.ImagesError])
     async for either in client.map(mixed, into=Memory()):
         assert_type(either.request, GenerationRequest | EditRequest)

@@ -16,7 +16,7 @@ async def main(key: str, base_url: str, way: str) -> None:
     async with AsyncImagesClient(
         key, base_url, clock=FakeClock(0.05), timeouts=ONE_SECOND, retry=RetryPolicy(attempts=1)
     ) as client:
-        calls = [client.send(request, keep_alive=way == "stream") for _ in range(4)]
+        calls = [client.send(request, via_stream=way == "stream") for _ in range(4)]
         results = await asyncio.gather(*calls, return_exceptions=True)
     print(*(type(result).__name__ for result in results))
 

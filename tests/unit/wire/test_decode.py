@@ -21,11 +21,11 @@ from burncloud_images.wire.image_json import (
     ImageChunk,
     ImageEnded,
     ImageFailed,
-    ImageRest,
     ImageStarted,
     OpaqueDecoder,
     Pause,
     Surplus,
+    UndecodedText,
 )
 
 PIXELS = bytes(range(256)) * 3
@@ -583,7 +583,7 @@ def test_what_cannot_be_decoded_is_handed_on_as_text(before, bad, after, cuts):
                 case ImageChunk(0, piece):
                     assert b"" == rest
                     data += piece
-                case ImageRest(0, piece):
+                case UndecodedText(0, piece):
                     rest += piece
         position += size
         if position >= len(body):
@@ -598,12 +598,12 @@ def test_what_stands_behind_a_whole_image_is_nobodys():
     """A second value of the same item is no rest of anything."""
     decoder = AnswerDecoder()
     body = b'{"data": [{"b64_json": "%b", "url": "data:image/png;base64,!!"}]}' % BASE64.encode()
-    assert not [event for event in decoder.feed(body) if isinstance(event, ImageRest)]
+    assert not [event for event in decoder.feed(body) if isinstance(event, UndecodedText)]
 
 
 def test_a_rest_shows_its_length_only():
     """Texts of errors and logs stay short."""
-    assert "ImageRest(index=0, text=<3 bytes>)" == repr(ImageRest(0, b"!!!"))
+    assert "UndecodedText(index=0, text=<3 bytes>)" == repr(UndecodedText(0, b"!!!"))
 
 
 def test_a_number_of_many_digits_costs_no_image():

@@ -14,7 +14,7 @@ from strategies import chunkings, cut, json_values
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
-from burncloud_images.wire.events import Completed, Partial, PartialStarted, PassedOver, StreamDecoder
+from burncloud_images.wire.events import Completed, IgnoredEvent, Partial, PartialStarted, StreamDecoder
 from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageStarted, Pause
 
 PIXELS = bytes(range(256)) * 3
@@ -64,7 +64,7 @@ class Streamed:
                 assert item.decoded == (self.buffer is not None)
                 self.images.append((item.index, self.buffer, item.url))
                 self.buffer = None
-            case PassedOver():
+            case IgnoredEvent():
                 self.passed_over += 1
                 self.buffer = None
 

@@ -30,7 +30,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.wire.dialects import find_dialect
-from burncloud_images.wire.failures import BY_CODE, BY_TEXT, BY_TYPE, Reply, to_error
+from burncloud_images.wire.failures import BY_CODE, BY_TEXT, BY_TYPE, ErrorResponse, to_error
 
 NO, MAYBE, YES = Billing
 
@@ -40,7 +40,7 @@ def said(message="no", **fields):
 
 
 def reply(status, body=b"", headers=None, *, phase=Phase.STATUS, operation="generations", **about):
-    return Reply(status=status, headers=headers or {}, body=body, phase=phase, operation=operation, **about)
+    return ErrorResponse(status=status, headers=headers or {}, body=body, phase=phase, operation=operation, **about)
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ class Row:
     """
 
     id: str
-    reply: Reply
+    reply: ErrorResponse
     kind: type[ImagesError]
     verdict: str
     replayed: str | None = None

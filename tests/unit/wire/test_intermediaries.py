@@ -10,7 +10,7 @@ from intermediaries import AFTER_THE_WORK, REFUSALS
 from burncloud_images.errors import Billing, OutcomeUnknownError, Phase
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.wire.dialects import DIALECTS, find_dialect
-from burncloud_images.wire.failures import Reply, to_error
+from burncloud_images.wire.failures import ErrorResponse, to_error
 
 LEAST = 25
 """Answers of intermediaries that have to be among the rows."""
@@ -18,7 +18,7 @@ NEW_API = "new-api 500, under a name that nobody has recognised"
 
 
 def reply(status, body, headers, **about):
-    return Reply(
+    return ErrorResponse(
         status=status, headers=headers, body=body.encode(), phase=Phase.STATUS, operation="generations", **about
     )
 
@@ -54,7 +54,7 @@ class TestAfterTheWork:
 
     def test_it_is_free_where_nothing_is_bought(self, answer):
         """A list of models costs nothing, whatever was answered."""
-        listing = Reply(
+        listing = ErrorResponse(
             status=answer.status, headers=answer.headers, body=answer.body.encode(), phase=Phase.STATUS, operation=None
         )
 

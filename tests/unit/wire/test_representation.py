@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from burncloud_images.wire.download_headers import Part, find_part, find_representation
+from burncloud_images.wire.download_headers import ContentRange, find_part, find_representation
 
 DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
 DATA = b"an otter"
@@ -112,10 +112,10 @@ class TestPart:
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("bytes 5-9/10", Part(start=5, stop=10, total=10)),
-            ("Bytes 0-0/1", Part(start=0, stop=1, total=1)),
-            ("bytes 5-9/*", Part(start=5, stop=10, total=None)),
-            ("bytes */10", Part(start=None, stop=None, total=10)),
+            ("bytes 5-9/10", ContentRange(start=5, stop=10, total=10)),
+            ("Bytes 0-0/1", ContentRange(start=0, stop=1, total=1)),
+            ("bytes 5-9/*", ContentRange(start=5, stop=10, total=None)),
+            ("bytes */10", ContentRange(start=None, stop=None, total=10)),
         ],
     )
     def test_is_read(self, text, expected):
