@@ -93,15 +93,18 @@ def contract(session: nox.Session) -> None:
     session.run("pytest", "-m", "contract or golden", *folders, *session.posargs)
 
 
+EFFECTS = ("tests/system", "tests/calls", "tests/files", "tests/transport")
+
+
 @nox.session
 def tests_tls(session: nox.Session) -> None:
     """Run the system tests over TLS; those that upload, download and stream through an HTTP CONNECT proxy as well."""
     install_for_tests(session)
-    session.run("pytest", *PARALLEL, "--ways=tls,connect", "tests/system", "tests/transport", *session.posargs)
+    session.run("pytest", *PARALLEL, "--ways=tls,connect", *EFFECTS, *session.posargs)
 
 
 VERSIONS = ("3.12", "3.13")
-PORTABLE = ("transport/test_uploads.py", "transport/test_http.py", "system/test_tls.py", "system/test_connect.py")
+PORTABLE = ("files/test_uploads.py", "transport/test_http.py", "system/test_tls.py", "system/test_connect.py")
 
 
 @nox.session

@@ -142,20 +142,24 @@ MAY_LOAD = (
     "os",
     "pathlib",
     "re",
+    "struct",
     "typing",
 )
 OWN = {
     "burncloud_images",
     "burncloud_images.client",
+    "burncloud_images.disk",
     "burncloud_images.errors",
+    "burncloud_images.files",
+    "burncloud_images.files.reading",
+    "burncloud_images.files.sinks",
     "burncloud_images.model",
     "burncloud_images.model.inputs",
+    "burncloud_images.model.media",
     "burncloud_images.model.operations",
     "burncloud_images.results",
     "burncloud_images.retry",
-    "burncloud_images.transport",
     "burncloud_images.settings",
-    "burncloud_images.files.sinks",
 }
 HEAVY = {"aiofiles", "aiohttp", "asyncio", "logging", "sqlite3", "ssl", "tenacity"}
 
@@ -178,7 +182,7 @@ def test_import_loads_little():
 
 def test_first_use_loads_the_rest():
     """What an import leaves out is what sending needs: the check above can fail."""
-    assert {"aiohttp", "asyncio", "logging", "ssl"} <= loaded_by("burncloud_images.calls.call")
+    assert {"aiohttp", "asyncio", "logging", "ssl"} <= loaded_by("burncloud_images.transport.http")
 
 
 OPENED = """
@@ -200,7 +204,7 @@ def test_what_keeps_an_image_is_loaded_before_it_is_paid():
     command = [sys.executable, "-c", OPENED]
     loaded = subprocess.run(command, capture_output=True, check=True, text=True, cwd=ROOT).stdout.split()
 
-    assert {"burncloud_images.files.sinks"} <= {*loaded}
+    assert "burncloud_images.files.sinks" in loaded
 
 
 ONE_CALL = """
@@ -275,7 +279,7 @@ def make_error(kind: type[errors.ImagesError]) -> errors.ImagesError:
     error.history = (results.Attempt(number=1, phase=results.Phase.BODY, elapsed=0.5, status=429),)
     error.idempotency_key = "key-1"
     if hasattr(kind, "unfetched"):
-        error.unfetched = (errors.Unfetched(index=1, url=SAMPLES["url"], reason="no"),)
+        error.unfetched = (results.Unfetched(index=1, url=SAMPLES["url"], reason="no"),)
     return error
 
 

@@ -1,1 +1,1 @@
-"""."""
+"""Files: images that are read for uploads, and images that are written."""

@@ -1,1 +1,1 @@
-"""The rooms with effects: sockets, files, time."""
+"""Sockets: requests out, answers in, and how far each got."""

@@ -9,7 +9,7 @@ from burncloud_images import errors
 from burncloud_images.bulk.passage import Halted, Passage
 from burncloud_images.bulk.records import Failure, Record
 from burncloud_images.errors import Phase
-from burncloud_images.results import Attempt
+from burncloud_images.results import Attempt, Unfetched
 from burncloud_images.wire.answer import Answer
 
 
@@ -190,6 +190,6 @@ class TestPassage:
 
     async def test_addresses_that_cannot_be_kept_are_fetched_all_the_same(self, passage, diary):
         diary.trouble = errors.StorageError("disk full")
-        await passage.on_links([errors.Unfetched(index=0, url="https://x/y")], Answer())
+        await passage.on_links([Unfetched(index=0, url="https://x/y")], Answer())
 
         assert not passage.received

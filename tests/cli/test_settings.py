@@ -48,7 +48,7 @@ def test_a_named_file(cli, configure, tmp_path):
     configure('model = "user"')
     other = tmp_path / "other.toml"
     other.write_text('quality = "low"\nretries = 2\ntimeout = 30\nallow_http = true\nfield = ["dream=1"]\n'
-                     'svg = {model = "x"}\nrules = "off"\nstyle = "vivid"')  # fmt: skip
+                     'svg = {model = "x"}\nvalidation = "off"\nstyle = "vivid"')  # fmt: skip
 
     body = cli(*GENERATE, "--config", other).json["body"]
 

@@ -60,7 +60,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "edit": edit,
     "variation": vary,
     "stream": stream,
-    "keep-alive": stream_inside,
+    "via_stream": stream_inside,
 }
 
 

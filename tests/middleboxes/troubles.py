@@ -68,16 +68,16 @@ TROUBLES: Mapping[str, Trouble] = {
 }
 
 OPERATIONS_OF: Mapping[str, Sequence[str]] = {
-    "none": ("generate", "address", "edit", "variation", "stream", "keep-alive", "job"),
+    "none": ("generate", "address", "edit", "variation", "stream", "via_stream", "job"),
     "close": ("generate", "address", "edit", "stream", "job"),
-    "reset": ("generate", "variation", "keep-alive"),
-    "stall": ("generate", "edit", "keep-alive"),
+    "reset": ("generate", "variation", "via_stream"),
+    "stall": ("generate", "edit", "via_stream"),
     "slow": ("generate", "edit", "stream"),
     "500": ("generate", "edit", "stream", "job"),
-    "502": ("generate", "keep-alive"),
+    "502": ("generate", "via_stream"),
     "503": ("generate", "variation"),
     "cut": ("generate", "address", "edit", "stream", "job"),
-    "torn": ("generate", "keep-alive"),
+    "torn": ("generate", "via_stream"),
     "upload": ("edit", "variation"),
     "429": ("generate", "edit", "stream", "job"),
     "killed": ("generate", "edit", "job"),

@@ -795,4 +795,4 @@ class TestMistakes:
         frames = [frame for frame, _ in traceback.walk_tb(outcome.error.__traceback__)]
         assert len(frames) > 3
         assert [{}] * len(frames) == [frame.f_locals for frame in frames]
-        assert "exchange.py" in "".join(traceback.format_exception(outcome.error))
+        assert "call.py" in "".join(traceback.format_exception(outcome.error))

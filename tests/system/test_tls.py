@@ -16,7 +16,7 @@ from pictures import png
 
 from burncloud_images import AsyncImagesClient, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.transport import http
+from burncloud_images.transport import upload_body
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
 KB, MB = 1000, 1_000_000
@@ -108,7 +108,7 @@ class TestControl:
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
     async def test_with_a_limit_of_0_an_upload_over_tls_stalls(self, size, tls, monkeypatch):
         """Nothing leaves after the first piece; on plain sockets everything does, which is why nobody noticed."""
-        monkeypatch.setattr(http, "LEAST_BUFFER", 0)
+        monkeypatch.setattr(upload_body, "LEAST_BUFFER", 0)
         options = {"retry": RetryPolicy(attempts=1), "timeouts": Timeouts(send_stall=3)}
 
         async with Emulator(tls=tls) as emulator, client_of(emulator, **options) as client:

@@ -139,7 +139,7 @@ class TestVariables:
                     await client.send(GenerationRequest("otter", model="m", n=2), via_stream=streams)
 
         shown = variables(caught.value)
-        assert "exchange.py" in shown
+        assert "call.py" in shown
         assert KEY not in shown
         assert "canary-signature" not in shown
         assert not LONG_BASE64.search(shown)
@@ -152,7 +152,7 @@ class TestVariables:
                 await client.send(GenerationRequest("otter", model="m"), into=FailingSink())
 
         shown = variables(caught.value)
-        assert "receiver.py" in shown
+        assert "receiving.py" in shown
         assert not LONG_BASE64.search(shown)
         last = list(traceback.walk_tb(caught.value.__traceback__))[-1][0]
         assert "chunk" in last.f_locals
