@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-__all__ = ["main"]
-
 EXTRA = ("cyclopts", "rich")
 
 

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     # With a default, so that a map without a sink needs no overload; Python itself knows them from 3.13 on.
     M = typing_extensions.TypeVar("M", bound=ImageDetails, default=Image)
 
-__all__ = ["AsyncImagesClient", "Options"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T", bound=ImageDetails)

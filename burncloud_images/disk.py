@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from aiofiles.threadpool.binary import AsyncBufferedReader
 
-__all__ = ["PIECE", "default_mode", "finish_whatever_happens", "opened_file", "place", "run", "write_whole"]
-
 T = TypeVar("T")
 
 PIECE = 1024 * 1024

@@ -19,27 +19,6 @@ from burncloud_images.errors import InvalidRequestError, KeptAnswer, Phase, Stor
 if TYPE_CHECKING:
     import os
 
-__all__ = [
-    "EXTENSIONS",
-    "Attempt",
-    "CompletedImage",
-    "DamagedImage",
-    "Done",
-    "Failed",
-    "Image",
-    "ImageDetails",
-    "ImageEvent",
-    "ImagesResult",
-    "KeptAnswer",
-    "ModelInfo",
-    "PartialImage",
-    "Phase",
-    "SavedImage",
-    "TokenDetails",
-    "Unfetched",
-    "Usage",
-]
-
 EXTENSIONS: Mapping[str, str] = {
     "image/png": "png",
     "image/jpeg": "jpg",

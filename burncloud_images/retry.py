@@ -32,8 +32,6 @@ from burncloud_images.errors import (
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying
 
-__all__ = ["Observer", "PacingGate", "RetryBudget", "RetryPolicy", "Verdict", "repeat", "to_names"]
-
 T = TypeVar("T")
 
 Verdict = Literal["retry", "pace", "stop"]

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from burncloud_images.wire.dialects import Dialect
 
-__all__ = ["Limits", "Network", "OnAttempt", "Settings", "Timeouts", "Validation", "proxy_for", "to_ssl"]
-
 Validation: TypeAlias = Literal["warn", "strict", "off"]
 OnAttempt: TypeAlias = Callable[[Attempt], object]
 

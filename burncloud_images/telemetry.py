@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 
-__all__ = ["log_warning"]
-
 
 def log_warning(message: str, **facts: object) -> None:
     """

@@ -19,8 +19,6 @@ from burncloud_images.results import Attempt
 from burncloud_images.transport.clock import Clock
 from burncloud_images.wire.headers import find_rate_limits
 
-__all__ = ["Admission", "Ticket"]
-
 LONGEST_PAUSE = 3600.0
 """Seconds; an API that asks for more says nothing about now."""
 OVERLOADED = frozenset({429, 503})

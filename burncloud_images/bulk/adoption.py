@@ -23,8 +23,6 @@ from burncloud_images.bulk.store import Store
 from burncloud_images.disk import PIECE, run
 from burncloud_images.files.reading import examine_file, examine_handle
 
-__all__ = ["Adopted", "adopt"]
-
 AT_ONCE = 500
 """Keys that the store is asked for at once."""
 SHARD = re.compile(r"\d{5,}\.tar")

@@ -10,8 +10,6 @@ from burncloud_images.bulk.money import show_money
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.errors import ConfigurationError
 
-__all__ = ["Budget", "refuse_unpriced"]
-
 MOST_NAMED = 5
 
 

@@ -19,8 +19,6 @@ from burncloud_images.bulk.folders import FOLDER, descend
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 from burncloud_images.files.sinks import sync_folder
 
-__all__ = ["Ballast", "JobDirectory", "JobLock", "find_holder", "free"]
-
 
 @attrs.frozen
 class JobDirectory:

@@ -40,8 +40,6 @@ from burncloud_images.model.operations import (
     is_unicode,
 )
 
-__all__ = ["MOST_DEPTH", "REQUESTS", "to_document", "to_key", "to_request"]
-
 REQUESTS: Mapping[Operation, type[ImagesRequest]] = {
     kind.operation: kind for kind in (GenerationRequest, EditRequest, VariationRequest)
 }

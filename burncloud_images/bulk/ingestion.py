@@ -28,8 +28,6 @@ from burncloud_images.errors import ImagesError, InputChangedError, InvalidReque
 from burncloud_images.model.inputs import BytesSource, PathSource
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
 
-__all__ = ["add_input", "add_requests", "find_unread"]
-
 BATCH = 1000
 MEMORY = "inputs"
 """Under which name the store remembers them."""

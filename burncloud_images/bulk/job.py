@@ -44,8 +44,6 @@ from burncloud_images.transport.clock import Clock, SystemClock
 if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient
 
-__all__ = ["Job"]
-
 THREADS = 4
 MINUTE = 60.0
 SLACK = 1.0

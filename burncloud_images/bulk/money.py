@@ -7,8 +7,6 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from burncloud_images.errors import ConfigurationError
 
-__all__ = ["DOLLAR", "parse_money", "show_money"]
-
 DOLLAR = 1_000_000_000
 """Nano-dollars."""
 

@@ -8,8 +8,6 @@ import attrs
 
 from burncloud_images.bulk.prices import PriceTable
 
-__all__ = ["Options"]
-
 at_least_one = attrs.validators.and_(attrs.validators.instance_of(int), attrs.validators.ge(1))
 perhaps_one = attrs.validators.optional(at_least_one)
 positive = attrs.validators.optional(attrs.validators.gt(0))

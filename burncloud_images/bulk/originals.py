@@ -15,8 +15,6 @@ from burncloud_images.errors import InputChangedError
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS
 
-__all__ = ["check_originals", "has_originals", "keep_original"]
-
 
 def originals(document: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     """Yield what a document says of each file that it uploads."""

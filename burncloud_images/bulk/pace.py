@@ -17,8 +17,6 @@ from typing import Protocol
 
 import attrs
 
-__all__ = ["AdaptiveLimit", "Circuit", "Pacer", "Permit", "Window"]
-
 GUARD = 0.02
 """Seconds by which windows are longer than was asked for: clocks round, and a busy machine is late to use a permit."""
 LONGEST_OBSERVED_PAUSE = 120.0

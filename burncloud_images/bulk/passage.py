@@ -21,8 +21,6 @@ from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, S
 from burncloud_images.results import Attempt, ImagesResult, SavedImage, Unfetched
 from burncloud_images.wire.answer import Answer
 
-__all__ = ["Passage", "Purse", "describe"]
-
 MOST_TOKENS = 10**12
 """An answer that names more for one request says nothing."""
 

@@ -39,8 +39,6 @@ import attrs
 from burncloud_images.bulk.rates import INPUT_IMAGE_TOKENS, ModelPrices, Rates, TokenPrices
 from burncloud_images.errors import ConfigurationError
 
-__all__ = ["PriceTable"]
-
 LISTED = Path(__file__).with_name("list_prices.toml")
 LARGEST_FILE = 4 * 1024 * 1024
 MOST_DOLLARS = 1_000_000

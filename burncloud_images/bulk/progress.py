@@ -11,8 +11,6 @@ import attrs
 from burncloud_images.bulk.records import Failure, Record, StoredImage, Totals
 from burncloud_images.errors import DownloadRefusedError
 
-__all__ = ["Event", "Outstanding", "Progress", "Report", "Stop", "Watch"]
-
 Stop: TypeAlias = Literal[
     "finished",
     "interrupted",

@@ -12,8 +12,6 @@ from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.queue import Queue
 from burncloud_images.bulk.records import Record
 
-__all__ = ["JobPurse"]
-
 MOST_TIMES = 10
 """A usage that costs more than so many times the worst case is none: a server may count otherwise, but not so."""
 MOST_COST = 10**15

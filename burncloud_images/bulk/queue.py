@@ -11,8 +11,6 @@ from burncloud_images.bulk.records import Link, Record, State
 from burncloud_images.bulk.store import Store
 from burncloud_images.transport.clock import Clock
 
-__all__ = ["Queue", "expiry_of"]
-
 MOST_ROUNDS = 3
 """How often a run tries a request again that was not served, beyond the attempts of each call."""
 

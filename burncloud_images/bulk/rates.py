@@ -12,8 +12,6 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["ANY", "ModelPrices", "Rates", "TokenPrices"]
-
 ANY = "*"
 MILLION = 1_000_000
 

@@ -10,8 +10,6 @@ import attrs
 
 from burncloud_images.errors import hide_query
 
-__all__ = ["UNFINISHED", "Added", "Failure", "Link", "Record", "State", "StoredImage", "Totals"]
-
 
 class State(enum.StrEnum):
     """

@@ -23,8 +23,6 @@ from burncloud_images.bulk.sink import find_images, find_parts, restore
 from burncloud_images.bulk.store import Store
 from burncloud_images.disk import run
 
-__all__ = ["Recovered", "recover", "write_off"]
-
 UNWRITTEN = "The run ended before an answer was written down, so it is not known whether the API made the images."
 
 

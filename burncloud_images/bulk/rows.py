@@ -7,8 +7,6 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["BadRow", "InputFile", "Row"]
-
 
 @attrs.frozen(kw_only=True)
 class InputFile:

@@ -53,8 +53,6 @@ from burncloud_images.transport.clock import Clock
 if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient
 
-__all__ = ["Run"]
-
 ROOM = 4 * 1024 * 1024
 """Bytes of disk that are kept free for each request at once."""
 COOL_DOWN = 15.0

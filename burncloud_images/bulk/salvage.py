@@ -15,9 +15,6 @@ from burncloud_images.bulk.folders import NEW, opened
 from burncloud_images.errors import ImagesError
 from burncloud_images.results import DamagedImage, Image, PartialImage
 
-__all__ = ["make_way", "move_aside", "put_aside", "salvage"]
-
-
 RESCUE = "rescue"
 
 

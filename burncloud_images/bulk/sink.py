@@ -19,8 +19,6 @@ from burncloud_images.files.reading import examine_file, examine_handle
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
 from burncloud_images.results import EXTENSIONS, SavedImage
 
-__all__ = ["JobSink", "JobWriter", "Shelves", "find_images", "find_parts", "restore", "to_stored"]
-
 FINAL = re.compile(r"([0-9a-f]{32})(?:-(\d+))?\.(\w+)")
 PART = re.compile(r"\.([0-9a-f]{32})-(\d+)-[0-9a-f]+\.part")
 

@@ -8,8 +8,6 @@ from typing import Protocol
 from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow, Row
 
-__all__ = ["Store"]
-
 
 class Store(Protocol):
     """

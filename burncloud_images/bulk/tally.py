@@ -12,8 +12,6 @@ from burncloud_images.bulk.progress import Event, Progress, Watch
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage, Totals
 from burncloud_images.transport.clock import Clock
 
-__all__ = ["Tally"]
-
 End: TypeAlias = Literal["done", "failed", "in_doubt", "unfetched"]
 
 SAME_FAILURES = 10

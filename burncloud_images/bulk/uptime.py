@@ -8,8 +8,6 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Uptime", "find_leap", "read_uptime", "remembered"]
-
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 

@@ -7,8 +7,6 @@ from typing import Literal, TypeAlias
 
 from burncloud_images import errors
 
-__all__ = ["Verdict", "judge"]
-
 Verdict: TypeAlias = Literal[
     "doubt", "fail", "fail_billed", "later", "again", "fetch", "save", "crash", "quota", "authentication", "gave_up"
 ]

@@ -17,8 +17,6 @@ from burncloud_images.bulk.outputs.shards import digests, is_sharded, to_member
 from burncloud_images.bulk.records import Record, StoredImage
 from burncloud_images.disk import run
 
-__all__ = ["Discrepancy", "find_missing", "verify"]
-
 Entry: TypeAlias = tuple[str, tuple[StoredImage, ...]]
 """The key of a request, and its images."""
 Depth = Literal["size", "bytes"]

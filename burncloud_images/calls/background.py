@@ -19,8 +19,6 @@ from burncloud_images.errors import SENTENCES, Billing, ImagesError, ImagesWarni
 from burncloud_images.results import ImagesResult
 from burncloud_images.telemetry import log_warning
 
-__all__ = ["Background", "OnExit"]
-
 T = TypeVar("T")
 
 OnExit: TypeAlias = Literal["drain", "cancel"]

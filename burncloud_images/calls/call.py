@@ -39,6 +39,7 @@ from burncloud_images.errors import (
     ImagesError,
     ImagesWarning,
     InvalidRequestError,
+    KeptAnswer,
     OutcomeUnknownError,
     Phase,
     ProtocolError,
@@ -53,7 +54,7 @@ from burncloud_images.files.uploads import open_uploads
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
-from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, KeptAnswer, Unfetched
+from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, Unfetched
 from burncloud_images.retry import PacingGate, RetryBudget, repeat
 from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.address_guard import AddressPolicy
@@ -68,8 +69,6 @@ from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
 from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.redaction import Redaction
-
-__all__ = ["Resources", "exchange", "fetch"]
 
 T = TypeVar("T", bound=ImageDetails)
 

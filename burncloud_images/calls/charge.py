@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from burncloud_images.errors import Billing
 
-__all__ = ["free_of_charge"]
-
 
 @contextmanager
 def free_of_charge(sentence: str) -> Iterator[None]:

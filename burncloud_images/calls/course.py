@@ -20,8 +20,6 @@ from burncloud_images.errors import (
 from burncloud_images.results import Attempt, Unfetched
 from burncloud_images.wire.answer import Answer
 
-__all__ = ["CallTracker"]
-
 R = TypeVar("R")
 
 

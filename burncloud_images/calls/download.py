@@ -36,8 +36,6 @@ from burncloud_images.transport.port import AttemptState, Response, SessionKind,
 from burncloud_images.wire.download_headers import find_representation
 from burncloud_images.wire.headers import find_retry_after
 
-__all__ = ["Downloader"]
-
 T = TypeVar("T", bound=ImageDetails)
 
 ATTEMPTS = 8

@@ -12,8 +12,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import attrs
 
-__all__ = ["Expiry", "ReceivedAt", "find_end", "find_expiry"]
-
 LIFETIME = timedelta(minutes=60)
 MARGIN = timedelta(seconds=60)
 """By how much an address is held for ended before it is: fetching takes time, and so did the answer."""

@@ -11,8 +11,6 @@ from burncloud_images.errors import ImagesError
 from burncloud_images.results import Attempt, Unfetched
 from burncloud_images.wire.answer import Answer
 
-__all__ = ["CallHooks", "NoHooks"]
-
 
 class CallHooks(Protocol):
     """Accompanies one call over its attempts. Bulk jobs are built on it."""

@@ -16,8 +16,6 @@ from burncloud_images.calls.retention import Retention
 from burncloud_images.errors import ImagesError, TooLargeError
 from burncloud_images.wire.body import BodyText, Shape
 
-__all__ = ["Incoming", "Turns", "too_large"]
-
 TURN = 0.01
 """Seconds after which others are let run, although more is there."""
 

@@ -31,8 +31,6 @@ from burncloud_images.errors import Billing, ClientClosedError, ImagesError, fin
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import DamagedImage, Done, Failed, Image, ImageDetails, ImagesResult, PartialImage
 
-__all__ = ["MapRun"]
-
 R = TypeVar("R", bound=ImagesRequest)
 T = TypeVar("T", bound=ImageDetails)
 

@@ -11,8 +11,6 @@ from typing import Generic, TypeVar
 
 import attrs
 
-__all__ = ["InFlightLimit"]
-
 T = TypeVar("T")
 
 FIRST_GUESS = 4 * 1024 * 1024

@@ -18,8 +18,6 @@ from burncloud_images.errors import ImagesError, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Done, Failed, ImageDetails
 
-__all__ = ["Outcomes"]
-
 R = TypeVar("R", bound=ImagesRequest)
 T = TypeVar("T", bound=ImageDetails)
 

@@ -18,8 +18,6 @@ from burncloud_images.wire.answer import moment, text
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.redaction import Redaction
 
-__all__ = ["list_models"]
-
 MOST_BYTES = 16 * 1024 * 1024
 
 

@@ -18,6 +18,7 @@ from burncloud_images.errors import (
     APIError,
     Billing,
     ImagesError,
+    KeptAnswer,
     OutcomeUnknownError,
     ProtocolError,
     StorageError,
@@ -26,7 +27,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageContext, ImageWriter, ReadableWriter, Sink
 from burncloud_images.model.media import Media
-from burncloud_images.results import DamagedImage, ImageDetails, KeptAnswer
+from burncloud_images.results import DamagedImage, ImageDetails
 from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.events import StreamEvent
@@ -41,8 +42,6 @@ from burncloud_images.wire.image_json import (
     Surplus,
     UndecodedText,
 )
-
-__all__ = ["AnswerReceiver", "OpaqueReceiver", "Receiver", "keep_image"]
 
 T = TypeVar("T", bound=ImageDetails)
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from burncloud_images.transport.clock import Clock
     from burncloud_images.transport.http import Session
 
-__all__ = ["ClientResources"]
-
 FILE_THREADS = 4
 
 

@@ -21,10 +21,9 @@ from typing import IO, Protocol, TypeVar, runtime_checkable
 import attrs
 
 from burncloud_images.disk import finish_whatever_happens, place, run
+from burncloud_images.errors import KeptAnswer
 from burncloud_images.files.sinks import ImageContext, Sink
-from burncloud_images.results import ImageDetails, KeptAnswer
-
-__all__ = ["AnswerSink", "Retention", "find_place"]
+from burncloud_images.results import ImageDetails
 
 T = TypeVar("T")
 Kind = TypeVar("Kind", bound=ImageDetails)

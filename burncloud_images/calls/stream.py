@@ -22,8 +22,6 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import CompletedImage, Image, ImagesResult
 from burncloud_images.settings import Settings
 
-__all__ = ["stream"]
-
 
 @asynccontextmanager
 async def stream(

@@ -30,8 +30,6 @@ from burncloud_images.wire.events import (
 )
 from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageStarted, UndecodedText
 
-__all__ = ["Observer", "StreamReceiver", "StreamedImage", "check_life"]
-
 T = TypeVar("T", bound=ImageDetails)
 
 StreamedImage: TypeAlias = PartialImage | CompletedImage

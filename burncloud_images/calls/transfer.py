@@ -18,8 +18,6 @@ from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
 from burncloud_images.wire.download_headers import Checksum, RemoteFile, find_part, find_representation
 
-__all__ = ["PartialDownload"]
-
 T = TypeVar("T", bound=ImageDetails)
 
 

@@ -13,8 +13,6 @@ from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Done, Failed, Image, ImageDetails
 from burncloud_images.telemetry import log_warning
 
-__all__ = ["Losses", "OnUnclaimed", "Outcome", "Unclaimed"]
-
 R = TypeVar("R")
 T = TypeVar("T", bound=ImageDetails)
 

@@ -17,8 +17,6 @@ from burncloud_images.cli.rescue import save_addresses
 from burncloud_images.files.sinks import ImageContext, Memory, Sink
 from burncloud_images.results import Image, SavedImage
 
-__all__ = ["Album", "Kept"]
-
 Kept = Image | SavedImage
 
 

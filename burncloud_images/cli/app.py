@@ -11,8 +11,6 @@ from burncloud_images.cli.exits import ABANDONED, STORAGE, USAGE
 from burncloud_images.cli.options import STDIN
 from burncloud_images.cli.streams import escaped, silence, unfailing
 
-__all__ = ["run"]
-
 COMMANDS: Mapping[str, str] = {
     "generate": "Make images from a prompt, and print where they are.",
     "edit": "Change images, or make a new one of them, as a prompt says.",

@@ -10,23 +10,6 @@ from typing import Literal
 
 import attrs
 
-__all__ = [
-    "Configuration",
-    "Connection",
-    "Free",
-    "JobFolder",
-    "Listing",
-    "Output",
-    "Pace",
-    "Reporting",
-    "Rows",
-    "Running",
-    "Serving",
-    "Spending",
-    "Streaming",
-    "Watching",
-]
-
 
 @attrs.frozen(kw_only=True)
 class Free:

@@ -16,8 +16,6 @@ from burncloud_images.bulk.progress import Progress
 from burncloud_images.cli.figures import to_duration
 from burncloud_images.cli.reporting import Reporter
 
-__all__ = ["draw_bar"]
-
 
 class News(ProgressColumn):
     """What a bar itself does not say."""

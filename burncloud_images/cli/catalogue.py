@@ -10,8 +10,6 @@ from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.cli.reporting import Reporter, plain
 
-__all__ = ["print_models"]
-
 
 async def print_models(connection: Connection, listing: Listing, reporter: Reporter) -> int:
     """

@@ -31,22 +31,6 @@ from burncloud_images.model.operations import EditRequest, GenerationRequest, Im
 if TYPE_CHECKING:
     from burncloud_images.cli.reporting import Reporter
 
-__all__ = [
-    "batch",
-    "doctor",
-    "edit",
-    "emulator",
-    "fetch",
-    "generate",
-    "models",
-    "plan",
-    "show",
-    "status",
-    "usage",
-    "variation",
-    "verify",
-]
-
 Values = Mapping[str, Any]
 Work = Callable[[Values, "Reporter"], Awaitable[int]]
 

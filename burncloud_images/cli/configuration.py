@@ -24,8 +24,6 @@ from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import kind_of, option_name
 from burncloud_images.client import BASE_URL_VARIABLES, DIALECT_VARIABLES, KEY_VARIABLES, MODEL_VARIABLES
 
-__all__ = ["settle", "user_file"]
-
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "base_url": BASE_URL_VARIABLES,
     "model": MODEL_VARIABLES,

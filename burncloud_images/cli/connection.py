@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from burncloud_images.emulator import Emulator
 
-__all__ = ["Endpoint", "find_key", "make_fetcher", "open_client", "start_emulator", "to_endpoint"]
-
 NO_KEY = "none"
 """For what is sent without a key."""
 

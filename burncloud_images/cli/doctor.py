@@ -22,8 +22,6 @@ from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL
 from burncloud_images.errors import ConfigurationError, ImagesError
 from burncloud_images.wire.base_url import to_base_url
 
-__all__ = ["Check", "examine"]
-
 PACKAGES = ("burncloud-images", "aiohttp", "attrs", "tenacity", "cyclopts", "rich")
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy")
 

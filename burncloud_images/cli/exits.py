@@ -6,22 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from burncloud_images import errors
 
-__all__ = [
-    "ABANDONED",
-    "FAILED",
-    "INTERRUPTED",
-    "SOME_FAILED",
-    "STORAGE",
-    "UNFETCHED",
-    "USAGE",
-    "WEIGHTIEST",
-    "UsageError",
-    "combine",
-    "describe",
-    "to_exit",
-    "translate",
-]
-
 FAILED = 1
 USAGE = 2
 SOME_FAILED = 3

@@ -29,8 +29,6 @@ from burncloud_images.errors import ImagesError
 from burncloud_images.files.sinks import DirectoryWriter, ImageContext, Memory
 from burncloud_images.results import SavedImage
 
-__all__ = ["fetch"]
-
 AT_ONCE = 8
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["count", "to_duration", "to_size"]
-
 
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 image`, `1,200 images`."""

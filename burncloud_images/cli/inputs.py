@@ -18,8 +18,6 @@ from burncloud_images.model.inputs import ImageLike, ImageURL
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
 from burncloud_images.wire.base_url import is_loopback
 
-__all__ = ["URL", "Stdin", "free_fields", "parse", "read_file", "read_prompt", "to_request"]
-
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 

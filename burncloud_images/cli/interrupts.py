@@ -19,8 +19,6 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.errors import find_billing
 from burncloud_images.results import Attempt
 
-__all__ = ["Abandoned", "Interrupted", "JobPatience", "Patience", "taking"]
-
 T = TypeVar("T")
 
 

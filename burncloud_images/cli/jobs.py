@@ -32,8 +32,6 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
 
-__all__ = ["run", "to_folder", "to_options"]
-
 MOST_BAD_ROWS = 5
 """Bad rows that are told when lists are read; `status` lists all."""
 

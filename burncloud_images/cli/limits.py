@@ -9,8 +9,6 @@ from typing import Any
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import option_name
 
-__all__ = ["check_numbers"]
-
 AT_LEAST: Mapping[str, float] = {"concurrency": 1, "limit": 1, "max_images": 0, "deadline": 0}
 MORE_THAN_NOTHING = ("rpm", "ipm", "tpm")
 TINY = 1e-9

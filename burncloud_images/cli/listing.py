@@ -18,8 +18,6 @@ from burncloud_images.model.inputs import ImageURL, PathSource
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImagesResult, SavedImage
 
-__all__ = ["print_bytes", "print_json", "print_paths", "to_json", "write_sidecar"]
-
 
 def print_paths(paths: Iterable[Path]) -> None:
     """Print paths as the file system has them, whatever the terminal's encoding."""

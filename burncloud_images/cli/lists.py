@@ -24,8 +24,6 @@ from burncloud_images.model.operations import (
     VariationRequest,
 )
 
-__all__ = ["CONTAINERS", "Lists", "to_lists"]
-
 FIELDS: Mapping[str, type[ImagesRequest]] = {
     field.name: kind for kind in (VariationRequest, EditRequest, GenerationRequest) for field in attrs.fields(kind)
 }

@@ -21,8 +21,6 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.status import view
 from burncloud_images.errors import ConfigurationError
 
-__all__ = ["check_prices", "find_budget", "find_prices"]
-
 MOST_UNPRICED = 1000
 """Requests without a price that are enough to refuse a list."""
 

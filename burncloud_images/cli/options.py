@@ -20,8 +20,6 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import attrs
 from cyclopts import Group, Parameter
 
-__all__ = ["STDIN", "as_command", "derive", "help_of", "kind_of", "option_name", "take"]
-
 T = TypeVar("T")
 
 NAMES: Mapping[str, tuple[str, ...]] = {

@@ -19,8 +19,6 @@ from burncloud_images.cli.exits import (
 )
 from burncloud_images.cli.figures import count, to_duration, to_size
 
-__all__ = ["advise", "sum_up", "to_exit", "to_json"]
-
 IN_DOUBT, GAVE_UP = 10, 6
 CODES: Mapping[Stop, int] = {
     "abandoned": ABANDONED,

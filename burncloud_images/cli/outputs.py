@@ -15,8 +15,6 @@ from burncloud_images.errors import StorageError
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
 from burncloud_images.results import SavedImage
 
-__all__ = ["DEFAULT_NAME", "Present", "Target", "check_stdout", "to_target"]
-
 DEFAULT_NAME = "{id}-{index}.{ext}"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

@@ -17,8 +17,6 @@ from burncloud_images.model.media import Media
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import ImageDetails, SavedImage
 
-__all__ = ["WithPartials", "ask_for_partials"]
-
 T = TypeVar("T", bound=ImageDetails)
 
 BY_DEFAULT = 3

@@ -7,8 +7,6 @@ from pathlib import Path
 from burncloud_images.bulk.records import Record
 from burncloud_images.bulk.rows import BadRow, Row
 
-__all__ = ["name_of", "place_of"]
-
 
 def name_of(record: Record) -> str:
     """Return what a person calls a request: its id and where it stands."""

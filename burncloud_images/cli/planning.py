@@ -23,8 +23,6 @@ from burncloud_images.cli.places import place_of
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 
-__all__ = ["Plan", "print_plan", "show_plan", "survey"]
-
 MOST_BAD_ROWS = 20
 """Bad rows that are printed; --json has all."""
 MOST_UNPRICED = 5

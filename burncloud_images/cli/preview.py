@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from burncloud_images.transport.http import Session
     from burncloud_images.transport.upload_body import UploadBody
 
-__all__ = ["preview"]
-
 KEY = "dry-run"
 MASK = "Bearer ***"
 

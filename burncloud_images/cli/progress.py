@@ -15,8 +15,6 @@ from burncloud_images.cli.figures import to_duration
 from burncloud_images.cli.places import name_of
 from burncloud_images.cli.reporting import INTERVAL, Reporter, every
 
-__all__ = ["JobProgress"]
-
 FRAME = 0.2
 """Seconds between two pictures of the bar."""
 MOST_ALIKE = 5

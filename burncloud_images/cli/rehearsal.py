@@ -19,8 +19,6 @@ from burncloud_images.cli.preview import preview
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.status import view
 
-__all__ = ["rehearse"]
-
 
 async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping[str, Any], reporter: Reporter) -> int:
     """

@@ -22,8 +22,6 @@ from burncloud_images.results import Attempt, SavedImage
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["INTERVAL", "Reporter", "every", "plain"]
-
 INTERVAL = 10.0
 """Seconds between two lines that say that the request is still on its way."""
 MOST_WARNINGS = 100

@@ -13,8 +13,6 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.errors import ImagesError
 from burncloud_images.results import EXTENSIONS, DamagedImage, Image, ImageDetails, SavedImage, Unfetched
 
-__all__ = ["rescue", "save_addresses", "save_images"]
-
 
 def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[Path]:
     """

@@ -26,8 +26,6 @@ from burncloud_images.transport.port import AttemptState
 from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.saved import SavedAnswerDecoder, is_event_stream
 
-__all__ = ["SavedFile"]
-
 BLANK = b"\xef\xbb\xbf \t\r\n"
 NO_LIMITS = Limits(image=sys.maxsize, response=sys.maxsize, event=sys.maxsize)
 

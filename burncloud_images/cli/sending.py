@@ -33,8 +33,6 @@ from burncloud_images.files.sinks import Directory, Memory, Sink
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Image, ImageDetails, ImagesResult, SavedImage
 
-__all__ = ["send"]
-
 T = TypeVar("T", bound=ImageDetails)
 
 VERBS: Mapping[str, str] = {"generations": "generating", "edits": "editing", "variations": "varying"}

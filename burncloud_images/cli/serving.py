@@ -11,8 +11,6 @@ from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.listing import print_bytes
 from burncloud_images.cli.reporting import Reporter
 
-__all__ = ["serve"]
-
 
 async def serve(serving: Serving, reporter: Reporter) -> int:
     """

@@ -18,8 +18,6 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.saved_file import SavedFile
 from burncloud_images.disk import run
 
-__all__ = ["show"]
-
 PIECE = 256 * 1024
 """Bytes that are read and decoded in one go."""
 

@@ -26,8 +26,6 @@ from burncloud_images.cli.outcomes import spent, to_json
 from burncloud_images.cli.places import name_of, place_of
 from burncloud_images.cli.reporting import INTERVAL, Reporter, plain
 
-__all__ = ["Snapshot", "print_status", "view"]
-
 T = TypeVar("T")
 
 MOST = 20

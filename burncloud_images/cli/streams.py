@@ -8,8 +8,6 @@ from typing import Any, TextIO, cast
 
 import attrs
 
-__all__ = ["escaped", "silence", "unfailing"]
-
 
 def escaped(text: str) -> str:
     r"""

@@ -16,8 +16,6 @@ from burncloud_images.cli.planning import NO_MODEL
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.cli.status import view
 
-__all__ = ["Share", "print_usage"]
-
 HEAD = ("day", "model", "requests", "images", "tokens in", "tokens out", "cost")
 
 

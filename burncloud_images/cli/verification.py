@@ -14,8 +14,6 @@ from burncloud_images.cli.places import name_of
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.cli.status import view
 
-__all__ = ["verify_images"]
-
 
 async def verify_images(directory: str, listing: Listing, reporter: Reporter) -> int:
     """

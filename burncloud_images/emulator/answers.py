@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 import attrs
 
-__all__ = ["Answer", "Refusal", "envelope", "fault_body"]
-
 
 @attrs.frozen(kw_only=True)
 class Answer:

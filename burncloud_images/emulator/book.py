@@ -9,8 +9,6 @@ import attrs
 
 from burncloud_images.emulator.ledger import Download, Entry, Ledger
 
-__all__ = ["Book"]
-
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 

@@ -11,8 +11,6 @@ from PIL import Image
 
 from burncloud_images.emulator.palettes import Colour, Palette, mix
 
-__all__ = ["Canvas", "draw_gradient", "gradient", "seeded"]
-
 
 def seeded(*parts: object) -> random.Random:
     """Return a generator that gives the same numbers for the same *parts* on every machine."""

@@ -11,8 +11,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 from burncloud_images.emulator.canvas import seeded
 
-__all__ = ["write_caption", "write_number"]
-
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Box = tuple[float, float, float, float]
 

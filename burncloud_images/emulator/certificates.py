@@ -9,8 +9,6 @@ from types import ModuleType
 
 import attrs
 
-__all__ = ["Certificate", "issue_certificate"]
-
 
 @attrs.frozen(kw_only=True)
 class Certificate:

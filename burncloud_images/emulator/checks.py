@@ -11,8 +11,6 @@ import attrs
 
 from burncloud_images.emulator.answers import Refusal
 
-__all__ = ["Absent", "AnySize", "Check", "Choice", "Length", "Object", "OnlyWith", "Range", "Switch", "Text"]
-
 
 class Check(Protocol):
     """Refuses a value, or lets it pass."""

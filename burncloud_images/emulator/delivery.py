@@ -18,8 +18,6 @@ from burncloud_images.emulator.answers import Answer, fault_body
 from burncloud_images.emulator.event_stream import EVENT_STREAM, write_stream
 from burncloud_images.emulator.faults import Fault
 
-__all__ = ["cut", "deliver", "merge", "pause", "stand_in"]
-
 Write = Callable[[bytes], Awaitable[None]]
 
 STEP = 0.01

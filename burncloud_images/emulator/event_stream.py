@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from burncloud_images.emulator.events import Event
 from burncloud_images.emulator.faults import Fault
 
-__all__ = ["EVENT_STREAM", "write_stream"]
-
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 LINE_ENDS = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}

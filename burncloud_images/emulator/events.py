@@ -12,8 +12,6 @@ from burncloud_images.emulator.replies import to_revised_prompt, to_usage
 if TYPE_CHECKING:
     from burncloud_images.emulator.studio import Made
 
-__all__ = ["Event", "to_events", "to_fabricated"]
-
 Event = Mapping[str, object]
 
 SUBJECTS = {"generations": "image_generation", "edits": "image_edit"}

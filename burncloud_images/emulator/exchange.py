@@ -23,12 +23,11 @@ from burncloud_images.emulator.links import Shelf, to_http_date
 from burncloud_images.emulator.orders import Order, to_order
 from burncloud_images.emulator.replies import to_reply
 from burncloud_images.emulator.script import Script
-from burncloud_images.results import EXTENSIONS, Phase
+from burncloud_images.errors import Phase
+from burncloud_images.results import EXTENSIONS
 
 if TYPE_CHECKING:
     from burncloud_images.emulator.studio import Made, Studio
-
-__all__ = ["Desk", "Exchange", "check_key"]
 
 FAULT_HEADER = "X-Emulator-Fault"
 SMALL_BUFFER = 64 * 1024

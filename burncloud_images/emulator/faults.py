@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import attrs
 
-__all__ = ["BILLABLE", "MNEMONICS", "STREAMED", "Fault"]
-
 Cut = Literal["close", "reset", "stall"]
 Place = Literal["before-body", "upload", "after-body", "answer"]
 Framing = Literal["length", "chunked", "eof"]

@@ -12,8 +12,6 @@ from PIL import Image
 from burncloud_images.emulator.canvas import seeded
 from burncloud_images.emulator.palettes import PALETTES
 
-__all__ = ["MEDIA_TYPES", "to_file", "to_gif", "to_svg"]
-
 MEDIA_TYPES = {
     "png": "image/png",
     "jpeg": "image/jpeg",

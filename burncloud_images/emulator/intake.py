@@ -17,8 +17,6 @@ from burncloud_images.emulator.answers import Refusal
 from burncloud_images.emulator.ledger import Part
 from burncloud_images.model.media import Media, examine
 
-__all__ = ["MB", "Submission", "Upload", "drain", "take", "take_image"]
-
 MB = 1024 * 1024
 PIECE = 64 * 1024
 # The reader looks one piece ahead, so small ones let a field be known before all that follows it has arrived.

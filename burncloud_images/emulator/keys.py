@@ -8,8 +8,6 @@ import attrs
 
 from burncloud_images.emulator.answers import Answer, Refusal
 
-__all__ = ["Idempotency", "Keys"]
-
 Idempotency: TypeAlias = Literal["none", "replay", "reject"]
 
 

@@ -13,8 +13,6 @@ from burncloud_images.emulator.palettes import PALETTES, Colour, mix
 from burncloud_images.emulator.skies import paint_birds, paint_clouds, paint_stars, paint_sun, sky_stops
 from burncloud_images.emulator.waters import paint_boat, paint_water
 
-__all__ = ["draw_balloon", "draw_landscape"]
-
 LONGEST = 800
 """Larger pictures are drawn at this many pixels and enlarged: gradients and silhouettes stand it."""
 

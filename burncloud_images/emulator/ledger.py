@@ -8,9 +8,7 @@ from typing import Any
 import attrs
 
 from burncloud_images.emulator.faults import Fault
-from burncloud_images.results import Phase
-
-__all__ = ["Download", "Entry", "Ledger", "Part"]
+from burncloud_images.errors import Phase
 
 
 @attrs.frozen(kw_only=True)

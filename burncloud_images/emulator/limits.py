@@ -37,8 +37,6 @@ from burncloud_images.emulator.upload_checks import (
     less_than,
 )
 
-__all__ = ["MODELS", "ROWS", "UPLOADS", "Row", "UploadRow", "check_fields", "check_model", "check_uploads", "family"]
-
 MODELS: Mapping[str, str | None] = {
     "dall-e-2": "2026-05-12",
     "dall-e-3": "2026-05-12",

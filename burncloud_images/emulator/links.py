@@ -17,8 +17,6 @@ import attrs
 
 from burncloud_images.emulator.answers import Answer
 
-__all__ = ["PREFIX", "Shelf", "to_epoch", "to_http_date"]
-
 PREFIX = "/emulator/results/"
 MOST_RESULTS = 1_000
 MOST_BYTES = 512 * 1024 * 1024

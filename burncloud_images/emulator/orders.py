@@ -11,8 +11,6 @@ from burncloud_images.emulator.answers import Refusal
 from burncloud_images.emulator.intake import Submission, Upload, take_image, to_upload
 from burncloud_images.emulator.limits import DALLE, MOST_IMAGES, check_fields, check_model, check_uploads, family
 
-__all__ = ["Order", "to_order"]
-
 Find = Callable[[str], tuple[str, bytes] | None]
 """Returns the media type and bytes of a result of this server by its URL."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-__all__ = ["PALETTES", "Colour", "Palette", "mix"]
-
 Colour = tuple[int, int, int]
 
 

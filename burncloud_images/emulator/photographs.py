@@ -8,8 +8,6 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 
 from burncloud_images.emulator.canvas import seeded
 
-__all__ = ["hang", "line_up", "recolour", "repaint", "to_sticker"]
-
 Size = tuple[int, int]
 PAPER = (250, 248, 242, 255)
 

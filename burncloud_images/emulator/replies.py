@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from burncloud_images.emulator.orders import Order
 
-__all__ = ["to_reply", "to_revised_prompt", "to_usage"]
-
 
 def to_reply(order: Order, images: Sequence[bytes], urls: Sequence[str], created: int) -> bytes:
     """

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from burncloud_images.emulator.faults import BILLABLE, Fault
 
-__all__ = ["Script"]
-
 
 class Script:
     """Deals out faults, in the order in which they were written, one to a request."""

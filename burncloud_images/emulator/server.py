@@ -29,8 +29,6 @@ from burncloud_images.emulator.limits import MODELS
 from burncloud_images.emulator.links import PREFIX, Shelf, to_epoch, to_http_date
 from burncloud_images.emulator.script import Script
 
-__all__ = ["Emulator", "UnfiredFaultWarning"]
-
 GRACE = 0.5
 """Seconds that answers in progress get when the server stops."""
 

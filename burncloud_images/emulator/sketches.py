@@ -8,8 +8,6 @@ from PIL import Image
 
 from burncloud_images.emulator.files import to_file
 
-__all__ = ["to_sketch"]
-
 
 def to_sketch(image: bytes, output_format: str, compression: int | None, steps: int) -> bytes:
     """

@@ -9,8 +9,6 @@ from PIL import Image, ImageChops, ImageDraw
 from burncloud_images.emulator.canvas import Canvas
 from burncloud_images.emulator.palettes import Colour, Palette, mix
 
-__all__ = ["paint_birds", "paint_clouds", "paint_stars", "paint_sun", "sky_stops"]
-
 
 def sky_stops(palette: Palette, ground: float) -> list[tuple[float, Colour]]:
     return [(0, palette.top), (ground * 0.55, palette.middle), (ground, palette.horizon), (1, palette.horizon)]

@@ -24,8 +24,6 @@ from burncloud_images.emulator.orders import Order
 from burncloud_images.emulator.photographs import hang, line_up, recolour, repaint, to_sticker
 from burncloud_images.emulator.sketches import to_sketch
 
-__all__ = ["Made", "Studio"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -10,8 +10,6 @@ import attrs
 from burncloud_images.emulator.answers import Refusal
 from burncloud_images.emulator.intake import Upload
 
-__all__ = ["Pixels", "UploadCheck", "has_size_of_first", "has_transparency", "is_square", "less_than"]
-
 
 class UploadCheck(Protocol):
     """Refuses an upload, or lets it pass."""

@@ -9,8 +9,6 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from burncloud_images.emulator.canvas import Canvas, gradient
 from burncloud_images.emulator.palettes import mix
 
-__all__ = ["paint_boat", "paint_water"]
-
 
 def paint_water(canvas: Canvas, shore: int) -> None:
     """Mirror what stands above the shore, shaken by waves that grow towards the viewer."""

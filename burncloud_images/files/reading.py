@@ -15,8 +15,6 @@ from burncloud_images.model.media import Media, examine
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-__all__ = ["Identity", "examine_file", "examine_handle", "identify", "read_pieces"]
-
 Identity = tuple[int, int, int, int]
 """Device, inode, size in bytes and modification time in nanoseconds."""
 

@@ -29,19 +29,6 @@ if TYPE_CHECKING:
     import hashlib
     from concurrent.futures import Executor
 
-__all__ = [
-    "Directory",
-    "DirectoryWriter",
-    "ImageContext",
-    "ImageWriter",
-    "Memory",
-    "MemoryWriter",
-    "PartialSink",
-    "ReadableWriter",
-    "Sink",
-    "fill",
-]
-
 T_co = TypeVar("T_co", bound=ImageDetails, covariant=True)
 
 

@@ -18,24 +18,6 @@ import attrs
 
 from burncloud_images.errors import InvalidRequestError, Violation, hide_query
 
-__all__ = [
-    "AsyncReadable",
-    "BytesSource",
-    "FileID",
-    "FileSource",
-    "ImageLike",
-    "ImageSource",
-    "ImageURL",
-    "Openable",
-    "OpenerSource",
-    "PathSource",
-    "PictureSource",
-    "Readable",
-    "StreamSource",
-    "to_source",
-    "to_sources",
-]
-
 
 @runtime_checkable
 class Readable(Protocol):

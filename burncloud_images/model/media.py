@@ -16,8 +16,6 @@ import attrs
 
 from burncloud_images.results import EXTENSIONS
 
-__all__ = ["Media", "Probe", "Span", "examine", "examine_bytes"]
-
 Span = tuple[int, int]
 """An offset and a number of bytes."""
 

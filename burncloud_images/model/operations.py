@@ -21,8 +21,6 @@ import attrs
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.model.inputs import FileID, ImageLike, ImageSource, ImageURL, to_source, to_sources
 
-__all__ = ["EditRequest", "GenerationRequest", "ImagesRequest", "Operation", "VariationRequest"]
-
 Operation: TypeAlias = Literal["generations", "edits", "variations"]
 
 Model: TypeAlias = (

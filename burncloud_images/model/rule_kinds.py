@@ -11,24 +11,6 @@ import attrs
 
 from burncloud_images.model.media import Media
 
-__all__ = [
-    "MB",
-    "AnySize",
-    "Between",
-    "Characters",
-    "Limit",
-    "MeasuredImage",
-    "MediaTypes",
-    "Needs",
-    "NotTaken",
-    "OneOf",
-    "SmallerThan",
-    "UploadLimit",
-    "as_large_as_first",
-    "square",
-    "transparent",
-]
-
 MB = 1024 * 1024
 """The documents say MB without saying which; the larger reading never refuses what the server would take."""
 

@@ -37,8 +37,6 @@ from burncloud_images.model.rule_kinds import (
     transparent,
 )
 
-__all__ = ["RULES", "UPLOAD_RULES", "Rule", "UploadRule", "field_violations", "upload_violations"]
-
 DALLE_2 = ("dall-e-2",)
 DALLE_3 = ("dall-e-3",)
 GPT_1 = ("gpt-image-1",)

@@ -18,8 +18,6 @@ import attrs
 
 from burncloud_images.errors import DownloadRefusedError
 
-__all__ = ["AddressPolicy", "is_public"]
-
 LONGEST_URL = 8192
 HOST = re.compile(r"[0-9a-z._-]{1,253}|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
 """A name or an address that every reader of URLs reads alike."""

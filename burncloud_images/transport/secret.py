@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from burncloud_images.transport.port import Response
     from burncloud_images.wire.redaction import Redaction
 
-__all__ = ["Address", "DiscreetResponse", "Secret", "bearer", "forgetting_locals", "hide"]
-
 OWN = frozenset({"aiohttp", "burncloud_images"})
 """Packages whose frames hold keys, addresses and pieces of bodies."""
 

@@ -10,8 +10,6 @@ import attrs
 
 from burncloud_images.wire.body import BodyText
 
-__all__ = ["PhaseTimer"]
-
 BEAT = 5.0
 """Seconds between two looks at the loop, so that a pause is known almost whole."""
 HELD_UP = 1.0

@@ -17,8 +17,6 @@ import attrs
 from burncloud_images.errors import ProtocolError, hide_query
 from burncloud_images.results import TokenDetails, Usage
 
-__all__ = ["Answer", "AnswerItem", "moment", "number", "text", "to_answer", "to_usage"]
-
 KNOWN = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
 KNOWN_OF_ITEM = frozenset({"b64_json", "url", "revised_prompt"})
 COUNTS = ("total_tokens", "input_tokens", "output_tokens")

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 
 import pybase64
 
-__all__ = ["NOT_BASE64", "StrictBase64"]
-
 QUANTUM = 4
 """Characters that are decoded together."""
 NOT_BASE64 = "it holds something that is not base64"

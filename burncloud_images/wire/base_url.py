@@ -8,8 +8,6 @@ from urllib.parse import SplitResult, urlsplit
 
 from burncloud_images.errors import ConfigurationError
 
-__all__ = ["is_loopback", "origin", "to_base_url"]
-
 VERSION = "/v1"
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 

@@ -13,8 +13,6 @@ import codecs
 import re
 from typing import Literal, TypeAlias
 
-__all__ = ["BodyText", "Shape"]
-
 Shape: TypeAlias = Literal["answer", "events", "other"]
 
 LONGEST_MARK = 4

@@ -12,8 +12,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-__all__ = ["Inflater"]
-
 PIECE = 64 * 1024
 """Bytes that come out at once."""
 GZIP = b"\x1f\x8b"

@@ -14,8 +14,6 @@ import attrs
 
 from burncloud_images.errors import ConfigurationError
 
-__all__ = ["DIALECTS", "REFUSALS", "Dialect", "find_dialect"]
-
 
 @attrs.frozen(kw_only=True)
 class Dialect:

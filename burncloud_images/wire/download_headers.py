@@ -20,8 +20,6 @@ import attrs
 
 from burncloud_images.wire.headers import find_date
 
-__all__ = ["Checksum", "ContentRange", "RemoteFile", "find_part", "find_representation"]
-
 NUMBER = r"[0-9]{1,18}"
 LENGTH = re.compile(NUMBER, re.ASCII)
 STRONG_TAG = re.compile(r'"[!\x23-\x7e]*"', re.ASCII)

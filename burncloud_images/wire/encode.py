@@ -18,8 +18,6 @@ from burncloud_images.model.operations import EditRequest, ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.wire.multipart import BodyPlan, FilePart, FileSlot, plan_json, plan_multipart
 
-__all__ = ["EncodedRequest", "encode"]
-
 
 @attrs.frozen(kw_only=True)
 class EncodedRequest:

@@ -45,8 +45,6 @@ from burncloud_images.wire.image_json import (
 )
 from burncloud_images.wire.sse import Data, EventEnded, Lines, SSEDecoder
 
-__all__ = ["Completed", "EventFields", "IgnoredEvent", "Partial", "PartialStarted", "StreamDecoder", "StreamEvent"]
-
 T = TypeVar("T")
 
 MOST_RAW = 1024 * 1024

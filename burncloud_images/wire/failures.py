@@ -43,8 +43,6 @@ from burncloud_images.model.operations import Operation
 from burncloud_images.wire.dialects import REFUSALS, Dialect
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
 
-__all__ = ["ErrorResponse", "to_error"]
-
 MOST_RAW = 1024 * 1024
 MOST_MESSAGE = 2000
 

@@ -9,16 +9,6 @@ from email.utils import parsedate_to_datetime
 
 import attrs
 
-__all__ = [
-    "RateLimit",
-    "find_date",
-    "find_rate_limits",
-    "find_request_id",
-    "find_retry_after",
-    "find_should_retry",
-    "fold_headers",
-]
-
 # The gateway's own id first: it is the one that its support can look up. Upstream's id passes through beside it.
 REQUEST_ID_HEADERS = ("x-oneapi-request-id", "x-request-id")
 REQUEST_ID_IN_MESSAGE = re.compile(r"\(request id: ([^\s()]{1,200})\)")

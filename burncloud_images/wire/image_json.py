@@ -25,22 +25,6 @@ from burncloud_images.errors import OutcomeUnknownError, ProtocolError, TooLarge
 from burncloud_images.wire.answer import Answer, to_answer
 from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
 
-__all__ = [
-    "IMAGE_KEYS",
-    "AnswerDecoder",
-    "Container",
-    "Event",
-    "ImageChunk",
-    "ImageEnded",
-    "ImageExtractor",
-    "ImageFailed",
-    "ImageStarted",
-    "Pause",
-    "Surplus",
-    "UndecodedText",
-    "locate_in_answer",
-]
-
 
 @attrs.frozen
 class ImageStarted:

@@ -15,8 +15,6 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["BodyPlan", "FilePart", "FileSlot", "Segment", "plan_json", "plan_multipart"]
-
 HELD_BACK = 16 * 1024
 """How much of a large JSON body waits for the rest to leave."""
 

@@ -19,10 +19,7 @@ from typing import TypeVar, cast
 
 import attrs
 
-from burncloud_images.errors import ImagesError
-from burncloud_images.results import KeptAnswer
-
-__all__ = ["Redaction"]
+from burncloud_images.errors import ImagesError, KeptAnswer
 
 T = TypeVar("T")
 

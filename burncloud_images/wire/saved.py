@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from burncloud_images.wire.answer import Answer, text
 from burncloud_images.wire.image_json import AnswerDecoder, Container, locate_in_answer
 
-__all__ = ["SavedAnswerDecoder", "is_event_stream"]
-
 BATCH = ("response", "body")
 
 

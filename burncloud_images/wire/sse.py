@@ -16,8 +16,6 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["Data", "EventEnded", "Lines", "SSEDecoder", "Token"]
-
 BOM = b"\xef\xbb\xbf"
 LONGEST_NAME = 16
 """Bytes before a colon that are looked at; no field that is known has more than 5."""

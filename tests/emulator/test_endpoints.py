@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from burncloud_images.emulator import Emulator
-from burncloud_images.results import Phase
+from burncloud_images.errors import Phase
 
 
 @pytest.fixture

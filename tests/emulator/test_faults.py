@@ -10,7 +10,7 @@ import pytest
 
 from burncloud_images.emulator import Emulator, Fault, UnfiredFaultWarning
 from burncloud_images.emulator.faults import MNEMONICS
-from burncloud_images.results import Phase
+from burncloud_images.errors import Phase
 
 LARGE = 8 * 1024 * 1024
 

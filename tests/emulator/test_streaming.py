@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageStat
 
 from burncloud_images.emulator import Emulator, Fault, UnfiredFaultWarning
 from burncloud_images.emulator.faults import IN_STREAM
-from burncloud_images.results import Phase
+from burncloud_images.errors import Phase
 
 SMALL = {"model": "gpt-image-2", "size": "96x96", "stream": True}
 OVERLOADED = {"message": "Too much is going on.", "type": "server_error", "param": None, "code": "server_is_overloaded"}

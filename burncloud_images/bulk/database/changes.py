@@ -32,30 +32,6 @@ from burncloud_images.bulk.database.columns import (
 from burncloud_images.bulk.records import Added, Record, State, StoredImage
 from burncloud_images.bulk.rows import BadRow, Row
 
-__all__ = [
-    "ADOPT",
-    "ASK_AGAIN",
-    "DOUBT",
-    "FAIL",
-    "FINISH",
-    "GIVE_BACK",
-    "INTEND",
-    "INTEND_AGAIN",
-    "LOSE",
-    "RECEIVE",
-    "RELOCATE",
-    "WITHDRAW",
-    "Transition",
-    "add",
-    "forget_problems",
-    "keep",
-    "lease",
-    "move",
-    "release_leases",
-    "remember",
-    "reopen",
-]
-
 PAID = (State.SENT, State.RECEIVED, State.IN_DOUBT)
 """States of requests that may have been billed and can still bring images."""
 

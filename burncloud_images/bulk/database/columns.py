@@ -19,30 +19,6 @@ from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage
 from burncloud_images.bulk.rows import BadRow, Row
 
-__all__ = [
-    "PROBLEM",
-    "RECORD",
-    "ROW",
-    "Text",
-    "check_seal",
-    "decode_image_lists",
-    "decode_images",
-    "decode_links",
-    "decode_moment",
-    "decode_number",
-    "decode_state",
-    "encode_failure",
-    "encode_images",
-    "encode_json",
-    "encode_links",
-    "encode_text",
-    "from_row",
-    "parse",
-    "to_mapping",
-    "to_problem",
-    "to_record",
-]
-
 Text = str | bytes
 T = TypeVar("T", StoredImage, Link, Failure)
 

@@ -26,8 +26,6 @@ from burncloud_images.disk import place
 from burncloud_images.errors import JobError, StorageError
 from burncloud_images.files.sinks import sync_folder
 
-__all__ = ["connect", "connect_for_reading", "disconnect"]
-
 MAGIC = b"SQLite format 3\x00"
 HEAD = 100
 """Bytes of the file's head; https://sqlite.org/fileformat.html §1.3."""

@@ -17,8 +17,6 @@ from typing import IO
 
 from burncloud_images.bulk.database.troubles import Damaged
 
-__all__ = ["check_log"]
-
 HEAD = struct.Struct(">8I")
 """Magic number, version, page size, sequence, two salts, two checksums."""
 FRAME = struct.Struct(">6I")

@@ -23,19 +23,6 @@ from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow
 
-__all__ = [
-    "PAGE",
-    "find",
-    "has_problems",
-    "read_images",
-    "read_problems",
-    "read_records",
-    "read_unsent",
-    "recall",
-    "recent",
-    "sum_up",
-]
-
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
 

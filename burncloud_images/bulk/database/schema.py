@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from burncloud_images.bulk.records import State
 
-__all__ = ["APPLICATION", "FORMAT", "SCHEMA"]
-
 APPLICATION = int.from_bytes(b"BCIJ")
 """Written into the file's head, so that it is known as a job's store; https://sqlite.org/fileformat.html §1.3.17."""
 FORMAT = 1

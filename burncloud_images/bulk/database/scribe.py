@@ -21,8 +21,6 @@ from burncloud_images.bulk.database.troubles import explain, is_storage_trouble
 from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.errors import StorageError
 
-__all__ = ["Promise", "Scribe"]
-
 T = TypeVar("T")
 
 

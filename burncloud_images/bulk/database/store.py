@@ -22,8 +22,6 @@ from burncloud_images.bulk.database.scribe import Promise, Scribe
 from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow, Row
 
-__all__ = ["Database", "View"]
-
 
 class View:
     """What is known of a job's requests, to be read while a run goes on; see `Store` for the methods."""

@@ -6,8 +6,6 @@ import sqlite3
 
 from burncloud_images.errors import ImagesError, JobError, StorageError
 
-__all__ = ["explain", "is_storage_trouble"]
-
 PRIMARY = 0xFF
 """The bits of an extended result code that say what it is an extension of; https://sqlite.org/rescode.html."""
 FULL = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})

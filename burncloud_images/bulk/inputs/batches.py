@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from burncloud_images.bulk.documents import REQUESTS
 from burncloud_images.bulk.inputs.entries import Unusable
 
-__all__ = ["unwrap"]
-
 ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
 OURS = ("id", "custom_id", "operation", "repeat")
 """Columns of rows that are no fields of the API."""

@@ -18,8 +18,6 @@ from burncloud_images.bulk.documents import MOST_DEPTH, REQUESTS
 from burncloud_images.bulk.inputs.entries import Unusable
 from burncloud_images.model.operations import IMAGE_FIELDS, KINDS, Operation
 
-__all__ = ["COLUMNS", "FIELDS", "OPERATIONS", "TYPES", "Parsed", "load_json", "nearest", "to_value", "to_values"]
-
 FIELDS: Mapping[Operation, frozenset[str]] = {
     operation: frozenset(field.name for field in attrs.fields(kind)) for operation, kind in REQUESTS.items()
 }

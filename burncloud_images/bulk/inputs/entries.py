@@ -7,8 +7,6 @@ from typing import TypeAlias
 
 import attrs
 
-__all__ = ["Entries", "Entry", "clip"]
-
 LONGEST_REASON = 200
 
 

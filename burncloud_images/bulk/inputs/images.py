@@ -26,8 +26,6 @@ from burncloud_images.model.media import Media
 from burncloud_images.model.operations import is_unicode
 from burncloud_images.model.rule_kinds import MB
 
-__all__ = ["ImageFiles", "LookedAt"]
-
 MOST_BYTES = 50 * MB
 MOST_KNOWN = 10_000
 """Files that are remembered; a list of millions of images names few of them twice at a distance."""

@@ -20,8 +20,6 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 
-__all__ = ["Intake"]
-
 OWN = frozenset({"id", "custom_id", "repeat"})
 LONGEST_LABEL = 200
 MOST_REPEATS = 1_000_000_000

@@ -18,8 +18,6 @@ from burncloud_images.model.operations import IMAGE_FIELDS
 if TYPE_CHECKING:
     from pyarrow import DataType, RecordBatch
 
-__all__ = ["read_parquet"]
-
 ROWS = 256
 """Read at once."""
 BUFFER = 1024 * 1024

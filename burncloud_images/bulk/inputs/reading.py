@@ -23,8 +23,6 @@ from burncloud_images.bulk.rows import BadRow, Row
 from burncloud_images.disk import run
 from burncloud_images.errors import ImagesWarning
 
-__all__ = ["InputOptions", "open_input"]
-
 MOST_ROWS = 500
 """Made with one hop to a thread."""
 MOST_WORK = 4 * 1024 * 1024

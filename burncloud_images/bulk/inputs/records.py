@@ -17,8 +17,6 @@ from collections.abc import Iterator
 
 import attrs
 
-__all__ = ["MARK", "MOST_BYTES", "Record", "RecordSplitter"]
-
 MOST_BYTES = 1024 * 1024
 """Of one record; the longest prompt of any model has an eighth of that."""
 MARK = b"\xef\xbb\xbf"

@@ -8,8 +8,6 @@ from burncloud_images.bulk.inputs.columns import nearest
 from burncloud_images.bulk.inputs.entries import clip
 from burncloud_images.errors import Violation
 
-__all__ = ["Remarks"]
-
 MOST = 100
 """Causes that are told apart; an input can name a new column in each of a million rows."""
 LONGEST_NAME = 40

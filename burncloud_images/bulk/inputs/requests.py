@@ -21,8 +21,6 @@ from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest, Operation
 from burncloud_images.wire.base_url import is_loopback
 
-__all__ = ["Defaults", "RequestBuilder"]
-
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 LONGEST_URL = 8192
 MOST_IMAGES = 100

@@ -18,8 +18,6 @@ import attrs
 from burncloud_images.bulk.inputs.records import MARK
 from burncloud_images.errors import InputChangedError, InvalidRequestError, Violation
 
-__all__ = ["STDIN", "Bytes", "Fingerprint", "find_format", "fingerprint", "open_file", "open_stdin", "refusal"]
-
 STDIN = "-"
 PIECE = 256 * 1024
 MOMENT = 0.05

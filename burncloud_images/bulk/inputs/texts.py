@@ -11,8 +11,6 @@ from burncloud_images.bulk.inputs.columns import COLUMNS, Parsed, load_json, nea
 from burncloud_images.bulk.inputs.entries import Entries, Entry, Unusable, clip
 from burncloud_images.bulk.inputs.records import MOST_BYTES, Record, RecordSplitter
 
-__all__ = ["READERS", "Reader"]
-
 Reader: TypeAlias = Callable[[Iterable[bytes], bool], Entries]
 """
 Takes the bytes of an input, of which an empty chunk says that the next may take a while, and whether rows may lack a

@@ -15,8 +15,6 @@ import math
 from collections.abc import Mapping
 from datetime import datetime
 
-__all__ = ["plain", "to_line", "to_pretty", "to_script", "well_formed"]
-
 SPLITTING = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
 """Control characters, at which lines are split as well, are escaped in JSON anyhow."""
 MARKUP = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&"})

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
-__all__ = ["COLUMNS", "Format", "open_metadata", "require", "to_row", "write_metadata"]
-
 Format: TypeAlias = Literal["jsonl", "parquet"]
 
 Row: TypeAlias = dict[str, object]

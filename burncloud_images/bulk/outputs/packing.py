@@ -38,8 +38,6 @@ from burncloud_images.bulk.outputs.source import RecordSource
 from burncloud_images.bulk.records import UNFINISHED, Record, State, StoredImage
 from burncloud_images.disk import finish_whatever_happens, run
 
-__all__ = ["Packed", "ShardStore", "pack"]
-
 SHARD = re.compile(r"(\d{5,})\.tar")
 PART = ".[0-9]*.tar.part"
 

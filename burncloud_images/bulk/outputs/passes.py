@@ -17,8 +17,6 @@ from burncloud_images.bulk.records import Record
 from burncloud_images.disk import finish_whatever_happens, run
 from burncloud_images.errors import StorageError
 
-__all__ = ["BATCH", "RecordWriter", "batches", "reported", "write_records"]
-
 T = TypeVar("T")
 
 BATCH = 500

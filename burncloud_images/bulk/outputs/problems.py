@@ -13,8 +13,6 @@ from burncloud_images.bulk.outputs.wholefile import WholeFile
 from burncloud_images.bulk.rows import BadRow
 from burncloud_images.disk import finish_whatever_happens, run
 
-__all__ = ["write_problems"]
-
 
 async def write_problems(store: RecordSource, folder: Path, *, executor: Executor) -> Path | None:
     """

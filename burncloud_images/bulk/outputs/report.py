@@ -14,8 +14,6 @@ from burncloud_images.bulk.outputs.metadata import dollars
 from burncloud_images.bulk.outputs.wholefile import write_whole
 from burncloud_images.bulk.records import Failure, Record, State, Totals
 
-__all__ = ["Doubt", "ErrorCount", "Summary", "Tally", "to_document", "write_report"]
-
 MOST_ERRORS = 20
 """Kinds of errors that are listed."""
 MOST_KINDS = 1_000

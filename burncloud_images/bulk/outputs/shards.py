@@ -26,17 +26,6 @@ from burncloud_images.bulk.outputs.wholefile import WholeFile, write_whole
 from burncloud_images.bulk.records import Record, StoredImage
 from burncloud_images.disk import PIECE
 
-__all__ = [
-    "Limits",
-    "Shard",
-    "digests",
-    "index_of",
-    "is_sharded",
-    "shard_name",
-    "to_member",
-    "to_staged",
-]
-
 BLOCK = 512
 END = 2 * BLOCK
 """Bytes of zeros at the end of a tar file, which is then filled up to `tarfile.RECORDSIZE`."""

@@ -8,8 +8,6 @@ from typing import Protocol
 from burncloud_images.bulk.records import Record, State, Totals
 from burncloud_images.bulk.rows import BadRow
 
-__all__ = ["RecordSource"]
-
 
 class RecordSource(Protocol):
     """A `Store`, or a view of one while a job runs."""

@@ -13,8 +13,6 @@ from burncloud_images.bulk.folders import NEW, opened
 from burncloud_images.disk import default_mode
 from burncloud_images.files.sinks import sync_folder
 
-__all__ = ["WholeFile", "write_whole"]
-
 
 @attrs.frozen
 class WholeFile:

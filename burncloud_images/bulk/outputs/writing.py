@@ -16,8 +16,6 @@ from burncloud_images.bulk.outputs.report import Summary, Tally, write_report
 from burncloud_images.bulk.outputs.source import RecordSource
 from burncloud_images.disk import finish_whatever_happens, run
 
-__all__ = ["Outputs", "write_outputs"]
-
 
 @attrs.frozen(kw_only=True)
 class Outputs:

@@ -10,8 +10,6 @@ from burncloud_images import errors
 from burncloud_images.bulk.outputs.metadata import dollars, share, to_row
 from burncloud_images.bulk.records import Failure, Record, State
 
-__all__ = ["to_cards"]
-
 Card = dict[str, object]
 
 UNSTARTED = frozenset({State.PENDING, State.LEASED})

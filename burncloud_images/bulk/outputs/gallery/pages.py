@@ -18,8 +18,6 @@ from burncloud_images.bulk.outputs.report import Summary
 from burncloud_images.bulk.outputs.wholefile import WholeFile, write_whole
 from burncloud_images.bulk.records import Record, State
 
-__all__ = ["CARDS", "Gallery"]
-
 CARDS = 500
 """Cards of a script, and of a page."""
 
