@@ -1,4 +1,4 @@
-"""Writes the prompt into a picture, whatever its script."""
+"""Writes the prompt into a picture, in any script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 from PIL import Image, ImageDraw, ImageFont
 
-from burncloud_images.emulator.canvas import seeded
+from burncloud_images.emulator.drawing import seeded
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Box = tuple[float, float, float, float]

@@ -1,4 +1,4 @@
-"""Puts an answer on the connection: whole, or as a fault wants it."""
+"""Sends an answer over the connection: complete, or broken as a fault says."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import cast
 import attrs
 from aiohttp import web
 
-from burncloud_images.emulator.answers import Answer, fault_body
-from burncloud_images.emulator.event_stream import EVENT_STREAM, write_stream
+from burncloud_images.emulator.errors import Answer, fault_body
 from burncloud_images.emulator.faults import Fault
+from burncloud_images.emulator.responses import EVENT_STREAM, write_stream
 
 Write = Callable[[bytes], Awaitable[None]]
 

@@ -1,12 +1,13 @@
-"""What arrived and what it cost: the judge of every claim about money."""
+"""What arrived and what was billed, and the idempotency keys that were seen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from burncloud_images.emulator.errors import Answer, Refusal
 from burncloud_images.emulator.faults import Fault
 from burncloud_images.errors import Phase
 
@@ -150,3 +151,93 @@ class Ledger:
             "billed_images": self.billed_images,
             "downloads": [attrs.asdict(download) for download in self.downloads],
         }
+
+
+CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
+
+
+class Book:
+    """Where the server writes; readers get a `Ledger`."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.downloads: list[Download] = []
+
+    def open(self, operation: str, headers: Mapping[str, str], request_id: str) -> int:
+        """Enter a request whose head has arrived, and return its number."""
+        number = len(self.entries) + 1
+        kept = {name.lower(): value for name, value in headers.items() if name.lower() not in CREDENTIALS}
+        key = headers.get("Idempotency-Key")
+        self.entries.append(
+            Entry(number=number, operation=operation, idempotency_key=key, request_id=request_id, headers=kept)
+        )
+        return number
+
+    def note(self, number: int, **changes: Any) -> None:  # noqa: ANN401 (attributes of Entry)
+        """Write down what else is known of a request."""
+        self.entries[number - 1] = attrs.evolve(self.entries[number - 1], **changes)
+
+    def open_download(self, download: Download) -> int:
+        """Enter a request for a result, and return its place."""
+        self.downloads.append(download)
+        return len(self.downloads) - 1
+
+    def note_download(self, index: int, status: int, sent: int) -> None:
+        """Write down what a request for a result is answered."""
+        self.downloads[index] = attrs.evolve(self.downloads[index], status=status, sent=sent)
+
+    def to_ledger(self) -> Ledger:
+        """Return all that is known now."""
+        return Ledger(requests=tuple(self.entries), downloads=tuple(self.downloads))
+
+
+Idempotency: TypeAlias = Literal["none", "replay", "reject"]
+
+
+@attrs.define
+class Keys:
+    """
+    Keys that were seen, with what was asked for and answered.
+
+    Attributes:
+        idempotency: `none` forgets them, `replay` answers as before, `reject` refuses.
+    """
+
+    idempotency: Idempotency = attrs.field(validator=attrs.validators.in_(("none", "replay", "reject")))
+    asked: dict[str, object] = attrs.field(factory=dict)
+    answers: dict[str, Answer] = attrs.field(factory=dict)
+
+    def take(self, key: str | None, wanted: object) -> Answer | None:
+        """
+        Return what was answered to *key*, or note that the work for it begins.
+
+        Args:
+            key: As sent.
+            wanted: What tells whether it is the same request.
+
+        Raises:
+            Refusal: The key belongs to another request, to one that is being worked on, or is used up.
+        """
+        if key is None or self.idempotency == "none":
+            return None
+        if key not in self.asked:
+            self.asked[key] = wanted
+            return None
+        if self.asked[key] != wanted:
+            raise Refusal("The idempotency key belongs to another request.", code="idempotency_key_reuse", status=422)
+        if key not in self.answers:
+            message = "A request with this idempotency key is being worked on."
+            raise Refusal(message, code="idempotency_key_in_use", status=409)
+        if self.idempotency == "reject":
+            message = "A request with this idempotency key has already been answered."
+            raise Refusal(message, code="idempotency_key_already_used", status=409)
+        return self.answers[key]
+
+    def keep(self, key: str | None, answer: Answer) -> None:
+        """Keep what is answered to *key*."""
+        if key in self.asked:
+            self.answers[key] = answer
+
+    def forget(self, key: str | None) -> None:
+        """Forget a key whose request was refused."""
+        self.asked.pop(key or "", None)

@@ -1,4 +1,4 @@
-"""The server: its routes, and its life from `async with` to the last socket."""
+"""The server: its routes, start and stop."""
 
 from __future__ import annotations
 
@@ -17,17 +17,14 @@ from typing import Self
 import attrs
 from aiohttp import web
 
-from burncloud_images.emulator.answers import Answer, Refusal
-from burncloud_images.emulator.book import Book
 from burncloud_images.emulator.certificates import Certificate, issue_certificate
 from burncloud_images.emulator.delivery import GONE, cut, deliver, merge, pause, stand_in
-from burncloud_images.emulator.exchange import Desk, Exchange, check_key
-from burncloud_images.emulator.faults import Fault
-from burncloud_images.emulator.keys import Idempotency, Keys
-from burncloud_images.emulator.ledger import Download, Ledger
+from burncloud_images.emulator.errors import Answer, Refusal
+from burncloud_images.emulator.faults import Fault, Script
+from burncloud_images.emulator.handler import Desk, Exchange, check_key
+from burncloud_images.emulator.ledger import Book, Download, Idempotency, Keys, Ledger
 from burncloud_images.emulator.limits import MODELS
-from burncloud_images.emulator.links import PREFIX, Shelf, to_epoch, to_http_date
-from burncloud_images.emulator.script import Script
+from burncloud_images.emulator.results import PREFIX, Shelf, to_epoch, to_http_date
 
 GRACE = 0.5
 """Seconds that answers in progress get when the server stops."""
@@ -128,7 +125,7 @@ class Emulator:
             OSError: The port is taken.
         """
         require_pillow()
-        from burncloud_images.emulator.studio import Studio
+        from burncloud_images.emulator.renderer import Studio
 
         context = self.tls if isinstance(self.tls, ssl.SSLContext) else None
         if self.tls is True:

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.emulator.exchange import Exchange
+from burncloud_images.emulator.handler import Exchange
 
 QUIET = 0.01
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from burncloud_images.emulator import Emulator
-from burncloud_images.emulator.studio import Studio
+from burncloud_images.emulator.renderer import Studio
 
 
 async def test_it_serves_where_it_says(caller):
@@ -93,7 +93,7 @@ def test_pillow_is_loaded_when_it_is_started():
 
 async def test_the_studio_forgets_the_oldest(monkeypatch, caller):
     """What it remembers has a largest size."""
-    monkeypatch.setattr("burncloud_images.emulator.studio.MOST_BYTES", 60_000)
+    monkeypatch.setattr("burncloud_images.emulator.renderer.MOST_BYTES", 60_000)
     async with Emulator() as emulator:
         studio = emulator.desk.studio
         assert isinstance(studio, Studio)

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from burncloud_images.emulator.answers import Refusal
+from burncloud_images.emulator.errors import Refusal
 from burncloud_images.emulator.limits import MODELS, ROWS, check_fields, check_model
 from burncloud_images.model.rules import field_violations
 

@@ -1,4 +1,4 @@
-"""From what was submitted to what is to be made: checked, and with every `auto` decided."""
+"""Validates a request body and turns it into an image spec, with every `auto` resolved."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.emulator.answers import Refusal
-from burncloud_images.emulator.intake import Submission, Upload, take_image, to_upload
+from burncloud_images.emulator.errors import Refusal
 from burncloud_images.emulator.limits import DALLE, MOST_IMAGES, check_fields, check_model, check_uploads, family
+from burncloud_images.emulator.request_body import Submission, Upload, take_image, to_upload
 
 Find = Callable[[str], tuple[str, bytes] | None]
 """Returns the media type and bytes of a result of this server by its URL."""

@@ -1,4 +1,4 @@
-"""One request to an endpoint that bills, from its head to its answer."""
+"""One request to an endpoint that bills, from its head to the answer."""
 
 from __future__ import annotations
 
@@ -11,23 +11,19 @@ from typing import TYPE_CHECKING
 import attrs
 from aiohttp import web
 
-from burncloud_images.emulator.answers import Answer, Refusal
-from burncloud_images.emulator.book import Book
 from burncloud_images.emulator.delivery import GONE, Delivery, cut, deliver, merge, pause, stand_in
-from burncloud_images.emulator.event_stream import EVENT_STREAM, write_stream
-from burncloud_images.emulator.events import to_events, to_fabricated
-from burncloud_images.emulator.faults import STREAMED, Fault
-from burncloud_images.emulator.intake import Submission, drain, take
-from burncloud_images.emulator.keys import Keys
-from burncloud_images.emulator.links import Shelf, to_http_date
-from burncloud_images.emulator.orders import Order, to_order
-from burncloud_images.emulator.replies import to_reply
-from burncloud_images.emulator.script import Script
+from burncloud_images.emulator.errors import Answer, Refusal
+from burncloud_images.emulator.faults import STREAMED, Fault, Script
+from burncloud_images.emulator.ledger import Book, Keys
+from burncloud_images.emulator.request_body import Submission, drain, take
+from burncloud_images.emulator.responses import EVENT_STREAM, to_events, to_fabricated, to_reply, write_stream
+from burncloud_images.emulator.results import Shelf, to_http_date
+from burncloud_images.emulator.specs import Order, to_order
 from burncloud_images.errors import Phase
 from burncloud_images.results import EXTENSIONS
 
 if TYPE_CHECKING:
-    from burncloud_images.emulator.studio import Made, Studio
+    from burncloud_images.emulator.renderer import Made, Studio
 
 FAULT_HEADER = "X-Emulator-Fault"
 SMALL_BUFFER = 64 * 1024

@@ -1,4 +1,4 @@
-"""Draws in threads of its own and remembers what it drew."""
+"""Draws in its own threads and caches what it drew."""
 
 from __future__ import annotations
 
@@ -14,15 +14,25 @@ from typing import ParamSpec, TypeVar
 import attrs
 from PIL import Image, ImageEnhance, ImageOps
 
-from burncloud_images.emulator.answers import Refusal
-from burncloud_images.emulator.canvas import draw_gradient
 from burncloud_images.emulator.captions import write_caption, write_number
-from burncloud_images.emulator.files import MEDIA_TYPES, to_file, to_gif, to_svg
-from burncloud_images.emulator.intake import Upload
-from burncloud_images.emulator.landscapes import draw_balloon, draw_landscape
-from burncloud_images.emulator.orders import Order
-from burncloud_images.emulator.photographs import hang, line_up, recolour, repaint, to_sticker
-from burncloud_images.emulator.sketches import to_sketch
+from burncloud_images.emulator.drawing import (
+    MEDIA_TYPES,
+    draw_balloon,
+    draw_gradient,
+    draw_landscape,
+    hang,
+    line_up,
+    recolour,
+    repaint,
+    to_file,
+    to_gif,
+    to_sketch,
+    to_sticker,
+    to_svg,
+)
+from burncloud_images.emulator.errors import Refusal
+from burncloud_images.emulator.request_body import Upload
+from burncloud_images.emulator.specs import Order
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 
 from burncloud_images.emulator import Emulator
 from burncloud_images.emulator.captions import has_glyph, lay_out, write_caption
-from burncloud_images.emulator.landscapes import draw_landscape
+from burncloud_images.emulator.drawing import draw_landscape
 from burncloud_images.model.media import examine_bytes
 
 pytestmark = pytest.mark.usefixtures("landscapes")
@@ -111,7 +111,7 @@ async def test_plain_pictures_have_another_scene_and_the_same_caption(emulator, 
 def test_a_drawing_is_the_same_in_another_process():
     """Nothing in it comes from the hash seed, the clock or chance."""
     script = (
-        "import sys; from burncloud_images.emulator.landscapes import draw_landscape;"
+        "import sys; from burncloud_images.emulator.drawing import draw_landscape;"
         "sys.stdout.buffer.write(draw_landscape('a sea otter', 1, (64, 64)).tobytes())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.emulator.links import MOST_RESULTS, Shelf
+from burncloud_images.emulator.results import MOST_RESULTS, Shelf
 from burncloud_images.model.media import examine_bytes
 
 

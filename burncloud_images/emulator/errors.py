@@ -1,4 +1,4 @@
-"""What the API says: answers, its error envelope."""
+"""Answers before they are sent, and the API's error envelope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a request: fields and files, hashed as they arrive and kept outside of memory."""
+"""Reads request bodies: JSON and forms. Files are hashed as they arrive and kept out of memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO, Any
 import attrs
 from aiohttp import BodyPartReader, MultipartReader, web
 
-from burncloud_images.emulator.answers import Refusal
+from burncloud_images.emulator.errors import Refusal
 from burncloud_images.emulator.ledger import Part
 from burncloud_images.model.media import Media, examine
 

@@ -1,4 +1,4 @@
-"""Result URLs: signed, for a while, and served without the API key."""
+"""Result URLs: signed, valid for a limited time, and served without the API key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import attrs
 
-from burncloud_images.emulator.answers import Answer
+from burncloud_images.emulator.errors import Answer
 
 PREFIX = "/emulator/results/"
 MOST_RESULTS = 1_000
