@@ -257,7 +257,7 @@ class PacingGate:
 class Observer(Protocol):
     """Sees every failed attempt, with the seconds until the next or None."""
 
-    def __call__(self, error: ImagesError, wait: float | None, /) -> None:
+    async def __call__(self, error: ImagesError, wait: float | None, /) -> None:
         """Take note."""
 
 
@@ -278,7 +278,7 @@ class RetryState:
     paid: int = 0
     wait: float | None = None
 
-    def allows(self, error: BaseException) -> bool:
+    async def allows(self, error: BaseException) -> bool:
         """Decide whether to go on after *error*; tenacity asks once per failure."""
         if not isinstance(error, ImagesError):
             return False  # CancelledError above all
@@ -289,7 +289,7 @@ class RetryState:
         self.counts[verdict] = self.counts.get(verdict, 0) + 1
         self.close_gate(error)
         self.wait = self.decide(error, verdict)
-        self.on_failure(error, self.wait)
+        await self.on_failure(error, self.wait)
         return self.wait is not None
 
     def decide(self, error: ImagesError, verdict: Verdict) -> float | None:
@@ -411,7 +411,7 @@ async def repeat(
     try:
         again = loop(repetition)
     except OSError:  # no file descriptor is left to load tenacity with; what happened is more than that
-        on_failure(failed[0], None)
+        await on_failure(failed[0], None)
         raise failed[0] from None
     try:
         result = await again(next_attempt)
@@ -426,10 +426,10 @@ async def repeat(
 
 def loop(repetition: RetryState) -> AsyncRetrying:
     # A new object per call: shared ones mix the attempts of concurrent calls. What `allows` refuses it raises as it is.
-    import tenacity
+    import tenacity.asyncio
 
     return tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(repetition.allows),
+        retry=tenacity.asyncio.retry_if_exception(repetition.allows),
         wait=lambda _: repetition.wait or 0.0,
         sleep=repetition.sleep,
     )

@@ -17,6 +17,7 @@ import attrs
 from burncloud_images.bulk.admission import Admission, Ticket
 from burncloud_images.bulk.records import Link, Record
 from burncloud_images.bulk.store import Store
+from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
 from burncloud_images.results import Attempt, ImagesResult, SavedImage, Unfetched
 from burncloud_images.wire.answer import Answer
@@ -48,7 +49,7 @@ class Purse(Protocol):
 
 
 @attrs.define(kw_only=True)
-class Passage:
+class Passage(CallHooks):
     """
     Accompanies the call of one request.
 
@@ -148,12 +149,12 @@ class Passage:
         else:
             await self.store.ask_again(self.record.key, at=self.now())
 
-    def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (as the protocol has it)
+    async def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (a hook)
         """Let the pace follow what the API says is left."""
         if self.ticket is not None:
             self.admission.observe(self.ticket, headers)
 
-    def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
+    async def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
         """Give the permit back; a request that was refused and waits for another attempt is as if it was never sent."""
         ticket, self.ticket = self.ticket, None
         if ticket is not None:
@@ -164,13 +165,13 @@ class Passage:
         self.known = isinstance(error, OutcomeUnknownError) and error.in_flight
         if error is not None and attempt.wait is not None and not self.doubtful:
             self.release()
-            self.withdraw()
+            await self.withdraw()
 
-    def withdraw(self) -> None:
+    async def withdraw(self) -> None:
         """Note that nothing was billed, and that another attempt follows."""
         if self.sent:
             self.sent = False
-            self.store.withdraw(self.record.key)
+            await self.store.withdraw(self.record.key)
 
     def release(self) -> None:
         """Take back what was set aside."""

@@ -314,7 +314,7 @@ class Run:
             if passage.may_be_billed:  # by an attempt before the one that was not made
                 self.cut.append(passage)
             else:
-                self.hand_back(record, passage)
+                await self.hand_back(record, passage)
         except ImagesError as error:
             await self.settle(record, passage, error)
 
@@ -423,7 +423,7 @@ class Run:
             case "fail" | "fail_billed":
                 await self.fail(record, error, may_be_billed=verdict == "fail_billed")
             case "later":
-                self.hand_back(record, passage, error)
+                await self.hand_back(record, passage, error)
             case "again":
                 await self.try_again(record, passage, error)
             case "fetch":
@@ -431,27 +431,27 @@ class Run:
             case "save":
                 await self.save(record, passage, error)
             case "crash":
-                self.hand_back(record, passage, error)
+                await self.hand_back(record, passage, error)
                 self.crash = self.crash or error
                 self.stop("failed", error.message, error)
             case _:
                 self.stop(verdict, error.message, error)
-                self.hand_back(record, passage, error)
+                await self.hand_back(record, passage, error)
 
-    def hand_back(self, record: Record, passage: Passage, error: ImagesError | None = None) -> None:
+    async def hand_back(self, record: Record, passage: Passage, error: ImagesError | None = None) -> None:
         """Let a request that was not billed wait: for a moment, or for another run."""
         passage.release()
         if error is None or self.stopped is not None:
-            self.store.give_back(record.key, to_failure(error) if error is not None else None)
+            await self.store.give_back(record.key, to_failure(error) if error is not None else None)
         else:
-            passage.withdraw()
+            await passage.withdraw()
             self.queue.park(record, MOMENT)
 
     async def try_again(self, record: Record, passage: Passage, error: ImagesError) -> None:
         """Try a request again later that the API failed to serve, a few times."""
         if self.queue.count_round(record):
             passage.release()
-            passage.withdraw()
+            await passage.withdraw()
             self.queue.park(record, COOL_DOWN)
         else:
             await self.fail(record, error, may_be_billed=False)
@@ -539,7 +539,7 @@ class Run:
         assert isinstance(error, StorageError)
         self.stop("disk", error.message, error)
         if not passage.may_be_billed:
-            self.hand_back(record, passage, error)
+            await self.hand_back(record, passage, error)
             return
         images = list(self.keep_all(record, error))
         elsewhere: StorageError | None = None

@@ -24,7 +24,7 @@ from burncloud_images.calls.background import Background
 from burncloud_images.calls.charge import free_of_charge
 from burncloud_images.calls.download import Downloader
 from burncloud_images.calls.expiry import Expiry, ReceivedAt, find_end, find_expiry
-from burncloud_images.calls.hooks import CallHooks, NoHooks
+from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.calls.incoming import Incoming, too_large
 from burncloud_images.calls.receiving import AnswerReceiver, OpaqueReceiver, Receiver
 from burncloud_images.calls.retention import Retention, find_place
@@ -153,7 +153,7 @@ async def exchange(
         streams=streams,
         observer=observer,
         key=key or str(uuid.uuid4()),
-        hooks=hooks or NoHooks(),
+        hooks=hooks or CallHooks(),
     )
     try:
         with forgetting_locals():
@@ -217,7 +217,7 @@ class Call(Generic[T]):
     streams: bool = False
     observer: Observer | None = None
     key: str
-    hooks: CallHooks = attrs.field(factory=NoHooks)
+    hooks: CallHooks = attrs.field(factory=CallHooks)
     history: list[Attempt] = attrs.field(factory=list)
     redaction: Redaction = attrs.field(factory=lambda: Redaction(""))
     state: AttemptState | None = None
@@ -250,9 +250,9 @@ class Call(Generic[T]):
                 budget=self.resources.budget,
                 gate=self.resources.gate,
             )
-        self.record(None, None)
         self.billed = max(self.billed, prove(receiver, answer))
         try:
+            await self.record(None, None)
             return await self.complete(receiver, answer)
         finally:
             await receiver.release()
@@ -312,7 +312,7 @@ class Call(Generic[T]):
             ) as answered:
                 response = DiscreetResponse(answered, redaction)
                 self.request_id = find_request_id(response.headers)
-                self.hooks.on_response(response.status, response.headers)
+                await self.hooks.on_response(response.status, response.headers)
                 await self.refuse(response, state)
                 self.arrival = self.note_arrival(response.headers)
                 async with aclosing(response.chunks()) as chunks:
@@ -419,7 +419,7 @@ class Call(Generic[T]):
             billed=billed,
         )
 
-    def record(self, error: ImagesError | None, wait: float | None) -> None:
+    async def record(self, error: ImagesError | None, wait: float | None) -> None:
         """Add the attempt that has just ended to the history, and show it to whoever wants to see."""
         if self.state is None or self.state is self.recorded:
             return  # it ended before anything was tried
@@ -427,9 +427,9 @@ class Call(Generic[T]):
         self.billed = max(self.billed, error.billed if error is not None else Billing.MAYBE)
         attempt = self.describe(self.state, type(error).__name__ if error else None, wait)
         self.history.append(attempt)
-        self.hooks.after_attempt(attempt, error)
         if self.settings.on_attempt is not None:
             show(self.settings.on_attempt, attempt)
+        await self.hooks.after_attempt(attempt, error)
 
     def note_cancellation(self, error: asyncio.CancelledError) -> None:
         """Let *error* say what may have been billed, and how to ask for it; show the attempt that it ended."""

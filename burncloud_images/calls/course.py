@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
 
+from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import (
     Billing,
     ConnectionFailedError,
@@ -24,7 +25,7 @@ R = TypeVar("R")
 
 
 @attrs.define(kw_only=True, eq=False)
-class CallTracker(Generic[R]):
+class CallTracker(CallHooks, Generic[R]):
     """
     How far one call has come, as its hooks see it.
 
@@ -54,10 +55,7 @@ class CallTracker(Generic[R]):
         """See that something is sent from now on."""
         self.is_safe_to_cancel = False
 
-    def on_response(self, status: int, headers: Mapping[str, str]) -> None:
-        """See nothing."""
-
-    def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
+    async def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
         """See how an attempt ended. No other follows it on the way out, unless to ask for what may have been billed."""
         if error is None:
             return

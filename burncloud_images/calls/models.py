@@ -66,7 +66,7 @@ async def list_models(settings: Settings, resources: Resources) -> tuple[ModelIn
         )
 
 
-def ignore(_error: ImagesError, _wait: float | None) -> None:
+async def ignore(_error: ImagesError, _wait: float | None) -> None:
     """Keep no history of what costs nothing."""
 
 

@@ -34,7 +34,7 @@ class Diary:
     async def make_way(self):
         self.entries.append("make way")
 
-    def withdraw(self, key):
+    async def withdraw(self, key):
         self.entries.append("withdraw")
 
     async def receive(self, key, links, *, about, request_id):
@@ -105,14 +105,14 @@ class TestPassage:
 
     async def test_a_refused_attempt_that_is_repeated_is_as_if_it_was_never_sent(self, passage, diary):
         await passage.before_attempt()
-        passage.after_attempt(attempt(wait=1.0), refusal())
+        await passage.after_attempt(attempt(wait=1.0), refusal())
 
         assert ["leave", "free", "withdraw"] == diary.entries[3:]
         assert not passage.may_be_billed
 
     async def test_an_attempt_after_one_that_may_be_billed_is_paid_for_besides(self, passage, diary):
         await passage.before_attempt()
-        passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
+        await passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
         await passage.before_attempt()
 
         assert ["leave", "keep", "reserve", "enter", "again 7"] == diary.entries[3:]
@@ -121,7 +121,7 @@ class TestPassage:
     async def test_where_the_server_knows_the_key_it_buys_nothing_more(self, passage, diary):
         passage.pays_again = False
         await passage.before_attempt()
-        passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
+        await passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
         await passage.before_attempt()
 
         assert ["leave", "enter", "ask again"] == diary.entries[3:]
@@ -133,7 +133,7 @@ class TestPassage:
         for in_flight in (True, False):
             error = errors.OutcomeUnknownError("x")
             error.in_flight = in_flight
-            passage.after_attempt(attempt(wait=1.0), error)
+            await passage.after_attempt(attempt(wait=1.0), error)
             await passage.before_attempt()
 
         assert ["leave", "enter", "ask again", "leave", "keep", "reserve", "enter", "again 7"] == diary.entries[3:]
@@ -147,7 +147,7 @@ class TestPassage:
 
     async def test_a_client_that_was_closed_has_sent_nothing(self, passage):
         await passage.before_attempt()
-        passage.after_attempt(attempt(), errors.ClientClosedError("x"))
+        await passage.after_attempt(attempt(), errors.ClientClosedError("x"))
 
         assert not passage.may_be_billed
 
@@ -163,13 +163,13 @@ class TestPassage:
     async def test_a_last_attempt_that_may_be_billed_is_not_let_go(self, passage, error):
         """Stopping the job drops what is known to be unpaid, and nothing else."""
         await passage.before_attempt()
-        passage.after_attempt(attempt(), error)
+        await passage.after_attempt(attempt(), error)
 
         assert passage.may_be_billed
 
     async def test_one_that_cost_nothing_may_be(self, passage):
         await passage.before_attempt()
-        passage.after_attempt(attempt(), refusal())
+        await passage.after_attempt(attempt(), refusal())
 
         assert not passage.may_be_billed
 

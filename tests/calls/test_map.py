@@ -163,8 +163,8 @@ async def test_a_call_in_doubt_is_drained_to_its_end():
     """It may have been paid for, and a server that knows its key is asked for the image again."""
     held = Held()
     unclaimed, closing, waiting = await leave_with(held)
-    held.hooks[0].after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("cut"))
-    held.hooks[0].after_attempt(attempt(wait=1.0), errors.RateLimitError("later", status=429))
+    await held.hooks[0].after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("cut"))
+    await held.hooks[0].after_attempt(attempt(wait=1.0), errors.RateLimitError("later", status=429))
     held.ends[0].set_result(ImagesResult(images=()))
     await closing
 
@@ -179,7 +179,7 @@ async def test_a_call_that_is_refused_while_it_is_drained_is_given_up():
 
     async def send(request, key, hooks):
         await held.send(request, key, hooks)
-        hooks.after_attempt(attempt(wait=1.0), refused)
+        await hooks.after_attempt(attempt(wait=1.0), refused)
         await asyncio.Event().wait()
 
     outcomes = start([GenerationRequest("otter")], send, on_unclaimed=unclaimed.append)
@@ -202,7 +202,7 @@ async def test_an_unknown_outcome_is_not_forgotten_for_a_later_attempt():
     waiting = asyncio.create_task(anext(outcomes))
     await until(lambda: held.hooks)
     unknown = errors.OutcomeUnknownError("cut")
-    held.hooks[0].after_attempt(attempt(wait=1.0), unknown)
+    await held.hooks[0].after_attempt(attempt(wait=1.0), unknown)
     await held.hooks[0].before_attempt()
     await outcomes.aclose()
 

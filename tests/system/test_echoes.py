@@ -15,6 +15,7 @@ from pictures import png
 from raw import serve
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, RetryPolicy, errors
+from burncloud_images.calls.hooks import CallHooks
 
 ONCE = RetryPolicy(attempts=1)
 IMAGE = base64.b64encode(png(pad=3_000)).decode()
@@ -80,19 +81,16 @@ STREAMS = {
 }
 
 
-class Witness:
+class Witness(CallHooks):
     """Hooks and observers that write down what they see."""
 
     def __init__(self):
         self.seen = []
 
-    async def before_attempt(self):
-        pass
-
-    def on_response(self, status, headers):
+    async def on_response(self, status, headers):
         self.seen += [status, dict(headers)]
 
-    def after_attempt(self, attempt, error):
+    async def after_attempt(self, attempt, error):
         self.seen += [attempt, error]
 
     async def on_links(self, links, answer):

@@ -344,6 +344,9 @@ class Loop:
         self.slept.append(seconds)
         self.now += seconds
 
+    async def see(self, error, wait):
+        self.seen.append((error, wait))
+
     async def run(self, policy=POLICY, **options):
         return await repeat(
             self.attempt,
@@ -351,7 +354,7 @@ class Loop:
             sleep=self.sleep,
             monotonic=lambda: self.now,
             jitter=lambda: self.jitter,
-            on_failure=lambda error, wait: self.seen.append((error, wait)),
+            on_failure=self.see,
             **options,
         )
 
