@@ -22,9 +22,9 @@ from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.ingestion import add_input, add_requests
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.options import Options
+from burncloud_images.bulk.outputs.export import write_outputs
 from burncloud_images.bulk.outputs.metadata import require
-from burncloud_images.bulk.outputs.packing import pack
-from burncloud_images.bulk.outputs.writing import write_outputs
+from burncloud_images.bulk.outputs.shards import pack
 from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
 from burncloud_images.bulk.prices import PriceTable
 from burncloud_images.bulk.progress import Report, Watch

@@ -13,7 +13,7 @@ import attrs
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest
-from burncloud_images.bulk.outputs.writing import Outputs, write_outputs
+from burncloud_images.bulk.outputs.export import Outputs, write_outputs
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage
 from burncloud_images.emulator import Emulator
 

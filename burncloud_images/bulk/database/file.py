@@ -17,10 +17,9 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from burncloud_images.bulk.database.columns import ROW, check_seal
+from burncloud_images.bulk.database.codec import ROW, Damaged, check_seal
 from burncloud_images.bulk.database.log import check_log
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
-from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import State
 from burncloud_images.disk import place
 from burncloud_images.errors import JobError, StorageError

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from burncloud_images.bulk.database.troubles import Damaged
+from burncloud_images.bulk.database.codec import Damaged
 
 HEAD = struct.Struct(">8I")
 """Magic number, version, page size, sequence, two salts, two checksums."""

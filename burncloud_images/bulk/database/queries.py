@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from burncloud_images.bulk.database.columns import (
+from burncloud_images.bulk.database.codec import (
     PROBLEM,
     RECORD,
+    Damaged,
     decode_image_lists,
     decode_moment,
     decode_number,
@@ -19,7 +20,6 @@ from burncloud_images.bulk.database.columns import (
     to_problem,
     to_record,
 )
-from burncloud_images.bulk.database.troubles import Damaged
 from burncloud_images.bulk.records import Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow
 

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from burncloud_images.bulk.database import changes, queries
-from burncloud_images.bulk.database.changes import Transition
-from burncloud_images.bulk.database.columns import (
+from burncloud_images.bulk.database import queries
+from burncloud_images.bulk.database import transitions as changes
+from burncloud_images.bulk.database.codec import (
     Text,
     encode_failure,
     encode_images,
@@ -18,7 +18,8 @@ from burncloud_images.bulk.database.columns import (
     encode_text,
 )
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
-from burncloud_images.bulk.database.scribe import Promise, Scribe
+from burncloud_images.bulk.database.transitions import Transition
+from burncloud_images.bulk.database.writer import Promise, Scribe
 from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow, Row
 

@@ -16,10 +16,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.bulk.outputs.jsontext import to_line, well_formed
-from burncloud_images.bulk.outputs.passes import RecordWriter, reported, write_records
-from burncloud_images.bulk.outputs.source import RecordSource
-from burncloud_images.bulk.outputs.wholefile import WholeFile
+from burncloud_images.bulk.outputs.files import (
+    RecordSource,
+    RecordWriter,
+    WholeFile,
+    reported,
+    to_line,
+    well_formed,
+    write_records,
+)
 from burncloud_images.bulk.records import Record, StoredImage
 from burncloud_images.errors import ConfigurationError
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from burncloud_images.bulk.outputs.jsontext import plain, to_pretty
+from burncloud_images.bulk.outputs.files import plain, to_pretty, write_whole
 from burncloud_images.bulk.outputs.metadata import dollars
-from burncloud_images.bulk.outputs.wholefile import write_whole
 from burncloud_images.bulk.records import Failure, Record, State, Totals
 
 MOST_ERRORS = 20

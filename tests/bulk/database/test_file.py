@@ -14,7 +14,8 @@ import pytest
 from stored import advance, copy_files, key, listed, row
 
 from burncloud_images import errors
-from burncloud_images.bulk.database import Database, changes
+from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import transitions as changes
 from burncloud_images.bulk.database.file import connect, disconnect
 from burncloud_images.bulk.database.schema import FORMAT
 from burncloud_images.bulk.records import Record, State

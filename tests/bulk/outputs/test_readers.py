@@ -18,9 +18,8 @@ import attrs
 import pytest
 from jobs import MemoryStore, done, failed, put
 
-from burncloud_images.bulk.outputs.packing import pack
-from burncloud_images.bulk.outputs.shards import Limits
-from burncloud_images.bulk.outputs.writing import write_outputs
+from burncloud_images.bulk.outputs.export import write_outputs
+from burncloud_images.bulk.outputs.shards import Limits, pack
 
 IMAGEFOLDER = """
 import datasets, json, sys

@@ -1,16 +1,34 @@
-"""One tar file of images."""
+"""Images move from files into tar files, and none is lost or stored twice, wherever it stops."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import tarfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import attrs
 import pytest
-from jobs import done, put, to_key
+from jobs import MemoryStore, done, failed, in_doubt, put, to_image, to_key, to_record
 
-from burncloud_images.bulk.outputs.shards import Changed, Limits, Shard, digests, index_of
-from burncloud_images.bulk.records import Record
+from burncloud_images.bulk.outputs.shards import (
+    Changed,
+    Limits,
+    Packed,
+    Packer,
+    Shard,
+    digests,
+    find_last,
+    index_of,
+    pack,
+)
+from burncloud_images.bulk.records import Record, StoredImage
+from burncloud_images.disk import run
+from burncloud_images.errors import StorageError
 
 
 def fill(folder: Path, *records: Record) -> Shard:
@@ -148,3 +166,283 @@ def test_an_odd_prompt_is_written_as_text(tmp_path: Path) -> None:
     shard = fill(tmp_path, put(tmp_path, done(1, document={"prompt": "half \ud83d 狐\n"})))
     with tarfile.open(shard.path) as archive:
         assert "half � 狐\n" == archive.extractfile(f"{to_key(1)}.txt").read().decode()
+
+
+FIVE = Limits(samples=5)
+
+
+def make(folder: Path, count: int) -> MemoryStore:
+    return MemoryStore([put(folder, done(number, images=1 + number % 2)) for number in range(1, count + 1)])
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.tar")) + sorted(folder.glob("*.idx"))}
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("images/*/*") if path.is_file())
+
+
+def check(folder: Path, store: MemoryStore, expected: Sequence[Record]) -> None:
+    """Check that every image is in the shard that the store says, byte for byte, and nowhere else."""
+    held = {f"{path.name}/{name}": digest for path in sorted(folder.glob("*.tar")) for name, digest in digests(path)}
+    said = {image.path: image.sha256 for record in store.rows for image in record.images}
+
+    assert said == held
+    assert [image.sha256 for record in expected for image in record.images] == list(said.values())
+    assert [] == files(folder)
+    assert [] == list(folder.glob(".*"))
+
+
+async def test_images_of_done_requests_go_into_shards_in_their_order(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    store = make(tmp_path, 9)  # 14 images
+    before = list(store.rows)
+    packed = await pack(store, tmp_path, executor=executor, limits=FIVE)
+
+    assert Packed(shards=("00000.tar", "00001.tar", "00002.tar"), images=14) == packed
+    check(tmp_path, store, before)
+    with tarfile.open(tmp_path / "00000.tar") as archive:
+        keys = list(dict.fromkeys(name[:32] for name in archive.getnames()))
+    assert [to_key(number) for number in (1, 2, 3)] == keys
+
+
+async def test_packing_again_changes_nothing(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    store = make(tmp_path, 9)
+    await pack(store, tmp_path, executor=executor, limits=FIVE)
+    before = shards(tmp_path)
+
+    assert Packed() == await pack(store, tmp_path, executor=executor, limits=FIVE)
+    assert before == shards(tmp_path)
+
+
+async def test_a_job_that_goes_on_gives_the_shards_it_would_have_given_at_once(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    at_once, step_by_step = tmp_path / "at_once", tmp_path / "step_by_step"
+    store = make(at_once, 20)
+    await pack(store, at_once, executor=executor, limits=FIVE)
+    growing = make(step_by_step, 20)
+    finished = list(growing.rows)
+    for ended in (0, 1, 5, 12, 13, 20):
+        growing.rows[ended:] = [to_record(record.number) for record in finished[ended:]]
+        await pack(growing, step_by_step, executor=executor, limits=FIVE)
+        growing.rows[ended:] = finished[ended:]
+
+    assert shards(at_once) == shards(step_by_step)
+    check(step_by_step, growing, finished)
+
+
+async def test_a_request_that_failed_or_is_in_doubt_holds_nothing_up(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    image = to_image(to_key(2), of=2)
+    doubtful = put(tmp_path, in_doubt(2, images=(image,)))
+    store = MemoryStore([failed(1), doubtful, put(tmp_path, done(3))])
+    packed = await pack(store, tmp_path, executor=executor)
+
+    assert Packed(shards=("00000.tar",), images=1) == packed
+    assert [tmp_path / image.path] == files(tmp_path)  # what is in doubt can still change
+
+
+async def test_images_of_later_requests_come_into_later_shards(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    store = make(tmp_path, 2)
+    await pack(store, tmp_path, executor=executor)
+    first = shards(tmp_path)
+    store.rows = [*store.rows, put(tmp_path, done(7))]
+
+    assert ("00001.tar",) == (await pack(store, tmp_path, executor=executor)).shards
+    assert first.items() <= shards(tmp_path).items()
+
+
+async def test_a_file_that_is_not_as_it_was_stays_and_is_named(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    store = make(tmp_path, 3)
+    changed = tmp_path / store.rows[1].images[0].path
+    changed.write_bytes(b"changed")
+    packed = await pack(store, tmp_path, executor=executor)
+
+    assert (to_key(2),) == packed.left
+    assert b"changed" == changed.read_bytes()
+    assert store.rows[1].images[0].path.startswith("images/")
+
+
+async def test_a_tar_file_that_is_not_of_the_job_stays(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    store = make(tmp_path, 3)
+    before = list(store.rows)
+    (tmp_path / "00003.tar").write_bytes(b"no tar file")
+
+    assert ("00004.tar",) == (await pack(store, tmp_path, executor=executor)).shards
+    assert b"no tar file" == (tmp_path / "00003.tar").read_bytes()
+    (tmp_path / "00003.tar").unlink()
+    check(tmp_path, store, before)
+
+
+async def test_an_image_of_another_content_in_the_last_shard_is_packed_anew(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    older = make(tmp_path, 2)
+    await pack(older, tmp_path, executor=executor)
+    newer = MemoryStore([put(tmp_path, done(number), lambda _: b"another") for number in (1, 2)])
+    before = list(newer.rows)
+    first = shards(tmp_path)
+
+    assert ("00001.tar",) == (await pack(newer, tmp_path, executor=executor)).shards
+    assert first.items() <= shards(tmp_path).items()
+    (tmp_path / "00000.tar").unlink()
+    check(tmp_path, newer, before)
+
+
+async def test_a_full_disk_leaves_all_images_where_they_were(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make(tmp_path, 4)
+    before = files(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match="No space left on device"):
+            await pack(store, tmp_path, executor=executor)
+
+    assert before == files(tmp_path)
+    assert [] == list(tmp_path.glob("*.tar")) + list(tmp_path.glob(".*"))
+    assert ("00000.tar",) == (await pack(store, tmp_path, executor=executor)).shards
+
+
+async def test_cancelled_it_leaves_no_unfinished_shard(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    class Slow(MemoryStore):
+        async def records(self, states: object = None) -> object:
+            async for record in super().records(states):
+                yield record
+            reached.set()
+            await asyncio.Event().wait()
+
+    reached = asyncio.Event()
+    store = Slow(make(tmp_path, 250).rows)
+    before = files(tmp_path)
+    work = asyncio.create_task(pack(store, tmp_path, executor=executor))
+    await reached.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+    assert before == files(tmp_path)
+    assert [] == list(tmp_path.glob(".*")) + list(tmp_path.glob("*.tar"))
+
+
+# --- killed ---
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+@attrs.define
+class Death:
+    """
+    Kills at a certain step, after which nothing more is done: neither in the store nor on the disk.
+
+    Attributes:
+        at: The step, from 1; 0 for never.
+        steps: What was done.
+    """
+
+    at: int
+    steps: list[str] = attrs.field(factory=list)
+
+    def step(self, name: str) -> None:
+        if self.at and len(self.steps) + 1 >= self.at:
+            raise Killed
+        self.steps.append(name)
+
+    def arm(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for owner, name in ((os, "fsync"), (os, "replace"), (os, "unlink")):
+            monkeypatch.setattr(owner, name, self.guard(getattr(owner, name)))
+        monkeypatch.setattr(MemoryStore, "relocate", self.guard_move(MemoryStore.relocate))
+
+    def guard(self, function):
+        def guarded(*args: object, **options: object) -> object:
+            self.step(function.__name__)
+            return function(*args, **options)
+
+        return guarded
+
+    def guard_move(self, move):
+        async def guarded(store: MemoryStore, key: str, images: Sequence[StoredImage]) -> None:
+            self.step("relocate")
+            await move(store, key, images)
+
+        return guarded
+
+
+async def run_until_killed(folder: Path, store: MemoryStore, death: Death, executor: ThreadPoolExecutor) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        death.arm(patch)
+        with suppress(Killed):
+            await pack(store, folder, executor=executor, limits=FIVE)
+
+
+async def sweep(folder: Path, executor: ThreadPoolExecutor) -> tuple[int, list[int]]:
+    """Kill at every step, go on, and return how many steps there are and at which something went wrong."""
+    store = make(folder / "whole", 7)
+    whole = Death(0)
+    await run_until_killed(folder / "whole", store, whole, executor)
+    expected = shards(folder / "whole")
+    wrong = []
+    for at in range(1, len(whole.steps) + 1):
+        killed = folder / f"killed-{at}"
+        store = make(killed, 7)
+        before = list(store.rows)
+        await run_until_killed(killed, store, Death(at), executor)
+        await run_until_killed(killed, store, Death(1 + at % 5), executor)  # killed again soon after
+        await pack(store, killed, executor=executor, limits=FIVE)
+        try:
+            check(killed, store, before)
+            assert expected == shards(killed)
+        except AssertionError:
+            wrong.append(at)
+    return len(whole.steps), wrong
+
+
+@pytest.mark.slow
+async def test_killed_at_any_step_and_run_again_it_gives_the_same_shards(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    steps, wrong = await sweep(tmp_path, executor)
+
+    assert [] == wrong
+    assert steps > 40
+
+
+async def tell_first(packer: Packer, shard: Shard) -> None:
+    await packer.tell(shard.moved)
+    await run(packer.executor, shard.keep)
+
+
+async def forget_the_last(packer: Packer) -> None:
+    await run(packer.executor, find_last, packer.folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "wrong"), [("close", tell_first), ("settle", forget_the_last)])
+async def test_the_sweep_finds_a_wrong_order(
+    tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, step: str, wrong: object
+) -> None:
+    monkeypatch.setattr(Packer, step, wrong)
+    _, found = await sweep(tmp_path, executor)
+
+    assert found
+
+
+async def test_the_store_is_told_after_the_shard_is_durable_and_before_files_go(
+    tmp_path: Path, executor: ThreadPoolExecutor
+) -> None:
+    death = Death(0)
+    await run_until_killed(tmp_path, make(tmp_path, 2), death, executor)
+    kinds = [name for name, after in zip(death.steps, [*death.steps[1:], ""], strict=True) if name != after]
+
+    # unfinished files that were left; index: content, name, folder; shard: content, name, folder; store; files
+    assert ["unlink", "fsync", "replace", "fsync", "replace", "fsync", "relocate", "unlink"] == kinds[-8:]

@@ -16,7 +16,7 @@ from stored import advance, copy_files, image, key, link, listed, row
 from burncloud_images import errors
 from burncloud_images.bulk.database import Database
 from burncloud_images.bulk.database.file import connect
-from burncloud_images.bulk.database.scribe import Scribe
+from burncloud_images.bulk.database.writer import Scribe
 from burncloud_images.bulk.records import Added, State
 
 CALLERS = 64

@@ -10,20 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stored import FAILURE, image, key, link, row
 
-from burncloud_images.bulk.database.columns import (
+from burncloud_images.bulk.database.codec import (
     RECORD,
+    Damaged,
     decode_image_lists,
     encode_failure,
     encode_images,
     encode_json,
     encode_links,
     encode_text,
+    explain,
     from_row,
     parse,
     to_problem,
     to_record,
 )
-from burncloud_images.bulk.database.troubles import Damaged, explain
 from burncloud_images.bulk.records import Record, State
 from burncloud_images.bulk.rows import BadRow
 from burncloud_images.errors import JobError

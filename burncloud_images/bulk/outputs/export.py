@@ -1,19 +1,18 @@
-"""All that a job leaves beside its images, written in one pass."""
+"""Everything that a job writes beside its images, in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 import attrs
 
-from burncloud_images.bulk.outputs.gallery.pages import Gallery
+from burncloud_images.bulk.outputs.files import RecordSource, WholeFile, batches, reported, to_line, write_records
+from burncloud_images.bulk.outputs.gallery import Gallery
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
-from burncloud_images.bulk.outputs.passes import reported, write_records
-from burncloud_images.bulk.outputs.problems import write_problems
 from burncloud_images.bulk.outputs.report import Summary, Tally, write_report
-from burncloud_images.bulk.outputs.source import RecordSource
+from burncloud_images.bulk.rows import BadRow
 from burncloud_images.disk import finish_whatever_happens, run
 
 
@@ -75,3 +74,40 @@ async def write_outputs(
         await finish_whatever_happens(run(executor, write_report, report, summary))
         await finish_whatever_happens(run(executor, gallery.conclude, summary))
     return Outputs(metadata=metadata, report=report, gallery=gallery.path, problems=problems, summary=summary)
+
+
+async def write_problems(store: RecordSource, folder: Path, *, executor: Executor) -> Path | None:
+    """
+    Write all problems, and return the file; None if there are none, and then there is no file.
+
+    Raises:
+        StorageError: It cannot be written; an earlier one stays as it is.
+    """
+    path = folder / "problems.jsonl"
+    file: WholeFile | None = None
+    with reported(folder):
+        try:
+            async for batch in batches(store.problems()):
+                file = file or await finish_whatever_happens(run(executor, WholeFile.open, path))
+                await finish_whatever_happens(run(executor, write, file, batch))
+            if file is None:
+                await run(executor, remove, path)
+                return None
+            await finish_whatever_happens(run(executor, file.keep))
+        except BaseException:
+            if file is not None:
+                await finish_whatever_happens(run(executor, file.discard))
+            raise
+    return path
+
+
+def write(file: WholeFile, problems: Sequence[BadRow]) -> None:
+    file.handle.writelines(to_line(to_row(problem)) for problem in problems)
+
+
+def remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def to_row(problem: BadRow) -> dict[str, object]:
+    return {"source": problem.source, "line": problem.line, "id": problem.label, "reason": problem.reason}

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import attrs
 
-from burncloud_images.bulk.database.columns import (
+from burncloud_images.bulk.database.codec import (
     RECORD,
     ROW,
     Text,

@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
-from burncloud_images.bulk.database.troubles import explain, is_storage_trouble
+from burncloud_images.bulk.database.codec import explain, is_storage_trouble
 from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.errors import StorageError
 

@@ -1,0 +1,249 @@
+"""Files that appear whole or not at all, JSON text that every reader accepts, and one pass over a job's requests.
+
+Rule 1: a lone surrogate, which UTF-8 cannot encode and strict parsers refuse, becomes U+FFFD.
+Rule 2: a line contains no character at which some reader splits lines, so one value is one line.
+Rule 3: a script contains nothing that ends a `<script>` element or begins a comment.
+
+Requests come in batches. Each batch goes to a thread once, where all writers take it, so memory holds one batch and the
+event loop only hands it over.
+
+Source: RFC 8259 §8; HTML §4.12.1.3, restrictions for contents of script elements.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Protocol, Self, TypeVar
+
+import attrs
+
+from burncloud_images.bulk.folders import NEW, opened
+from burncloud_images.bulk.records import Record, State, Totals
+from burncloud_images.bulk.rows import BadRow
+from burncloud_images.disk import default_mode, finish_whatever_happens, run
+from burncloud_images.errors import StorageError
+from burncloud_images.files.sinks import sync_folder
+
+
+class RecordSource(Protocol):
+    """A `Store`, or a view of one while a job runs."""
+
+    def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
+        """Yield the requests in these states, or all, in their order."""
+
+    def problems(self) -> AsyncIterator[BadRow]:
+        """Yield the lines that are no requests, in their order."""
+
+    def totals(self) -> Awaitable[Totals]:
+        """Return the sums."""
+
+
+@attrs.frozen
+class WholeFile:
+    """
+    A hidden file that is still being written; everything blocks.
+
+    Its hidden name is always the same, so what a killed run left of it is overwritten by the next.
+
+    Attributes:
+        path: The name it will have.
+        handle: To write to.
+    """
+
+    path: Path
+    handle: IO[bytes]
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Begin a file; the one that has the name stays until this one is whole."""
+        part = hidden(path)
+        with opened(path.parent) as folder:
+            remove(folder, part)
+            descriptor = os.open(part, NEW, 0o600, dir_fd=folder)
+        return cls(path, os.fdopen(descriptor, "w+b"))
+
+    def seal(self) -> None:
+        """Bring all of it to the disk; it is whole now, and still hidden."""
+        self.handle.flush()
+        os.fchmod(self.handle.fileno(), default_mode())
+        os.fsync(self.handle.fileno())
+        self.handle.close()
+
+    def show(self) -> None:
+        """Give a sealed file its name. Durable once the folder is synced, which one call can do for many files."""
+        with opened(self.path.parent) as folder:
+            os.replace(hidden(self.path), self.path.name, src_dir_fd=folder, dst_dir_fd=folder)
+
+    def keep(self) -> None:
+        """Seal and show it, durably."""
+        self.seal()
+        self.show()
+        sync_folder(self.path.parent)
+
+    def discard(self) -> None:
+        """Leave no trace of it."""
+        with suppress(OSError):  # a full disk: what is buffered cannot be written, and need not be
+            self.handle.close()
+        with suppress(OSError), opened(self.path.parent) as folder:
+            remove(folder, hidden(self.path))
+
+
+def hidden(path: Path) -> str:
+    return f".{path.name}.part"
+
+
+def remove(folder: int, name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a small file, durably; blocks."""
+    file = WholeFile.open(path)
+    try:
+        file.handle.write(data)
+        file.keep()
+    except BaseException:
+        file.discard()
+        raise
+
+
+SPLITTING = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
+"""Control characters, at which lines are split as well, are escaped in JSON anyhow."""
+MARKUP = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&"})
+
+
+def to_line(value: object) -> bytes:
+    """Return *value* as one line with its end."""
+    return encode(f"{dump(value)}\n")
+
+
+def to_pretty(value: object) -> bytes:
+    """Return *value* as an indented document."""
+    return encode(f"{dump(value, indent=2)}\n")
+
+
+def to_script(value: object) -> str:
+    """Return *value* as text that may stand in JavaScript, also within HTML."""
+    return well_formed(dump(value).translate(MARKUP))
+
+
+def dump(value: object, indent: int | None = None) -> str:
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, default=to_text)
+    return text.translate(SPLITTING) if not text.isascii() else text
+
+
+def to_text(value: object) -> str:
+    """Return what stands for a value that JSON does not know; a time is written as RFC 3339 has it."""
+    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
+
+
+def encode(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return well_formed(text).encode()
+
+
+def well_formed(text: str) -> str:
+    """Return *text* as UTF-8 can hold it."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def plain(value: object) -> object:
+    """Return what others handed over as values that JSON knows; a number that is none, and all else, as text."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Mapping():
+            return {str(name): plain(part) for name, part in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(part) for part in value]
+    return to_text(value)
+
+
+T = TypeVar("T")
+
+BATCH = 500
+"""Requests; with the longest prompts some megabytes."""
+
+
+class RecordWriter(Protocol):
+    """Writes something of each request; everything blocks, and raises OSError where the disk fails."""
+
+    def take(self, records: Sequence[Record]) -> None:
+        """Take the next requests, in their order."""
+
+    def finish(self) -> None:
+        """Show what was written, durably."""
+
+    def discard(self) -> None:
+        """Leave no trace; what an earlier run has written stays."""
+
+
+async def batches(rows: AsyncIterator[T], most: int = BATCH) -> AsyncIterator[list[T]]:
+    """Yield lists of up to *most*."""
+    batch: list[T] = []
+    async for row in rows:
+        batch.append(row)
+        if len(batch) == most:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+async def write_records(records: AsyncIterator[Record], writers: Sequence[RecordWriter], executor: Executor) -> None:
+    """
+    Let all *writers* take all *records*.
+
+    Cancellation and errors leave no trace of what was not finished.
+    """
+
+    def take(batch: Sequence[Record]) -> None:
+        for writer in writers:
+            writer.take(batch)
+
+    def finish() -> None:
+        for writer in writers:
+            writer.finish()
+
+    def discard() -> None:
+        for writer in writers:
+            writer.discard()
+
+    try:
+        async for batch in batches(records):
+            await finish_whatever_happens(run(executor, take, batch))
+        await finish_whatever_happens(run(executor, finish))
+    except BaseException:
+        await finish_whatever_happens(run(executor, discard))
+        raise
+
+
+@contextmanager
+def reported(folder: Path) -> Iterator[None]:
+    """
+    Say of a failing disk where it failed.
+
+    Raises:
+        StorageError: In place of any OSError.
+    """
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        path = folder / (error.filename2 or error.filename or "")
+        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
