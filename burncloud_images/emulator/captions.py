@@ -14,7 +14,7 @@ from burncloud_images.emulator.drawing import seeded
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Box = tuple[float, float, float, float]
 
-MOST_LINES = 3
+MAX_LINES = 3
 WHITE = (255, 255, 255, 255)
 # Opaque, so that the caption of a picture that is edited does not show through the new one.
 INK = (24, 28, 42, 255)
@@ -91,7 +91,7 @@ def lay_out(prompt: str, size: int, width: float) -> list[list[Token]]:
     ellipsis = Token("...", drawn=True, width=load_font(size).getlength("..."))
     for token in tokens(prompt, size):
         if used + token.width > width and lines[-1]:
-            if len(lines) == MOST_LINES:
+            if len(lines) == MAX_LINES:
                 while lines[-1] and sum(kept.width for kept in lines[-1]) + ellipsis.width > width:
                     lines[-1].pop()
                 lines[-1].append(ellipsis)

@@ -16,7 +16,7 @@ from aiohttp import web
 
 from burncloud_images.emulator.errors import Answer, fault_body
 from burncloud_images.emulator.faults import Fault
-from burncloud_images.emulator.responses import EVENT_STREAM, write_stream
+from burncloud_images.emulator.responses import EVENT_STREAM, encode_events
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -42,13 +42,13 @@ class Delivery:
 GONE = Delivery(whole=False)
 
 
-def stand_in(fault: Fault) -> Answer:
+def to_replacement(fault: Fault) -> Answer:
     """Return what *fault* answers in place of the API."""
     if fault.error is not None:
-        return Answer(pieces=write_stream((), fault), headers=merge({"Content-Type": EVENT_STREAM}, fault))
+        return Answer(pieces=encode_events((), fault), headers=merge_headers({"Content-Type": EVENT_STREAM}, fault))
     status = fault.status if fault.status is not None else 200
     body, kind = to_body(fault, status)
-    return Answer(status=status, body=body, headers=merge({"Content-Type": kind}, fault))
+    return Answer(status=status, body=body, headers=merge_headers({"Content-Type": kind}, fault))
 
 
 def to_body(fault: Fault, status: int) -> tuple[bytes, str]:
@@ -62,7 +62,7 @@ def to_body(fault: Fault, status: int) -> tuple[bytes, str]:
     return json.dumps(fault.body).encode(), "application/json"
 
 
-def merge(headers: Mapping[str, str], fault: Fault) -> dict[str, str]:
+def merge_headers(headers: Mapping[str, str], fault: Fault) -> dict[str, str]:
     """Return *headers* with the fault's own in their place."""
     own = {name.lower() for name in fault.headers}
     kept = {name: value for name, value in headers.items() if name.lower() not in own}
@@ -82,7 +82,7 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
         closing: Set when the server stops; it ends every wait.
     """
     if answer.pieces is not None:
-        return await pour(request, answer, answer.pieces, fault or Fault(), closing)
+        return await send_stream(request, answer, answer.pieces, fault or Fault(), closing)
     if fault is None or fault.is_usual:
         return await send(request, answer)
     body = answer.body
@@ -92,11 +92,11 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
     transport = request.transport
     if transport is None:
         return GONE
-    head = frame(answer, fault)
+    head = encode_head(answer, fault)
     if fault.raw is not None:
         head, body = fault.raw, b""
     elif fault.framing == "chunked":
-        body = chunk(answer, body, whole=whole)
+        body = encode_chunk(answer, body, whole=whole)
     transport.write(head)
     await write_at(transport, body, fault.rate, closing)
     await wait_until(lambda: transport.is_closing() or not transport.get_write_buffer_size(), closing)
@@ -106,7 +106,7 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
     return Delivery(whole=whole)
 
 
-async def pour(
+async def send_stream(
     request: web.BaseRequest, answer: Answer, pieces: Sequence[bytes], fault: Fault, closing: asyncio.Event
 ) -> Delivery:
     """Send a stream piece by piece, as far as *fault* lets it."""
@@ -114,8 +114,8 @@ async def pour(
     if transport is None:
         return GONE
     try:
-        response, write = await begin(request, transport, answer, fault)
-        for piece in portion(pieces, fault):
+        response, write = await start_stream(request, transport, answer, fault)
+        for piece in split_pieces(pieces, fault):
             await pause(fault.pace, closing)
             if closing.is_set():
                 transport.close()
@@ -134,12 +134,12 @@ async def pour(
     return Delivery(whole=fault.cut is None)
 
 
-async def begin(
+async def start_stream(
     request: web.BaseRequest, transport: asyncio.Transport, answer: Answer, fault: Fault
 ) -> tuple[web.StreamResponse | None, Write]:
     """Send the head of a stream and return what sends the rest; no response if the connection marks its end."""
     if fault.framing == "eof":
-        transport.write(frame(answer, fault))
+        transport.write(encode_head(answer, fault))
 
         async def write(piece: bytes) -> None:
             if transport.is_closing():
@@ -152,7 +152,7 @@ async def begin(
     return response, response.write
 
 
-def portion(pieces: Sequence[bytes], fault: Fault) -> Iterator[bytes]:
+def split_pieces(pieces: Sequence[bytes], fault: Fault) -> Iterator[bytes]:
     """Return what is sent of *pieces*, in the portions in which it is sent."""
     length = sum(map(len, pieces))
     left = fault.offset(length) if fault.place == "answer" and fault.after is None else length
@@ -212,7 +212,7 @@ async def write_at(transport: asyncio.WriteTransport, body: bytes, rate: float |
         await pause(0 if rate is None else piece / rate, closing)
 
 
-def frame(answer: Answer, fault: Fault) -> bytes:
+def encode_head(answer: Answer, fault: Fault) -> bytes:
     """Return the head of an answer as it goes over the wire."""
     headers = {**answer.headers, "Connection": "close"}
     if fault.framing == "length":
@@ -226,7 +226,7 @@ def frame(answer: Answer, fault: Fault) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def chunk(answer: Answer, body: bytes, *, whole: bool) -> bytes:
+def encode_chunk(answer: Answer, body: bytes, *, whole: bool) -> bytes:
     # A chunk that is cut says its full length.
     size = len(body) if whole else len(answer.body)
     return b"%x\r\n%b" % (size, body) + (b"\r\n0\r\n\r\n" if whole else b"")

@@ -424,18 +424,18 @@ def draw_balloon(picture: Image.Image, prompt: str, progress: float) -> Image.Im
     """Return a copy of *picture* with a balloon that crosses the sky as *progress* goes from 0 to 1."""
     numbers = seeded("balloon", prompt)
     colours = [(numbers.randrange(150, 256), numbers.randrange(60, 200), numbers.randrange(60, 200)) for _ in range(2)]
-    frame = picture.copy()
-    draw = ImageDraw.Draw(frame)
-    radius = max(1.0, min(frame.size) * 0.055)
-    x = frame.width * (0.08 + 0.84 * progress)
-    y = frame.height * (0.24 + 0.04 * math.sin(progress * math.tau))
+    encode_head = picture.copy()
+    draw = ImageDraw.Draw(encode_head)
+    radius = max(1.0, min(encode_head.size) * 0.055)
+    x = encode_head.width * (0.08 + 0.84 * progress)
+    y = encode_head.height * (0.24 + 0.04 * math.sin(progress * math.tau))
     for share, colour in ((1.0, colours[0]), (0.62, colours[1]), (0.24, colours[0])):
         draw.ellipse((x - radius * share, y - radius, x + radius * share, y + radius), fill=colour)
     basket = y + radius * 1.5
     for side in (-1, 1):
         draw.line((x + side * radius * 0.7, y + radius * 0.7, x + side * radius * 0.2, basket), fill=(70, 50, 40))
     draw.rectangle((x - radius * 0.22, basket, x + radius * 0.22, basket + radius * 0.34), fill=(70, 50, 40))
-    return frame
+    return encode_head
 
 
 Size = tuple[int, int]
@@ -562,7 +562,7 @@ def to_file(picture: Image.Image, output_format: str, compression: int | None) -
 def to_gif(frames: Sequence[Image.Image], duration: int) -> bytes:
     """Return an endless animation of *frames*, each shown for *duration* milliseconds."""
     first = frames[0].quantize(128, dither=Image.Dither.NONE)
-    rest = [frame.quantize(palette=first, dither=Image.Dither.NONE) for frame in frames[1:]]
+    rest = [encode_head.quantize(palette=first, dither=Image.Dither.NONE) for encode_head in frames[1:]]
     file = io.BytesIO()
     first.save(file, "gif", save_all=True, append_images=rest, duration=duration, loop=0)
     return file.getvalue()

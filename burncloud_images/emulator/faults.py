@@ -286,7 +286,7 @@ MNEMONICS: Mapping[str, Fault] = {
 """The faults that a command line can name."""
 
 
-class Script:
+class FaultPlan:
     """Deals out faults, in the order in which they were written, one to a request."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
@@ -300,7 +300,7 @@ class Script:
         """The faults that still wait for a request, except those that may strike for ever."""
         return tuple(fault for fault, left in zip(self.faults, self.left, strict=True) if left)
 
-    def draw(self, operation: str) -> Fault | None:
+    def next(self, operation: str) -> Fault | None:
         """Return the fault for a request that has just arrived, if there is one."""
         for index, fault in enumerate(self.faults):
             wanted = operation in BILLABLE if fault.operation is None else operation == fault.operation

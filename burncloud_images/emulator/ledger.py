@@ -156,7 +156,7 @@ class Ledger:
 CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
-class Book:
+class LedgerWriter:
     """Where the server writes; readers get a `Ledger`."""
 
     def __init__(self) -> None:
@@ -173,7 +173,7 @@ class Book:
         )
         return number
 
-    def note(self, number: int, **changes: Any) -> None:  # noqa: ANN401 (attributes of Entry)
+    def update(self, number: int, **changes: Any) -> None:  # noqa: ANN401 (attributes of Entry)
         """Write down what else is known of a request."""
         self.entries[number - 1] = attrs.evolve(self.entries[number - 1], **changes)
 
@@ -182,7 +182,7 @@ class Book:
         self.downloads.append(download)
         return len(self.downloads) - 1
 
-    def note_download(self, index: int, status: int, sent: int) -> None:
+    def update_download(self, index: int, status: int, sent: int) -> None:
         """Write down what a request for a result is answered."""
         self.downloads[index] = attrs.evolve(self.downloads[index], status=status, sent=sent)
 
@@ -195,7 +195,7 @@ Idempotency: TypeAlias = Literal["none", "replay", "reject"]
 
 
 @attrs.define
-class Keys:
+class IdempotencyKeys:
     """
     Keys that were seen, with what was asked for and answered.
 
@@ -207,7 +207,7 @@ class Keys:
     asked: dict[str, object] = attrs.field(factory=dict)
     answers: dict[str, Answer] = attrs.field(factory=dict)
 
-    def take(self, key: str | None, wanted: object) -> Answer | None:
+    def claim(self, key: str | None, wanted: object) -> Answer | None:
         """
         Return what was answered to *key*, or note that the work for it begins.
 
@@ -233,11 +233,11 @@ class Keys:
             raise Refusal(message, code="idempotency_key_already_used", status=409)
         return self.answers[key]
 
-    def keep(self, key: str | None, answer: Answer) -> None:
+    def store(self, key: str | None, answer: Answer) -> None:
         """Keep what is answered to *key*."""
         if key in self.asked:
             self.answers[key] = answer
 
-    def forget(self, key: str | None) -> None:
+    def release(self, key: str | None) -> None:
         """Forget a key whose request was refused."""
         self.asked.pop(key or "", None)

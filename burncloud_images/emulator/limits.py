@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import attrs
 
 from burncloud_images.emulator.errors import Refusal
-from burncloud_images.emulator.request_body import LARGEST_IMAGE, MB, Upload
+from burncloud_images.emulator.request_body import MAX_IMAGE_BYTES, MB, Upload
 
 
 class Check(Protocol):
@@ -250,7 +250,7 @@ WITH_PROMPT = GENERATIONS | EDITS
 ANYWHERE = WITH_PROMPT | VARIATIONS
 
 SERVED = {"generations": EVERY, "edits": D2 | GPT, "variations": D2}
-MOST_IMAGES = 16
+MAX_IMAGES = 16
 
 
 @attrs.frozen
@@ -368,7 +368,7 @@ UPLOADS: tuple[UploadRow, ...] = (
     UploadRow("image", D2, less_than(4 * MB), "page"),
     UploadRow("image", D2, is_square, "page"),
     UploadRow("image", GPT, Pixels(("image/png", "image/jpeg", "image/webp")), "page"),
-    UploadRow("image", GPT, less_than(LARGEST_IMAGE + 1), "openapi"),
+    UploadRow("image", GPT, less_than(MAX_IMAGE_BYTES + 1), "openapi"),
     UploadRow("mask", EVERY, PNG, "page"),
     UploadRow("mask", EVERY, less_than(4 * MB), "page"),
     UploadRow("mask", EVERY, has_size_of_first, "page"),
@@ -432,7 +432,7 @@ def check_uploads(operation: str, model: str, images: Sequence[Upload], others: 
     """
     if not images:
         raise Refusal("The image is missing.", param="image", code="missing_required_parameter")
-    most = 1 if family(model) in D2 else MOST_IMAGES
+    most = 1 if family(model) in D2 else MAX_IMAGES
     if len(images) > most:
         raise Refusal(f"{len(images)} images are more than {most}.", param="image", code="too_many_images")
     check_each("image", model, images, images[0])

@@ -21,9 +21,9 @@ MB = 1024 * 1024
 PIECE = 64 * 1024
 # The reader looks one piece ahead, so small ones let a field be known before all that follows it has arrived.
 TEXT_PIECE = 8 * 1024
-LONGEST_TEXT = MB
-LONGEST_SHOWN = 64 * 1024
-LARGEST_IMAGE = 50 * MB
+MAX_TEXT = MB
+MAX_SHOWN = 64 * 1024
+MAX_IMAGE_BYTES = 50 * MB
 
 WHOLE_NUMBERS = frozenset({"n", "output_compression", "partial_images", "frame_count", "frame_duration_ms"})
 SWITCHES = frozenset({"stream"})
@@ -48,7 +48,7 @@ class Upload:
 
 
 @attrs.define
-class Submission:
+class RequestBody:
     """
     What has been read of a request so far.
 
@@ -75,19 +75,19 @@ class Submission:
             upload.file.close()
 
 
-async def take(request: web.BaseRequest, submission: Submission) -> None:
+async def read_body(request: web.BaseRequest, body: RequestBody) -> None:
     """
-    Read the whole body into *submission*, which holds what had arrived if this fails.
+    Read the whole body into *body*, which holds what had arrived if this fails.
 
     Raises:
         Refusal: The body cannot be read as its type says. All of it has been read nevertheless.
     """
     try:
         if request.content_type == "multipart/form-data":
-            submission.form = True
-            await take_form(request, submission)
+            body.form = True
+            await read_form(request, body)
         elif request.content_type == "application/json":
-            take_json(await request.content.read(), submission)
+            read_json(await request.content.read(), body)
         else:
             raise Refusal(
                 f"The content type {request.content_type!r} is not read here: send JSON, or a form for uploads.",
@@ -106,31 +106,31 @@ async def drain(request: web.BaseRequest) -> None:
 # --- multipart/form-data: read by aiohttp's own reader ---------------------------------------------------------------
 
 
-async def take_form(request: web.BaseRequest, submission: Submission) -> None:
+async def read_form(request: web.BaseRequest, body: RequestBody) -> None:
     try:
         reader = MultipartReader(request.headers, request.content)
         async for part in reader:
             if not isinstance(part, BodyPartReader) or part.name is None:
                 raise Refusal("Each part of the form needs a name.", code="invalid_form")
             if part.filename is None:
-                await take_text(part, part.name, submission)
+                await read_text(part, part.name, body)
             else:
-                await take_file(part, part.name, submission)
+                await read_file(part, part.name, body)
     except (ValueError, AssertionError) as error:
         raise Refusal(f"The form cannot be read: {error}.", code="invalid_form") from error
 
 
-async def take_text(part: BodyPartReader, name: str, submission: Submission) -> None:
+async def read_text(part: BodyPartReader, name: str, body: RequestBody) -> None:
     text = bytearray()
     while piece := await part.read_chunk(TEXT_PIECE):
-        if len(text) < LONGEST_TEXT:
+        if len(text) < MAX_TEXT:
             text += piece
     value = text.decode(errors="replace")
-    submission.texts.append((name, value))
-    put(submission.fields, name, to_typed(name, value))
+    body.texts.append((name, value))
+    set_nested(body.fields, name, to_typed(name, value))
 
 
-def put(fields: dict[str, Any], name: str, value: object) -> None:
+def set_nested(fields: dict[str, Any], name: str, value: object) -> None:
     """Store `svg[reasoning][effort]` where a JSON body would have it."""
     *outer, last = re.findall(r"[^\[\]]+", name) or [name]
     for key in outer:
@@ -146,15 +146,15 @@ def to_typed(name: str, text: str) -> object:
     return int(text) if name in WHOLE_NUMBERS and NUMBER.fullmatch(text) else text
 
 
-async def take_file(part: BodyPartReader, name: str, submission: Submission) -> None:
+async def read_file(part: BodyPartReader, name: str, body: RequestBody) -> None:
     digest = hashlib.sha256()
     size = 0
-    file = spool()
+    file = new_spool()
     try:
         while piece := await part.read_chunk(PIECE):
             digest.update(piece)
             size += len(piece)
-            if size <= LARGEST_IMAGE + PIECE:
+            if size <= MAX_IMAGE_BYTES + PIECE:
                 file.write(piece)
     except BaseException:
         file.close()
@@ -166,14 +166,14 @@ async def take_file(part: BodyPartReader, name: str, submission: Submission) -> 
         size=size,
         sha256=digest.hexdigest(),
     )
-    submission.uploads.append(Upload(part=record, file=file, media=look(file)))
+    body.uploads.append(Upload(part=record, file=file, media=examine_file(file)))
 
 
-def spool() -> IO[bytes]:
+def new_spool() -> IO[bytes]:
     return tempfile.SpooledTemporaryFile(max_size=MB)
 
 
-def look(file: IO[bytes]) -> Media:
+def examine_file(file: IO[bytes]) -> Media:
     size = file.seek(0, 2)
     probe = examine(size)
     try:
@@ -190,26 +190,26 @@ def look(file: IO[bytes]) -> Media:
 # --- application/json ------------------------------------------------------------------------------------------------
 
 
-def take_json(body: bytes, submission: Submission) -> None:
+def read_json(content: bytes, body: RequestBody) -> None:
     try:
-        fields = json.loads(body)
+        fields = json.loads(content)
     except ValueError as error:
         raise Refusal(f"The body is not JSON: {error}.", code="invalid_json") from error
     except RecursionError as error:
         raise Refusal("The JSON is nested too deeply.", code="invalid_json") from error
     if not isinstance(fields, dict):
         raise Refusal("The body has to be a JSON object.", code="invalid_json")
-    submission.texts.extend((name, to_text(value)) for name, value in fields.items())
+    body.texts.extend((name, to_text(value)) for name, value in fields.items())
     # A null is the same as no field.
-    submission.fields.update((name, value) for name, value in fields.items() if value is not None)
+    body.fields.update((name, value) for name, value in fields.items() if value is not None)
 
 
 def to_text(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def take_image(place: str, url: str) -> Upload | None:
+def decode_data_url(place: str, url: str) -> Upload | None:
     """
     Return the image in a `data:` URL; None if it is another kind of URL.
 
@@ -228,8 +228,8 @@ def take_image(place: str, url: str) -> Upload | None:
 
 def to_upload(place: str, content_type: str, content: bytes) -> Upload:
     """Return *content*, which did not come as a part of a form, as if it had."""
-    file = spool()
+    file = new_spool()
     file.write(content)
     digest = hashlib.sha256(content).hexdigest()
     record = Part(name=place, filename=None, content_type=content_type, size=len(content), sha256=digest)
-    return Upload(part=record, file=file, media=look(file))
+    return Upload(part=record, file=file, media=examine_file(file))

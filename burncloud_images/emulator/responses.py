@@ -8,46 +8,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from burncloud_images.emulator.faults import Fault
-from burncloud_images.emulator.specs import Order
+from burncloud_images.emulator.specs import ImageSpec
 
 if TYPE_CHECKING:
-    from burncloud_images.emulator.renderer import Made
+    from burncloud_images.emulator.renderer import RenderedImages
 
 
-def to_reply(order: Order, images: Sequence[bytes], urls: Sequence[str], created: int) -> bytes:
+def to_response_body(spec: ImageSpec, images: Sequence[bytes], urls: Sequence[str], created: int) -> bytes:
     """
     Return the body of the answer.
 
     Args:
-        order: What was asked for.
+        spec: What was asked for.
         images: What was made.
         urls: Where it can be fetched, if the answer carries URLs.
         created: Seconds since 1970.
     """
-    shared = {"revised_prompt": to_revised_prompt(order)} if order.revised else {}
+    shared = {"revised_prompt": to_revised_prompt(spec)} if spec.revised else {}
     data = [{"url": url, **shared} for url in urls] or [
         {"b64_json": base64.b64encode(image).decode(), **shared} for image in images
     ]
-    return json.dumps({"created": created, "data": data, **dict(details(order))}, ensure_ascii=False).encode()
+    return json.dumps({"created": created, "data": data, **dict(details(spec))}, ensure_ascii=False).encode()
 
 
-def to_revised_prompt(order: Order) -> str:
+def to_revised_prompt(spec: ImageSpec) -> str:
     """Return the prompt that was really used."""
-    return f"{order.prompt}, seen in {order.style or 'vivid'} light"
+    return f"{spec.prompt}, seen in {spec.style or 'vivid'} light"
 
 
-def details(order: Order) -> Iterator[tuple[str, object]]:
-    if order.safety_identifier is not None:
-        yield "safety_identifier", order.safety_identifier
-    if not order.counts_tokens:
+def details(spec: ImageSpec) -> Iterator[tuple[str, object]]:
+    if spec.safety_identifier is not None:
+        yield "safety_identifier", spec.safety_identifier
+    if not spec.counts_tokens:
         return
-    yield "background", "transparent" if order.transparent else "opaque"
-    yield "output_format", order.output_format
-    yield "quality", order.quality
-    yield "size", f"{order.width}x{order.height}"
-    yield "usage", to_usage(order, order.n)
-    if order.output_format == "svg":
-        yield "svg_usage", to_svg_usage(order)
+    yield "background", "transparent" if spec.transparent else "opaque"
+    yield "output_format", spec.output_format
+    yield "quality", spec.quality
+    yield "size", f"{spec.width}x{spec.height}"
+    yield "usage", to_usage(spec, spec.n)
+    if spec.output_format == "svg":
+        yield "svg_usage", to_svg_usage(spec)
 
 
 IMAGE_TOKENS: Mapping[str, int] = {"low": 272, "medium": 1056, "high": 4160, "xhigh": 8320, "max": 16640}
@@ -58,18 +58,18 @@ PARTIAL_TOKENS = 100
 """Output tokens for each early state that is shown, as OpenAI's guide to image generation says."""
 
 
-def to_usage(order: Order, images: int) -> dict[str, object]:
+def to_usage(spec: ImageSpec, images: int) -> dict[str, object]:
     """
     Return what a GPT image model counts.
 
     Args:
-        order: Four characters of its prompt make a text token, and its uploads, the mask included, image tokens.
+        spec: Four characters of its prompt make a text token, and its uploads, the mask included, image tokens.
         images: Number of images made, each with its early states.
     """
-    text = max(1, -(-len(order.prompt.encode()) // 4))
-    seen = 323 * (len(order.images) + sum(upload is not None for upload in (order.mask, order.markup)))
-    each = round(IMAGE_TOKENS[order.quality] * order.width * order.height / 1024**2)
-    made = images * (each + order.partials * PARTIAL_TOKENS)
+    text = max(1, -(-len(spec.prompt.encode()) // 4))
+    seen = 323 * (len(spec.images) + sum(upload is not None for upload in (spec.mask, spec.markup)))
+    each = round(IMAGE_TOKENS[spec.quality] * spec.width * spec.height / 1024**2)
+    made = images * (each + spec.partials * PARTIAL_TOKENS)
     return {
         "total_tokens": text + seen + made,
         "input_tokens": text + seen,
@@ -79,10 +79,10 @@ def to_usage(order: Order, images: int) -> dict[str, object]:
     }
 
 
-def to_svg_usage(order: Order) -> dict[str, object]:
-    seen, made = len(order.prompt), 640
+def to_svg_usage(spec: ImageSpec) -> dict[str, object]:
+    seen, made = len(spec.prompt), 640
     return {
-        "model": order.svg_model or order.model,
+        "model": spec.svg_model or spec.model,
         "input_tokens": seen,
         "output_tokens": made,
         "reasoning_tokens": 0,
@@ -95,7 +95,7 @@ Event = Mapping[str, object]
 SUBJECTS = {"generations": "image_generation", "edits": "image_edit"}
 
 
-def to_events(order: Order, made: Made, created: int) -> tuple[Event, ...]:
+def to_events(spec: ImageSpec, made: RenderedImages, created: int) -> tuple[Event, ...]:
     """
     Return the API's events, one image after the other, each after its early states.
 
@@ -103,19 +103,19 @@ def to_events(order: Order, made: Made, created: int) -> tuple[Event, ...]:
     of several counts. Here it counts that image, its early states and the whole input.
 
     Args:
-        order: What was asked for.
+        spec: What was asked for.
         made: What was made.
         created: Seconds since 1970.
     """
-    subject = SUBJECTS[order.operation]
-    asked = {"created_at": created, "output_format": order.output_format, **order.asked}
+    subject = SUBJECTS[spec.operation]
+    asked = {"created_at": created, "output_format": spec.output_format, **spec.asked}
     decided: Event = {
         **asked,
-        "size": f"{order.width}x{order.height}",
-        "quality": order.quality,
-        "background": "transparent" if order.transparent else "opaque",
-        "usage": to_event_usage(order, 1),
-        **({} if order.safety_identifier is None else {"safety_identifier": order.safety_identifier}),
+        "size": f"{spec.width}x{spec.height}",
+        "quality": spec.quality,
+        "background": "transparent" if spec.transparent else "opaque",
+        "usage": to_event_usage(spec, 1),
+        **({} if spec.safety_identifier is None else {"safety_identifier": spec.safety_identifier}),
     }
     events: list[Event] = []
     for image, partials in zip(made.images, made.partials, strict=True):
@@ -127,28 +127,28 @@ def to_events(order: Order, made: Made, created: int) -> tuple[Event, ...]:
     return tuple(events)
 
 
-def to_fabricated(order: Order, made: Made, urls: Sequence[str], created: int) -> tuple[Event, ...]:
+def to_gateway_events(spec: ImageSpec, made: RenderedImages, urls: Sequence[str], created: int) -> tuple[Event, ...]:
     """
     Return what a gateway makes of a plain JSON answer: a completed generation for each image, be it an edit.
 
     Args:
-        order: What was asked for.
+        spec: What was asked for.
         made: What was made.
         urls: Where it can be fetched, if the events carry URLs.
         created: Seconds since 1970.
     """
     shared = {
         "created_at": created,
-        "revised_prompt": to_revised_prompt(order),
-        "usage": to_event_usage(order, order.n),
+        "revised_prompt": to_revised_prompt(spec),
+        "usage": to_event_usage(spec, spec.n),
     }
     images: list[Event] = [{"url": url} for url in urls] or [{"b64_json": encode(image)} for image in made.images]
     return tuple({"type": "image_generation.completed", **image, **shared} for image in images)
 
 
-def to_event_usage(order: Order, images: int) -> dict[str, object]:
+def to_event_usage(spec: ImageSpec, images: int) -> dict[str, object]:
     # The schema of an event's usage has no details of the output.
-    return {name: count for name, count in to_usage(order, images).items() if name != "output_tokens_details"}
+    return {name: count for name, count in to_usage(spec, images).items() if name != "output_tokens_details"}
 
 
 def encode(image: bytes) -> str:
@@ -164,7 +164,7 @@ KEEPALIVE: Event = {"type": "keepalive", "sequence_number": 0}
 """Of a type that the images API does not have."""
 
 
-def write_stream(events: Sequence[Event], fault: Fault | None) -> tuple[bytes, ...]:
+def encode_events(events: Sequence[Event], fault: Fault | None) -> tuple[bytes, ...]:
     """Return what is sent, one piece after the other: each event and each comment is one."""
     fault = fault or Fault()
     end = LINE_ENDS[fault.line_end]
@@ -176,7 +176,7 @@ def to_texts(events: Sequence[Event], fault: Fault) -> Iterator[str]:
         yield "\ufeff"
     for event in select(events, fault):
         yield from [PING] * fault.pings
-        yield write_event(event, fault)
+        yield encode_event(event, fault)
     yield from [PING] * fault.pings
     if fault.done:
         yield DONE
@@ -192,7 +192,7 @@ def select(events: Sequence[Event], fault: Fault) -> Iterator[Event]:
         yield fault.error
 
 
-def write_event(event: Event, fault: Fault) -> str:
+def encode_event(event: Event, fault: Fault) -> str:
     # JSON allows line ends between its tokens alone, and the lines of one event's data are joined by line ends.
     data = json.dumps(event, ensure_ascii=False, indent=0 if fault.spread else None)
     lines = [] if fault.unnamed else [f"event: {event.get('type', 'error')}"]

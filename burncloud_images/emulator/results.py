@@ -18,8 +18,8 @@ import attrs
 from burncloud_images.emulator.errors import Answer
 
 PREFIX = "/emulator/results/"
-MOST_RESULTS = 1_000
-MOST_BYTES = 512 * 1024 * 1024
+MAX_RESULTS = 1_000
+MAX_BYTES = 512 * 1024 * 1024
 
 SETTLED = 60.0
 """Seconds after which a date tells files apart (RFC 9110 §8.8.2.2)."""
@@ -55,7 +55,7 @@ class Result:
     made: float
 
 
-class Shelf:
+class ResultCache:
     """Keeps the newest results and knows whose URL is good."""
 
     def __init__(self, clock: Callable[[], float], lifetime: float) -> None:
@@ -75,7 +75,7 @@ class Shelf:
         path = f"{PREFIX}{self.count:06d}-{digest[:16]}.{extension}"
         self.results[path] = Result(content=content, media_type=media_type, made=made)
         self.size += len(content)
-        while len(self.results) > MOST_RESULTS or (self.size > MOST_BYTES and len(self.results) > 1):
+        while len(self.results) > MAX_RESULTS or (self.size > MAX_BYTES and len(self.results) > 1):
             _, oldest = self.results.popitem(last=False)
             self.size -= len(oldest.content)
         start, end = to_time(made), to_time(made - 1 if expired else made + self.lifetime)
@@ -129,9 +129,9 @@ def retouch(content: bytes) -> bytes:
     """Return an image file that looks like *content* and is another one from its beginning on, if it is a PNG."""
     if not content.startswith(b"\x89PNG"):
         return content
-    note = b"tEXtComment\0drawn anew"
-    chunk = struct.pack(">I", len(note) - 4) + note + struct.pack(">I", zlib.crc32(note))
-    return content[:PNG_HEADER] + chunk + content[PNG_HEADER:]
+    update = b"tEXtComment\0drawn anew"
+    encode_chunk = struct.pack(">I", len(update) - 4) + update + struct.pack(">I", zlib.crc32(update))
+    return content[:PNG_HEADER] + encode_chunk + content[PNG_HEADER:]
 
 
 def misplace(answer: Answer, result: Result, store: str | None) -> Answer:

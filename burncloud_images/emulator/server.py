@@ -18,13 +18,13 @@ import attrs
 from aiohttp import web
 
 from burncloud_images.emulator.certificates import Certificate, issue_certificate
-from burncloud_images.emulator.delivery import GONE, cut, deliver, merge, pause, stand_in
+from burncloud_images.emulator.delivery import GONE, cut, deliver, merge_headers, pause, to_replacement
 from burncloud_images.emulator.errors import Answer, Refusal
-from burncloud_images.emulator.faults import Fault, Script
-from burncloud_images.emulator.handler import Desk, Exchange, check_key
-from burncloud_images.emulator.ledger import Book, Download, Idempotency, Keys, Ledger
+from burncloud_images.emulator.faults import Fault, FaultPlan
+from burncloud_images.emulator.handler import Handler, ServerState, check_key
+from burncloud_images.emulator.ledger import Download, Idempotency, IdempotencyKeys, Ledger, LedgerWriter
 from burncloud_images.emulator.limits import MODELS
-from burncloud_images.emulator.results import PREFIX, Shelf, to_epoch, to_http_date
+from burncloud_images.emulator.results import PREFIX, ResultCache, to_epoch, to_http_date
 
 GRACE = 0.5
 """Seconds that answers in progress get when the server stops."""
@@ -73,13 +73,13 @@ class Emulator:
         self.latency = latency
         self.tls = tls
         self.certificate: Certificate | None = None
-        self.book = Book()
-        self.script = Script(faults)
-        self.keys = Keys(idempotency)
+        self.ledger_writer = LedgerWriter()
+        self.fault_plan = FaultPlan(faults)
+        self.idempotency_keys = IdempotencyKeys(idempotency)
         self.clock = lambda: to_epoch(clock())
-        self.shelf = Shelf(self.clock, url_lifetime)
+        self.result_cache = ResultCache(self.clock, url_lifetime)
         self.runner: web.AppRunner | None = None
-        self.desk: Desk | None = None
+        self.state: ServerState | None = None
 
     @property
     def base_url(self) -> str:
@@ -97,12 +97,12 @@ class Emulator:
     @property
     def ledger(self) -> Ledger:
         """What has arrived so far, and what it cost."""
-        return self.book.to_ledger()
+        return self.ledger_writer.to_ledger()
 
     @property
     def unfired(self) -> tuple[Fault, ...]:
         """The scripted faults that still wait for a request."""
-        return self.script.unfired
+        return self.fault_plan.unfired
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -125,24 +125,24 @@ class Emulator:
             OSError: The port is taken.
         """
         require_pillow()
-        from burncloud_images.emulator.renderer import Studio
+        from burncloud_images.emulator.renderer import Renderer
 
         context = self.tls if isinstance(self.tls, ssl.SSLContext) else None
         if self.tls is True:
             self.certificate = issue_certificate(self.host)
             context = self.certificate.context
-        self.desk = Desk(
+        self.state = ServerState(
             api_key=self.api_key,
             latency=self.latency,
             clock=self.clock,
-            book=self.book,
-            script=self.script,
-            keys=self.keys,
-            shelf=self.shelf,
-            studio=Studio(),
+            ledger_writer=self.ledger_writer,
+            fault_plan=self.fault_plan,
+            idempotency_keys=self.idempotency_keys,
+            result_cache=self.result_cache,
+            renderer=Renderer(),
             closing=asyncio.Event(),
         )
-        self.runner = web.AppRunner(to_application(self.desk), access_log=None, shutdown_timeout=GRACE)
+        self.runner = web.AppRunner(to_application(self.state), access_log=None, shutdown_timeout=GRACE)
         await self.runner.setup()
         try:
             await web.TCPSite(self.runner, self.host, self.port, ssl_context=context).start()
@@ -153,14 +153,14 @@ class Emulator:
 
     async def stop(self) -> None:
         """Close every connection and wait for what is being drawn."""
-        if self.desk is None or self.runner is None:
+        if self.state is None or self.runner is None:
             return
-        self.desk.closing.set()
+        self.state.closing.set()
         await self.runner.cleanup()
         for _ in range(3):  # aiohttp cancels what still reads from a peer, and does not wait until it has ended
             await asyncio.sleep(0)
-        self.desk.studio.close()
-        self.desk = self.runner = None
+        self.state.renderer.close()
+        self.state = self.runner = None
         if self.certificate is not None:
             self.certificate.close()
             self.certificate = None
@@ -180,31 +180,31 @@ class Routes:
     The handlers.
 
     Attributes:
-        desk: What all requests share.
+        state: What all requests share.
     """
 
-    desk: Desk
+    state: ServerState
 
     def bill(self, operation: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """Return the handler of an endpoint that bills."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            exchange = Exchange(desk=self.desk, request=request, operation=operation, request_id=new_request_id())
-            return await exchange.run()
+            handler = Handler(state=self.state, request=request, operation=operation, request_id=new_request_id())
+            return await handler.run()
 
         return handle
 
     async def models(self, request: web.Request) -> web.StreamResponse:
         try:
-            check_key(request, self.desk.api_key)
+            check_key(request, self.state.api_key)
         except Refusal as refusal:
             return await self.send(request, refusal.answer)
         models = [to_model(name, shutdown) for name, shutdown in MODELS.items()]
         answer = Answer(body=json.dumps({"object": "list", "data": models}).encode())
-        return await self.strike(request, answer, self.desk.script.draw("models"))
+        return await self.send_with_fault(request, answer, self.state.fault_plan.next("models"))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
-        index = self.desk.book.open_download(
+        index = self.state.ledger_writer.open_download(
             Download(
                 path=request.path,
                 authorization="Authorization" in request.headers,
@@ -212,39 +212,43 @@ class Routes:
                 if_range=request.headers.get("If-Range"),
             )
         )
-        fault = self.desk.script.draw("downloads")
-        answer = self.desk.shelf.answer(
+        fault = self.state.fault_plan.next("downloads")
+        answer = self.state.result_cache.answer(
             request.path, request.query_string, request.headers, store=fault.store if fault else None
         )
         if fault is not None and fault.answers:
-            answer = stand_in(fault)
+            answer = to_replacement(fault)
         if fault is None or not fault.silent:
             cut_at = fault.offset(len(answer.body)) if fault is not None and fault.place == "answer" else None
-            self.desk.book.note_download(index, answer.status, len(answer.body[:cut_at]))
-        return await self.strike(request, answer, fault)
+            self.state.ledger_writer.update_download(index, answer.status, len(answer.body[:cut_at]))
+        return await self.send_with_fault(request, answer, fault)
 
     async def ledger(self, request: web.Request) -> web.StreamResponse:
-        ledger = json.dumps(self.desk.book.to_ledger().to_json(), ensure_ascii=False)
+        ledger = json.dumps(self.state.ledger_writer.to_ledger().to_json(), ensure_ascii=False)
         return await self.send(request, Answer(body=ledger.encode()))
 
     async def unknown(self, request: web.Request) -> web.StreamResponse:
         message = f"Invalid URL ({request.method} {request.path})"
         return await self.send(request, Refusal(message, status=404).answer)
 
-    async def strike(self, request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+    async def send_with_fault(self, request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
         if fault is None:
             return await self.send(request, answer)
-        await pause(fault.delay, self.desk.closing)
+        await pause(fault.delay, self.state.closing)
         if fault.silent:
-            await cut(request, fault.cut or "close", self.desk.closing)
+            await cut(request, fault.cut or "close", self.state.closing)
             return GONE.response
-        answer = stand_in(fault) if fault.answers else attrs.evolve(answer, headers=merge(answer.headers, fault))
+        answer = (
+            to_replacement(fault)
+            if fault.answers
+            else attrs.evolve(answer, headers=merge_headers(answer.headers, fault))
+        )
         return await self.send(request, answer, fault)
 
     async def send(self, request: web.Request, answer: Answer, fault: Fault | None = None) -> web.StreamResponse:
-        about = {"Date": to_http_date(self.desk.clock()), "x-request-id": new_request_id()}
+        about = {"Date": to_http_date(self.state.clock()), "x-request-id": new_request_id()}
         answer = attrs.evolve(answer, headers={**about, **answer.headers})
-        return (await deliver(request, answer, fault, self.desk.closing)).response
+        return (await deliver(request, answer, fault, self.state.closing)).response
 
 
 def new_request_id() -> str:
@@ -256,8 +260,8 @@ def to_model(name: str, shutdown: str | None) -> dict[str, object]:
     return {**model, "shutdown_date": shutdown} if shutdown else model
 
 
-def to_application(desk: Desk) -> web.Application:
-    routes = Routes(desk)
+def to_application(state: ServerState) -> web.Application:
+    routes = Routes(state)
     application = web.Application()
     for operation in ("generations", "edits", "variations"):
         application.router.add_post(f"/v1/images/{operation}", routes.bill(operation))

@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from burncloud_images.emulator.errors import Refusal
-from burncloud_images.emulator.limits import DALLE, MOST_IMAGES, check_fields, check_model, check_uploads, family
-from burncloud_images.emulator.request_body import Submission, Upload, take_image, to_upload
+from burncloud_images.emulator.limits import DALLE, MAX_IMAGES, check_fields, check_model, check_uploads, family
+from burncloud_images.emulator.request_body import RequestBody, Upload, decode_data_url, to_upload
 
 Find = Callable[[str], tuple[str, bytes] | None]
 """Returns the media type and bytes of a result of this server by its URL."""
@@ -19,7 +19,7 @@ DEFAULT_MODEL_BY_REFERENCE = "gpt-image-2.5-sunburst"
 
 
 @attrs.frozen(kw_only=True)
-class Order:
+class ImageSpec:
     """
     What is to be made.
 
@@ -82,27 +82,27 @@ class Order:
         return family(self.model) == "dall-e-3"
 
 
-def to_order(operation: str, submission: Submission, find: Find) -> Order:
+def to_spec(operation: str, body: RequestBody, find: Find) -> ImageSpec:
     """
-    Return what *submission* asks for.
+    Return what *body* asks for.
 
     Args:
         operation: The endpoint.
-        submission: All that arrived. Images in its JSON are added to its uploads.
+        body: All that arrived. Images in its JSON are added to its uploads.
         find: Looks up a result of this server.
 
     Raises:
         Refusal: The API does not allow it.
     """
-    if operation == "generations" and submission.form:
+    if operation == "generations" and body.form:
         raise Refusal("Generations are asked for in JSON.", code="unsupported_content_type")
-    if operation == "variations" and not submission.form:
+    if operation == "variations" and not body.form:
         raise Refusal("Variations are asked for in a form.", code="unsupported_content_type")
-    by_reference = operation == "edits" and not submission.form
-    fields = dict(submission.fields)
+    by_reference = operation == "edits" and not body.form
+    fields = dict(body.fields)
     default = DEFAULT_MODEL_BY_REFERENCE if by_reference else DEFAULT_MODEL
     fields["model"] = check_model(operation, fields.get("model", default))
-    images, others = referenced(submission, find) if by_reference else attached(operation, submission)
+    images, others = referenced(body, find) if by_reference else attached(operation, body)
     fields.update((name, name) for name in others)
     check_fields(operation, fields)
     check_moderation(by_reference=by_reference, fields=fields)
@@ -117,54 +117,54 @@ def check_moderation(*, by_reference: bool, fields: Mapping[str, Any]) -> None:
         check_fields("generations", {**fields, "style": None})
 
 
-def attached(operation: str, submission: Submission) -> tuple[list[Upload], dict[str, Upload]]:
+def attached(operation: str, body: RequestBody) -> tuple[list[Upload], dict[str, Upload]]:
     """Return the images of a form and its other files."""
     if operation == "generations":
         return [], {}
-    plain = [upload for upload in submission.uploads if upload.part.name == "image"]
-    listed = [upload for upload in submission.uploads if upload.part.name == "image[]"]
-    for upload in submission.uploads:
+    plain = [upload for upload in body.uploads if upload.part.name == "image"]
+    listed = [upload for upload in body.uploads if upload.part.name == "image[]"]
+    for upload in body.uploads:
         if upload.part.name.startswith("image[") and upload.part.name != "image[]":
             raise Refusal(f"Several images are sent as image[], not as {upload.part.name}.", param="image")
     if len(plain) > 1 or (plain and listed):
         raise Refusal("One image is sent as image, several as image[].", param="image", code="duplicate_parameter")
     for name in ("image", "mask", "markup"):
-        if name in submission.fields:
+        if name in body.fields:
             raise Refusal(f"{name} has to be a file; it came as text.", param=name, code="invalid_type")
-    others = {upload.part.name: upload for upload in reversed(submission.uploads)}
+    others = {upload.part.name: upload for upload in reversed(body.uploads)}
     return plain + listed, {name: others[name] for name in ("mask", "markup") if name in others}
 
 
-def referenced(submission: Submission, find: Find) -> tuple[list[Upload], dict[str, Upload]]:
+def referenced(body: RequestBody, find: Find) -> tuple[list[Upload], dict[str, Upload]]:
     """Return the images that a JSON body names, and its mask."""
-    items = submission.fields.get("images")
-    if not isinstance(items, list) or not 1 <= len(items) <= MOST_IMAGES:
-        raise Refusal(f"images has to be a list of 1 to {MOST_IMAGES} objects.", param="images", code="invalid_value")
-    if family(submission.fields.get("model", DEFAULT_MODEL_BY_REFERENCE)) in DALLE:
+    items = body.fields.get("images")
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_IMAGES:
+        raise Refusal(f"images has to be a list of 1 to {MAX_IMAGES} objects.", param="images", code="invalid_value")
+    if family(body.fields.get("model", DEFAULT_MODEL_BY_REFERENCE)) in DALLE:
         raise Refusal("Only GPT image models edit by reference.", param="model", code="invalid_value")
-    images = [fetch(f"images[{index}]", item, find, submission) for index, item in enumerate(items)]
-    named = {name: submission.fields[name] for name in ("mask", "markup") if name in submission.fields}
-    return images, {name: fetch(name, item, find, submission) for name, item in named.items()}
+    images = [fetch(f"images[{index}]", item, find, body) for index, item in enumerate(items)]
+    named = {name: body.fields[name] for name in ("mask", "markup") if name in body.fields}
+    return images, {name: fetch(name, item, find, body) for name, item in named.items()}
 
 
-LONGEST_URL = 20 * 1024 * 1024
+MAX_URL = 20 * 1024 * 1024
 
 
-def fetch(place: str, item: object, find: Find, submission: Submission) -> Upload:
+def fetch(place: str, item: object, find: Find, body: RequestBody) -> Upload:
     if not isinstance(item, dict) or len(item) != 1 or not item.keys() <= {"image_url", "file_id"}:
         raise Refusal(f"{place} has to be an object of image_url or file_id.", param=place, code="invalid_value")
     if "file_id" in item:
         raise Refusal(f"There is no file {item['file_id']!r}.", param=place, code="file_not_found", status=404)
     url, place = item["image_url"], f"{place}.image_url"
-    if not isinstance(url, str) or len(url) > LONGEST_URL:
-        raise Refusal(f"{place} has to be a URL of at most {LONGEST_URL} characters.", param=place)
-    upload = take_image(place, url)
+    if not isinstance(url, str) or len(url) > MAX_URL:
+        raise Refusal(f"{place} has to be a URL of at most {MAX_URL} characters.", param=place)
+    upload = decode_data_url(place, url)
     if upload is None:
         found = find(url)
         if found is None:
             raise Refusal(f"{place} cannot be fetched: it is no result of this server.", param=place)
         upload = to_upload(place, *found)
-    submission.uploads.append(upload)
+    body.uploads.append(upload)
     return upload
 
 
@@ -173,14 +173,14 @@ NEAREST_SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))
 
 def compose(
     operation: str, fields: Mapping[str, Any], images: tuple[Upload, ...], others: Mapping[str, Upload]
-) -> Order:
+) -> ImageSpec:
     model = fields["model"]
     gpt = family(model) not in DALLE
     width, height = to_size(str(fields.get("size", "auto")), images)
     quality = fields.get("quality", "auto")
     svg = fields.get("svg") or {}
     stream = operation != "variations" and fields.get("stream") is True
-    return Order(
+    return ImageSpec(
         operation=operation,
         model=model,
         prompt=fields["prompt"] if operation != "variations" else "",

@@ -533,7 +533,7 @@ class TestEmulator:
             request = GenerationRequest("otter", model="dall-e-2", size="256x256")
             image = (await client.send(request, into=Directory(tmp_path / "out", hash=True))).image
             url = image.url.partition(emulator.base_url.removesuffix("/v1"))[2]
-            kept = emulator.shelf.find(url)
+            kept = emulator.result_cache.find(url)
         assert kept is not None
         assert kept[1] == image.path.read_bytes()
         return image, emulator.ledger

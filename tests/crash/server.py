@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.emulator.handler import Exchange
+from burncloud_images.emulator.handler import Handler
 
 QUIET = 0.01
 
@@ -24,16 +24,16 @@ class Doors:
 
     def __init__(self) -> None:
         self.inside = 0
-        serve = Exchange.run
+        serve = Handler.run
 
-        async def counted(exchange: Exchange) -> Any:
+        async def counted(handler: Handler) -> Any:
             self.inside += 1
             try:
-                return await serve(exchange)
+                return await serve(handler)
             finally:
                 self.inside -= 1
 
-        Exchange.run = counted  # type: ignore[method-assign]
+        Handler.run = counted  # type: ignore[method-assign]
 
     async def empty(self) -> None:
         """Wait until nothing is served, nor about to be."""
@@ -46,8 +46,8 @@ class Doors:
 def take(emulator: Emulator) -> dict[str, Any]:
     """Return what has arrived, and forget it."""
     ledger = emulator.ledger
-    emulator.book.entries.clear()
-    emulator.book.downloads.clear()
+    emulator.ledger_writer.entries.clear()
+    emulator.ledger_writer.downloads.clear()
     return {
         "requests": [
             {"key": entry.idempotency_key, "billed": entry.billed, "images": entry.images, "complete": entry.complete}
@@ -70,8 +70,8 @@ async def main(idempotency: Any, chain: str = "") -> None:
             await doors.empty()
             say(take(emulator))
             faults = [Fault(**fault) for fault in json.loads(line).get("faults", ())]
-            emulator.script.faults, emulator.script.left = tuple(faults), [fault.times for fault in faults]
-        emulator.script.left = []
+            emulator.fault_plan.faults, emulator.fault_plan.left = tuple(faults), [fault.times for fault in faults]
+        emulator.fault_plan.left = []
 
 
 def say(answer: dict[str, Any]) -> None:

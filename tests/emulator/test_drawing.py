@@ -110,12 +110,12 @@ async def test_plain_pictures_have_another_scene_and_the_same_caption(emulator, 
 
 def test_a_drawing_is_the_same_in_another_process():
     """Nothing in it comes from the hash seed, the clock or chance."""
-    script = (
+    fault_plan = (
         "import sys; from burncloud_images.emulator.drawing import draw_landscape;"
         "sys.stdout.buffer.write(draw_landscape('a sea otter', 1, (64, 64)).tobytes())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, env=environment)
+    done = subprocess.run([sys.executable, "-c", fault_plan], check=True, capture_output=True, env=environment)
     assert done.stdout == draw_landscape("a sea otter", 1, (64, 64)).tobytes()
 
 

@@ -263,7 +263,7 @@ async def test_each_endpoint_takes_its_own_kind_of_body(emulator, caller):
 
 def test_each_row_names_known_models_and_its_source():
     """A table whose rows can be looked up."""
-    known = {family(model) for model in MODELS}
+    cached = {family(model) for model in MODELS}
     for row in (*ROWS, *UPLOADS):
-        assert row.models <= known
+        assert row.models <= cached
         assert row.source in {"page", "openapi", "reference", "threads"}

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.emulator.results import MOST_RESULTS, Shelf
+from burncloud_images.emulator.results import MAX_RESULTS, ResultCache
 from burncloud_images.model.media import examine_bytes
 
 
@@ -124,12 +124,12 @@ async def test_a_head_request_has_no_body(emulator, caller):
 
 def test_only_the_newest_results_are_kept():
     """An old URL then leads nowhere, though its signature is good."""
-    shelf = Shelf(lambda: 0.0, 60.0)
-    urls = [shelf.put(b"x%d" % number, "image/png", "png") for number in range(MOST_RESULTS + 1)]
-    assert shelf.find(urls[0]) is None
-    assert shelf.find(urls[1]) == ("image/png", b"x1")
+    result_cache = ResultCache(lambda: 0.0, 60.0)
+    urls = [result_cache.put(b"x%d" % number, "image/png", "png") for number in range(MAX_RESULTS + 1)]
+    assert result_cache.find(urls[0]) is None
+    assert result_cache.find(urls[1]) == ("image/png", b"x1")
     path, _, query = urls[0].partition("?")
-    assert shelf.answer(path, query, {}).status == 404
+    assert result_cache.answer(path, query, {}).status == 404
 
 
 async def test_every_answer_has_the_date_of_the_emulators_clock(caller):

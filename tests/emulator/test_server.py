@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from burncloud_images.emulator import Emulator
-from burncloud_images.emulator.renderer import Studio
+from burncloud_images.emulator.renderer import Renderer
 
 
 async def test_it_serves_where_it_says(caller):
@@ -87,16 +87,16 @@ async def test_without_trustme_it_says_what_to_install(monkeypatch):
 
 def test_pillow_is_loaded_when_it_is_started():
     """Importing the package does not take the time."""
-    script = "import sys, burncloud_images.emulator; sys.exit('PIL' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+    fault_plan = "import sys, burncloud_images.emulator; sys.exit('PIL' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", fault_plan], check=False).returncode == 0
 
 
-async def test_the_studio_forgets_the_oldest(monkeypatch, caller):
+async def test_the_renderer_forgets_the_oldest(monkeypatch, caller):
     """What it remembers has a largest size."""
-    monkeypatch.setattr("burncloud_images.emulator.renderer.MOST_BYTES", 60_000)
+    monkeypatch.setattr("burncloud_images.emulator.renderer.MAX_BYTES", 60_000)
     async with Emulator() as emulator:
-        studio = emulator.desk.studio
-        assert isinstance(studio, Studio)
+        renderer = emulator.state.renderer
+        assert isinstance(renderer, Renderer)
         for number in range(6):
             await caller.generate(emulator, prompt=str(number))
-        assert sum(map(len, studio.known.values())) == studio.size <= 60_000
+        assert sum(map(len, renderer.cached.values())) == renderer.size <= 60_000

@@ -452,8 +452,8 @@ async def test_an_odd_stream_says_the_same(fault, seen):
     received, entry = await stream(fault, partial_images=2)
     assert not seen(usual) or not IN_STREAM.isdisjoint(set(fault.to_json()) & {"drip", "pace"})
     assert seen(received)
-    known = [event["b64_json"] for event in received.events if event["type"] != "keepalive"]
-    assert known == [event["b64_json"] for event in usual.events]
+    cached = [event["b64_json"] for event in received.events if event["type"] != "keepalive"]
+    assert cached == [event["b64_json"] for event in usual.events]
     assert (received.error, entry.billed, entry.phase) == (None, True, Phase.COMPLETE)
 
 
@@ -488,10 +488,10 @@ async def test_early_events_come_before_late_ones():
         headers = {"Authorization": f"Bearer {emulator.api_key}"}
         fields = {"prompt": "otter", "partial_images": 1, **SMALL}
         async with session.post(f"{emulator.base_url}/images/generations", json=fields, headers=headers) as response:
-            begin = bytearray()
-            while not begin.endswith(b"\n\n"):
-                begin += await response.content.readany()
-            assert Stream(bytes(begin)).kinds == ["partial_image"]
+            start_stream = bytearray()
+            while not start_stream.endswith(b"\n\n"):
+                start_stream += await response.content.readany()
+            assert Stream(bytes(start_stream)).kinds == ["partial_image"]
             assert Stream(await response.content.read()).kinds == ["completed"]
 
 
