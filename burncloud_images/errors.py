@@ -211,8 +211,8 @@ class ImagesError(Exception):
     Anything that this package raises.
 
     Attributes:
+        advice: What to do next, in one sentence.
         billed: Whether the call was billed.
-        unbilled: How the error says that it was not.
         request_id: The server's id, for its support.
         history: Every attempt that was made.
         idempotency_key: Our key for the call, the same for all its attempts.
@@ -222,6 +222,7 @@ class ImagesError(Exception):
     """
 
     advice: ClassVar[str] = ""
+    sentences: ClassVar[Mapping[Billing, str]] = SENTENCES
     not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "damaged", "kept", "unfetched", "url"})
 
     billed: Billing = Billing.NO
@@ -244,11 +245,6 @@ class ImagesError(Exception):
         return str(self.args[0])
 
     @property
-    def billing(self) -> str:
-        """Whether the call was billed, in one sentence."""
-        return SENTENCES[self.billed] if self.billed else self.unbilled
-
-    @property
     def raw(self) -> bytes:
         """The bytes of `kept`; none without it, as after pickling."""
         return self.kept.read() if self.kept is not None else b""
@@ -267,7 +263,7 @@ class ImagesError(Exception):
 
     def __str__(self) -> str:
         """Return what happened, whether it may have been billed, what to do next, and the request id."""
-        sentences = [self.message, self.billing, self.whereabouts, self.advice]
+        sentences = [self.message, describe_billing(self), self.whereabouts, self.advice]
         if self.request_id and self.request_id not in self.message:
             sentences.append(f"(request id: {self.request_id})")
         return " ".join(sentence for sentence in sentences if sentence)
@@ -276,6 +272,11 @@ class ImagesError(Exception):
         """Pickle everything but image bytes, raw answers and signed addresses."""
         state = {name: value for name, value in self.__dict__.items() if name not in self.not_pickled}
         return revive, (type(self), self.args, state)
+
+
+def describe_billing(error: ImagesError) -> str:
+    """Return whether *error*'s call was billed, in one sentence."""
+    return error.sentences[error.billed] if error.billed else error.unbilled
 
 
 def revive(kind: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:
@@ -436,13 +437,13 @@ class APIError(ImagesError):
         body: The answer: parsed JSON, or text.
         retry_after: Seconds the server asks to wait.
         should_retry: What `x-should-retry` says; None without it.
-        key_taken: Whether the API refuses the request because it knows the idempotency key from an earlier one.
+        key_already_used: Whether the API refuses the request because it knows the idempotency key from an earlier one.
         images: What had arrived whole before it.
         partials: Previews that had arrived before it; of many large ones the later.
         damaged: What had arrived of other images.
     """
 
-    key_taken: bool = False
+    key_already_used: bool = False
     status: int = 0
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
@@ -483,10 +484,10 @@ class AuthenticationError(APIError):
     The key is missing, unknown, expired or disabled.
 
     Attributes:
-        renewed: Whether the callable that gives the key has given another since.
+        key_changed: Whether the callable that gives the key has given another since.
     """
 
-    renewed: bool = False
+    key_changed: bool = False
 
     advice = "Check the API key."
 
@@ -520,11 +521,10 @@ class ModerationError(APIError):
 
     billed = Billing.MAYBE
     advice = "Change the prompt or the input images."
-
-    @property
-    def billing(self) -> str:
-        """Whether the call was billed, in one sentence."""
-        return "Refused results are billed by some providers." if self.billed is Billing.MAYBE else super().billing
+    sentences: ClassVar[Mapping[Billing, str]] = {
+        **SENTENCES,
+        Billing.MAYBE: "Refused results are billed by some providers.",
+    }
 
 
 class UnsupportedError(APIError):

@@ -157,9 +157,9 @@ class RetryPolicy:
         """Return what kind of failure an answer is that says that nothing was made."""
         if isinstance(error, RateLimitError):
             return "pace"
-        renewed = isinstance(error, AuthenticationError) and error.renewed
+        key_changed = isinstance(error, AuthenticationError) and error.key_changed
         failed = isinstance(error, ServerError)
-        return "retry" if failed or renewed or error.should_retry or error.code in self.retry_codes else "stop"
+        return "retry" if failed or key_changed or error.should_retry or error.code in self.retry_codes else "stop"
 
     def most_attempts(self, error: ImagesError) -> int:
         """Return how many attempts a failure such as *error* is worth."""
@@ -338,7 +338,7 @@ class RetryState:
         A last attempt that billed nothing does not undo an earlier one that may have been billed.
         """
         unknown = [error for error in self.failures if is_unknown(error)]
-        if isinstance(last, APIError) and last.key_taken and last is not self.failures[0]:
+        if isinstance(last, APIError) and last.key_already_used and last is not self.failures[0]:
             earlier = [error for error in unknown if error is not last]
             first = max(earlier, key=count_images, default=self.failures[0])
             mark(first, Billing.MAYBE)

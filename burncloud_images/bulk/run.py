@@ -45,6 +45,7 @@ from burncloud_images.errors import (
     PermissionDeniedError,
     ResultExpiredError,
     StorageError,
+    describe_billing,
 )
 from burncloud_images.files.sinks import ImageContext
 from burncloud_images.results import EXTENSIONS, Image, ImagesResult, SavedImage
@@ -600,7 +601,7 @@ class Run:
 
 def to_failure(error: ImagesError) -> Failure:
     """Return *error* as the store keeps it, with what it may have cost."""
-    billing = error.billing if error.billed else ""
+    billing = describe_billing(error) if error.billed else ""
     return Failure(
         error=type(error).__name__,
         message=f"{error.message} {billing}".rstrip(),

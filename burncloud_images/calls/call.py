@@ -226,7 +226,7 @@ class Call(Generic[T]):
     started: float = 0.0
     request_id: str | None = None
     arrival: ReceivedAt | None = None
-    renewed: bool = False
+    key_changed: bool = False
     billed: Billing = Billing.NO
     """By what has ended so far."""
 
@@ -328,8 +328,8 @@ class Call(Generic[T]):
             redaction.error(error)
             error.phase = state.phase
             error.request_id = error.request_id or self.request_id
-            if isinstance(error, AuthenticationError) and error.status == 401 and not self.renewed:
-                self.renewed = error.renewed = await self.settings.key() != key
+            if isinstance(error, AuthenticationError) and error.status == 401 and not self.key_changed:
+                self.key_changed = error.key_changed = await self.settings.key() != key
             raise
         except BaseException:
             if receiver is not None:

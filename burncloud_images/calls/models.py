@@ -14,7 +14,7 @@ from burncloud_images.retry import repeat
 from burncloud_images.settings import Settings
 from burncloud_images.transport.port import AttemptState
 from burncloud_images.transport.secret import DiscreetResponse, bearer, forgetting_locals
-from burncloud_images.wire.answer import moment, text
+from burncloud_images.wire.answer import to_datetime, to_text
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.redaction import Redaction
 
@@ -79,10 +79,10 @@ def to_models(body: bytes) -> Iterator[ModelInfo]:
     if not isinstance(items, list):
         raise ProtocolError("The list of models is not what the API documents.", raw=body[: 1024 * 1024])
     for item in items:
-        if isinstance(item, Mapping) and (name := text(item.get("id"))):
+        if isinstance(item, Mapping) and (name := to_text(item.get("id"))):
             yield ModelInfo(
                 id=name,
-                created=moment(item.get("created")),
-                owned_by=text(item.get("owned_by")),
-                shutdown_date=text(item.get("shutdown_date")),
+                created=to_datetime(item.get("created")),
+                owned_by=to_text(item.get("owned_by")),
+                shutdown_date=to_text(item.get("shutdown_date")),
             )

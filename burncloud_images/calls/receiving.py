@@ -206,7 +206,7 @@ class Receiver(Generic[T]):
     async def lose(self) -> None:
         """Hold on to what came of an image that broke off; its writer goes."""
         if self.writer is not None:
-            self.remains[self.index] = await recover(self.writer, self.room)
+            self.remains[self.index] = await read_back(self.writer, self.room)
         await self.abandon()
 
     async def abandon(self) -> None:
@@ -317,12 +317,12 @@ class Damaged(Exception):  # noqa: N818 (never leaves the package)
         self.remains = remains
 
 
-async def recover(writer: ImageWriter[T], most: int) -> bytes:
+async def read_back(writer: ImageWriter[T], most: int) -> bytes:
     """Return what *writer* was given, if it can tell."""
     if not most or not isinstance(writer, ReadableWriter):
         return b""
     try:
-        return await writer.recover(most)
+        return await writer.read_back(most)
     except OSError:
         return b""
 
@@ -342,7 +342,7 @@ async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
     media = await writer.finish()
     problem = damage(media)
     if problem:
-        remains = await recover(writer, most_remains)
+        remains = await read_back(writer, most_remains)
         await writer.discard()
         raise Damaged(problem, remains)
     return await writer.keep(media)

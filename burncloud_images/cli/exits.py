@@ -94,7 +94,7 @@ def describe(error: errors.ImagesError) -> str:
     unclear = isinstance(error, (errors.OutcomeUnknownError, errors.ProtocolError)) or is_doubtful(error)
     if error.idempotency_key and unclear:
         ids.append(f"idempotency key: {error.idempotency_key}")
-    parts = (message, error.billing, advice(error), f"({', '.join(ids)})" if ids else "")
+    parts = (message, errors.describe_billing(error), advice(error), f"({', '.join(ids)})" if ids else "")
     return " ".join(part for part in parts if part)
 
 

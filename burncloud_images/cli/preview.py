@@ -16,7 +16,7 @@ from burncloud_images.cli.listing import print_bytes, print_json
 from burncloud_images.client import BASE_URL_VARIABLES, AsyncImagesClient, from_environment
 from burncloud_images.model.inputs import ImageURL
 from burncloud_images.model.operations import ImagesRequest
-from burncloud_images.wire.encode import file_parts, form_fields
+from burncloud_images.wire.encode import to_file_parts, to_form_fields
 from burncloud_images.wire.multipart import FileSlot
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def to_json(captured: Captured, request: ImagesRequest, *, streams: bool) -> dic
         whole = b"".join(segment for segment in (*plan.segments, plan.final) if isinstance(segment, bytes))
         return {**document, "body": json.loads(whole)}
     values = {**request.fields(), "stream": True} if streams else request.fields()
-    fields = [pair for name, value in values.items() for pair in form_fields(name, value)]
+    fields = [pair for name, value in values.items() for pair in to_form_fields(name, value)]
     parts: list[dict[str, object]] = [{"name": name, "value": value} for name, value in fields]
     return {**document, "parts": parts + list(files(captured, request))}
 
@@ -125,5 +125,5 @@ def files(captured: Captured, request: ImagesRequest) -> Iterator[dict[str, obje
 
     uploads = zip(request.images(), captured.payload.uploads, strict=True)
     measured = [MeasuredImage(field=field, size=upload.size, media=upload.media) for (field, _), upload in uploads]
-    for part in file_parts(measured):
+    for part in to_file_parts(measured):
         yield {"name": part.name, "filename": part.filename, "type": part.content_type, "size": part.slot.size}

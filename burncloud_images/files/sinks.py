@@ -102,7 +102,7 @@ class PartialSink(Protocol):
 class ReadableWriter(Protocol):
     """A writer that can tell what it was given, should it turn out to be no whole image."""
 
-    async def recover(self, most: int) -> bytes:
+    async def read_back(self, most: int) -> bytes:
         """
         Return the first *most* bytes.
 
@@ -232,7 +232,7 @@ class MemoryWriter:
     async def keep(self, media: Media) -> Image:
         return Image(**described(self.index, media), data=self.buffer.getvalue())  # type: ignore[arg-type]
 
-    async def recover(self, most: int) -> bytes:
+    async def read_back(self, most: int) -> bytes:
         with self.buffer.getbuffer() as view:
             return bytes(view[:most])
 
@@ -276,7 +276,7 @@ class DirectoryWriter:
             return await finish_whatever_happens(run(self.placement.executor, write, batch))
         except OSError as error:
             self.trouble = error
-            flushed = await run(self.placement.executor, self.read_back, self.size - len(batch))
+            flushed = await run(self.placement.executor, self.read_file, self.size - len(batch))
             self.rescued = bytearray(flushed) + batch
             return None
 
@@ -298,7 +298,7 @@ class DirectoryWriter:
             self.write_batch(batch)
         return Media() if self.handle is None else examine_handle(self.handle, 0, self.size)
 
-    def read_back(self, size: int) -> bytes:
+    def read_file(self, size: int) -> bytes:
         """Return what is in the file already; a full disk can still be read."""
         if self.handle is None:
             return b""
@@ -315,7 +315,7 @@ class DirectoryWriter:
                 return await finish_whatever_happens(run(self.placement.executor, self.rename, media))
             except OSError as error:
                 self.trouble = error
-                self.rescued = bytearray(await run(self.placement.executor, self.read_back, self.size))
+                self.rescued = bytearray(await run(self.placement.executor, self.read_file, self.size))
         await self.discard()
         image = Image(**described(self.placement.index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
         reason = self.trouble.strerror or str(self.trouble)
@@ -359,12 +359,12 @@ class DirectoryWriter:
                 return path
         raise FileExistsError(17, "every numbered name is taken", str(wanted))
 
-    async def recover(self, most: int) -> bytes:
+    async def read_back(self, most: int) -> bytes:
         if self.rescued is None and self.batch:
             await self.flush(self.write_batch)
         if self.rescued is not None:
             return bytes(self.rescued[:most])
-        return await run(self.placement.executor, self.read_back, min(most, self.size))
+        return await run(self.placement.executor, self.read_file, min(most, self.size))
 
     async def discard(self) -> None:
         await finish_whatever_happens(run(self.placement.executor, self.remove))

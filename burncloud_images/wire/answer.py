@@ -103,12 +103,12 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
     beside = {"error": error} if says_something(error) else {}
     return Answer(
         items=found,
-        created=moment(document.get("created")),
+        created=to_datetime(document.get("created")),
         usage=to_usage(document.get("usage")),
-        background=text(document.get("background")),
-        output_format=text(document.get("output_format")),
-        quality=text(document.get("quality")),
-        size=text(document.get("size")),
+        background=to_text(document.get("background")),
+        output_format=to_text(document.get("output_format")),
+        quality=to_text(document.get("quality")),
+        size=to_text(document.get("size")),
         extra={
             **{name: value for name, value in document.items() if name not in KNOWN},
             **to_odd_usage(document.get("usage")),
@@ -128,8 +128,8 @@ def to_items(items: list[object], decoded: AbstractSet[int], failures: Mapping[i
                 index=index,
                 decoded=index in decoded,
                 failure=failures.get(index),
-                url=text(known.get("url")),
-                revised_prompt=text(known.get("revised_prompt")),
+                url=to_text(known.get("url")),
+                revised_prompt=to_text(known.get("revised_prompt")),
                 extra={name: value for name, value in known.items() if name not in KNOWN_OF_ITEM},
             )
 
@@ -142,20 +142,20 @@ def says_something(error: object) -> bool:
 
 
 def is_word(value: object) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else number(value) not in {None, 0}
+    return bool(value.strip()) if isinstance(value, str) else to_int(value) not in {None, 0}
 
 
-def text(value: object) -> str | None:
+def to_text(value: object) -> str | None:
     """Return a text that says something; adaptors of gateways write empty ones for absent."""
     return value if isinstance(value, str) and value else None
 
 
-def number(value: object) -> int | None:
+def to_int(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def moment(value: object) -> datetime | None:
-    seconds = number(value)
+def to_datetime(value: object) -> datetime | None:
+    seconds = to_int(value)
     if seconds is None or seconds <= 0:
         return None
     try:
@@ -166,7 +166,7 @@ def moment(value: object) -> datetime | None:
 
 def count(value: object) -> int | None:
     """Return a number of tokens; one that no image can take is a mistake, or meant to do harm."""
-    found = number(value)
+    found = to_int(value)
     return found if found is not None and 0 <= found <= MOST_TOKENS else None
 
 

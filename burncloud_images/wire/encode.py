@@ -48,11 +48,11 @@ def encode(
     path = f"/images/{request.operation}"
     values = {**request.fields(), "stream": True} if stream else request.fields()
     if isinstance(request, EditRequest) and request.by_reference:
-        return EncodedRequest(path=path, plan=plan_json(to_json({**values, **references(request)})))
+        return EncodedRequest(path=path, plan=plan_json(to_json({**values, **to_references(request)})))
     if not request.images():
         return EncodedRequest(path=path, plan=plan_json(to_json(values)))
-    fields = [pair for name, value in values.items() for pair in form_fields(name, value)]
-    return EncodedRequest(path=path, plan=plan_multipart(fields, list(file_parts(images)), boundary))
+    fields = [pair for name, value in values.items() for pair in to_form_fields(name, value)]
+    return EncodedRequest(path=path, plan=plan_multipart(fields, list(to_file_parts(images)), boundary))
 
 
 def to_json(fields: Mapping[str, object]) -> bytes:
@@ -68,23 +68,23 @@ def plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")  # the request's constructor refuses it
 
 
-def form_fields(name: str, value: object) -> Iterator[tuple[str, str]]:
+def to_form_fields(name: str, value: object) -> Iterator[tuple[str, str]]:
     """Yield *value* as form fields: `n=2`, `flag=true`, `svg[reasoning][effort]=low`, `list[]=a`."""
     if isinstance(value, bool):
         yield name, "true" if value else "false"
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from form_fields(f"{name}[{key}]", item)
+            yield from to_form_fields(f"{name}[{key}]", item)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
-            yield from form_fields(f"{name}[]", item)
+            yield from to_form_fields(f"{name}[]", item)
     elif isinstance(value, str):
         yield name, str.__str__(value)  # an Enum's member says its name instead
     elif value is not None:
         yield name, json.dumps(value)
 
 
-def file_parts(images: Sequence[MeasuredImage]) -> Iterator[FilePart]:
+def to_file_parts(images: Sequence[MeasuredImage]) -> Iterator[FilePart]:
     several = sum(image.field == "image" for image in images) > 1
     for index, image in enumerate(images):
         repeated = several and image.field == "image"
@@ -96,12 +96,12 @@ def file_parts(images: Sequence[MeasuredImage]) -> Iterator[FilePart]:
         )
 
 
-def references(request: EditRequest) -> dict[str, object]:
-    single = {name: reference(source) for name, source in request.images() if name != "image"}
-    return {"images": [reference(source) for source in request.image], **single}
+def to_references(request: EditRequest) -> dict[str, object]:
+    single = {name: to_reference(source) for name, source in request.images() if name != "image"}
+    return {"images": [to_reference(source) for source in request.image], **single}
 
 
-def reference(source: ImageSource) -> dict[str, str]:
+def to_reference(source: ImageSource) -> dict[str, str]:
     if isinstance(source, FileID):
         return {"file_id": source.id}
     if isinstance(source, ImageURL):

@@ -26,12 +26,12 @@ from burncloud_images.results import TokenDetails, Usage
 from burncloud_images.wire.answer import (
     Answer,
     AnswerItem,
-    moment,
-    number,
     says_something,
-    text,
     to_answer,
+    to_datetime,
+    to_int,
     to_odd_usage,
+    to_text,
     to_usage,
 )
 from burncloud_images.wire.image_json import (
@@ -230,7 +230,7 @@ class StreamDecoder:
         """Whether what comes is an image and no preview."""
         if self.cutter is None:
             return False
-        kind = text(self.cutter.head.get("type")) or self.sse.name.decode(errors="replace")
+        kind = to_text(self.cutter.head.get("type")) or self.sse.name.decode(errors="replace")
         return self.cutter.is_answer or kind_of(kind) == COMPLETED
 
     @property
@@ -304,7 +304,7 @@ class StreamDecoder:
         if self.cutter is None:
             self.cutter = EventImageExtractor(list(self.items), self.most_items)
         for event in self.cutter.feed(data):
-            if isinstance(event, ImageStarted) and kind_of(text(self.cutter.head.get("type")) or "") == PARTIAL:
+            if isinstance(event, ImageStarted) and kind_of(to_text(self.cutter.head.get("type")) or "") == PARTIAL:
                 yield PartialStarted(event.index, self.number_of_preview(event.index, self.cutter.head))
             else:
                 yield event
@@ -313,7 +313,7 @@ class StreamDecoder:
         """Return which preview begins: as the server says, or the next, as it mostly says so behind the bytes."""
         counted = self.previews.get(index, 0)
         self.previews[index] = counted + 1
-        said = number(head.get("partial_image_index"))
+        said = to_int(head.get("partial_image_index"))
         return said if said is not None and 0 <= said < MOST_INDEX else counted
 
     def end_event(self, name: str) -> Iterator[StreamEvent]:
@@ -327,12 +327,12 @@ class StreamDecoder:
             return
         document = cutter.document()
         fields = document if isinstance(document, Mapping) else {}
-        kind = kind_of(text(fields.get("type")) or name)
+        kind = kind_of(to_text(fields.get("type")) or name)
         usage = to_usage(fields.get("usage"))
         self.is_paid = self.is_paid or bool(usage is not None and (usage.total_tokens or usage.output_tokens))
         if kind != PARTIAL and (cutter.is_answer or is_answer(fields)):
             yield from self.end_answer(fields, cutter)
-        elif kind == COMPLETED and (cutter.ended or text(fields.get("url")) or not is_error(fields, name)):
+        elif kind == COMPLETED and (cutter.ended or to_text(fields.get("url")) or not is_error(fields, name)):
             item, facts = to_item(fields, cutter), to_facts(fields)
             self.items[item.index] = item
             self.is_paid = self.is_paid or item.url is not None
@@ -379,7 +379,7 @@ def kind_of(name: str) -> str:
 
 
 def is_error(fields: Mapping[str, object], name: str) -> bool:
-    kind = text(fields.get("type")) or name
+    kind = to_text(fields.get("type")) or name
     is_named = kind in {"error", "upstream_error"} or (name == "error" and not kind_of(kind))
     return is_named or says_something(fields.get("error"))
 
@@ -418,7 +418,7 @@ def first_free(taken: Sequence[int]) -> int:
 
 def choose_index(fields: Mapping[str, object], taken: Sequence[int]) -> int:
     """Return which image it is: as the server says, or the next."""
-    index = number(fields.get("output_index"))
+    index = to_int(fields.get("output_index"))
     return index if index is not None and 0 <= index < MOST_INDEX and index not in taken else first_free(taken)
 
 
@@ -428,22 +428,22 @@ def to_item(fields: Mapping[str, object], cutter: EventImageExtractor) -> Answer
         index=index,
         decoded=index in cutter.ended,
         failure=cutter.failures.get(index),
-        url=text(fields.get("url")),
-        revised_prompt=text(fields.get("revised_prompt")),
+        url=to_text(fields.get("url")),
+        revised_prompt=to_text(fields.get("revised_prompt")),
     )
 
 
 def to_facts(fields: Mapping[str, object]) -> EventFields:
     error = says_something(fields.get("error"))
     return EventFields(
-        type=text(fields.get("type")) or "",
-        created_at=moment(fields.get("created_at")),
-        size=text(fields.get("size")),
-        quality=text(fields.get("quality")),
-        background=text(fields.get("background")),
-        output_format=text(fields.get("output_format")),
-        output_index=number(fields.get("output_index")),
-        partial_image_index=number(fields.get("partial_image_index")),
+        type=to_text(fields.get("type")) or "",
+        created_at=to_datetime(fields.get("created_at")),
+        size=to_text(fields.get("size")),
+        quality=to_text(fields.get("quality")),
+        background=to_text(fields.get("background")),
+        output_format=to_text(fields.get("output_format")),
+        output_index=to_int(fields.get("output_index")),
+        partial_image_index=to_int(fields.get("partial_image_index")),
         usage=to_usage(fields.get("usage")),
         extra={
             **{name: value for name, value in fields.items() if name not in (KNOWN if error else KNOWN_OR_EMPTY)},

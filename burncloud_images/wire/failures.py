@@ -155,7 +155,7 @@ SAYING = (*MESSAGES, "code", "type")
 KEY_IN_FLIGHT = re.compile(
     r"in[ _-]?(flight|progress|use\b|process)|process(ing|ed\b)|concurrent|pending", re.IGNORECASE
 )
-KEY_TAKEN = re.compile(r"re-?use|already|used|different|mismatch|conflict|duplicate", re.IGNORECASE)
+KEY_ALREADY_USED = re.compile(r"re-?use|already|used|different|mismatch|conflict|duplicate", re.IGNORECASE)
 
 # Statuses of proxies that say that the origin was not reached; 526 is about its certificate. 522 is not among them: it
 # is also said where the origin did not acknowledge a request that was sent. Source: Cloudflare's connection limits.
@@ -219,36 +219,40 @@ class ErrorObject:
     document: object = None
 
 
-def to_error(reply: ErrorResponse) -> ImagesError:
-    """Return the exception for *reply*."""
-    envelope = to_envelope(reply)
-    if 300 <= reply.status < 400:
-        return redirect(reply)
-    if reply.status in NOT_REACHED and envelope.own is None:
-        message = f"The gateway's proxy answered {reply.status}: it could not reach the gateway."
-        return paced(ConnectionFailedError(message, phase=reply.phase, permanent=NOT_REACHED[reply.status]), reply)
-    if is_in_flight(reply, envelope):
-        return in_flight(reply, envelope)
-    if is_unknown(reply, envelope):
-        return paced(unknown(reply, envelope), reply)
-    return api_error(reply, envelope)
+def to_error(response: ErrorResponse) -> ImagesError:
+    """Return the exception for *response*."""
+    envelope = parse_error(response)
+    if 300 <= response.status < 400:
+        return to_redirect_error(response)
+    if response.status in NOT_REACHED and envelope.own is None:
+        message = f"The gateway's proxy answered {response.status}: it could not reach the gateway."
+        return with_retry_headers(
+            ConnectionFailedError(message, phase=response.phase, permanent=NOT_REACHED[response.status]), response
+        )
+    if is_in_flight(response, envelope):
+        return to_in_flight_error(response, envelope)
+    if is_unknown(response, envelope):
+        return with_retry_headers(to_unknown_error(response, envelope), response)
+    return to_api_error(response, envelope)
 
 
-def paced(error: E, reply: ErrorResponse) -> E:
+def with_retry_headers(error: E, response: ErrorResponse) -> E:
     """Return *error* with what the server says about trying again."""
-    error.retry_after = find_retry_after(reply.headers, resets=reply.status == HTTPStatus.TOO_MANY_REQUESTS)
-    error.should_retry = find_should_retry(reply.headers)
+    error.retry_after = find_retry_after(response.headers, resets=response.status == HTTPStatus.TOO_MANY_REQUESTS)
+    error.should_retry = find_should_retry(response.headers)
     return error
 
 
-def is_in_flight(reply: ErrorResponse, envelope: ErrorObject) -> bool:
+def is_in_flight(response: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether the server says that it is still working on an earlier attempt of the same call."""
-    return reply.status == 409 and reply.operation is not None and speaks_of_key(envelope, KEY_IN_FLIGHT)
+    return response.status == 409 and response.operation is not None and speaks_of_key(envelope, KEY_IN_FLIGHT)
 
 
-def is_key_taken(reply: ErrorResponse, envelope: ErrorObject) -> bool:
+def is_key_already_used(response: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether the server refuses since it has had the key before."""
-    return reply.status in {409, 422} and reply.operation is not None and speaks_of_key(envelope, KEY_TAKEN)
+    return (
+        response.status in {409, 422} and response.operation is not None and speaks_of_key(envelope, KEY_ALREADY_USED)
+    )
 
 
 def speaks_of_key(envelope: ErrorObject, of: re.Pattern[str]) -> bool:
@@ -256,148 +260,149 @@ def speaks_of_key(envelope: ErrorObject, of: re.Pattern[str]) -> bool:
     return "idempoten" in text.lower() and of.search(text) is not None
 
 
-def in_flight(reply: ErrorResponse, envelope: ErrorObject) -> OutcomeUnknownError:
-    message = f"The API answered {label(reply.status)}: {said_by(envelope) or 'no message'}."
-    error = outcome_unknown(f"{message} It is still working on an earlier attempt.", reply, envelope)
+def to_in_flight_error(response: ErrorResponse, envelope: ErrorObject) -> OutcomeUnknownError:
+    message = f"The API answered {describe_status(response.status)}: {message_of(envelope) or 'no message'}."
+    error = to_outcome_unknown_error(f"{message} It is still working on an earlier attempt.", response, envelope)
     error.in_flight = True
-    return paced(error, reply)
+    return with_retry_headers(error, response)
 
 
-def is_unknown(reply: ErrorResponse, envelope: ErrorObject) -> bool:
+def is_unknown(response: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether an image may have been made although no answer came of it."""
-    if reply.operation is None:
+    if response.operation is None:
         return False
-    if envelope.code in AFTER_THE_WORK or envelope.code in reply.unknown_codes or reply.status in GIVEN_UP:
+    if envelope.code in AFTER_THE_WORK or envelope.code in response.unknown_codes or response.status in GIVEN_UP:
         return True
-    if reply.status >= 400 and holds_image(envelope.document):
+    if response.status >= 400 and holds_image(envelope.document):
         return True
-    return reply.status >= 500 and reply.status not in NEVER_SERVED and not is_refused(reply, envelope)
+    return response.status >= 500 and response.status not in NEVER_SERVED and not is_refused(response, envelope)
 
 
 def holds_image(document: object) -> bool:
     """Whether an answer has an image, or its address, whatever its status says."""
     items = document.get("data") if isinstance(document, Mapping) else None
     found = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
-    return any(word(item.get(name)) for item in found for name in ("b64_json", "url"))
+    return any(to_word(item.get(name)) for item in found for name in ("b64_json", "url"))
 
 
-def is_refused(reply: ErrorResponse, envelope: ErrorObject) -> bool:
+def is_refused(response: ErrorResponse, envelope: ErrorObject) -> bool:
     """Whether it is known of an error 5xx that nothing was billed."""
-    if envelope.own is None or reply.status in TIMEOUTS:
+    if envelope.own is None or response.status in TIMEOUTS:
         return False
-    if {envelope.code, envelope.type} & REFUSALS or classify(reply, envelope)[0] is not ServerError:
+    if {envelope.code, envelope.type} & REFUSALS or classify(response, envelope)[0] is not ServerError:
         return True
-    return reply.trust_errors or (reply.dialect is not None and reply.dialect.vouches(envelope.own))
+    return response.trust_errors or (response.dialect is not None and response.dialect.vouches(envelope.own))
 
 
-def unknown(reply: ErrorResponse, envelope: ErrorObject) -> ConnectionFailedError | OutcomeUnknownError:
-    said = f": {said_by(envelope)}" if envelope.message else ""
-    message = f"The gateway answered {label(reply.status)}{said}"
-    if not reply.phase.may_be_billed:
-        return ConnectionFailedError(f"{message} while the request was being sent.", phase=reply.phase)
-    return outcome_unknown(f"{message}, which does not tell whether the images were made.", reply, envelope)
+def to_unknown_error(response: ErrorResponse, envelope: ErrorObject) -> ConnectionFailedError | OutcomeUnknownError:
+    said = f": {message_of(envelope)}" if envelope.message else ""
+    message = f"The gateway answered {describe_status(response.status)}{said}"
+    if not response.phase.may_be_billed:
+        return ConnectionFailedError(f"{message} while the request was being sent.", phase=response.phase)
+    return to_outcome_unknown_error(f"{message}, which does not tell whether the images were made.", response, envelope)
 
 
-def outcome_unknown(message: str, reply: ErrorResponse, envelope: ErrorObject) -> OutcomeUnknownError:
+def to_outcome_unknown_error(message: str, response: ErrorResponse, envelope: ErrorObject) -> OutcomeUnknownError:
     error = OutcomeUnknownError(
         message,
-        raw=reply.body[:MOST_RAW],
-        status=reply.status,
-        request_id=find_request_id(reply.headers, envelope.message),
-        phase=reply.phase,
+        raw=response.body[:MOST_RAW],
+        status=response.status,
+        request_id=find_request_id(response.headers, envelope.message),
+        phase=response.phase,
     )
     error.code = envelope.code
     return error
 
 
-def redirect(reply: ErrorResponse) -> ProtocolError:
+def to_redirect_error(response: ErrorResponse) -> ProtocolError:
     # Never followed: the body and the keys would travel along.
+    status, where = describe_status(response.status), describe_target(response)
     return ProtocolError(
-        f"The gateway answered {label(reply.status)}, a redirect{target(reply)}; is the base URL right?",
-        raw=reply.body[:MOST_RAW],
-        status=reply.status,
-        request_id=find_request_id(reply.headers),
-        phase=reply.phase,
+        f"The gateway answered {status}, a redirect{where}; is the base URL right?",
+        raw=response.body[:MOST_RAW],
+        status=response.status,
+        request_id=find_request_id(response.headers),
+        phase=response.phase,
     )
 
 
-def target(reply: ErrorResponse) -> str:
+def describe_target(response: ErrorResponse) -> str:
     """Return where a redirect leads, as far as it is no secret."""
     try:
-        address = urlsplit(reply.headers.get("location", ""))
+        address = urlsplit(response.headers.get("location", ""))
     except ValueError:
         return ""
     return f" to {address.scheme}://{address.hostname}" if address.hostname else ""
 
 
-def api_error(reply: ErrorResponse, envelope: ErrorObject) -> APIError:
-    kind, meaning = classify(reply, envelope)
+def to_api_error(response: ErrorResponse, envelope: ErrorObject) -> APIError:
+    kind, meaning = classify(response, envelope)
     error = kind(
-        sentence(reply, envelope, meaning),
-        status=reply.status,
+        describe_error(response, envelope, meaning),
+        status=response.status,
         code=envelope.code,
         type=envelope.type,
         param=envelope.param,
-        body=envelope.document if envelope.found else reply.body[:MOST_RAW].decode(errors="backslashreplace"),
-        request_id=find_request_id(reply.headers, envelope.message),
-        phase=reply.phase,
+        body=envelope.document if envelope.found else response.body[:MOST_RAW].decode(errors="backslashreplace"),
+        request_id=find_request_id(response.headers, envelope.message),
+        phase=response.phase,
     )
-    error.key_taken = is_key_taken(reply, envelope)
-    error.billed = bill(error, reply, envelope)
-    return paced(error, reply)
+    error.key_already_used = is_key_already_used(response, envelope)
+    error.billed = decide_billing(error, response, envelope)
+    return with_retry_headers(error, response)
 
 
-def bill(error: APIError, reply: ErrorResponse, envelope: ErrorObject) -> Billing:
+def decide_billing(error: APIError, response: ErrorResponse, envelope: ErrorObject) -> Billing:
     """Return whether an error was billed that the API told."""
-    if reply.operation is None or not reply.phase.may_be_billed:
+    if response.operation is None or not response.phase.may_be_billed:
         return Billing.NO
     # An answer of success had begun, so only words tell that nothing was made.
-    is_open = reply.status < 300 and isinstance(error, ServerError) and not {envelope.code, envelope.type} & REFUSALS
+    is_open = response.status < 300 and isinstance(error, ServerError) and not {envelope.code, envelope.type} & REFUSALS
     # A key that the server knows has been sent before, by an earlier attempt or by another program.
-    return max(reply.billed, error.billed, Billing.MAYBE if is_open or error.key_taken else Billing.NO)
+    return max(response.billed, error.billed, Billing.MAYBE if is_open or error.key_already_used else Billing.NO)
 
 
-def classify(reply: ErrorResponse, envelope: ErrorObject) -> tuple[Kind, str]:
+def classify(response: ErrorResponse, envelope: ErrorObject) -> tuple[Kind, str]:
     """Return the class and what a gateway's own text means in English."""
     by_text = next(((kind, meaning) for text, kind, meaning in BY_TEXT if text in envelope.message), None)
     meaning = by_text[1] if by_text else ""
-    if reply.operation == "variations" and is_variations_unserved(reply, envelope):
+    if response.operation == "variations" and is_variations_unserved(response, envelope):
         return UnsupportedError, "no server known today answers variations"
     kind = BY_CODE.get(envelope.code or "") or BY_TYPE.get(envelope.type or "")
     if kind:
         return kind, meaning
     if by_text:
         return by_text
-    default: Kind = ServerError if reply.status >= 500 or reply.status < 400 else BadRequestError
-    return BY_STATUS.get(reply.status, default), meaning
+    default: Kind = ServerError if response.status >= 500 or response.status < 400 else BadRequestError
+    return BY_STATUS.get(response.status, default), meaning
 
 
-def is_variations_unserved(reply: ErrorResponse, envelope: ErrorObject) -> bool:
+def is_variations_unserved(response: ErrorResponse, envelope: ErrorObject) -> bool:
     # new-api reads `model` from forms only for edits, so it misses it here whatever the form holds.
-    no_model = reply.status == 400 and "未指定模型名称" in envelope.message
-    return no_model or (reply.status in {404, 410, 501} and envelope.code != "model_not_found")
+    no_model = response.status == 400 and "未指定模型名称" in envelope.message
+    return no_model or (response.status in {404, 410, 501} and envelope.code != "model_not_found")
 
 
-def said_by(envelope: ErrorObject) -> str:
+def message_of(envelope: ErrorObject) -> str:
     return envelope.message.strip()[:MOST_MESSAGE].rstrip(".。")
 
 
-def sentence(reply: ErrorResponse, envelope: ErrorObject, meaning: str) -> str:
-    text = said_by(envelope) or "no message"
-    return f"The API answered {label(reply.status)}: {text}{f' ({meaning})' if meaning else ''}."
+def describe_error(response: ErrorResponse, envelope: ErrorObject, meaning: str) -> str:
+    text = message_of(envelope) or "no message"
+    return f"The API answered {describe_status(response.status)}: {text}{f' ({meaning})' if meaning else ''}."
 
 
-def label(status: int) -> str:
+def describe_status(status: int) -> str:
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         return str(status)
 
 
-def to_envelope(reply: ErrorResponse) -> ErrorObject:
+def parse_error(response: ErrorResponse) -> ErrorObject:
     """Return the error object of a body; forms seen: an object, a text, an object without the `error` around it."""
     try:
-        document = json.loads(reply.body)
+        document = json.loads(response.body)
     except (ValueError, RecursionError):
         return ErrorObject()
     error = document.get("error") if isinstance(document, Mapping) else None
@@ -406,18 +411,18 @@ def to_envelope(reply: ErrorResponse) -> ErrorObject:
     wrapped = isinstance(error, Mapping)
     if not wrapped:
         error = document
-    if not isinstance(error, Mapping) or not any(word(error.get(name)) for name in SAYING):
+    if not isinstance(error, Mapping) or not any(to_word(error.get(name)) for name in SAYING):
         return ErrorObject(document=document)
     envelope = ErrorObject(
-        message=next((text for name in MESSAGES if (text := word(error.get(name)))), ""),
-        type=word(error.get("type")),
-        code=word(error.get("code")),
-        param=word(error.get("param")),
+        message=next((text for name in MESSAGES if (text := to_word(error.get(name)))), ""),
+        type=to_word(error.get("type")),
+        code=to_word(error.get("code")),
+        param=to_word(error.get("param")),
         found=True,
         document=document,
     )
     # In an event of a stream, which no proxy writes, the object may stand alone.
-    is_own = (wrapped or reply.status < 300) and is_of_api(envelope) and not is_of_proxy(envelope, reply.headers)
+    is_own = (wrapped or response.status < 300) and is_of_api(envelope) and not is_of_proxy(envelope, response.headers)
     return attrs.evolve(envelope, own=error if is_own else None)
 
 
@@ -435,7 +440,7 @@ def is_of_proxy(envelope: ErrorObject, headers: Mapping[str, str]) -> bool:
     return any(words in envelope.message for words in WORDS_OF_A_PROXY)
 
 
-def word(value: object) -> str | None:
+def to_word(value: object) -> str | None:
     """Return a text; gateways write numbers for codes, and an empty text or zero for what is absent."""
     is_word = isinstance(value, (str, int)) and not isinstance(value, bool) and value not in {"", 0}
     return str(value) if is_word else None

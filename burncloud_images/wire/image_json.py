@@ -141,11 +141,11 @@ class ImageExtractor:
         self.passed = self.values = 0
         self.levels: list[Container] = []
         # Not bound: a decoder that refers to itself, and to all that it holds, would wait for the garbage collector.
-        self.state: Callable[[ImageExtractor, bytes, int], int] = ImageExtractor.structure
+        self.state: Callable[[ImageExtractor, bytes, int], int] = ImageExtractor.outside_strings
         self.events: list[Event] = []
         self.pending = b""
         self.escaped = False
-        self.string_start = 0
+        self.string_offset = 0
         self.base64: StrictBase64 | None = None
         self.image_index = 0
         self.most_items = sys.maxsize
@@ -198,7 +198,7 @@ class ImageExtractor:
     @property
     def is_open(self) -> bool:
         """Whether something has begun and is not yet closed."""
-        return bool(self.levels) or self.state is not ImageExtractor.structure
+        return bool(self.levels) or self.state is not ImageExtractor.outside_strings
 
     def parse(self) -> object:
         """
@@ -211,7 +211,7 @@ class ImageExtractor:
         if self.is_open:
             raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
-            return json.loads(self.text, parse_constant=refuse_constant, parse_int=to_int)
+            return json.loads(self.text, parse_constant=refuse_constant, parse_int=parse_digits)
         except (ValueError, RecursionError):  # RecursionError is no ValueError
             what = "is empty" if not self.text.strip() else "is not JSON"
             raise ProtocolError(f"The {self.what} {what}.", raw=self.raw) from None
@@ -220,7 +220,7 @@ class ImageExtractor:
         """Return the index of the image whose value a string that begins here is; None if it is no image's."""
         raise NotImplementedError
 
-    def structure(self, chunk: bytes, position: int) -> int:
+    def outside_strings(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
         if self.is_surplus and len(self.levels) == ITEMS and (match := FLAT.match(chunk, position)) and match[0]:
             self.into += match[0]
@@ -233,7 +233,7 @@ class ImageExtractor:
                 self.count(AT_ONCE)
                 self.into += chunk[position : match.start()]
                 return match.start()
-            if match.lastindex and self.pass_over(match.lastindex, match[2]):
+            if match.lastindex and self.skip_member(match.lastindex, match[2]):
                 if match.lastindex == MEMBERS:
                     self.count((match.end() - match.start()) // SHORTEST_MEMBER)
                 continue
@@ -245,7 +245,7 @@ class ImageExtractor:
             if mark == b'"':
                 self.open_string()
                 break
-            self.move(mark)
+            self.step(mark)
             if self.is_surplus or self.into is self.surplus:
                 self.into += chunk[position : match.start()]
                 position = max(position, match.start())
@@ -260,7 +260,7 @@ class ImageExtractor:
         self.count(AT_ONCE - left)
         return position
 
-    def pass_over(self, found: int, text: bytes) -> bool:
+    def skip_member(self, found: int, text: bytes) -> bool:
         """Take what `TOKEN` found as it stands; say no if it may not stand here, or may be an image."""
         level = self.levels[-1] if self.levels else None
         if level is not None and level.is_object and level.wants_key:
@@ -272,7 +272,7 @@ class ImageExtractor:
             return True
         return found == STRING and (level is None or level.key not in IMAGE_KEYS)
 
-    def move(self, mark: bytes) -> None:
+    def step(self, mark: bytes) -> None:
         level = self.levels[-1] if self.levels else None
         if mark in b"{[":
             if len(self.levels) == MOST_DEPTH:
@@ -297,13 +297,13 @@ class ImageExtractor:
         """Take note that another item begins past the most that are taken, if it is one that counts."""
 
     def open_string(self) -> None:
-        self.string_start = len(self.into) - 1
+        self.string_offset = len(self.into) - 1
         index = self.locate()
         if index is None:
             self.state = ImageExtractor.string
         else:
             self.image_index = index
-            self.state = ImageExtractor.lead
+            self.state = ImageExtractor.string_start
 
     def string(self, chunk: bytes, position: int) -> int:
         """Collect a string up to its closing quote."""
@@ -325,10 +325,10 @@ class ImageExtractor:
     def close_string(self) -> None:
         level = self.levels[-1] if self.levels else None
         if level is not None and level.is_object and level.wants_key:
-            level.key = read_key(self.into[self.string_start :])
-        self.state = ImageExtractor.structure
+            level.key = read_key(self.into[self.string_offset :])
+        self.state = ImageExtractor.outside_strings
 
-    def lead(self, chunk: bytes, position: int) -> int:
+    def string_start(self, chunk: bytes, position: int) -> int:
         """Look at the beginning of a string where an image can stand, and decide what it is."""
         window = chunk[position : position + LEAD]
         skip = base64_begins(window, is_url=self.levels[-1].key == "url")
@@ -362,7 +362,7 @@ class ImageExtractor:
         else:
             self.end_image()
             self.text += b'"'
-            self.state = ImageExtractor.structure
+            self.state = ImageExtractor.outside_strings
         return end + 1
 
     def unescape(self, piece: bytes, *, is_last: bool) -> bytes:
@@ -524,7 +524,7 @@ def read_key(literal: bytes | bytearray) -> str | None:
         return None  # the parser will refuse it at the end
 
 
-def to_int(digits: str) -> object:
+def parse_digits(digits: str) -> object:
     """Return a number; one that no counter can have stays text, as it would hold up whoever reads it."""
     return int(digits) if len(digits) <= MOST_DIGITS else digits
 

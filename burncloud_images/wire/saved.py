@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from burncloud_images.wire.answer import Answer, text
+from burncloud_images.wire.answer import Answer, to_text
 from burncloud_images.wire.image_json import AnswerDecoder, Container, locate_in_answer
 
 BATCH = ("response", "body")
@@ -33,7 +33,7 @@ class SavedAnswerDecoder(AnswerDecoder):
         """Return the rest of the answer, and of none of what is around it."""
         document = self.parse()
         if isinstance(document, Mapping) and "response" in document and "data" not in document:
-            self.custom_id = text(document.get("custom_id"))
+            self.custom_id = to_text(document.get("custom_id"))
             response = document["response"]
             body = response.get("body") if isinstance(response, Mapping) else None
             document = body if isinstance(body, Mapping) else {"error": document.get("error")}

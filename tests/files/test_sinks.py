@@ -77,7 +77,7 @@ class TestRecovery:
         if kind == "finished file" and written:
             await writer.finish()
 
-        assert DATA[: min(written, most)] == await writer.recover(most)
+        assert DATA[: min(written, most)] == await writer.read_back(most)
         await writer.discard()
         assert [] == list(folder.iterdir())
 

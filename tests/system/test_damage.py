@@ -147,7 +147,7 @@ class TestOtherSinks:
         """A disk that cannot be read is no reason to hide the first error."""
 
         class Failing(MemoryWriter):
-            async def recover(self, most):
+            async def read_back(self, most):
                 raise OSError(5, "Input/output error")
 
         class Broken(Memory):

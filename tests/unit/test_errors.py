@@ -28,6 +28,7 @@ from burncloud_images.errors import (
     StorageError,
     TooLargeError,
     Violation,
+    describe_billing,
     find_billing,
     mark,
 )
@@ -90,16 +91,16 @@ def test_an_error_says_what_happened_what_it_cost_and_what_to_do(error, sentence
 )
 def test_a_redirect_is_not_followed_so_not_billed(status, billing):
     """Any other answer that is not understood may have been; 303 says where the outcome of what was done is."""
-    assert billing == ProtocolError("odd.", status=status).billing
+    assert billing == describe_billing(ProtocolError("odd.", status=status))
 
 
 def test_a_download_of_an_input_cost_nothing():
     """The image of an answer is paid for; an image to upload is fetched before anything is sent."""
     error = DownloadError("refused.")
-    assert BILLED == error.billing
+    assert BILLED == describe_billing(error)
 
     error.billed, error.unbilled = Billing.NO, NOT_SENT
-    assert "Nothing was sent." == error.billing
+    assert "Nothing was sent." == describe_billing(error)
 
 
 @pytest.mark.parametrize("billed", Billing)
@@ -109,7 +110,7 @@ def test_the_sentence_is_made_from_what_is_billed(kind, billed):
     error = kind("x", status=429) if issubclass(kind, APIError) else kind("x")
     error.billed = billed
 
-    assert (SENTENCES[billed] if billed else error.unbilled) == error.billing
+    assert (SENTENCES[billed] if billed else error.unbilled) == describe_billing(error)
     assert billed is pickle.loads(pickle.dumps(error)).billed
 
 

@@ -71,7 +71,7 @@ class TestKinds:
             (error_of(QuotaExceededError, status=429), "stop"),
             (error_of(QuotaExceededError, status=429, should_retry=True), "retry"),
             (error_of(AuthenticationError, status=401), "stop"),
-            (error_of(AuthenticationError, status=401, renewed=True), "retry"),
+            (error_of(AuthenticationError, status=401, key_changed=True), "retry"),
             (error_of(DownloadError), "stop"),
             (error_of(DownloadError, transient=True), "retry"),
             (error_of(ProtocolError), "stop"),
@@ -608,7 +608,7 @@ class TestMoney:
         [
             error_of(OutcomeUnknownError),
             error_of(QuotaExceededError),
-            error_of(APIError, status=422, key_taken=True),
+            error_of(APIError, status=422, key_already_used=True),
         ],
     )
     @pytest.mark.parametrize(
@@ -636,7 +636,7 @@ class TestMoney:
 
     async def test_a_key_that_is_taken_raises_the_first_error(self):
         """An earlier attempt had arrived, whatever it looked like."""
-        first, taken = error_of(ConnectionFailedError), error_of(APIError, status=422, key_taken=True)
+        first, taken = error_of(ConnectionFailedError), error_of(APIError, status=422, key_already_used=True)
         with pytest.raises(ConnectionFailedError) as caught:
             await Loop(first, error_of(ServerError), taken).run()
         assert first is caught.value
@@ -646,14 +646,14 @@ class TestMoney:
     async def test_a_key_that_is_taken_raises_the_unknown_error_before_the_first(self):
         """That is the one."""
         unknown = error_of(OutcomeUnknownError)
-        taken = error_of(APIError, status=409, key_taken=True, billed=Billing.MAYBE)
+        taken = error_of(APIError, status=409, key_already_used=True, billed=Billing.MAYBE)
         with pytest.raises(OutcomeUnknownError) as caught:
             await Loop(error_of(ServerError), unknown, taken).run(RetryPolicy(server_idempotency="reject"))
         assert unknown is caught.value
 
     async def test_a_key_that_is_taken_at_once_is_raised_itself(self):
         """There is nothing before it."""
-        taken = error_of(APIError, status=422, key_taken=True)
+        taken = error_of(APIError, status=422, key_already_used=True)
         with pytest.raises(APIError) as caught:
             await Loop(taken).run()
         assert taken is caught.value

@@ -19,7 +19,7 @@ from burncloud_images.model.media import Media
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.results import EXTENSIONS
-from burncloud_images.wire.encode import encode, reference
+from burncloud_images.wire.encode import encode, to_reference
 from burncloud_images.wire.multipart import FileSlot
 
 BOUNDARY = "otter-7MA4YWxkTrZu0gW"
@@ -112,7 +112,7 @@ def test_an_edit_by_reference_is_json():
 def test_bytes_have_no_reference():
     """The request's constructor refuses them; a mistake of ours is no silent null."""
     with pytest.raises(TypeError, match="BytesSource cannot be sent by reference"):
-        reference(BytesSource(b""))
+        to_reference(BytesSource(b""))
 
 
 ODD = {

@@ -261,9 +261,9 @@ class TestWords:
     def test_a_key_that_is_taken_is_told_apart(self, status, fields, expected):
         """An earlier attempt had arrived, then, so this says nothing of the bill."""
         error = to_error(reply(status, said(**fields)))
-        assert expected == error.key_taken
+        assert expected == error.key_already_used
         assert (MAYBE if expected else NO) is error.billed
-        assert not to_error(reply(status, said(**fields), operation=None)).key_taken
+        assert not to_error(reply(status, said(**fields), operation=None)).key_already_used
 
     @pytest.mark.parametrize(
         "words",
