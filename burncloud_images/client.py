@@ -406,17 +406,17 @@ class AsyncImagesClient:
 
         sink = cast("Sink[M]", into if into is not None else Memory())
         settings, resources = self._settings, self._lifecycle.open()
-        calls = MapRun(
+        run = MapRun(
             requests=requests,
             send=lambda request, key, hooks: exchange(
                 request, sink, settings, resources, streams=via_stream, key=key, hooks=hooks
             ),
-            window=InFlightLimit(concurrency=concurrency, most_bytes=max_bytes, ordered=ordered),
+            limit=InFlightLimit(concurrency=concurrency, max_bytes=max_bytes, ordered=ordered),
             on_exit=on_exit,
             unclaimed=Unclaimed(show=on_unclaimed),
             background=resources.background,
         )
-        return Outcomes(calls)
+        return Outcomes(run)
 
     async def models(self) -> tuple[ModelInfo, ...]:
         """

@@ -1,8 +1,8 @@
 """
-What goes on behind its caller, in tasks that belong to the client.
+Work that goes on after its caller has left, in tasks that belong to the client.
 
-Frameworks cancel a caller again and again until it has left. What has to come to its end all the same, a paid call or
-the removal of half a file, therefore runs in a task that no caller's cancellation reaches.
+Frameworks cancel a caller repeatedly until it has left. Work that has to finish nevertheless, such as a paid call or
+the removal of a partial file, runs in a task of its own, which those cancellations do not reach.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ OnExit: TypeAlias = Literal["drain", "cancel"]
 
 
 class Work(Protocol):
-    """Something that goes on, and that the client waits for when it closes."""
+    """Something that the client waits for when it closes."""
 
     @property
     def ended(self) -> asyncio.Event:
@@ -33,22 +33,22 @@ class Work(Protocol):
 
     @property
     def close(self) -> Callable[[], object]:
-        """Starts nothing more that costs money, and lets the rest end as it was asked to."""
+        """Starts nothing more that costs money, and lets the rest finish."""
 
     @property
     def cancel(self) -> Callable[[], object]:
-        """Gives up what is under way as well."""
+        """Cancels what is running as well."""
 
 
 @attrs.define(eq=False)
-class Errand:
+class TaskWork:
     """
-    A task as work.
+    A single task as `Work`.
 
     Attributes:
-        task: Does it.
-        close: Is called when the client closes.
-        cancel: Is called when nothing is to go on any more.
+        task: Does the work.
+        close: Called when the client closes.
+        cancel: Called when everything is cancelled.
         ended: Set when the task has ended.
     """
 
@@ -60,9 +60,9 @@ class Errand:
 
 class Watch(asyncio.Future[None]):
     """
-    Done when a task is; cancelling it cancels the task at that very moment.
+    Done when a task is done; cancelling it cancels the task immediately.
 
-    A turn of the loop later the task could have sent what was not to be sent any more.
+    One turn of the event loop later the task could already have sent the request.
     """
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
@@ -71,7 +71,7 @@ class Watch(asyncio.Future[None]):
         task.add_done_callback(self.end)
 
     def end(self, _task: asyncio.Task[Any]) -> None:
-        """See that the task is done."""
+        """Finish with the task."""
         if not self.done():
             self.set_result(None)
 
@@ -85,11 +85,11 @@ class Watch(asyncio.Future[None]):
 @attrs.define(eq=False)
 class Background:
     """
-    What goes on behind a client's callers.
+    What goes on after its callers have left, for one client.
 
     Attributes:
-        works: All that has not ended.
-        losses: What calls brought that nobody takes any more.
+        works: Everything that has not ended.
+        losses: Results that nobody takes any more.
     """
 
     works: set[Work] = attrs.field(factory=set)
@@ -100,11 +100,11 @@ class Background:
         Return what *work* returns; its caller may leave at any time.
 
         Args:
-            work: Is done in a task of its own.
+            work: Runs in a task of its own.
             worst: What it may have cost, as far as is known before it has ended.
 
-        Cancellation cancels *work*, once, waits until it has cleaned up, and takes over what it says of money. Another
-        one leaves at once.
+        Cancellation cancels *work*, once, waits until it has cleaned up, and takes over what it says about billing. A
+        second cancellation leaves at once.
         """
         task = asyncio.create_task(work)
         try:
@@ -121,15 +121,15 @@ class Background:
         self, task: asyncio.Task[Any], error: BaseException | None, *, worst: Billing = Billing.MAYBE
     ) -> None:
         """
-        Wait for *task*, which has been cancelled and cleans up behind itself.
+        Wait for *task*, which has been cancelled and is cleaning up.
 
         Args:
-            task: Is to end.
-            error: Why its caller leaves: a `CancelledError` is to say what the task may have cost, as is the log. None
-                if all is well, and nothing is to be told.
+            task: Is about to end.
+            error: Why its caller leaves: the log says what the task may have cost, and so does a `CancelledError`. None
+                if there is nothing to say.
             worst: What the task may have cost, as far as is known before it has ended.
 
-        Cancellation leaves at once, and the task ends behind the caller's back.
+        Cancellation leaves at once, and the task ends without its caller.
         """
         try:
             await asyncio.wait((task,))
@@ -145,56 +145,56 @@ class Background:
     def keep(
         self, task: asyncio.Task[T], *, close: Callable[[], object], cancel: Callable[[], object]
     ) -> asyncio.Task[T]:
-        """Let the client's end wait for *task*, and return it."""
-        errand = Errand(task, close, cancel)
+        """Let the client wait for *task* when it closes, and return it."""
+        work = TaskWork(task, close, cancel)
 
         def end(_task: asyncio.Task[T]) -> None:
-            self.works.discard(errand)
-            errand.ended.set()
+            self.works.discard(work)
+            work.ended.set()
 
-        self.works.add(errand)
+        self.works.add(work)
         task.add_done_callback(end)
         return task
 
     async def end(self, on_exit: OnExit | None) -> None:
         """
-        Wait until everything has ended as it was asked to, or as *on_exit* says.
+        Wait until everything has ended, by its own `on_exit` or by the one given.
 
-        Cancellation cancels everything, and waits for that.
+        Cancellation cancels everything, and waits until that has ended.
         """
         for work in tuple(self.works):
             work.close()
         if on_exit == "cancel":
             self.cancel()
         try:
-            await self.settle()
+            await self.wait_closed()
         except asyncio.CancelledError:
             self.cancel()
-            await self.settle()
+            await self.wait_closed()
             raise
 
     def cancel(self) -> None:
-        """Give up what is under way."""
+        """Cancel everything that runs."""
         for work in tuple(self.works):
             work.cancel()
 
     def warn(self) -> None:
-        """Warn whoever closes the client of what was paid for and nobody took; once."""
+        """Warn the code that closes the client of paid results that nobody took; once."""
         losses, self.losses = self.losses, Losses()
         if losses:
             warnings.warn(str(losses), ImagesWarning, stacklevel=4)
 
-    async def settle(self) -> None:
+    async def wait_closed(self) -> None:
         while self.works:
             await next(iter(self.works)).ended.wait()
 
 
 def nothing() -> None:
-    """Leave a task alone that has been cancelled: once more would keep it from cleaning up."""
+    """Do nothing: the task is cancelled already, and a second cancellation would interrupt its cleaning up."""
 
 
 def tell(task: asyncio.Task[Any], error: BaseException | None) -> None:
-    """Log what *task*, whose caller has left by *error*, may have cost; a `CancelledError` is to say so too."""
+    """Log what *task*, whose caller has left with *error*, may have cost; a `CancelledError` says so too."""
     end = find_end(task)
     if error is None or error is end.source:
         return
@@ -214,8 +214,8 @@ class End:
 
     Attributes:
         source: Its result or error.
-        message: What is to be told, if anything is.
-        billed: Whether it may.
+        message: What the log and the caller are told; empty if nothing.
+        billed: Whether it was, as far as is known.
     """
 
     source: object
@@ -224,13 +224,13 @@ class End:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What finds it again."""
+        """What identifies it: idempotency key and phase."""
         names = ("idempotency_key", "phase")
         return {name: value for name in names if (value := getattr(self.source, name, None)) is not None}
 
 
 def find_end(task: asyncio.Task[Any]) -> End:
-    """Return how *task* ended; what was no failure of a call is nobody's concern by now."""
+    """Return how *task* ended."""
     try:
         result = task.result()
     except asyncio.CancelledError as cancelled:
@@ -239,7 +239,7 @@ def find_end(task: asyncio.Task[Any]) -> End:
     except ImagesError as failure:
         message = f"Cancelled as it failed: {failure}" if failure.billed else ""
         return End(source=failure, message=message, billed=failure.billed)
-    except Exception as mistake:  # noqa: BLE001 (one in the program, of which the task has told)
+    except Exception as mistake:  # noqa: BLE001 (one in the program, which the task has raised)
         return End(source=mistake)
     if not isinstance(result, ImagesResult):
         return End(source=result, billed=result if isinstance(result, Billing) else Billing.NO)

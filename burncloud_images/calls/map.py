@@ -1,8 +1,8 @@
 """
-The calls of one map: a task that pulls requests in, a task for each call, and a queue of what came of them.
+The calls of one `client.map`: a task that pulls requests, a task for each call, and a queue of outcomes.
 
-They belong to the client and not to whoever takes their outcomes, so a loop that is left without a word does not end
-what is paid for. However a call ends, its request has one outcome, and that is either taken or passed on as unclaimed.
+They belong to the client and not to the code that takes the outcomes, so leaving a loop does not end calls that are
+paid for. Every request that was pulled has one outcome, which is either taken or passed on as unclaimed.
 """
 
 from __future__ import annotations
@@ -17,19 +17,41 @@ from collections.abc import (
     Callable,
     Coroutine,
     Iterable,
+    Mapping,
+    Sequence,
 )
-from typing import Any, Generic, TypeAlias, TypeVar
+from enum import Enum
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from burncloud_images.calls.background import Background, OnExit
-from burncloud_images.calls.course import CallTracker
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.calls.map_limits import InFlightLimit
 from burncloud_images.calls.unclaimed import Outcome, Unclaimed
-from burncloud_images.errors import Billing, ClientClosedError, ImagesError, find_billing
+from burncloud_images.errors import (
+    Billing,
+    ClientClosedError,
+    ConnectionFailedError,
+    DownloadError,
+    ImagesError,
+    OutcomeUnknownError,
+    Phase,
+    find_billing,
+)
 from burncloud_images.model.operations import ImagesRequest
-from burncloud_images.results import DamagedImage, Done, Failed, Image, ImageDetails, ImagesResult, PartialImage
+from burncloud_images.results import (
+    Attempt,
+    DamagedImage,
+    Done,
+    Failed,
+    Image,
+    ImageDetails,
+    ImagesResult,
+    PartialImage,
+    Unfetched,
+)
+from burncloud_images.wire.answer import Answer
 
 R = TypeVar("R", bound=ImagesRequest)
 T = TypeVar("T", bound=ImageDetails)
@@ -37,31 +59,155 @@ T = TypeVar("T", bound=ImageDetails)
 Send: TypeAlias = Callable[[R, str, CallHooks], Coroutine[Any, Any, ImagesResult[T]]]
 
 
+# --- the states -------------------------------------------------------------------------------------------------------
+
+
+class State(Enum):
+    """
+    How far a map has come.
+
+    Whether calls still run is not part of it: a map has ended when it is past `PULLING` and none does.
+    """
+
+    NEW = "nobody has asked for an outcome yet"
+    PULLING = "the next request is pulled when there is room for it"
+    PAUSED = "the last task that waited for an outcome was cancelled; nothing is started until one waits again"
+    FINISHING = "no more requests are pulled; calls go on, with all their retries"
+    UNATTENDED = "finishing, but the last task that waited for an outcome was cancelled"
+    STOPPING = "no attempt is started that would buy something new; outcomes can still be taken"
+    LEFT = "stopping, and nobody takes outcomes: they are unclaimed"
+    ABANDONED = "left, and nobody waits for the end"
+
+
+OPEN = frozenset({State.NEW, State.PULLING, State.PAUSED})
+"""There may be more requests."""
+BUYING = OPEN | {State.FINISHING, State.UNATTENDED}
+"""Calls may start attempts that buy something."""
+TAKEN = BUYING | {State.STOPPING}
+"""Outcomes wait in the queue; in the other states they are unclaimed."""
+
+Event: TypeAlias = Literal["wait", "give up", "end of requests", "stop", "leave", "abandon"]
+
+TRANSITIONS: Mapping[Event, Mapping[State, State]] = {
+    "wait": {State.NEW: State.PULLING, State.PAUSED: State.PULLING, State.UNATTENDED: State.FINISHING},
+    "give up": {State.PULLING: State.PAUSED, State.FINISHING: State.UNATTENDED},
+    "end of requests": {State.PULLING: State.FINISHING, State.PAUSED: State.UNATTENDED},
+    "stop": dict.fromkeys(BUYING, State.STOPPING),
+    "leave": dict.fromkeys(TAKEN, State.LEFT),
+    "abandon": dict.fromkeys(TAKEN | {State.LEFT}, State.ABANDONED),
+}
+"""Where each event leads from each state; in a state that is not named it changes nothing."""
+
+
+# --- one call ---------------------------------------------------------------------------------------------------------
+
+
+@attrs.define(kw_only=True, eq=False)
+class CallTracker(CallHooks, Generic[R]):
+    """
+    The hooks of one call: whether it may be cancelled, and what is known about it if it was.
+
+    Attributes:
+        index: Place of its request.
+        request: As given.
+        key: Its idempotency key.
+        may_buy: Whether attempts that buy something new may still be started.
+        failures: The attempts that failed.
+        error: What the last one raised; an error that may have been billed is not replaced.
+        links: Where its images are, if they came as URLs.
+        is_safe_to_cancel: Whether cancelling it now ends nothing that may be billed.
+        is_cancelled: Whether it has been cancelled. A second cancellation would interrupt its cleaning up.
+    """
+
+    index: int
+    request: R
+    key: str
+    may_buy: Callable[[], bool]
+    failures: list[Attempt] = attrs.field(factory=list)
+    error: ImagesError | None = None
+    links: Sequence[Unfetched] = ()
+    is_safe_to_cancel: bool = True
+    is_cancelled: bool = False
+
+    async def before_attempt(self) -> None:
+        """Record that something is sent from now on."""
+        self.is_safe_to_cancel = False
+
+    async def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
+        """Record the attempt. While the map stops, only a call that may have been billed goes on to the next one."""
+        if error is None:
+            return
+        self.failures.append(attempt)
+        if self.error is None or not self.error.billed:
+            self.error = error
+        self.is_safe_to_cancel = attempt.wait is not None and not self.error.billed
+        if self.is_safe_to_cancel and not self.may_buy() and (task := asyncio.current_task()):
+            self.cancel(
+                task
+            )  # the call's own task: it is cancelled at its next await, which waits for the next attempt
+
+    def cancel(self, task: asyncio.Task[Any]) -> None:
+        """Cancel *task*, which makes the call; once."""
+        if not self.is_cancelled:
+            self.is_cancelled = True
+            task.cancel()
+
+    async def on_links(self, links: Sequence[Unfetched], answer: Answer) -> None:  # noqa: ARG002 (a hook)
+        """Record where the images are."""
+        self.links = links
+
+    def to_error(self, cancellation: asyncio.CancelledError) -> ImagesError:
+        """Return what is known about the call, which ended by *cancellation*."""
+        error = self.find_error(find_billing(cancellation))
+        error.idempotency_key, error.history = self.key, tuple(self.failures)
+        return error
+
+    def find_error(self, billed: Billing) -> ImagesError:
+        if self.links:
+            error = DownloadError("The call was cancelled while its images were fetched.", url=self.links[0].url)
+            error.unfetched = tuple(self.links)
+            return error
+        if self.error is not None and (self.is_safe_to_cancel or self.error.billed):
+            return self.error
+        if billed:
+            unknown = OutcomeUnknownError("The call was cancelled.", phase=Phase.FINAL_RELEASED)
+            unknown.billed = billed
+            return unknown
+        return ConnectionFailedError("The call was cancelled before its request was whole.")
+
+
+# --- all calls --------------------------------------------------------------------------------------------------------
+
+
 @attrs.define(kw_only=True, eq=False)
 class MapRun(Generic[R, T]):
     """
-    Runs the calls, as many as the window lets through, until there are no more requests.
+    Makes the calls, as many at once as the limit lets through, until there are no more requests.
 
     Attributes:
         requests: Pulled one by one, each when there is room for it.
         send: Makes one call, with a key and hooks.
-        window: How much may be outstanding.
+        limit: How much may be in flight.
         on_exit: What becomes of running calls when nobody takes their outcomes any more.
-        unclaimed: Takes the outcomes that nobody else takes.
-        background: Of the client: this is in it as long as anything runs.
+        unclaimed: Receives the outcomes that nobody takes.
+        background: Of the client; the map is in it until nothing runs any more.
         notes: About money, of calls that were cancelled.
         billed: What they may have cost.
-        waiting: How many tasks wait for an outcome.
-        is_paused: Whether the last of them was cancelled: it may never come back, so nothing is started for it.
         ended: Set when nothing runs any more.
+        queue: Outcomes to be taken; None marks the end.
+        changed: Wakes the task that pulls requests.
+        feeder: That task, while it runs.
+        waiting: Number of tasks that wait for an outcome.
+        failure: A mistake in the program, to be raised after all outcomes.
     """
 
     requests: Iterable[R] | AsyncIterable[R]
     send: Send[R, T]
-    window: InFlightLimit[Outcome[R, T]]
+    limit: InFlightLimit[Outcome[R, T]]
     on_exit: OnExit = attrs.field(validator=attrs.validators.in_(("drain", "cancel")))
     unclaimed: Unclaimed[R, T]
     background: Background
+    state: State = State.NEW
     notes: list[str] = attrs.field(factory=list)
     billed: Billing = Billing.NO
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -69,28 +215,29 @@ class MapRun(Generic[R, T]):
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
     running: dict[asyncio.Task[ImagesResult[T]], CallTracker[R]] = attrs.field(factory=dict)
     feeder: asyncio.Task[None] | None = None
-    has_begun: bool = False
-    is_admitting: bool = True
-    is_stopping: bool = False
-    is_left: bool = False
-    is_abandoned: bool = False
     waiting: int = 0
-    is_paused: bool = False
     failure: BaseException | None = None
 
     def __attrs_post_init__(self) -> None:
         """Belong to the client from now on."""
         self.background.works.add(self)
 
+    def move(self, event: Event) -> State | None:
+        """Go where *event* leads, and return the state before; None if it changes nothing."""
+        before, after = self.state, TRANSITIONS[event].get(self.state)
+        if after is None:
+            return None
+        self.state = after
+        return before
+
     def begin(self) -> None:
-        """Start to pull requests, or go on with it."""
-        if self.is_paused:
-            self.is_paused = False
-            self.changed.set()
-        if not self.has_begun and not self.is_stopping:
-            self.has_begun = True
+        """Start to pull requests, or go on after a pause."""
+        before = self.move("wait")
+        if before is State.NEW:
             self.feeder = asyncio.create_task(self.feed())
             self.feeder.add_done_callback(self.end_feeding)
+        elif before is not None:
+            self.changed.set()
 
     # --- what runs ----------------------------------------------------------------------------------------------------
 
@@ -98,73 +245,78 @@ class MapRun(Generic[R, T]):
         """Start a call for every request; the next one is pulled when there is room for it."""
         requests = iterate(self.requests)
         try:
-            while self.is_admitting:
-                while self.is_paused or not self.window.has_room:
+            while self.state in OPEN:
+                while self.state is State.PAUSED or not self.limit.has_room:
                     self.changed.clear()
                     await self.changed.wait()
                 try:
                     request = await anext(requests)
                 except StopAsyncIteration:
                     return
-                if self.is_admitting:  # some sources cling to life
+                if self.state in OPEN:  # a source may swallow the cancellation and yield once more
                     self.start(request)
         finally:
-            if isinstance(requests, AsyncGenerator):  # which nothing else closes before the garbage collector
+            if isinstance(requests, AsyncGenerator):  # otherwise it is closed when it is garbage-collected
                 await requests.aclose()
 
     def start(self, request: R) -> None:
         if not isinstance(request, ImagesRequest):
             raise TypeError(f"client.map takes requests, not {type(request).__name__}")
-        course = CallTracker(
-            index=self.window.start(), request=request, key=str(uuid.uuid4()), is_stopping=lambda: self.is_stopping
+        call = CallTracker(
+            index=self.limit.start(), request=request, key=str(uuid.uuid4()), may_buy=lambda: self.state in BUYING
         )
-        task = asyncio.create_task(self.send(request, course.key, course))
-        self.running[task] = course
+        task = asyncio.create_task(self.send(request, call.key, call))
+        self.running[task] = call
         task.add_done_callback(self.end_call)
 
     def end_call(self, task: asyncio.Task[ImagesResult[T]]) -> None:
-        """Make an outcome of how a call ended."""
-        course = self.running.pop(task)
-        outcome: Outcome[R, T] | None = None
-        try:
-            error = task.exception()  # unlike result(), it adds no frame that would be kept with the error
-        except asyncio.CancelledError as cancelled:
-            error = course.cancelled(cancelled)
-            self.notes += getattr(cancelled, "__notes__", ())
-            self.billed = max(self.billed, find_billing(cancelled))
-        if error is None:
-            outcome = Done(index=course.index, request=course.request, result=task.result())
-            self.window.expect(size_of(outcome))
-        elif isinstance(error, ImagesError):
-            clear_frames(error)
-            outcome = Failed(index=course.index, request=course.request, error=error)
-        else:
-            self.fail(error)
+        """Hand over the outcome of a call that has ended."""
+        call = self.running.pop(task)
+        outcome = self.find_outcome(task, call)
         size = 0 if outcome is None else size_of(outcome)
-        for ready in self.window.end(course.index, outcome, size):
+        if isinstance(outcome, Done):
+            self.limit.expect(size)
+        for ready in self.limit.end(call.index, outcome, size):
             self.hand_over(ready)
         self.changed.set()
         self.check_end()
 
+    def find_outcome(self, task: asyncio.Task[ImagesResult[T]], call: CallTracker[R]) -> Outcome[R, T] | None:
+        """Return the outcome of a call; None after a mistake in the program."""
+        try:
+            error = task.exception()  # unlike result(), it adds no frame that would be kept with the error
+        except asyncio.CancelledError as cancelled:
+            error = call.to_error(cancelled)
+            self.notes += getattr(cancelled, "__notes__", ())
+            self.billed = max(self.billed, find_billing(cancelled))
+        if error is None:
+            return Done(index=call.index, request=call.request, result=task.result())
+        if isinstance(error, ImagesError):
+            clear_frames(error)
+            return Failed(index=call.index, request=call.request, error=error)
+        self.fail(error)
+        return None
+
     def end_feeding(self, task: asyncio.Task[None]) -> None:
         self.feeder = None
+        is_cancelled_by_us = self.move("end of requests") is None
         if task.cancelled():
-            if self.is_admitting:
+            if not is_cancelled_by_us:
                 self.fail(asyncio.CancelledError("The requests of client.map were cancelled."))
         elif error := task.exception():
             self.fail(error)
         self.check_end()
 
     def fail(self, error: BaseException) -> None:
-        """End on a mistake in the program: nothing more is started, and what runs is paid for, so it may finish."""
-        if self.failure is None and not self.is_left:
+        """End on a mistake in the program: nothing more is started; what runs is paid for, so it may finish."""
+        if self.failure is None and self.state in TAKEN:
             self.failure = error
         else:
             report(error)
-        self.admit_no_more()
+        self.move("end of requests")
+        self.end_pulling()
 
-    def admit_no_more(self) -> None:
-        self.is_admitting = False
+    def end_pulling(self) -> None:
         if self.feeder is not None:
             self.feeder.cancel()
 
@@ -173,21 +325,21 @@ class MapRun(Generic[R, T]):
             self.ended.set()
             self.queue.put_nowait(None)
             self.background.works.discard(self)
-            if self.is_abandoned:
+            if self.state is State.ABANDONED:
                 self.unclaimed.pass_on(self.background.losses)
 
     # --- who takes the outcomes ---------------------------------------------------------------------------------------
 
     def hand_over(self, outcome: Outcome[R, T]) -> None:
-        if self.is_left:
-            self.unclaimed.add(outcome)
-        else:
+        if self.state in TAKEN:
             self.queue.put_nowait(outcome)
+        else:
+            self.unclaimed.add(outcome)
 
     @property
     def outstanding(self) -> Billing:
-        """What the calls may cost that have not ended."""
-        is_sent = any(not course.is_safe_to_cancel for course in self.running.values())
+        """What the calls that have not ended may cost."""
+        is_sent = any(not call.is_safe_to_cancel for call in self.running.values())
         return max(self.billed, Billing.MAYBE if is_sent else Billing.NO)
 
     async def take(self) -> Outcome[R, T]:
@@ -202,25 +354,35 @@ class MapRun(Generic[R, T]):
         try:
             outcome = await self.queue.get()
         except asyncio.CancelledError:
-            self.is_paused = self.waiting == 1
+            if self.waiting == 1:
+                self.move("give up")
             raise
         finally:
             self.waiting -= 1
         if outcome is None:
-            self.queue.put_nowait(None)  # for others who wait
+            self.queue.put_nowait(None)  # for other tasks that wait
             failure, self.failure = self.failure, None
             raise failure or StopAsyncIteration
-        self.window.take(size_of(outcome))
+        self.limit.take(size_of(outcome))
         self.changed.set()
         return outcome
 
     def leave(self) -> None:
-        """Take no outcomes any more; those that are there, or come, are passed on as unclaimed."""
-        if self.is_left:
-            return
-        self.is_left = True
-        waiting = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
-        for outcome in [*waiting, *self.window.withdraw()]:
+        """Take no more outcomes; those in the queue, and those that still come, are unclaimed."""
+        if self.move("leave") is not None:
+            self.disown()
+
+    def abandon(self) -> None:
+        """Leave, and do not wait for the end."""
+        before = self.move("abandon")
+        if before in TAKEN:
+            self.disown()
+        if self.ended.is_set():
+            self.unclaimed.pass_on(self.background.losses)
+
+    def disown(self) -> None:
+        queued = [self.queue.get_nowait() for _ in range(self.queue.qsize())]
+        for outcome in [*queued, *self.limit.withdraw()]:
             if outcome is not None:
                 self.unclaimed.add(outcome)
         if self.ended.is_set():
@@ -230,43 +392,35 @@ class MapRun(Generic[R, T]):
         self.failure = None
         self.stop()
 
-    def abandon(self) -> None:
-        """Leave, with nobody there who waits for the end."""
-        self.is_abandoned = True
-        self.leave()
-        if self.ended.is_set():
-            self.unclaimed.pass_on(self.background.losses)
-
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Start nothing more. Calls that may be billed go on, if that was asked for; all others are cancelled."""
-        self.is_stopping = True
-        self.admit_no_more()
-        for task, course in self.running.items():
-            if self.on_exit == "cancel" or course.is_safe_to_cancel:
-                course.cancel(task)
+        """Start nothing more. Calls that may be billed go on if `on_exit` says so; all others are cancelled."""
+        self.move("stop")
+        self.end_pulling()
+        for task, call in self.running.items():
+            if self.on_exit == "cancel" or call.is_safe_to_cancel:
+                call.cancel(task)
         self.check_end()
 
     def close(self) -> None:
         """
         Stop because the client closes.
 
-        The outcomes that are there can still be taken, unless whoever took them was cancelled.
+        Outcomes in the queue can still be taken, unless the last task that waited for one was cancelled.
         """
-        if self.is_paused:
+        if self.state in {State.PAUSED, State.UNATTENDED}:
             self.abandon()
             return
-        has_more = self.feeder is not None or not self.has_begun
-        if has_more and not self.is_left and self.failure is None:
+        if self.state in OPEN and self.failure is None:
             self.failure = ClientClosedError("The client was closed before all requests of client.map were sent.")
         self.stop()
 
     def cancel(self) -> None:
-        """End whatever runs."""
+        """Cancel everything that runs."""
         self.stop()
-        for task, course in self.running.items():
-            course.cancel(task)
+        for task, call in self.running.items():
+            call.cancel(task)
 
 
 def iterate(requests: Iterable[R] | AsyncIterable[R]) -> AsyncIterator[R]:

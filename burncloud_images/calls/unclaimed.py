@@ -1,4 +1,4 @@
-"""Outcomes that nobody took: they are shown to whoever asked for them, or else it is told what they were worth."""
+"""Outcomes of a map that nobody took: `on_unclaimed` receives them, or else a warning sums up what was lost."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ T = TypeVar("T", bound=ImageDetails)
 Outcome: TypeAlias = Done[R, T] | Failed[R, ImagesError]
 OnUnclaimed: TypeAlias = Callable[[Outcome[R, T]], object]
 
-MOST_KEYS = 100
-"""How many keys of each kind a sum names; the log has named the others."""
+MAX_KEYS = 100
+"""Number of keys of each kind that a sum names; the log names the others."""
 
 
 @attrs.define
@@ -29,9 +29,9 @@ class Loss:
     Something that was paid for, or may have been.
 
     Attributes:
-        count: How much of it.
-        requests: Of how many requests.
-        keys: Their idempotency keys, or the first of them.
+        count: Number of images, or of requests.
+        requests: Number of requests that they belong to.
+        keys: Idempotency keys of those requests, or the first of them.
     """
 
     count: int = 0
@@ -39,15 +39,15 @@ class Loss:
     keys: list[str] = attrs.field(factory=list)
 
     def add(self, count: int, key: str | None) -> None:
-        """Add as much of it, if it is anything."""
+        """Add *count* of them, of one request."""
         if count:
             self.merge(Loss(count, 1, [key] if key else []))
 
-    def merge(self, other: Loss, *, most_keys: int | None = None) -> None:
-        """Add another loss, and keep at most so many keys."""
+    def merge(self, other: Loss, *, max_keys: int | None = None) -> None:
+        """Add another loss, and keep at most *max_keys* keys."""
         self.count += other.count
         self.requests += other.requests
-        self.keys = [*self.keys, *other.keys][:most_keys]
+        self.keys = [*self.keys, *other.keys][:max_keys]
 
     @property
     def named(self) -> str:
@@ -59,13 +59,13 @@ class Loss:
 @attrs.define
 class Losses:
     """
-    What outcomes were worth that nobody took.
+    What the outcomes contained that nobody took.
 
     Attributes:
         paid: Whole images that were in memory only.
-        unfetched: Images that were not fetched from their addresses.
-        doubtful: Requests that may have been billed and brought nothing.
-        saved: Images that are in files.
+        unfetched: Images that were not fetched from their URLs.
+        doubtful: Requests that may have been billed and returned nothing.
+        saved: Number of images that are in files.
     """
 
     paid: Loss = attrs.field(factory=Loss)
@@ -74,12 +74,12 @@ class Losses:
     saved: int = 0
 
     def __bool__(self) -> bool:
-        """Say whether anything was lost; files are not."""
+        """Return whether anything was lost; images in files are not."""
         return any(loss.count for loss in (self.paid, self.unfetched, self.doubtful))
 
     def __str__(self) -> str:
-        """Return what was lost, with its keys, and what was kept."""
-        told = [
+        """Return what was lost, with the keys, and what was kept."""
+        lost = [
             f"{loss.count} {what} ({loss.named})"
             for loss, what in (
                 (self.paid, "paid images were in memory only"),
@@ -89,11 +89,11 @@ class Losses:
             if loss.count
         ]
         kept = f" {self.saved} images are in their files." if self.saved else ""
-        advice = "Take them by on_unclaimed=…, or have the images as files by into=Directory(…)."
-        return f"Nobody took what a client.map brought: {', '.join(told)}.{kept} {advice}"
+        advice = "Pass on_unclaimed=… to receive them, or into=Directory(…) to have the images in files."
+        return f"Outcomes of client.map were not taken: {', '.join(lost)}.{kept} {advice}"
 
     def count(self, outcome: Outcome[R, T]) -> None:
-        """Note what *outcome* was worth."""
+        """Count the content of *outcome*."""
         if isinstance(outcome, Done):
             self.add_images(outcome.result.images, outcome.result.idempotency_key)
             return
@@ -111,20 +111,20 @@ class Losses:
         self.saved += len(images) - paid
 
     def add(self, others: Losses) -> None:
-        """Add what others lost. A client may live for years, so the sum names only the first requests."""
-        self.paid.merge(others.paid, most_keys=MOST_KEYS)
-        self.unfetched.merge(others.unfetched, most_keys=MOST_KEYS)
-        self.doubtful.merge(others.doubtful, most_keys=MOST_KEYS)
+        """Add other losses. A client may live for years, so the sum names only the first requests."""
+        self.paid.merge(others.paid, max_keys=MAX_KEYS)
+        self.unfetched.merge(others.unfetched, max_keys=MAX_KEYS)
+        self.doubtful.merge(others.doubtful, max_keys=MAX_KEYS)
         self.saved += others.saved
 
 
 @attrs.define(kw_only=True)
 class Unclaimed(Generic[R, T]):
     """
-    Takes what nobody else does.
+    Receives the outcomes that nobody takes.
 
     Attributes:
-        show: Is given each outcome; None for a sum of all of them.
+        show: Called with each outcome; None to sum them up.
         losses: The sum so far.
     """
 
@@ -132,7 +132,7 @@ class Unclaimed(Generic[R, T]):
     losses: Losses = attrs.field(factory=Losses)
 
     def add(self, outcome: Outcome[R, T]) -> None:
-        """Take one outcome."""
+        """Receive one outcome."""
         if self.show is None:
             self.losses.count(outcome)
             return
@@ -143,17 +143,17 @@ class Unclaimed(Generic[R, T]):
             asyncio.get_running_loop().call_exception_handler(context)
 
     def withdraw(self) -> Losses:
-        """Return what was lost since this was last asked."""
+        """Return the losses since the last call."""
         losses, self.losses = self.losses, Losses()
         return losses
 
     def warn(self) -> None:
-        """Warn whoever leaves the map of what was lost, if anything was; once."""
+        """Warn the code that leaves the map of what was lost, if anything was; once."""
         if losses := self.withdraw():
             warnings.warn(str(losses), ImagesWarning, stacklevel=4)
 
     def pass_on(self, total: Losses) -> None:
-        """Log what was lost, since nobody waits for the end, and add it to what the client will warn of; once."""
+        """Log what was lost and add it to *total*, of which the client warns when it closes; once."""
         if losses := self.withdraw():
             keys = [key for loss in (losses.paid, losses.unfetched, losses.doubtful) for key in loss.keys]
             log_warning(str(losses), idempotency_keys=keys)

@@ -1,4 +1,4 @@
-"""The calls of a map, with a fake in place of what sends: complete and in order, whatever takes how long."""
+"""The calls of a map, with a fake sender: every request has one outcome, in order if that was asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from burncloud_images import Done, Failed, GenerationRequest, errors
 from burncloud_images.calls.background import Background
-from burncloud_images.calls.map import MapRun
+from burncloud_images.calls.map import BUYING, OPEN, TAKEN, TRANSITIONS, MapRun, State
 from burncloud_images.calls.map_limits import InFlightLimit
 from burncloud_images.calls.map_outcomes import Outcomes
 from burncloud_images.calls.unclaimed import Losses, Unclaimed
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.ways("tls")
 
 
 class FakeSender:
-    """Answers after some turns of the loop, as the prompt says; counts what runs."""
+    """Answers after as many turns of the event loop as the prompt says, and counts the calls that run."""
 
     def __init__(self):
         self.running = 0
@@ -46,26 +46,26 @@ class FakeSender:
             self.running -= 1
 
 
-def start(requests, send, *, on_unclaimed=None, on_exit="drain", concurrency=3, most_bytes=100, ordered=False):
-    window = InFlightLimit(concurrency=concurrency, most_bytes=most_bytes, ordered=ordered)
+def start(requests, send, *, on_unclaimed=None, on_exit="drain", concurrency=3, max_bytes=100, ordered=False):
+    limit = InFlightLimit(concurrency=concurrency, max_bytes=max_bytes, ordered=ordered)
     unclaimed = Unclaimed(show=on_unclaimed)
-    calls = MapRun(
-        requests=requests, send=send, window=window, on_exit=on_exit, unclaimed=unclaimed, background=Background()
+    run = MapRun(
+        requests=requests, send=send, limit=limit, on_exit=on_exit, unclaimed=unclaimed, background=Background()
     )
-    return Outcomes(calls)
+    return Outcomes(run)
 
 
 PLANS = st.lists(st.tuples(st.integers(0, 6), st.integers(-2, 60)), max_size=25)
 
 
 BOUNDS = st.fixed_dictionaries(
-    {"concurrency": st.integers(1, 5), "most_bytes": st.sampled_from([100, 10**9]), "ordered": st.booleans()}
+    {"concurrency": st.integers(1, 5), "max_bytes": st.sampled_from([100, 10**9]), "ordered": st.booleans()}
 )
 
 
 @given(PLANS, BOUNDS, st.booleans())
 def test_every_request_has_one_outcome_in_any_or_its_order(plans, bounds, is_async):
-    """Whatever takes how long, is how large, or fails."""
+    """Every request has one outcome, however long its call takes, however large its image is, or if it fails."""
     requests = [GenerationRequest(f"{turns} {size}") for turns, size in plans]
 
     async def source():
@@ -93,7 +93,7 @@ def test_every_request_has_one_outcome_in_any_or_its_order(plans, bounds, is_asy
 
 @given(PLANS, st.integers(0, 10), BOUNDS, st.sampled_from(["drain", "cancel"]), st.booleans())
 def test_what_is_left_is_taken_or_unclaimed(plans, stay, bounds, on_exit, in_block):
-    """However early, and however: each request that was pulled has one outcome."""
+    """However and whenever the map is left, each request that was pulled has one outcome."""
     pulled, unclaimed, taken = [], [], []
 
     def source():
@@ -103,14 +103,14 @@ def test_what_is_left_is_taken_or_unclaimed(plans, stay, bounds, on_exit, in_blo
 
     async def leave_early():
         outcomes = start(source(), FakeSender().send, on_unclaimed=unclaimed.append, on_exit=on_exit, **bounds)
-        calls = outcomes._calls
+        run = outcomes._run
         if in_block:
             async with outcomes:
                 taken.extend([outcome async for _, outcome in azip(stay, outcomes)])
         else:
             taken.extend([outcome async for _, outcome in azip(stay, outcomes)])
             del outcomes
-        await calls.ended.wait()
+        await run.ended.wait()
         await asyncio.sleep(0)
         assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
@@ -130,7 +130,7 @@ async def azip(count, outcomes):
 
 
 class Held:
-    """Sends nothing until it is told how a call is to end."""
+    """Ends each call when the test says so."""
 
     def __init__(self):
         self.hooks = []
@@ -145,7 +145,7 @@ class Held:
 
 
 async def leave_with(held, *, on_exit="drain"):
-    """Start one call and leave the map while it runs; return what becomes of it."""
+    """Start one call and leave the map while it runs; return its outcome and the tasks that wait."""
     unclaimed = []
     outcomes = start([GenerationRequest("otter")], held.send, on_unclaimed=unclaimed.append, on_exit=on_exit)
     waiting = asyncio.create_task(anext(outcomes))
@@ -160,7 +160,7 @@ def attempt(wait=None):
 
 
 async def test_a_call_in_doubt_is_drained_to_its_end():
-    """It may have been paid for, and a server that knows its key is asked for the image again."""
+    """A call that may have been paid for goes on, and asks a server that knows its key for the image again."""
     held = Held()
     unclaimed, closing, waiting = await leave_with(held)
     await held.hooks[0].after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("cut"))
@@ -174,7 +174,7 @@ async def test_a_call_in_doubt_is_drained_to_its_end():
 
 
 async def test_a_call_that_is_refused_while_it_is_drained_is_given_up():
-    """It would be tried again, and so be bought after all."""
+    """A refused call is cancelled while the map drains, since its next attempt would buy an image."""
     held, unclaimed, refused = Held(), [], errors.RateLimitError("later", status=429)
 
     async def send(request, key, hooks):
@@ -195,7 +195,7 @@ async def test_a_call_that_is_refused_while_it_is_drained_is_given_up():
 
 
 async def test_an_unknown_outcome_is_not_forgotten_for_a_later_attempt():
-    """A cancelled call whose first attempt may have been billed says so, whatever the second one did."""
+    """A cancelled call reports its first attempt, which may have been billed, and not its second."""
     held = Held()
     unclaimed = []
     outcomes = start([GenerationRequest("otter")], held.send, on_unclaimed=unclaimed.append, on_exit="cancel")
@@ -213,13 +213,13 @@ async def test_an_unknown_outcome_is_not_forgotten_for_a_later_attempt():
 
 
 async def test_a_call_that_never_began_is_given_up():
-    """Its task had no turn yet."""
+    """A call whose task has not run yet is cancelled, and its outcome says that nothing was billed."""
     held, unclaimed = Held(), []
     requests = [GenerationRequest("otter")] * 2
-    outcomes = start(requests, held.send, on_unclaimed=unclaimed.append, most_bytes=10**9)
-    outcomes._calls.begin()
+    outcomes = start(requests, held.send, on_unclaimed=unclaimed.append, max_bytes=10**9)
+    outcomes._run.begin()
     await asyncio.sleep(0)  # the feeder's turn
-    assert 2 == len(outcomes._calls.running)
+    assert 2 == len(outcomes._run.running)
     await outcomes.aclose()
 
     assert [] == held.hooks
@@ -227,8 +227,8 @@ async def test_a_call_that_never_began_is_given_up():
 
 
 async def test_what_was_lost_is_told_once():
-    """However often the map is closed."""
-    outcomes = start([GenerationRequest("0 9")] * 3, FakeSender().send, most_bytes=10**9)
+    """The warning about lost images comes once, even if the map is closed twice."""
+    outcomes = start([GenerationRequest("0 9")] * 3, FakeSender().send, max_bytes=10**9)
     await anext(outcomes)
     with pytest.warns(errors.ImagesWarning, match="2 paid images"):
         await outcomes.aclose()
@@ -236,19 +236,19 @@ async def test_what_was_lost_is_told_once():
 
 
 async def test_a_map_that_is_dropped_unused_leaves_nothing():
-    """Nor keeps the client from closing."""
+    """A map that was never iterated ends when it is garbage-collected, and the client can close."""
     outcomes = start([GenerationRequest("otter")], FakeSender().send)
-    calls = outcomes._calls
-    assert {calls} == calls.background.works
+    run = outcomes._run
+    assert {run} == run.background.works
     del outcomes
     await asyncio.sleep(0)
 
-    assert set() == calls.background.works
-    assert calls.ended.is_set()
+    assert set() == run.background.works
+    assert run.ended.is_set()
 
 
 def test_a_map_may_outlive_its_loop():
-    """Its end is then noticed by nobody, and harms nobody."""
+    """A map that is garbage-collected after its loop was closed raises nothing."""
 
     async def begin():
         return start([GenerationRequest("otter")], FakeSender().send)
@@ -258,13 +258,13 @@ def test_a_map_may_outlive_its_loop():
 
 
 def test_what_came_to_a_map_that_outlived_its_loop_is_unclaimed():
-    """The program has ended without closing the client, and still wants to know what it paid for."""
+    """A program that ended without closing the client still receives the unclaimed outcomes."""
     unclaimed = []
 
     async def begin():
         outcomes = start([GenerationRequest("0 9")] * 3, FakeSender().send, on_unclaimed=unclaimed.append)
         await anext(outcomes)
-        await until(lambda: not outcomes._calls.running)
+        await until(lambda: not outcomes._run.running)
         return outcomes
 
     outcomes = asyncio.run(begin())
@@ -274,7 +274,7 @@ def test_what_came_to_a_map_that_outlived_its_loop_is_unclaimed():
 
 
 def test_a_sum_over_many_maps_names_the_first_requests():
-    """Or a client that lives for years would keep every key."""
+    """A sum keeps only the first 100 keys, since a client may live for years."""
     total = Losses()
     for number in range(500):
         losses = Losses()
@@ -286,3 +286,48 @@ def test_a_sum_over_many_maps_names_the_first_requests():
     assert (500, 100) == (total.paid.count, len(total.paid.keys))
     assert "500 paid images were in memory only (k0, k1," in str(total)
     assert "k99 and 400 more)" in str(total)
+
+
+class TestStates:
+    """The table of a map's states."""
+
+    def test_no_event_leads_back_to_buying(self):
+        """A map that has stopped never starts a purchase again, whatever happens to it."""
+        ways = [(before, after) for table in TRANSITIONS.values() for before, after in table.items()]
+        assert [] == [way for way in ways if way[0] not in BUYING and way[1] in BUYING]
+
+    def test_no_event_leads_back_to_taking(self):
+        """Once outcomes are unclaimed, none goes into the queue again."""
+        ways = [(before, after) for table in TRANSITIONS.values() for before, after in table.items()]
+        assert [] == [way for way in ways if way[0] not in TAKEN and way[1] in TAKEN]
+
+    def test_every_state_can_be_reached(self):
+        """Every state but the first is the end of a transition."""
+        assert set(State) - {State.NEW} == {after for table in TRANSITIONS.values() for after in table.values()}
+
+    def test_every_open_state_can_stop_and_be_left(self):
+        """A map can be closed and left at any time before."""
+        assert OPEN < BUYING < TAKEN
+        assert [BUYING, TAKEN] == [set(TRANSITIONS[event]) for event in ("stop", "leave")]
+
+    @pytest.mark.parametrize(
+        ("events", "state"),
+        [
+            (["wait"], State.PULLING),
+            (["wait", "give up"], State.PAUSED),
+            (["wait", "give up", "wait"], State.PULLING),
+            (["wait", "end of requests", "give up"], State.UNATTENDED),
+            (["wait", "give up", "end of requests"], State.UNATTENDED),
+            (["wait", "give up", "end of requests", "wait"], State.FINISHING),
+            (["wait", "stop", "wait"], State.STOPPING),
+            (["wait", "stop", "give up"], State.STOPPING),
+            (["stop", "leave", "stop"], State.LEFT),
+            (["leave", "abandon", "leave"], State.ABANDONED),
+        ],
+    )
+    async def test_events_lead_to_states(self, events, state):
+        """Each sequence of events ends in its state."""
+        run = start([], FakeSender().send)._run
+        for event in events:
+            run.move(event)
+        assert state is run.state

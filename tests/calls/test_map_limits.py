@@ -1,4 +1,4 @@
-"""The window of a map: never too many, never too much, never stuck, and in order where order is asked for."""
+"""The limit of a map: bounded in calls and bytes, never stuck, and in order if that was asked for."""
 
 from __future__ import annotations
 
@@ -9,121 +9,121 @@ from hypothesis import strategies as st
 from burncloud_images.calls.map_limits import FIRST_GUESS, InFlightLimit
 
 
-def window(concurrency=2, most_bytes=10**9, *, ordered=False):
-    return InFlightLimit(concurrency=concurrency, most_bytes=most_bytes, ordered=ordered)
+def make_limit(concurrency=2, max_bytes=10**9, *, ordered=False):
+    return InFlightLimit(concurrency=concurrency, max_bytes=max_bytes, ordered=ordered)
 
 
 def test_as_many_run_as_were_asked_for():
-    """And no more."""
-    room = window(concurrency=3)
-    while room.has_room:
-        room.start()
+    """As many calls run at once as `concurrency` says."""
+    limit = make_limit(concurrency=3)
+    while limit.has_room:
+        limit.start()
 
-    assert 3 == room.running
+    assert 3 == limit.running
 
 
-def test_twice_as_many_are_outstanding():
-    """Those that wait to be taken count like those that run."""
-    room = window(concurrency=3)
-    while room.has_room:
-        room.end(room.start(), "outcome", 1)
+def test_twice_as_many_are_in_flight():
+    """Outcomes that wait to be taken count like calls that run."""
+    limit = make_limit(concurrency=3)
+    while limit.has_room:
+        limit.end(limit.start(), "outcome", 1)
 
-    assert (0, 6) == (room.running, room.waiting)
+    assert (0, 6) == (limit.running, limit.waiting)
 
 
 def test_the_first_ones_are_taken_to_be_large():
-    """Nothing is known of them."""
-    room = window(concurrency=100, most_bytes=5 * FIRST_GUESS)
-    while room.has_room:
-        room.start()
+    """Until the first outcome arrives, each call counts with the first guess."""
+    limit = make_limit(concurrency=100, max_bytes=5 * FIRST_GUESS)
+    while limit.has_room:
+        limit.start()
 
-    assert 5 == room.running
+    assert 5 == limit.running
 
 
-def test_what_came_tells_what_will_come():
-    """A larger outcome counts at once, a smaller one by and by."""
-    room = window()
-    room.expect(800)
-    assert 800 == room.expected
-    room.expect(1600)
-    assert 1600 == room.expected
-    room.expect(800)
-    assert 1500 == room.expected
+def test_the_estimate_follows_the_outcomes():
+    """The estimate rises to a larger outcome at once and falls slowly."""
+    limit = make_limit()
+    limit.expect(800)
+    assert 800 == limit.expected
+    limit.expect(1600)
+    assert 1600 == limit.expected
+    limit.expect(800)
+    assert 1500 == limit.expected
     for _ in range(100):
-        room.expect(0)
-    assert room.expected < 1
+        limit.expect(0)
+    assert limit.expected < 1
 
 
-def test_nothing_expected_is_no_guess():
-    """After an outcome that holds no bytes, as files do."""
-    room = window(concurrency=100, most_bytes=1)
-    room.expect(0)
-    while room.has_room:
-        room.start()
+def test_an_estimate_of_zero_counts():
+    """After an outcome without bytes in memory, such as files, only the number of calls counts."""
+    limit = make_limit(concurrency=100, max_bytes=1)
+    limit.expect(0)
+    while limit.has_room:
+        limit.start()
 
-    assert 100 == room.running
+    assert 100 == limit.running
 
 
 @pytest.mark.parametrize("kind", ["running", "waiting"])
 def test_one_is_always_let_through(kind):
-    """Only one, if it is larger than the bound; and the next when it has been taken."""
-    room = window(concurrency=5, most_bytes=10)
-    room.expect(1000)
-    assert room.has_room
-    index = room.start()
-    assert not room.has_room
+    """An outcome larger than the limit is let through alone, and the next one after it was taken."""
+    limit = make_limit(concurrency=5, max_bytes=10)
+    limit.expect(1000)
+    assert limit.has_room
+    index = limit.start()
+    assert not limit.has_room
     if kind == "waiting":
-        room.end(index, "outcome", 1000)
-        assert not room.has_room
-        room.take(1000)
-        assert room.has_room
+        limit.end(index, "outcome", 1000)
+        assert not limit.has_room
+        limit.take(1000)
+        assert limit.has_room
 
 
 def test_order_is_that_of_the_starts():
-    """Outcomes that come early wait; one that failed to come holds up nobody."""
-    room = window(concurrency=4, ordered=True)
-    first, second, third, fourth = (room.start() for _ in range(4))
+    """Early outcomes wait for earlier ones; a call without an outcome is skipped."""
+    limit = make_limit(concurrency=4, ordered=True)
+    first, second, third, fourth = (limit.start() for _ in range(4))
 
-    assert [] == room.end(fourth, "d", 1)
-    assert [] == room.end(second, None, 0)
-    assert ["a"] == room.end(first, "a", 1)
-    assert ["c", "d"] == room.end(third, "c", 1)
-    assert (0, 3, 3) == (room.running, room.waiting, room.held)
+    assert [] == limit.end(fourth, "d", 1)
+    assert [] == limit.end(second, None, 0)
+    assert ["a"] == limit.end(first, "a", 1)
+    assert ["c", "d"] == limit.end(third, "c", 1)
+    assert (0, 3, 3) == (limit.running, limit.waiting, limit.held)
 
 
 def test_early_outcomes_can_be_withdrawn():
-    """In their order; what comes later keeps none."""
-    room = window(concurrency=4, ordered=True)
-    first, second, third, fourth = (room.start() for _ in range(4))
-    room.end(fourth, "d", 1)
-    room.end(third, "c", 1)
-    room.end(second, None, 0)
+    """Waiting outcomes are returned in order, and later ones are not ordered any more."""
+    limit = make_limit(concurrency=4, ordered=True)
+    first, second, third, fourth = (limit.start() for _ in range(4))
+    limit.end(fourth, "d", 1)
+    limit.end(third, "c", 1)
+    limit.end(second, None, 0)
 
-    fifth = room.start()
+    fifth = limit.start()
 
-    assert ["c", "d"] == room.withdraw()
-    assert ["e"] == room.end(fifth, "e", 1)
-    assert ["a"] == room.end(first, "a", 1)
-    assert [] == room.withdraw()
+    assert ["c", "d"] == limit.withdraw()
+    assert ["e"] == limit.end(fifth, "e", 1)
+    assert ["a"] == limit.end(first, "a", 1)
+    assert [] == limit.withdraw()
 
 
-@pytest.mark.parametrize("options", [{"concurrency": 0}, {"concurrency": 1.5}, {"most_bytes": 0}])
-def test_bounds_without_sense_are_refused(options):
-    """At once."""
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"concurrency": 1.5}, {"max_bytes": 0}])
+def test_invalid_limits_are_refused(options):
+    """The constructor raises an error that names the limit."""
     with pytest.raises((ValueError, TypeError), match=next(iter(options))):
-        window(**options)
+        make_limit(**options)
 
 
 @given(st.data(), st.integers(1, 4), st.booleans(), st.integers(1, 50))
-def test_whatever_happens_the_bounds_hold_and_nothing_is_stuck(data, concurrency, ordered, most_bytes):
-    """Any mixture of ends and takes: bounded, in order, each outcome once, and always something to go on with."""
-    room = window(concurrency, most_bytes, ordered=ordered)
+def test_whatever_happens_the_bounds_hold_and_nothing_is_stuck(data, concurrency, ordered, max_bytes):
+    """For any mixture of ends and takes, limits and order hold, and each outcome comes once."""
+    limit = make_limit(concurrency, max_bytes, ordered=ordered)
     running, ready, taken = [], [], []
     for _ in range(data.draw(st.integers(0, 40))):
-        while room.has_room:
-            running.append(room.start())
-        assert len(running) == room.running <= concurrency
-        assert room.running + room.waiting <= 2 * concurrency
+        while limit.has_room:
+            running.append(limit.start())
+        assert len(running) == limit.running <= concurrency
+        assert limit.running + limit.waiting <= 2 * concurrency
         steps = ["end"] * bool(running) + ["take"] * bool(ready)
         assert steps
         if data.draw(st.sampled_from(steps)) == "end":
@@ -131,12 +131,12 @@ def test_whatever_happens_the_bounds_hold_and_nothing_is_stuck(data, concurrency
             size = data.draw(st.integers(0, 20))
             outcome = data.draw(st.sampled_from([(index, size), None]))
             if outcome:
-                room.expect(size)
-            ready += room.end(index, outcome, size if outcome else 0)
+                limit.expect(size)
+            ready += limit.end(index, outcome, size if outcome else 0)
         else:
             taken.append(ready.pop(0))
-            room.take(taken[-1][1])
-        assert room.held == sum(size for _, size in [*ready, *(item for item in room.early.values() if item)])
+            limit.take(taken[-1][1])
+        assert limit.held == sum(size for _, size in [*ready, *(item for item in limit.early.values() if item)])
 
     indexes = [index for index, _ in taken]
     assert len(set(indexes)) == len(indexes)
