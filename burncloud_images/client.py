@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from burncloud_images.calls.hooks import CallHooks
     from burncloud_images.calls.map_outcomes import Outcomes
     from burncloud_images.calls.unclaimed import OnUnclaimed
-    from burncloud_images.transport.clock import Clock
+    from burncloud_images.retry import Clock
     from burncloud_images.transport.http import Session
 
     # With a default, so that a map without a sink needs no overload; Python itself knows them from 3.13 on.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -51,6 +52,22 @@ LONGEST_SERVER_WAIT = 120.0
 """A server that asks for more is told to the caller instead of slept for."""
 LONGEST_SENSIBLE_WAIT = 3600.0
 """A server that asks for more says nothing about now; the wait is our own then."""
+
+
+class Clock(Protocol):
+    """The source of time and date; tests hand in one whose seconds are shorter."""
+
+    def now(self) -> datetime:
+        """Return the date and time, aware UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+
+    def loop_seconds(self, seconds: float) -> float:
+        """Return how long *seconds* last on the event loop's own clock."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
 
 
 def duration(_policy: object, attribute: attrs.Attribute[Any], value: float | None) -> None:

@@ -60,8 +60,8 @@ nitpick_ignore_regex = [
         "py:class",
         r"(Model|Size|ResponseFormat|Quality|Background|Moderation|OutputFormat|Complexity|Style|InputFidelity)",
     ),
-    ("py:class", r"(Key|Validation|OnAttempt|OnExit|OnUnclaimed|Session|Watch|(.*\.)?Clock|concurrent\..*\.Executor)"),
-    ("py:class", r"(_asyncio\.Task|burncloud_images\.transport\.background\.Background)"),
+    ("py:class", r"(Key|Validation|OnAttempt|OnExit|OnUnclaimed|Session|Watch|concurrent\..*\.Executor)"),
+    ("py:class", r"(_asyncio\.Task|burncloud_images\.calls\.background\.Background)"),
     ("py:class", r"burncloud_images\.bulk\.(run\.Run|directory\.JobDirectory|store\.Store|rates\.ModelPrices)"),
     ("py:class", r"burncloud_images\.model\.inputs\.(\w+Source|Picture)"),
 ]

@@ -146,6 +146,8 @@ MAY_LOAD = (
 )
 OWN = {
     "burncloud_images",
+    "burncloud_images.calls",
+    "burncloud_images.calls.hooks",
     "burncloud_images.client",
     "burncloud_images.disk",
     "burncloud_images.errors",

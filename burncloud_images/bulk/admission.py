@@ -16,7 +16,7 @@ from burncloud_images.errors import (
     ServerError,
 )
 from burncloud_images.results import Attempt
-from burncloud_images.transport.clock import Clock
+from burncloud_images.retry import Clock
 from burncloud_images.wire.headers import find_rate_limits
 
 LONGEST_PAUSE = 3600.0

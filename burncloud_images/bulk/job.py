@@ -39,7 +39,8 @@ from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import Billing, JobError, StorageError, mark
 from burncloud_images.model.operations import ImagesRequest
-from burncloud_images.transport.clock import Clock, SystemClock
+from burncloud_images.retry import Clock
+from burncloud_images.transport.clock import SystemClock
 
 if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient

@@ -9,7 +9,7 @@ import attrs
 
 from burncloud_images.bulk.records import Link, Record, State
 from burncloud_images.bulk.store import Store
-from burncloud_images.transport.clock import Clock
+from burncloud_images.retry import Clock
 
 MOST_ROUNDS = 3
 """How often a run tries a request again that was not served, beyond the attempts of each call."""

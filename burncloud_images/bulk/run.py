@@ -49,7 +49,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageContext
 from burncloud_images.results import EXTENSIONS, Image, ImagesResult, SavedImage
-from burncloud_images.transport.clock import Clock
+from burncloud_images.retry import Clock
 
 if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient

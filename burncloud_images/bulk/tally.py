@@ -10,7 +10,7 @@ import attrs
 from burncloud_images.bulk.budget import Budget
 from burncloud_images.bulk.progress import Event, Progress, Watch
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage, Totals
-from burncloud_images.transport.clock import Clock
+from burncloud_images.retry import Clock
 
 End: TypeAlias = Literal["done", "failed", "in_doubt", "unfetched"]
 

@@ -55,10 +55,9 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, Unfetched
-from burncloud_images.retry import PacingGate, RetryBudget, repeat
+from burncloud_images.retry import Clock, PacingGate, RetryBudget, repeat
 from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.address_guard import AddressPolicy
-from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.port import AttemptState, Response, Transport, Upload
 from burncloud_images.transport.secret import Address, DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import Answer, AnswerItem

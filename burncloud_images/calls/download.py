@@ -28,10 +28,9 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
-from burncloud_images.retry import RetryPolicy
+from burncloud_images.retry import Clock, RetryPolicy
 from burncloud_images.settings import Limits, Timeouts
 from burncloud_images.transport.address_guard import AddressPolicy
-from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.port import AttemptState, Response, SessionKind, Transport
 from burncloud_images.wire.download_headers import find_representation
 from burncloud_images.wire.headers import find_retry_after

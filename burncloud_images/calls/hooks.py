@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from burncloud_images.errors import ImagesError
 from burncloud_images.results import Attempt, Unfetched
-from burncloud_images.wire.answer import Answer
+
+if TYPE_CHECKING:
+    from burncloud_images.wire.answer import Answer
 
 
 class CallHooks:

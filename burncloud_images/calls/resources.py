@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from burncloud_images.calls.background import OnExit
     from burncloud_images.calls.call import Resources
-    from burncloud_images.transport.clock import Clock
+    from burncloud_images.retry import Clock
     from burncloud_images.transport.http import Session
 
 FILE_THREADS = 4

@@ -1,27 +1,10 @@
-"""Time, as a port: tests hand in a clock whose seconds are shorter."""
+"""The computer's clock."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Protocol
-
-
-class Clock(Protocol):
-    """Where durations and the date come from."""
-
-    def now(self) -> datetime:
-        """Return the date and time, aware UTC."""
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-
-    def loop_seconds(self, seconds: float) -> float:
-        """Return how long *seconds* last on the event loop's own clock."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
 
 
 class SystemClock:

@@ -29,9 +29,9 @@ from burncloud_images.errors import (
     OutcomeUnknownError,
     Phase,
 )
+from burncloud_images.retry import Clock
 from burncloud_images.settings import Network, Timeouts, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
-from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.connection_errors import NAMELESS_ATTEMPTS, find_limit, is_nameless, stalled, to_failure
 from burncloud_images.transport.port import AttemptState, Response, SessionKind, Upload
 from burncloud_images.transport.timeouts import IdleTimer

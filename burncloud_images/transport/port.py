@@ -14,8 +14,8 @@ import attrs
 
 from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import Media
+from burncloud_images.retry import Clock
 from burncloud_images.settings import Timeouts
-from burncloud_images.transport.clock import Clock
 from burncloud_images.transport.timeouts import PhaseTimer
 from burncloud_images.wire.multipart import BodyPlan
 
