@@ -109,7 +109,7 @@ class MemoryStore:
             reserved += record.reserved
         return Totals(counts=counts, problems=len(self.bad), images=images, bytes=size, cost=cost, reserved=reserved)
 
-    async def relocate(self, key: str, images: Sequence[StoredImage]) -> None:
+    async def set_paths(self, key: str, images: Sequence[StoredImage]) -> None:
         assert isinstance(self.rows, list)
         place = next(place for place, row in enumerate(self.rows) if row.key == key)
         self.rows[place] = attrs.evolve(self.rows[place], images=tuple(images))

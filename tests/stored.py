@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage
 from burncloud_images.bulk.rows import Row
 
@@ -59,7 +59,7 @@ def steps(state: State) -> Sequence[State]:
     return ways.get(state, (State.LEASED, State.SENT, state))
 
 
-async def advance(store: Database, state: State) -> Record:
+async def advance(store: JobStore, state: State) -> Record:
     """Bring the next pending request, one of two images, to *state*, and return it."""
     key = ""
     for step in steps(state):
@@ -68,15 +68,15 @@ async def advance(store: Database, state: State) -> Record:
                 ((record),) = await store.lease(1)
                 key = record.key
             case State.SENT:
-                await store.intend(key, reserved=BOUGHT, at=100.0)
+                await store.mark_sent(key, reserved=BOUGHT, at=100.0)
             case State.RECEIVED:
-                await store.receive(key, [link(0), link(1)], about={"created": 7}, request_id="req_1")
+                await store.mark_received(key, [link(0), link(1)], about={"created": 7}, request_id="req_1")
             case State.DONE:
                 await store.finish(key, [image(0), image(1)], cost=BOUGHT // 2, about={}, request_id="req_1", at=200.0)
             case State.FAILED:
                 await store.fail(key, FAILURE, may_be_billed=False, request_id="req_1", at=200.0)
             case State.IN_DOUBT:
-                await store.doubt(key, FAILURE, request_id="req_1", at=200.0)
+                await store.mark_in_doubt(key, FAILURE, request_id="req_1", at=200.0)
     found = await store.get(key) if key else (await listed(store.records({State.PENDING})))[0]
     assert found is not None
     return found

@@ -56,13 +56,13 @@ async def add_input(
     is_read = before is not None and before.get("rows") is not None and same(before, print_of)
     if before is not None and is_read and not await store.has_problems(str(path)):  # which may be mended elsewhere
         if before != {**before, **print_of}:
-            await store.remember(MEMORY, {**known, str(path): {**before, **print_of}})
+            await store.set_metadata(MEMORY, {**known, str(path): {**before, **print_of}})
         return Added(known=int(str(before["rows"])))
-    await store.remember(MEMORY, {**known, str(path): {**print_of, "rows": None}})
-    await store.forget_problems(str(path))
+    await store.set_metadata(MEMORY, {**known, str(path): {**print_of, "rows": None}})
+    await store.clear_problems(str(path))
     added = await add_rows(store, open_input(path, options, executor))
     rows = added.new + added.known
-    await store.remember(MEMORY, {**await recall(store), str(path): {**print_of, "rows": rows}})
+    await store.set_metadata(MEMORY, {**await recall(store), str(path): {**print_of, "rows": rows}})
     return added
 
 
@@ -94,7 +94,7 @@ async def find_unread(store: Store) -> list[str]:
 
 
 async def recall(store: Store) -> dict[str, dict[str, object]]:
-    known = await store.recall(MEMORY)
+    known = await store.get_metadata(MEMORY)
     if known is None:
         return {}
     if not isinstance(known, dict) or not all(isinstance(facts, dict) for facts in known.values()):

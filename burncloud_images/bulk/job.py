@@ -17,7 +17,7 @@ import attrs
 from burncloud_images.bulk.admission import Admission
 from burncloud_images.bulk.adoption import Adopted, adopt
 from burncloud_images.bulk.budget import Budget, refuse_unpriced
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.ingestion import add_input, add_requests
 from burncloud_images.bulk.inputs import InputOptions
@@ -115,7 +115,7 @@ class Job:
             held = stack.enter_context(directory.held())
             stack.enter_context(JobLock.acquire(directory.lock))
             room = Ballast(directory.ballast, 0)
-            store = await Database.open(directory.store, on_full=room.drop)
+            store = await JobStore.open(directory.store, on_full=room.drop)
             stack.push_async_callback(store.aclose)
             directory = held.with_store()
             store.return_to(directory.find_home)
@@ -239,7 +239,7 @@ class Job:
             refuse_unpriced(options.prices, await self.find_unpriced(client, options))
         await self.find_lost()
         adopted = await self.adopt(client, options)
-        await self.store.remember("running", True)
+        await self.store.set_metadata("running", True)
         await self.reopen(options)
         totals = await self.store.totals()
         run = await self.prepare(client, options, watch, totals)
@@ -254,7 +254,7 @@ class Job:
                 await self.find_lost()
                 report = attrs.evolve(report, totals=await self.store.totals())
             with suppress(StorageError):  # a full disk; the run itself has ended well
-                await self.store.remember("running", False)
+                await self.store.set_metadata("running", False)
                 await self.find_leap()  # the clock may be set while no run is alive
         finally:
             self.run_now = None
@@ -299,7 +299,7 @@ class Job:
     async def reopen(self, options: Options) -> None:
         """Let requests of earlier runs wait again, as far as *options* says."""
         if states := wanted_again(options):
-            await self.store.reopen(states)
+            await self.store.retry(states)
 
     async def adopt(self, client: AsyncImagesClient, options: Options) -> Adopted:
         """Take over images that are there under the keys of requests that wait, as after the loss of a store."""
@@ -336,13 +336,13 @@ class Job:
             first, gone = several[0], {found.image.path for found in several}
             failure = Failure(error="MissingImageError", message=f"{first.image.path} was there, and {first.problem}.")
             left = [image for image in first.record.images if image.path not in gone]
-            await self.store.lose(key, left, failure, at=self.now())
+            await self.store.mark_lost(key, left, failure, at=self.now())
 
     async def find_leap(self) -> float:
         """Return by how many seconds the clock was set forward since the last run, and begin to watch it anew."""
         now, uptime = self.now(), self.uptime()
-        leap = find_leap(await self.store.recall("uptime"), now, uptime)
-        await self.store.remember("uptime", remembered(now, uptime))
+        leap = find_leap(await self.store.get_metadata("uptime"), now, uptime)
+        await self.store.set_metadata("uptime", remembered(now, uptime))
         return leap
 
     async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
@@ -397,7 +397,7 @@ class Job:
         state = [repr(report.totals), report.stopped, options.metadata, options.output]
         names = ("gallery.html", "report.json", f"metadata.{options.metadata}")
         is_whole = all((self.directory.path / name).exists() for name in names)
-        if report.ended == 0 and is_whole and await self.store.recall("written") == state:
+        if report.ended == 0 and is_whole and await self.store.get_metadata("written") == state:
             return
         if options.output == "webdataset":
             await pack(self.store, self.directory.place, executor=self.executor)
@@ -411,7 +411,7 @@ class Job:
         await write_outputs(
             self.store, self.directory.place, format=options.metadata, facts=facts, executor=self.executor
         )
-        await self.store.remember("written", state)
+        await self.store.set_metadata("written", state)
 
     def verify(self) -> AsyncIterator[Discrepancy | int]:
         """Read every image, and yield those that are not what came, and how many were read so far."""
@@ -436,10 +436,10 @@ async def close_after(run: asyncio.Task[Report], stack: AsyncExitStack) -> None:
 
 async def recover_if_needed(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:
     counts = (await store.totals()).counts
-    if not (await store.recall("running") or counts[State.SENT] or counts[State.LEASED]):
+    if not (await store.get_metadata("running") or counts[State.SENT] or counts[State.LEASED]):
         return Recovered()
     recovered = await recover(store, directory, executor)
-    await store.remember("running", False)
+    await store.set_metadata("running", False)
     return recovered
 
 

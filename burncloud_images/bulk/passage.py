@@ -116,7 +116,7 @@ class Passage(CallHooks):
         ticket = await self.admission.enter(self.weights)
         try:
             self.check()
-            await self.intend(reserved)
+            await self.mark_sent(reserved)
         except BaseException:
             self.admission.cancel(ticket)
             raise
@@ -137,17 +137,17 @@ class Passage(CallHooks):
         self.holds = True
         return reserved
 
-    async def intend(self, reserved: int) -> None:
+    async def mark_sent(self, reserved: int) -> None:
         """Write down that it is sent. A request in doubt stays sent over its further attempts."""
         if not self.doubtful:
             if self.record.failure is not None:
                 await self.make_way()
-            await self.store.intend(self.record.key, reserved=reserved, at=self.now())
+            await self.store.mark_sent(self.record.key, reserved=reserved, at=self.now())
             self.sent = True
         elif self.buys_again:
-            await self.store.intend_again(self.record.key, reserved=reserved, at=self.now())
+            await self.store.mark_resent(self.record.key, reserved=reserved, at=self.now())
         else:
-            await self.store.ask_again(self.record.key, at=self.now())
+            await self.store.mark_polled(self.record.key, at=self.now())
 
     async def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (a hook)
         """Let the pace follow what the API says is left."""
@@ -171,7 +171,7 @@ class Passage(CallHooks):
         """Note that nothing was billed, and that another attempt follows."""
         if self.sent:
             self.sent = False
-            await self.store.withdraw(self.record.key)
+            await self.store.release(self.record.key)
 
     def release(self) -> None:
         """Take back what was set aside."""
@@ -183,7 +183,7 @@ class Passage(CallHooks):
         """Keep the addresses of what is paid. If the disk is full, the images are fetched all the same."""
         kept = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
         with suppress(StorageError):
-            await self.store.receive(self.record.key, kept, about=describe(answer), request_id=self.request_id)
+            await self.store.mark_received(self.record.key, kept, about=describe(answer), request_id=self.request_id)
             self.received = True
 
 

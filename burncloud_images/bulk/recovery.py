@@ -87,9 +87,9 @@ async def write_off(
         await store.finish(record.key, images, cost=None, about={}, request_id=None, at=now())
         return True
     for image in images:
-        store.keep(record.key, image)
+        store.add_image(record.key, image)
     failure = failure or Failure(error="OutcomeUnknownError", message=UNWRITTEN)
-    await store.doubt(record.key, failure, request_id=None, at=now())
+    await store.mark_in_doubt(record.key, failure, request_id=None, at=now())
     return False
 
 

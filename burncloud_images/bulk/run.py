@@ -258,7 +258,7 @@ class Run:
         if record is None or record.state not in {State.LEASED, State.SENT}:
             return
         if not passage.may_be_billed:
-            await self.store.give_back(record.key)
+            await self.store.requeue(record.key)
             return
         failure = Failure(error="OutcomeUnknownError", message="It was abandoned on its way: it may have been billed.")
         done = await write_off(record, self.store, self.directory, self.executor, failure=failure, now=self.now)
@@ -381,7 +381,7 @@ class Run:
         """Leave what is paid for another run to fetch; nothing that is bought makes room for it."""
         self.budget.keep(record.key)
         failure = to_failure(error)
-        self.store.give_back(record.key, failure)
+        self.store.requeue(record.key, failure)
         self.tally.tell("unfetched", record, failure=failure)
         self.suspect(error, failure)
 
@@ -405,7 +405,7 @@ class Run:
             stored = saved_late
         self.absent_since.pop(host_of(link.url), None)
         images[link.index] = attrs.evolve(stored, revised_prompt=revised(record, link.index))
-        await self.store.keep(record.key, images[link.index])
+        await self.store.add_image(record.key, images[link.index])
         return None
 
     # --- what came of it ---------------------------------------------------------------------------------------------
@@ -443,7 +443,7 @@ class Run:
         """Let a request that was not billed wait: for a moment, or for another run."""
         passage.release()
         if error is None or self.stopped is not None:
-            await self.store.give_back(record.key, to_failure(error) if error is not None else None)
+            await self.store.requeue(record.key, to_failure(error) if error is not None else None)
         else:
             await passage.withdraw()
             self.queue.park(record, MOMENT)
@@ -462,7 +462,7 @@ class Run:
         await self.rescue(record, error)
         images = self.keep_all(record, error)
         failure = to_failure(error)
-        await self.store.doubt(record.key, failure, request_id=error.request_id, at=self.now())
+        await self.store.mark_in_doubt(record.key, failure, request_id=error.request_id, at=self.now())
         self.budget.keep(record.key)
         self.tally.tell("in_doubt", record, images=images, failure=failure)
         self.suspect(error, failure)
@@ -498,7 +498,7 @@ class Run:
         found: Sequence[object] = getattr(error, "images", ())
         images = tuple(to_stored(image, self.directory) for image in found if isinstance(image, SavedImage))
         for image in images:
-            self.store.keep(record.key, image)
+            self.store.add_image(record.key, image)
         return images
 
     def suspect(self, error: ImagesError, failure: Failure) -> None:
@@ -520,7 +520,7 @@ class Run:
         stored = await self.store.get(record.key)
         if stored is not None and stored.state is State.SENT:  # its addresses could not be written down when they came
             links = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched]
-            await self.store.receive(record.key, links, about={}, request_id=error.request_id)
+            await self.store.mark_received(record.key, links, about={}, request_id=error.request_id)
             stored = await self.store.get(record.key)
         assert stored is not None
         for image in error.unfetched:
@@ -550,7 +550,7 @@ class Run:
                 elsewhere = saved
                 continue
             images.append(saved)
-            self.store.keep(record.key, saved)
+            self.store.add_image(record.key, saved)
         if elsewhere is not None:
             await self.fail(record, elsewhere, may_be_billed=True)
         elif images and not error.unfetched:

@@ -30,35 +30,35 @@ class Store(Protocol):
     def lease(self, most: int) -> Awaitable[Sequence[Record]]:
         """Return up to *most* pending requests in their order, and hold them as leased."""
 
-    def ask_again(self, key: str, *, at: float) -> Awaitable[None]:
+    def mark_polled(self, key: str, *, at: float) -> Awaitable[None]:
         """Note that a sent request is sent once more to a server that will not make its images anew."""
 
-    def give_back(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
+    def requeue(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
         """
         Let a leased, sent or received request wait again. What was reserved is free: nothing was billed.
 
         A received one keeps its links, its reservation and its state: it is only no longer held.
         """
 
-    def intend(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
+    def mark_sent(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
         """Write down that a leased request is sent now; durable before the connection opens."""
 
-    def intend_again(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
+    def mark_resent(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
         """
         Write down that a sent request is sent once more, though it may have been billed; durable as well.
 
         What was reserved for it is added to its cost, and its images are committed once more.
         """
 
-    def withdraw(self, key: str) -> Awaitable[None]:
+    def release(self, key: str) -> Awaitable[None]:
         """Note that an attempt billed nothing and another may follow: sent becomes leased."""
 
-    def receive(
+    def mark_received(
         self, key: str, links: Sequence[Link], *, about: Mapping[str, object], request_id: str | None
     ) -> Awaitable[None]:
         """Keep the addresses of paid images, before the first is fetched: sent becomes received."""
 
-    def keep(self, key: str, image: StoredImage) -> Awaitable[None]:
+    def add_image(self, key: str, image: StoredImage) -> Awaitable[None]:
         """Note that one image of a sent, received or in-doubt request is there; its link is erased."""
 
     def finish(
@@ -82,13 +82,13 @@ class Store(Protocol):
     ) -> Awaitable[None]:
         """Note that a request will not come to its end; what is reserved for it stays so if it may be billed."""
 
-    def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
+    def mark_in_doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         """Note that a sent request may have been billed; what is reserved for it stays so."""
 
-    def lose(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
+    def mark_lost(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
         """Note that of the images of a done request only these are left: it has failed, and was paid."""
 
-    def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
+    def set_paths(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
         """Note that all images of a done request are elsewhere now; the images are the same."""
 
     def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[Record]]:
@@ -103,7 +103,7 @@ class Store(Protocol):
         It is done; with a *failure* it is in doubt. What it may have cost is reserved.
         """
 
-    def reopen(self, states: Collection[State]) -> Awaitable[int]:
+    def retry(self, states: Collection[State]) -> Awaitable[int]:
         """
         Let all failed or in-doubt requests wait again, and return how many.
 
@@ -133,7 +133,7 @@ class Store(Protocol):
     def has_problems(self, source: str) -> Awaitable[bool]:
         """Return whether an input has lines that are no requests."""
 
-    def forget_problems(self, source: str) -> Awaitable[None]:
+    def clear_problems(self, source: str) -> Awaitable[None]:
         """Forget those of an input, which is about to be read anew."""
 
     def totals(self) -> Awaitable[Totals]:
@@ -142,10 +142,10 @@ class Store(Protocol):
     def recent(self, since: float) -> Awaitable[Sequence[tuple[float, Mapping[str, object]]]]:
         """Return when requests were sent from *since* on and what they ask for, the first first."""
 
-    def remember(self, name: str, value: object) -> Awaitable[None]:
+    def set_metadata(self, name: str, value: object) -> Awaitable[None]:
         """Keep something about the job, as JSON."""
 
-    def recall(self, name: str) -> Awaitable[object | None]:
+    def get_metadata(self, name: str) -> Awaitable[object | None]:
         """Return what is kept under *name*."""
 
     def aclose(self) -> Awaitable[None]:

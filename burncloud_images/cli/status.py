@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import attrs
 
-from burncloud_images.bulk.database import Database, View
+from burncloud_images.bulk.database import JobStore, View
 from burncloud_images.bulk.directory import JobDirectory, find_holder
 from burncloud_images.bulk.records import Record, State, Totals
 from burncloud_images.bulk.rows import BadRow
@@ -86,7 +86,7 @@ async def view(directory: str) -> AsyncIterator[View]:
     Raises:
         JobError: There is no job, or it cannot be read.
     """
-    async with await Database.view(JobDirectory(Path(directory)).store) as store:
+    async with await JobStore.open_for_reading(JobDirectory(Path(directory)).store) as store:
         yield store
 
 

@@ -20,25 +20,25 @@ class Diary:
     entries: list[str] = attrs.field(factory=list)
     trouble: Exception | None = None
 
-    async def intend(self, key, *, reserved, at):
-        self.entries.append(f"intend {reserved}")
+    async def mark_sent(self, key, *, reserved, at):
+        self.entries.append(f"mark_sent {reserved}")
         if self.trouble is not None:
             raise self.trouble
 
-    async def intend_again(self, key, *, reserved, at):
-        self.entries.append(f"again {reserved}")
+    async def mark_resent(self, key, *, reserved, at):
+        self.entries.append(f"mark_resent {reserved}")
 
-    async def ask_again(self, key, *, at):
-        self.entries.append("ask again")
+    async def mark_polled(self, key, *, at):
+        self.entries.append("mark_polled")
 
     async def make_way(self):
         self.entries.append("make way")
 
-    async def withdraw(self, key):
-        self.entries.append("withdraw")
+    async def release(self, key):
+        self.entries.append("release")
 
-    async def receive(self, key, links, *, about, request_id):
-        self.entries.append(f"receive {len(links)}")
+    async def mark_received(self, key, links, *, about, request_id):
+        self.entries.append(f"mark_received {len(links)}")
         if self.trouble is not None:
             raise self.trouble
 
@@ -100,14 +100,14 @@ class TestPassage:
     async def test_money_then_permit_then_intent(self, passage, diary):
         await passage.before_attempt()
 
-        assert ["reserve", "enter", "intend 7"] == diary.entries
+        assert ["reserve", "enter", "mark_sent 7"] == diary.entries
         assert passage.may_be_billed
 
     async def test_a_refused_attempt_that_is_repeated_is_as_if_it_was_never_sent(self, passage, diary):
         await passage.before_attempt()
         await passage.after_attempt(attempt(wait=1.0), refusal())
 
-        assert ["leave", "free", "withdraw"] == diary.entries[3:]
+        assert ["leave", "free", "release"] == diary.entries[3:]
         assert not passage.may_be_billed
 
     async def test_an_attempt_after_one_that_may_be_billed_is_paid_for_besides(self, passage, diary):
@@ -115,7 +115,7 @@ class TestPassage:
         await passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
         await passage.before_attempt()
 
-        assert ["leave", "keep", "reserve", "enter", "again 7"] == diary.entries[3:]
+        assert ["leave", "keep", "reserve", "enter", "mark_resent 7"] == diary.entries[3:]
         assert passage.may_be_billed
 
     async def test_where_the_server_knows_the_key_it_buys_nothing_more(self, passage, diary):
@@ -124,7 +124,7 @@ class TestPassage:
         await passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
         await passage.before_attempt()
 
-        assert ["leave", "enter", "ask again"] == diary.entries[3:]
+        assert ["leave", "enter", "mark_polled"] == diary.entries[3:]
         assert passage.may_be_billed
 
     async def test_a_server_that_is_at_work_on_it_is_asked_at_no_price(self, passage, diary):
@@ -136,14 +136,16 @@ class TestPassage:
             await passage.after_attempt(attempt(wait=1.0), error)
             await passage.before_attempt()
 
-        assert ["leave", "enter", "ask again", "leave", "keep", "reserve", "enter", "again 7"] == diary.entries[3:]
+        assert ["leave", "enter", "mark_polled", "leave", "keep", "reserve", "enter", "mark_resent 7"] == diary.entries[
+            3:
+        ]
 
     async def test_old_files_are_put_aside_before_it_is_sent_anew(self, passage, diary):
         """Just before: what is not sent keeps them."""
         passage.record = attrs.evolve(passage.record, failure=Failure(error="X", message="x"))
         await passage.before_attempt()
 
-        assert ["reserve", "enter", "make way", "intend 7"] == diary.entries
+        assert ["reserve", "enter", "make way", "mark_sent 7"] == diary.entries
 
     async def test_a_client_that_was_closed_has_sent_nothing(self, passage):
         await passage.before_attempt()

@@ -28,9 +28,9 @@ async def leave_sent(shop, count=1, **fields):
         await job.add(write_rows(shop.path / "rows.jsonl", prompts(count, **fields)))
         records = await job.store.lease(count)
         for record in records:
-            await job.store.intend(record.key, reserved=5, at=1.0)
+            await job.store.mark_sent(record.key, reserved=5, at=1.0)
             job.directory.shelf(record.key).mkdir(parents=True)
-        await job.store.remember("running", value=True)
+        await job.store.set_metadata("running", value=True)
         return records
 
 
@@ -92,7 +92,7 @@ class TestRecovery:
         async with bulk.Job.open(shop.path / "out") as job:
             await job.add([record_request(number) for number in range(3)])
             await job.store.lease(2)
-            await job.store.remember("running", value=True)
+            await job.store.set_metadata("running", value=True)
         recovered, _ = await reopen(shop)
 
         assert 2 == recovered.waiting

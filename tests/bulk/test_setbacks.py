@@ -18,7 +18,7 @@ from workshop import BY_URL, ONCE, prompts
 
 from burncloud_images import AsyncImagesClient, bulk, errors
 from burncloud_images.bulk import State, salvage
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.emulator import Fault
 from burncloud_images.files.sinks import DirectoryWriter
 
@@ -69,7 +69,7 @@ class TestDownloadsThatFail:
 
     async def test_addresses_that_could_not_be_written_down_are_once_more(self, workshop, monkeypatch):
         """A request whose image is paid is never sent again."""
-        receive, calls = Database.receive, []
+        receive, calls = JobStore.mark_received, []
 
         async def fail_once(*args, **options):
             calls.append(args)
@@ -77,7 +77,7 @@ class TestDownloadsThatFail:
                 raise errors.StorageError("The job's store is locked.")
             return await receive(*args, **options)
 
-        monkeypatch.setattr(Database, "receive", fail_once)
+        monkeypatch.setattr(JobStore, "mark_received", fail_once)
         shop = await workshop(NOT_NOW, retry=ONCE)
         await shop.run(by_url(1))
 
@@ -91,7 +91,7 @@ class TestDownloadsThatFail:
             raise errors.StorageError("The job's store is locked.")
 
         with monkeypatch.context() as patch:
-            patch.setattr(Database, "receive", fail)
+            patch.setattr(JobStore, "mark_received", fail)
             shop = await workshop(NOT_NOW, retry=ONCE)
             report = await shop.run(by_url(1))
         await shop.run()
@@ -108,7 +108,7 @@ class TestDownloadsThatFail:
 
         shop = await workshop()
         with monkeypatch.context() as patch:
-            patch.setattr(Database, "finish", stuck)
+            patch.setattr(JobStore, "finish", stuck)
             running = asyncio.create_task(shop.run(by_url(1)))
             await until(lambda: [path.suffix for path in shop.images] == [".png"])
             shop.job.abandon()
@@ -151,9 +151,9 @@ class TestDownloadsThatFail:
         bought = shop.posts
         async with bulk.Job.open(shop.path / "out") as job:
             for record in await job.store.lease(1000):
-                await job.store.intend(record.key, reserved=0, at=1.0)
+                await job.store.mark_sent(record.key, reserved=0, at=1.0)
                 link = bulk.Link(index=0, url="https://10.0.0.1/a.png")
-                await job.store.receive(record.key, [link], about={}, request_id=None)
+                await job.store.mark_received(record.key, [link], about={}, request_id=None)
         await shop.run()
 
         assert "failed" == first.stopped
@@ -219,7 +219,7 @@ class TestOthersThatRun:
     )
     async def test_a_store_that_gives_out_nothing_more(self, workshop, monkeypatch, problem, stopped):
         """The run ends as on a full disk, or with the mistake, once the others have come to their end."""
-        lease, calls = Database.lease, []
+        lease, calls = JobStore.lease, []
 
         async def fail_later(store, most):
             calls.append(most)
@@ -227,7 +227,7 @@ class TestOthersThatRun:
                 raise problem
             return await lease(store, 4)
 
-        monkeypatch.setattr(Database, "lease", fail_later)
+        monkeypatch.setattr(JobStore, "lease", fail_later)
         shop = await workshop(Fault(), Fault(delay=0.3, times=3))
 
         if stopped is None:
@@ -301,7 +301,7 @@ class TestConsent:
         shop = await workshop(several(CUT, 2))
         await shop.run(prompts(2), concurrency=1)
         async with bulk.Job.open(shop.path / "out") as job:
-            await job.store.remember("running", True)
+            await job.store.set_metadata("running", True)
             await job.reopen(bulk.Options(on_unknown="retry"))
             await job.store.lease(1)
         await shop.run()

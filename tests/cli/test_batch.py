@@ -697,8 +697,8 @@ def test_an_api_that_is_not_there(serve, here, unused_tcp_port):
 async def forget_the_end(folder):
     """Leave a job as if it had been killed while it read its list."""
     async with bulk.Job.open(folder) as job:
-        known = await job.store.recall("inputs")
-        await job.store.remember("inputs", {path: {**facts, "rows": None} for path, facts in known.items()})
+        known = await job.store.get_metadata("inputs")
+        await job.store.set_metadata("inputs", {path: {**facts, "rows": None} for path, facts in known.items()})
 
 
 def test_a_list_that_was_read_in_part(cli, serve, here):

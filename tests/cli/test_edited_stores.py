@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 from stored import advance, row
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import State
 from burncloud_images.cli.arguments import Listing, Reporting
 from burncloud_images.cli.reporting import Reporter
@@ -41,11 +41,11 @@ def good(tmp_path_factory):
     folder.mkdir()
 
     async def make():
-        store = await Database.open(folder / "job.sqlite3")
+        store = await JobStore.open(folder / "job.sqlite3")
         await store.add([row(number) for number in range(1, len(State) + 1)])
         for state in State:
             await advance(store, state)
-        await store.remember("written", ["x"])
+        await store.set_metadata("written", ["x"])
         await store.aclose()
 
     asyncio.run(make())
@@ -77,8 +77,8 @@ async def read(folder):
     for as_json in (False, True):
         show(found, Listing(json=as_json))
     await print_usage(str(folder), Listing(), Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
-    async with await Database.view(folder / "job.sqlite3") as store:
-        await store.recall("written")
+    async with await JobStore.open_for_reading(folder / "job.sqlite3") as store:
+        await store.get_metadata("written")
         async for _ in store.images():
             pass
 

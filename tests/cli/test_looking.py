@@ -10,7 +10,7 @@ import pytest
 from programs import start
 from workshop import SMALL, prompts, write_rows
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.emulator import Fault
 
 PRICES = """
@@ -362,7 +362,7 @@ def test_looking_reads_only(cli, serve, here, monkeypatch):
     async def refuse(*_, **__):
         raise AssertionError("opened to be written")
 
-    monkeypatch.setattr(Database, "open", refuse)
+    monkeypatch.setattr(JobStore, "open", refuse)
     codes = [cli(command, "out").code for command in ("status", "verify", "usage")]
 
     assert [0, 0, 0] == codes

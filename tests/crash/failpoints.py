@@ -21,8 +21,20 @@ from typing import Any
 import attrs
 
 STORE_METHODS = (
-    *("add", "lease", "give_back", "intend", "withdraw", "receive", "keep", "finish", "fail", "doubt", "reopen"),
-    *("release_leases", "remember"),
+    *(
+        "add",
+        "lease",
+        "requeue",
+        "mark_sent",
+        "release",
+        "mark_received",
+        "add_image",
+        "finish",
+        "fail",
+        "mark_in_doubt",
+        "retry",
+    ),
+    *("release_leases", "set_metadata"),
 )
 TWO_SIDED = ("replace", "rename", "link", "unlink", "mkdir")
 """Calls of `os` before and after which a process can die."""
@@ -112,10 +124,10 @@ class Failpoints:
 
     def watch_store(self) -> None:
         """Each change is asked for, written, committed and told of."""
-        from burncloud_images.bulk.database import Database
+        from burncloud_images.bulk.database import JobStore
 
         for name in STORE_METHODS:
-            setattr(Database, name, self.told_of(name, getattr(Database, name)))
+            setattr(JobStore, name, self.told_of(name, getattr(JobStore, name)))
         reach, connect = self.reach, sqlite3.connect
 
         class Connection(sqlite3.Connection):

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-CHANGES = ("give_back", "withdraw", "receive", "keep", "finish", "fail", "doubt")
+CHANGES = ("requeue", "release", "mark_received", "add_image", "finish", "fail", "mark_in_doubt")
 
 
 def install(control: str) -> None:
@@ -30,13 +30,13 @@ def done() -> asyncio.Future[None]:
 
 
 def late_intent() -> None:
-    from burncloud_images.bulk.database import Database
+    from burncloud_images.bulk.database import JobStore
 
-    intend = Database.intend
+    mark_sent = JobStore.mark_sent
     kept: dict[str, Callable[[], object]] = {}
 
-    def intend_later(store: Any, key: str, **options: Any) -> asyncio.Future[None]:
-        kept[key] = lambda: intend(store, key, **options)
+    def mark_sent_later(store: Any, key: str, **options: Any) -> asyncio.Future[None]:
+        kept[key] = lambda: mark_sent(store, key, **options)
         return done()
 
     def after(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,21 +46,21 @@ def late_intent() -> None:
 
         return change
 
-    Database.intend = intend_later  # type: ignore[method-assign, assignment]
+    JobStore.mark_sent = mark_sent_later  # type: ignore[method-assign, assignment]
     for name in CHANGES:
-        setattr(Database, name, after(getattr(Database, name)))
+        setattr(JobStore, name, after(getattr(JobStore, name)))
 
 
 def unsynced_intent() -> None:
-    from burncloud_images.bulk.database import Database
+    from burncloud_images.bulk.database import JobStore
 
-    intend = Database.intend
+    mark_sent = JobStore.mark_sent
 
-    def intend_meanwhile(*args: Any, **options: Any) -> asyncio.Future[None]:
-        intend(*args, **options)
+    def mark_sent_meanwhile(*args: Any, **options: Any) -> asyncio.Future[None]:
+        mark_sent(*args, **options)
         return done()
 
-    Database.intend = intend_meanwhile  # type: ignore[method-assign, assignment]
+    JobStore.mark_sent = mark_sent_meanwhile  # type: ignore[method-assign, assignment]
 
 
 def torn_images() -> None:
@@ -85,12 +85,12 @@ def not_durable() -> None:
 
 
 def forgetful() -> None:
-    from burncloud_images.bulk.database import Database
+    from burncloud_images.bulk.database import JobStore
 
     def fail(store: Any, key: str, failure: Any, **options: Any) -> Any:
-        return Database.fail(store, key, failure, may_be_billed=False, **options)
+        return JobStore.fail(store, key, failure, may_be_billed=False, **options)
 
-    Database.doubt = fail  # type: ignore[method-assign]
+    JobStore.mark_in_doubt = fail  # type: ignore[method-assign]
 
 
 CONTROLS: dict[str, Callable[[], None]] = {

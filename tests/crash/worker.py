@@ -162,9 +162,9 @@ async def run(plan: Plan, points: Failpoints) -> dict[str, Any]:
 
 async def inspect(plan: Plan) -> dict[str, Any]:
     """Return what the store knows, read as another process does."""
-    from burncloud_images.bulk.database import Database
+    from burncloud_images.bulk.database import JobStore
 
-    store = await Database.view(Path(plan.directory) / "job.sqlite3")
+    store = await JobStore.open_for_reading(Path(plan.directory) / "job.sqlite3")
     try:
         records = [to_json(record) async for record in store.records()]
         return {"records": records, "totals": totals_to_json(await store.totals())}

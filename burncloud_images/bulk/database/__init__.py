@@ -1,5 +1,5 @@
-"""What a job remembers, in one SQLite file: see `Database`."""
+"""What a job remembers, in one SQLite file: see `JobStore`."""
 
-from burncloud_images.bulk.database.store import Database, View
+from burncloud_images.bulk.database.store import JobStore, View
 
-__all__ = ["Database", "View"]
+__all__ = ["JobStore", "View"]

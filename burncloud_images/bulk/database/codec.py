@@ -35,12 +35,12 @@ def code_of(error: Exception) -> int | None:
     return code & PRIMARY if code is not None else None
 
 
-def is_storage_trouble(error: Exception) -> bool:
+def is_disk_error(error: Exception) -> bool:
     """Say whether the disk is full or fails."""
     return isinstance(error, sqlite3.Error) and code_of(error) in FULL
 
 
-def explain(error: Exception) -> Exception:
+def translate_error(error: Exception) -> Exception:
     """Return *error* as one that a caller can act on; mistakes of programs stay as they are."""
     if isinstance(error, Damaged):
         return JobError(f"The job's store is damaged: {error}. {AS_IT_IS}")
@@ -151,21 +151,21 @@ def from_row(row: Row) -> tuple[Text | int, ...]:
     request = Record(key=row.key, number=0, document=row.document, source=row.source, line=row.line)
     document = encode_json(row.document)
     columns = (row.key, document, encode_text(row.source), row.line, encode_text(row.label), request.wanted)
-    return (*columns, seal(columns))
+    return (*columns, checksum(columns))
 
 
-def check_seal(number: int, row: tuple[Any, ...]) -> None:
+def check_checksum(number: int, row: tuple[Any, ...]) -> None:
     """
     Refuse the columns `ROW` of a request that is not what was asked for.
 
     Raises:
         Damaged: It is not.
     """
-    if seal(row[:-1]) != row[-1]:
+    if checksum(row[:-1]) != row[-1]:
         raise Damaged(f"what request {number} asks for is not as it was written")
 
 
-def seal(columns: tuple[Text | int, ...]) -> int:
+def checksum(columns: tuple[Text | int, ...]) -> int:
     """Return what tells whether a request is still what was asked for."""
     return zlib.crc32(repr(columns).encode())
 
@@ -268,7 +268,7 @@ def to_record(row: tuple[Any, ...]) -> Record:
     """
     (number, key, document, source, line, label, _, sealed, state, attempts, reserved, cost) = row[:12]
     (images, links, failure, request_id, sent_at, ended_at, about) = row[12:]
-    check_seal(number, (*row[1:7], sealed))
+    check_checksum(number, (*row[1:7], sealed))
     try:
         return Record(
             key=decode_text(key),

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from burncloud_images.bulk.database.codec import ROW, Damaged, check_seal
+from burncloud_images.bulk.database.codec import ROW, Damaged, check_checksum
 from burncloud_images.bulk.database.log import check_log
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.records import State
@@ -260,4 +260,4 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     if set(connection.execute(COUNTED)) != set(connection.execute(KEPT)):
         raise Damaged("its sums are not those of its requests")
     for number, *row in connection.execute(UNFINISHED):
-        check_seal(number, tuple(row))
+        check_checksum(number, tuple(row))

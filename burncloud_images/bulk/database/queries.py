@@ -42,7 +42,7 @@ AFTER_HEX = "g"
 """Stands behind every hex digit."""
 
 
-def find(connection: sqlite3.Connection, name: str) -> Record | None:
+def get(connection: sqlite3.Connection, name: str) -> Record | None:
     """Return the request whose key or label *name* is, or the only one whose key begins with it."""
     if not name:
         return None
@@ -98,7 +98,7 @@ def has_problems(connection: sqlite3.Connection, source: str) -> bool:
     return found.fetchone() is not None
 
 
-def sum_up(connection: sqlite3.Connection) -> Totals:
+def read_totals(connection: sqlite3.Connection) -> Totals:
     """Return the sums, which are kept with every change."""
     rows: list[tuple[Any, ...]] = connection.execute(SUMS).fetchall()
     counts: Mapping[State, int] = {decode_state(row[0]): decode_number(row[1]) for row in rows}
@@ -119,7 +119,7 @@ def sum_up(connection: sqlite3.Connection) -> Totals:
     )
 
 
-def recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
+def read_recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
     """Return when requests were sent, and their documents."""
     return [
         (decode_moment(at) or 0.0, to_mapping(document))
@@ -127,7 +127,7 @@ def recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float
     ]
 
 
-def recall(connection: sqlite3.Connection, name: str) -> object | None:
+def get_metadata(connection: sqlite3.Connection, name: str) -> object | None:
     """Return what is kept under *name*."""
     found = connection.execute("SELECT value FROM memories WHERE name = ?", (name,)).fetchone()
     return parse(found[0]) if found is not None else None

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from burncloud_images.bulk.database import queries
-from burncloud_images.bulk.database import transitions as changes
+from burncloud_images.bulk.database import queries, transitions
 from burncloud_images.bulk.database.codec import (
     Text,
     encode_failure,
@@ -19,7 +18,7 @@ from burncloud_images.bulk.database.codec import (
 )
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
 from burncloud_images.bulk.database.transitions import Transition
-from burncloud_images.bulk.database.writer import Promise, Scribe
+from burncloud_images.bulk.database.writer import Promise, Writer
 from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow, Row
 
@@ -27,18 +26,18 @@ from burncloud_images.bulk.rows import BadRow, Row
 class View:
     """What is known of a job's requests, to be read while a run goes on; see `Store` for the methods."""
 
-    def __init__(self, scribe: Scribe) -> None:
-        """Read through *scribe*."""
-        self.scribe = scribe
+    def __init__(self, writer: Writer) -> None:
+        """Read through *writer*."""
+        self.writer = writer
 
     @classmethod
-    async def begin(cls, scribe: Scribe) -> Self:
+    async def begin(cls, writer: Writer) -> Self:
         try:
-            await scribe.opened
+            await writer.opened
         except BaseException:
-            await scribe.aclose()
+            await writer.aclose()
             raise
-        return cls(scribe)
+        return cls(writer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -47,49 +46,49 @@ class View:
         await self.aclose()
 
     def get(self, key: str) -> Awaitable[Record | None]:
-        return self.scribe.read(partial(queries.find, name=key))
+        return self.writer.read(partial(queries.get, name=key))
 
     async def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
         wanted = frozenset(states) if states is not None else None
         after = 0
-        while page := await self.scribe.read(partial(queries.read_records, states=wanted, after=after)):
+        while page := await self.writer.read(partial(queries.read_records, states=wanted, after=after)):
             for record in page:
                 yield record
             after = page[-1].number
 
     async def images(self) -> AsyncIterator[Sequence[tuple[str, tuple[StoredImage, ...]]]]:
         after = 0
-        while page := await self.scribe.read(partial(queries.read_images, after=after)):
+        while page := await self.writer.read(partial(queries.read_images, after=after)):
             yield [(key, images) for _, key, images in page]
             after = page[-1][0]
 
     async def problems(self) -> AsyncIterator[BadRow]:
         after = 0
-        while page := await self.scribe.read(partial(queries.read_problems, after=after)):
+        while page := await self.writer.read(partial(queries.read_problems, after=after)):
             for _, problem in page:
                 yield problem
             after = page[-1][0]
 
     def has_problems(self, source: str) -> Awaitable[bool]:
-        return self.scribe.read(partial(queries.has_problems, source=source))
+        return self.writer.read(partial(queries.has_problems, source=source))
 
     def totals(self) -> Awaitable[Totals]:
-        return self.scribe.read(queries.sum_up)
+        return self.writer.read(queries.read_totals)
 
     def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[Record]]:
-        return self.scribe.read(partial(queries.read_unsent, keys=tuple(keys)))
+        return self.writer.read(partial(queries.read_unsent, keys=tuple(keys)))
 
     def recent(self, since: float) -> Awaitable[Sequence[tuple[float, Mapping[str, object]]]]:
-        return self.scribe.read(partial(queries.recent, since=since))
+        return self.writer.read(partial(queries.read_recent, since=since))
 
-    def recall(self, name: str) -> Awaitable[object | None]:
-        return self.scribe.read(partial(queries.recall, name=name))
+    def get_metadata(self, name: str) -> Awaitable[object | None]:
+        return self.writer.read(partial(queries.get_metadata, name=name))
 
     async def aclose(self) -> None:
-        await self.scribe.aclose()
+        await self.writer.aclose()
 
 
-class Database(View):
+class JobStore(View):
     """
     The requests of a job, in one SQLite file; see `Store` for the methods.
 
@@ -111,14 +110,14 @@ class Database(View):
             JobError: It is no store, damaged, or of a later format.
             StorageError: It cannot be made, read or written.
         """
-        return await cls.begin(Scribe(partial(connect, Path(path)), disconnect, on_full))
+        return await cls.begin(Writer(partial(connect, Path(path)), disconnect, on_full))
 
     def return_to(self, find_home: Callable[[], Path | None]) -> None:
         """Let the file be written again where *find_home* says at the end, if it was removed; called in a thread."""
-        self.scribe.disconnect = partial(disconnect, find_home=find_home)
+        self.writer.disconnect = partial(disconnect, find_home=find_home)
 
     @staticmethod
-    async def view(path: Path) -> View:
+    async def open_for_reading(path: Path) -> View:
         """
         Open the store at *path* for reading, also while another process writes.
 
@@ -126,56 +125,56 @@ class Database(View):
             JobError: There is none, or it is damaged or of a later format.
             StorageError: It cannot be read.
         """
-        return await View.begin(Scribe(partial(connect_for_reading, Path(path))))
+        return await View.begin(Writer(partial(connect_for_reading, Path(path))))
 
     # --- what begins something ---------------------------------------------------------------------------------------
 
     def add(self, rows: Sequence[Row | BadRow]) -> Awaitable[Added]:
-        return self.scribe.begin(partial(changes.add, rows=tuple(rows)))
+        return self.writer.begin(partial(transitions.add, rows=tuple(rows)))
 
     def lease(self, most: int) -> Awaitable[Sequence[Record]]:
-        return self.scribe.begin(partial(changes.lease, most=most))
+        return self.writer.begin(partial(transitions.lease, most=most))
 
-    def intend(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
+    def mark_sent(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
         values: dict[str, Text | float | None] = {"key": key, "reserved": reserved, "at": at}
-        return self.scribe.begin(partial(changes.move, transition=changes.INTEND, values=values))
+        return self.writer.begin(partial(transitions.move, transition=transitions.MARK_SENT, values=values))
 
-    def intend_again(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
-        return self.move(changes.INTEND_AGAIN, key, reserved=reserved, at=at)
+    def mark_resent(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
+        return self.move(transitions.MARK_RESENT, key, reserved=reserved, at=at)
 
-    def ask_again(self, key: str, *, at: float) -> Awaitable[None]:
-        return self.move(changes.ASK_AGAIN, key, at=at)
+    def mark_polled(self, key: str, *, at: float) -> Awaitable[None]:
+        return self.move(transitions.MARK_POLLED, key, at=at)
 
-    def reopen(self, states: Collection[State]) -> Awaitable[int]:
-        return self.scribe.begin(partial(changes.reopen, states=frozenset(states)))
+    def retry(self, states: Collection[State]) -> Awaitable[int]:
+        return self.writer.begin(partial(transitions.retry, states=frozenset(states)))
 
-    def remember(self, name: str, value: object) -> Awaitable[None]:
-        return self.scribe.begin(partial(changes.remember, name=name, value=encode_json(value)))
+    def set_metadata(self, name: str, value: object) -> Awaitable[None]:
+        return self.writer.begin(partial(transitions.set_metadata, name=name, value=encode_json(value)))
 
-    def forget_problems(self, source: str) -> Awaitable[None]:
-        return self.scribe.begin(partial(changes.forget_problems, source=source))
+    def clear_problems(self, source: str) -> Awaitable[None]:
+        return self.writer.begin(partial(transitions.clear_problems, source=source))
 
     # --- what comes of it --------------------------------------------------------------------------------------------
 
-    def give_back(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
-        return self.move(changes.GIVE_BACK, key, failure=encode_failure(failure))
+    def requeue(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
+        return self.move(transitions.REQUEUE, key, failure=encode_failure(failure))
 
-    def withdraw(self, key: str) -> Awaitable[None]:
-        return self.move(changes.WITHDRAW, key)
+    def release(self, key: str) -> Awaitable[None]:
+        return self.move(transitions.RELEASE, key)
 
-    def receive(
+    def mark_received(
         self, key: str, links: Sequence[Link], *, about: Mapping[str, object], request_id: str | None
     ) -> Awaitable[None]:
         return self.move(
-            changes.RECEIVE,
+            transitions.MARK_RECEIVED,
             key,
             links=encode_links(links),
             about=encode_about(about),
             request_id=encode_id(request_id),
         )
 
-    def keep(self, key: str, image: StoredImage) -> Awaitable[None]:
-        return self.scribe.change(partial(changes.keep, key=key, image=image))
+    def add_image(self, key: str, image: StoredImage) -> Awaitable[None]:
+        return self.writer.change(partial(transitions.add_image, key=key, image=image))
 
     def finish(
         self,
@@ -188,7 +187,7 @@ class Database(View):
         at: float,
     ) -> Awaitable[None]:
         return self.move(
-            changes.FINISH,
+            transitions.FINISH,
             key,
             images=encode_images(images),
             stored=len(images),
@@ -203,7 +202,7 @@ class Database(View):
         self, key: str, failure: Failure, *, may_be_billed: bool, request_id: str | None, at: float
     ) -> Awaitable[None]:
         return self.move(
-            changes.FAIL,
+            transitions.FAIL,
             key,
             failure=encode_failure(failure),
             may_be_billed=may_be_billed,
@@ -211,12 +210,14 @@ class Database(View):
             at=at,
         )
 
-    def doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
-        return self.move(changes.DOUBT, key, failure=encode_failure(failure), request_id=encode_id(request_id), at=at)
-
-    def lose(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
+    def mark_in_doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
         return self.move(
-            changes.LOSE,
+            transitions.MARK_IN_DOUBT, key, failure=encode_failure(failure), request_id=encode_id(request_id), at=at
+        )
+
+    def mark_lost(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
+        return self.move(
+            transitions.MARK_LOST,
             key,
             images=encode_images(images),
             stored=len(images),
@@ -229,7 +230,7 @@ class Database(View):
         self, key: str, images: Sequence[StoredImage], *, failure: Failure | None, reserved: int, at: float
     ) -> Awaitable[None]:
         return self.move(
-            changes.ADOPT,
+            transitions.ADOPT,
             key,
             state=State.DONE if failure is None else State.IN_DOUBT,
             images=encode_images(images),
@@ -241,18 +242,18 @@ class Database(View):
             at=at,
         )
 
-    def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
-        return self.move(changes.RELOCATE, key, images=encode_images(images))
+    def set_paths(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
+        return self.move(transitions.SET_PATHS, key, images=encode_images(images))
 
     async def aclose(self) -> None:
         await super().aclose()
-        self.scribe.tell()
+        self.writer.tell()
 
     def release_leases(self) -> Awaitable[int]:
-        return self.scribe.change(changes.release_leases)
+        return self.writer.change(transitions.release_leases)
 
     def move(self, transition: Transition, key: str, **values: Text | float | None) -> Promise[None]:
-        return self.scribe.change(partial(changes.move, transition=transition, values={"key": key, **values}))
+        return self.writer.change(partial(transitions.move, transition=transition, values={"key": key, **values}))
 
 
 def encode_about(about: Mapping[str, object]) -> Text | None:

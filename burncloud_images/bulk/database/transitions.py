@@ -66,7 +66,7 @@ class Transition:
         object.__setattr__(self, "sql", sql)
 
 
-GIVE_BACK = Transition(
+REQUEUE = Transition(
     "given back",
     (State.LEASED, State.SENT, State.RECEIVED),
     f"""
@@ -76,7 +76,7 @@ GIVE_BACK = Transition(
     failure = coalesce(:failure, failure)
     """,
 )
-INTEND = Transition(
+MARK_SENT = Transition(
     "sent",
     (State.LEASED,),
     """
@@ -86,18 +86,18 @@ INTEND = Transition(
     failure = CASE doubtful WHEN 1 THEN failure END, request_id = CASE doubtful WHEN 1 THEN request_id END
     """,
 )
-INTEND_AGAIN = Transition(
+MARK_RESENT = Transition(
     "sent again",
     (State.SENT,),
     "cost = coalesce(cost, 0) + reserved, reserved = :reserved, committed = committed + wanted, sent_at = :at",
 )
-ASK_AGAIN = Transition("asked for again", (State.SENT,), "sent_at = :at")
-WITHDRAW = Transition(
+MARK_POLLED = Transition("asked for again", (State.SENT,), "sent_at = :at")
+RELEASE = Transition(
     "withdrawn",
     (State.SENT,),
     f"state = 'leased', reserved = 0, committed = committed - {MISSING}",
 )
-RECEIVE = Transition(
+MARK_RECEIVED = Transition(
     "received",
     (State.SENT,),
     "state = 'received', links = :links, about = :about, request_id = :request_id",
@@ -123,7 +123,7 @@ FAIL = Transition(
     committed = committed - CASE WHEN :may_be_billed OR state NOT IN ({listed(PAID)}) THEN 0 ELSE {MISSING} END
     """,
 )
-DOUBT = Transition(
+MARK_IN_DOUBT = Transition(
     "put in doubt",
     (State.SENT,),
     """
@@ -131,7 +131,7 @@ DOUBT = Transition(
     failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at
     """,
 )
-LOSE = Transition(
+MARK_LOST = Transition(
     "bereft of images",
     (State.DONE,),
     "state = 'failed', images = :images, stored = :stored, bytes = :bytes, failure = :failure, ended_at = :at",
@@ -145,8 +145,8 @@ ADOPT = Transition(
     reserved = reserved + :reserved, committed = committed + max(wanted, :stored)
     """,
 )
-RELOCATE = Transition("relocated", (State.DONE,), "images = :images")
-KEEP = Transition(
+SET_PATHS = Transition("relocated", (State.DONE,), "images = :images")
+ADD_IMAGE = Transition(
     "given an image",
     PAID,
     "images = :images, links = :links, stored = :stored, bytes = :bytes",
@@ -155,7 +155,7 @@ KEEP = Transition(
 # As ON CONFLICT DO NOTHING, for which SQLite writes a journal for each row, and takes three times as long. A CHECK of a
 # number makes it do the same.
 INSERT = f"INSERT OR IGNORE INTO requests ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-COMPLAIN = """
+ADD_PROBLEM = """
 INSERT INTO problems (source, line, label, reason) VALUES (:source, :line, :label, :reason)
 ON CONFLICT (source, line, reason) DO UPDATE SET label = excluded.label
 """
@@ -164,11 +164,13 @@ LEASE = """
 UPDATE requests SET state = 'leased', attempts = attempts + 1
 WHERE number IN (SELECT number FROM requests WHERE state = 'pending' ORDER BY number LIMIT ?)
 """
-RESTORE = "UPDATE requests SET state = 'in_doubt', doubtful = 0 WHERE doubtful = 1 AND state IN ('leased', 'pending')"
-RELEASE = "UPDATE requests SET state = 'pending' WHERE state = 'leased'"
+RESTORE_IN_DOUBT = (
+    "UPDATE requests SET state = 'in_doubt', doubtful = 0 WHERE doubtful = 1 AND state IN ('leased', 'pending')"
+)
+RELEASE_LEASES = "UPDATE requests SET state = 'pending' WHERE state = 'leased'"
 # All else stays as it is until the request is sent again: consent that was not used leaves no trace.
-REOPEN = "UPDATE requests SET state = 'pending', doubtful = (state = 'in_doubt') WHERE state IN (?, ?)"
-REMEMBER = "INSERT INTO memories VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+RETRY = "UPDATE requests SET state = 'pending', doubtful = (state = 'in_doubt') WHERE state IN (?, ?)"
+SET_METADATA = "INSERT INTO memories VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
 @contextmanager
@@ -191,14 +193,14 @@ def add(connection: sqlite3.Connection, rows: Sequence[Row | BadRow]) -> Added:
     with all_or_nothing(connection):
         for row in rows:
             if isinstance(row, BadRow):
-                complain(connection, row.source, row.line, row.label, row.reason)
+                add_problem(connection, row.source, row.line, row.label, row.reason)
             elif insert(connection, row):
                 new += 1
             elif is_known(connection, row.key):
                 known += 1
             else:
                 refused += 1
-                complain(connection, row.source, row.line, row.label, f"another request has the id {row.label!r}")
+                add_problem(connection, row.source, row.line, row.label, f"another request has the id {row.label!r}")
     return Added(new=new, known=known, refused=refused)
 
 
@@ -210,12 +212,12 @@ def is_known(connection: sqlite3.Connection, key: str) -> bool:
     return connection.execute("SELECT 1 FROM requests WHERE key = ?", (key,)).fetchone() is not None
 
 
-def complain(connection: sqlite3.Connection, source: str, line: int, label: str, reason: str) -> None:
+def add_problem(connection: sqlite3.Connection, source: str, line: int, label: str, reason: str) -> None:
     texts = {"source": source, "label": label, "reason": reason}
-    connection.execute(COMPLAIN, {"line": line, **{name: encode_text(text) for name, text in texts.items()}})
+    connection.execute(ADD_PROBLEM, {"line": line, **{name: encode_text(text) for name, text in texts.items()}})
 
 
-def forget_problems(connection: sqlite3.Connection, source: str) -> None:
+def clear_problems(connection: sqlite3.Connection, source: str) -> None:
     """Let go of what was wrong with an input."""
     connection.execute("DELETE FROM problems WHERE source = ?", (encode_text(source),))
 
@@ -250,11 +252,11 @@ def refuse(connection: sqlite3.Connection, transition: Transition, key: str) -> 
     raise RuntimeError(f"Request {key} is {found[0]}, so it cannot be {transition.verb}.")
 
 
-def keep(connection: sqlite3.Connection, key: str, image: StoredImage) -> None:
+def add_image(connection: sqlite3.Connection, key: str, image: StoredImage) -> None:
     """Note an image in place of its link."""
     found = connection.execute("SELECT images, links FROM requests WHERE key = ?", (key,)).fetchone()
     if found is None:
-        refuse(connection, KEEP, key)
+        refuse(connection, ADD_IMAGE, key)
     others = [other for other in decode_images(found[0]) if other.index != image.index]
     images = sorted([*others, image], key=lambda one: one.index)
     links = [link for link in decode_links(found[1]) if link.index != image.index]
@@ -265,16 +267,16 @@ def keep(connection: sqlite3.Connection, key: str, image: StoredImage) -> None:
         "stored": len(images),
         "bytes": sum(one.size for one in images),
     }
-    move(connection, KEEP, values)
+    move(connection, ADD_IMAGE, values)
 
 
 def release_leases(connection: sqlite3.Connection) -> int:
     """Let whatever is leased wait again; what was in doubt before it was let wait is so again."""
-    connection.execute(RESTORE)
-    return connection.execute(RELEASE).rowcount
+    connection.execute(RESTORE_IN_DOUBT)
+    return connection.execute(RELEASE_LEASES).rowcount
 
 
-def reopen(connection: sqlite3.Connection, states: Collection[State]) -> int:
+def retry(connection: sqlite3.Connection, states: Collection[State]) -> int:
     """
     Let all requests in *states* wait again.
 
@@ -285,9 +287,9 @@ def reopen(connection: sqlite3.Connection, states: Collection[State]) -> int:
     if refused:
         raise RuntimeError(f"Requests that are {', '.join(sorted(refused))} cannot be reopened.")
     first, *others = states or (None,)
-    return connection.execute(REOPEN, (first, others[0] if others else first)).rowcount
+    return connection.execute(RETRY, (first, others[0] if others else first)).rowcount
 
 
-def remember(connection: sqlite3.Connection, name: str, value: Text) -> None:
+def set_metadata(connection: sqlite3.Connection, name: str, value: Text) -> None:
     """Keep something about the job."""
-    connection.execute(REMEMBER, (name, value))
+    connection.execute(SET_METADATA, (name, value))

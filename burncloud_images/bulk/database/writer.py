@@ -17,7 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import attrs
 
-from burncloud_images.bulk.database.codec import explain, is_storage_trouble
+from burncloud_images.bulk.database.codec import is_disk_error, translate_error
 from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.errors import StorageError
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 class Promise(asyncio.Future[T]):
     """
-    What comes of an order. It is carried out whether or not anybody waits, also if whoever waits is cancelled.
+    What comes of a command. It is carried out whether or not anybody waits, also if whoever waits is cancelled.
 
     Attributes:
         heard: Whether somebody waits, or has waited.
@@ -46,7 +46,7 @@ class Promise(asyncio.Future[T]):
 
 
 @attrs.frozen(eq=False)
-class Order(Generic[T]):
+class Command(Generic[T]):
     """
     Something to do.
 
@@ -63,14 +63,14 @@ class Order(Generic[T]):
 
 @attrs.frozen
 class Refused:
-    """An order that was not carried out, and left nothing behind."""
+    """A command that was not carried out, and left nothing behind."""
 
     error: Exception
 
 
-class Scribe:
+class Writer:
     """
-    Carries out orders on a connection of its own.
+    Carries out commands on a connection of its own.
 
     Attributes:
         failures: What failed when nobody waited for it.
@@ -95,7 +95,7 @@ class Scribe:
         self.disconnect = disconnect
         self.on_full = on_full
         self.loop = asyncio.get_running_loop()
-        self.orders: queue.SimpleQueue[Order[Any] | None] = queue.SimpleQueue()
+        self.commands: queue.SimpleQueue[Command[Any] | None] = queue.SimpleQueue()
         self.opened: Promise[None] = Promise(loop=self.loop)
         self.closed: Promise[None] = Promise(loop=self.loop)
         self.closing = False
@@ -108,15 +108,15 @@ class Scribe:
     # --- in the event loop -------------------------------------------------------------------------------------------
 
     def read(self, function: Callable[[sqlite3.Connection], T]) -> Promise[T]:
-        """Order something that only reads; it sees every change that was ordered before."""
-        return self.order(function, changes=False)
+        """Command something that only reads; it sees every change that was ordered before."""
+        return self.command(function, changes=False)
 
     def change(self, function: Callable[[sqlite3.Connection], T]) -> Promise[T]:
-        """Order a change; it is durable once its promise is fulfilled."""
-        return self.order(function, changes=True)
+        """Command a change; it is durable once its promise is fulfilled."""
+        return self.command(function, changes=True)
 
     def begin(self, function: Callable[[sqlite3.Connection], T]) -> Promise[T]:
-        """Order a change that begins something new; refused once a change has failed that nobody waited for."""
+        """Command a change that begins something new; refused once a change has failed that nobody waited for."""
         unheard = self.unheard
         if unheard is None or self.closing:
             return self.change(function)
@@ -125,18 +125,18 @@ class Scribe:
         self.loop.call_soon(self.deliver, promise, Refused(again(unheard)))
         return promise
 
-    def order(self, function: Callable[[sqlite3.Connection], T], *, changes: bool) -> Promise[T]:
+    def command(self, function: Callable[[sqlite3.Connection], T], *, changes: bool) -> Promise[T]:
         if self.closing:
             raise RuntimeError("The job's store is closed.")
         promise: Promise[T] = Promise(loop=self.loop)
-        self.orders.put(Order(function, promise, changes))
+        self.commands.put(Command(function, promise, changes))
         return promise
 
     def dismiss(self) -> None:
-        """Take no more orders; the connection is closed once all are carried out."""
+        """Take no more commands; the connection is closed once all are carried out."""
         if not self.closing:
             self.closing = True
-            self.orders.put(None)
+            self.commands.put(None)
 
     async def aclose(self) -> None:
         """Carry out what was ordered, and close the connection; cancellation does not hurry that."""
@@ -169,9 +169,9 @@ class Scribe:
         """Why something failed that nobody has waited for to this day."""
         return next((error for promise, error in self.failures if not promise.heard), None)
 
-    def deliver_all(self, orders: Sequence[Order[Any]], outcomes: Sequence[object]) -> None:
-        for order, outcome in zip(orders, outcomes, strict=True):
-            self.deliver(order.promise, outcome)
+    def deliver_all(self, commands: Sequence[Command[Any]], outcomes: Sequence[object]) -> None:
+        for command, outcome in zip(commands, outcomes, strict=True):
+            self.deliver(command.promise, outcome)
 
     # --- in the thread -----------------------------------------------------------------------------------------------
 
@@ -179,13 +179,13 @@ class Scribe:
         try:
             connection = self.connect()
         except Exception as error:  # noqa: BLE001 (whoever closes it hears of it)
-            self.call(self.deliver, self.opened, Refused(explain(error)))
+            self.call(self.deliver, self.opened, Refused(translate_error(error)))
             self.call(self.deliver, self.closed, None)
             return
         self.call(self.deliver, self.opened, None)
         try:
-            while orders := self.take():
-                self.call(self.deliver_all, orders, self.carry_out(connection, orders))
+            while commands := self.take():
+                self.call(self.deliver_all, commands, self.carry_out(connection, commands))
         finally:
             self.call(self.deliver, self.closed, self.end(connection))
 
@@ -195,37 +195,37 @@ class Scribe:
         except RuntimeError:  # the loop was closed before the store: nobody waits any more
             return
 
-    def take(self) -> list[Order[Any]]:
-        """Wait for orders, and return all there are; none when it is time to end."""
+    def take(self) -> list[Command[Any]]:
+        """Wait for commands, and return all there are; none when it is time to end."""
         if not self.going_on:
             return []
-        orders: list[Order[Any]] = []
-        order = self.orders.get()
-        while order is not None:
-            orders.append(order)
+        commands: list[Command[Any]] = []
+        command = self.commands.get()
+        while command is not None:
+            commands.append(command)
             try:
-                order = self.orders.get_nowait()
+                command = self.commands.get_nowait()
             except queue.Empty:
-                return orders
+                return commands
         self.going_on = False
-        return orders
+        return commands
 
-    def carry_out(self, connection: sqlite3.Connection, orders: Sequence[Order[Any]]) -> list[object]:
-        """Return what came of each order."""
-        if not any(order.changes for order in orders):
-            return [self.attempt(connection, order) for order in orders]
+    def carry_out(self, connection: sqlite3.Connection, commands: Sequence[Command[Any]]) -> list[object]:
+        """Return what came of each command."""
+        if not any(command.changes for command in commands):
+            return [self.attempt(connection, command) for command in commands]
         for is_last in (False, True):
             try:
-                return self.commit(connection, orders)
+                return self.commit(connection, commands)
             except Exception as error:  # noqa: BLE001 (told to everybody who waits)
                 trouble = error
-            if is_last or not is_storage_trouble(trouble) or not self.make_room():
+            if is_last or not is_disk_error(trouble) or not self.make_room():
                 break
-        return [self.settle(connection, order, trouble) for order in orders]
+        return [self.settle(connection, command, trouble) for command in commands]
 
-    def settle(self, connection: sqlite3.Connection, order: Order[Any], trouble: Exception) -> object:
+    def settle(self, connection: sqlite3.Connection, command: Command[Any], trouble: Exception) -> object:
         """Tell a change why it failed; whatever only reads is not concerned."""
-        return Refused(explain(trouble)) if order.changes else self.attempt(connection, order)
+        return Refused(translate_error(trouble)) if command.changes else self.attempt(connection, command)
 
     def make_room(self) -> bool:
         try:
@@ -233,11 +233,11 @@ class Scribe:
         except Exception:  # noqa: BLE001 (the full disk is the news)
             return False
 
-    def commit(self, connection: sqlite3.Connection, orders: Sequence[Order[Any]]) -> list[object]:
-        """Carry orders out in one transaction; all of it fails if it cannot be made durable."""
+    def commit(self, connection: sqlite3.Connection, commands: Sequence[Command[Any]]) -> list[object]:
+        """Carry commands out in one transaction; all of it fails if it cannot be made durable."""
         connection.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [self.attempt_within(connection, order) for order in orders]
+            outcomes = [self.attempt_within(connection, command) for command in commands]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -245,26 +245,26 @@ class Scribe:
             raise
         return outcomes
 
-    def attempt_within(self, connection: sqlite3.Connection, order: Order[Any]) -> object:
-        """Carry an order out as part of a transaction, which ends if SQLite has undone all of it."""
-        outcome = self.attempt(connection, order)
+    def attempt_within(self, connection: sqlite3.Connection, command: Command[Any]) -> object:
+        """Carry a command out as part of a transaction, which ends if SQLite has undone all of it."""
+        outcome = self.attempt(connection, command)
         if isinstance(outcome, Refused) and not connection.in_transaction:
             raise outcome.error
         return outcome
 
-    def attempt(self, connection: sqlite3.Connection, order: Order[Any]) -> object:
+    def attempt(self, connection: sqlite3.Connection, command: Command[Any]) -> object:
         try:
-            return order.function(connection)
+            return command.function(connection)
         except Exception as error:
-            if order.changes and is_storage_trouble(error):  # the whole transaction is to be tried again
+            if command.changes and is_disk_error(error):  # the whole transaction is to be tried again
                 raise
-            return Refused(explain(error))
+            return Refused(translate_error(error))
 
     def end(self, connection: sqlite3.Connection) -> object:
         try:
             self.disconnect(connection)
         except Exception as error:  # noqa: BLE001 (whoever closes it hears of it)
-            return Refused(explain(error))
+            return Refused(translate_error(error))
         return None
 
 

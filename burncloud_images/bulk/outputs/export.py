@@ -11,7 +11,7 @@ import attrs
 from burncloud_images.bulk.outputs.files import RecordSource, WholeFile, batches, reported, to_line, write_records
 from burncloud_images.bulk.outputs.gallery import Gallery
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
-from burncloud_images.bulk.outputs.report import Summary, Tally, write_report
+from burncloud_images.bulk.outputs.report import ReportBuilder, Summary, write_report
 from burncloud_images.bulk.rows import BadRow
 from burncloud_images.disk import finish_whatever_happens, run
 
@@ -65,7 +65,7 @@ async def write_outputs(
     require(format)
     folder = await run(executor, folder.resolve)
     metadata = folder / f"metadata.{format}"
-    tally, gallery = Tally(facts), Gallery(folder)
+    tally, gallery = ReportBuilder(facts), Gallery(folder)
     report = folder / "report.json"
     with reported(folder):
         await write_records(store.records(), [open_metadata(metadata), tally, gallery], executor)

@@ -109,7 +109,7 @@ class Summary:
 
 
 @attrs.define
-class Tally:
+class ReportBuilder:
     """
     Counts while requests pass by.
 

@@ -278,7 +278,7 @@ MOVED_AT_ONCE = 1_000
 class ShardStore(RecordSource, Protocol):
     """A store that can be told where images are now."""
 
-    def relocate(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
+    def set_paths(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
         """Note, durably, that the images of a done request are elsewhere now: all of them, in place of those before."""
 
 
@@ -403,7 +403,7 @@ class Packer:
         """Let the store know where images are now, and then remove their files."""
         entries = list(moved.items())
         for start in range(0, len(entries), MOVED_AT_ONCE):
-            await asyncio.gather(*(self.store.relocate(*entry) for entry in entries[start : start + MOVED_AT_ONCE]))
+            await asyncio.gather(*(self.store.set_paths(*entry) for entry in entries[start : start + MOVED_AT_ONCE]))
         files = [image for images in moved.values() for image in images]
         await finish_whatever_happens(run(self.executor, self.remove, files))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[Database]:
+async def store(path: Path) -> AsyncIterator[JobStore]:
     """Return an empty store."""
-    async with await Database.open(path) as database:
+    async with await JobStore.open(path) as database:
         yield database

@@ -19,11 +19,11 @@ from burncloud_images.bulk.database.codec import (
     encode_json,
     encode_links,
     encode_text,
-    explain,
     from_row,
     parse,
     to_problem,
     to_record,
+    translate_error,
 )
 from burncloud_images.bulk.records import Record, State
 from burncloud_images.bulk.rows import BadRow
@@ -127,7 +127,7 @@ def test_any_text_comes_back(text):
 
 def test_damage_is_told_with_what_to_do():
     """In sentences."""
-    error = explain(Damaged("its sums are not complete"))
+    error = translate_error(Damaged("its sums are not complete"))
 
     assert isinstance(error, JobError)
     assert (

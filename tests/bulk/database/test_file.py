@@ -14,7 +14,7 @@ import pytest
 from stored import advance, copy_files, key, listed, row
 
 from burncloud_images import errors
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.database import transitions as changes
 from burncloud_images.bulk.database.file import connect, disconnect
 from burncloud_images.bulk.database.schema import FORMAT
@@ -26,22 +26,22 @@ FLIPS = 150
 PAGE = 4096
 
 
-async def write(store: Database) -> None:
+async def write(store: JobStore) -> None:
     """Write a little of everything."""
     await store.add([row(number, label=f"l{number}") for number in range(1, DONE + WAITING)])
     await store.add([BadRow(source="prompts.jsonl", line=99, reason="it is empty")])
     for number in range(DONE):
         await advance(store, [State.DONE, State.FAILED, State.IN_DOUBT, State.RECEIVED][number % 4])
-    await store.remember("running", True)
+    await store.set_metadata("running", True)
 
 
 async def read(path: Path) -> list[Record]:
     """Open the store and read all of it."""
-    async with await Database.open(path) as store:
+    async with await JobStore.open(path) as store:
         records = await listed(store.records())
         await store.totals()
         await listed(store.problems())
-        await store.recall("running")
+        await store.get_metadata("running")
         await store.recent(0)
         return records
 
@@ -49,7 +49,7 @@ async def read(path: Path) -> list[Record]:
 @pytest.fixture
 async def written(path):
     """Return the path of a store that is closed, and what is in it."""
-    async with await Database.open(path) as store:
+    async with await JobStore.open(path) as store:
         await write(store)
         return path, await listed(store.records())
 
@@ -85,7 +85,7 @@ class TestMaking:
 
         monkeypatch.setattr("burncloud_images.bulk.database.file.place", make)
         with pytest.raises(errors.StorageError, match="File exists"):
-            await Database.open(path)
+            await JobStore.open(path)
         assert b"taken" == path.read_bytes()
 
     async def test_not_where_one_was_removed(self, written):
@@ -95,26 +95,26 @@ class TestMaking:
         path.unlink()
 
         with pytest.raises(errors.JobError, match=r"job\.sqlite3-wal is there and job\.sqlite3 is not; put"):
-            await Database.open(path)
+            await JobStore.open(path)
 
     async def test_where_nothing_can_be_made(self, path):
         """The directory is not there."""
         with pytest.raises(errors.StorageError, match="cannot be opened: No such file or directory"):
-            await Database.open(path.parent / "nowhere" / "job.sqlite3")
+            await JobStore.open(path.parent / "nowhere" / "job.sqlite3")
 
     async def test_what_lies_in_a_file(self, path):
         """Is no job, and told like any other trouble of the disk."""
         path.write_bytes(b"a file")
         with pytest.raises(errors.StorageError, match="cannot be opened: Not a directory"):
-            await Database.view(path / "job.sqlite3")
+            await JobStore.open_for_reading(path / "job.sqlite3")
 
     @pytest.mark.parametrize("name", ["a b?mode=ro#x%41.sqlite3", "水獺.sqlite3", os.fsdecode(b"\xff.sqlite3")])
     async def test_names_of_any_kind(self, path, name):
         """A path is no address."""
         path = path.with_name(name)
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             await store.add([row(1)])
-        async with await Database.view(path) as view:
+        async with await JobStore.open_for_reading(path) as view:
             assert 1 == (await view.totals()).requests
 
         assert {name, f"{name}-wal", f"{name}-shm"} >= {file.name for file in path.parent.iterdir()}
@@ -229,7 +229,7 @@ class TestDamage:
         path, _ = written
         damage(path)
         try:
-            async with await Database.view(path) as view:
+            async with await JobStore.open_for_reading(path) as view:
                 await view.totals()
                 await listed(view.records())
         except errors.JobError as error:
@@ -264,9 +264,9 @@ class TestLog:
     @pytest.fixture
     async def killed(self, path, tmp_path):
         """Return a store as a kill leaves it: eight commits are in its log alone."""
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             await store.add([row(number) for number in range(WAITING)])
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             for _ in range(WAITING):
                 await store.lease(1)
             return copy_files(path, tmp_path / "killed")
@@ -357,8 +357,8 @@ class TestLog:
 async def test_sums_that_are_gone_are_not_taken_for_nothing(written):
     """A budget is not measured by them, also if the store was open when they went."""
     path, _ = written
-    async with await Database.open(path) as store:
-        await store.scribe.change(lambda connection: connection.execute("DELETE FROM sums WHERE state = 'in_doubt'"))
+    async with await JobStore.open(path) as store:
+        await store.writer.change(lambda connection: connection.execute("DELETE FROM sums WHERE state = 'in_doubt'"))
         with pytest.raises(errors.JobError, match="its sums are not complete"):
             await store.totals()
 
@@ -370,7 +370,7 @@ class TestOthers:
         """Is waited for, and then told of."""
         path, _ = written
         monkeypatch.setattr("burncloud_images.bulk.database.file.PATIENCE", 0.01)
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
                 with pytest.raises(errors.StorageError, match="database is locked"):
@@ -383,7 +383,7 @@ class TestOthers:
         path, before = written
         monkeypatch.setattr("burncloud_images.bulk.database.file.PATIENCE", 0.01)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
-            async with await Database.open(path) as store:
+            async with await JobStore.open(path) as store:
                 await store.lease(1)
                 other.execute("BEGIN")
                 other.execute("SELECT * FROM requests").fetchone()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from stored import listed, row
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import State
 
 PROGRAM = Path(__file__).parent / "scripts" / "ledger.py"
@@ -42,11 +42,11 @@ async def run_until(path: Path, lines: int) -> dict[str, State]:
 @pytest.mark.parametrize("lines", [*(pytest.param(lines, marks=pytest.mark.slow) for lines in (1, 20, 97)), 400])
 async def test_what_was_said_is_so(path, lines):
     """Nothing that was said is lost, and nothing has gone further than one step beyond; nothing is sent twice."""
-    async with await Database.open(path) as store:
+    async with await JobStore.open(path) as store:
         await store.add([row(number, n=1) for number in range(1, 2001)])
     said = await run_until(path, lines)
 
-    async with await Database.open(path) as store:
+    async with await JobStore.open(path) as store:
         found = {record.key: record async for record in store.records()}
         behind = {one: state for one, state in said.items() if STEPS[found[one].state] < STEPS[state]}
         ahead = {one for one in found if STEPS[found[one].state] > STEPS[said.get(one, State.PENDING)]}

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from stored import FAILURE, copy_files, image, key, link, listed, row
 from strategies import examples
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import Added, Record, State
 from burncloud_images.bulk.rows import BadRow
 
@@ -36,24 +36,24 @@ indexes = st.sets(st.integers(0, 3))
 
 PAID = {S.SENT, S.RECEIVED, S.IN_DOUBT}
 MISTAKES = {
-    "intend": ({S.LEASED}, lambda store, one: store.intend(one, reserved=1, at=1.0)),
-    "withdraw": ({S.SENT}, lambda store, one: store.withdraw(one)),
-    "give_back": ({S.LEASED, S.SENT, S.RECEIVED}, lambda store, one: store.give_back(one)),
-    "receive": ({S.SENT}, lambda store, one: store.receive(one, [link(0)], about={}, request_id=None)),
-    "keep": (PAID, lambda store, one: store.keep(one, image(0))),
+    "mark_sent": ({S.LEASED}, lambda store, one: store.mark_sent(one, reserved=1, at=1.0)),
+    "release": ({S.SENT}, lambda store, one: store.release(one)),
+    "requeue": ({S.LEASED, S.SENT, S.RECEIVED}, lambda store, one: store.requeue(one)),
+    "mark_received": ({S.SENT}, lambda store, one: store.mark_received(one, [link(0)], about={}, request_id=None)),
+    "add_image": (PAID, lambda store, one: store.add_image(one, image(0))),
     "finish": (PAID, lambda store, one: store.finish(one, [], cost=1, about={}, request_id=None, at=1.0)),
-    "doubt": ({S.SENT}, lambda store, one: store.doubt(one, FAILURE, request_id=None, at=1.0)),
+    "mark_in_doubt": ({S.SENT}, lambda store, one: store.mark_in_doubt(one, FAILURE, request_id=None, at=1.0)),
 }
 """What may be said of a request in which states."""
 WAYS = {
-    S.LEASED: ["intend", "intend", "give_back", "fail"],
-    S.SENT: ["withdraw", "give_back", "receive", "keep", "finish", "fail", "doubt"],
-    S.RECEIVED: ["give_back", "keep", "keep", "finish", "fail"],
-    S.IN_DOUBT: ["keep", "finish", "fail"],
-    S.DONE: ["fail", "relocate"],
+    S.LEASED: ["mark_sent", "mark_sent", "requeue", "fail"],
+    S.SENT: ["release", "requeue", "mark_received", "add_image", "finish", "fail", "mark_in_doubt"],
+    S.RECEIVED: ["requeue", "add_image", "add_image", "finish", "fail"],
+    S.IN_DOUBT: ["add_image", "finish", "fail"],
+    S.DONE: ["fail", "set_paths"],
 }
 """What may happen to a request in which state."""
-ACTIONS = [*["go_on"] * 12, *["lease"] * 3, *["reopen"] * 3, "add", "release", "mistake", "kill", "close"]
+ACTIONS = [*["go_on"] * 12, *["lease"] * 3, *["retry"] * 3, "add", "release_leases", "mistake", "kill", "close"]
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
@@ -140,20 +140,20 @@ class StoreMachine(RuleBasedStateMachine):
         for one in list(self.requests):
             self.send(one)
         first = next(iter(self.requests))
-        self.doubt(first, self.requests[first], lambda _: 1e9)
-        self.reopen(lambda _: {S.IN_DOUBT})
+        self.mark_in_doubt(first, self.requests[first], lambda _: 1e9)
+        self.retry(lambda _: {S.IN_DOUBT})
         self.lease(lambda _: 1)
         self.send(first)
 
     def send(self, one: str) -> None:
         """Send a request that is leased, at a price and a time of its own."""
         values = iter((self.requests[one].line * 10**7, self.requests[one].line * 1e9))
-        self.intend(one, self.requests[one], lambda _: next(values))
+        self.mark_sent(one, self.requests[one], lambda _: next(values))
 
     def open(self) -> None:
         """Open the store; copies of files do not tell what was synced, so that nothing needs to be."""
-        self.store = self.run(Database.open(self.path))
-        self.run(self.store.scribe.read(lambda connection: connection.execute("PRAGMA synchronous = OFF")))
+        self.store = self.run(JobStore.open(self.path))
+        self.run(self.store.writer.read(lambda connection: connection.execute("PRAGMA synchronous = OFF")))
 
     def run(self, work: Awaitable[Any]) -> Any:
         async def wait() -> Any:
@@ -207,34 +207,34 @@ class StoreMachine(RuleBasedStateMachine):
             request = self.requests[one]
             getattr(self, draw(st.sampled_from(WAYS[request.state])))(one, request, draw)
 
-    def intend(self, one: str, request: Request, draw: Draw) -> None:
+    def mark_sent(self, one: str, request: Request, draw: Draw) -> None:
         reserved, at = draw(prices), draw(moments)
-        self.run(self.store.intend(one, reserved=reserved, at=at))
+        self.run(self.store.mark_sent(one, reserved=reserved, at=at))
         request.close()
         request.state = S.SENT
         request.sent.append(at)
         request.open, request.expected = reserved, request.wanted
 
-    def withdraw(self, one: str, request: Request, draw: Draw) -> None:
-        self.run(self.store.withdraw(one))
+    def release(self, one: str, request: Request, draw: Draw) -> None:
+        self.run(self.store.release(one))
         request.let_go()
         request.state = S.LEASED
 
-    def give_back(self, one: str, request: Request, draw: Draw) -> None:
-        self.run(self.store.give_back(one, draw(st.none() | st.just(FAILURE))))
+    def requeue(self, one: str, request: Request, draw: Draw) -> None:
+        self.run(self.store.requeue(one, draw(st.none() | st.just(FAILURE))))
         if request.state is S.SENT:
             request.let_go()
         if request.state is not S.RECEIVED:  # which is paid
             request.state = S.PENDING
 
-    def receive(self, one: str, request: Request, draw: Draw) -> None:
+    def mark_received(self, one: str, request: Request, draw: Draw) -> None:
         links = draw(indexes)
-        self.run(self.store.receive(one, [link(index) for index in links], about={}, request_id=None))
+        self.run(self.store.mark_received(one, [link(index) for index in links], about={}, request_id=None))
         request.state, request.links = S.RECEIVED, links
 
-    def keep(self, one: str, request: Request, draw: Draw) -> None:
+    def add_image(self, one: str, request: Request, draw: Draw) -> None:
         index = draw(st.integers(0, 3))
-        self.run(self.store.keep(one, image(index)))
+        self.run(self.store.add_image(one, image(index)))
         request.images = request.images | {index}
         request.links = request.links - {index}
 
@@ -258,23 +258,23 @@ class StoreMachine(RuleBasedStateMachine):
             request.open = 0
         request.end(S.FAILED)
 
-    def relocate(self, one: str, request: Request, _: Draw) -> None:
-        self.run(self.store.relocate(one, [image(index) for index in sorted(request.images)]))
+    def set_paths(self, one: str, request: Request, _: Draw) -> None:
+        self.run(self.store.set_paths(one, [image(index) for index in sorted(request.images)]))
 
-    def doubt(self, one: str, request: Request, draw: Draw) -> None:
-        self.run(self.store.doubt(one, FAILURE, request_id=None, at=draw(moments)))
+    def mark_in_doubt(self, one: str, request: Request, draw: Draw) -> None:
+        self.run(self.store.mark_in_doubt(one, FAILURE, request_id=None, at=draw(moments)))
         request.end(S.IN_DOUBT)
 
-    def reopen(self, draw: Draw) -> None:
+    def retry(self, draw: Draw) -> None:
         """Accept to pay again."""
         states = draw(st.sets(st.sampled_from([S.FAILED, S.IN_DOUBT])))
         found = self.those(*states)
-        assert len(found) == self.run(self.store.reopen(states))
+        assert len(found) == self.run(self.store.retry(states))
         for request in map(self.requests.__getitem__, found):
             request.doubtful = request.state is S.IN_DOUBT
             request.state = S.PENDING
 
-    def release(self, _: Draw) -> None:
+    def release_leases(self, _: Draw) -> None:
         """Begin a run after one that was killed."""
         waiting = [self.requests[one] for one in self.those(S.LEASED, S.PENDING)]
         found = [request for request in waiting if request.state is S.LEASED and not request.doubtful]

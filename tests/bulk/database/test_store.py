@@ -12,7 +12,7 @@ import pytest
 from stored import BOUGHT, FAILURE, advance, copy_files, image, key, link, listed, row, steps
 
 from burncloud_images import errors
-from burncloud_images.bulk.database import Database, queries
+from burncloud_images.bulk.database import JobStore, queries
 from burncloud_images.bulk.database.queries import PAGE
 from burncloud_images.bulk.records import Added, Link, Record, State, StoredImage, Totals
 from burncloud_images.bulk.rows import BadRow, Row
@@ -72,7 +72,7 @@ class TestAdding:
         other = attrs.evolve(BAD, source="other.txt")
         await store.add([BAD, other])
         assert await store.has_problems(BAD.source)
-        await store.forget_problems(BAD.source)
+        await store.clear_problems(BAD.source)
 
         assert not await store.has_problems(BAD.source)
         assert [other] == await listed(store.problems())
@@ -124,7 +124,7 @@ class TestLeasing:
         """It keeps its place, and every time counts."""
         await store.add([row(1), row(2)])
         await store.lease(2)
-        await store.give_back(key(1), FAILURE)
+        await store.requeue(key(1), FAILURE)
 
         ((again),) = await store.lease(5)
         assert (key(1), 2, FAILURE) == (again.key, again.attempts, again.failure)
@@ -140,26 +140,26 @@ class TestLeasing:
 
 
 SAID = {
-    "give_back": lambda store, key: store.give_back(key),
-    "intend": lambda store, key: store.intend(key, reserved=5, at=300.0),
-    "withdraw": lambda store, key: store.withdraw(key),
-    "receive": lambda store, key: store.receive(key, [link(0)], about={}, request_id="r"),
-    "keep": lambda store, key: store.keep(key, image(0)),
+    "requeue": lambda store, key: store.requeue(key),
+    "mark_sent": lambda store, key: store.mark_sent(key, reserved=5, at=300.0),
+    "release": lambda store, key: store.release(key),
+    "mark_received": lambda store, key: store.mark_received(key, [link(0)], about={}, request_id="r"),
+    "add_image": lambda store, key: store.add_image(key, image(0)),
     "finish": lambda store, key: store.finish(key, [image(0)], cost=1, about={}, request_id="r", at=300.0),
     "fail": lambda store, key: store.fail(key, FAILURE, may_be_billed=True, request_id="r", at=300.0),
-    "doubt": lambda store, key: store.doubt(key, FAILURE, request_id="r", at=300.0),
-    "relocate": lambda store, key: store.relocate(key, [image(0), image(1)]),
+    "mark_in_doubt": lambda store, key: store.mark_in_doubt(key, FAILURE, request_id="r", at=300.0),
+    "set_paths": lambda store, key: store.set_paths(key, [image(0), image(1)]),
 }
 ALLOWED = {
-    ("give_back", State.LEASED): State.PENDING,
-    ("give_back", State.SENT): State.PENDING,
-    ("give_back", State.RECEIVED): State.RECEIVED,
-    ("intend", State.LEASED): State.SENT,
-    ("withdraw", State.SENT): State.LEASED,
-    ("receive", State.SENT): State.RECEIVED,
-    ("keep", State.SENT): State.SENT,
-    ("keep", State.RECEIVED): State.RECEIVED,
-    ("keep", State.IN_DOUBT): State.IN_DOUBT,
+    ("requeue", State.LEASED): State.PENDING,
+    ("requeue", State.SENT): State.PENDING,
+    ("requeue", State.RECEIVED): State.RECEIVED,
+    ("mark_sent", State.LEASED): State.SENT,
+    ("release", State.SENT): State.LEASED,
+    ("mark_received", State.SENT): State.RECEIVED,
+    ("add_image", State.SENT): State.SENT,
+    ("add_image", State.RECEIVED): State.RECEIVED,
+    ("add_image", State.IN_DOUBT): State.IN_DOUBT,
     ("finish", State.SENT): State.DONE,
     ("finish", State.RECEIVED): State.DONE,
     ("finish", State.IN_DOUBT): State.DONE,
@@ -168,8 +168,8 @@ ALLOWED = {
     ("fail", State.RECEIVED): State.FAILED,
     ("fail", State.IN_DOUBT): State.FAILED,
     ("fail", State.DONE): State.FAILED,
-    ("doubt", State.SENT): State.IN_DOUBT,
-    ("relocate", State.DONE): State.DONE,
+    ("mark_in_doubt", State.SENT): State.IN_DOUBT,
+    ("set_paths", State.DONE): State.DONE,
 }
 
 
@@ -206,7 +206,7 @@ class TestStates:
         before = await advance(store, state)
 
         with pytest.raises(RuntimeError, match=f"^Requests that are {state} cannot be reopened"):
-            await store.reopen({state, State.FAILED})
+            await store.retry({state, State.FAILED})
         assert before == await store.get(key(1))
 
     async def test_reopening_takes_all_in_these_states(self, store):
@@ -215,9 +215,9 @@ class TestStates:
         for state in (State.FAILED, State.IN_DOUBT, State.FAILED, State.DONE):
             await advance(store, state)
 
-        assert 0 == await store.reopen([])
-        assert 2 == await store.reopen({State.FAILED})
-        assert 1 == await store.reopen({State.IN_DOUBT, State.FAILED})
+        assert 0 == await store.retry([])
+        assert 2 == await store.retry({State.FAILED})
+        assert 1 == await store.retry({State.IN_DOUBT, State.FAILED})
         assert counts(pending=4, done=1) == (await store.totals()).counts
 
 
@@ -230,12 +230,12 @@ class TestImages:
         links = [Link(index=1, url="https://a.example/1?s=1", expires_at=expires), link(2), link(0)]
         await store.add([row(1, n=3)])
         await advance(store, State.SENT)
-        await store.receive(key(1), links, about={"created": 7, "usage": {"input": 1}}, request_id="req_2")
+        await store.mark_received(key(1), links, about={"created": 7, "usage": {"input": 1}}, request_id="req_2")
         assert tuple(links) == (await store.get(key(1))).links
 
-        await store.keep(key(1), image(2))
-        await store.keep(key(1), image(0, size=1))
-        await store.keep(key(1), attrs.evolve(image(0), revised_prompt="水", media_type="image/png"))
+        await store.add_image(key(1), image(2))
+        await store.add_image(key(1), image(0, size=1))
+        await store.add_image(key(1), attrs.evolve(image(0), revised_prompt="水", media_type="image/png"))
 
         found = await store.get(key(1))
         kept = (attrs.evolve(image(0), revised_prompt="水", media_type="image/png"), image(2))
@@ -248,7 +248,7 @@ class TestImages:
         """Its links and troubles are gone; what was known of the answer stays if nothing newer is said."""
         await store.add([row(1)])
         await advance(store, State.RECEIVED)
-        await store.give_back(key(1), FAILURE)
+        await store.requeue(key(1), FAILURE)
         await store.finish(key(1), [image(0)], cost=7, about={}, request_id=None, at=250.0)
 
         found = await store.get(key(1))
@@ -266,7 +266,7 @@ class TestImages:
         before = await advance(store, State.DONE)
         sums = await store.totals()
         moved = tuple(attrs.evolve(one, path=f"00000.tar/{one.index}.png") for one in before.images)
-        await store.relocate(key(1), moved)
+        await store.set_paths(key(1), moved)
 
         assert attrs.evolve(before, images=moved) == await store.get(key(1))
         assert sums == await store.totals()
@@ -275,10 +275,10 @@ class TestImages:
         """Its failure and the server's id belong to the one before."""
         await store.add([row(1)])
         await advance(store, State.FAILED)
-        await store.reopen({State.FAILED})
+        await store.retry({State.FAILED})
         assert FAILURE == (await store.get(key(1))).failure
         await advance(store, State.SENT)
-        await store.doubt(key(1), attrs.evolve(FAILURE, code=None), request_id=None, at=400.0)
+        await store.mark_in_doubt(key(1), attrs.evolve(FAILURE, code=None), request_id=None, at=400.0)
 
         found = await store.get(key(1))
         assert (attrs.evolve(FAILURE, code=None), None, 400.0) == (found.failure, found.request_id, found.ended_at)
@@ -287,7 +287,7 @@ class TestImages:
 class TestMoney:
     """What may have been billed is never let go of, unless somebody knows that it was not."""
 
-    async def sums(self, store: Database) -> tuple[int, int, int]:
+    async def sums(self, store: JobStore) -> tuple[int, int, int]:
         totals = await store.totals()
         record = await store.get(key(1))
         assert (totals.cost, totals.reserved) == (record.cost or 0, record.reserved)
@@ -312,7 +312,7 @@ class TestMoney:
 
         assert expected == await self.sums(store)
 
-    @pytest.mark.parametrize("change", ["withdraw", "give_back"])
+    @pytest.mark.parametrize("change", ["release", "requeue"])
     async def test_what_was_not_billed_is_free_again(self, store, change):
         """Its reservation and its images."""
         await store.add([row(1)])
@@ -325,7 +325,7 @@ class TestMoney:
         """Also if nobody has it any more: it is paid."""
         await store.add([row(1)])
         before = await advance(store, State.RECEIVED)
-        await store.give_back(key(1))
+        await store.requeue(key(1))
 
         assert before == await store.get(key(1))
         assert (0, BOUGHT, 2) == await self.sums(store)
@@ -348,7 +348,7 @@ class TestMoney:
         await store.fail(key(1), FAILURE, may_be_billed=True, request_id=None, at=300.0)
         assert (BOUGHT // 2, 0, 2) == await self.sums(store)
 
-        await store.reopen({State.FAILED})
+        await store.retry({State.FAILED})
         assert (BOUGHT // 2, 0, 2) == await self.sums(store)
         await advance(store, State.DONE)
         assert (BOUGHT, 0, 4) == await self.sums(store)
@@ -367,14 +367,14 @@ class TestMoney:
         await store.add([row(1)])
         for attempt in (1, 2):
             await advance(store, State.IN_DOUBT)
-            await store.keep(key(1), image(0))
-            await store.reopen({State.IN_DOUBT})
+            await store.add_image(key(1), image(0))
+            await store.retry({State.IN_DOUBT})
             assert ((attempt - 1) * BOUGHT, BOUGHT, attempt * 2) == await self.sums(store)
             await advance(store, State.SENT)
             assert (attempt * BOUGHT, BOUGHT, attempt * 2 + 2) == await self.sums(store)
             assert ((), ()) == ((await store.get(key(1))).images, (await store.get(key(1))).links)
-            await store.withdraw(key(1))
-            await store.give_back(key(1))
+            await store.release(key(1))
+            await store.requeue(key(1))
         await advance(store, State.DONE)
 
         assert (2 * BOUGHT + BOUGHT // 2, 0, 6) == await self.sums(store)
@@ -384,8 +384,8 @@ class TestMoney:
         """Whatever is said of its request afterwards."""
         await store.add([row(1)])
         await advance(store, State.SENT)
-        await store.keep(key(1), image(0))
-        await store.give_back(key(1))
+        await store.add_image(key(1), image(0))
+        await store.requeue(key(1))
 
         assert (0, 0, 1) == await self.sums(store)
 
@@ -468,8 +468,8 @@ class TestReading:
         await store.add([row(number) for number in range(1, 6)])
         await store.lease(4)
         for number, at in ((1, 1000.0), (2, 50.0), (3, 86_400.0), (4, 999.0)):
-            await store.intend(key(number), reserved=0, at=at)
-        await store.withdraw(key(4))
+            await store.mark_sent(key(number), reserved=0, at=at)
+        await store.release(key(4))
 
         assert [(999.0, row(4).document), (1000.0, row(1).document), (86_400.0, row(3).document)] == list(
             await store.recent(999.0)
@@ -477,13 +477,13 @@ class TestReading:
 
     async def test_things_about_the_job(self, store):
         """Are kept as JSON, the last word counts."""
-        assert await store.recall("running") is None
-        await store.remember("running", True)
-        await store.remember("inputs", {"水.txt": {"rows": None, "mtime": 2**60}})
-        await store.remember("running", False)
+        assert await store.get_metadata("running") is None
+        await store.set_metadata("running", True)
+        await store.set_metadata("inputs", {"水.txt": {"rows": None, "mtime": 2**60}})
+        await store.set_metadata("running", False)
 
-        assert await store.recall("running") is False
-        assert {"水.txt": {"rows": None, "mtime": 2**60}} == await store.recall("inputs")
+        assert await store.get_metadata("running") is False
+        assert {"水.txt": {"rows": None, "mtime": 2**60}} == await store.get_metadata("inputs")
 
 
 class TestOrder:
@@ -493,9 +493,9 @@ class TestOrder:
         """Also what nobody has waited for."""
         await store.add([row(1)])
         await advance(store, State.SENT)
-        store.keep(key(1), image(0))
+        store.add_image(key(1), image(0))
         found = store.get(key(1))
-        store.keep(key(1), image(1))
+        store.add_image(key(1), image(1))
         both = store.get(key(1))
 
         assert [1, 2] == [len((await found).images), len((await both).images)]
@@ -504,10 +504,10 @@ class TestOrder:
         """Is taken down in its order."""
         store.add([row(1)])
         store.lease(1)
-        store.intend(key(1), reserved=1, at=1.0)
-        store.withdraw(key(1))
-        store.intend(key(1), reserved=2, at=2.0)
-        store.receive(key(1), [link(0)], about={}, request_id=None)
+        store.mark_sent(key(1), reserved=1, at=1.0)
+        store.release(key(1))
+        store.mark_sent(key(1), reserved=2, at=2.0)
+        store.mark_received(key(1), [link(0)], about={}, request_id=None)
         store.finish(key(1), [image(0)], cost=2, about={}, request_id=None, at=3.0)
 
         assert State.DONE is (await store.get(key(1))).state
@@ -516,7 +516,7 @@ class TestOrder:
         """What was said is so, and whole."""
         await store.add([row(1), row(2)])
         await store.lease(2)
-        waiting = [asyncio.ensure_future(store.intend(key(number), reserved=5, at=1.0)) for number in (1, 2)]
+        waiting = [asyncio.ensure_future(store.mark_sent(key(number), reserved=5, at=1.0)) for number in (1, 2)]
         for task in waiting:
             task.cancel()
         await asyncio.wait(waiting)
@@ -526,17 +526,17 @@ class TestOrder:
 
     async def test_closing_carries_out_what_was_said(self, path):
         """To the last word, and a second time there is nothing left to do."""
-        store = await Database.open(path)
+        store = await JobStore.open(path)
         store.add([row(1)])
         await store.aclose()
         await store.aclose()
 
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             assert 1 == (await store.totals()).requests
 
     async def test_nothing_is_said_to_a_closed_store(self, path):
         """That is a mistake in the program."""
-        store = await Database.open(path)
+        store = await JobStore.open(path)
         await store.aclose()
 
         with pytest.raises(RuntimeError, match="The job's store is closed"):
@@ -557,15 +557,15 @@ class TestUnheard:
         """But what was begun is taken down."""
         await store.add([row(1), row(2)])
         await advance(store, State.SENT)
-        store.withdraw(key(2))
+        store.release(key(2))
         await store.totals()
 
         for begun in (
             store.add([row(3)]),
             store.lease(1),
-            store.intend(key(1), reserved=1, at=1.0),
-            store.reopen({State.FAILED}),
-            store.remember("running", False),
+            store.mark_sent(key(1), reserved=1, at=1.0),
+            store.retry({State.FAILED}),
+            store.set_metadata("running", False),
         ):
             with pytest.raises(RuntimeError, match=f"nobody waited for it: Request {key(2)} is pending"):
                 await begun
@@ -576,8 +576,8 @@ class TestUnheard:
 
     async def test_it_is_heard_at_the_end(self, path, complaints):
         """At the latest, and the store is closed all the same."""
-        store = await Database.open(path)
-        store.withdraw(key(1))
+        store = await JobStore.open(path)
+        store.release(key(1))
         with pytest.raises(RuntimeError, match="There is no request"):
             await store.aclose()
         await store.aclose()
@@ -586,7 +586,7 @@ class TestUnheard:
 
     async def test_not_if_whoever_waited_was_cancelled(self, store, complaints):
         """Then nobody has heard of it."""
-        task = asyncio.ensure_future(store.withdraw(key(1)))
+        task = asyncio.ensure_future(store.release(key(1)))
         task.cancel()
         await asyncio.wait([task])
         await store.totals()
@@ -608,13 +608,13 @@ class TestUnheard:
     async def test_somebody_waits(self, store, wait):
         """However that is said; then it is heard there, and only there."""
         with pytest.raises(RuntimeError, match="There is no request"):
-            await wait(store.withdraw(key(1)))
+            await wait(store.release(key(1)))
 
         assert () == tuple(await store.lease(1))
 
     async def test_somebody_waits_later(self, store, complaints):
         """It is still told."""
-        promise = store.withdraw(key(1))
+        promise = store.release(key(1))
         await store.totals()
 
         with pytest.raises(RuntimeError, match="There is no request"):
@@ -628,46 +628,46 @@ class TestView:
     async def test_it_sees_what_is_so(self, store, path):
         """From one moment to the next."""
         await store.add([row(1), row(2, label="two"), BAD])
-        async with await Database.view(path) as view:
+        async with await JobStore.open_for_reading(path) as view:
             assert counts(pending=2) == (await view.totals()).counts
             sent = await advance(store, State.SENT)
-            await store.remember("running", True)
+            await store.set_metadata("running", True)
 
             assert counts(pending=1, sent=1) == (await view.totals()).counts
             assert [sent, await store.get("two")] == await listed(view.records())
             assert [BAD] == await listed(view.problems())
             assert sent == await view.get(key(1)[:3])
             assert [(100.0, row(1).document)] == list(await view.recent(0))
-            assert await view.recall("running") is True
+            assert await view.get_metadata("running") is True
 
     async def test_it_has_no_way_to_change_anything(self, store, path):
         """Neither methods nor permission."""
-        async with await Database.view(path) as view:
-            assert not {"add", "lease", "intend", "finish"} & set(dir(view))
+        async with await JobStore.open_for_reading(path) as view:
+            assert not {"add", "lease", "mark_sent", "finish"} & set(dir(view))
             with pytest.raises(errors.StorageError, match="readonly database"):
-                await view.scribe.read(lambda connection: connection.execute("DELETE FROM requests"))
+                await view.writer.read(lambda connection: connection.execute("DELETE FROM requests"))
 
     async def test_of_a_run_that_was_killed(self, store, path, tmp_path):
         """What it had written is there."""
         await store.add([row(1)])
-        async with await Database.view(copy_files(path, tmp_path / "killed")) as view:
+        async with await JobStore.open_for_reading(copy_files(path, tmp_path / "killed")) as view:
             assert 1 == (await view.totals()).requests
 
     async def test_of_a_job_at_its_end(self, path):
         """All that was."""
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             await store.add([row(1)])
-        async with await Database.view(path) as view:
+        async with await JobStore.open_for_reading(path) as view:
             assert 1 == (await view.totals()).requests
 
     async def test_where_nothing_can_be_written(self, path, monkeypatch):
         """As it was put away: nothing is made beside it."""
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             await store.add([row(1)])
         path.parent.chmod(0o500)
         if os.geteuid() == 0:  # whom no permission stops
             monkeypatch.setattr(os, "access", lambda *_, **__: False)
-        async with await Database.view(path) as view:
+        async with await JobStore.open_for_reading(path) as view:
             assert 1 == (await view.totals()).requests
             assert [path] == list(path.parent.iterdir())
         path.parent.chmod(0o700)
@@ -675,7 +675,7 @@ class TestView:
     async def test_of_no_job(self, path):
         """Nothing is made."""
         with pytest.raises(errors.JobError, match=f"^There is no job: {path} does not exist"):
-            await Database.view(path)
+            await JobStore.open_for_reading(path)
 
         assert [] == list(path.parent.iterdir())
 
@@ -687,7 +687,7 @@ class TestSecrets:
         """All three, whatever the mask."""
         before = os.umask(0)
         try:
-            async with await Database.open(path) as store:
+            async with await JobStore.open(path) as store:
                 await store.add([row(1)])
                 modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
         finally:
@@ -698,13 +698,13 @@ class TestSecrets:
     async def test_addresses_are_erased(self, path):
         """Once an image is there, and from everything once the store is closed."""
         secret = b"signature="
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             await store.add([row(number) for number in range(1, 60)])
             for number in range(1, 60):
                 await advance(store, State.SENT)
                 long = [attrs.evolve(link(index), url=link(index).url + "x" * number * 40) for index in (0, 1)]
-                await store.receive(key(number), long, about={}, request_id=None)
-            await asyncio.gather(*(store.keep(key(number), image(0)) for number in range(1, 60, 2)))
+                await store.mark_received(key(number), long, about={}, request_id=None)
+            await asyncio.gather(*(store.add_image(key(number), image(0)) for number in range(1, 60, 2)))
             for number in range(1, 60):
                 store.finish(key(number), [image(0), image(1)], cost=1, about={}, request_id=None, at=1.0)
             await store.totals()
@@ -722,13 +722,13 @@ class TestSecrets:
 
         assert "very-secret" not in repr(record)
         with pytest.raises(RuntimeError) as caught:
-            await store.receive(key(1), [link(0)], about={}, request_id=None)
+            await store.mark_received(key(1), [link(0)], about={}, request_id=None)
         assert "very-secret" not in str(caught.value)
 
 
 async def test_it_is_a_store(store):
     """As the protocol has it: every method, and every parameter by its name."""
-    assert isinstance(store, Database)
+    assert isinstance(store, JobStore)
     for name in (name for name in vars(Store) if not name.startswith("_")):
         assert callable(getattr(store, name))
 

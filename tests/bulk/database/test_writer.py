@@ -14,9 +14,9 @@ from blockbuster import BlockBuster, BlockingError
 from stored import advance, copy_files, image, key, link, listed, row
 
 from burncloud_images import errors
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.database.file import connect
-from burncloud_images.bulk.database.writer import Scribe
+from burncloud_images.bulk.database.writer import Writer
 from burncloud_images.bulk.records import Added, State
 
 CALLERS = 64
@@ -54,7 +54,7 @@ class Gate(sqlite3.Connection):
 class Gated:
     """A store behind a gate."""
 
-    store: Database
+    store: JobStore
     gate: Gate
 
 
@@ -68,15 +68,15 @@ async def gated(path, monkeypatch):
         return gates[-1]
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=build))
-    async with await Database.open(path) as store:
+    async with await JobStore.open(path) as store:
         await store.add([row(number) for number in (1, 2, 3)])
         gates[-1].shut = True
         yield Gated(store, gates[-1])
         gates[-1].shut = False
 
 
-async def pragma(store: Database, name: str) -> object:
-    return (await store.scribe.read(lambda connection: connection.execute(f"PRAGMA {name}").fetchone()))[0]
+async def pragma(store: JobStore, name: str) -> object:
+    return (await store.writer.read(lambda connection: connection.execute(f"PRAGMA {name}").fetchone()))[0]
 
 
 def is_durable(settings: dict[str, object]) -> bool:
@@ -110,7 +110,7 @@ class TestDurability:
         """All that came while another was under way."""
         gated.store.lease(1)
         await gated.gate.at_commit()
-        waiting = [gated.store.remember(str(number), number) for number in range(CALLERS)]
+        waiting = [gated.store.set_metadata(str(number), number) for number in range(CALLERS)]
         gated.gate.passed.release()
         await gated.gate.at_commit()
         assert [False] * CALLERS == [promise.done() for promise in waiting]
@@ -135,7 +135,7 @@ class TestDurability:
 
     async def test_a_store_that_does_not_sync_would_be_noticed(self, store):
         """So the test before this can fail."""
-        await store.scribe.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
+        await store.writer.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
 
         assert not is_durable({name: await pragma(store, name) for name in SYNCED})
 
@@ -144,7 +144,7 @@ class TestDurability:
         await store.add([row(1), row(2)])
         sent = await advance(store, State.SENT)
 
-        async with await Database.open(copy_files(path, tmp_path / "killed")) as other:
+        async with await JobStore.open(copy_files(path, tmp_path / "killed")) as other:
             assert sent == await other.get(sent.key)
 
 
@@ -156,11 +156,11 @@ class TestFailures:
         gated.store.lease(3)
         await gated.gate.at_commit()
         said = [
-            gated.store.intend(key(1), reserved=1, at=1.0),
-            gated.store.intend(key(9), reserved=1, at=1.0),
+            gated.store.mark_sent(key(1), reserved=1, at=1.0),
+            gated.store.mark_sent(key(9), reserved=1, at=1.0),
             gated.store.add([row(4), attrs.evolve(row(5), line=2**70)]),
-            gated.store.intend(key(2), reserved=2**70, at=1.0),
-            gated.store.intend(key(3), reserved=1, at=1.0),
+            gated.store.mark_sent(key(2), reserved=2**70, at=1.0),
+            gated.store.mark_sent(key(3), reserved=1, at=1.0),
         ]
         gated.gate.passed.release()
         await gated.gate.through()
@@ -181,16 +181,20 @@ class TestFailures:
         gated.store.lease(1)
         await gated.gate.at_commit()
         said = [
-            gated.store.remember("before", 1),
-            gated.store.scribe.change(lose),
-            gated.store.remember("after", 1),
-            gated.store.recall("before"),
+            gated.store.set_metadata("before", 1),
+            gated.store.writer.change(lose),
+            gated.store.set_metadata("after", 1),
+            gated.store.get_metadata("before"),
         ]
         gated.gate.passed.release()
         found = await asyncio.gather(*said, return_exceptions=True)
 
         assert [MemoryError] * 3 == [type(one) for one in found[:3]]
-        assert [None] * 3 == [found[3], await gated.store.recall("before"), await gated.store.recall("after")]
+        assert [None] * 3 == [
+            found[3],
+            await gated.store.get_metadata("before"),
+            await gated.store.get_metadata("after"),
+        ]
 
     async def test_a_connection_that_cannot_be_closed(self, path):
         """Is told of when the store is."""
@@ -199,45 +203,45 @@ class TestFailures:
             connection.close()
             raise sqlite3.OperationalError("unable to close due to unfinalized statements")
 
-        scribe = Scribe(partial(connect, path), refuse)
-        await scribe.opened
+        writer = Writer(partial(connect, path), refuse)
+        await writer.opened
         with pytest.raises(errors.JobError, match="unable to close"):
-            await scribe.aclose()
+            await writer.aclose()
 
     async def test_a_statement_that_is_none(self, store):
         """Is a mistake in the program, and stays as it is."""
         with pytest.raises(sqlite3.ProgrammingError):
-            await store.scribe.read(lambda connection: connection.execute("SELECT ?", ()))
+            await store.writer.read(lambda connection: connection.execute("SELECT ?", ()))
 
     async def test_the_loop_may_be_gone(self, path):
         """What was said to a store that nobody closed is written, as far as the process lives."""
 
         async def say() -> threading.Thread:
-            store = await Database.open(path)
+            store = await JobStore.open(path)
             store.add([row(1)])
-            store.scribe.dismiss()
-            return store.scribe.thread
+            store.writer.dismiss()
+            return store.writer.thread
 
         thread = await asyncio.to_thread(asyncio.run, say())
         await asyncio.to_thread(thread.join, 10)
 
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             assert 1 == (await store.totals()).requests
 
     async def test_opening_may_be_cancelled(self, path):
         """Then nothing is left open; the fixtures look."""
-        opening = asyncio.ensure_future(Database.open(path))
+        opening = asyncio.ensure_future(JobStore.open(path))
         await asyncio.sleep(0)
         opening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await opening
 
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             assert 0 == (await store.totals()).requests
 
     async def test_closing_may_be_cancelled(self, path):
         """It goes on all the same."""
-        store = await Database.open(path)
+        store = await JobStore.open(path)
         store.add([row(1)])
         closing = asyncio.ensure_future(store.aclose())
         await asyncio.sleep(0)
@@ -253,20 +257,20 @@ class TestFailures:
         def refuse() -> sqlite3.Connection:
             raise ZeroDivisionError
 
-        scribe = Scribe(refuse)
+        writer = Writer(refuse)
         with pytest.raises(ZeroDivisionError):
-            await scribe.opened
-        await scribe.aclose()
+            await writer.opened
+        await writer.aclose()
 
 
-async def fill(store: Database) -> None:
+async def fill(store: JobStore) -> None:
     """Let the disk be full for *store*, but for a page."""
 
     def limit(connection: sqlite3.Connection) -> None:
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 1}").fetchone()
 
-    await store.scribe.read(limit)
+    await store.writer.read(limit)
 
 
 def clear(connection: sqlite3.Connection) -> None:
@@ -285,8 +289,8 @@ class TestFullDisk:
         before = await advance(store, State.SENT)
         await fill(store)
         ready = threading.Event()
-        store.scribe.read(lambda _connection: ready.wait())  # so that what follows is one transaction
-        said = [store.keep(key(1), image(0)), store.add(MANY), store.get(key(1)), store.withdraw(key(1))]
+        store.writer.read(lambda _connection: ready.wait())  # so that what follows is one transaction
+        said = [store.add_image(key(1), image(0)), store.add(MANY), store.get(key(1)), store.release(key(1))]
         ready.set()
         found = await asyncio.gather(*said, return_exceptions=True)
 
@@ -302,7 +306,7 @@ class TestFullDisk:
         await fill(store)
         with pytest.raises(errors.StorageError):
             await store.add(MANY)
-        await store.scribe.read(clear)
+        await store.writer.read(clear)
 
         assert Added(new=len(MANY)) == await store.add(MANY)
 
@@ -317,9 +321,9 @@ class TestFullDisk:
                 clear(kept[0])
             return True
 
-        async with await Database.open(path, on_full=make_room) as store:
+        async with await JobStore.open(path, on_full=make_room) as store:
             kept: list[sqlite3.Connection] = []
-            await store.scribe.read(kept.append)
+            await store.writer.read(kept.append)
             await fill(store)
             (added,) = await asyncio.gather(store.add(MANY), return_exceptions=True)
 
@@ -336,7 +340,7 @@ class TestFullDisk:
                 raise OSError
             return False
 
-        async with await Database.open(path, on_full=make_room) as store:
+        async with await JobStore.open(path, on_full=make_room) as store:
             await fill(store)
             with pytest.raises(errors.StorageError, match="disk is full"):
                 await store.add(MANY)
@@ -363,7 +367,7 @@ class TestFullDisk:
         await store.totals()
 
         with pytest.raises(errors.StorageError, match="disk is full"):
-            await store.remember("running", False)
+            await store.set_metadata("running", False)
 
 
 class TestLoop:
@@ -379,14 +383,14 @@ class TestLoop:
 
     async def test_nothing_of_sqlite_runs_in_it(self, path, guard):
         """Nor anything else that blocks."""
-        async with await Database.open(path) as store:
+        async with await JobStore.open(path) as store:
             await store.add([row(number) for number in range(8)])
             for state in set(State) - {State.PENDING}:
                 await advance(store, state)
-            await store.reopen({State.FAILED})
+            await store.retry({State.FAILED})
             await listed(store.records())
             await listed(store.problems())
-            async with await Database.view(path) as view:
+            async with await JobStore.open_for_reading(path) as view:
                 await view.totals()
 
     async def test_the_guard_would_notice(self, path, guard):
@@ -397,18 +401,18 @@ class TestLoop:
     async def test_callers_share_commits_by_themselves(self, store):
         """Many who wait for each other's commits make a few, not one each."""
         statements: list[str] = []
-        await store.scribe.read(lambda connection: connection.set_trace_callback(statements.append))
+        await store.writer.read(lambda connection: connection.set_trace_callback(statements.append))
         await store.add([row(number) for number in range(CALLERS)])
         await store.lease(CALLERS)
 
         async def live(number: int) -> None:
-            await store.intend(key(number), reserved=1, at=1.0)
-            await store.receive(key(number), [link(0)], about={}, request_id=None)
-            await store.keep(key(number), image(0))
+            await store.mark_sent(key(number), reserved=1, at=1.0)
+            await store.mark_received(key(number), [link(0)], about={}, request_id=None)
+            await store.add_image(key(number), image(0))
             await store.finish(key(number), [image(0)], cost=1, about={}, request_id=None, at=2.0)
 
         await asyncio.gather(*(live(number) for number in range(CALLERS)))
-        await store.scribe.read(lambda connection: connection.set_trace_callback(None))
+        await store.writer.read(lambda connection: connection.set_trace_callback(None))
 
         assert statements.count("COMMIT") < CALLERS  # of 4 * CALLERS changes
         assert CALLERS == (await store.totals()).counts[State.DONE]

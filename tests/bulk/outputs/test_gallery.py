@@ -12,7 +12,7 @@ import pytest
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
 from burncloud_images.bulk.outputs.gallery import CARDS, Gallery, to_cards
-from burncloud_images.bulk.outputs.report import Tally
+from burncloud_images.bulk.outputs.report import ReportBuilder
 from burncloud_images.bulk.records import Failure, Link, State
 
 
@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_the_earlier_gallery(tmp_path: Path, monkeypatch: pyt
 async def test_the_page_and_all_that_it_loads_are_written(tmp_path: Path) -> None:
     gallery = write(tmp_path, 3)
     store = MemoryStore([done(number) for number in range(3)])
-    tally = Tally({"started": 1.0, "ended": 3.5, "stopped": "finished"})
+    tally = ReportBuilder({"started": 1.0, "ended": 3.5, "stopped": "finished"})
     gallery.conclude(tally.summarise(await store.totals()))
     text = (tmp_path / "gallery" / "summary.js").read_text(encoding="utf-8")
     summary = json.loads(text.removeprefix("describeJob(").removesuffix(");\n"))

@@ -9,7 +9,14 @@ from pathlib import Path
 import attrs
 from jobs import MemoryStore, done, failed, in_doubt, to_key, to_record
 
-from burncloud_images.bulk.outputs.report import MOST_ERRORS, MOST_KINDS, Summary, Tally, to_document, write_report
+from burncloud_images.bulk.outputs.report import (
+    MOST_ERRORS,
+    MOST_KINDS,
+    ReportBuilder,
+    Summary,
+    to_document,
+    write_report,
+)
 from burncloud_images.bulk.records import Failure, Record
 from burncloud_images.bulk.rows import BadRow
 
@@ -19,7 +26,7 @@ FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finis
 
 async def summarise(records: Sequence[Record], facts: dict[str, object] | None = None) -> Summary:
     store = MemoryStore(records, [BAD])
-    tally = Tally(facts or {})
+    tally = ReportBuilder(facts or {})
     async for record in store.records():
         tally.take([record])
     return tally.summarise(await store.totals())
@@ -91,7 +98,7 @@ async def test_only_the_most_frequent_errors_are_listed_and_the_others_counted()
 
 async def test_messages_that_never_repeat_do_not_fill_the_memory() -> None:
     letters = str.maketrans("0123456789", "abcdefghij")
-    tally = Tally({})
+    tally = ReportBuilder({})
     tally.take([failed(number, message=str(number).translate(letters)) for number in range(MOST_KINDS + 50)])
 
     assert MOST_KINDS == len(tally.kinds)

@@ -361,7 +361,7 @@ class Death:
     def arm(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for owner, name in ((os, "fsync"), (os, "replace"), (os, "unlink")):
             monkeypatch.setattr(owner, name, self.guard(getattr(owner, name)))
-        monkeypatch.setattr(MemoryStore, "relocate", self.guard_move(MemoryStore.relocate))
+        monkeypatch.setattr(MemoryStore, "set_paths", self.guard_move(MemoryStore.set_paths))
 
     def guard(self, function):
         def guarded(*args: object, **options: object) -> object:
@@ -372,7 +372,7 @@ class Death:
 
     def guard_move(self, move):
         async def guarded(store: MemoryStore, key: str, images: Sequence[StoredImage]) -> None:
-            self.step("relocate")
+            self.step("set_paths")
             await move(store, key, images)
 
         return guarded
@@ -445,4 +445,4 @@ async def test_the_store_is_told_after_the_shard_is_durable_and_before_files_go(
     kinds = [name for name, after in zip(death.steps, [*death.steps[1:], ""], strict=True) if name != after]
 
     # unfinished files that were left; index: content, name, folder; shard: content, name, folder; store; files
-    assert ["unlink", "fsync", "replace", "fsync", "replace", "fsync", "relocate", "unlink"] == kinds[-8:]
+    assert ["unlink", "fsync", "replace", "fsync", "replace", "fsync", "set_paths", "unlink"] == kinds[-8:]

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from burncloud_images.bulk.database import Database
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import Failure, StoredImage
 
 WORKERS = 16
@@ -20,27 +20,27 @@ def say(key: str, state: str) -> None:
     os.write(1, f"{key} {state}\n".encode())
 
 
-async def work(store: Database) -> None:
+async def work(store: JobStore) -> None:
     while True:
         for record in await store.lease(1):
             key = record.key
             say(key, "leased")
-            await store.intend(key, reserved=1, at=1.0)
+            await store.mark_sent(key, reserved=1, at=1.0)
             say(key, "sent")
-            await store.receive(key, [], about={}, request_id=None)
+            await store.mark_received(key, [], about={}, request_id=None)
             say(key, "received")
             image = StoredImage(index=0, path="p", size=1, sha256="0")
             if record.number % 2:
                 await store.finish(key, [image], cost=1, about={}, request_id=None, at=2.0)
                 say(key, "done")
             else:
-                store.keep(key, image)
+                store.add_image(key, image)
                 await store.fail(key, FAILURE, may_be_billed=True, request_id=None, at=2.0)
                 say(key, "failed")
 
 
 async def main() -> None:
-    store = await Database.open(Path(sys.argv[1]))
+    store = await JobStore.open(Path(sys.argv[1]))
     async with asyncio.TaskGroup() as group:
         for _ in range(WORKERS):
             group.create_task(work(store))
