@@ -9,8 +9,7 @@ from pathlib import Path
 import attrs
 from pictures import png
 
-from burncloud_images.bulk.records import Failure, Record, State, StoredImage, Totals
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Failure, Record, State, StoredImage, Totals
 
 
 def to_key(number: int) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage
-from burncloud_images.bulk.rows import Row
+from burncloud_images.bulk.records import Failure, Link, Record, Row, State, StoredImage
 
 __all__ = ["BOUGHT", "FAILURE", "advance", "copy_files", "image", "key", "link", "listed", "row", "steps"]
 

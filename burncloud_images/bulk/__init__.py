@@ -6,11 +6,22 @@ An image that was paid for is found in the directory, none is bought twice, and 
 
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.prices import PriceTable
-from burncloud_images.bulk.progress import Event, Outstanding, Progress, Report
-from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
+from burncloud_images.bulk.prices.table import PriceTable
+from burncloud_images.bulk.records import (
+    Added,
+    BadRow,
+    Event,
+    Failure,
+    Link,
+    Outstanding,
+    Progress,
+    Record,
+    Report,
+    State,
+    StoredImage,
+    Totals,
+)
 from burncloud_images.bulk.recovery import Recovered
-from burncloud_images.bulk.rows import BadRow
 from burncloud_images.bulk.verification import Discrepancy
 
 __all__ = [

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from burncloud_images.bulk.money import show_money
-from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.bulk.prices.cost import show_money
+from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.errors import ConfigurationError
 
 MOST_NAMED = 5

@@ -15,21 +15,19 @@ from typing import TYPE_CHECKING, Self
 import attrs
 
 from burncloud_images.bulk.admission import Admission
-from burncloud_images.bulk.adoption import Adopted, adopt
 from burncloud_images.bulk.budget import Budget, refuse_unpriced
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
-from burncloud_images.bulk.ingestion import add_input, add_requests
 from burncloud_images.bulk.inputs import InputOptions
+from burncloud_images.bulk.inputs.ingest import add_input, add_requests
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.outputs.export import write_outputs
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.shards import pack
 from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
-from burncloud_images.bulk.prices import PriceTable
-from burncloud_images.bulk.progress import Report, Watch
-from burncloud_images.bulk.records import Added, Failure, Record, State, Totals
-from burncloud_images.bulk.recovery import Recovered, recover
+from burncloud_images.bulk.prices.table import PriceTable
+from burncloud_images.bulk.records import Added, Failure, Record, Report, State, Totals, Watch
+from burncloud_images.bulk.recovery import Adopted, Recovered, adopt, recover
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered

@@ -8,7 +8,7 @@ import attrs
 
 from burncloud_images.bulk.budget import Budget
 from burncloud_images.bulk.passage import Halted
-from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.queue import Queue
 from burncloud_images.bulk.records import Record
 

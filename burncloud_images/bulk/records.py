@@ -1,14 +1,76 @@
-"""What a job knows of its requests."""
+"""What a job knows of its requests, and what it says while it runs."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.errors import hide_query
+from burncloud_images.errors import DownloadRefusedError, hide_query
+
+
+@attrs.frozen(kw_only=True)
+class InputFile:
+    """
+    An image that a row names, as it was when the row was read.
+
+    Attributes:
+        path: Where it is, absolute.
+        sha256: Hex digest of its bytes.
+        size: Bytes.
+        mtime_ns: Time of its last change, in nanoseconds since 1970.
+    """
+
+    path: Path
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """
+    A request that an input asks for.
+
+    Attributes:
+        key: 32 hex digits that tell it from every other request: a digest of what is asked for, of the bytes of its
+            images and of `repeat`. It is also the Idempotency-Key of all its attempts in all runs.
+        document: The request as JSON, from which it is made again. Images are `{"path", "sha256", "size", "mtime_ns"}`
+            or `{"url"}`.
+        source: Name of the input; `-` for stdin.
+        line: Where it stands, from 1; of a Parquet file the row.
+        label: Its `id`, if it has one.
+        repeat: Which of several equal requests it is, from 0.
+    """
+
+    key: str
+    document: Mapping[str, object] = attrs.field(repr=False)
+    source: str
+    line: int
+    label: str = ""
+    repeat: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class BadRow:
+    """
+    A line that asks for nothing that can be sent.
+
+    Attributes:
+        source: Name of the input; `-` for stdin.
+        line: Where it stands, from 1.
+        label: Its `id`, if it has one that could be read.
+        reason: What is wrong with it, as one sentence without its own place.
+    """
+
+    source: str
+    line: int
+    label: str = ""
+    reason: str
 
 
 class State(enum.StrEnum):
@@ -197,3 +259,155 @@ class Totals:
     def waiting(self) -> int:
         """Those that have cost nothing yet."""
         return self.counts[State.PENDING] + self.counts[State.LEASED]
+
+
+Stop: TypeAlias = Literal[
+    "finished",
+    "interrupted",
+    "abandoned",
+    "budget",
+    "limit",
+    "quota",
+    "authentication",
+    "gave_up",
+    "disk",
+    "failed",
+]
+"""
+Why a run came to its end. `finished`: nothing is left to start. `interrupted` and `abandoned`: as `drain` and `abandon`
+asked. `budget`: what is left would pass `max_cost` or `max_images`. `limit`: as many requests as were asked for were
+started. `quota`, `authentication`: the account or the key. `gave_up`: the API was not there, or asked for patience, for
+too long. `disk`: images cannot be written. `failed`: a request failed and `fail_fast` was set, or the first ones all
+failed for the same reason.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Progress:
+    """
+    How far a job is.
+
+    Attributes:
+        requests: All of the job.
+        done: Requests at their end, of all runs.
+        failed: Likewise.
+        in_doubt: Likewise.
+        unfetched: Requests that are paid and whose images could not be fetched in this run.
+        running: Requests under way.
+        images: Images that are there, of all runs.
+        cost: Nano-dollars that are known to have been spent, by all runs.
+        reserved: Nano-dollars that may have been spent besides.
+        elapsed: Seconds since this run began.
+        ended: Requests that came to their end in this run.
+        made: Images that came in this run.
+    """
+
+    requests: int
+    done: int
+    failed: int
+    in_doubt: int
+    running: int
+    images: int
+    cost: int
+    reserved: int
+    elapsed: float
+    ended: int
+    made: int
+    unfetched: int = 0
+
+    @property
+    def left(self) -> int:
+        """Requests that this run has not settled yet."""
+        return self.requests - self.done - self.failed - self.in_doubt - self.unfetched
+
+    @property
+    def images_per_second(self) -> float:
+        """Of this run."""
+        return self.made / self.elapsed if self.elapsed > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes if it goes on like this; None while that is not known."""
+        return self.left * self.elapsed / self.ended if self.ended and self.elapsed > 0 else None
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """
+    Something that happened.
+
+    Attributes:
+        kind: A request came to its end as `done`, `failed` or `in_doubt`; it is `unfetched`, paid and left for another
+            run to fetch; or a `note` on how the job goes.
+        progress: How far the job is.
+        record: The request as it was when it was sent; None for a note.
+        images: Its images.
+        failure: Why it failed, is in doubt or could not be fetched.
+        message: Of a note, one or more sentences.
+    """
+
+    kind: Literal["done", "failed", "in_doubt", "unfetched", "note"]
+    progress: Progress
+    record: Record | None = None
+    images: tuple[StoredImage, ...] = ()
+    failure: Failure | None = None
+    message: str = ""
+
+
+Watch: TypeAlias = Callable[[Event], object]
+
+
+@attrs.frozen(kw_only=True)
+class Outstanding:
+    """
+    What is paid and was not fetched.
+
+    Attributes:
+        requests: How many.
+        expires_at: When the first of their addresses ends, aware UTC; None if no server said.
+        refused: How many have an address that no download may touch.
+        reason: Why the first of them was not fetched.
+    """
+
+    requests: int = 0
+    expires_at: datetime | None = None
+    refused: int = 0
+    reason: str = ""
+
+    def plus(self, record: Record) -> Outstanding:
+        """Return it with one request more."""
+        ends = [link.expires_at for link in record.links] + [self.expires_at]
+        failure = record.failure
+        return attrs.evolve(
+            self,
+            requests=self.requests + 1,
+            expires_at=min((end for end in ends if end is not None), default=None),
+            refused=self.refused + (failure is not None and failure.error == DownloadRefusedError.__name__),
+            reason=self.reason or (failure.message if failure is not None else ""),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """
+    What came of a run.
+
+    Attributes:
+        stopped: Why it came to its end.
+        totals: Sums over the whole job.
+        ended: Requests that came to their end in this run.
+        made: Images that came in this run.
+        elapsed: Seconds that it took.
+        message: More about why it stopped; empty if it finished.
+        error: Name of the error's class that stopped it, if one did.
+        outstanding: What is paid and was not fetched; None if there is nothing.
+    """
+
+    stopped: Stop
+    totals: Totals
+    ended: int = 0
+    made: int = 0
+    elapsed: float = 0.0
+    message: str = ""
+    error: str | None = None
+    outstanding: Outstanding | None = None

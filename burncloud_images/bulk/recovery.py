@@ -1,15 +1,21 @@
 """
-After a run that was killed: what the directory says about requests that were sent and not brought to their end.
+What the job's directory says about requests, after a run that was killed or the loss of the store.
 
-Final names are only ever those of whole images, so a request all of whose images are there is done, even if the store
-was not told. Of the others what is whole is kept, and whether they were billed is in doubt.
+A final name is only given to a whole image, so a request all of whose images are there is done, even if the store does
+not know it. If only some are there, the request is in doubt: it may have been billed.
+
+A key is a digest of all that a request asks for. So images under the key of a request that was never sent, as far as
+the store knows, belong to it. What they cost is not known, and the worst case stays reserved.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import tarfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path
@@ -17,11 +23,11 @@ from pathlib import Path
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_aside, restore
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage
-from burncloud_images.bulk.salvage import move_aside
-from burncloud_images.bulk.sink import find_images, find_parts, restore
 from burncloud_images.bulk.store import Store
-from burncloud_images.disk import run
+from burncloud_images.disk import PIECE, run
+from burncloud_images.files.reading import examine_file, examine_handle
 
 UNWRITTEN = "The run ended before an answer was written down, so it is not known whether the API made the images."
 
@@ -112,3 +118,159 @@ def remove(directory: JobDirectory, key: str, *names: str) -> None:
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)
+
+
+AT_ONCE = 500
+"""Keys that the store is asked for at once."""
+SHARD = re.compile(r"\d{5,}\.tar")
+PARTLY = Failure(
+    error="OutcomeUnknownError",
+    message="Some of its images are in the folder and the store did not know of it, so it may have been billed.",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Adopted:
+    """
+    What was taken over.
+
+    Attributes:
+        done: Requests all of whose images were there.
+        in_doubt: Those of which only some were.
+        images: How many images.
+    """
+
+    done: int = 0
+    in_doubt: int = 0
+    images: int = 0
+
+    def plus(self, *, whole: bool, images: int) -> Adopted:
+        """Return it with one request more."""
+        return Adopted(
+            done=self.done + whole,
+            in_doubt=self.in_doubt + (not whole),
+            images=self.images + images,
+        )
+
+    def __str__(self) -> str:
+        """Return it as one sentence."""
+        doubt = f" and {self.in_doubt:,} in doubt" if self.in_doubt else ""
+        return (
+            f"{self.images:,} images were in the folder under the keys of requests that the store had as not sent: "
+            f"{self.done:,} requests are done{doubt}, what they cost is not known, and none of them is bought again."
+        )
+
+
+async def adopt(
+    store: Store,
+    directory: JobDirectory,
+    executor: Executor,
+    worst_case: Callable[[Record], int],
+    now: Callable[[], float],
+) -> Adopted:
+    """
+    Settle requests that wait and were bought already.
+
+    Args:
+        store: What is known of the requests.
+        directory: Where the images are.
+        executor: For all that blocks.
+        worst_case: Tells what a request may have cost, in nano-dollars.
+        now: The date, in seconds since 1970.
+
+    Raises:
+        StorageError: It cannot be written down, or a file cannot be read.
+    """
+    totals = await store.totals()
+    if not totals.counts[State.PENDING]:
+        return Adopted()
+    adopted = Adopted()
+
+    async def take(record: Record, images: Sequence[StoredImage]) -> None:
+        nonlocal adopted
+        whole = len(images) >= record.wanted
+        failure = None if whole else PARTLY
+        await store.adopt(record.key, images, failure=failure, reserved=worst_case(record), at=now())
+        adopted = adopted.plus(whole=whole, images=len(images))
+
+    for keys in parts(await run(executor, list_files, directory)):
+        for record in await store.unsent(keys):
+            await take(record, await run(executor, find_whole, directory, record.key))
+    if not totals.images:  # reading shards takes long, and a store that knows an image was there when they were made
+        for shard in await run(executor, list_shards, directory):
+            members = await run(executor, list_members, directory, shard)
+            records = [record for keys in parts(members) for record in await store.unsent(keys)]
+            found = await run(executor, read_members, directory, shard, {record.key for record in records})
+            for record in records:
+                await take(record, found.get(record.key, ()))
+    return adopted
+
+
+def parts(keys: Iterable[str]) -> Iterator[Sequence[str]]:
+    listed = sorted(keys)
+    for start in range(0, len(listed), AT_ONCE):
+        yield listed[start : start + AT_ONCE]
+
+
+def list_files(directory: JobDirectory) -> set[str]:
+    """Return the keys under which there are images; blocks."""
+    names = (path.name for path in directory.images.glob("[0-9a-f][0-9a-f]/*"))
+    return {found[1] for name in names if (found := FINAL.fullmatch(name))}
+
+
+def find_whole(directory: JobDirectory, key: str) -> tuple[StoredImage, ...]:
+    """Return the images of a request that are not damaged; blocks."""
+    images = find_images(directory, key)
+    return tuple(image for image in images if examine_file(directory.path / image.path)[1].complete)
+
+
+# --- shards ----------------------------------------------------------------------------------------------------------
+
+
+def list_shards(directory: JobDirectory) -> list[str]:
+    """Return the names of the tar files of images; blocks."""
+    return sorted(path.name for path in directory.path.iterdir() if SHARD.fullmatch(path.name))
+
+
+def list_members(directory: JobDirectory, shard: str) -> set[str]:
+    """Return the keys of the images in a shard; none if it is not a tar file; blocks."""
+    try:
+        with tarfile.open(directory.path / shard, "r:") as archive:
+            return {found[1] for name in archive.getnames() if (found := FINAL.fullmatch(name))}
+    except tarfile.TarError:
+        return set()
+
+
+def read_members(directory: JobDirectory, shard: str, keys: set[str]) -> dict[str, tuple[StoredImage, ...]]:
+    """Return the images of these requests in a shard; blocks."""
+    images: dict[str, list[StoredImage]] = {}
+    if not keys:
+        return {}
+    with tarfile.open(directory.path / shard, "r:") as archive, (directory.path / shard).open("rb") as handle:
+        for member in archive:
+            name = FINAL.fullmatch(member.name)
+            if name is None or name[1] not in keys or not member.isfile():
+                continue
+            media = examine_handle(handle, member.offset_data, member.size)
+            if media.media_type is None:  # what is known of an image, and its prompt
+                continue
+            image = StoredImage(
+                index=int(name[2] or 1) - 1,
+                path=f"{shard}/{member.name}",
+                size=member.size,
+                sha256=digest(archive, member),
+                media_type=media.media_type,
+                width=media.width,
+                height=media.height,
+            )
+            images.setdefault(name[1], []).append(image)
+    return {key: tuple(sorted(found, key=lambda image: image.index)) for key, found in images.items()}
+
+
+def digest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    content = archive.extractfile(member)
+    assert content is not None, "a regular file"
+    found = hashlib.sha256()
+    while piece := content.read(PIECE):
+        found.update(piece)
+    return found.hexdigest()

@@ -23,17 +23,27 @@ import attrs
 from burncloud_images.bulk.admission import Admission
 from burncloud_images.bulk.budget import Budget
 from burncloud_images.bulk.directory import Ballast, JobDirectory
-from burncloud_images.bulk.documents import to_request
+from burncloud_images.bulk.image_store import JobSink, Shelves, find_images, make_way, put_aside, salvage, to_stored
+from burncloud_images.bulk.input_files import check_originals, has_originals
+from burncloud_images.bulk.keys import to_request
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.originals import check_originals, has_originals
 from burncloud_images.bulk.passage import Halted, Passage, describe
-from burncloud_images.bulk.progress import Outstanding, Progress, Report, Stop, Watch
 from burncloud_images.bulk.purse import JobPurse
 from burncloud_images.bulk.queue import Queue, expiry_of
-from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage, Totals
+from burncloud_images.bulk.records import (
+    Failure,
+    Link,
+    Outstanding,
+    Progress,
+    Record,
+    Report,
+    State,
+    Stop,
+    StoredImage,
+    Totals,
+    Watch,
+)
 from burncloud_images.bulk.recovery import write_off
-from burncloud_images.bulk.salvage import make_way, put_aside, salvage
-from burncloud_images.bulk.sink import JobSink, Shelves, find_images, to_stored
 from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import Added, BadRow, Failure, Link, Record, Row, State, StoredImage, Totals
 
 
 class Store(Protocol):

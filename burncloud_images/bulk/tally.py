@@ -8,8 +8,7 @@ from typing import Literal, TypeAlias, get_args
 import attrs
 
 from burncloud_images.bulk.budget import Budget
-from burncloud_images.bulk.progress import Event, Progress, Watch
-from burncloud_images.bulk.records import Failure, Record, State, StoredImage, Totals
+from burncloud_images.bulk.records import Event, Failure, Progress, Record, State, StoredImage, Totals, Watch
 from burncloud_images.retry import Clock
 
 End: TypeAlias = Literal["done", "failed", "in_doubt", "unfetched"]

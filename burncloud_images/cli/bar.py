@@ -11,8 +11,8 @@ from rich.progress import Progress as Bar
 from rich.table import Column
 from rich.text import Text
 
-from burncloud_images.bulk.money import show_money
-from burncloud_images.bulk.progress import Progress
+from burncloud_images.bulk.prices.cost import show_money
+from burncloud_images.bulk.records import Progress
 from burncloud_images.cli.figures import to_duration
 from burncloud_images.cli.reporting import Reporter
 

@@ -9,11 +9,10 @@ from typing import Any
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.ingestion import find_unread
+from burncloud_images.bulk.inputs.ingest import find_unread
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.progress import Event, Progress, Report
-from burncloud_images.bulk.records import Record, StoredImage
+from burncloud_images.bulk.records import Event, Progress, Record, Report, StoredImage
 from burncloud_images.cli.arguments import Connection, JobFolder, Pace, Running, Spending
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exits import ABANDONED, UsageError, translate

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from burncloud_images.bulk.inputs import InputOptions, open_input
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import BadRow, Row
 from burncloud_images.cli.arguments import Rows
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.inputs import URL, Stdin, free_fields, parse, read_prompt

@@ -10,10 +10,10 @@ import attrs
 
 from burncloud_images.bulk.budget import refuse_unpriced
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.money import parse_money
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.prices import PriceTable
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.prices.cost import parse_money
+from burncloud_images.bulk.prices.table import PriceTable
+from burncloud_images.bulk.records import BadRow
 from burncloud_images.cli.arguments import Spending
 from burncloud_images.cli.exits import UsageError, translate
 from burncloud_images.cli.lists import Lists

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from burncloud_images.bulk.money import DOLLAR, show_money
-from burncloud_images.bulk.progress import Outstanding, Report, Stop
-from burncloud_images.bulk.records import State, Totals
+from burncloud_images.bulk.prices.cost import DOLLAR, show_money
+from burncloud_images.bulk.records import Outstanding, Report, State, Stop, Totals
 from burncloud_images.cli.exits import (
     ABANDONED,
     FAILED,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from burncloud_images.bulk.records import Record
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import BadRow, Record, Row
 
 
 def name_of(record: Record) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.bulk.money import DOLLAR, show_money
-from burncloud_images.bulk.prices import PriceTable
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.prices.cost import DOLLAR, show_money
+from burncloud_images.bulk.prices.table import PriceTable
+from burncloud_images.bulk.records import BadRow, Row
 from burncloud_images.cli.arguments import Listing, Pace, Spending
 from burncloud_images.cli.figures import count, to_duration
 from burncloud_images.cli.inputs import Stdin

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import attrs
 
-from burncloud_images.bulk.money import show_money
-from burncloud_images.bulk.progress import Event, Progress
-from burncloud_images.bulk.records import Record
+from burncloud_images.bulk.prices.cost import show_money
+from burncloud_images.bulk.records import Event, Progress, Record
 from burncloud_images.cli.figures import to_duration
 from burncloud_images.cli.places import name_of
 from burncloud_images.cli.reporting import INTERVAL, Reporter, every

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from burncloud_images.bulk.documents import to_request
+from burncloud_images.bulk.keys import to_request
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.records import State
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import BadRow, Row, State
 from burncloud_images.cli.arguments import Connection, Pace, Running
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.lists import Lists

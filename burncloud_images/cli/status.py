@@ -16,8 +16,7 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore, View
 from burncloud_images.bulk.directory import JobDirectory, find_holder
-from burncloud_images.bulk.records import Record, State, Totals
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Record, State, Totals
 from burncloud_images.cli.arguments import Listing, Watching
 from burncloud_images.cli.figures import count, to_size
 from burncloud_images.cli.interrupts import taking

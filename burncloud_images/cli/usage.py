@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from burncloud_images.bulk.money import DOLLAR, show_money
+from burncloud_images.bulk.prices.cost import DOLLAR, show_money
 from burncloud_images.bulk.records import Record
 from burncloud_images.cli.arguments import Listing
 from burncloud_images.cli.listing import print_bytes, print_json

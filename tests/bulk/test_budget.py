@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from burncloud_images.bulk.budget import Budget, refuse_unpriced
-from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.errors import ConfigurationError
 
 CENT = 10**7

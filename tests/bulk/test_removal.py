@@ -16,7 +16,7 @@ import pytest
 from workshop import prompts
 
 from burncloud_images import bulk
-from burncloud_images.bulk import State, directory, folders, salvage
+from burncloud_images.bulk import State, directory, folders, image_store
 from burncloud_images.emulator import Fault
 
 SLOW = (Fault(delay=0.02, times=3), Fault(delay=0.4, times=None))
@@ -166,7 +166,7 @@ class TestImagesThatCannotBeStored:
     async def test_a_file_in_place_of_the_images(self, workshop, tmp_path, temporary, monkeypatch, lost):
         """What is paid for goes into the rescue folder, or the one for temporary files; where is said, and it ends."""
         if lost:
-            monkeypatch.setattr(salvage, "put_into_rescue", refuse)
+            monkeypatch.setattr(image_store, "put_into_rescue", refuse)
         shop = await workshop(*SLOW)
         images = tmp_path / "out/images"
 
@@ -212,7 +212,7 @@ class TestImagesThatCannotBeStored:
 
     async def test_nowhere_at_all(self, workshop, tmp_path, monkeypatch):
         """Then that is said, and the request is not bought again."""
-        monkeypatch.setattr(salvage, "write_private", refuse)
+        monkeypatch.setattr(image_store, "write_private", refuse)
         shop = await workshop(*SLOW)
         images = tmp_path / "out/images"
 

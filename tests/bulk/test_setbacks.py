@@ -17,7 +17,7 @@ from pictures import png
 from workshop import BY_URL, ONCE, prompts
 
 from burncloud_images import AsyncImagesClient, bulk, errors
-from burncloud_images.bulk import State, salvage
+from burncloud_images.bulk import State, image_store
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.emulator import Fault
 from burncloud_images.files.sinks import DirectoryWriter
@@ -203,7 +203,7 @@ class TestOthersThatRun:
         def full(*args):
             raise FULL
 
-        monkeypatch.setattr(salvage, "write_private", full)
+        monkeypatch.setattr(image_store, "write_private", full)
         shop = await workshop(Fault(cut="close", place="answer", byte=-40), Fault(delay=0.3, times=3))
 
         report = await shop.run(prompts(8))

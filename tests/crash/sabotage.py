@@ -64,24 +64,24 @@ def unsynced_intent() -> None:
 
 
 def torn_images() -> None:
-    from burncloud_images.bulk import sink
+    from burncloud_images.bulk import image_store
 
-    opened = sink.JobSink.open
+    opened = image_store.JobSink.open
 
     def open_final(place: Any, placement: Any) -> Any:
         writer = opened(place, placement)
         number = f"-{placement.index + 1}" if place.several else ""
         return attrs.evolve(writer, part=place.folder.path / f"{place.key}{number}.png")
 
-    sink.JobSink.open = open_final  # type: ignore[method-assign]
-    sink.JobWriter.choose = lambda _writer, wanted: wanted  # type: ignore[method-assign]
+    image_store.JobSink.open = open_final  # type: ignore[method-assign]
+    image_store.JobWriter.choose = lambda _writer, wanted: wanted  # type: ignore[method-assign]
 
 
 def not_durable() -> None:
-    from burncloud_images.bulk import sink
+    from burncloud_images.bulk import image_store
 
-    folder = sink.JobSink.folder.fget  # type: ignore[attr-defined]
-    sink.JobSink.folder = property(lambda place: attrs.evolve(folder(place), durable=False))  # type: ignore[assignment]
+    folder = image_store.JobSink.folder.fget  # type: ignore[attr-defined]
+    image_store.JobSink.folder = property(lambda place: attrs.evolve(folder(place), durable=False))  # type: ignore[assignment]
 
 
 def forgetful() -> None:

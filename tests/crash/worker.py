@@ -23,7 +23,7 @@ from crash.failpoints import Failpoints
 from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import Record, Totals
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.transport.clock import SystemClock

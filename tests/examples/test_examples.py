@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 
 from burncloud_images import AsyncImagesClient
-from burncloud_images.bulk.documents import to_request
 from burncloud_images.bulk.inputs import InputOptions, open_input
-from burncloud_images.bulk.rows import Row
+from burncloud_images.bulk.keys import to_request
+from burncloud_images.bulk.records import Row
 from burncloud_images.emulator import Emulator, Fault
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,12 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
 from pathlib import Path
 
-from burncloud_images.bulk.documents import to_document, to_key, to_request
-from burncloud_images.bulk.inputs.entries import Unusable
-from burncloud_images.bulk.inputs.intake import Intake
-from burncloud_images.bulk.inputs.requests import Defaults
-from burncloud_images.bulk.inputs.texts import READERS
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.inputs.columns import Unusable
+from burncloud_images.bulk.inputs.formats import READERS
+from burncloud_images.bulk.inputs.rows import Defaults, Intake
+from burncloud_images.bulk.keys import to_document, to_key, to_request
+from burncloud_images.bulk.records import BadRow, Row
 from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.body import BodyText

@@ -15,8 +15,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import attrs
 
-from burncloud_images.bulk.records import Failure, Link, Record, State, StoredImage
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import BadRow, Failure, Link, Record, Row, State, StoredImage
 from burncloud_images.errors import ImagesError, JobError, StorageError
 
 PRIMARY = 0xFF

@@ -20,8 +20,7 @@ from burncloud_images.bulk.database.codec import (
     to_problem,
     to_record,
 )
-from burncloud_images.bulk.records import Record, State, StoredImage, Totals
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Record, State, StoredImage, Totals
 
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""

@@ -19,8 +19,7 @@ from burncloud_images.bulk.database.codec import (
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
 from burncloud_images.bulk.database.transitions import Transition
 from burncloud_images.bulk.database.writer import Promise, Writer
-from burncloud_images.bulk.records import Added, Failure, Link, Record, State, StoredImage, Totals
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import Added, BadRow, Failure, Link, Record, Row, State, StoredImage, Totals
 
 
 class View:

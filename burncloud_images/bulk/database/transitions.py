@@ -29,8 +29,7 @@ from burncloud_images.bulk.database.codec import (
     from_row,
     to_record,
 )
-from burncloud_images.bulk.records import Added, Record, State, StoredImage
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import Added, BadRow, Record, Row, State, StoredImage
 
 PAID = (State.SENT, State.RECEIVED, State.IN_DOUBT)
 """States of requests that may have been billed and can still bring images."""

@@ -4,7 +4,7 @@ Lists of requests, as files and from stdin: prompts, tables, JSON lines, OpenAI'
 Each record comes to a row or to a bad row with its reason; none is dropped but blank ones.
 """
 
-from burncloud_images.bulk.inputs.reading import InputOptions, open_input
+from burncloud_images.bulk.inputs.ingest import InputOptions, open_input
 from burncloud_images.bulk.inputs.sources import STDIN, Fingerprint, fingerprint
 
 __all__ = ["STDIN", "Fingerprint", "InputOptions", "fingerprint", "open_input"]

@@ -1,22 +1,52 @@
-"""
-The columns that rows may have: the fields of the request classes, and a few that are the row's own.
-
-Tables hold words; what each becomes is told by the type of its field.
-"""
+"""Columns of rows: the fields of the request classes and a few of the row's own; and the values of their cells."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.bulk.documents import MOST_DEPTH, REQUESTS
-from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.bulk.keys import MOST_DEPTH, REQUESTS
 from burncloud_images.model.operations import IMAGE_FIELDS, KINDS, Operation
+
+LONGEST_REASON = 200
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """
+    A record that is not blank.
+
+    Attributes:
+        line: Where it begins, from 1.
+        size: Bytes that it takes, about.
+        values: What it gives, by column.
+        problem: Why nothing can be made of it, if so.
+    """
+
+    line: int
+    size: int = 0
+    values: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+    problem: str | None = None
+
+
+Entries: TypeAlias = Generator[Entry | None, None, None]
+"""The entries of an input; None where the next may take a while."""
+
+
+class Unusable(Exception):  # noqa: N818 (stays within this package)
+    """Something that a row cannot be made of, as one clause; it becomes the reason of a bad row."""
+
+
+def clip(text: str, most: int = LONGEST_REASON) -> str:
+    """Return *text* fit for a terminal and a list: one line of at most *most* characters, all printable."""
+    shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:most])
+    return shown if len(text) <= most else f"{shown[: most - 1]}…"
+
 
 FIELDS: Mapping[Operation, frozenset[str]] = {
     operation: frozenset(field.name for field in attrs.fields(kind)) for operation, kind in REQUESTS.items()

@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import attrs
 
-from burncloud_images.bulk.inputs.entries import Unusable
-from burncloud_images.bulk.rows import InputFile
+from burncloud_images.bulk.inputs.columns import Unusable
+from burncloud_images.bulk.records import InputFile
 from burncloud_images.files.reading import examine_handle
 from burncloud_images.files.uploads import UPLOADABLE
 from burncloud_images.model.media import Media

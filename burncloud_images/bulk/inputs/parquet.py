@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burncloud_images.bulk.inputs import columns
-from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES
-from burncloud_images.bulk.inputs.entries import Entries, Entry, clip
-from burncloud_images.bulk.inputs.records import MOST_BYTES
+from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES, Entries, Entry, clip
+from burncloud_images.bulk.inputs.formats import MOST_BYTES
 from burncloud_images.bulk.inputs.sources import open_file, refusal
 from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.operations import IMAGE_FIELDS

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import attrs
 
-from burncloud_images.bulk.inputs.records import MARK
+from burncloud_images.bulk.inputs.formats import MARK
 from burncloud_images.errors import InputChangedError, InvalidRequestError, Violation
 
 STDIN = "-"

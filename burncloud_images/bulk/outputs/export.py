@@ -12,7 +12,7 @@ from burncloud_images.bulk.outputs.files import RecordSource, WholeFile, batches
 from burncloud_images.bulk.outputs.gallery import Gallery
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
 from burncloud_images.bulk.outputs.report import ReportBuilder, Summary, write_report
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow
 from burncloud_images.disk import finish_whatever_happens, run
 
 

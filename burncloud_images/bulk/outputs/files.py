@@ -25,8 +25,7 @@ from typing import IO, Protocol, Self, TypeVar
 import attrs
 
 from burncloud_images.bulk.folders import NEW, opened
-from burncloud_images.bulk.records import Record, State, Totals
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Record, State, Totals
 from burncloud_images.disk import default_mode, finish_whatever_happens, run
 from burncloud_images.errors import StorageError
 from burncloud_images.files.sinks import sync_folder

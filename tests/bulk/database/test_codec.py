@@ -25,8 +25,7 @@ from burncloud_images.bulk.database.codec import (
     to_record,
     translate_error,
 )
-from burncloud_images.bulk.records import Record, State
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Record, State
 from burncloud_images.errors import JobError
 
 COLUMNS = [name.strip() for name in RECORD.split(",")]

@@ -18,8 +18,7 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.database import transitions as changes
 from burncloud_images.bulk.database.file import connect, disconnect
 from burncloud_images.bulk.database.schema import FORMAT
-from burncloud_images.bulk.records import Record, State
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Record, State
 
 DONE, WAITING = 40, 8
 FLIPS = 150

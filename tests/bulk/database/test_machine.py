@@ -22,8 +22,7 @@ from stored import FAILURE, copy_files, image, key, link, listed, row
 from strategies import examples
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Added, Record, State
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import Added, BadRow, Record, State
 
 S = State
 ROWS = 4

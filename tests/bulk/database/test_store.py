@@ -14,8 +14,7 @@ from stored import BOUGHT, FAILURE, advance, copy_files, image, key, link, liste
 from burncloud_images import errors
 from burncloud_images.bulk.database import JobStore, queries
 from burncloud_images.bulk.database.queries import PAGE
-from burncloud_images.bulk.records import Added, Link, Record, State, StoredImage, Totals
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import Added, BadRow, Link, Record, Row, State, StoredImage, Totals
 from burncloud_images.bulk.store import Store
 
 BAD = BadRow(source="prompts.jsonl", line=9, label="x", reason="it is no JSON")

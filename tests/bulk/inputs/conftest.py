@@ -14,7 +14,7 @@ import pytest
 from pictures import png
 
 from burncloud_images.bulk.inputs import STDIN, InputOptions, open_input
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.records import BadRow, Row
 from burncloud_images.errors import ImagesWarning
 
 Read = Callable[..., Any]

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
 
-from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, load_json, nearest, to_value
-from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, Unusable, load_json, nearest, to_value
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
 
 

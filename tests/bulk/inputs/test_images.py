@@ -10,7 +10,7 @@ import pytest
 from pictures import png
 
 from burncloud_images.bulk.inputs import images
-from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.bulk.inputs.columns import Unusable
 from burncloud_images.bulk.inputs.images import ImageFiles
 
 OUTSIDE = "it lies outside the folder that rows may name images in"

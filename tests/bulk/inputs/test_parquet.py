@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from burncloud_images.bulk.inputs import parquet
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow
 from burncloud_images.errors import ConfigurationError, InvalidRequestError
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import chunkings, cut
 
-from burncloud_images.bulk.inputs.records import MOST_BYTES, Record, RecordSplitter
+from burncloud_images.bulk.inputs.formats import MOST_BYTES, Record, RecordSplitter
 
 
 def split(data: bytes, delimiter: bytes = b"", places: list[int] | None = None) -> list[Record]:

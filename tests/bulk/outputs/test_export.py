@@ -13,8 +13,7 @@ import pytest
 from jobs import MemoryStore, done, failed, in_doubt, to_record
 
 from burncloud_images.bulk.outputs.export import write_outputs, write_problems
-from burncloud_images.bulk.records import Record
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Record
 from burncloud_images.errors import StorageError
 
 FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finished"}

@@ -17,8 +17,7 @@ from burncloud_images.bulk.outputs.report import (
     to_document,
     write_report,
 )
-from burncloud_images.bulk.records import Failure, Record
-from burncloud_images.bulk.rows import BadRow
+from burncloud_images.bulk.records import BadRow, Failure, Record
 
 BAD = BadRow(source="prompts.jsonl", line=9, reason="it is not JSON")
 FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finished"}

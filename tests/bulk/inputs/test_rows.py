@@ -1,4 +1,4 @@
-"""Columns become requests: which operation, with which defaults, from which images."""
+"""Parsed rows become requests or bad rows, and warnings are given once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import json
 import pytest
 from pictures import png
 
-from burncloud_images.bulk.documents import to_request
-from burncloud_images.bulk.inputs.requests import Defaults
-from burncloud_images.bulk.rows import BadRow, Row
-from burncloud_images.errors import InvalidRequestError
+from burncloud_images.bulk.inputs.rows import Defaults
+from burncloud_images.bulk.keys import to_key, to_request
+from burncloud_images.bulk.records import BadRow, Row
+from burncloud_images.errors import ImagesWarning, InvalidRequestError
 from burncloud_images.model.inputs import FileID, ImageURL, PathSource
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
 
@@ -216,3 +216,181 @@ async def test_the_document_says_what_the_file_was(read, folder):
     assert {"path", "sha256", "size", "mtime_ns"} == set(one.document["image"])
     assert one.document != two.document
     assert one.key == two.key
+
+
+@pytest.fixture
+def one(read):
+    async def go(**columns):
+        (row,) = await read(json.dumps({"prompt": "x", **columns}))
+        return row
+
+    return go
+
+
+async def test_a_row_says_where_it_stands(read, folder):
+    """Its source as it was named, its line, its name, and a key of what is asked for."""
+    rows = await read('{"prompt": "x", "id": "a"}\n\n{"prompt": "x"}\n{}')
+
+    assert [(str(folder / "rows.jsonl"), line, label) for line, label in [(1, "a"), (3, ""), (4, "")]] == [
+        (row.source, row.line, row.label) for row in rows
+    ]
+    assert rows[0].key == rows[1].key == to_key(rows[0].document, 0)
+    assert isinstance(rows[2], BadRow)
+
+
+@pytest.mark.parametrize(
+    ("columns", "label"),
+    [
+        ({"id": "a"}, "a"),
+        ({"id": 7}, "7"),
+        ({"id": 0}, "0"),
+        ({"custom_id": "a"}, "a"),
+        ({"id": "  "}, ""),
+        ({"id": "../../etc/x"}, "../../etc/x"),
+        ({"id": "=cmd|'/c calc'!A1"}, "=cmd|'/c calc'!A1"),
+        ({"id": "水獭 1"}, "水獭 1"),
+        ({"id": "x" * 200}, "x" * 200),
+    ],
+)
+async def test_a_row_has_the_name_that_it_is_given(one, columns, label):
+    """It is a text to be shown, not one to be used; who shows it escapes it."""
+    row = await one(**columns)
+
+    assert isinstance(row, Row)
+    assert label == row.label
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"id": "a", "custom_id": "b"}, "id: custom_id says it already"),
+        ({"id": True}, "id: it has to be text or a whole number"),
+        ({"id": 1.5}, "id: it has to be text or a whole number"),
+        ({"id": ["a"]}, "id: it has to be text or a whole number"),
+        *(
+            ({"id": bad}, "id: it is longer than 200 characters, or holds some that cannot be shown")
+            for bad in ("x" * 201, "a\x1b[2J", "a\nb", "\u202egnp", "\ud83d")
+        ),
+    ],
+)
+async def test_a_name_that_cannot_be_shown_is_refused(one, columns, reason):
+    """It would be in every list of the job."""
+    row = await one(**columns)
+
+    assert (reason, "") == (row.reason, row.label)
+
+
+async def test_repeats_of_a_request_have_keys_of_their_own(one):
+    """The same one twice is one request; another repeat is another."""
+    rows = [await one(), await one(repeat=0), await one(repeat=1), await one(repeat=2)]
+
+    assert rows[0].key == rows[1].key
+    assert 3 == len({row.key for row in rows})
+    assert [0, 0, 1, 2] == [row.repeat for row in rows]
+    assert 1 == len({json.dumps(row.document) for row in rows})
+
+
+@pytest.mark.parametrize("repeat", [-1, 1.0, True, "1", 10**10])
+async def test_a_repeat_is_a_whole_number(one, repeat):
+    """From 0."""
+    row = await one(repeat=repeat, id="a")
+
+    assert "repeat: it has to be a whole number from 0, which of several equal requests this is" == row.reason
+    assert "a" == row.label
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"extra": {"\x1b[31m" + "x" * 1000: {}, "size": 1}},
+        {"extra": {"secret" * 100: float("inf")}},
+        {"size": 1, "id": "a"},
+    ],
+)
+async def test_a_reason_is_one_short_line(read, columns):
+    """It is printed and kept, however long and odd what it tells of is."""
+    text = json.dumps({"n": 0, **columns}).replace("Infinity", "1e999")
+    (row,) = await read(text)
+
+    assert isinstance(row, BadRow)
+    assert len(row.reason) <= 200
+    assert row.reason.isprintable()
+    assert columns.get("id", "") == row.label
+
+
+async def test_what_a_job_cannot_keep_is_refused(one):
+    """As of requests that a program makes."""
+    row = await one(n=10_001)
+
+    assert "n: a job takes at most 10,000 images of one request" == row.reason
+
+
+def lines(*columns):
+    return "\n".join(json.dumps({"prompt": "x", **given}) for given in columns)
+
+
+async def test_a_column_that_is_not_sent_is_told_of_once(remarked, folder):
+    """With the one that it may be a slip of; the row is made without it."""
+    rows, remarks = await remarked(lines({}, {"promt": "y", "seed": 1}, {"seed": 2}, {"promt": "z"}))
+    name = folder / "rows.jsonl"
+
+    slip, unknown = (f"{name}, line 2: Column {column!r} is no field of this version" for column in ("promt", "seed"))
+    assert [
+        f"{slip} and is not sent. Did you mean prompt?",
+        f"{unknown} and is not sent. What the API is to get goes into extra.",
+    ] == remarks
+    assert [{"operation": "generations", "prompt": "x"}] * 4 == [row.document for row in rows]
+
+
+async def test_columns_of_a_table_are_told_of_where_they_are_filled(remarked):
+    """Also those without a name, as spreadsheets and data frames have them."""
+    rows, remarks = await remarked(",prompt,note\n0,a,\n1,b,seen\n", "list.csv")
+
+    assert 2 == len(rows)
+    assert [True, True] == ["line 2: A column without a name" in remarks[0], "line 3: Column 'note'" in remarks[1]]
+    assert 2 == len(remarks)
+
+
+async def test_what_is_in_extra_is_sent(remarked):
+    """Nobody is warned of what was asked for by name."""
+    rows, remarks = await remarked(lines({"extra": {"seed": 1}}))
+
+    assert {"seed": 1} == rows[0].document["extra"]
+    assert [] == remarks
+
+
+async def test_documented_limits_warn_once_per_model(remarked):
+    """An unknown model has none; the row goes on: who sends it decides."""
+    many = {"model": "gpt-image-2", "n": 11}
+    rows, remarks = await remarked(lines(many, many, {"model": "dall-e-2", "n": 11}, {"model": "new", "n": 11}))
+
+    assert 4 == len([row for row in rows if row.document["n"] == 11])
+    assert ["1", "3"] == [remark.split("line ")[1][0] for remark in remarks]
+    assert all(", line " in remark and ": n: " in remark for remark in remarks)
+
+
+async def test_limits_of_uploads_warn_too(remarked):
+    """As far as the files are here: a mask of another size, a large count."""
+    edit = {"prompt": "x", "image": "a.png", "mask": "b.png", "model": "gpt-image-2"}
+    _, remarks = await remarked(lines(edit, {**edit, "image": "https://images.example/a.png"}))
+
+    assert 1 == len(remarks)
+    assert "line 1: mask: " in remarks[0]
+
+
+async def test_a_million_odd_columns_are_not_told_of(remarked):
+    """Nor kept in memory; names are cut."""
+    rows, remarks = await remarked(lines(*({f"{'x' * 1000}{number}": 1} for number in range(3))))
+    _, many = await remarked(lines(*({f"x{number}": 1} for number in range(300))))
+
+    assert 3 == len(rows)
+    assert 1 == len(remarks)
+    assert len(remarks[0]) < 400
+    assert 101 == len(many)
+    assert many[-1].endswith("There is more of the kind, which is not told.")
+
+
+async def test_a_warning_that_is_an_error_ends_the_reading(read):
+    """And leaves nothing open."""
+    with pytest.raises(ImagesWarning, match="seed"):
+        await read(lines({"seed": 1}))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.folders import NEW
-from burncloud_images.bulk.rows import InputFile
+from burncloud_images.bulk.records import InputFile
 from burncloud_images.errors import InputChangedError
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS

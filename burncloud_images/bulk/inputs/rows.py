@@ -1,4 +1,4 @@
-"""The columns of a row become a request."""
+"""From a parsed row to a request: operation, defaults, images, id and repeat; and warnings, each given once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,66 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from burncloud_images.bulk.documents import REQUESTS
-from burncloud_images.bulk.inputs.columns import FIELDS, OPERATIONS
-from burncloud_images.bulk.inputs.entries import Unusable
+from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, OPERATIONS, Entry, Unusable, clip, nearest
 from burncloud_images.bulk.inputs.images import ImageFiles, LookedAt
+from burncloud_images.bulk.keys import REQUESTS, to_document, to_key
+from burncloud_images.bulk.records import BadRow, Row
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.files.uploads import UPLOADABLE
 from burncloud_images.model.inputs import BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest, Operation
+from burncloud_images.model.rule_kinds import MeasuredImage
+from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.wire.base_url import is_loopback
+
+MOST = 100
+"""Causes that are told apart; an input can name a new column in each of a million rows."""
+LONGEST_NAME = 40
+
+
+@attrs.define
+class Remarks:
+    """
+    Collects warnings, each cause with the line where it first stands.
+
+    Attributes:
+        source: Name of the input.
+    """
+
+    source: str
+    seen: set[tuple[str, ...]] = attrs.field(factory=set, repr=False)
+    waiting: list[str] = attrs.field(factory=list, repr=False)
+
+    def note_column(self, name: str, line: int) -> None:
+        """Note a column that is not sent."""
+        if self.is_new("column", name[:LONGEST_NAME]):
+            slip = nearest(name)
+            advice = f"Did you mean {slip}?" if slip else "What the API is to get goes into extra."
+            shown = f"Column {clip(name, LONGEST_NAME)!r}" if name.strip() else "A column without a name"
+            self.waiting.append(
+                f"{self.source}, line {line}: {shown} is no field of this version and is not sent. {advice}"
+            )
+
+    def note_violation(self, violation: Violation, model: object, line: int) -> None:
+        """Note a documented limit that a row passes over."""
+        if self.is_new("limit", violation.field, str(model)[:LONGEST_NAME]):
+            self.waiting.append(f"{self.source}, line {line}: {clip(str(violation))} ({violation.source}).")
+
+    def is_new(self, *cause: str) -> bool:
+        if cause in self.seen:
+            return False
+        if len(self.seen) == MOST:
+            self.waiting.append(f"{self.source}: There is more of the kind, which is not told.")
+        if len(self.seen) <= MOST:
+            self.seen.add(cause)
+        return len(self.seen) <= MOST
+
+    def take(self) -> list[str]:
+        """Return what has not been said yet."""
+        taken, self.waiting = self.waiting, []
+        return taken
+
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 LONGEST_URL = 8192
@@ -227,3 +277,118 @@ def check_data(url: str) -> ImageURL:
     if not isinstance(source, BytesSource) or examine_bytes(source.data).media_type not in UPLOADABLE:
         raise Unusable("the data: URL holds no PNG, JPEG, WebP or GIF image")
     return ImageURL(f"data:{url[5:]}")
+
+
+OWN = frozenset({"id", "custom_id", "repeat"})
+LONGEST_LABEL = 200
+MOST_REPEATS = 1_000_000_000
+
+
+@attrs.define(kw_only=True)
+class Intake:
+    """
+    Makes rows of the entries of one input; blocks where files are named.
+
+    Attributes:
+        source: Name of the input.
+        builder: Makes the requests.
+        remarks: What is to be said about them.
+    """
+
+    source: str
+    builder: RequestBuilder
+    remarks: Remarks
+
+    @classmethod
+    def of(cls, source: str, defaults: Defaults, folder: Path, *, allow_http: bool) -> Intake:
+        """Return an intake for *source*, whose rows may name images below *folder*."""
+        builder = RequestBuilder(defaults=defaults, files=ImageFiles.below(folder), allow_http=allow_http)
+        return cls(source=source, builder=builder, remarks=Remarks(source))
+
+    def to_row(self, entry: Entry) -> Row | BadRow:
+        """Return what *entry* comes to."""
+        given = {name: value for name, value in entry.values.items() if value is not None}
+        label = ""
+        try:
+            label = find_label(given)
+            if entry.problem is not None:
+                return self.refuse(entry, label, entry.problem)
+            repeat = find_repeat(given)
+            request, files = self.builder.build(self.known(given, entry.line))
+            document = self.judge(request, files, entry.line)
+        except Unusable as problem:
+            return self.refuse(entry, label, entry.problem or str(problem))
+        except InvalidRequestError as error:
+            return self.refuse(entry, label, "; ".join(map(str, error.violations)))
+        return Row(
+            key=to_key(document, repeat),
+            document=document,
+            source=self.source,
+            line=entry.line,
+            label=label,
+            repeat=repeat,
+        )
+
+    def known(self, given: Mapping[str, object], line: int) -> Mapping[str, object]:
+        """Return the columns that make the request, and note those that are not sent."""
+        if given.get("stream"):
+            raise Unusable("stream: streams are asked for by another method")
+        made = {}
+        for name, value in given.items():
+            if name not in COLUMNS:
+                self.remarks.note_column(name, line)
+            elif name not in OWN:
+                made[name] = value
+        return made
+
+    def judge(self, request: ImagesRequest, files: Mapping[Path, LookedAt], line: int) -> dict[str, object]:
+        """
+        Return the document of a request, and note documented limits that it passes over.
+
+        Raises:
+            InvalidRequestError: A job cannot keep it.
+        """
+        document = to_document(request, {path: found.file for path, found in files.items()})
+        violations = field_violations(request.operation, document)
+        if files:
+            # None refuses the row: whether a client minds is for its own `rules` to say.
+            certain, advisory = upload_violations(request.operation, document, measure(request, files))
+            violations += certain + advisory
+        for violation in violations:
+            self.remarks.note_violation(violation, request.model, line)
+        return document
+
+    def refuse(self, entry: Entry, label: str, reason: str) -> BadRow:
+        return BadRow(source=self.source, line=entry.line, label=label, reason=clip(reason))
+
+
+def measure(request: ImagesRequest, files: Mapping[Path, LookedAt]) -> list[MeasuredImage]:
+    """Return the measures of the images of a request; none if some of them are elsewhere."""
+    measured: list[MeasuredImage] = []
+    for field, source in request.images():
+        if not isinstance(source, PathSource):
+            return []
+        found = files[source.path]
+        measured.append(MeasuredImage(field=field, size=found.file.size, media=found.media))
+    return measured
+
+
+def find_label(given: Mapping[str, object]) -> str:
+    """Return the row's own name; empty if it has none."""
+    if "id" in given and "custom_id" in given:
+        raise Unusable("id: custom_id says it already")
+    value = given.get("id", given.get("custom_id", ""))
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise Unusable("id: it has to be text or a whole number")
+    label = str(value).strip()
+    if len(label) > LONGEST_LABEL or not label.isprintable():
+        raise Unusable(f"id: it is longer than {LONGEST_LABEL} characters, or holds some that cannot be shown")
+    return label
+
+
+def find_repeat(given: Mapping[str, object]) -> int:
+    """Return which of several equal requests it is."""
+    value = given.get("repeat", 0)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_REPEATS:
+        raise Unusable("repeat: it has to be a whole number from 0, which of several equal requests this is")
+    return value

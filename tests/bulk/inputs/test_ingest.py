@@ -21,8 +21,8 @@ from leaks import open_descriptors
 from pictures import png
 from strategies import cut
 
-from burncloud_images.bulk.inputs import STDIN, InputOptions, open_input, reading, sources
-from burncloud_images.bulk.rows import BadRow, Row
+from burncloud_images.bulk.inputs import STDIN, InputOptions, ingest, open_input, sources
+from burncloud_images.bulk.records import BadRow, Row
 from burncloud_images.errors import InvalidRequestError
 
 # --- nothing is lost -------------------------------------------------------------------------------------------------
@@ -99,7 +99,7 @@ def test_a_table_comes_to_as_many_rows(cells, name):
 
 async def test_rows_come_in_batches(folder, executor, monkeypatch):
     """However many there are; the last one is complete."""
-    monkeypatch.setattr(reading, "MOST_ROWS", 7)
+    monkeypatch.setattr(ingest, "MOST_ROWS", 7)
     path = folder / "list.txt"
     path.write_text("".join(f"otter {number}\n" for number in range(100)))
     rows = [row async for row in open_input(path, InputOptions(), executor)]
@@ -109,12 +109,12 @@ async def test_rows_come_in_batches(folder, executor, monkeypatch):
 
 async def test_a_batch_is_cut_short_by_the_images_of_its_rows(folder, monkeypatch):
     """A hop to a thread cannot be, and may have to hash much."""
-    monkeypatch.setattr(reading, "MOST_WORK", 1000)
+    monkeypatch.setattr(ingest, "MOST_WORK", 1000)
     for number in range(6):
         (folder / f"{number}.png").write_bytes(png(pad=400))
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps({"image": f"{number % 6}.png"}) + "\n" for number in range(60)))
-    making = reading.Reading(source=str(path), options=InputOptions(), stdin=None)
+    making = ingest.Reading(source=str(path), options=InputOptions(), stdin=None)
     counts = []
     while (taken := making.take()) is not None:
         counts.append(len(taken[0]))
@@ -145,7 +145,7 @@ def test_a_long_list_takes_no_memory(folder):
     lines = (json.dumps({"prompt": f"otter {number} {'x' * 300}"}).encode() + b"\n" for number in range(10_000))
     pieces = iter(lambda: b"".join(islice(lines, 100)), b"")
     options = InputOptions(format="jsonl", input_root=folder)
-    making = reading.Reading(source=STDIN, options=options, stdin=Pieces(pieces))
+    making = ingest.Reading(source=STDIN, options=options, stdin=Pieces(pieces))
     count = len(making.take()[0])
     tracemalloc.start()
     try:

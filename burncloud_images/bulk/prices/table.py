@@ -36,7 +36,7 @@ from typing import NoReturn
 
 import attrs
 
-from burncloud_images.bulk.rates import INPUT_IMAGE_TOKENS, ModelPrices, Rates, TokenPrices
+from burncloud_images.bulk.prices.cost import INPUT_IMAGE_TOKENS, ModelPrices, Rates, TokenPrices
 from burncloud_images.errors import ConfigurationError
 
 LISTED = Path(__file__).with_name("list_prices.toml")

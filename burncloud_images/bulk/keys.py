@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import attrs
 
-from burncloud_images.bulk.rows import InputFile
+from burncloud_images.bulk.records import InputFile
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.model.inputs import (
     BytesSource,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.sink import PART, Shelves
+from burncloud_images.bulk.image_store import PART, Shelves
 
 KEY = "ab" * 16
 

@@ -1,16 +1,20 @@
 """
-What one model costs: before a request is sent the most that it can, afterwards what it did.
+The cost of a request: the worst case before it is sent, the actual cost afterwards, and amounts as text.
 
-Sums are exact: prices are whole nano-dollars, and what remains of a division is rounded up. Whatever an answer leaves
-open is counted at the higher price, so that a sum is never smaller than the bill.
+Sums are exact: prices are whole nano-dollars, and divisions are rounded up. What an answer leaves open is counted at
+the higher price, so a sum is never below the bill.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TypeAlias
 
 import attrs
+
+from burncloud_images.errors import ConfigurationError
 
 ANY = "*"
 MILLION = 1_000_000
@@ -238,3 +242,33 @@ def count_inputs(fields: Fields) -> int:
     """Return how many images are sent along."""
     given = [fields[name] for name in ("image", "mask", "markup") if fields.get(name) is not None]
     return sum(len(one) if isinstance(one, list | tuple) else 1 for one in given)
+
+
+DOLLAR = 1_000_000_000
+"""Nano-dollars."""
+
+AMOUNT = re.compile(r"\$?([0-9]{1,9}(?:\.[0-9]{1,9})?)", re.ASCII)
+SHOWN_DIGITS = 3
+
+
+def parse_money(text: str) -> int:
+    """
+    Return an amount of dollars such as `5`, `5.00` or `$0.042` in nano-dollars, exactly.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    match = AMOUNT.fullmatch(text.strip())
+    if match is None:
+        raise ConfigurationError(f"{text!r} is no amount of dollars such as 5.00.")
+    return int(Decimal(match[1]).scaleb(9))
+
+
+def show_money(amount: int) -> str:
+    """Return nano-dollars as dollars: to the cent from a dollar on, to three digits below it."""
+    dollars = Decimal(abs(amount)).scaleb(-9)
+    places = max(2, SHOWN_DIGITS - 1 - dollars.adjusted()) if amount else 2
+    rounded = dollars.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    whole, _, fraction = f"{rounded:,f}".partition(".")
+    sign = "-" if amount < 0 else ""
+    return f"{sign}${whole}.{fraction[:2]}{fraction[2:].rstrip('0')}"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.bulk.prices import PriceTable
+from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.errors import ConfigurationError
 
 DOLLAR = 10**9

@@ -1,0 +1,354 @@
+"""
+Read an input and add its rows to a job.
+
+An input is read a few rows at a time in a thread, so neither its length nor a slow disk holds up the event loop.
+Rows are known by their key, so reading an input again adds nothing. A list that was edited, or is read with other
+defaults, would be bought a second time, so it needs consent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import warnings
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import closing, suppress
+from pathlib import Path
+from threading import Event
+from typing import Any, BinaryIO, TypeAlias
+
+import attrs
+
+from burncloud_images.bulk.directory import JobDirectory
+from burncloud_images.bulk.input_files import keep_original
+from burncloud_images.bulk.inputs.columns import Entries, Unusable
+from burncloud_images.bulk.inputs.formats import READERS
+from burncloud_images.bulk.inputs.parquet import read_parquet
+from burncloud_images.bulk.inputs.rows import Defaults, Intake
+from burncloud_images.bulk.inputs.sources import STDIN, Bytes, find_format, fingerprint, open_file, open_stdin, refusal
+from burncloud_images.bulk.keys import to_document, to_key
+from burncloud_images.bulk.records import Added, BadRow, InputFile, Row
+from burncloud_images.bulk.store import Store
+from burncloud_images.disk import run
+from burncloud_images.errors import (
+    ImagesError,
+    ImagesWarning,
+    InputChangedError,
+    InvalidRequestError,
+    JobError,
+    Violation,
+)
+from burncloud_images.model.inputs import BytesSource, PathSource
+from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
+
+MOST_ROWS = 500
+"""Made with one hop to a thread."""
+MOST_WORK = 4 * 1024 * 1024
+"""Bytes that are read for them, images included: a hop cannot be cut short."""
+
+
+@attrs.frozen(kw_only=True)
+class InputOptions:
+    """
+    How an input is read.
+
+    Attributes:
+        defaults: Fields of the API for rows that do not have them, each where the row's operation has it; others are
+            sent as `extra`.
+        input_root: The folder that rows may name images in; None for that of the input, or the current one for stdin.
+        format: `txt`, `csv`, `tsv`, `jsonl` or `parquet`; None for what the name says.
+        allow_http: Whether rows may name images at unencrypted addresses.
+    """
+
+    defaults: Mapping[str, object] = attrs.field(factory=dict)
+    input_root: Path | None = None
+    format: str | None = None
+    allow_http: bool = False
+
+
+async def open_input(
+    source: str | Path, options: InputOptions, executor: Executor | None, *, stdin: BinaryIO | None = None
+) -> AsyncIterator[Row | BadRow]:
+    """
+    Yield what each record of an input comes to, in their order; blank ones are passed over.
+
+    Columns that are not sent and documented limits that are passed over are told by an `ImagesWarning`, each once.
+
+    Args:
+        source: Path of the input, or `-` for stdin.
+        options: How it is read.
+        executor: Reads.
+        stdin: In place of that of the process.
+
+    Raises:
+        InvalidRequestError: The input cannot be read at all.
+        InputChangedError: It can be read no more.
+        ConfigurationError: It is Parquet, and pyarrow is missing.
+
+    Cancellation waits for the thread, which stops at the next rows.
+    """
+    reading = Reading(source=str(source), options=options, stdin=stdin)
+    try:
+        while (taken := await take(reading, executor)) is not None:
+            rows, remarks = taken
+            for remark in remarks:
+                warnings.warn(remark, ImagesWarning, stacklevel=2)
+            for row in rows:
+                yield row
+    finally:
+        reading.close()
+
+
+async def take(reading: Reading, executor: Executor | None) -> Taken | None:
+    work = run(executor, reading.take)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        reading.closing.set()
+        while not work.done():  # a thread cannot be stopped, and has the input open
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([work])
+        work.exception()  # seen: nobody waits for it
+        raise
+
+
+Taken: TypeAlias = tuple[Sequence[Row | BadRow], Sequence[str]]
+"""Rows, and what is to be said about them."""
+Made: TypeAlias = Generator[tuple[Row | BadRow, int] | None, None, None]
+"""Rows with the bytes that were read for them, and None where the next may take a while."""
+
+
+@attrs.define(kw_only=True)
+class Reading:
+    """An input that is being read; its methods are called one after the other, from any thread."""
+
+    source: str
+    options: InputOptions
+    stdin: BinaryIO | None
+    closing: Event = attrs.field(factory=Event)
+    rows: Made | None = None
+    intake: Intake | None = None
+
+    def take(self) -> Taken | None:
+        """Return the next rows, and None behind the last; blocks."""
+        if self.rows is None:
+            self.intake = self.find_intake()
+            self.rows = self.read(self.intake)
+        assert self.intake is not None
+        self.intake.builder.files.look_anew()
+        rows: list[Row | BadRow] = []
+        work = 0
+        for made in self.rows:
+            if made is not None:
+                rows.append(made[0])
+                work += made[1]
+            elif rows:
+                break
+            if len(rows) == MOST_ROWS or work > MOST_WORK or self.closing.is_set():
+                break
+        return (rows, self.intake.remarks.take()) if rows else None
+
+    def find_intake(self) -> Intake:
+        folder = Path() if self.source == STDIN else Path(self.source).parent
+        root = self.options.input_root
+        if root is not None and not root.is_dir():
+            raise refusal(root, "it is no folder that rows could name images in")
+        return Intake.of(
+            self.source,
+            Defaults.of(self.options.defaults),
+            folder if root is None else root,
+            allow_http=self.options.allow_http,
+        )
+
+    def read(self, intake: Intake) -> Made:
+        files = intake.builder.files
+        try:
+            with closing(self.entries(has_defaults=intake.builder.defaults.make_requests)) as entries:
+                for entry in entries:
+                    before = files.read
+                    yield None if entry is None else (intake.to_row(entry), entry.size + files.read - before)
+        except Unusable as problem:
+            raise refusal(self.source, str(problem)) from None
+
+    def entries(self, *, has_defaults: bool) -> Entries:
+        name = find_format(self.source, self.options.format)
+        if name == "parquet":
+            yield from read_parquet(Path(self.source), has_defaults=has_defaults)
+            return
+        if self.source == STDIN:
+            yield from self.texts(self.stdin or open_stdin(), name, has_defaults=has_defaults)
+            return
+        with open_file(Path(self.source)) as handle:
+            yield from self.texts(handle, name, has_defaults=has_defaults)
+
+    def texts(self, handle: BinaryIO, name: str | None, *, has_defaults: bool) -> Entries:
+        content = Bytes(self.source, handle, self.closing)
+        content.look_ahead()
+        yield from READERS[name or content.guess_format()](content.pieces(), has_defaults)
+
+    def close(self) -> None:
+        """Let go of the input."""
+        self.closing.set()
+        if self.rows is not None:
+            self.rows.close()
+
+
+BATCH = 1000
+MEMORY = "inputs"
+"""Under which name the store remembers them."""
+
+
+async def add_input(
+    store: Store, source: str | Path, options: InputOptions, executor: Executor, *, allow_change: bool = False
+) -> Added:
+    """
+    Add the rows of an input.
+
+    Raises:
+        InputChangedError: It is not what it was when it was first read, or its options are not.
+        InvalidRequestError: It cannot be read at all.
+    """
+    settings = digest_of(options)
+    if str(source) == STDIN:
+        return await add_rows(store, open_input(STDIN, options, executor))
+    path = Path(source).absolute()
+    known = await recall(store)
+    before = known.get(str(path))
+    now = await run(executor, fingerprint, path, before)
+    print_of = {**attrs.asdict(now), "settings": settings}
+    if before is not None and not allow_change:
+        refuse_change(path, before, print_of)
+    is_read = before is not None and before.get("rows") is not None and same(before, print_of)
+    if before is not None and is_read and not await store.has_problems(str(path)):  # which may be mended elsewhere
+        if before != {**before, **print_of}:
+            await store.set_metadata(MEMORY, {**known, str(path): {**before, **print_of}})
+        return Added(known=int(str(before["rows"])))
+    await store.set_metadata(MEMORY, {**known, str(path): {**print_of, "rows": None}})
+    await store.clear_problems(str(path))
+    added = await add_rows(store, open_input(path, options, executor))
+    rows = added.new + added.known
+    await store.set_metadata(MEMORY, {**await recall(store), str(path): {**print_of, "rows": rows}})
+    return added
+
+
+def refuse_change(path: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    what = "" if same(before, now, ("sha256",)) else "has changed since this job read it"
+    what = what or ("" if same(before, now, ("settings",)) else "was read by this job with other defaults")
+    if what:
+        error = InputChangedError(f"{path} {what}, and what is new in it would be bought besides.")
+        error.add_note("Say that this is wanted, or use another directory.")
+        raise error
+
+
+def same(
+    before: Mapping[str, object], now: Mapping[str, object], names: tuple[str, ...] = ("sha256", "settings")
+) -> bool:
+    return all(before.get(name) == now.get(name) for name in names)
+
+
+def digest_of(options: InputOptions) -> str:
+    """Return what tells one set of defaults from another."""
+    root = str(options.input_root.absolute()) if options.input_root is not None else None
+    text = json.dumps([dict(options.defaults), root, options.format], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+async def find_unread(store: Store) -> list[str]:
+    """Return the inputs that were not read to their end, as when the process was killed meanwhile."""
+    return sorted(path for path, facts in (await recall(store)).items() if facts.get("rows") is None)
+
+
+async def recall(store: Store) -> dict[str, dict[str, object]]:
+    known = await store.get_metadata(MEMORY)
+    if known is None:
+        return {}
+    if not isinstance(known, dict) or not all(isinstance(facts, dict) for facts in known.values()):
+        raise JobError("The job's store is damaged: it does not say which lists it has read. Restore it from a copy.")
+    return known
+
+
+async def add_rows(store: Store, rows: AsyncIterable[Row | BadRow]) -> Added:
+    """Add rows as they come."""
+    total = Added()
+    batch: list[Row | BadRow] = []
+    async for row in rows:
+        batch.append(row)
+        if len(batch) >= BATCH:
+            total = plus(total, await store.add(batch))
+            batch = []
+    return plus(total, await store.add(batch)) if batch else total
+
+
+def plus(one: Added, other: Added) -> Added:
+    return Added(new=one.new + other.new, known=one.known + other.known, refused=one.refused + other.refused)
+
+
+async def add_requests(
+    store: Store,
+    requests: Iterable[ImagesRequest] | AsyncIterable[ImagesRequest],
+    directory: JobDirectory,
+    executor: Executor,
+    *,
+    name: str,
+) -> Added:
+    """
+    Add requests of a program; images that are bytes are kept in the job's directory.
+
+    Raises:
+        InvalidRequestError: An image cannot be read again by another run.
+    """
+
+    async def rows() -> AsyncIterable[Row]:
+        number = 0
+        async for request in each(requests):
+            number += 1
+            yield await run(executor, to_row, request, directory, name, number)
+
+    return await add_rows(store, rows())
+
+
+async def each(requests: Iterable[ImagesRequest] | AsyncIterable[ImagesRequest]) -> AsyncIterable[ImagesRequest]:
+    if isinstance(requests, AsyncIterable):
+        async for request in requests:
+            yield request
+    else:
+        for request in requests:
+            yield request
+
+
+def to_row(request: ImagesRequest, directory: JobDirectory, name: str, line: int) -> Row:
+    files: dict[Path, InputFile] = {}
+    request = keep_bytes(request, directory)
+    for _, source in request.images():
+        if isinstance(source, PathSource):
+            files[source.path] = look_at(source.path)
+    document = to_document(request, files)
+    return Row(key=to_key(document, 0), document=document, source=name, line=line)
+
+
+def keep_bytes(request: ImagesRequest, directory: JobDirectory) -> ImagesRequest:
+    """Return *request* with files in place of bytes."""
+
+    def keep(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(keep(item) for item in value)
+        return PathSource(keep_original(value.data, directory).path) if isinstance(value, BytesSource) else value
+
+    kept: dict[str, Any] = {name: keep(getattr(request, name)) for name in IMAGE_FIELDS if hasattr(request, name)}
+    return attrs.evolve(request, **kept)
+
+
+def look_at(path: Path) -> InputFile:
+    try:
+        with path.open("rb") as handle:
+            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+        status = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return InputFile(path=path.absolute(), sha256=sha256, size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def unreadable(path: Path, error: OSError) -> ImagesError:
+    return InvalidRequestError([Violation("image", f"{path} cannot be read: {error.strerror or error}")])

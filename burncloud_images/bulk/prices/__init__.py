@@ -1,0 +1,1 @@
+"""What images cost: price tables, and the arithmetic of costs."""
