@@ -25,6 +25,7 @@ import attrs
 from burncloud_images.errors import Billing, ConfigurationError, InvalidRequestError, Violation
 from burncloud_images.files.sinks import Memory, Sink
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
+from burncloud_images.model.parameters import PlainAnnotation, with_parameters
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.settings import Limits, Network, OnAttempt, Settings, Timeouts, Validation, proxy_for
@@ -75,8 +76,12 @@ def accepts(request: Callable[P, object]) -> Callable[[Callable[..., R]], Callab
     def declare(method: Callable[..., R]) -> Callable[Concatenate[Any, P], R]:
         own = inspect.signature(method)
         first, *_ = own.parameters.values()
-        fields = inspect.signature(request).parameters.values()
-        setattr(method, "__signature__", own.replace(parameters=[first, *fields]))  # noqa: B010 (no attribute of its type)
+        fields = inspect.signature(request).parameters
+        shown = own.replace(
+            parameters=[first, *fields.values()], return_annotation=PlainAnnotation(own.return_annotation)
+        )
+        setattr(method, "__signature__", shown)  # noqa: B010 (no attribute of its type)
+        method.__doc__ = with_parameters(method.__doc__, cast("type", request))
         return method
 
     return declare

@@ -182,31 +182,7 @@ class HelpText(Directive):
         return [nodes.literal_block(said, said, language="text")]
 
 
-# --- request classes show the fields that they inherit ---------------------------------------------------------------
-
-
-def arguments(kind: type) -> list[str]:
-    """Return the lines below `Args:` of a class's own docstring."""
-    lines = inspect.cleandoc(kind.__doc__ or "").splitlines()
-    if "Args:" not in lines:
-        return []
-    start = lines.index("Args:") + 1
-    end = next((place for place in range(start, len(lines)) if lines[place] and lines[place][0] != " "), len(lines))
-    return [line for line in lines[start:end] if line]
-
-
-def add_inherited_fields(
-    _app: object, what: str, _name: str, documented: object, _options: object, lines: list[str]
-) -> None:
-    """Add the fields of the classes above to a request's own."""
-    if what != "class" or not isinstance(documented, type) or not issubclass(documented, ImagesRequest):
-        return
-    while lines and not lines[-1]:
-        lines.pop()
-    for base in documented.__mro__[1:]:
-        if issubclass(base, ImagesRequest):
-            lines.extend(arguments(base))
-    lines.append("")
+# --- request classes show the names of their types -------------------------------------------------------------------
 
 
 def name_types(
@@ -223,5 +199,3 @@ def setup(app: Sphinx) -> None:
     app.add_directive("limits", LimitsTable)
     app.add_directive("help", HelpText)
     app.connect("autodoc-process-signature", name_types)
-    # Before napoleon, which takes the sections apart.
-    app.connect("autodoc-process-docstring", add_inherited_fields, priority=100)

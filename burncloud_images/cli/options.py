@@ -10,7 +10,6 @@ that was not given, which the configuration file has to know. So each command ge
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import cache
@@ -19,6 +18,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 from cyclopts import Group, Parameter
+
+from burncloud_images.model.parameters import describe_parameters
 
 T = TypeVar("T")
 
@@ -131,16 +132,9 @@ def flatten(hint: Any) -> Iterator[Any]:  # noqa: ANN401 (as above)
         yield hint
 
 
-ENTRY = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
-
-
 def help_of(owner: type) -> dict[str, str]:
-    """Return the plain text of each field, from the `Args` of *owner* and its bases."""
-    texts: dict[str, str] = {}
-    for base in reversed(owner.__mro__):
-        _, _, entries = inspect.cleandoc(base.__doc__ or "").partition("Args:\n")
-        texts |= {name: " ".join(text.replace("`", "").split()) for name, text in ENTRY.findall(entries)}
-    return texts
+    """Return the description of each field as plain text."""
+    return {name: " ".join(text.replace("`", "").split()) for name, text in describe_parameters(owner).items()}
 
 
 def take(owner: type[T], values: Mapping[str, Any]) -> T:

@@ -20,6 +20,7 @@ import attrs
 
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.model.inputs import FileID, ImageLike, ImageSource, ImageURL, to_source, to_sources
+from burncloud_images.model.parameters import documented
 
 Operation: TypeAlias = Literal["generations", "edits", "variations"]
 
@@ -50,6 +51,19 @@ Moderation: TypeAlias = Literal["auto", "low"] | str
 OutputFormat: TypeAlias = Literal["png", "jpeg", "webp", "gif", "svg"] | str
 Complexity: TypeAlias = Literal["low", "medium", "high"] | str
 InputFidelity: TypeAlias = Literal["low", "high"] | str
+TEXTS = (
+    "Model",
+    "Size",
+    "Quality",
+    "ResponseFormat",
+    "Style",
+    "Background",
+    "Moderation",
+    "OutputFormat",
+    "Complexity",
+    "InputFidelity",
+)
+"""Names of these types."""
 
 KINDS: Mapping[str, type] = {
     "n": int,
@@ -181,6 +195,7 @@ class PromptedRequest(ImagesRequest):
     safety_identifier: str | None = None
 
 
+@documented(TEXTS)
 @attrs.frozen
 class GenerationRequest(PromptedRequest):
     """
@@ -197,6 +212,7 @@ class GenerationRequest(PromptedRequest):
     style: Style | None = attrs.field(default=None, kw_only=True)
 
 
+@documented(TEXTS)
 @attrs.frozen
 class EditRequest(PromptedRequest):
     """
@@ -244,6 +260,7 @@ class EditRequest(PromptedRequest):
         )
 
 
+@documented(TEXTS)
 @attrs.frozen
 class VariationRequest(ImagesRequest):
     """
