@@ -75,7 +75,7 @@ async def test_read_as_the_client_reads(canned, session):
 
 
 async def test_json(canned, session):
-    """A value is encoded."""
+    """A value is sent as JSON."""
     canned.answer(200, json={"data": []})
 
     async with session.post(URL) as response:
@@ -83,7 +83,7 @@ async def test_json(canned, session):
 
 
 async def test_redirects_are_not_followed(canned, session):
-    """A redirect is an answer like any other when redirects are off."""
+    """A redirect is an ordinary answer when redirects are off."""
     canned.answer(302, headers={"Location": "/elsewhere"})
 
     async with session.post(URL, allow_redirects=False) as response:
@@ -94,7 +94,7 @@ async def test_redirects_are_not_followed(canned, session):
     "error", [aiohttp.ServerDisconnectedError(), TimeoutError(), ConnectionResetError(104, "reset")], ids=repr
 )
 async def test_exception(canned, session, error):
-    """An exception comes out as it is."""
+    """An exception is raised unchanged."""
     canned.fail(error)
 
     with pytest.raises(type(error)):
@@ -126,7 +126,7 @@ async def test_method_and_url(canned, session):
 
 
 async def test_requests_are_recorded(canned, session):
-    """What was asked can be looked at: URL, headers, body and options."""
+    """The URL, headers, body and options of each request are recorded."""
     canned.answer(200)
 
     await session.post(URL, data=BytesPayload(b"{}"), headers={"Authorization": "Bearer k"}, allow_redirects=False)

@@ -12,7 +12,7 @@ from burncloud_images.disk import finish_whatever_happens
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_work_is_waited_for_however_often_its_caller_is_cancelled(fails):
-    """Only then is it known what the thread leaves behind; the first cancellation is raised, whatever came of it."""
+    """A cancelled caller waits until the thread has finished, and then raises the first cancellation."""
     goes_on, ended = threading.Event(), []
 
     def write():
@@ -36,7 +36,7 @@ async def test_work_is_waited_for_however_often_its_caller_is_cancelled(fails):
 
 
 async def test_without_cancellation_it_is_what_came_of_the_work():
-    """A result, or an error."""
+    """Without a cancellation the result or error of the work comes back."""
     loop = asyncio.get_running_loop()
 
     assert 1 == await finish_whatever_happens(loop.run_in_executor(None, lambda: 1))

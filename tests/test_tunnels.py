@@ -32,7 +32,7 @@ async def tunnelled(*breaks: Break, refusals: tuple[bytes, ...] = ()):
 
 
 async def test_it_passes_on_both_ways():
-    """And counts the tunnel."""
+    """A tunnel passes on both directions and is counted."""
     async with tunnelled() as (tunnels, reader, writer):
         assert ESTABLISHED == await reader.readexactly(len(ESTABLISHED))
         writer.write(b"x" * 300_000)
@@ -45,7 +45,7 @@ async def test_it_passes_on_both_ways():
 
 
 async def test_it_refuses_as_it_is_told():
-    """Once for each answer that it was given; no tunnel stands."""
+    """The proxy refuses a tunnel once for each answer that it was given."""
     refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
     async with tunnelled(refusals=(refusal,)) as (tunnels, reader, _writer):
         assert refusal == await reader.read(-1)
@@ -56,7 +56,7 @@ async def test_it_refuses_as_it_is_told():
 
 @pytest.mark.parametrize("request_line", [b"GET http://127.0.0.1/ HTTP/1.1", b"CONNECT 127.0.0.1:1 HTTP/1.1"])
 async def test_what_cannot_be_tunnelled_is_refused(request_line):
-    """Another method, or a server that is not there."""
+    """The proxy refuses another method, and a server that is not there."""
     async with Tunnels() as tunnels:
         reader, writer = await asyncio.open_connection("127.0.0.1", tunnels.port)
         writer.write(request_line + b"\r\n\r\n")
@@ -68,7 +68,7 @@ async def test_what_cannot_be_tunnelled_is_refused(request_line):
 
 
 async def test_a_cut_comes_at_its_byte():
-    """The server has all before it, and the client hears of it."""
+    """The server gets all bytes before the cut, and the client sees the connection end."""
     async with tunnelled(Break(how="cut", after=1000)) as (tunnels, reader, writer):
         await reader.readexactly(len(ESTABLISHED))
         writer.write(b"x" * 999)
@@ -81,7 +81,7 @@ async def test_a_cut_comes_at_its_byte():
 
 
 async def test_a_cut_can_wait_for_the_answer():
-    """Everything went up, and nothing of what comes down after it arrives."""
+    """The whole request is passed on, and nothing of the answer after the cut arrives."""
     async with tunnelled(Break(how="cut", after=1000, answered=True)) as (tunnels, reader, writer):
         await reader.readexactly(len(ESTABLISHED))
         writer.write(b"x" * 1000)
@@ -92,7 +92,7 @@ async def test_a_cut_can_wait_for_the_answer():
 
 
 async def test_a_stall_lasts_until_the_client_leaves():
-    """Nothing comes, and nothing ends."""
+    """A stalled tunnel sends nothing and stays open until the client leaves."""
     async with tunnelled(Break(how="stall", after=10)) as (tunnels, reader, writer):
         await reader.readexactly(len(ESTABLISHED))
         writer.write(b"x" * 20)

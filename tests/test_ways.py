@@ -18,7 +18,7 @@ TLS_RECORD = b"\x16\x03"
 
 
 async def test_an_emulator_and_a_client_meet_on_every_way(way, request):
-    """Neither says how: the server's address does, and the proxy counts what went through it."""
+    """The server's address alone decides which way a client takes, and the proxy counts what passes."""
     async with Emulator() as emulator, AsyncImagesClient(emulator.api_key, emulator.base_url) as client:
         await client.generate("an otter", **SMALL)
 
@@ -32,7 +32,7 @@ async def test_an_emulator_and_a_client_meet_on_every_way(way, request):
 
 
 async def test_a_server_of_a_test_goes_by_the_way(way):
-    """What it is sent it reads in plain text, and what leaves the client is encrypted or not."""
+    """A test's server reads plain text, whether the client's bytes are encrypted on the way or not."""
     answer = b"HTTP/1.1 400 X\r\nContent-Length: 0\r\n\r\n"
     async with serve(answering(answer)) as raw, AsyncImagesClient("sk", raw.url, clock=FakeClock()) as client:
         with pytest.raises(errors.BadRequestError):
@@ -44,7 +44,7 @@ async def test_a_server_of_a_test_goes_by_the_way(way):
 
 @pytest.mark.only("tls", "connect", reason="nothing is encrypted there")
 async def test_bytes_on_the_way_are_encrypted():
-    """The first that leaves is a TLS handshake, behind a tunnel or not."""
+    """The first bytes are a TLS handshake, with a tunnel or without."""
     came = []
 
     async def note(reader, _writer, _request):

@@ -43,7 +43,7 @@ def make_results(sending=1.0, memory=30 * MB, resume=1.0):
 
 
 def test_a_job_is_held_against_map_by_medians():
-    """One slow round changes nothing, and only the sending has a goal."""
+    """One slow round does not change the comparison of medians, and only the sending has a goal."""
     _, one, sending, whole = beside_rows(make_results())
 
     assert ("1", "1") == (one[2], one[4])
@@ -66,12 +66,12 @@ def test_what_is_missed_is_said(results, rows):
 
 
 def test_rates_are_of_the_length():
-    """Rows a second follow from the time that each length took."""
+    """Rows a second are computed from the time that each length took."""
     assert ["500", "500"] == [row[1] for row in growth_rows(make_results())[1:]]
 
 
 def test_page_shows_the_newest_results():
-    """The tables are those that the newest results give, to the letter."""
+    """The page's tables are exactly those that the newest results give."""
     results = BulkResults(**json.loads(newest(KEPT).read_text(encoding="utf-8")))
     page = PAGE.read_text(encoding="utf-8")
 
@@ -81,7 +81,7 @@ def test_page_shows_the_newest_results():
 
 
 def test_a_list_is_of_different_requests(tmp_path):
-    """No row is the same as another, so that each is bought."""
+    """No row equals another, so each of them is bought."""
     write_list(tmp_path / "list.jsonl", 1200)
     lines = (tmp_path / "list.jsonl").read_text(encoding="utf-8").splitlines()
 
@@ -89,7 +89,7 @@ def test_a_list_is_of_different_requests(tmp_path):
 
 
 def test_both_ways_are_run_and_judged(tmp_path):
-    """Every row is bought and becomes a file, in either way; a job that is done costs nothing more."""
+    """Each way buys every row and writes it to a file, and a finished job costs nothing more."""
     disk = tmp_path / "disk"
     with open_lists(disk) as lists:
         assert {"wall", "cpu", "memory"} == lists.run("map", 5, 2).keys()
@@ -113,7 +113,7 @@ def test_undone_work_has_no_figures(tmp_path, monkeypatch):
 
 
 def test_a_bad_option(capsys):
-    """It is refused before anything is measured."""
+    """A bad option is refused before anything is measured."""
     with pytest.raises(SystemExit):
         main(["--fast"])
     assert "--fast" in capsys.readouterr().err

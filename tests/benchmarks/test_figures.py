@@ -26,7 +26,7 @@ def make_results(jobs=None, scales=None, *, quick=False):
 
 
 def test_ratio_is_of_medians():
-    """One slow round of either side changes nothing."""
+    """One slow round of either side does not change the ratio."""
     ours = {"cpu": [0.1, 0.1, 9.0], "wall": [1.0] * 3, "memory": [1.0] * 3, "stall": [0.001] * 3}
     theirs = {"cpu": [1.0, 1.0, 30.0], "wall": [1.0] * 3}
     results = make_results({"files": {"ours": ours, "openai": theirs}})
@@ -36,7 +36,7 @@ def test_ratio_is_of_medians():
 
 
 def test_goal_of_an_absent_contender_is_not_judged():
-    """What was not run has neither met a goal nor missed it."""
+    """A contender that was not run has neither met nor missed its goal."""
     ours = {"cpu": [0.1], "wall": [1.0], "memory": [7.0 * MB], "stall": [0.006]}
     judged = judge_goals(make_results({"files": {"ours": ours}}), NAMES["files"])
 
@@ -63,7 +63,7 @@ def test_rate_counts_what_was_asked_for():
 
 
 def test_import_is_net_of_python():
-    """Python's own start is nobody's merit."""
+    """The time that Python itself takes to start is not counted as import time."""
     jobs = {"import": {"ours": {"wall": [0.05]}, "openai": {"wall": [0.51]}, "python": {"wall": [0.01]}}}
     (judged,) = judge_goals(make_results(jobs), NAMES["import"])
 
@@ -72,12 +72,12 @@ def test_import_is_net_of_python():
 
 @pytest.mark.parametrize(("ratio", "shown"), [(1.0, False), (1.29, False), (0.78, False), (1.31, True), (0.76, True)])
 def test_small_differences_are_none(ratio, shown):
-    """Below a factor of 1.3 two runs of the same differ as much."""
+    """A ratio below 1.3 counts as no difference, because two runs of the same program differ as much."""
     assert shown == difference_is_shown(ratio)
 
 
 def test_bounds_are_inclusive():
-    """A goal is met by exactly itself, and by nothing beyond."""
+    """A figure equal to the goal meets it, and a figure beyond the goal does not."""
     most, least = Goal(measure="cpu", most=0.2), Goal(measure="rate", least=8)
 
     assert (True, False) == (most.is_met(0.2), most.is_met(0.2001))
@@ -85,7 +85,7 @@ def test_bounds_are_inclusive():
 
 
 def test_line_is_found():
-    """Points on a line deviate from it by nothing."""
+    """Points on a line deviate from the fitted line by zero."""
     points = [(1.0, 5.0), (10.0, 23.0), (100.0, 203.0)]
 
     assert pytest.approx((3.0, 2.0)) == fit_line(points)
@@ -93,12 +93,12 @@ def test_line_is_found():
 
 
 def test_growth_beyond_a_line_is_seen():
-    """Work that costs its square is far off any line."""
+    """Work that grows with the square of its size is far from any line."""
     assert worst_deviation([(float(x), float(x * x)) for x in (1, 2, 5, 10)]) > 0.3
 
 
 def test_misses_are_said_in_every_table():
-    """Whoever reads only the table sees what does not hold."""
+    """Every table says which goals are missed."""
     points = {str(x): {"cpu": [x * x / 1000], "memory": [x * MB]} for x in (1, 2, 5, 10)}
     results = make_results({"large-files": {"ours": {"memory": [25.0 * MB]}}}, {"images": points})
     text = as_markdown(goal_rows(results)) + as_markdown(scale_rows(results))
@@ -108,7 +108,7 @@ def test_misses_are_said_in_every_table():
 
 
 def test_tables_say_where_nothing_is_shown():
-    """A ratio near 1 is no victory and no defeat, whatever the goal says."""
+    """A ratio near 1 is neither a win nor a loss, whatever the goal says."""
     jobs = {"files": {"ours": {"cpu": [1.1], "wall": [1.0]}, "openai": {"cpu": [1.0], "wall": [1.0]}}}
     (judged,) = judge_goals(make_results(jobs), NAMES["files"])
 
@@ -116,7 +116,7 @@ def test_tables_say_where_nothing_is_shown():
 
 
 def test_busy_machine_is_remarked_upon():
-    """Figures that others disturbed say so."""
+    """A table says so if other processes disturbed its figures."""
     calm = make_results()
     busy = attrs.evolve(calm, machine={**calm.machine, "load": 2.0})
 
@@ -124,24 +124,24 @@ def test_busy_machine_is_remarked_upon():
 
 
 def test_text_lines_up():
-    """Columns of the terminal's table begin below each other."""
+    """The columns of a table in the terminal are aligned."""
     assert ["a   b", "--  -", "10  2"] == as_text([("a", "b"), ("10", "**2**")]).splitlines()
 
 
 def test_spread_is_half_the_range():
-    """The spread is a part of the median, either way."""
+    """The spread is half of the range, as a part of the median."""
     assert pytest.approx(0.1) == spread([0.9, 1.0, 1.1])
 
 
 def test_task_survives_the_command_line():
-    """What a process is told is what was meant."""
+    """A task that is passed on a command line is read back unchanged."""
     task = Task(work=Work(verb="upload", images=3), server="http://127.0.0.1:1", folder="/a", inputs="/b")
 
     assert task == Task.from_json(task.to_json())
 
 
 def test_names_are_told_apart():
-    """The command line chooses among jobs and scales by one name each."""
+    """Each job and scale has one name by which the command line chooses it."""
     names = [*NAMES, *(scale.name for scale in SCALES)]
 
     assert len(names) == len(set(names))
@@ -149,5 +149,5 @@ def test_names_are_told_apart():
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
 def test_goals_name_contenders(job):
-    """A goal against somebody who does not run would never be judged."""
+    """Every goal compares with a contender that runs."""
     assert {goal.against for goal in job.goals} <= {None, *job.contenders}

@@ -19,7 +19,7 @@ def results():
 
 
 def test_page_shows_the_newest_results(results):
-    """The tables are those that the newest results give, to the letter."""
+    """The page's tables are exactly those that the newest results give."""
     page = PAGE.read_text(encoding="utf-8")
 
     assert fill(page, sections(results)) == page
@@ -27,13 +27,13 @@ def test_page_shows_the_newest_results(results):
 
 
 def test_page_has_every_table():
-    """No table's place was lost while somebody edited the text."""
+    """The page still has a place for every table."""
     places = ["summary", "goals", "scales", "lists", "growth", "figures"]
     assert places == re.findall(r"<!-- begin (\w+) -->\n", PAGE.read_text("utf-8"))
 
 
 def test_other_results_change_the_page(results):
-    """The comparison above can fail."""
+    """Other results give another page, so the comparison above can fail."""
     page = PAGE.read_text(encoding="utf-8")
 
     assert page != fill(page, sections(attrs.evolve(results, date="1999-01-01")))
@@ -48,7 +48,7 @@ def test_picture_shows_the_newest_results(results):
 
 
 def test_picture_says_which_goals_are_missed(results):
-    """Colour is not the only thing that tells."""
+    """The picture marks missed goals by more than colour."""
     picture = draw(results)
 
     assert picture.count('class="missed"') == picture.count(", missed<")
@@ -59,7 +59,7 @@ NEWER = {"upload-tls", "downloads-tls"}
 
 
 def test_kept_results_are_of_everything(results):
-    """A quick run, or one of a few jobs, is not what the page is made of."""
+    """The results behind the page are of a full run, with all jobs."""
     from benchmarks.jobs import JOBS, SCALES
 
     assert not results.quick

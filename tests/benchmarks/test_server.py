@@ -39,14 +39,14 @@ def test_noise_is_a_picture():
 
 
 def test_noise_has_a_least_size():
-    """The frame alone has some bytes."""
+    """An image cannot have fewer bytes than its frame."""
     assert TINY == len(noise(TINY))
     with pytest.raises(ValueError, match="at least 57"):
         noise(20)
 
 
 def test_missing_nginx_is_explained(monkeypatch):
-    """Without nginx the command to install it is what one gets."""
+    """Without nginx, the error gives the command that installs it."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.setattr(server, "PLACES", ())
 
@@ -55,14 +55,14 @@ def test_missing_nginx_is_explained(monkeypatch):
 
 
 def test_fingerprint_sees_length_and_content():
-    """Neither a cut image nor another one passes."""
+    """A fingerprint accepts neither a truncated image nor another one."""
     image = noise(100_000)
 
     assert len({fingerprint(image), fingerprint(image[:-1]), fingerprint(noise(100_000))}) == 3
 
 
 async def test_answers_come_as_they_lie(bench):
-    """A request gets the bytes of its answer, as the kind of text that it is."""
+    """A request gets the stored bytes of its answer with their content type."""
     work = Work(verb="stream", images=2, size=1000)
     bench.site.prepare(work)
     wanted = (bench.site.folder / "answers" / work.answer).read_bytes()
@@ -74,7 +74,7 @@ async def test_answers_come_as_they_lie(bench):
 
 
 async def test_upload_is_answered_when_it_is_whole(bench):
-    """Without its last byte there is no answer, however long one waits; with it there is one, and the log knows."""
+    """The server answers and logs an upload only when its last byte has arrived."""
     work = Work(verb="upload", size=1000)
     bench.site.prepare(work)
     host, port = bench.nginx.address.removeprefix("http://").split(":")
@@ -106,7 +106,7 @@ def test_contenders_do_the_work(bench, contender, verb):
 
 
 def test_half_the_work_is_no_work(bench, tmp_path):
-    """Files that are missing, or not what the server gave, are noticed."""
+    """Files that are missing or differ from the server's are noticed."""
     work = Work(verb="to_files", images=2, size=5000)
     bench.site.prepare(work)
     folder = tmp_path / "made"
@@ -118,6 +118,6 @@ def test_half_the_work_is_no_work(bench, tmp_path):
 
 
 def test_upload_that_did_not_come_is_noticed(bench):
-    """The server's log is the judge of uploads."""
+    """An upload that is not in the server's log is noticed."""
     with pytest.raises(CheatedError, match="uploaded 0 bytes"):
         bench.judge_uploads("somebody", Work(verb="upload", size=5000), before=0)

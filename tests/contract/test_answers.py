@@ -108,7 +108,7 @@ async def test_answers_keep_to_the_document(emulator, judge, name):
 
 
 def test_all_models_of_the_emulator_answer_here():
-    """No model's answers go unseen; snapshots are answered as their models are."""
+    """The answers of every model are checked; snapshots are answered as their models are."""
     from burncloud_images.emulator.limits import MODELS, family
 
     assert {family(name) for name in MODELS} == {
@@ -128,7 +128,7 @@ def test_all_operations_and_formats_are_answered_here():
 
 
 def test_the_example_for_the_controls_is_valid(judge):
-    """Whatever fails below fails for the one thing that is changed in it."""
+    """The example is valid, so the tests below fail only for what they change in it."""
     assert judge.problems("ImagesResponse", GOOD) == []
 
 
@@ -154,6 +154,6 @@ def test_the_example_for_the_controls_is_valid(judge):
     ],
 )
 def test_a_wrong_answer_is_noticed(judge, changed, said):
-    """Missing and unknown keys, wrong types and values that nobody documents fail."""
+    """Missing and unknown keys, wrong types and undocumented values fail the check."""
     answer = {key: value for key, value in {**GOOD, **changed}.items() if value is not ...}
     assert any(said in problem for problem in judge.problems("ImagesResponse", answer))

@@ -30,13 +30,13 @@ def takes(hint: object, text: str) -> bool:
 
 @pytest.mark.parametrize("row", FIELDS, ids=lambda row: f"{row.schema}.{row.field}")
 def test_a_newer_field_is_not_in_the_document(published, row):
-    """Once the document has the field, its row goes."""
+    """The document does not have the field yet; once it does, the row has to go."""
     assert row.field not in published.properties(row.schema)
 
 
 @pytest.mark.parametrize("row", VALUES, ids=lambda row: f"{row.schema}.{row.field}={row.example}")
 def test_a_newer_value_is_not_in_the_document(published, judge, row):
-    """Once the document takes the value, its row goes."""
+    """The document does not accept the value yet; once it does, the row has to go."""
 
     def said(judged) -> list[str]:
         return [
@@ -48,7 +48,7 @@ def test_a_newer_value_is_not_in_the_document(published, judge, row):
 
 
 def test_the_amended_document_is_made_of_valid_schemas(contract):
-    """A misspelt keyword in the list would allow everything."""
+    """The amended schemas are valid, as a misspelt keyword would allow everything."""
     for schema in amend(contract)["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
@@ -57,7 +57,7 @@ def test_the_amended_document_is_made_of_valid_schemas(contract):
     "row", [row for row in FIELDS if row.schema in OFFICIAL], ids=lambda row: f"{row.schema}.{row.field}"
 )
 def test_the_official_client_has_each_newer_field(row):
-    """The types of the `openai` package name it too."""
+    """The types of the `openai` package name the field too."""
     assert row.field in OFFICIAL[row.schema]
 
 
@@ -65,17 +65,17 @@ def test_the_official_client_has_each_newer_field(row):
     "row", [row for row in VALUES if row.schema in OFFICIAL], ids=lambda row: f"{row.schema}.{row.field}={row.example}"
 )
 def test_the_official_client_has_each_newer_value(row):
-    """The types of the `openai` package name it too, or take any text."""
+    """The types of the `openai` package name the value too, or accept any text."""
     assert takes(OFFICIAL[row.schema][row.field], row.example)
 
 
 def test_a_value_that_the_official_client_does_not_have_is_noticed():
-    """Its types are closed where the list has rows, so that the test before says something."""
+    """The `openai` types are closed where the list has rows, so the test above can fail."""
     assert not takes(OFFICIAL["CreateImageRequest"]["quality"], "ultra")
     assert not takes(OFFICIAL["ImagesResponse"]["output_format"], "bmp")
 
 
 def test_each_row_says_where_it_is_from():
-    """A source is a document with its date or version, not a hunch."""
+    """Each row names a document with its date or version as its source."""
     documents = ("openai 3.54.0 of 2026-11-17", "OpenAI's API reference of November 2026", "the document itself")
     assert all(row.source.startswith(documents) for row in (*FIELDS, *VALUES))

@@ -46,7 +46,7 @@ def test_each_documented_value_is_sent_as_documented(judge, name, field, number)
 @pytest.mark.parametrize("name", KINDS)
 @given(data=st.data())
 def test_fields_together_are_sent_as_documented(judge, name, data):
-    """Whichever documented fields are set, what is sent is valid and holds their values."""
+    """A request with any documented fields is valid and holds their values."""
     kind = KINDS[name]
     fields = data.draw(
         st.fixed_dictionaries({}, optional={field: st.sampled_from(values) for field, values in kind.values.items()})
@@ -63,7 +63,7 @@ def test_fields_together_are_sent_as_documented(judge, name, data):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_the_path_is_one_of_the_document(contract, name):
-    """Each kind goes to an address that the document has, which takes this kind of body."""
+    """Each kind of request goes to a documented path that accepts this kind of body."""
     kind = KINDS[name]
     path, content_type, _ = written(kind.request())
     assert path == PATHS[name]
@@ -73,7 +73,7 @@ def test_the_path_is_one_of_the_document(contract, name):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_no_field_of_a_request_is_forgotten_here(judge, name):
-    """The tables hold each field that the class has and the schema knows; whatever is left out has its reason."""
+    """The tables hold each field that the class and the schema share, and give a reason for each left out."""
     kind = KINDS[name]
     own = {field.name for field in attrs.fields(kind.make)}
     assert own == set(kind.values) | set(kind.left_out)
@@ -85,7 +85,7 @@ def test_no_field_of_a_request_is_forgotten_here(judge, name):
 
 @pytest.mark.parametrize("name", ["edit", "variation"])
 def test_files_are_where_the_document_has_files(judge, name):
-    """An upload is a file part, and under the property that the document calls binary."""
+    """An upload is a file part, under the property that the document calls binary."""
     kind = KINDS[name]
     _, content_type, body = written(kind.request())
     assert judge.to_value(content_type, body, kind.schema)["image"] == UPLOAD
@@ -104,7 +104,7 @@ def test_files_are_where_the_document_has_files(judge, name):
     ],
 )
 def test_a_key_that_nobody_documents_is_noticed(judge, published, name, field, said):
-    """The client sends it, as it was told to; only the closed schema objects."""
+    """The client sends an extra key, and the closed schema refuses it."""
     request = KINDS[name].request(extra={field: "x"})
     (problem,) = problems(judge, name, request)
     assert said in problem
@@ -113,7 +113,7 @@ def test_a_key_that_nobody_documents_is_noticed(judge, published, name, field, s
 
 @pytest.mark.parametrize("row", ["complexity", "frame_count", "svg", "safety_identifier"])
 def test_a_newer_field_needs_its_row(published, contract, row):
-    """Without the hand-written list a newer field is an unknown key."""
+    """Without its row in the list, a newer field is an unknown key."""
     from contract.judge import amend
     from contract.newer import FIELDS
 
@@ -124,7 +124,7 @@ def test_a_newer_field_needs_its_row(published, contract, row):
 
 
 def test_moderation_in_a_form_is_noticed(judge):
-    """Only the JSON body of an edit has the field."""
+    """The field `moderation` is refused in a form, as only the JSON body has it."""
     (problem,) = problems(judge, "edit", KINDS["edit"].request(moderation="low"))
     assert "'moderation' was unexpected" in problem
 
@@ -150,7 +150,7 @@ def test_moderation_in_a_form_is_noticed(judge):
     ],
 )
 def test_a_value_that_nobody_documents_is_noticed(judge, name, fields):
-    """What the client's rules would warn of, the document refuses as well."""
+    """The document refuses the values that the client's rules warn of."""
     assert problems(judge, name, KINDS[name].request(**fields))
 
 
@@ -175,7 +175,7 @@ def test_a_value_that_nobody_documents_is_noticed(judge, name, fields):
     ],
 )
 def test_a_wrong_json_body_is_noticed(judge, schema, value):
-    """Misspelt and missing keys, wrong types and wrong references fail."""
+    """Misspelt and missing keys, wrong types and wrong references fail the check."""
     assert judge.request_problems("application/json", json.dumps(value).encode(), schema)
 
 
@@ -193,7 +193,7 @@ def test_a_wrong_json_body_is_noticed(judge, schema, value):
     ],
 )
 def test_a_wrong_form_is_noticed(judge, old, new):
-    """Files without a name, text as a file, misspelt, missing and repeated fields and odd numbers fail."""
+    """Files without a name, text as a file, misspelt, missing and repeated fields and odd numbers fail the check."""
     _, content_type, body = written(KINDS["edit"].request(model="gpt-image-2", n=2))
     assert judge.request_problems(content_type, body, "CreateImageEditRequest") == []
     assert old in body
@@ -201,7 +201,7 @@ def test_a_wrong_form_is_noticed(judge, old, new):
 
 
 def test_numbers_are_read_only_where_the_schema_has_numbers(judge):
-    """A text that looks like a number stays a text, so that the reading of forms hides no wrong type."""
+    """Text that looks like a number stays text unless the schema asks for a number."""
     kind = KINDS["edit"]
     _, content_type, body = written(kind.request(prompt="12", user="7", n=7))
     sent = judge.to_value(content_type, body, kind.schema)
@@ -209,6 +209,6 @@ def test_numbers_are_read_only_where_the_schema_has_numbers(judge):
 
 
 def test_null_is_never_sent_though_the_document_allows_it(judge):
-    """A field that is None is left to the server by being absent."""
+    """A field that is None is not sent, so the server decides."""
     _, content_type, body = written(GenerationRequest("a sea otter", n=None, size=None))
     assert judge.to_value(content_type, body, "CreateImageRequest") == {"prompt": "a sea otter"}

@@ -25,7 +25,7 @@ def spread(sweep: Sweep, endings: Sequence[str], most: int) -> Iterator[tuple[st
 
 
 def test_killed_at_some_points_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
-    """One of every so many points; `nox -s crash` takes them all."""
+    """A job that is killed keeps its promises at one of every few points; `nox -s crash` tries them all."""
     sweep = Sweep(lanes=lanes, name="some")
     tries = sweep.every_point(STEP, first=1 + SEED % STEP)
     sums = add_up([tried.verdict for tried in tries])
@@ -45,7 +45,7 @@ def test_killed_at_some_points_a_job_keeps_its_promises(lanes: list[Lane], found
     ],
 )
 def test_a_broken_promise_is_found_out(lanes: list[Lane], found: Report, control: str, policy: str, figure: str):
-    """What the harness cannot see, it cannot vouch for."""
+    """The harness notices each kind of broken promise."""
     sweep = Sweep(lanes=lanes, name="control", control=control, policy=policy)
     endings = ("part half",) if figure == "torn" else AFTER_SENDING
     tries = sweep.each(lambda lane, at=at: sweep.at_point(lane, *at) for at in spread(sweep, endings, most=6))

@@ -48,14 +48,14 @@ def check(lane: Lane, found: Report, count: int) -> None:
 
 
 def test_what_is_paid_is_durable_before_anything_depends_on_it(lanes: list[Lane], found: Report):
-    """Intent before connection; bytes, name and folder before `done`; and one can go on after a power cut."""
+    """The intent is synced before the connection, the image before `done`, and a run can resume after a power cut."""
     check(lanes[0], found, FEW)
 
 
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_the_power_can_go_at_any_moment(lanes: list[Lane], found: Report):
-    """The same at many moments."""
+    """The same holds if the power goes at any of many moments."""
     found.lines = [line for line in found.lines if not line.what.startswith("power cut")]
     check(lanes[0], found, MANY)
 
@@ -67,7 +67,7 @@ MOST = {"fdatasync": 40, "fsync": 12, "pwrite64": 120, "rename": 4, "mkdir": 6, 
 @pytest.mark.crash
 @pytest.mark.timeout(600)
 def test_a_call_to_the_disk_may_fail(lanes: list[Lane], found: Report):
-    """With a full disk, or a bad one: the run says so, and another one goes on."""
+    """A run reports a full or bad disk, and another run can resume."""
     sweep = Sweep(lanes=lanes, name="bad disk")
     verdicts = sweep.each(
         lambda lane, one=one: bad_disk.fail(lane, lane.plan(f"bad {one}"), one, sweep.reference.outputs)
@@ -90,7 +90,7 @@ REUSED = r"""
 
 
 def test_a_descriptor_may_be_reused_before_it_is_seen_to_be_closed(tmp_path: Path):
-    """Its sync belongs to whoever has it now, however late the log is with the other thread."""
+    """A sync belongs to the file that has the descriptor now, even if its close is logged later."""
     log = tmp_path / "calls.log"
     log.write_text(REUSED.lstrip())
 
@@ -104,7 +104,7 @@ def test_a_descriptor_may_be_reused_before_it_is_seen_to_be_closed(tmp_path: Pat
     [("not durable", "before its bytes are synced"), ("unsynced intent", "is sent while the disk has it as")],
 )
 def test_a_broken_order_is_found_out(lanes: list[Lane], found: Report, control: str, words: str):
-    """Without the syncs, and without waiting for the intent."""
+    """The check fails without the syncs, and without waiting for the intent."""
     _, problems, verdicts = cut(lanes[0], FEW if control == "not durable" else 0, control)
     if verdicts:
         found.controls.append(Line(what=f"power cut, {control}", jobs=len(verdicts), sums=add_up(verdicts)))

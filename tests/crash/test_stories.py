@@ -79,7 +79,7 @@ runs = st.builds(
 
 
 def test_any_story_keeps_the_promises(lanes: list[Lane], found: Report):
-    """Nothing is bought twice, lost or torn, whatever happens in whatever order."""
+    """Nothing is bought twice, lost or torn, in whatever order things happen."""
     sweep = Sweep(lanes=lanes[:1], name="stories")
     lane = lanes[0]
     verdicts = []

@@ -28,7 +28,7 @@ def enter(found: Report, what: str, tries: Sequence[Tried]):
 
 
 def test_killed_at_every_point_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
-    """What may have been billed is held."""
+    """A job that is killed at any point is resumed without losing or repeating what may have been billed."""
     sweep = Sweep(lanes=lanes, name="every")
     tries = sweep.every_point()
     sums = enter(found, "every point, held", tries)
@@ -40,7 +40,7 @@ def test_killed_at_every_point_a_job_keeps_its_promises(lanes: list[Lane], found
 
 
 def test_a_server_that_honours_keys_serves_all_of_them_once(lanes: list[Lane], found: Report):
-    """Nothing is in doubt, nothing double, every image there."""
+    """With a server that honours keys, every image arrives once and nothing stays in doubt."""
     sweep = Sweep(lanes=lanes, name="replay", policy="replay")
     tries = sweep.every_point()
     sums = enter(found, "every point, server honours keys", tries)
@@ -51,7 +51,7 @@ def test_a_server_that_honours_keys_serves_all_of_them_once(lanes: list[Lane], f
 
 
 def test_killed_while_it_recovers_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
-    """All points before the run goes on, and some after."""
+    """A job that is killed again during recovery keeps its promises."""
     sweep = Sweep(lanes=lanes, name="twice")
     points = len(sweep.reference.points)
     tries = [
@@ -65,7 +65,7 @@ def test_killed_while_it_recovers_a_job_keeps_its_promises(lanes: list[Lane], fo
 
 
 def test_killed_at_random_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
-    """Once, and again and again; nothing but the clock says where."""
+    """A job that is killed at random moments, once or repeatedly, keeps its promises."""
     sweep = Sweep(lanes=lanes, name="random")
     sums = enter(found, "random moments", sweep.random_times(KILLS, SEED))
 
@@ -75,7 +75,7 @@ def test_killed_at_random_a_job_keeps_its_promises(lanes: list[Lane], found: Rep
 
 @pytest.mark.parametrize(("control", "policy"), [("late intent", "hold"), ("", "retry")])
 def test_without_the_promise_there_are_doubles(lanes: list[Lane], found: Report, control: str, policy: str):
-    """At every fourth point."""
+    """Without the durable intent, images are bought twice: the control of the sweeps."""
     sweep = Sweep(lanes=lanes, name="doubles", control=control, policy=policy)
     tries = sweep.every_point(4)
     sums = add_up([tried.verdict for tried in tries])

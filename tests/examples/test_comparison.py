@@ -94,12 +94,12 @@ async def count(code):
 
 
 def test_table_names_every_fault():
-    """The table and the faults are about the same."""
+    """The table has a row for each fault that is played."""
     assert list(FAULTS) == list(read_table()[1])
 
 
 async def test_ours_are_billed_as_often_as_the_table_says():
-    """One call, one bill, whatever happens."""
+    """This client is billed as often as the table says."""
     _, table = read_table()
     numbers = await count(OURS)
 
@@ -107,7 +107,7 @@ async def test_ours_are_billed_as_often_as_the_table_says():
 
 
 async def test_theirs_are_billed_as_often_as_the_table_says():
-    """The other client's numbers are those of the version that is named."""
+    """The other client is billed as often as the table says for the version that it names."""
     version, table = read_table()
     try:
         installed = importlib.metadata.version("openai")

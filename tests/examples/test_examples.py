@@ -75,7 +75,7 @@ async def test_many_images(emulator, tmp_path):
 
 
 async def test_many_images_go_on_after_a_failure(tmp_path):
-    """One refused prompt is complained of, and the others get their files."""
+    """One refused prompt is reported, and the others get their files."""
     (tmp_path / "prompts.txt").write_text("a sea otter\na lighthouse\n")
     fault = Fault(status=400, body={"error": {"message": "no", "code": "moderation_blocked"}})
     async with Emulator(faults=[fault]) as emulator:
@@ -87,7 +87,7 @@ async def test_many_images_go_on_after_a_failure(tmp_path):
 
 
 async def test_many_images_stop_when_the_key_is_wrong(emulator, tmp_path):
-    """What has not been started is not started any more."""
+    """After the key is refused, no further requests are started."""
     (tmp_path / "prompts.txt").write_text("an otter\n" * 50)
     code, lines, complaints = await run(emulator, tmp_path, "many_images.py", "prompts.txt", "out", key="sk-wrong")
 
@@ -108,7 +108,7 @@ async def test_pipeline(emulator, tmp_path):
 
 
 async def test_edit_with_mask(emulator, tmp_path, photo):
-    """The mask goes along, as large as the photo."""
+    """The mask is uploaded and is as large as the photo."""
     code, lines, complaints = await run(emulator, tmp_path, "edit_with_mask.py", photo, "a boat", "boat.png")
 
     assert (0, "", ["boat.png"]) == (code, complaints, lines)
@@ -117,7 +117,7 @@ async def test_edit_with_mask(emulator, tmp_path, photo):
 
 
 async def test_web_application(emulator, tmp_path, unused_tcp_port):
-    """It shows a form, paints, explains, and ends on Ctrl-C."""
+    """The application shows a form, generates images, explains errors, and stops on Ctrl-C."""
     process = await start(emulator, tmp_path, "web_application.py", unused_tcp_port)
     try:
         await process.stdout.readline()  # says where it listens
@@ -186,7 +186,7 @@ def is_as_shown(printed, shown):
 @pytest.mark.timeout(300)  # a score of programs, each of which loads all it needs
 @pytest.mark.parametrize(("name", "made"), [("command-line.md", "fox-in-a-pipe.png"), ("bulk-jobs.md", "zoo.png")])
 def test_page_of_commands_works(tmp_path, name, made):
-    """What a page says to type can be typed, in its order, and prints what is shown; servers are left out."""
+    """The commands of a page can be typed in order and print what the page shows; servers are left out."""
     files, entries = read_page(name)
     entries = [(command, shown) for command, shown in entries if not command.startswith("burncloud-images emulator")]
     for file, content in files.items():
@@ -208,7 +208,7 @@ FIRST = "burncloud-images batch examples/prompts.jsonl --emulator --into out/"
 
 
 def test_first_command_of_the_readme(tmp_path):
-    """It makes all images of a list of at least 60 rows in under a minute, and ends with the path of the gallery."""
+    """The command makes all images of a list of 60 rows or more in a minute and prints the gallery's path last."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shutil.copytree(EXAMPLES, tmp_path / "examples")
     rows = [json.loads(line) for line in (EXAMPLES / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -228,7 +228,7 @@ def test_first_command_of_the_readme(tmp_path):
 
 
 def test_rows_of_the_first_list():
-    """Each names its model and has an id of its own, and no two models, sizes and kinds of work are alone."""
+    """Each row names its model and has an id, and no model, size or operation occurs only once."""
     rows = [json.loads(line) for line in (EXAMPLES / "prompts.jsonl").read_text(encoding="utf-8").splitlines()]
 
     assert all(row["model"] for row in rows)
@@ -243,7 +243,7 @@ def test_rows_of_the_first_list():
 
 
 async def test_first_list_keeps_to_the_documents(emulator):
-    """No row passes over a documented limit."""
+    """No row exceeds a documented limit."""
     async with AsyncImagesClient(emulator.api_key, emulator.base_url, validation="strict") as client:
         async for row in open_input(EXAMPLES / "prompts.jsonl", InputOptions(), None):
             assert isinstance(row, Row), row

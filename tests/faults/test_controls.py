@@ -38,7 +38,7 @@ LOST_ANSWERS = {
 
 @pytest.mark.parametrize("name", LOST_ANSWERS)
 async def test_who_accepts_to_pay_twice_does(name, stage: Stage, found):
-    """With `on_unknown="retry"` the same faults are double bills, and are counted."""
+    """With `on_unknown="retry"` the same faults are billed twice, and the ledger shows it."""
     world = await stage.enter(LOST_ANSWERS[name](True))
     stage.worlds.append(world)
     async with stage.stack:
@@ -54,7 +54,7 @@ async def test_who_accepts_to_pay_twice_does(name, stage: Stage, found):
 
 
 async def test_without_the_guard_the_neighbour_is_reached(monkeypatch):
-    """So it is the guard that keeps a download away from it."""
+    """Without the guard a download reaches the private server."""
     monkeypatch.setattr(AddressPolicy, "check", lambda *_args, **_options: None)
     monkeypatch.setattr(http, "open_public_socket", http.open_socket)
     async with (
@@ -68,7 +68,7 @@ async def test_without_the_guard_the_neighbour_is_reached(monkeypatch):
 
 
 async def test_with_the_guard_it_is_not():
-    """The same without the control."""
+    """With the guard a download does not reach the private server."""
     async with (
         Store() as neighbour,
         Gateway(Step(answer=links(neighbour.url), closes=False)) as gateway,
@@ -86,7 +86,7 @@ async def found_by(stage: Stage, action) -> list[str]:
 
 
 async def test_a_task_that_is_left_is_found(stage: Stage):
-    """And so on, for all that may be left."""
+    """The check finds a task that is still running."""
     tasks = []
 
     async def leave(_stage: Stage) -> None:
@@ -98,7 +98,7 @@ async def test_a_task_that_is_left_is_found(stage: Stage):
 
 
 async def test_a_descriptor_that_is_left_is_found(stage: Stage):
-    """A socket or a file."""
+    """The check finds an open socket or file."""
     ends = []
 
     async def leave(_stage: Stage) -> None:
@@ -111,7 +111,7 @@ async def test_a_descriptor_that_is_left_is_found(stage: Stage):
 
 
 async def test_a_thread_that_is_left_is_found(stage: Stage):
-    """Those of the package bear its name."""
+    """The check finds a thread with one of the package's names."""
     released = threading.Event()
 
     async def leave(_stage: Stage) -> None:
@@ -123,7 +123,7 @@ async def test_a_thread_that_is_left_is_found(stage: Stage):
 
 
 async def test_a_key_that_is_shown_is_found(stage: Stage):
-    """In a log, here."""
+    """The check finds a key that was written to a log."""
 
     async def show(_stage: Stage) -> None:
         logging.getLogger("any").debug("the key is %s", CANARY)
@@ -133,7 +133,7 @@ async def test_a_key_that_is_shown_is_found(stage: Stage):
 
 
 async def test_a_fault_that_does_not_fire_fails(stage: Stage):
-    """A case without its fault proves nothing."""
+    """A case whose fault does not fire fails."""
     waits_for_an_edit = scripted(Fault(status=503, operation="edits"))
     with pytest.raises(AssertionError, match="did not fire"):
         async with stage.stack:
@@ -142,14 +142,14 @@ async def test_a_fault_that_does_not_fire_fails(stage: Stage):
 
 @pytest.mark.parametrize("expected", [held(), retried(), succeeds(billed=2)])
 async def test_another_outcome_than_the_expected_fails(stage: Stage, expected):
-    """The error, the POSTs or the bill."""
+    """A case fails if the error, the number of POSTs or the bill differs from the table."""
     with pytest.raises(AssertionError, match="expected"):
         async with stage.stack:
             await one_call(scripted(Fault(delay=0.001)), expected)(stage)
 
 
 async def test_a_paid_image_of_which_nobody_tells_is_lost(stage: Stage):
-    """An error that says that nothing was billed, when something was."""
+    """An error that says that nothing was billed counts as a loss if something was."""
 
     async def lie(_client: AsyncImagesClient) -> object:
         raise errors.ConnectionFailedError("It was cut.")

@@ -41,7 +41,7 @@ def to_parameter(case: Case, way: str):
 
 
 async def test_case(case: Case, way: Way, found: Report, tmp_path: Path, monkeypatch):
-    """Survives, and succeeds plainly where nothing goes wrong."""
+    """The client survives the fault, and succeeds where nothing goes wrong."""
     started = time.monotonic()
     stages = [
         Stage(faulty=faulty, folder=tmp_path / name, monkeypatch=monkeypatch, scale=case.scale)
@@ -77,7 +77,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
 
 
 def test_the_document_shows_every_case():
-    """Each id once, with its fault in words; `nox -s faults` writes it anew."""
+    """The document shows each case once with its fault in words; `nox -s faults` writes it anew."""
     if os.environ.get("FAULTS_REPORT"):
         pytest.skip("it is written once these tests have ended")
     lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
@@ -89,7 +89,7 @@ def test_the_document_shows_every_case():
 
 
 def test_the_matrix_is_whole():
-    """Every id stands in the table, whether it can be played or not."""
+    """The table has every id of the matrix, including those that cannot be played."""
     assert {f"{group}{number:02}" for group, size in SIZES.items() for number in range(1, size + 1)} == {*TABLE}
     assert 174 == len(TABLE)
     assert {*BAR} <= {*TABLE}

@@ -30,7 +30,7 @@ async def exchange(reader, writer) -> bytes:
 
 
 async def test_without_toxics_it_passes_on():
-    """Both ways, and the end."""
+    """Without toxics the proxy passes on both directions and the end of the connection."""
     async with through() as (raw, proxy, reader, writer):
         assert ANSWER == await exchange(reader, writer)
         assert [REQUEST] == raw.requests
@@ -39,7 +39,7 @@ async def test_without_toxics_it_passes_on():
 
 @pytest.mark.parametrize("at", [0.5, -1, -1000, 3])
 async def test_a_request_is_cut_at_its_byte(at):
-    """Counted from the start, by a share or from the end of the body; the server has half a request."""
+    """A request is cut at a byte that is given from the start, as a share, or from the end of the body."""
     async with through(Toxic(action="close", at=at)) as (raw, proxy, reader, writer):
         assert b"" == await exchange(reader, writer)
         assert [] == raw.requests
@@ -47,14 +47,14 @@ async def test_a_request_is_cut_at_its_byte(at):
 
 
 async def test_an_answer_is_cut_at_its_byte():
-    """To the byte."""
+    """An answer is cut at exactly the given byte."""
     async with through(Toxic(action="close", direction="down", at=100)) as (raw, _, reader, writer):
         assert ANSWER[:100] == await exchange(reader, writer)
         assert [REQUEST] == raw.requests
 
 
 async def test_a_reset_is_one():
-    """And no plain end."""
+    """The client sees a reset and not a plain end."""
     async with through(Toxic(action="reset", direction="down", at=100)) as (_, _, reader, writer):
         writer.write(REQUEST)
         await reader.readexactly(100)
@@ -63,14 +63,14 @@ async def test_a_reset_is_one():
 
 
 async def test_half_close_ends_one_direction():
-    """The other side can still be written to."""
+    """After a half-close the other direction can still be written to."""
     async with through(Toxic(action="half-close", direction="down", at=100)) as (_, _, reader, writer):
         assert ANSWER[:100] == await exchange(reader, writer)
         assert not writer.transport.is_closing()
 
 
 async def test_a_stall_says_nothing():
-    """Until somebody leaves."""
+    """A stalled connection stays silent until one side leaves."""
     async with through(Toxic(action="stall", direction="down", at=100)) as (_, _, reader, writer):
         writer.write(REQUEST)
         assert ANSWER[:100] == await reader.readexactly(100)
@@ -80,14 +80,14 @@ async def test_a_stall_says_nothing():
 
 @pytest.mark.parametrize("action", ["slice", "drip"])
 async def test_slices_are_single_bytes(action):
-    """All of them arrive."""
+    """All bytes arrive, one in each slice."""
     async with through(Toxic(action=action, direction="down")) as (_, proxy, reader, writer):
         assert ANSWER == await exchange(reader, writer)
         assert 1 == len(proxy.fired)
 
 
 async def test_only_the_connection_that_is_meant_is_hit():
-    """By its number."""
+    """A toxic hits only the connection whose number it has."""
     async with through(Toxic(action="close", connection=1)) as (raw, proxy, reader, writer):
         assert ANSWER == await exchange(reader, writer)
         second = await asyncio.open_connection("127.0.0.1", proxy.port)
@@ -99,7 +99,7 @@ async def test_only_the_connection_that_is_meant_is_hit():
 
 
 async def test_it_waits_and_it_calls():
-    """At the byte, and goes on."""
+    """The proxy pauses at the given byte, calls back, and then goes on."""
     called = []
     toxics = (Toxic(action="wait", at=20, seconds=0.02), Toxic(action="call", at=-1, then=lambda: called.append(1)))
     async with through(*toxics) as (raw, proxy, reader, writer):
@@ -110,7 +110,7 @@ async def test_it_waits_and_it_calls():
 
 
 async def test_a_black_hole_answers_to_no_knock():
-    """Neither yes nor no."""
+    """A black hole neither accepts nor refuses a connection."""
     hole = BlackHole()
     try:
         with pytest.raises(TimeoutError):

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_the_official_client_buys_twice(found: Report):
-    """With its own settings, where this one holds; so the ledger sees whoever pays more than once."""
+    """The official client with its own settings pays twice where this one does not, so the ledger can see it."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "faults.rival"),

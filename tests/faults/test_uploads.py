@@ -80,7 +80,7 @@ def cases() -> Iterator[object]:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("kind", "size", "cut"), [*cases()])
 async def test_an_upload(kind: str, size: int, cut: str, way: Way, rows: Rows, tmp_path: Path):
-    """It arrives whole, or is sent again where nothing can be billed, or is told of where it may be."""
+    """An upload arrives whole, is sent again where nothing can be billed, or ends as an unknown outcome."""
     image = png(256, 256, pad=size if size < MB else size - 2 * KB)
     async with Emulator(faults=CUTS[cut]) as emulator:
         async with AsyncImagesClient(

@@ -68,7 +68,7 @@ async def come_and_go(studio, app, lines=0):
 
 
 async def test_a_visitor_who_stays_gets_the_image(open_studio, make_app):
-    """As it was made."""
+    """A visitor who stays gets the image as it was made."""
     studio = await open_studio()
     async with serve(make_app(painting(studio)), lifespan="off") as port, visit(port, "/") as visitor:
         answer = await visitor.read()
@@ -77,7 +77,7 @@ async def test_a_visitor_who_stays_gets_the_image(open_studio, make_app):
 
 
 async def test_a_visitor_who_leaves_a_single_call_is_told_of(open_studio, make_app):
-    """Django cancels the view, and nobody sees the error: the log and `on_attempt` have the key."""
+    """When Django cancels the view, the log and `on_attempt` have the key of the call."""
     studio = await open_studio()
     await come_and_go(studio, make_app(painting(studio)))
 
@@ -87,7 +87,7 @@ async def test_a_visitor_who_leaves_a_single_call_is_told_of(open_studio, make_a
 
 @pytest.mark.parametrize(("view", "lines"), [(collecting, 0), (streaming, 3)])
 async def test_a_visitor_who_leaves_a_map_loses_nothing(open_studio, make_app, view, lines):
-    """What was sent ends and is kept; the rest of the list is not bought."""
+    """Requests that were sent finish and are kept; the rest of the list is not bought."""
     studio = await open_studio()
     await come_and_go(studio, make_app(view(studio)), lines)
 

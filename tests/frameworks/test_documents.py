@@ -36,7 +36,7 @@ async def play(open_studio, monkeypatch, tmp_path):
 
 
 async def test_the_fastapi_example_paints(play, tmp_path):
-    """Each prompt has a line and a file."""
+    """The example writes a line and a file for each prompt."""
     studio, names = play("FastAPI")
     async with serve(names["app"], lifespan="on") as port, visit(port, PROMPTS) as visitor:
         lines = [json.loads(line) for line in await visitor.lines(3)]
@@ -46,7 +46,7 @@ async def test_the_fastapi_example_paints(play, tmp_path):
 
 
 async def test_the_fastapi_example_keeps_what_a_visitor_left(play, tmp_path):
-    """Its files are there when the server has stopped."""
+    """The files of a visitor who left are there when the server has stopped."""
     late = []
     studio, names = play("FastAPI", keep_for_later=late.append)
     async with serve(names["app"], lifespan="on") as port, visit(port, PROMPTS) as visitor:
@@ -57,7 +57,7 @@ async def test_the_fastapi_example_keeps_what_a_visitor_left(play, tmp_path):
 
 
 async def test_the_django_example_paints_and_keeps(play, make_app):
-    """Also what a visitor left, as closing the client waits for it."""
+    """The example keeps the images of a visitor who left, because closing the client waits for them."""
     late = []
     make_app(id)  # sets Django up, which the example needs
     studio, names = play("Django", keep_for_later=late.append)
@@ -74,7 +74,7 @@ async def test_the_django_example_paints_and_keeps(play, make_app):
 
 
 async def test_the_example_of_a_job_is_drained(play, tmp_path):
-    """The application stops in its middle, and nothing is in doubt."""
+    """A job is drained when its application stops, and nothing is in doubt."""
     (tmp_path / "birds.txt").write_text("".join(f"bird {number}\n" for number in range(40)))
     studio, names = play("Starlette")
     async with serve(names["app"], lifespan="on"):

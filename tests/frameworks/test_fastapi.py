@@ -51,7 +51,7 @@ async def come_and_go(studio, app, *, lines=3):
 @pytest.mark.parametrize("pace", [0.0, 0.02], ids=["waiting for an image", "between two images"])
 @pytest.mark.parametrize("into_files", [False, True])
 async def test_a_visitor_who_leaves_costs_nothing_that_is_not_kept(open_studio, tmp_path, pace, into_files):
-    """Each request that was sent ends, is billed once, and is kept; the rest of the list is not bought."""
+    """Each request that was sent finishes, is billed once and is kept; the rest of the list is not bought."""
     studio = await open_studio()
     sink = Directory(tmp_path / "out") if into_files else None
     posts = await come_and_go(studio, make_app(studio, sink=sink, pace=pace))
@@ -64,7 +64,7 @@ async def test_a_visitor_who_leaves_costs_nothing_that_is_not_kept(open_studio, 
 
 
 async def test_a_visitor_may_leave_while_something_is_sent(open_studio):
-    """The generator then stands at its `yield`, which nothing cancels; it is closed as nobody holds it any more."""
+    """The generator is suspended at its `yield`, and is closed when nobody holds it any more."""
     studio = await open_studio()
     async with serve(make_app(studio, padding=20_000_000)) as port, visit(port, "/paint") as visitor:
         await until(lambda: len(studio.kept) == 2)  # uvicorn waits before it sends the second
@@ -78,7 +78,7 @@ async def test_a_visitor_may_leave_while_something_is_sent(open_studio):
 
 
 async def test_a_loop_without_a_block_is_left_as_well(open_studio):
-    """What nobody took goes to `on_unclaimed` when the generator is gone, or at the latest when the client closes."""
+    """Outcomes that nobody took go to `on_unclaimed` at the latest when the client closes."""
     studio = await open_studio()
     app = fastapi.FastAPI()
 
@@ -102,7 +102,7 @@ async def test_a_loop_without_a_block_is_left_as_well(open_studio):
 
 
 async def test_calls_that_are_to_be_cancelled_are_abandoned(open_studio):
-    """What the visitor's leaving would cost without it, and every call is told of: the control of the others."""
+    """With `on_exit="cancel"` a visitor who leaves costs images, and each call is reported."""
     studio = await open_studio()
     await come_and_go(studio, make_app(studio, on_exit="cancel"))
 
@@ -112,7 +112,7 @@ async def test_calls_that_are_to_be_cancelled_are_abandoned(open_studio):
 
 
 async def test_a_visitor_who_stays_gets_everything(open_studio):
-    """To the end of the list."""
+    """A visitor who stays gets every image of the list."""
     studio = await open_studio()
     async with serve(make_app(studio, count=12)) as port, visit(port, "/paint") as visitor:
         lines = await visitor.lines(12)
@@ -122,7 +122,7 @@ async def test_a_visitor_who_stays_gets_everything(open_studio):
 
 
 async def test_many_visitors_leave_at_any_time(open_studio):
-    """Thirty of them, each after another while."""
+    """Thirty visitors leave at different times, and nothing is lost."""
     studio = await open_studio()
 
     async def come(port, number):
@@ -143,7 +143,7 @@ async def test_many_visitors_leave_at_any_time(open_studio):
 
 
 async def test_a_server_that_is_stopped_loses_nothing(open_studio):
-    """It cancels what still streams once its patience has ended."""
+    """A server that is stopped cancels its streams after a while, and nothing is lost."""
     studio = await open_studio()
     async with (
         serve(make_app(studio, pace=0.05), timeout_graceful_shutdown=0) as port,

@@ -74,7 +74,7 @@ def make_app(studio, call, folder):
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_visitor_who_stays_gets_what_was_made(open_studio, tmp_path, name):
-    """Middleware makes no difference."""
+    """A visitor who stays gets every image, with or without middleware."""
     studio = await open_studio()
     call = partial(paint_all, count=4) if name == "map" else CALLS[name]
     async with serve(make_app(studio, call, tmp_path / "out")) as port, visit(port, "/") as visitor:
@@ -86,7 +86,7 @@ async def test_a_visitor_who_stays_gets_what_was_made(open_studio, tmp_path, nam
 
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_visitor_who_leaves_costs_nothing_untold(open_studio, tmp_path, name):
-    """What is billed is kept, or is told by the log and by `on_attempt` with its key."""
+    """Whatever is billed is kept, or named with its key by the log and by `on_attempt`."""
     studio = await open_studio()
     async with serve(make_app(studio, CALLS[name], tmp_path / "out")) as port, visit(port, "/") as visitor:
         await visitor.lines(1)
@@ -152,7 +152,7 @@ async def test_a_job_in_the_background_is_drained_when_the_application_stops(ope
 
 
 async def test_a_job_whose_client_cancels_leaves_doubts(open_studio, tmp_path):
-    """What stopping would cost if it abandoned calls: the control of the other."""
+    """A job whose client cancels its calls leaves requests in doubt: the control of the test above."""
     studio = await open_studio()
     counts = await run_for_a_while(studio, tmp_path / "job", on_exit="cancel")
 
@@ -160,7 +160,7 @@ async def test_a_job_whose_client_cancels_leaves_doubts(open_studio, tmp_path):
 
 
 async def test_a_client_within_the_cancelled_group_ends_its_job_all_the_same(open_studio, tmp_path):
-    """As long as the loop runs: closing it is cancelled too, and goes on behind."""
+    """A job finishes even if closing its client is cancelled, as long as the loop runs."""
     studio = await open_studio()
     rows = list(studio.requests(40))
 

@@ -63,7 +63,7 @@ def body(request: RawRequest) -> object:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 async def test_the_client_sends_what_the_document_shows(recorder, name):
-    """Method, path and version are the same, JSON has the same value, and a form the same parts."""
+    """Method, path and version are the same; JSON has the same value, and a form the same parts."""
     expected, actual = golden(f"document/{name}.http"), await sent(recorder, name)
     assert expected.line == actual.line
     assert body(expected) == body(actual)
@@ -102,7 +102,7 @@ async def test_every_call_has_an_idempotency_key_of_its_own(recorder):
 
 
 async def test_no_model_is_made_up(recorder):
-    """The document's edit with dall-e-2 names no model, so the client sends none and the server decides."""
+    """The document's edit with dall-e-2 names no model, so the client sends none."""
     names = [part.name for part in (await sent(recorder, "edit-dall-e-2")).parts]
     assert ["image", "mask", "n", "prompt", "size"] == names
 
@@ -138,7 +138,7 @@ async def test_file_names_are_plain_and_true(recorder, name):
     ],
 )
 async def test_another_example_would_be_noticed(recorder, name, old, new):
-    """A request with one thing changed is no longer equal to what the client sends."""
+    """A request with one thing changed differs from what the client sends."""
     expected = golden(f"document/{name}.http")
     assert old in expected.body
     changed = attrs.evolve(expected, body=expected.body.replace(old, new, 1))

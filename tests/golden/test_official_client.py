@@ -187,7 +187,7 @@ def picture_of(event) -> Image.Image:
 
 
 async def test_it_streams_a_generation(emulator, streaming):
-    """Its own types hold what the emulator sends, early states and all."""
+    """The official client's types hold everything the emulator streams, partial images included."""
     stream = await streaming.images.generate(
         prompt="a sea otter", model="gpt-image-2", size="96x48", stream=True, partial_images=2, n=2
     )
@@ -203,7 +203,7 @@ async def test_it_streams_a_generation(emulator, streaming):
 
 
 async def test_it_streams_an_edit(emulator, streaming):
-    """From a form."""
+    """The official client streams an edit that was sent as a form."""
     image = ("otter.png", OTTER, "image/png")
     stream = await streaming.images.edit(
         image=image, prompt="a hat", model="gpt-image-2", size="96x96", stream=True, partial_images=1
@@ -219,7 +219,7 @@ ODD = {"pings": 2, "done": True, "line_end": "crlf", "spread": True, "drip": 5_0
 
 
 async def test_it_reads_an_odd_stream(streaming):
-    """Comments, CRLF, data of many lines and `[DONE]` are all in the standard of event streams."""
+    """The official client reads comments, CRLF, data on many lines and `[DONE]`."""
     stream = await streaming.images.generate(
         prompt="a sea otter",
         model="gpt-image-2",
@@ -231,7 +231,7 @@ async def test_it_reads_an_odd_stream(streaming):
 
 
 async def test_it_raises_what_a_stream_says_went_wrong(emulator, streaming):
-    """An error after a good status."""
+    """The official client raises an error event that comes after a good status."""
     fault = {"after": 1, "error": {"type": "error", "error": {"message": "the upstream broke", "code": None}}}
     stream = await streaming.images.generate(
         prompt="a sea otter",

@@ -52,7 +52,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_encoder_writes_these_bytes(name):
-    """Path, content type, length and body are those of the golden file, with the files' bytes in their places."""
+    """Path, content type, length and body are those of the golden file, with the files' bytes in place."""
     request = REQUESTS[name]
     pairs = [(field, source.data) for field, source in request.images() if isinstance(source, BytesSource)]
     measured = [MeasuredImage(field=field, size=len(data), media=examine_bytes(data)) for field, data in pairs]
@@ -65,6 +65,6 @@ def test_the_encoder_writes_these_bytes(name):
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_golden_length_is_that_of_the_golden_body(name):
-    """The length that is typed in holds for the body that is typed in, whatever the encoder says."""
+    """The length in the golden file is that of its body."""
     head, content = golden_bytes(f"own/{name}.http").split(b"\r\n\r\n", 1)
     assert f"Content-Length: {len(content)}".encode() in head.split(b"\r\n")

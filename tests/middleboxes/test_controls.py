@@ -48,7 +48,7 @@ def witness_of(*billed: int) -> Witness:
 
 
 def test_a_paid_image_of_which_nobody_tells_is_found():
-    """An error that says that nothing was billed, when something was."""
+    """The judge finds an error that says that nothing was billed when something was."""
     row = judge_call(witness_of(1), [ARRIVED], "tag", errors.ConnectionFailedError("It was cut."))
 
     assert (1, 0) == (row.untrue, row.double)
@@ -56,7 +56,7 @@ def test_a_paid_image_of_which_nobody_tells_is_found():
 
 
 def test_a_bill_that_nobody_has_is_found():
-    """An error that says that an image was billed, when none was."""
+    """The judge finds an error that says that an image was billed when none was."""
     error = errors.DownloadError("It is not there.")
     row = judge_call(witness_of(0), [attrs.evolve(ARRIVED, billed=False, images=0)], "tag", error)
 
@@ -65,7 +65,7 @@ def test_a_bill_that_nobody_has_is_found():
 
 
 def test_a_success_without_an_image_is_found():
-    """A call that returns nothing and raises nothing."""
+    """The judge finds a call that returns nothing and raises nothing."""
     row = judge_call(witness_of(1), [ARRIVED], "tag", 0)
 
     assert 1 == row.lost
@@ -73,7 +73,7 @@ def test_a_success_without_an_image_is_found():
 
 
 def test_two_attempts_that_are_billed_are_found():
-    """Even if the second one succeeds."""
+    """The judge finds two billed attempts, even if the second one succeeds."""
     row = judge_call(witness_of(1, 2), [ARRIVED, ARRIVED], "tag", 1)
 
     assert 1 == row.double
@@ -81,7 +81,7 @@ def test_two_attempts_that_are_billed_are_found():
 
 
 def test_what_a_box_sends_again_is_not_put_down_to_the_client():
-    """One attempt, three bills."""
+    """Three bills for one attempt of the client are put down to the box."""
     row = judge_call(witness_of(3), [ARRIVED] * 3, "tag", errors.OutcomeUnknownError("No answer came."))
 
     assert Row(sent=1, arrived=3, billed=3, told={"maybe billed": 1}) == row

@@ -9,7 +9,7 @@ from reliability import PAGE, read_parts
 
 
 def test_every_trouble_is_tried_and_the_quick_cases_are_cases():
-    """A name that is misspelt would leave something out."""
+    """Every trouble is tried, and the quick cases are names of cases."""
     cases = {(case.trouble, case.operation) for case in cases_of(KINDS[0])}
 
     assert {*TROUBLES} == {*OPERATIONS_OF}
@@ -18,7 +18,7 @@ def test_every_trouble_is_tried_and_the_quick_cases_are_cases():
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.id) for kind in KINDS])
 def test_the_document_shows_every_box(kind):
-    """With its version, and with nothing that was bought again; `nox -s middleboxes` writes it anew."""
+    """The document shows every box with its version and no double purchase; `nox -s middleboxes` writes it anew."""
     part = read_parts(PAGE.read_text(encoding="utf-8"))["middleboxes"]
     (line, *_) = [line for line in part.splitlines() if line.startswith(f"| {kind.title} |")]
     _, _, version, cases, *_, true, bought, _, _ = [cell.strip() for cell in line.split("|")]

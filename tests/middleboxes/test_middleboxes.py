@@ -20,7 +20,7 @@ def to_parameter(kind: Kind, case: Case):
     ("box", "case"), [to_parameter(kind, case) for kind in KINDS for case in cases_of(kind)], indirect=["box"]
 )
 async def test_box(box: Box, case: Case, found: Report, tmp_path):
-    """What was billed is what the caller was told, and the client has not bought anything again."""
+    """The bill is what the caller was told, and the client has not bought anything again."""
     row = await play(box, case, tmp_path)
     found.rows[box.kind.id, case] = row
 

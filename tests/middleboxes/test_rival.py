@@ -28,7 +28,7 @@ FAULTS = ("none", "close", "slow", "500")
     indirect=["box"],
 )
 async def test_the_official_client_is_counted(box: Box, trouble: str, found: Report):
-    """Whatever it comes to, its requests are in the ledger, and without a fault it is billed once."""
+    """The ledger counts the official client's requests, and without a fault it is billed once."""
     async with serving(box, TROUBLES[trouble].faults, absent=False) as emulator:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "middleboxes.rival"),

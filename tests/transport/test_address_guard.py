@@ -34,13 +34,13 @@ NOT_PUBLIC = [
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
 def test_an_address_is_not_public(address):
-    """Of this machine or network, of nobody, of many, or with another one inside."""
+    """Addresses that are private, reserved or multicast, or carry such an address, are not public."""
     assert not is_public(address)
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "93.184.215.14", "::ffff:8.8.8.8", "2606:4700::1111", "2a00:1450::1"])
 def test_an_address_is_public(address):
-    """In both families."""
+    """Global unicast addresses of both families are public."""
     assert is_public(address)
 
 
@@ -86,7 +86,7 @@ class TestRules:
         ],
     )
     def test_refuse(self, url, why):
-        """The sentence says why, and shows no query."""
+        """The error says why the URL is refused and does not show its query."""
         with pytest.raises(errors.DownloadRefusedError, match=why) as caught:
             AddressPolicy().check(f"{url}?sig=canary" if "]" in url else url)
 
@@ -105,12 +105,12 @@ class TestRules:
         ],
     )
     def test_allow(self, url):
-        """Whatever its query holds."""
+        """A public URL on a usual port is allowed, whatever its query holds."""
         AddressPolicy().check(url)
 
     @pytest.mark.parametrize("port", ["", ":80", ":443"])
     def test_allow_unencrypted_ones_if_told(self, port):
-        """On the usual ports."""
+        """Unencrypted URLs are allowed on the usual ports if the option says so."""
         guard = AddressPolicy(allow_http=True)
         guard.check(f"http://store.example{port}/")
         with pytest.raises(errors.DownloadRefusedError, match="port 8080"):
@@ -140,7 +140,7 @@ class TestRules:
         ],
     )
     def test_let_through_whom_the_operator_vouches_for(self, exempt, url, allowed):
-        """By host, or by host and port; unencrypted and anywhere, but in the right form."""
+        """A vouched host may be unencrypted and private, but its URL has to be well-formed."""
         guard = AddressPolicy(exempt=frozenset({exempt}))
         if allowed:
             guard.check(url)
@@ -207,7 +207,7 @@ class TestCanary:
 
     @pytest.mark.parametrize("host", HOSTS)
     async def test_no_spelling_reaches_it(self, host, monkeypatch):
-        """Not even past the rules on how an address may look: the socket is not made."""
+        """No spelling of a private address gets a socket, even past the checks of the URL."""
         async with serve(Gateway()) as canary:
             with pytest.raises(errors.DownloadRefusedError):
                 await fetch(f"{here().scheme}://{host}:{canary.port}/x")
@@ -219,7 +219,7 @@ class TestCanary:
 
     @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])  # the suite itself lets no other one out
     async def test_without_the_guard_it_is_reached(self, host, monkeypatch):
-        """Else the test above would prove nothing."""
+        """Without the guard the private server is reached: the control of the test above."""
         turn_off(monkeypatch)
         async with serve(Gateway()) as canary:
             assert IMAGE == await fetch(f"{here().scheme}://{host}:{canary.port}/x")
@@ -228,7 +228,7 @@ class TestCanary:
 
     @pytest.mark.parametrize("guarded", [True, False])
     async def test_no_name_leads_to_it(self, names, monkeypatch, guarded):
-        """A public name with a private address."""
+        """A public name that resolves to a private address is refused."""
         if not guarded:
             turn_off(monkeypatch)
         async with serve(Gateway()) as canary:
@@ -243,7 +243,7 @@ class TestCanary:
 
     @pytest.mark.parametrize("guarded", [True, False])
     async def test_no_name_that_changes_leads_to_it(self, names, monkeypatch, guarded):
-        """Looked up once it is public, and at the next time it is not: what is connected to is what counts."""
+        """A name that is public at the first lookup and private at the next is refused when connecting."""
         if not guarded:
             turn_off(monkeypatch)
         async with serve(Gateway()) as canary:
@@ -259,7 +259,7 @@ class TestCanary:
 
     @pytest.mark.parametrize("guarded", [True, False])
     async def test_no_redirect_leads_to_it(self, monkeypatch, guarded):
-        """From a host that may be asked."""
+        """A redirect of an allowed host to a private address is refused."""
         if not guarded:
             turn_off(monkeypatch)
 
@@ -277,7 +277,7 @@ class TestCanary:
         assert (0 if guarded else 1) == len(canary.requests)
 
     async def test_the_operator_can_allow_it(self):
-        """A gateway of one's own has its results inside."""
+        """A private result host is reached if the operator allows it."""
         async with serve(Gateway()) as canary:
             network = Network(allowed_result_hosts=("127.0.0.1",))
             assert IMAGE == await fetch(f"{canary.url}/x", network)
@@ -299,7 +299,7 @@ class TestProxy:
                 return error, proxy.requests
 
     async def test_a_public_name_is_asked_for(self, names):
-        """The proxy gets it as it is."""
+        """The proxy is asked for a public name unchanged."""
         names["store.example"] = [[("93.184.215.14", 80)]]
         data, requests = await self.through("http://store.example/x?sig=1")
 
@@ -307,7 +307,7 @@ class TestProxy:
         assert requests[-1].startswith(b"GET http://store.example/x?sig=1 HTTP/1.1")
 
     async def test_a_private_name_is_not(self, names, monkeypatch):
-        """If any of its addresses is private; without the check the proxy would fetch it."""
+        """The proxy is not asked for a name of which any address is private."""
         names["store.example"] = [[("93.184.215.14", 80), ("10.0.0.1", 80)]]
         error, requests = await self.through("http://store.example/x")
         assert isinstance(error, errors.DownloadRefusedError)
@@ -318,7 +318,7 @@ class TestProxy:
         assert IMAGE == data
 
     async def test_a_name_that_only_the_proxy_knows_is_asked_for(self, names):
-        """Many networks have no names of the world; the proxy then has to know."""
+        """The proxy is asked for a name that does not resolve here."""
 
         class Unknown(list):
             def __len__(self):

@@ -52,7 +52,7 @@ class TestStages:
     """Each stage has its own time; waiting for a connection has none."""
 
     async def test_a_handshake_that_never_comes_is_a_failed_connection(self):
-        """TLS is part of connecting."""
+        """A TLS handshake that never ends is a failed connection."""
         async with (
             serve(hang, read=False, plain=True) as raw,
             client_of(raw.url.replace("http:", "https:"), timeouts=Timeouts(connect=0.05)) as client,
@@ -68,7 +68,7 @@ class TestStages:
         )
 
     async def test_tls_that_cannot_be_is_not_tried_again(self):
-        """Another attempt would meet the same server."""
+        """A failed TLS verification is not retried, because the next attempt would meet the same server."""
         async with (
             Emulator(tls=False) as emulator,
             client_of(emulator.base_url.replace("http:", "https:"), retry=RetryPolicy()) as client,
@@ -80,7 +80,7 @@ class TestStages:
         assert 1 == len(caught.value.history)
 
     async def test_a_late_first_byte_is_waited_for(self):
-        """An image takes minutes; a shorter stage before does not end it."""
+        """A late first byte is waited for, even if the phases before have shorter timeouts."""
         async with (
             Emulator(faults=[Fault(delay=1.2)]) as emulator,
             AsyncImagesClient(
@@ -95,7 +95,7 @@ class TestStages:
         assert Phase.COMPLETE == result.history[0].phase
 
     async def test_waiting_for_a_connection_has_no_time(self):
-        """The second call waits longer for the only connection than connecting, sending and answering may take."""
+        """A second call may wait for the only connection for longer than any timeout of a phase."""
         stage = 1.0
         async with (
             Emulator(faults=[Fault(delay=1.2 * stage)]) as emulator,
@@ -120,7 +120,7 @@ class TestConnections:
 
     @pytest.mark.parametrize(("idle", "connections"), [(0.0, 1), (1.5 * KEEP_ALIVE, 3)], ids=["at once", "later"])
     async def test_a_connection_is_used_again_at_once_or_not_at_all(self, idle, connections):
-        """Quick calls share one; no server closes an idle connection as soon as it is given up here."""
+        """Quick calls share a connection, and an idle one is closed before any server would close it."""
         opened = []
 
         async def keep_open(reader, writer, _request):
@@ -157,7 +157,7 @@ class TestAnswers:
         ids=["status line", "headers", "garbage", "chunk size", "large header", "two lengths", "chunk", "gzip"],
     )
     async def test_a_broken_answer_is_unknown(self, parts):
-        """One request, and the class that says that it may have been billed."""
+        """A broken answer is sent once and raises an error that may have been billed."""
         async with serve(answering(*parts)) as raw, client_of(raw, retry=RetryPolicy()) as client:
             with pytest.raises(errors.OutcomeUnknownError) as caught:
                 await client.generate("otter", model="m")
@@ -167,7 +167,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("size", [1, 7, 1000])
     async def test_an_answer_in_pieces_is_whole(self, size):
-        """However they are cut."""
+        """An answer is read whole, however its bytes are cut."""
         whole = answer()
         parts = [whole[start : start + size] for start in range(0, len(whole), size)]
         async with serve(answering(*parts)) as raw, client_of(raw) as client:
@@ -197,7 +197,7 @@ class TestAnswers:
         ],
     )
     async def test_a_compressed_answer_is_read_although_none_was_asked_for(self, encoding, compress):
-        """A proxy that compresses anyway, or says so, must not cost an image."""
+        """A compressed answer is read, although none was asked for."""
         body = compress(BODY)
         async with serve(answering(answer(body, b"Content-Encoding: " + encoding))) as raw, client_of(raw) as client:
             result = await client.generate("otter", model="m")
@@ -205,7 +205,7 @@ class TestAnswers:
         assert IMAGE == result.image.data
 
     async def test_an_unknown_compression_is_a_protocol_error(self):
-        """It names the encoding, and holds the answer as it came."""
+        """The error names the encoding and holds the answer as it came."""
         body = b"\x1b\x03" + BODY[::-1]
         async with serve(answering(answer(body, b"Content-Encoding: br"))) as raw, client_of(raw) as client:
             with pytest.raises(errors.ProtocolError, match="encoded as br") as caught:
@@ -214,7 +214,7 @@ class TestAnswers:
         assert body == caught.value.raw
 
     async def test_an_interim_answer_is_passed_over(self):
-        """103 and then 200."""
+        """An interim answer 103 before the 200 is skipped."""
         interim = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
         async with serve(answering(interim, answer())) as raw, client_of(raw) as client:
             result = await client.generate("otter", model="m")
@@ -226,7 +226,7 @@ class TestLimits:
     """Past a cap the error names it, and what was not asked for is not read."""
 
     async def test_an_answer_that_announces_too_much_is_not_read(self):
-        """Ten terabytes."""
+        """An answer that announces ten terabytes is not read."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000000\r\n\r\n"
         async with serve(answering(head)) as raw, client_of(raw) as client:
             with pytest.raises(errors.TooLargeError, match=r"Limits\.response"):
@@ -234,7 +234,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"])
     async def test_an_endless_answer_ends_at_the_cap(self, head):
-        """Also one that is small on the wire."""
+        """An endless answer ends at the cap, even if it is small when compressed."""
         body = b'{"data":[{"b64_json":"' + b"A" * 3_000_000
         sent = gzip.compress(body) if b"gzip" in head else body
         limits = Limits(response=2_000_000)
@@ -243,13 +243,13 @@ class TestLimits:
                 await client.generate("otter", model="m")
 
     async def test_an_image_beyond_its_cap_is_not_taken(self):
-        """Whatever else the answer holds."""
+        """An image above the cap is refused, whatever else the answer holds."""
         async with serve(answering(answer())) as raw, client_of(raw, limits=Limits(image=50)) as client:
             with pytest.raises(errors.TooLargeError, match=r"Limits\.image"):
                 await client.generate("otter", model="m")
 
     async def test_a_long_error_is_cut(self):
-        """The status says enough."""
+        """A long error body is truncated, as the status says enough."""
         body = b"x" * 300_000
         async with (
             serve(answering(answer(body, status="400 Bad Request"))) as raw,
@@ -262,7 +262,7 @@ class TestLimits:
 
     @pytest.mark.parametrize("value", [0, -1, float("nan")])
     def test_a_limit_that_is_none_is_refused(self, value):
-        """So is a time."""
+        """A limit or timeout that is not a positive number is refused."""
         with pytest.raises(ValueError, match="more than 0"):
             Limits(image=value)
         with pytest.raises(ValueError, match="more than 0"):
@@ -273,7 +273,7 @@ class TestWords:
     """What failed, in words for people and without addresses."""
 
     async def test_a_refused_connection(self):
-        """No tuple of a host and a port."""
+        """The error names the host and port and is not a tuple."""
         async with client_of("http://127.0.0.1:9") as client:
             with pytest.raises(errors.ConnectionFailedError) as caught:
                 await client.generate("otter", model="m")
@@ -295,7 +295,7 @@ class TestWords:
         ],
     )
     def test_an_error_of_the_system(self, error, words):
-        """By its number."""
+        """An error of the system is classified by its number."""
         assert words == meaning(error)
 
 
@@ -306,7 +306,7 @@ class TestAuthorities:
         ("content", "words"), [(None, "No such file"), (b"", "no PEM certificate"), (b"otter", "no PEM certificate")]
     )
     async def test_a_bad_file_is_a_configuration_error(self, tmp_path, content, words):
-        """It names the file, and nothing was sent."""
+        """A bad file of authorities is a `ConfigurationError` that names the file, and nothing is sent."""
         path = tmp_path / "ca.pem"
         if content is not None:
             path.write_bytes(content)
@@ -318,13 +318,13 @@ class TestAuthorities:
         assert "Nothing was sent." in str(caught.value)
 
     def test_a_folder_or_a_name_that_cannot_be_is_one_too(self, tmp_path):
-        """Whatever Python raises."""
+        """A folder or an impossible name is a `ConfigurationError`, whatever Python raises."""
         for path in (tmp_path, "a\0b"):
             with pytest.raises(errors.ConfigurationError, match=r"Network\.ca, cannot be read"):
                 to_ssl(Network(ca=path))
 
     def test_a_context_of_ones_own_is_taken_as_it_is(self):
-        """So are the system's authorities, without one."""
+        """A TLS context of the caller is used as it is, and the system's authorities without one."""
         context = ssl.create_default_context()
 
         assert context is to_ssl(Network(ca=context))
@@ -335,7 +335,7 @@ class TestSecrets:
     """The key goes to the API and nowhere else."""
 
     async def test_an_error_that_echoes_the_key_is_redacted(self):
-        """Some gateways do."""
+        """The key is removed from an error in which a gateway echoes it."""
         body = json.dumps({"error": {"message": "bad key sk-canary", "code": "invalid_api_key"}}).encode()
         async with serve(answering(answer(body, status="401 Unauthorized"))) as raw, client_of(raw) as client:
             with pytest.raises(errors.AuthenticationError) as caught:
@@ -345,7 +345,7 @@ class TestSecrets:
         assert "sk-canary" in raw.requests[0].decode()
 
     async def test_a_redirect_is_not_followed(self):
-        """The body and the key would travel along."""
+        """A redirect is not followed, because the body and the key would go with it."""
         async with serve(answering(answer(b""))) as other:
             location = f"Location: {other.url}/x?sig=canary".encode()
             redirect = answer(b"", location, status="307 Temporary Redirect")
@@ -357,7 +357,7 @@ class TestSecrets:
         assert "canary" not in str(caught.value)
 
     def test_proxies_of_the_environment_count_only_if_asked(self, monkeypatch):
-        """And hosts can be left out."""
+        """Proxies of the environment are used only with `trust_env`, and hosts can be excluded."""
         monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
         monkeypatch.setenv("no_proxy", "inside.example")
 
@@ -373,7 +373,7 @@ class TestSecrets:
     )
     @pytest.mark.parametrize("given", ["option", "environment", "environment later", "session of the caller's"])
     async def test_a_proxy_of_another_kind_gets_nothing(self, proxy, given, monkeypatch):
-        """A SOCKS port would be sent the request as it is, and the key with it."""
+        """A SOCKS proxy is refused, as it would receive the request and the key in plain text."""
         connections = []
 
         async def accept(_reader, _writer, _request):
@@ -420,7 +420,7 @@ class TestSlowAnswers:
     """An answer has to move, and not only by a byte at a time."""
 
     async def test_a_byte_now_and_then_is_not_waited_for(self):
-        """A KiB has to come within the idle time."""
+        """An answer with less than a KiB within the idle time is given up."""
         started = time.monotonic()
         async with serve(dripping(answer())) as raw, client_of(raw, timeouts=Timeouts(idle=0.05)) as client:
             with pytest.raises(errors.OutcomeUnknownError, match="Nothing moved"):
@@ -429,7 +429,7 @@ class TestSlowAnswers:
         assert time.monotonic() - started < 0.002 * len(answer())
 
     async def test_a_kib_now_and_then_is(self):
-        """It may take longer than the idle time as a whole."""
+        """An answer with a KiB within each idle time is waited for, however long it takes."""
         data = base64.b64encode(png(pad=20_000))
         text = answer(b'{"data": [{"b64_json": "' + data + b'"}]}')
 
@@ -446,21 +446,21 @@ class TestSlowAnswers:
         assert 1 == len(result.images)
 
     async def test_white_space_before_an_answer_is_a_sign_of_life(self):
-        """Some gateways send it while an image is made; it counts as waiting for the first byte."""
+        """White space before an answer counts as waiting for the first byte."""
         async with serve(dripping(SPACED, BODY)) as raw, client_of(raw, timeouts=Timeouts(idle=0.2)) as client:
             result = await client.generate("otter", model="m")
 
         assert 1 == len(result.images)
 
     async def test_white_space_is_waited_for_as_long_as_a_first_byte(self):
-        """It can go on for ever."""
+        """White space is waited for as long as a first byte, and no longer."""
         timeouts = Timeouts(idle=0.05, first_byte=0.1)
         async with serve(dripping(SPACED, BODY)) as raw, client_of(raw, timeouts=timeouts) as client:
             with pytest.raises(errors.OutcomeUnknownError, match="Nothing moved"):
                 await client.generate("otter", model="m")
 
     async def test_compression_that_ends_too_early_is_noticed(self):
-        """The document may be whole by then; whether it is, nobody knows."""
+        """A compressed body that ends too early is an error, even if its document looks whole."""
         body = gzip.compress(BODY)[:-9]
         async with serve(answering(answer(body, b"Content-Encoding: gzip"))) as raw, client_of(raw) as client:
             with pytest.raises(errors.OutcomeUnknownError, match="compression ends too early") as caught:
@@ -470,7 +470,7 @@ class TestSlowAnswers:
 
 
 async def test_what_came_before_a_failure_is_given_out():
-    """Also while the sink was busy with what came before: it may be the end of an image."""
+    """Bytes that arrived before a failure are delivered, even if the sink was busy meanwhile."""
     loop = asyncio.get_running_loop()
     content = aiohttp.StreamReader(BaseProtocol(loop), 2**16, loop=loop)
     state = AttemptState(clock=SystemClock())
@@ -497,7 +497,7 @@ class TestUnsentRests:
             await client.edit(png(pad=8_000_000), "a beret", model="gpt-image-2", size="64x64")
 
     async def test_an_early_answer_ends_the_connection(self):
-        """The peer has refused the upload and reads no more of it."""
+        """After an early answer the connection is closed, because the server no longer reads the upload."""
         refusal = answer(b'{"error": {"message": "Too large.", "type": "x"}}', status="413 Content Too Large")
         over = asyncio.Event()
 
@@ -515,7 +515,7 @@ class TestUnsentRests:
         assert 0 == left
 
     async def test_a_stalled_upload_ends_the_connection(self):
-        """The peer neither reads nor answers."""
+        """A stalled upload closes the connection when the server neither reads nor answers."""
         over = asyncio.Event()
 
         async def stall(reader, _writer, _request):
@@ -531,7 +531,7 @@ class TestUnsentRests:
         assert 0 == left
 
     async def test_a_cancelled_upload_ends_the_connection(self):
-        """The peer reads no more when the caller loses patience."""
+        """A cancelled upload closes its connection, although the server no longer reads."""
         over, begun = asyncio.Event(), asyncio.Event()
 
         async def stall(reader, _writer, _request):

@@ -207,7 +207,7 @@ def by_an_address(server, connection):
     ],
 )
 async def test_an_answer_that_comes_while_the_loop_is_held_is_taken(handler):
-    """Other code may hold the loop for longer than the stage may take."""
+    """An answer is read, even if other code blocked the loop for longer than the phase may take."""
     with Server(handler) as server:
         async with client_of(server) as client:
             result = await client.send(GenerationRequest("otter", model="m"), via_stream=handler is as_a_stream)
@@ -217,7 +217,7 @@ async def test_an_answer_that_comes_while_the_loop_is_held_is_taken(handler):
 
 
 async def test_a_request_goes_on_after_the_loop_was_held():
-    """The server read on in the meantime, and nobody filled its socket."""
+    """An upload continues after the loop was blocked."""
 
     def while_sending(server, connection):
         server.receive(connection, most=PART)
@@ -235,7 +235,7 @@ async def test_a_request_goes_on_after_the_loop_was_held():
 
 
 async def test_a_handshake_goes_on_after_the_loop_was_held():
-    """The server's part of it came in the meantime."""
+    """A TLS handshake continues after the loop was blocked."""
     authority, context, trust = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(context)
     authority.configure_trust(trust)
@@ -278,7 +278,7 @@ def the_beginning_only(server, connection):
 
 @pytest.mark.parametrize("handler", [nothing, the_beginning_only])
 async def test_a_server_that_hangs_after_a_pause_is_given_up(handler):
-    """The pause is left out of the stage's time, and nothing else is."""
+    """A pause of the loop is left out of the phase's time, and nothing else is."""
     with Server(handler) as server:
         async with client_of(server) as client:
             began = time.monotonic()
@@ -290,7 +290,7 @@ async def test_a_server_that_hangs_after_a_pause_is_given_up(handler):
 
 
 async def test_a_loop_that_is_held_again_and_again_does_not_keep_a_stage_alive():
-    """A stage ends after its own time, in however small pieces the loop gets to run."""
+    """A phase ends after its own time, in however small pieces the loop runs."""
     loop, timer = asyncio.get_running_loop(), PhaseTimer(SCALE)
     turns = itertools.count()
 
@@ -313,7 +313,7 @@ async def test_a_loop_that_is_held_again_and_again_does_not_keep_a_stage_alive()
 
 
 async def test_the_time_of_a_stage_leaves_out_that_in_which_the_loop_was_held():
-    """What is measured by it is the time that the server took."""
+    """The measured time of a phase is the time that the server took."""
     timer = PhaseTimer(SCALE)
     async with timer:
         timer.allow(STAGE)
@@ -330,7 +330,7 @@ async def test_the_time_of_a_stage_leaves_out_that_in_which_the_loop_was_held():
 
 @pytest.mark.parametrize("way", ["plain", "stream"])
 async def test_a_process_that_was_stopped_takes_the_answers_that_came_meanwhile(way, monkeypatch):
-    """All four lie whole in its sockets, and none is given up."""
+    """A process that was stopped reads all four answers that arrived meanwhile."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
     fault = Fault(delay=0.3, times=4)
     async with Emulator(faults=[fault]) as emulator:

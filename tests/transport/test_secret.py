@@ -31,7 +31,7 @@ def shown(error: BaseException) -> str:
 
 
 def test_a_secret_is_masked_wherever_it_is_printed():
-    """By repr and in formatted text; in a header it is what it is."""
+    """A secret is masked in its repr and in formatted text, and is itself in a header."""
     assert "'***'" == repr(Secret(KEY))
     assert "***" == f"{Secret(KEY)}"
     assert f"Bearer {KEY}" == str(bearer(Secret(KEY)))
@@ -40,7 +40,7 @@ def test_a_secret_is_masked_wherever_it_is_printed():
 
 
 def test_only_text_is_hidden():
-    """A callable that returns the key stays one."""
+    """A callable that returns the key is not wrapped."""
     assert len is hide(len)
     assert None is hide(None)
 
@@ -51,7 +51,7 @@ async def sync_key() -> str:
 
 @pytest.mark.parametrize("key", [KEY, lambda: KEY, sync_key], ids=["text", "callable", "async callable"])
 async def test_no_traceback_shows_the_key(key):
-    """Not even with local variables, as crash reporters write them."""
+    """No traceback shows the key, even with local variables."""
     async with serve(answering(b"garbage\r\n\r\n")) as raw, AsyncImagesClient(key, raw.url) as client:
         with pytest.raises(errors.OutcomeUnknownError) as caught:
             await client.generate("otter")
@@ -62,7 +62,7 @@ async def test_no_traceback_shows_the_key(key):
 
 @pytest.mark.parametrize("key", [f"{KEY}\r\n", lambda: f"{KEY} "], ids=["text", "callable"])
 async def test_no_traceback_shows_a_key_that_cannot_be_sent(key):
-    """What is wrong with it is said without it."""
+    """The error for a key that cannot be sent does not show it."""
     with pytest.raises(errors.ConfigurationError) as caught:
         await AsyncImagesClient(key, "http://127.0.0.1:9").generate("otter")
 
@@ -126,7 +126,7 @@ class TestVariables:
     @pytest.mark.parametrize("streams", [False, True], ids=["plain", "stream"])
     @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
     async def test_nothing_of_an_answer_is_shown(self, body, streams):
-        """Whatever is wrong with it."""
+        """No traceback shows anything of an answer, whatever is wrong with it."""
         if streams:
             text = b"data: " + body.replace(b'{"data": [', b"").replace(b"]}", b"") + b"\n\n"
             handler = answering(answer(text, b"text/event-stream"))
@@ -145,7 +145,7 @@ class TestVariables:
         assert not LONG_BASE64.search(shown)
 
     async def test_nothing_is_shown_when_the_callers_sink_fails(self):
-        """Its own variables are the caller's business and stay."""
+        """A failing sink keeps its own variables, and no others are shown."""
         handler = answering(answer(b'{"data": [{"b64_json": "%s"}]}' % IMAGE))
         async with serve(handler) as raw, AsyncImagesClient(KEY, raw.url, retry=ONCE) as client:
             with pytest.raises(ZeroDivisionError) as caught:
@@ -158,7 +158,7 @@ class TestVariables:
         assert "chunk" in last.f_locals
 
     async def test_no_signature_is_shown_when_an_address_is_fetched(self):
-        """Fetching it by itself fails as fetching it for a result does."""
+        """No traceback of `fetch` shows the signature of the URL."""
         async with AsyncImagesClient(KEY, "http://127.0.0.1:9", retry=ONCE) as client:
             with pytest.raises(errors.DownloadError) as caught:
                 await client.fetch(SIGNED, into=Memory())
@@ -167,7 +167,7 @@ class TestVariables:
         assert "canary-signature" not in variables(caught.value)
 
     async def test_no_image_of_the_callers_is_shown(self):
-        """An upload that fails shows none of what was uploaded."""
+        """A failed upload does not show the bytes of the image."""
         async with AsyncImagesClient(KEY, "http://127.0.0.1:9", retry=ONCE) as client:
             with pytest.raises(errors.ConnectionFailedError) as caught:
                 await client.edit("data:image/png;base64," + IMAGE.decode(), "a beret", model="m")
@@ -177,7 +177,7 @@ class TestVariables:
         assert not LONG_BASE64.search(shown)
 
     async def test_a_cancelled_call_shows_nothing(self):
-        """Reporters write down cancellations as well."""
+        """The traceback of a cancelled call shows no variables."""
 
         async def begin(_reader, writer, _request):
             writer.write(answer(b'{"data": [{"b64_json": "%s"}]}' % IMAGE)[:200_000])
@@ -199,7 +199,7 @@ class TestVariables:
 
 
 def test_an_address_is_printed_without_its_query():
-    """It is a text like any other beside that."""
+    """A URL is printed without its query and is otherwise ordinary text."""
     address = Address(SIGNED)
 
     assert "'https://127.0.0.1:9/image.png?…'" == repr(address)
@@ -208,7 +208,7 @@ def test_an_address_is_printed_without_its_query():
 
 
 def test_what_suppressed_exceptions_hold_is_let_go():
-    """Nothing prints them, and reporters look at them all the same."""
+    """Suppressed exceptions keep no frames, because crash reporters look at them."""
 
     def fail():
         try:

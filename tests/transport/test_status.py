@@ -63,7 +63,7 @@ def canned():
 
 @pytest.mark.parametrize(("status", "body", "headers", "kind", "attributes"), ANSWERS)
 async def test_an_answer_becomes_its_error(canned, status, body, headers, kind, attributes):
-    """By code, then type, then text, then status."""
+    """The error class follows from the code, then the type, then the text, then the status."""
     data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
     canned.answer(status, body=data, headers={"x-request-id": "r-1", **headers})
     async with AsyncImagesClient("sk-canary", "https://gateway.example", retry=ONCE) as client:
@@ -79,7 +79,7 @@ async def test_an_answer_becomes_its_error(canned, status, body, headers, kind, 
 
 @pytest.mark.parametrize(("status", "body", "headers", "kind", "attributes"), ANSWERS)
 async def test_the_same_answer_over_a_socket(status, body, headers, kind, attributes):
-    """The same class, with the phase of a real connection."""
+    """Over a socket the same answer has the same class, with the phase of the connection."""
     fault = Fault(status=status, body=body or b"", headers={"x-request-id": "r-1", **headers})
     async with (
         Emulator(faults=[fault]) as emulator,
@@ -117,7 +117,7 @@ EXCEPTIONS = [
 
 @pytest.mark.parametrize(("exception", "sent", "permanent"), EXCEPTIONS)
 async def test_an_exception_is_judged_by_how_far_the_request_got(canned, exception, sent, permanent):
-    """The same class of the library means either, so it decides nothing."""
+    """The phase decides what an exception means, because its class cannot."""
     canned.fail(exception, body_sent=sent)
     async with AsyncImagesClient("sk-canary", "https://gateway.example", clock=FakeClock()) as client:
         with pytest.raises(errors.ImagesError) as caught:
@@ -135,7 +135,7 @@ async def test_an_exception_is_judged_by_how_far_the_request_got(canned, excepti
 
 
 async def test_a_name_that_nobody_knows_is_tried_once_more(canned):
-    """A wrong base URL is said soon, unless the host has been reached before."""
+    """A host name that does not resolve is tried once more, unless the host was reached before."""
     nameless = aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known"))
     canned.fail(nameless, body_sent=False, times=2)
     canned.answer(503, json=envelope(code="server_is_overloaded"), times=1)
@@ -150,7 +150,7 @@ async def test_a_name_that_nobody_knows_is_tried_once_more(canned):
 
 
 async def test_only_answers_of_this_package_are_repeated(canned):
-    """An error of another kind passes through, once."""
+    """An exception of another kind is raised after one attempt."""
     canned.fail(MemoryError(), body_sent=False)
     async with AsyncImagesClient("sk-x", "https://gateway.example", clock=FakeClock()) as client:
         with pytest.raises(MemoryError):
@@ -160,7 +160,7 @@ async def test_only_answers_of_this_package_are_repeated(canned):
 
 
 async def test_what_is_sent_with_every_request(canned):
-    """The key, the idempotency key, and nothing that invites compression or redirects."""
+    """Every request has the key and the idempotency key, and invites neither compression nor redirects."""
     canned.answer(503, json=envelope(code="server_is_overloaded"))
     async with AsyncImagesClient("sk-canary", "gateway.example/", clock=FakeClock()) as client:
         with pytest.raises(errors.ServerError):

@@ -40,7 +40,7 @@ async def hang_after(timer, *stages):
 
 
 async def test_a_stage_that_takes_too_long_is_ended():
-    """As `asyncio.timeout` ends it, and the timer says so."""
+    """A phase that takes too long ends as with `asyncio.timeout`, and the timer says so."""
     timer = PhaseTimer()
     with pytest.raises(TimeoutError):
         await hang_after(timer, 0.001)
@@ -49,7 +49,7 @@ async def test_a_stage_that_takes_too_long_is_ended():
 
 
 async def test_an_end_that_is_put_off_does_not_come_before_its_time():
-    """The alarm rings at the first end, finds the second, and is set for that."""
+    """The alarm for the first end finds a later end and is set again for it."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     with pytest.raises(TimeoutError):
@@ -59,13 +59,13 @@ async def test_an_end_that_is_put_off_does_not_come_before_its_time():
 
 
 async def test_a_shorter_stage_ends_before_the_longer_one_before_it():
-    """The alarm of the longer one is given up."""
+    """A shorter phase replaces the alarm of the longer one before it."""
     with pytest.raises(TimeoutError):
         await hang_after(PhaseTimer(), LONG, 0.001)
 
 
 async def test_a_stage_without_a_time_is_not_ended():
-    """The alarm of the stage before it rings and ends nothing."""
+    """The alarm of an earlier phase does not end one that has no timeout."""
     timer = PhaseTimer()
     async with timer:
         timer.allow(0.001)
@@ -77,7 +77,7 @@ async def test_a_stage_without_a_time_is_not_ended():
 
 
 async def test_many_stages_cost_one_alarm(alarms):
-    """Which is given up when the block is left."""
+    """Many phases use one alarm, which is cancelled at the end of the block."""
     timer = PhaseTimer()
     async with timer:
         for _ in range(100):
@@ -90,7 +90,7 @@ async def test_many_stages_cost_one_alarm(alarms):
 
 
 async def test_a_cancellation_stays_one():
-    """It is not taken for the end of a stage."""
+    """A cancellation is not taken for a timeout."""
     timer = PhaseTimer()
 
     task = asyncio.create_task(hang_after(timer, LONG))
