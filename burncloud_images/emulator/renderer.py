@@ -1,12 +1,13 @@
-"""Draws in its own threads and caches what it drew."""
+"""Renders image specs to files, in its own threads, and caches the files."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -14,22 +15,8 @@ from typing import ParamSpec, TypeVar
 import attrs
 from PIL import Image, ImageEnhance, ImageOps
 
+from burncloud_images.emulator import drawing
 from burncloud_images.emulator.captions import write_caption, write_number
-from burncloud_images.emulator.drawing import (
-    MEDIA_TYPES,
-    draw_balloon,
-    draw_gradient,
-    draw_landscape,
-    hang,
-    line_up,
-    recolour,
-    repaint,
-    to_file,
-    to_gif,
-    to_sketch,
-    to_sticker,
-    to_svg,
-)
 from burncloud_images.emulator.errors import Refusal
 from burncloud_images.emulator.request_body import Upload
 from burncloud_images.emulator.specs import ImageSpec
@@ -39,11 +26,18 @@ T = TypeVar("T")
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_INPUT = 2048
-"""Uploads are made smaller before anything else: a print needs no more."""
+"""Uploads are reduced to this many pixels in width and height; a print needs no more."""
 
 PLAIN = "BURNCLOUD_EMULATOR_PLAIN"
-"""Set for tests that look at no picture: then each is two colours and its caption, at a tenth of the work."""
+"""If set, pictures are two colours and the caption, for tests that look at none; that is a tenth of the work."""
 
+MEDIA_TYPES = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "webp": "image/webp",
+    "gif": "image/gif",
+    "svg": "image/svg+xml",
+}
 DETAIL = {"low": 3, "standard": 4, "medium": 4, "high": 5, "hd": 5, "xhigh": 6, "max": 7}
 STYLES = {"vivid": 1.2, "natural": 0.75}
 
@@ -56,7 +50,7 @@ class RenderedImages:
     Attributes:
         images: Image files, one for each that was asked for.
         media_type: Of all of them.
-        partials: The early states of each image, the first first; as many for each as the spec says.
+        partials: The early states of each image, earliest first; as many for each as the spec says.
     """
 
     images: tuple[bytes, ...] = attrs.field(repr=False)
@@ -65,7 +59,7 @@ class RenderedImages:
 
 
 class Renderer:
-    """Where pictures are drawn, without keeping the server from its other requests."""
+    """Draws in threads, so that the server goes on serving other requests."""
 
     def __init__(self) -> None:
         self.threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="burncloud-emulator")
@@ -84,33 +78,29 @@ class Renderer:
 
     async def render(self, spec: ImageSpec) -> RenderedImages:
         """
-        Return what *spec* asks for.
+        Return the images that *spec* asks for.
 
         Raises:
             Refusal: An upload cannot be decoded.
         """
         keys = [to_key(spec, index) for index in range(spec.n)]
-        cached = all(key in self.cached for key in keys)
-        photos = DecodedUploads() if cached else await self.run(load, spec)
+        uploads = () if all(key in self.cached for key in keys) else await self.run(decode_uploads, spec)
         images = await asyncio.gather(
-            *(self.run(self.recall, key, partial(draw, spec, index, photos)) for index, key in enumerate(keys))
+            *(self.run(self.recall, key, partial(render_file, spec, index, uploads)) for index, key in enumerate(keys))
         )
-        pairs = list(zip(keys, images, strict=True))
-        partials = await asyncio.gather(*(self.sketch(spec, key, image) for key, image in pairs))
+        pairs = zip(keys, images, strict=True)
+        partials = await asyncio.gather(*(self.run(self.render_partials, spec, *pair) for pair in pairs))
         return RenderedImages(tuple(images), MEDIA_TYPES[spec.output_format], tuple(partials))
 
-    async def sketch(self, spec: ImageSpec, key: object, image: bytes) -> tuple[bytes, ...]:
-        """Return the early states of *image* that *spec* asks for."""
-        how = spec.output_format, spec.compression
+    def render_partials(self, spec: ImageSpec, key: object, image: bytes) -> tuple[bytes, ...]:
+        """Return the early states of *image* that *spec* asks for; blocks."""
         return tuple(
-            [
-                await self.run(self.recall, (key, steps), partial(to_sketch, image, *how, steps))
-                for steps in range(spec.partials, 0, -1)
-            ]
+            self.recall((key, steps), partial(coarsen, image, spec.output_format, spec.compression, steps))
+            for steps in range(spec.partials, 0, -1)
         )
 
     def recall(self, key: object, make: Callable[[], bytes]) -> bytes:
-        """Return what was made under the same key before, or make it."""
+        """Return the file that is cached under *key*, or make it; blocks."""
         with self.lock:
             if key in self.cached:
                 self.cached.move_to_end(key)
@@ -138,23 +128,9 @@ def to_key(spec: ImageSpec, index: int) -> object:
     )
 
 
-@attrs.frozen
-class DecodedUploads:
+def decode_uploads(spec: ImageSpec) -> tuple[Image.Image, ...]:
     """
-    Uploads, decoded.
-
-    Attributes:
-        images: RGBA, upright, small enough to work with.
-        mask: Transparent where to repaint; None to hang the images before a scene.
-    """
-
-    images: tuple[Image.Image, ...] = ()
-    mask: Image.Image | None = None
-
-
-def load(spec: ImageSpec) -> DecodedUploads:
-    """
-    Return the uploads of *spec*.
+    Return the uploads of *spec*: the images, the first with its markup, and the mask if there is one.
 
     Raises:
         Refusal: One of them is damaged.
@@ -162,40 +138,11 @@ def load(spec: ImageSpec) -> DecodedUploads:
     images = [decode(upload) for upload in spec.images]
     if spec.markup:
         images[0] = Image.alpha_composite(images[0], decode(spec.markup).resize(images[0].size))
-    if spec.mask:
-        return DecodedUploads(tuple(images), decode(spec.mask))
-    has_hole = spec.operation == "edits" and images[0].getchannel("A").getextrema()[0] == 0
-    return DecodedUploads(tuple(images), images[0] if has_hole else None)
-
-
-def draw(spec: ImageSpec, index: int, photos: DecodedUploads) -> bytes:
-    size = spec.width, spec.height
-    if spec.output_format == "svg":
-        return to_svg(spec.prompt, size)
-    picture = compose(spec, index, photos)
-    if spec.style:
-        picture = ImageEnhance.Color(picture).enhance(STYLES[spec.style])
-    if spec.transparent:
-        picture = to_sticker(picture)
-    picture = write_number(write_caption(picture, spec.prompt), index)
-    if spec.output_format == "gif":
-        frames = [draw_balloon(picture, spec.prompt, step / spec.frame_count) for step in range(spec.frame_count)]
-        return to_gif(frames, spec.frame_duration)
-    return to_file(picture, spec.output_format, spec.compression)
-
-
-def compose(spec: ImageSpec, index: int, photos: DecodedUploads) -> Image.Image:
-    size = spec.width, spec.height
-    paint = draw_gradient if os.environ.get(PLAIN) else draw_landscape
-    if spec.operation == "variations":
-        return recolour(photos.images[0], index, size)
-    scene = paint(spec.prompt, index, size, DETAIL[spec.quality])
-    if photos.mask is not None:
-        return line_up(photos.images[1:], repaint(photos.images[0], photos.mask, scene), spec.prompt)
-    return hang(photos.images, scene, spec.prompt) if photos.images else scene
+    return (*images, decode(spec.mask)) if spec.mask else tuple(images)
 
 
 def decode(upload: Upload) -> Image.Image:
+    """Return *upload* as RGBA, upright and small enough to work with."""
     try:
         with Image.open(upload.file) as image:
             image.draft("RGB", (MAX_INPUT, MAX_INPUT))
@@ -205,3 +152,66 @@ def decode(upload: Upload) -> Image.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Warning) as error:
         message = f"Invalid file {upload.part.name!r}: it cannot be decoded."
         raise Refusal(message, param=upload.part.name, code="invalid_image_file") from error
+
+
+def render_file(spec: ImageSpec, index: int, uploads: Sequence[Image.Image]) -> bytes:
+    """Return the image file at *index* of those that *spec* asks for."""
+    if spec.output_format == "svg":
+        return drawing.write_svg(spec.prompt, (spec.width, spec.height))
+    picture = draw(spec, index, uploads)
+    if spec.style:
+        picture = ImageEnhance.Color(picture).enhance(STYLES[spec.style])
+    if spec.transparent:
+        picture = drawing.cut_sticker(picture)
+    picture = write_number(write_caption(picture, spec.prompt), index)
+    if spec.output_format == "gif":
+        steps = (step / spec.frame_count for step in range(spec.frame_count))
+        return encode_gif([drawing.draw_balloon(picture, spec.prompt, step) for step in steps], spec.frame_duration)
+    return encode(picture, spec.output_format, spec.compression)
+
+
+def draw(spec: ImageSpec, index: int, uploads: Sequence[Image.Image]) -> Image.Image:
+    """Return the landscape, and in it what was uploaded."""
+    size = spec.width, spec.height
+    if spec.operation == "variations":
+        return drawing.recolour(uploads[0], index, size)
+    paint = drawing.draw_gradient if os.environ.get(PLAIN) else drawing.draw_landscape
+    scene = paint(spec.prompt, index, size, DETAIL[spec.quality])
+    if not uploads:
+        return scene
+    images = uploads[: len(spec.images)]
+    if spec.mask or images[0].getchannel("A").getextrema()[0] == 0:
+        # Without a mask, the transparent pixels of the first image say where to edit.
+        picture = drawing.fill_mask(images[0], uploads[-1] if spec.mask else images[0], scene)
+        return drawing.add_prints(images[1:], picture, spec.prompt)
+    return drawing.hang_prints(images, scene, spec.prompt)
+
+
+def encode(picture: Image.Image, output_format: str, compression: int | None) -> bytes:
+    """Return *picture* as PNG, JPEG or WebP; *compression* is the quality from 0 to 100."""
+    quality = max(1, 90 if compression is None else compression)
+    options: dict[str, dict[str, int]] = {
+        "png": {"compress_level": 1, "compress_type": 3},
+        "jpeg": {"quality": min(95, quality)},
+        "webp": {"quality": quality, "method": 2},
+    }
+    file = io.BytesIO()
+    picture.save(file, output_format, **options[output_format])
+    return file.getvalue()
+
+
+def encode_gif(frames: Sequence[Image.Image], duration: int) -> bytes:
+    """Return an endless animation of *frames*, each shown for *duration* milliseconds."""
+    first = frames[0].quantize(128, dither=Image.Dither.NONE)
+    rest = [frame.quantize(palette=first, dither=Image.Dither.NONE) for frame in frames[1:]]
+    file = io.BytesIO()
+    first.save(file, "gif", save_all=True, append_images=rest, duration=duration, loop=0)
+    return file.getvalue()
+
+
+def coarsen(image: bytes, output_format: str, compression: int | None, steps: int) -> bytes:
+    """Return an early state of a finished file: each of *steps* divides the detail in width and height by four."""
+    with Image.open(io.BytesIO(image)) as picture:
+        small = max(1, picture.width // 4**steps), max(1, picture.height // 4**steps)
+        coarse = picture.resize(small, Image.Resampling.BOX)
+        return encode(coarse.resize(picture.size, Image.Resampling.BICUBIC), output_format, compression)

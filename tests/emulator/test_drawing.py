@@ -120,8 +120,8 @@ def test_a_drawing_is_the_same_in_another_process():
 
 
 @pytest.mark.parametrize("index", range(12))
-def test_each_scene_can_be_drawn_in_each_shape(index):
-    """None of them is of one colour."""
+def test_a_landscape_can_be_drawn_in_each_shape(index):
+    """It has the size that was asked for and many colours."""
     for size in ((192, 64), (64, 192), (100, 100)):
         picture = draw_landscape("scenes", index, size, detail=3 + index % 5)
         assert picture.size == size
