@@ -1,16 +1,15 @@
 """
-When a request is sent again: a pure decision, and the tenacity loop made from it.
+When a request is sent again: a pure decision, and the loop over the attempts, by tenacity.
 
-What may be repeated is decided by what the error says about money, never by its class in the HTTP library: an error
-that leaves the outcome unknown is never repeated unless the caller accepted to pay twice, or the server is known to
-recognise a request that it has seen.
+What the error says about billing decides what is sent again, and never its class in the HTTP library. After an error
+that leaves the outcome unknown, a request is sent again only if the caller accepted to pay twice, or if the server is
+known to recognise a request that it has seen.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -31,27 +30,33 @@ from burncloud_images.errors import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tenacity import AsyncRetrying
 
 T = TypeVar("T")
 
-Verdict = Literal["retry", "pace", "stop"]
-"""Try again as a failure; try again as the server's pace, which does not count as a failure; or raise."""
+
+Verdict: TypeAlias = Literal["retry", "throttled", "stop"]
+"""Retry after a failure; retry when the server allows it, which does not count as a failure; or raise the error."""
 
 Answered: TypeAlias = APIError | ConnectionFailedError | OutcomeUnknownError
-"""What an answer with an error becomes: each knows what the server said about trying again."""
+"""Errors that know what the server said about trying again."""
 
 PASSING = (RateLimitError, ServerError)
-"""What the API may answer to the same request in another way a little later."""
+"""Errors after which the API may answer the same request differently a little later."""
+
+SAYS_NOTHING_BILLED = (APIError, ConnectionFailedError, InputChangedError)
+"""Errors that, if not marked otherwise, say that their own attempt was not billed."""
 
 THROTTLE_FIRST_WAIT = 1.0
 SHORTEST_WAIT = 0.1
 IN_FLIGHT_WAIT = 5.0
-"""Seconds until the server is asked again for the outcome of a request that it is still working on."""
+"""Seconds after which the server is asked again for the outcome of a request that it is still working on."""
 LONGEST_SERVER_WAIT = 120.0
-"""A server that asks for more is told to the caller instead of slept for."""
+"""If a server asks for more seconds, the error is raised instead."""
 LONGEST_SENSIBLE_WAIT = 3600.0
-"""A server that asks for more says nothing about now; the wait is our own then."""
+"""If a server asks for even more, its request is ignored and the policy's own wait counts."""
 
 
 class Clock(Protocol):
@@ -71,42 +76,42 @@ class Clock(Protocol):
 
 
 def duration(_policy: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    """Refuse what is no duration."""
+    """Refuse a value that is not a duration."""
     if value is not None and not 0 <= value < math.inf:  # nan is not
         raise ValueError(f"{attribute.name} has to be a number of seconds from 0 on, not {value}")
 
 
 def to_names(names: str | Iterable[str]) -> tuple[str, ...]:
-    """Return *names* as they are kept; a single one is one name, not its letters."""
+    """Return *names* as a tuple; a string is a single name and not its letters."""
     return (names,) if isinstance(names, str) else tuple(names)
 
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """
-    Which failures are repeated, how often and how long after.
+    Which failures are retried, how often and after how long.
 
-    Waits double from try to try, with full jitter: a random part of a growing most. What the server asks for makes them
-    longer, never shorter, and above two minutes it is raised instead of slept.
+    The maximum wait doubles with each attempt, and the wait is a random part of it (full jitter). A longer wait that
+    the server asks for is kept; if it asks for more than two minutes, the error is raised instead.
 
     Attributes:
-        attempts: Tries in all, at least 1. With 1 nothing is repeated. An answer 429 is the server's pace and not a
-            failure: it is limited by `deadline` alone.
-        first_wait: Most seconds before the second try.
-        max_wait: Most seconds before any later try.
-        throttle_wait: Most seconds before a try after a 429, unless it names a longer time.
-        deadline: Seconds after the first try's start in which another may start; None for no limit. It never cuts a
-            try that runs.
+        attempts: Maximum number of attempts, at least 1. With 1 nothing is retried. A 429 does not count as a failure:
+            only `deadline` limits it.
+        first_wait: Maximum seconds before the second attempt.
+        max_wait: Maximum seconds before any later attempt.
+        throttle_wait: Maximum seconds before an attempt after a 429, unless it names a longer time.
+        deadline: Seconds after the start of the first attempt in which another may start; None for no limit. A running
+            attempt is never cut.
         on_unknown: What to do when a request may have been billed and no usable answer came. `raise` is safe; with
             `retry` the caller accepts to pay twice.
-        retry_codes: Error codes of the API that are worth another try, beyond the documented ones.
-        fail_codes: Error codes that are never worth one.
+        retry_codes: Error codes of the API that are retried, beyond the documented ones.
+        fail_codes: Error codes that are never retried.
         unknown_codes: Error codes that may come after the image was made; they are raised as `OutcomeUnknownError`.
-        trust_errors: Whether an error 5xx in the API's own form says that nothing was billed, by your knowledge of the
-            gateway. It holds for no page, and for no error that is known to be a proxy's.
+        trust_errors: Whether, as you know of the gateway, a 5xx error in the API's own form means that nothing was
+            billed. It does not apply to HTML pages, or to errors that are known to come from a proxy.
         server_idempotency: What the server does with an `Idempotency-Key` that it has seen: `none` (it may make the
-            image again), `replay` (it repeats its answer) or `reject` (it refuses). With the latter two an unknown
-            outcome is asked for again, since that buys nothing twice.
+            image again), `replay` (it repeats its answer) or `reject` (it refuses). With the latter two a request with
+            an unknown outcome is sent again, since that buys nothing twice.
     """
 
     attempts: int = attrs.field(default=4, validator=[attrs.validators.instance_of(int), attrs.validators.ge(1)])
@@ -131,12 +136,12 @@ class RetryPolicy:
 
         Args:
             error: What the last attempt raised.
-            attempt: How many attempts have ended like this one, as a failure or as pace, from 1.
+            attempt: How many attempts have ended with the verdict of this one, from 1.
             elapsed: Seconds since the first attempt began.
             jitter: A number in [0, 1); an argument, so that this stays pure.
 
         Returns:
-            Seconds, never less than the server asked for; None to give up.
+            Seconds, never less than the server asked for; None to stop.
         """
         verdict = self.judge(error)
         if verdict == "stop" or self.attempts == 1 or (verdict == "retry" and attempt >= self.most_attempts(error)):
@@ -164,42 +169,42 @@ class RetryPolicy:
     def judge_unknown(self, error: OutcomeUnknownError | APIError) -> Verdict:
         """Return what to do about an attempt that may have been billed."""
         if isinstance(error, OutcomeUnknownError) and error.in_flight:
-            return "pace"  # the server knows the key, so asking again buys nothing
+            return "throttled"  # the server knows the key, so asking again buys nothing
         if isinstance(error, APIError) and not isinstance(error, PASSING):
             return "retry" if error.code in self.retry_codes else "stop"
         safe = self.server_idempotency != "none" or error.code in self.retry_codes
         return "retry" if safe or self.on_unknown == "retry" else "stop"
 
     def judge_refusal(self, error: APIError) -> Verdict:
-        """Return what kind of failure an answer is that says that nothing was made."""
+        """Return what to do about an answer that says that nothing was billed."""
         if isinstance(error, RateLimitError):
-            return "pace"
+            return "throttled"
         key_changed = isinstance(error, AuthenticationError) and error.key_changed
         failed = isinstance(error, ServerError)
         return "retry" if failed or key_changed or error.should_retry or error.code in self.retry_codes else "stop"
 
     def most_attempts(self, error: ImagesError) -> int:
-        """Return how many attempts a failure such as *error* is worth."""
+        """Return the maximum number of attempts for a failure such as *error*."""
         own = error.most_attempts if isinstance(error, ConnectionFailedError) else None
         return min(self.attempts, own or self.attempts)
 
     def delay(self, error: ImagesError, verdict: Verdict, attempt: int, jitter: float) -> float | None:
-        """Return the seconds to wait, whatever the deadline; None if the server asks for too many."""
+        """Return the seconds to wait, without regard to the deadline; None if the server asks for too many."""
         asked = server_wait(error) or 0.0
         if asked > LONGEST_SERVER_WAIT:
             return None
         told = asked + spread(asked, jitter)
         if isinstance(error, OutcomeUnknownError) and error.in_flight:
-            return max(told, THROTTLE_FIRST_WAIT)  # whoever works on it says when it may be done
+            return max(told, THROTTLE_FIRST_WAIT)  # the server knows best when it will be done
         first, most = (
-            (THROTTLE_FIRST_WAIT, self.throttle_wait) if verdict == "pace" else (self.first_wait, self.max_wait)
+            (THROTTLE_FIRST_WAIT, self.throttle_wait) if verdict == "throttled" else (self.first_wait, self.max_wait)
         )
-        # A server that asks for a moment, again and again, does not know what it asks for.
+        # Waits grow even if the server asks for the same short wait again and again.
         return max(told, min(SHORTEST_WAIT, most), jitter * min(most, first * 2.0 ** min(attempt - 1, 30)))
 
 
 def is_unknown(error: ImagesError) -> bool:
-    """Whether an attempt that ended so may have been billed and brought nothing usable."""
+    """Return whether an attempt that raised *error* may have been billed without a usable answer."""
     return isinstance(error, APIError | OutcomeUnknownError) and error.billed > Billing.NO
 
 
@@ -209,7 +214,7 @@ def count_images(error: ImagesError) -> int:
 
 
 def server_wait(error: ImagesError) -> float | None:
-    """Return the seconds for which the server wants to be left alone; None if that is for us to say."""
+    """Return the seconds that the server asks to wait; None if it does not say."""
     asked = error.retry_after if isinstance(error, Answered | DownloadError) else None
     if asked and asked <= LONGEST_SENSIBLE_WAIT:
         return asked
@@ -217,19 +222,19 @@ def server_wait(error: ImagesError) -> float | None:
 
 
 def spread(seconds: float, jitter: float) -> float:
-    """Return what to add to *seconds*, so that not everybody who was told the same comes back at once."""
+    """Return seconds to add to a wait that the server asked for, so that not all clients come back at once."""
     return jitter * min(5.0, 0.1 * seconds)
 
 
 @attrs.define(kw_only=True)
 class RetryBudget:
     """
-    What the retries of all calls of a client cost: of a dead gateway, 1,000 calls need not find out four times each.
+    Limits the retries of all calls of a client, so that 1,000 calls to a dead gateway do not send 4,000 requests.
 
     Attributes:
-        most: Tokens at first, and never more.
-        cost: Of one retry. It comes back if the call succeeds.
-        tokens: What is left.
+        most: Tokens at the start, and the maximum.
+        cost: Tokens that one retry costs. They come back if the call succeeds.
+        tokens: Tokens left.
 
     Source:
         The token bucket of the AWS SDKs' standard retry mode, with its numbers.
@@ -247,17 +252,17 @@ class RetryBudget:
         return True
 
     def refund(self, retries: int) -> None:
-        """Give back what a call paid that succeeded after *retries*; one that needed none earns a token."""
+        """Give back the tokens of a call that succeeded after *retries*; a call without retries earns one token."""
         self.tokens = min(self.most, self.tokens + (retries * self.cost or 1))
 
 
 @attrs.define
 class PacingGate:
     """
-    Closed while a server has asked for patience; one for all calls that it concerns.
+    Closed while the server has asked for a pause; shared by all calls of a client.
 
     Attributes:
-        opens_at: On the clock of those who ask; in the past, it is open.
+        opens_at: On the steady clock of the calls, in seconds; if that is past, the gate is open.
     """
 
     opens_at: float = float("-inf")
@@ -267,52 +272,60 @@ class PacingGate:
         return max(0.0, self.opens_at - now)
 
     def close(self, until: float) -> None:
-        """Keep it closed until then; never opens it earlier."""
+        """Keep the gate closed until then; never open it earlier."""
         self.opens_at = max(self.opens_at, until)
 
 
 class Observer(Protocol):
-    """Sees every failed attempt, with the seconds until the next or None."""
+    """Sees every failed attempt."""
 
     async def __call__(self, error: ImagesError, wait: float | None, /) -> None:
-        """Take note."""
+        """Called with the error, and the seconds until the next attempt or None."""
 
 
 @attrs.define(kw_only=True)
 class RetryState:
-    """One call's failures, and the wait that was last decided."""
+    """
+    The failures of one call, and the wait that was decided last.
+
+    Attributes:
+        failures: What each attempt raised.
+        counts: Failures in a row, by verdict.
+        retries: Number of retries that the budget has paid for.
+        wait: Seconds until the next attempt; None if there is none.
+    """
 
     policy: RetryPolicy
-    sleep: Callable[[float], Awaitable[None]]
-    monotonic: Callable[[], float]
+    clock: Clock
     jitter: Callable[[], float]
-    on_failure: Observer
+    on_failure: Observer | None
+    made_progress: Callable[[], bool] | None
     budget: RetryBudget | None
     gate: PacingGate | None
     started: float
     failures: list[ImagesError] = attrs.field(factory=list)
     counts: dict[Verdict, int] = attrs.field(factory=dict)
-    paid: int = 0
+    retries: int = 0
     wait: float | None = None
 
     async def allows(self, error: BaseException) -> bool:
-        """Decide whether to go on after *error*; tenacity asks once per failure."""
+        """Record that an attempt raised *error*, and return whether there is another one."""
         if not isinstance(error, ImagesError):
             return False  # CancelledError above all
-        if error in self.failures:
-            return False  # raised once more, as the gate stays closed beyond the deadline
         self.failures.append(error)
         verdict = self.policy.judge(error)
-        self.counts[verdict] = self.counts.get(verdict, 0) + 1
+        is_first = self.made_progress is not None and self.made_progress()
+        self.counts[verdict] = 1 if is_first else self.counts.get(verdict, 0) + 1
         self.close_gate(error)
-        self.wait = self.decide(error, verdict)
-        await self.on_failure(error, self.wait)
+        self.wait = self.find_wait(error, verdict)
+        if self.on_failure is not None:
+            await self.on_failure(error, self.wait)
         return self.wait is not None
 
-    def decide(self, error: ImagesError, verdict: Verdict) -> float | None:
-        """Return the seconds to wait, within the deadline and the budget; what stands in the way is noted."""
+    def find_wait(self, error: ImagesError, verdict: Verdict) -> float | None:
+        """Return the seconds to wait, within the deadline and the budget; a note says which of them forbids a retry."""
         attempt, jitter = self.counts[verdict], self.jitter()
-        wait = self.policy.wait(error, attempt=attempt, elapsed=self.monotonic() - self.started, jitter=jitter)
+        wait = self.policy.wait(error, attempt=attempt, elapsed=self.elapsed, jitter=jitter)
         if wait is None:
             patient = attrs.evolve(self.policy, deadline=None)
             if patient.wait(error, attempt=attempt, elapsed=0.0, jitter=jitter) is not None:
@@ -322,8 +335,13 @@ class RetryState:
             if not self.budget.take():
                 error.add_note("It was not tried again: too many calls of this client have failed.")
                 return None
-            self.paid += 1
+            self.retries += 1
         return wait
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the first attempt."""
+        return self.clock.monotonic() - self.started
 
     def note_deadline(self, error: ImagesError) -> None:
         error.add_note(
@@ -331,122 +349,142 @@ class RetryState:
         )
 
     def close_gate(self, error: ImagesError) -> None:
-        """Let a server's pace hold for all calls, not only for the one that was told."""
+        """Make all calls wait for as long as the server asked one of them to."""
         asked = server_wait(error) if isinstance(error, RateLimitError) else None
         if self.gate is not None and asked is not None and asked <= LONGEST_SERVER_WAIT:
-            self.gate.close(self.monotonic() + asked)
+            self.gate.close(self.clock.monotonic() + asked)
 
     async def wait_for_gate(self) -> bool:
-        """Wait until the gate is open; False if that is beyond the deadline."""
-        while self.gate is not None and (seconds := self.gate.remaining(now := self.monotonic())) > 0:
-            if self.policy.deadline is not None and now - self.started + seconds > self.policy.deadline:
+        """Wait until the gate is open; False, at once, if that is after the deadline."""
+        while self.gate is not None and (seconds := self.gate.remaining(self.clock.monotonic())) > 0:
+            if self.policy.deadline is not None and self.elapsed + seconds > self.policy.deadline:
                 return False
-            await self.sleep(seconds)  # all together: spread out, the first to be refused would shut the others out
+            # wake all waiters at once: if spread out, the first 429 would close the gate for the rest
+            await self.clock.sleep(seconds)
         return True
+
+    async def pause(self, seconds: float | None) -> None:
+        """
+        Wait before a retry, and until the gate is open.
+
+        Raises:
+            ImagesError: The last failure, as the gate opens after the deadline.
+        """
+        await self.clock.sleep(seconds or 0.0)
+        if not await self.wait_for_gate():
+            self.note_deadline(self.failures[-1])
+            raise self.failures[-1]
 
     def succeed(self) -> None:
         if self.budget is not None:
-            self.budget.refund(self.paid)
+            self.budget.refund(self.retries)
 
-    def tell(self, last: ImagesError) -> ImagesError:
+    def choose_error(self, last: ImagesError) -> ImagesError:
         """
-        Return the error that the caller has to know.
+        Return the error that the caller has to know, after *last* has ended the call.
 
         A last attempt that billed nothing does not undo an earlier one that may have been billed.
         """
-        unknown = [error for error in self.failures if is_unknown(error)]
+        doubtful = [error for error in self.failures if is_unknown(error)]
         if isinstance(last, APIError) and last.key_already_used and last is not self.failures[0]:
-            earlier = [error for error in unknown if error is not last]
-            first = max(earlier, key=count_images, default=self.failures[0])
-            mark(first, Billing.MAYBE)
-            first.add_note(f"A later attempt was refused: {last.message} So an earlier one may have been billed.")
-            return first
-        if is_unknown(last):  # that images were refused tells less than that they may be there
-            return max(unknown, key=lambda one: (count_images(one), not isinstance(one, ModerationError), one is last))
-        if isinstance(last, APIError | ConnectionFailedError | InputChangedError):
-            return max(unknown, key=count_images, default=last)
+            return self.blame_earlier(last, doubtful)
+        if is_unknown(last):
+            # The one with the most images; then any but a refusal for its content, as that made none; then *last*.
+            return max(doubtful, key=lambda one: (count_images(one), not isinstance(one, ModerationError), one is last))
+        if isinstance(last, SAYS_NOTHING_BILLED):
+            return max(doubtful, key=count_images, default=last)
         return last
+
+    def blame_earlier(self, last: APIError, doubtful: Sequence[ImagesError]) -> ImagesError:
+        """Return the error of an earlier attempt: it reached the API, as that knows its key when *last* comes."""
+        earlier = [error for error in doubtful if error is not last]
+        error = max(earlier, key=count_images, default=self.failures[0])
+        mark(error, Billing.MAYBE)
+        error.add_note(f"A later attempt was refused: {last.message} So an earlier one may have been billed.")
+        return error
 
 
 async def repeat(
     attempt: Callable[[], Awaitable[T]],
     policy: RetryPolicy,
     *,
-    sleep: Callable[[float], Awaitable[None]],
-    monotonic: Callable[[], float],
+    clock: Clock,
     jitter: Callable[[], float],
-    on_failure: Observer,
+    on_failure: Observer | None = None,
+    made_progress: Callable[[], bool] | None = None,
     budget: RetryBudget | None = None,
     gate: PacingGate | None = None,
 ) -> T:
     """
     Return what *attempt* returns, calling it again as *policy* says.
 
-    The first call runs bare: building tenacity's loop costs more than a small request. If it fails, the loop's first
-    call raises what it raised.
-
     Args:
         attempt: Sends a request once.
         policy: Decides.
-        sleep: Waits.
-        monotonic: Tells the time.
+        clock: Time.
         jitter: Random numbers in [0, 1).
         on_failure: Sees every failure.
+        made_progress: Whether the attempt that failed got further than the one before, so that the count starts again.
         budget: Pays for the retries of all calls; None for no limit.
-        gate: Holds attempts back while the server wants none.
+        gate: Holds attempts back while the server asks for a pause.
 
     Raises:
         ImagesError: The last failure; or, from it, an earlier one that may have been billed.
     """
-    repetition = RetryState(
+    state = RetryState(
         policy=policy,
-        sleep=sleep,
-        monotonic=monotonic,
+        clock=clock,
         jitter=jitter,
         on_failure=on_failure,
+        made_progress=made_progress,
         budget=budget,
         gate=gate,
-        started=monotonic(),
+        started=clock.monotonic(),
     )
-    await repetition.wait_for_gate()  # closed beyond the deadline, the first attempt asks for itself
+    await state.wait_for_gate()  # if it opens after the deadline, the first attempt asks the server itself
     try:
-        result = await attempt()
+        result = await attempt()  # without tenacity, which costs more than a small request
     except ImagesError as error:
-        failed = [error]
+        first = error
     else:
-        repetition.succeed()
+        state.succeed()
         return result
-
-    async def next_attempt() -> T:
-        if failed:
-            raise failed.pop()
-        if not await repetition.wait_for_gate():
-            repetition.note_deadline(repetition.failures[-1])
-            raise repetition.failures[-1]
-        return await attempt()
-
-    try:
-        again = loop(repetition)
-    except OSError:  # no file descriptor is left to load tenacity with; what happened is more than that
-        await on_failure(failed[0], None)
-        raise failed[0] from None
-    try:
-        result = await again(next_attempt)
-    except ImagesError as error:
-        told = repetition.tell(error)
-        if told is error:
-            raise
-        raise told from error
-    repetition.succeed()
+    result = await retry(attempt, first, state)
+    state.succeed()
     return result
 
 
-def loop(repetition: RetryState) -> AsyncRetrying:
-    # A new object per call: shared ones mix the attempts of concurrent calls. What `allows` refuses it raises as it is.
-    import tenacity.asyncio
+async def retry(attempt: Callable[[], Awaitable[T]], first: ImagesError, state: RetryState) -> T:
+    """Return what a later attempt returns, after the first one raised *first*."""
+    retrying = make_loop(state)
+    if retrying is None:
+        state.policy = attrs.evolve(state.policy, attempts=1)
+    if not await state.allows(first) or retrying is None:
+        raise first
 
+    async def next_attempt() -> T:  # tenacity awaits only what is declared as a coroutine function, unlike a lambda
+        return await attempt()
+
+    try:
+        await state.pause(state.wait)
+        return await retrying(next_attempt)
+    except ImagesError as error:
+        chosen = state.choose_error(error)
+        if chosen is error:
+            raise
+        raise chosen from error
+
+
+def make_loop(state: RetryState) -> AsyncRetrying | None:
+    """
+    Return the loop over the attempts after the first: one for each call, since a loop counts its attempts.
+
+    None if no file descriptor is left to load tenacity with.
+    """
+    try:
+        import tenacity.asyncio
+    except OSError:
+        return None
     return tenacity.AsyncRetrying(
-        retry=tenacity.asyncio.retry_if_exception(repetition.allows),
-        wait=lambda _: repetition.wait or 0.0,
-        sleep=repetition.sleep,
+        retry=tenacity.asyncio.retry_if_exception(state.allows), wait=lambda _: state.wait or 0.0, sleep=state.pause
     )

@@ -13,9 +13,10 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import attrs
+
+from burncloud_images.retry import Clock
 
 GUARD = 0.02
 """Seconds by which windows are longer than was asked for: clocks round, and a busy machine is late to use a permit."""
@@ -27,16 +28,6 @@ SUCCESSES_PER_STEP = 10
 ROUNDS_GROW = 4
 MOST_ROUNDS = 20
 """For how many rounds a level is kept at most above which a server refuses, before one more is tried again."""
-
-
-class Clock(Protocol):
-    """Where durations come from."""
-
-    def monotonic(self) -> float:
-        """Return seconds that never go back."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
 
 
 # --- so many a minute ------------------------------------------------------------------------------------------------

@@ -242,8 +242,7 @@ class Call(Generic[T]):
             receiver, answer = await repeat(
                 lambda: self.attempt(encoded, uploads),
                 self.settings.retry,
-                sleep=self.resources.clock.sleep,
-                monotonic=self.resources.clock.monotonic,
+                clock=self.resources.clock,
                 jitter=random.random,
                 on_failure=self.record,
                 budget=self.resources.budget,

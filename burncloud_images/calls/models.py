@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from burncloud_images.calls.call import Resources, read_error, read_into
 from burncloud_images.calls.charge import free_of_charge
-from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, ImagesError, OutcomeUnknownError, ProtocolError
+from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, OutcomeUnknownError, ProtocolError
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
 from burncloud_images.settings import Settings
@@ -57,17 +57,11 @@ async def list_models(settings: Settings, resources: Resources) -> tuple[ModelIn
         return await repeat(
             attempt,
             settings.retry,
-            sleep=resources.clock.sleep,
-            monotonic=resources.clock.monotonic,
+            clock=resources.clock,
             jitter=random.random,
-            on_failure=ignore,
             budget=resources.budget,
             gate=resources.gate,
         )
-
-
-async def ignore(_error: ImagesError, _wait: float | None) -> None:
-    """Keep no history of what costs nothing."""
 
 
 def to_models(body: bytes) -> Iterator[ModelInfo]:

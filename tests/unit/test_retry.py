@@ -57,9 +57,9 @@ class TestKinds:
             (error_of(ConnectionFailedError, permanent=True, should_retry=True), "stop"),
             (error_of(OutcomeUnknownError), "stop"),
             (error_of(OutcomeUnknownError, should_retry=True), "stop"),
-            (error_of(OutcomeUnknownError, in_flight=True), "pace"),
+            (error_of(OutcomeUnknownError, in_flight=True), "throttled"),
             (error_of(OutcomeUnknownError, in_flight=True, should_retry=False), "stop"),
-            (error_of(RateLimitError, status=429), "pace"),
+            (error_of(RateLimitError, status=429), "throttled"),
             (error_of(RateLimitError, status=429, should_retry=False), "stop"),
             (error_of(RateLimitError, status=429, billed=Billing.MAYBE), "stop"),
             (error_of(ServerError, status=503), "retry"),
@@ -340,6 +340,9 @@ class Loop:
             raise outcome
         return outcome
 
+    def monotonic(self):
+        return self.now
+
     async def sleep(self, seconds):
         self.slept.append(seconds)
         self.now += seconds
@@ -351,8 +354,7 @@ class Loop:
         return await repeat(
             self.attempt,
             policy,
-            sleep=self.sleep,
-            monotonic=lambda: self.now,
+            clock=self,
             jitter=lambda: self.jitter,
             on_failure=self.see,
             **options,
@@ -388,6 +390,26 @@ class TestLoop:
 
         assert error is caught.value
         assert [(error, None)] == loop.seen
+
+    async def test_counts_an_exception_that_is_raised_twice_as_two_failures(self):
+        """A transport that raises the same object again loses none of its retries."""
+        cached = error_of(ConnectionFailedError)
+        loop = Loop(cached, cached, cached, "image")
+        assert "image" == await loop.run()
+        assert 4 == loop.attempts
+
+        loop = Loop(*[cached] * 9)
+        with pytest.raises(ConnectionFailedError) as caught:
+            await loop.run()
+        assert (cached, 4) == (caught.value, loop.attempts)
+
+    async def test_an_attempt_that_got_further_starts_the_count_again(self):
+        """Failures count in a row, so a download that moves on is never given up for their number."""
+        progress = iter([False, True, True, False, False, False])
+        loop = Loop(*[error_of(ServerError) for _ in range(6)])
+        with pytest.raises(ServerError):
+            await loop.run(made_progress=lambda: next(progress))
+        assert 6 == loop.attempts
 
     async def test_waits_although_nothing_is_asked_for(self):
         """A date that has passed says nothing, and whoever refuses wants to be left alone."""
@@ -493,7 +515,7 @@ class TestGates:
         """Neither our own guess, nor what is too long to be waited for, nor a failure."""
         gate = PacingGate()
         with pytest.raises(ImagesError):
-            await Loop(*[error] * 5).run(RetryPolicy(deadline=1), gate=gate)
+            await Loop(*[error] * 20).run(RetryPolicy(deadline=1), gate=gate)
         assert 0 == gate.remaining(100)
 
     async def test_the_longest_wait_that_is_honoured_closes_it(self):
