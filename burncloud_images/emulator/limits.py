@@ -6,216 +6,193 @@ Sources: `page` is Burncloud's images page (2025-04-26), `openapi` OpenAI's open
 OpenAI's API reference (2026-11-17), `threads` public reports of what the API answered.
 """
 
-# ruff: noqa: ARG001, ARG002 (all checks share one signature, and most look at the value alone)
-
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 
 from burncloud_images.emulator.errors import Refusal
 from burncloud_images.emulator.request_body import MAX_IMAGE_BYTES, MB, Upload
 
+Check: TypeAlias = Callable[[str, Any, Mapping[str, Any]], None]
+"""Takes a field's name, its value and all fields; raises `Refusal` if the value is not allowed."""
 
-class Check(Protocol):
-    """Refuses a value, or lets it pass."""
+UploadCheck: TypeAlias = Callable[[Upload, Upload], None]
+"""Takes an upload and the first image; raises `Refusal` if the upload is not allowed."""
 
-    def __call__(self, name: str, value: Any, fields: Mapping[str, Any]) -> None:  # noqa: ANN401 (anything arrives)
-        """Raise `Refusal` if *value* is not allowed."""
+
+# --- checks of fields ------------------------------------------------------------------------------------------------
 
 
 def invalid(name: str, value: object, wanted: str, code: str = "invalid_value") -> Refusal:
     return Refusal(f"{name} is {value!r}; it has to be {wanted}.", param=name, code=code)
 
 
-@attrs.frozen
-class Text:
-    """A string."""
-
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        if not isinstance(value, str):
-            raise invalid(name, value, "a string", "invalid_type")
+def text(name: str, value: object, _fields: Mapping[str, Any]) -> None:
+    if not isinstance(value, str):
+        raise invalid(name, value, "a string", "invalid_type")
 
 
-@attrs.frozen
-class Switch:
-    """True or false; true only where the model can do it."""
-
-    possible: bool = True
-
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        if not isinstance(value, bool):
-            raise invalid(name, value, "true or false", "invalid_type")
-        if value and not self.possible:
-            raise Refusal(f"{fields['model']} does not {name}.", param=name, code="unsupported_parameter")
+def boolean(name: str, value: object, _fields: Mapping[str, Any]) -> None:
+    if not isinstance(value, bool):
+        raise invalid(name, value, "true or false", "invalid_type")
 
 
-@attrs.frozen
-class Choice:
-    """One of a closed list."""
-
-    values: tuple[str, ...]
-
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        if value not in self.values:
-            raise invalid(name, value, f"one of {', '.join(self.values)}")
+def unavailable(name: str, value: object, fields: Mapping[str, Any]) -> None:
+    """Allow `false` alone, for a model that cannot do it."""
+    boolean(name, value, fields)
+    if value:
+        raise Refusal(f"{fields['model']} does not {name}.", param=name, code="unsupported_parameter")
 
 
-@attrs.frozen
-class Range:
-    """A whole number within bounds, both included."""
+def one_of(*values: str) -> Check:
+    def check(name: str, value: object, _fields: Mapping[str, Any]) -> None:
+        if value not in values:
+            raise invalid(name, value, f"one of {', '.join(values)}")
 
-    low: int
-    high: int
+    return check
 
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
+
+def between(low: int, high: int) -> Check:
+    """Allow a whole number within bounds, both included."""
+
+    def check(name: str, value: object, _fields: Mapping[str, Any]) -> None:
         if not isinstance(value, int) or isinstance(value, bool):
             raise invalid(name, value, "a whole number", "invalid_type")
-        if not self.low <= value <= self.high:
-            code = "integer_below_min_value" if value < self.low else "integer_above_max_value"
-            raise invalid(name, value, f"from {self.low} to {self.high}", code)
+        if not low <= value <= high:
+            code = "integer_below_min_value" if value < low else "integer_above_max_value"
+            raise invalid(name, value, f"from {low} to {high}", code)
+
+    return check
 
 
-@attrs.frozen
-class Length:
-    """A string of so many characters, at least one."""
+def up_to(longest: int) -> Check:
+    """Allow a string of 1 to *longest* characters."""
 
-    most: int
-    least: int = 1
-
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        if not isinstance(value, str):
-            raise invalid(name, value, "a string", "invalid_type")
-        if not self.least <= len(value) <= self.most:
+    def check(name: str, value: str, fields: Mapping[str, Any]) -> None:
+        text(name, value, fields)
+        if not 1 <= len(value) <= longest:
             code = "string_above_max_length" if value else "empty_string"
-            wanted = f"{self.least} to {self.most} characters long"
+            wanted = f"1 to {longest} characters long"
             raise Refusal(f"{name} is {len(value)} characters long; it has to be {wanted}.", param=name, code=code)
 
-
-@attrs.frozen
-class Absent:
-    """A field that the model does not have."""
-
-    code: str = "unknown_parameter"
-
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        raise Refusal(f"{fields['model']} has no parameter {name!r}.", param=name, code=self.code)
+    return check
 
 
-@attrs.frozen
-class OnlyWith:
-    """A value that goes only with another field's value; None among them says that the other may be left out."""
-
-    other: str
-    values: tuple[object, ...]
-    only_for: object = None
-
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        if self.only_for is not None and value != self.only_for:
-            return
-        if fields.get(self.other) not in self.values:
-            wanted = " or ".join("left out" if value is None else str(value) for value in self.values)
-            raise Refusal(f"{name} {value!r} needs {self.other} to be {wanted}.", param=name, code="invalid_value")
+def absent(name: str, _value: object, fields: Mapping[str, Any], code: str = "unknown_parameter") -> None:
+    """Refuse a field that the model does not have."""
+    raise Refusal(f"{fields['model']} has no parameter {name!r}.", param=name, code=code)
 
 
-@attrs.frozen
-class AnySize:
-    """`auto` or WIDTHxHEIGHT in steps of 16, at most 3:1 or 1:3, at most 3840x2160 in either orientation."""
-
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        if value == "auto":
-            return
-        match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value), re.ASCII)
-        if match is None:
-            raise invalid(name, value, "auto or WIDTHxHEIGHT")
-        short, long = sorted(map(int, match.groups()))
-        problems = {
-            "in multiples of 16": short % 16 or long % 16,
-            "from 1:3 to 3:1": long > 3 * short,
-            "at most 3840x2160 or 2160x3840": long > 3840 or short > 2160,
-        }
-        for wanted, problem in problems.items():
-            if problem:
-                raise invalid(name, value, wanted)
+def no_fidelity(name: str, value: object, fields: Mapping[str, Any]) -> None:
+    absent(name, value, fields, "invalid_input_fidelity_model")
 
 
-@attrs.frozen
-class Object:
-    """The `svg` field: `{"model": …, "reasoning": {"effort": …}}`."""
+def only_with(other: str, *values: object, only_for: object = None) -> Check:
+    """
+    Allow a value only where the field *other* has one of *values*.
 
-    efforts = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+    Args:
+        other: Another field.
+        values: What it may be; None for left out.
+        only_for: The value that this concerns; None for every value.
+    """
 
-    def __call__(self, name: str, value: object, fields: Mapping[str, Any]) -> None:
-        if not isinstance(value, dict):
-            raise invalid(name, value, "an object", "invalid_type")
-        if not isinstance(value.get("model"), str):
-            raise Refusal(f"{name}.model is missing.", param=f"{name}.model", code="missing_required_parameter")
-        reasoning = value.get("reasoning") or {}
-        effort = reasoning.get("effort") if isinstance(reasoning, dict) else reasoning
-        if effort is not None and effort not in self.efforts:
-            raise invalid(f"{name}.reasoning.effort", effort, f"one of {', '.join(self.efforts)}")
+    def check(name: str, value: object, fields: Mapping[str, Any]) -> None:
+        if (only_for is None or value == only_for) and fields.get(other) not in values:
+            wanted = " or ".join("left out" if value is None else str(value) for value in values)
+            raise Refusal(f"{name} {value!r} needs {other} to be {wanted}.", param=name, code="invalid_value")
 
-
-class UploadCheck(Protocol):
-    """Refuses an upload, or lets it pass."""
-
-    def __call__(self, upload: Upload, first: Upload) -> None:
-        """Raise `Refusal` if *upload*, beside the *first* image, is not allowed."""
+    return check
 
 
-@attrs.frozen
-class Pixels:
-    """An image in one of these formats, sent under its true name."""
+def any_size(name: str, value: object, _fields: Mapping[str, Any]) -> None:
+    """Allow `auto`, or WIDTHxHEIGHT in steps of 16, at most 3:1 and 3840x2160 in either orientation."""
+    if value == "auto":
+        return
+    match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value), re.ASCII)
+    if match is None:
+        raise invalid(name, value, "auto or WIDTHxHEIGHT")
+    short, long = sorted(map(int, match.groups()))
+    problems = {
+        "in multiples of 16": short % 16 or long % 16,
+        "from 1:3 to 3:1": long > 3 * short,
+        "at most 3840x2160 or 2160x3840": long > 3840 or short > 2160,
+    }
+    for wanted, problem in problems.items():
+        if problem:
+            raise invalid(name, value, wanted)
 
-    types: tuple[str, ...]
 
-    def __call__(self, upload: Upload, first: Upload) -> None:
-        name, sent = upload.part.name, (upload.part.content_type or "").partition(";")[0].strip().lower()
-        if sent.replace("image/jpg", "image/jpeg") not in self.types:
-            wanted = ", ".join(self.types)
-            raise Refusal(
-                f"Invalid file {name!r}: unsupported mimetype ({sent!r}); it has to be one of {wanted}.",
-                param=name,
-                code="unsupported_file_mimetype",
-            )
-        if upload.media.media_type != sent.replace("image/jpg", "image/jpeg"):
-            raise unreadable(upload, f"it came as {sent} and is {upload.media.media_type or 'no image'}")
-        if upload.media.dimensions is None or not upload.media.complete:
-            raise unreadable(upload, "its end or its size is missing")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def svg_options(name: str, value: object, _fields: Mapping[str, Any]) -> None:
+    """Allow `{"model": …, "reasoning": {"effort": …}}`."""
+    if not isinstance(value, dict):
+        raise invalid(name, value, "an object", "invalid_type")
+    if not isinstance(value.get("model"), str):
+        raise Refusal(f"{name}.model is missing.", param=f"{name}.model", code="missing_required_parameter")
+    reasoning = value.get("reasoning") or {}
+    effort = reasoning.get("effort") if isinstance(reasoning, dict) else reasoning
+    if effort is not None and effort not in EFFORTS:
+        raise invalid(f"{name}.reasoning.effort", effort, f"one of {', '.join(EFFORTS)}")
+
+
+# --- checks of uploads -----------------------------------------------------------------------------------------------
 
 
 def unreadable(upload: Upload, why: str) -> Refusal:
     return Refusal(f"Invalid file {upload.part.name!r}: {why}.", param=upload.part.name, code="invalid_image_file")
 
 
+def image_of(*types: str) -> UploadCheck:
+    """Allow a whole image in one of these formats, sent under its true media type."""
+
+    def check(upload: Upload, _first: Upload) -> None:
+        name, sent = upload.part.name, (upload.part.content_type or "").partition(";")[0].strip().lower()
+        true = sent.replace("image/jpg", "image/jpeg")
+        if true not in types:
+            raise Refusal(
+                f"Invalid file {name!r}: unsupported mimetype ({sent!r}); it has to be one of {', '.join(types)}.",
+                param=name,
+                code="unsupported_file_mimetype",
+            )
+        if upload.media.media_type != true:
+            raise unreadable(upload, f"it was sent as {sent} and is {upload.media.media_type or 'not an image'}")
+        if upload.media.dimensions is None or not upload.media.complete:
+            raise unreadable(upload, "its end or its size is missing")
+
+    return check
+
+
 def less_than(size: int) -> UploadCheck:
-    def check(upload: Upload, first: Upload) -> None:
+    def check(upload: Upload, _first: Upload) -> None:
         if upload.part.size >= size:
             raise unreadable(upload, f"{upload.part.size} bytes are not less than {size}")
 
     return check
 
 
-def is_square(upload: Upload, first: Upload) -> None:
-    """Want as many columns as rows."""
+def is_square(upload: Upload, _first: Upload) -> None:
     if upload.media.width != upload.media.height:
         raise unreadable(upload, "it is not square")
 
 
-def has_transparency(upload: Upload, first: Upload) -> None:
-    """Want an alpha channel."""
+def has_alpha(upload: Upload, _first: Upload) -> None:
     if not upload.media.alpha:
         raise unreadable(upload, "it has no alpha channel, and transparent pixels say where to edit")
 
 
 def has_size_of_first(upload: Upload, first: Upload) -> None:
-    """Want the first image's width and height."""
     if upload.media.dimensions != first.media.dimensions:
         raise unreadable(upload, f"it is {upload.media.dimensions}, and the image is {first.media.dimensions}")
 
+
+# --- the tables ------------------------------------------------------------------------------------------------------
 
 MODELS: Mapping[str, str | None] = {
     "dall-e-2": "2026-05-12",
@@ -274,70 +251,66 @@ class Row:
 
 
 ROWS: tuple[Row, ...] = (
-    Row("prompt", D2, Length(1_000), "page", WITH_PROMPT),
-    Row("prompt", D3, Length(4_000), "page", WITH_PROMPT),
-    Row("prompt", GPT, Length(32_000), "openapi", WITH_PROMPT),
-    Row("n", D2 | GPT, Range(1, 10), "page"),
-    Row("n", D3, Range(1, 1), "page"),
-    Row("size", D2, Choice(("256x256", "512x512", "1024x1024")), "page"),
-    Row("size", D3, Choice(("1024x1024", "1792x1024", "1024x1792")), "page"),
-    Row("size", EARLY, Choice(("1024x1024", "1536x1024", "1024x1536", "auto")), "openapi"),
-    Row("size", GPT - EARLY, AnySize(), "reference"),
-    Row("quality", D2, Choice(("standard",)), "page", WITH_PROMPT),
-    Row("quality", D3, Choice(("standard", "hd")), "page", WITH_PROMPT),
-    Row("quality", EARLY | G2, Choice(("low", "medium", "high", "auto")), "openapi", WITH_PROMPT),
-    Row("quality", G2_5 | G2_6, Choice(("low", "medium", "high", "xhigh", "max", "auto")), "reference", WITH_PROMPT),
-    Row("response_format", DALLE, Choice(("url", "b64_json")), "page"),
-    Row("response_format", GPT, Absent(), "openapi"),
-    Row("style", D3, Choice(("vivid", "natural")), "page", GENERATIONS),
-    Row("style", EVERY - D3, Absent(), "page", GENERATIONS),
-    Row("background", GPT, Choice(("transparent", "opaque", "auto")), "openapi", WITH_PROMPT),
+    Row("prompt", D2, up_to(1_000), "page", WITH_PROMPT),
+    Row("prompt", D3, up_to(4_000), "page", WITH_PROMPT),
+    Row("prompt", GPT, up_to(32_000), "openapi", WITH_PROMPT),
+    Row("n", D2 | GPT, between(1, 10), "page"),
+    Row("n", D3, between(1, 1), "page"),
+    Row("size", D2, one_of("256x256", "512x512", "1024x1024"), "page"),
+    Row("size", D3, one_of("1024x1024", "1792x1024", "1024x1792"), "page"),
+    Row("size", EARLY, one_of("1024x1024", "1536x1024", "1024x1536", "auto"), "openapi"),
+    Row("size", GPT - EARLY, any_size, "reference"),
+    Row("quality", D2, one_of("standard"), "page", WITH_PROMPT),
+    Row("quality", D3, one_of("standard", "hd"), "page", WITH_PROMPT),
+    Row("quality", EARLY | G2, one_of("low", "medium", "high", "auto"), "openapi", WITH_PROMPT),
+    Row("quality", G2_5 | G2_6, one_of("low", "medium", "high", "xhigh", "max", "auto"), "reference", WITH_PROMPT),
+    Row("response_format", DALLE, one_of("url", "b64_json"), "page"),
+    Row("response_format", GPT, absent, "openapi"),
+    Row("style", D3, one_of("vivid", "natural"), "page", GENERATIONS),
+    Row("style", EVERY - D3, absent, "page", GENERATIONS),
+    Row("background", GPT, one_of("transparent", "opaque", "auto"), "openapi", WITH_PROMPT),
     Row(
         "background",
         GPT,
-        OnlyWith("output_format", (None, "png", "webp"), only_for="transparent"),
+        only_with("output_format", None, "png", "webp", only_for="transparent"),
         "openapi",
         WITH_PROMPT,
     ),
-    Row("moderation", GPT, Choice(("low", "auto")), "openapi", GENERATIONS),
-    Row("output_format", GPT - G2_6, Choice(("png", "jpeg", "webp")), "openapi", WITH_PROMPT),
-    Row("output_format", G2_6, Choice(("png", "jpeg", "webp", "gif", "svg")), "reference", WITH_PROMPT),
-    Row("output_compression", GPT, Range(0, 100), "openapi", WITH_PROMPT),
-    Row("output_compression", GPT, OnlyWith("output_format", ("jpeg", "webp")), "openapi", WITH_PROMPT),
-    Row("stream", GPT, Switch(), "openapi", WITH_PROMPT),
+    Row("moderation", GPT, one_of("low", "auto"), "openapi", GENERATIONS),
+    Row("output_format", GPT - G2_6, one_of("png", "jpeg", "webp"), "openapi", WITH_PROMPT),
+    Row("output_format", G2_6, one_of("png", "jpeg", "webp", "gif", "svg"), "reference", WITH_PROMPT),
+    Row("output_compression", GPT, between(0, 100), "openapi", WITH_PROMPT),
+    Row("output_compression", GPT, only_with("output_format", "jpeg", "webp"), "openapi", WITH_PROMPT),
+    Row("stream", GPT, boolean, "openapi", WITH_PROMPT),
     Row(
-        "stream",
-        GPT,
-        OnlyWith("output_format", (None, "png", "jpeg", "webp"), only_for=True),
-        "reference",
-        WITH_PROMPT,
+        "stream", GPT, only_with("output_format", None, "png", "jpeg", "webp", only_for=True), "reference", WITH_PROMPT
     ),
-    Row("stream", DALLE, Switch(possible=False), "openapi", WITH_PROMPT),
-    Row("partial_images", GPT, Range(0, 3), "openapi", WITH_PROMPT),
-    Row("complexity", G2_6, Choice(("low", "medium", "high")), "reference", WITH_PROMPT),
-    Row("frame_count", G2_6, Range(2, 16), "reference", WITH_PROMPT),
-    Row("frame_count", G2_6, OnlyWith("output_format", ("gif",)), "reference", WITH_PROMPT),
-    Row("frame_count", G2_6, OnlyWith("mask", (None,)), "reference", WITH_PROMPT),
-    Row("frame_duration_ms", G2_6, Range(20, 655_350), "reference", WITH_PROMPT),
-    Row("frame_duration_ms", G2_6, OnlyWith("output_format", ("gif",)), "reference", WITH_PROMPT),
-    Row("svg", G2_6, Object(), "reference", WITH_PROMPT),
-    Row("svg", G2_6, OnlyWith("output_format", ("svg",)), "reference", WITH_PROMPT),
-    Row("svg", G2_6, OnlyWith("n", (None, 1)), "reference", WITH_PROMPT),
-    Row("markup", G2_5 | G2_6, OnlyWith("mask", (None,)), "reference", EDITS),
-    Row("markup", EVERY - G2_5 - G2_6, Absent(), "reference", EDITS),
-    Row("input_fidelity", G1 | G1_5, Choice(("high", "low")), "openapi", EDITS),
-    Row("input_fidelity", G1_MINI, Choice(("low",)), "openapi", EDITS),
-    Row("input_fidelity", GPT - EARLY, Absent("invalid_input_fidelity_model"), "threads", EDITS),
-    Row("input_fidelity", DALLE, Absent(), "openapi", EDITS),
-    Row("safety_identifier", EVERY, Length(128), "reference", WITH_PROMPT),
-    Row("user", EVERY, Text(), "page"),
+    Row("stream", DALLE, unavailable, "openapi", WITH_PROMPT),
+    Row("partial_images", GPT, between(0, 3), "openapi", WITH_PROMPT),
+    Row("complexity", G2_6, one_of("low", "medium", "high"), "reference", WITH_PROMPT),
+    Row("frame_count", G2_6, between(2, 16), "reference", WITH_PROMPT),
+    Row("frame_count", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
+    Row("frame_count", G2_6, only_with("mask", None), "reference", WITH_PROMPT),
+    Row("frame_duration_ms", G2_6, between(20, 655_350), "reference", WITH_PROMPT),
+    Row("frame_duration_ms", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
+    Row("svg", G2_6, svg_options, "reference", WITH_PROMPT),
+    Row("svg", G2_6, only_with("output_format", "svg"), "reference", WITH_PROMPT),
+    Row("svg", G2_6, only_with("n", None, 1), "reference", WITH_PROMPT),
+    Row("markup", G2_5 | G2_6, only_with("mask", None), "reference", EDITS),
+    Row("markup", EVERY - G2_5 - G2_6, absent, "reference", EDITS),
+    Row("input_fidelity", G1 | G1_5, one_of("high", "low"), "openapi", EDITS),
+    Row("input_fidelity", G1_MINI, one_of("low"), "openapi", EDITS),
+    Row("input_fidelity", GPT - EARLY, no_fidelity, "threads", EDITS),
+    Row("input_fidelity", DALLE, absent, "openapi", EDITS),
+    Row("safety_identifier", EVERY, up_to(128), "reference", WITH_PROMPT),
+    Row("user", EVERY, text, "page"),
     *(
-        Row(field, DALLE, Absent(), "openapi", WITH_PROMPT)
+        Row(field, DALLE, absent, "openapi", WITH_PROMPT)
         for field in ("background", "output_format", "output_compression", "partial_images")
     ),
-    Row("moderation", DALLE, Absent(), "openapi", GENERATIONS),
+    Row("moderation", DALLE, absent, "openapi", GENERATIONS),
     *(
-        Row(field, EVERY - G2_6, Absent(), "reference", WITH_PROMPT)
+        Row(field, EVERY - G2_6, absent, "reference", WITH_PROMPT)
         for field in ("complexity", "frame_count", "frame_duration_ms", "svg")
     ),
 )
@@ -361,21 +334,21 @@ class UploadRow:
     source: str
 
 
-PNG = Pixels(("image/png",))
+PNG = image_of("image/png")
 
 UPLOADS: tuple[UploadRow, ...] = (
     UploadRow("image", D2, PNG, "page"),
     UploadRow("image", D2, less_than(4 * MB), "page"),
     UploadRow("image", D2, is_square, "page"),
-    UploadRow("image", GPT, Pixels(("image/png", "image/jpeg", "image/webp")), "page"),
+    UploadRow("image", GPT, image_of("image/png", "image/jpeg", "image/webp"), "page"),
     UploadRow("image", GPT, less_than(MAX_IMAGE_BYTES + 1), "openapi"),
     UploadRow("mask", EVERY, PNG, "page"),
     UploadRow("mask", EVERY, less_than(4 * MB), "page"),
     UploadRow("mask", EVERY, has_size_of_first, "page"),
-    UploadRow("mask", EVERY, has_transparency, "openapi"),
+    UploadRow("mask", EVERY, has_alpha, "openapi"),
     UploadRow("markup", G2_5 | G2_6, PNG, "reference"),
     UploadRow("markup", G2_5 | G2_6, has_size_of_first, "reference"),
-    UploadRow("markup", G2_5 | G2_6, has_transparency, "reference"),
+    UploadRow("markup", G2_5 | G2_6, has_alpha, "reference"),
 )
 
 
@@ -423,7 +396,7 @@ def check_uploads(operation: str, model: str, images: Sequence[Upload], others: 
 
     Args:
         operation: The endpoint.
-        model: Of the request.
+        model: The request's model.
         images: In the order sent.
         others: `mask` and `markup`, where sent.
 
@@ -435,15 +408,10 @@ def check_uploads(operation: str, model: str, images: Sequence[Upload], others: 
     most = 1 if family(model) in D2 else MAX_IMAGES
     if len(images) > most:
         raise Refusal(f"{len(images)} images are more than {most}.", param="image", code="too_many_images")
-    check_each("image", model, images, images[0])
-    for name, upload in others.items():
-        check_each(name, model, [upload], images[0])
-    if operation == "edits" and family(model) in D2 and "mask" not in others:
-        has_transparency(images[0], images[0])
-
-
-def check_each(field: str, model: str, uploads: Iterable[Upload], first: Upload) -> None:
-    for upload in uploads:
+    uploads = [("image", image) for image in images] + list(others.items())
+    for field, upload in uploads:
         for row in UPLOADS:
             if row.field == field and family(model) in row.models:
-                row.check(upload, first)
+                row.check(upload, images[0])
+    if operation == "edits" and family(model) in D2 and "mask" not in others:
+        has_alpha(images[0], images[0])
