@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import attrs
 from cyclopts import Group, Parameter
 
-from burncloud_images.cli.arguments import (
+from burncloud_images.cli.options import (
     Configuration,
     Connection,
     Free,
@@ -24,8 +24,11 @@ from burncloud_images.cli.arguments import (
     Spending,
     Streaming,
     Watching,
+    as_command,
+    derive,
+    help_of,
+    take,
 )
-from burncloud_images.cli.options import as_command, derive, help_of, take
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 
 if TYPE_CHECKING:
@@ -173,7 +176,7 @@ def make(
 
 def sending(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as above)
     async def work(values: Values, reporter: Reporter) -> int:
-        from burncloud_images.cli.sending import send
+        from burncloud_images.cli.requests import send
 
         return await send(kind, values, reporter)
 
@@ -183,7 +186,7 @@ def sending(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as ab
 
 
 async def list_models(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.catalogue import print_models
+    from burncloud_images.cli.models import print_models
 
     return await print_models(take(Connection, values), take(Listing, values), reporter)
 
@@ -195,49 +198,49 @@ async def diagnose(values: Values, reporter: Reporter) -> int:
 
 
 async def host(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.serving import serve
+    from burncloud_images.cli.emulator import serve
 
     return await serve(take(Serving, values), reporter)
 
 
 async def run_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.jobs import run
+    from burncloud_images.cli.batch import run
 
     return await run(values, reporter)
 
 
 async def plan_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.planning import print_plan
+    from burncloud_images.cli.plan import print_plan
 
     return await print_plan(values, reporter)
 
 
 async def show_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.status import print_status
+    from burncloud_images.cli.job_views import print_status
 
     return await print_status(values["directory"], take(Watching, values), take(Listing, values), reporter)
 
 
 async def verify_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.verification import verify_images
+    from burncloud_images.cli.job_views import verify_images
 
     return await verify_images(values["directory"], take(Listing, values), reporter)
 
 
 async def count_usage(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.usage import print_usage
+    from burncloud_images.cli.job_views import print_usage
 
     return await print_usage(values["directory"], take(Listing, values), reporter)
 
 
 async def fetch_images(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.fetching import fetch
+    from burncloud_images.cli.fetch import fetch
 
     return await fetch(values["url"], take(Connection, values), take(Output, values), reporter)
 
 
 async def show_images(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.showing import show
+    from burncloud_images.cli.show import show
 
     return await show(values["response"], take(Output, values), reporter)
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from burncloud_images.cli.arguments import Connection
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.inputs import Stdin, read_file
+from burncloud_images.cli.options import Connection
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import (
     BASE_URL_VARIABLES,

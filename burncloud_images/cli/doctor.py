@@ -11,12 +11,12 @@ from pathlib import Path
 
 import attrs
 
-from burncloud_images.cli.arguments import Connection, Listing
 from burncloud_images.cli.configuration import user_file
 from burncloud_images.cli.connection import find_key, open_client
 from burncloud_images.cli.exits import USAGE, UsageError, describe, to_exit
 from burncloud_images.cli.inputs import Stdin
-from burncloud_images.cli.listing import print_bytes, print_json
+from burncloud_images.cli.options import Connection, Listing
+from burncloud_images.cli.outputs import print_bytes, print_json
 from burncloud_images.cli.reporting import Reporter, plain
 from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL
 from burncloud_images.errors import ConfigurationError, ImagesError

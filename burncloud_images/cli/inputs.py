@@ -1,22 +1,34 @@
-"""Words become request values: prompts from arguments, files and stdin; images; fields that have no option."""
+"""Words become request values: prompts from arguments, files and stdin; images; lists of rows; checked numbers."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 import attrs
 
 from burncloud_images.cli.exits import UsageError
-from burncloud_images.cli.options import kind_of, option_name
+from burncloud_images.cli.options import Rows, kind_of, option_name, take
+from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.model.inputs import ImageLike, ImageURL
-from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
+from burncloud_images.model.operations import (
+    IMAGE_FIELDS,
+    EditRequest,
+    GenerationRequest,
+    ImagesRequest,
+    VariationRequest,
+)
 from burncloud_images.wire.base_url import is_loopback
+
+if TYPE_CHECKING:
+    from burncloud_images.bulk.records import BadRow, Row
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -158,3 +170,135 @@ def json_or_text(text: str) -> object:
         return json.loads(text)
     except (ValueError, RecursionError):
         return text
+
+
+FIELDS: Mapping[str, type[ImagesRequest]] = {
+    field.name: kind for kind in (VariationRequest, EditRequest, GenerationRequest) for field in attrs.fields(kind)
+}
+"""A class that has it, for each field of any request."""
+
+CONTAINERS = ("files", "webdataset")
+"""What --format says about how images are kept, and not about the images."""
+
+
+@attrs.frozen(kw_only=True)
+class Lists:
+    """
+    What a job is to be made of.
+
+    Attributes:
+        names: Files, and `-` for stdin.
+        defaults: Fields for rows that do not have them.
+        rows: How they are read.
+        allow_http: Whether rows may name images at unencrypted addresses.
+    """
+
+    names: tuple[str, ...]
+    defaults: Mapping[str, object]
+    rows: Rows
+    allow_http: bool = False
+
+    async def read(self) -> AsyncIterator[Row | BadRow]:
+        """
+        Yield what the lists ask for, one list after the other.
+
+        Raises:
+            InvalidRequestError: One of them cannot be read.
+        """
+        from burncloud_images.bulk.inputs import InputOptions, open_input
+
+        options = InputOptions(
+            defaults=self.defaults,
+            input_root=Path(self.rows.input_root) if self.rows.input_root is not None else None,
+            format=self.rows.input_format,
+            allow_http=self.allow_http,
+        )
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-lists") as executor:
+            for name in self.names:
+                async for row in open_input(name, options, executor):
+                    yield row
+
+
+def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
+    """
+    Return the lists that *values* name.
+
+    Raises:
+        UsageError: A field cannot be read, a list is not there, or stdin is named twice.
+    """
+    names = tuple(values.get("inputs") or ())
+    for name in names:
+        if name == "-":
+            stdin.open("a list")
+        elif not Path(name).exists():
+            raise UsageError(f"There is no list {name}.")
+    return Lists(
+        names=names,
+        defaults={**find_model(), **dict(find_defaults(values, stdin))},
+        rows=take(Rows, values),
+        allow_http=bool(values.get("allow_http")),
+    )
+
+
+def find_model() -> Mapping[str, object]:
+    """Return the model that the environment names; as a field it is part of what a row asks for, and of its key."""
+    model = from_environment(MODEL_VARIABLES)
+    return {"model": model} if model else {}
+
+
+def find_defaults(values: Mapping[str, Any], stdin: Stdin) -> Iterator[tuple[str, object]]:
+    """Yield the fields of the API that are given."""
+    given = {name: value for name, value in values.items() if name in FIELDS and value is not None}
+    if given.get("output_format") in CONTAINERS:
+        del given["output_format"]
+    for name, value in given.items():
+        if name == "prompt":
+            yield name, read_prompt(value, stdin)
+        elif name in IMAGE_FIELDS:
+            yield name, to_places(value)
+        else:
+            yield name, parse(FIELDS[name], name, value)
+    for word in values.get("field") or ():
+        kind = FIELDS.get(word.partition("=")[0], GenerationRequest)
+        for name, value in free_fields(kind, [word]):
+            if name in given:
+                raise UsageError(f"{name} is given twice, by {option_name(name)} and by -O.")
+            yield name, value
+
+
+def to_places(words: str | tuple[str, ...]) -> object:
+    """Return where images are, for rows, whose paths begin elsewhere."""
+    places = [word if URL.match(word) else str(Path(word).absolute()) for word in to_words(words)]
+    return places[0] if len(places) == 1 else places
+
+
+def to_words(words: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (words,) if isinstance(words, str) else words
+
+
+AT_LEAST: Mapping[str, float] = {"concurrency": 1, "limit": 1, "max_images": 0, "deadline": 0}
+MORE_THAN_NOTHING = ("rpm", "ipm", "tpm")
+TINY = 1e-9
+"""What is as good as 0: a job at such a pace takes longer than a float can say."""
+
+
+def check_numbers(values: Mapping[str, Any]) -> None:
+    """
+    Refuse numbers that a job cannot be run with.
+
+    Args:
+        values: What was given, by field.
+
+    Raises:
+        UsageError: A value is none that its option can have.
+    """
+    for name, least in AT_LEAST.items():
+        if (value := values.get(name)) is not None and not value >= least:  # so written, it refuses nan too
+            raise UsageError(f"{option_name(name)} has to be at least {least:g}.")
+    for name in (*MORE_THAN_NOTHING, *AT_LEAST):
+        if (value := values.get(name)) is None:
+            continue
+        if name in MORE_THAN_NOTHING and not value > TINY:
+            raise UsageError(f"{option_name(name)} has to be more than 0.")
+        if math.isinf(value):
+            raise UsageError(f"{option_name(name)} cannot be infinite; leave it out for no limit.")

@@ -1,19 +1,28 @@
-"""Where images go: what `-o`, `--into`, `--name` and `--exists` mean together, and the sink they make."""
+"""Where results go: files by `-o`, `--into`, `--name` and `--exists`; stdout; files beside images; previews."""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
-from burncloud_images.cli.arguments import Output
+from burncloud_images.calls.retention import find_place
 from burncloud_images.cli.exits import UsageError
-from burncloud_images.errors import StorageError
-from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
-from burncloud_images.results import SavedImage
+from burncloud_images.cli.options import Output, Streaming
+from burncloud_images.cli.streams import escaped, silence
+from burncloud_images.errors import ImagesError, StorageError
+from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext, ImageWriter, Sink
+from burncloud_images.model.inputs import ImageURL, PathSource
+from burncloud_images.model.media import Media
+from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.results import Attempt, ImageDetails, ImagesResult, SavedImage
 
 DEFAULT_NAME = "{id}-{index}.{ext}"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -136,3 +145,204 @@ def check_stdout(output: Output, count: int) -> None:
         raise UsageError(f"-o - takes one image, not {count}; use --into for several.")
     if sys.stdout.isatty() and not output.dry_run:
         raise UsageError("An image is nothing for a terminal; use -o FILE, or send -o - into a pipe.")
+
+
+def print_paths(paths: Iterable[Path]) -> None:
+    """Print paths as the file system has them, whatever the terminal's encoding."""
+    print_bytes(b"".join(os.fsencode(path) + b"\n" for path in paths))
+
+
+def print_json(document: object) -> None:
+    """Print one line of JSON in UTF-8; a path that is not UTF-8 keeps its bytes as escapes."""
+    print_bytes(encode(document) + b"\n")
+
+
+def print_bytes(data: bytes) -> None:
+    """
+    Write to stdout.
+
+    Raises:
+        BrokenPipeError: Its reader has left.
+        StorageError: It cannot be written; what is printed later goes nowhere.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        raise StorageError(f"standard output cannot be written: {error.strerror or error}.") from None
+
+
+def encode(document: object, indent: int | None = None) -> bytes:
+    text = json.dumps(document, ensure_ascii=False, indent=indent, default=to_plain)
+    return escaped(text).encode()
+
+
+def to_plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def to_json(result: ImagesResult[SavedImage]) -> dict[str, Any]:
+    """Return what is known about a result; no bytes, no addresses that are secrets."""
+    return {
+        "images": [image_to_json(image) for image in result.images],
+        "created": result.created,
+        "usage": attrs.asdict(result.usage) if result.usage else None,
+        "background": result.background,
+        "output_format": result.output_format,
+        "quality": result.quality,
+        "size": result.size,
+        "request_id": result.request_id,
+        "idempotency_key": result.idempotency_key,
+        "history": history_to_json(result.history),
+    }
+
+
+def image_to_json(image: SavedImage) -> dict[str, Any]:
+    return {
+        "path": str(image.path),
+        "size": image.size,
+        "media_type": image.media_type,
+        "width": image.width,
+        "height": image.height,
+        "revised_prompt": image.revised_prompt,
+    }
+
+
+def history_to_json(history: Iterable[Attempt]) -> list[dict[str, Any]]:
+    return [{**attrs.asdict(attempt), "phase": attempt.phase.name.lower()} for attempt in history]
+
+
+def failure_to_json(error: ImagesError, paths: Sequence[Path]) -> dict[str, Any]:
+    """Return what is left of a request that failed: the images that are there all the same."""
+    return {
+        "images": [{"path": str(path)} for path in paths],
+        "error": type(error).__name__,
+        "request_id": error.request_id,
+        "idempotency_key": error.idempotency_key,
+        "history": history_to_json(error.history),
+    }
+
+
+def write_sidecar(image: SavedImage, request: ImagesRequest, result: ImagesResult[SavedImage]) -> Path:
+    """
+    Write what is known about *image* beside it, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; the image is there.
+    """
+    path = image.path.with_name(f"{image.path.name}.json")
+    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
+    document = {
+        "operation": request.operation,
+        **{name: value for name, value in to_json(result).items() if name != "images"},
+        "image": image_to_json(image),
+        "request": request.fields(),
+        "inputs": [{"field": name, "source": source_to_text(source)} for name, source in request.images()],
+    }
+    try:
+        part.write_bytes(encode(document, indent=2) + b"\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def source_to_text(source: object) -> str:
+    """Return where an input came from; the query of an address may be a key."""
+    if isinstance(source, PathSource):
+        return str(source.path)
+    if isinstance(source, ImageURL):
+        return source.url.partition("?")[0] if not source.url.startswith("data:") else "data:"
+    return "-"
+
+
+T = TypeVar("T", bound=ImageDetails)
+
+BY_DEFAULT = 3
+
+
+def ask_for_partials(request: ImagesRequest, streaming: Streaming) -> ImagesRequest:
+    """
+    Return *request*, asking for previews if there is a folder for them.
+
+    Raises:
+        UsageError: It asks for some, and there is none.
+    """
+    number = getattr(request, "partial_images", None)
+    if number is not None and streaming.partials is None and not streaming.via_stream:
+        raise UsageError("--partial-images asks for previews; give a folder for them with --partials.")
+    if streaming.partials is None or number is not None:
+        return request
+    return attrs.evolve(request, partial_images=BY_DEFAULT)  # type: ignore[call-arg]
+
+
+@attrs.frozen(kw_only=True)
+class WithPartials(Generic[T]):
+    """
+    A sink that takes previews as well.
+
+    Attributes:
+        images: Takes the images.
+        folder: Takes the previews; a file that is there keeps its name.
+        show: Told of each preview that is there: what it is, and its path.
+    """
+
+    images: Sink[T]
+    folder: Directory
+    show: Callable[[str, SavedImage], None]
+
+    async def prepare(self, placement: ImageContext, count: int) -> None:
+        """
+        Make sure that both can be taken.
+
+        Raises:
+            StorageError: They cannot.
+        """
+        await self.images.prepare(placement, count)
+        await self.folder.prepare(placement, count)
+
+    def open(self, placement: ImageContext) -> ImageWriter[T]:
+        """Return a writer for an image."""
+        return self.images.open(placement)
+
+    def answer_path(self, placement: ImageContext) -> Path | None:
+        """Return the file for an answer that is not understood, where images go to files."""
+        return find_place(self.images, placement)
+
+    def open_partial(self, placement: ImageContext, number: int) -> PartialWriter:
+        """Return a writer for a preview, whole or not there like any image."""
+        name = f"{{id}}-{{index}}-partial{number}.{{ext}}"
+        what = f"preview {number + 1} of image {placement.index + 1}"
+        folder = Directory(self.folder.path, name=name, exists="rename")
+        return PartialWriter(file=folder.open(placement), what=what, show=self.show)
+
+
+@attrs.frozen(kw_only=True)
+class PartialWriter:
+    """A writer that tells of its file."""
+
+    file: DirectoryWriter
+    what: str
+    show: Callable[[str, SavedImage], None]
+
+    async def write(self, data: bytes) -> None:
+        await self.file.write(data)
+
+    async def finish(self) -> Media:
+        return await self.file.finish()
+
+    async def keep(self, media: Media) -> ImageDetails:
+        try:
+            saved = await self.file.keep(media)
+        except StorageError as error:
+            return error.images[0]  # it is only a preview, and the folder was looked at before
+        self.show(self.what, saved)
+        return saved
+
+    async def discard(self) -> None:
+        await self.file.discard()

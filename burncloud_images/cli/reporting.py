@@ -7,20 +7,24 @@ import sys
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import attrs
 
-from burncloud_images.cli.arguments import Reporting
 from burncloud_images.cli.exits import UsageError, describe
+from burncloud_images.cli.options import Reporting
 from burncloud_images.cli.streams import escaped, unfailing
 from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Attempt, SavedImage
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from burncloud_images.bulk.records import BadRow, Event, Progress, Record, Row
 
 INTERVAL = 10.0
 """Seconds between two lines that say that the request is still on its way."""
@@ -195,3 +199,168 @@ def every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         timers[0].cancel()
+
+
+FRAME = 0.2
+"""Seconds between two pictures of the bar."""
+MOST_ALIKE = 5
+"""Failures of one kind that are told singly; `status` lists all."""
+
+
+def describe_progress(progress: Progress) -> Iterator[tuple[str, str]]:
+    """Yield how far a job is, as pieces of one line with their colours."""
+    from burncloud_images.bulk.prices.cost import show_money
+
+    yield f"{progress.done:,}", "green"
+    yield f" of {progress.requests:,} done, ", ""
+    yield f"{progress.failed:,} failed", "red" if progress.failed else ""
+    yield ", ", ""
+    yield f"{progress.in_doubt:,} in doubt", "yellow" if progress.in_doubt else ""
+    left = f", {to_duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+    yield f", {progress.images_per_second:.1f} images/s, {show_money(progress.cost)} spent{left}", ""
+
+
+@attrs.define(kw_only=True)
+class JobProgress:
+    """
+    Shows a job's events on stderr.
+
+    Attributes:
+        reporter: Writes.
+        ask: Gives how far the job is now; None between runs.
+        latest: How far it was when last looked at.
+        alike: How many failures of each kind were told.
+    """
+
+    reporter: Reporter
+    ask: Callable[[], Progress | None]
+    latest: Progress | None = None
+    alike: Counter[str] = attrs.field(factory=Counter)
+
+    def see(self, event: Event) -> None:
+        """Take one event."""
+        self.latest = event.progress
+        if event.record is None:
+            self.reporter.note(event.message)
+        elif event.kind == "done":
+            self.reporter.emit("done", **self.facts(event.record))
+        else:
+            self.complain(event, event.record)
+
+    def facts(self, record: Record) -> dict[str, object]:
+        return {"id": record.label, "key": record.key, "source": record.source, "line": record.line}
+
+    def complain(self, event: Event, record: Record) -> None:
+        """Tell of a request that failed or is in doubt; of many alike only the first."""
+        failure = event.failure
+        message = failure.message if failure else "It is not known why."
+        kind = f"{event.kind} {failure.error if failure else ''}"
+        self.alike[kind] += 1
+        if self.reporter.mode == "json":
+            name = failure.error if failure else None
+            self.reporter.emit(event.kind, **self.facts(record), error=name, message=message)
+        elif not self.reporter.options.quiet and self.alike[kind] <= MOST_ALIKE:
+            more = "; more of the kind are counted only" if self.alike[kind] == MOST_ALIKE else ""
+            self.reporter.say(event.kind.replace("_", " "), f"{name_of(record)}: {message}{more}")
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show how far the job is, again and again, within a running event loop."""
+        if self.reporter.mode == "bar":
+            with draw_bar(self.reporter) as draw, every(FRAME, lambda: draw(self.look())):
+                yield
+        else:
+            with every(INTERVAL, self.tell):
+                yield
+
+    def look(self) -> Progress | None:
+        self.latest = self.ask() or self.latest
+        return self.latest
+
+    def tell(self) -> None:
+        """Say how far the job is, as a line or an event."""
+        progress = self.look()
+        if progress is None:
+            return
+        if self.reporter.mode == "lines" and not self.reporter.options.quiet:
+            self.reporter.say("progress", "".join(text for text, _ in describe_progress(progress)))
+        self.reporter.emit(
+            "progress",
+            **attrs.asdict(attrs.evolve(progress, elapsed=round(progress.elapsed, 3))),
+            images_per_second=round(progress.images_per_second, 3),
+            seconds_left=progress.seconds_left,
+        )
+
+
+@contextmanager
+def draw_bar(reporter: Reporter) -> Iterator[Callable[[Progress | None], None]]:
+    """Give a function that draws the bar; while there is one, the reporter writes above it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
+    from rich.table import Column
+
+    reporter.live = Console(file=reporter.stream)
+    bar = Bar(
+        BarColumn(bar_width=12),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+        console=reporter.live,
+        transient=True,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task("", total=None)
+
+    def draw(progress: Progress | None) -> None:
+        if progress is not None:
+            text = "".join(f"[{style}]{part}[/]" if style else part for part, style in describe_progress(progress))
+            ended = progress.requests - progress.left
+            bar.update(task, total=progress.requests, completed=ended, description=text, refresh=True)
+
+    try:
+        with bar:
+            yield draw
+    finally:
+        reporter.live = None
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Return `1 image`, `1,200 images`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def to_duration(seconds: float) -> str:
+    """Return seconds as the two largest units that say something."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def to_size(number: int) -> str:
+    """Return bytes in the largest unit of which there is one."""
+    amount = float(number)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"
+
+
+def name_of(record: Record) -> str:
+    """Return what a person calls a request: its id and where it stands."""
+    place = place_of(record) if record.source else record.key[:12]
+    return f"{record.label} ({place})" if record.label else place
+
+
+def place_of(row: Record | Row | BadRow) -> str:
+    """Return the list and the line; what lies in the current folder goes without it."""
+    path = Path(row.source)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    return f"{path}:{row.line}"

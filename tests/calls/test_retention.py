@@ -13,7 +13,7 @@ import pytest
 from burncloud_images import Memory
 from burncloud_images.calls import retention as module
 from burncloud_images.calls.retention import Retention, find_place
-from burncloud_images.cli.partials import WithPartials
+from burncloud_images.cli.outputs import WithPartials
 from burncloud_images.files.sinks import Directory
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

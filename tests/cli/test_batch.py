@@ -460,9 +460,9 @@ def test_events_for_programs(cli, serve):
 @pytest.mark.parametrize("mode", ["lines", "json"])
 def test_a_line_now_and_then(cli, serve, monkeypatch, mode):
     """Where there is no terminal, how far it is is said at intervals."""
-    from burncloud_images.cli import progress
+    from burncloud_images.cli import reporting
 
-    monkeypatch.setattr(progress, "INTERVAL", 0.01)
+    monkeypatch.setattr(reporting, "INTERVAL", 0.01)
     serve(latency=0.04)
 
     ran = make(cli, prompts(3), "--progress", mode, "-j", "1")

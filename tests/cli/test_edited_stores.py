@@ -12,10 +12,9 @@ from stored import advance, row
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import State
-from burncloud_images.cli.arguments import Listing, Reporting
+from burncloud_images.cli.job_views import look, print_usage, show
+from burncloud_images.cli.options import Listing, Reporting
 from burncloud_images.cli.reporting import Reporter
-from burncloud_images.cli.status import look, show
-from burncloud_images.cli.usage import print_usage
 from burncloud_images.errors import JobError
 
 pytestmark = pytest.mark.slow

@@ -11,14 +11,10 @@ import attrs
 import pytest
 
 from burncloud_images.bulk import Event, Failure, Outstanding, Progress, Record, Report, State, Totals
-from burncloud_images.cli.arguments import Reporting
-from burncloud_images.cli.bar import draw_bar
-from burncloud_images.cli.figures import count, to_duration, to_size
 from burncloud_images.cli.interrupts import Interrupted, JobPatience
-from burncloud_images.cli.outcomes import advise, sum_up, to_exit
-from burncloud_images.cli.places import name_of
-from burncloud_images.cli.progress import JobProgress
-from burncloud_images.cli.reporting import Reporter
+from burncloud_images.cli.job_exit import advise, sum_up, to_exit
+from burncloud_images.cli.options import Reporting
+from burncloud_images.cli.reporting import JobProgress, Reporter, count, draw_bar, name_of, to_duration, to_size
 
 ALL_STOPS = {
     "finished": 0,

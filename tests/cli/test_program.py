@@ -129,12 +129,12 @@ def test_without_pillow(cli, monkeypatch):
 
 def test_an_interrupt_outside_a_request(cli, monkeypatch):
     """Ctrl-C where nothing is paid for ends the program with 130."""
-    from burncloud_images.cli import catalogue
+    from burncloud_images.cli import models
 
     async def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(catalogue, "print_models", interrupt)
+    monkeypatch.setattr(models, "print_models", interrupt)
 
     assert cli("models").code == 130
 

@@ -336,7 +336,7 @@ def test_a_disk_that_fails_while_it_is_read(cli, monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr("burncloud_images.cli.showing.open_binary", lambda _path: Broken())
+    monkeypatch.setattr("burncloud_images.cli.show.open_binary", lambda _path: Broken())
 
     assert "r.json cannot be read: Input/output error" in cli("show", "r.json").errors[0]
 

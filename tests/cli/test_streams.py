@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.cli.listing import encode
+from burncloud_images.cli.outputs import encode
 from burncloud_images.cli.streams import escaped
 from burncloud_images.emulator import Fault
 

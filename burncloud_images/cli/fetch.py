@@ -16,12 +16,20 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.cli.arguments import Connection, Output
 from burncloud_images.cli.connection import make_fetcher
 from burncloud_images.cli.exits import UsageError, combine, to_exit
 from burncloud_images.cli.inputs import Stdin, read_file
-from burncloud_images.cli.listing import image_to_json, print_bytes, print_json, print_paths
-from burncloud_images.cli.outputs import Present, Target, check_stdout, to_target
+from burncloud_images.cli.options import Connection, Output
+from burncloud_images.cli.outputs import (
+    Present,
+    Target,
+    check_stdout,
+    image_to_json,
+    print_bytes,
+    print_json,
+    print_paths,
+    to_target,
+)
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import save_images
 from burncloud_images.client import AsyncImagesClient

@@ -16,7 +16,7 @@ from burncloud_images.cli.exits import (
     WEIGHTIEST,
     translate,
 )
-from burncloud_images.cli.figures import count, to_duration, to_size
+from burncloud_images.cli.reporting import count, to_duration, to_size
 
 IN_DOUBT, GAVE_UP = 10, 6
 CODES: Mapping[Stop, int] = {

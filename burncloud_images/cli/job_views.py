@@ -1,4 +1,4 @@
-"""`status`: how far a job is, from its store, whether it is being run or not."""
+"""`status`, `usage` and `verify`: how far a job is, what it used and cost, and whether its images are intact."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +17,15 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore, View
 from burncloud_images.bulk.directory import JobDirectory, find_holder
+from burncloud_images.bulk.prices.cost import DOLLAR, show_money
 from burncloud_images.bulk.records import BadRow, Record, State, Totals
-from burncloud_images.cli.arguments import Listing, Watching
-from burncloud_images.cli.figures import count, to_size
+from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import taking
-from burncloud_images.cli.listing import print_bytes, print_json
-from burncloud_images.cli.outcomes import spent, to_json
-from burncloud_images.cli.places import name_of, place_of
-from burncloud_images.cli.reporting import INTERVAL, Reporter, plain
+from burncloud_images.cli.job_exit import spent, to_json
+from burncloud_images.cli.options import Listing, Watching
+from burncloud_images.cli.outputs import print_bytes, print_json
+from burncloud_images.cli.plan import NO_MODEL
+from burncloud_images.cli.reporting import INTERVAL, Reporter, count, name_of, place_of, plain, to_size
 
 T = TypeVar("T")
 
@@ -262,4 +264,127 @@ def record_to_json(record: Record) -> dict[str, object]:
         "expires_at": expires.isoformat() if (expires := find_expiry(record)) is not None else None,
         "prompt": record.document.get("prompt"),
         "images": [image.path for image in record.images],
+    }
+
+
+HEAD = ("day", "model", "requests", "images", "tokens in", "tokens out", "cost")
+
+
+@attrs.define(kw_only=True)
+class Share:
+    """
+    What one model was used for in one day.
+
+    Attributes:
+        requests: That came to their end.
+        images: That came.
+        input_tokens: As the API says; 0 where it says nothing.
+        output_tokens: Likewise.
+        cost: Nano-dollars, as far as prices were known.
+    """
+
+    requests: int = 0
+    images: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: int = 0
+
+    def take(self, record: Record) -> None:
+        """Count one request."""
+        usage = record.about.get("usage")
+        tokens = usage if isinstance(usage, Mapping) else {}
+        self.requests += 1
+        self.images += len(record.images)
+        self.input_tokens += to_number(tokens.get("input_tokens"))
+        self.output_tokens += to_number(tokens.get("output_tokens"))
+        self.cost += record.cost or 0
+
+    def cells(self) -> tuple[str, ...]:
+        """Return it as text."""
+        numbers = (self.requests, self.images, self.input_tokens, self.output_tokens)
+        return (*(f"{number:,}" for number in numbers), show_money(self.cost))
+
+
+def to_number(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> int:
+    """
+    Print what a job used, and return 0.
+
+    Raises:
+        JobError: There is no job, or it cannot be read.
+    """
+    shares: dict[tuple[str, str], Share] = {}
+    total = Share()
+    with reporter.working("counting"):
+        async with view(directory) as store:
+            async for record in store.records():
+                if record.ended_at is None:
+                    continue
+                day = f"{datetime.fromtimestamp(record.ended_at, UTC):%Y-%m-%d}"
+                model = str(record.document.get("model") or NO_MODEL)
+                for share in (shares.setdefault((day, model), Share()), total):
+                    share.take(record)
+            totals = await store.totals()
+    if listing.json:
+        days = [{"day": day, "model": model, **share_to_json(share)} for (day, model), share in sorted(shares.items())]
+        print_json({"days": days, "total": share_to_json(total), "reserved": totals.reserved / DOLLAR})
+    else:
+        rows = [(day, model, *share.cells()) for (day, model), share in sorted(shares.items())]
+        lines = (*to_table([HEAD, *rows, ("total", "", *total.cells())]), spent(totals.cost, totals.reserved))
+        print_bytes("".join(f"{plain(line)}\n" for line in lines).encode(errors="backslashreplace"))
+    return 0
+
+
+def share_to_json(share: Share) -> dict[str, object]:
+    return {**attrs.asdict(share), "cost": share.cost / DOLLAR}
+
+
+def to_table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yield lines in which columns stand below each other, numbers to the right."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        yield "  ".join(
+            f"{cell:{width}}" if place < 2 else f"{cell:>{width}}" for place, (cell, width) in enumerate(cells)
+        ).rstrip()
+
+
+async def verify_images(directory: str, listing: Listing, reporter: Reporter) -> int:
+    """
+    Print the images that are missing or damaged; return 0 if there are none, else 1.
+
+    Raises:
+        JobError: There is no job, or it cannot be read.
+    """
+    checked, found = 0, []
+    with reporter.working("reading images"), ThreadPoolExecutor(1, "burncloud-verify") as executor:
+        async with view(directory) as store:
+            async for item in verify(store, JobDirectory(Path(directory)), executor):
+                if isinstance(item, Discrepancy):
+                    found.append(item)
+                else:
+                    checked = item
+    if listing.json:
+        print_json({"checked": checked, "problems": [discrepancy_to_json(item, directory) for item in found]})
+    else:
+        lines = [f"{Path(directory) / item.image.path}: {item.problem} ({name_of(item.record)})" for item in found]
+        lines.append(f"{count(checked, 'image')} read, {len(found):,} not as they came")
+        print_bytes("".join(f"{plain(line)}\n" for line in lines).encode(errors="backslashreplace"))
+    return 1 if found else 0
+
+
+def discrepancy_to_json(item: Discrepancy, directory: str) -> dict[str, object]:
+    record = item.record
+    return {
+        "path": str(Path(directory) / item.image.path),
+        "problem": item.problem,
+        "sha256": item.image.sha256,
+        "id": record.label,
+        "key": record.key,
+        "source": record.source,
+        "line": record.line,
     }

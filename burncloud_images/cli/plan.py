@@ -8,20 +8,16 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.bulk.prices.cost import DOLLAR, show_money
+from burncloud_images.bulk.prices.cost import DOLLAR, parse_money, show_money
 from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import BadRow, Row
-from burncloud_images.cli.arguments import Listing, Pace, Spending
-from burncloud_images.cli.figures import count, to_duration
-from burncloud_images.cli.inputs import Stdin
-from burncloud_images.cli.limits import check_numbers
-from burncloud_images.cli.listing import print_bytes, print_json
-from burncloud_images.cli.lists import to_lists
-from burncloud_images.cli.money import find_budget, find_prices
-from burncloud_images.cli.options import take
-from burncloud_images.cli.places import place_of
-from burncloud_images.cli.reporting import Reporter, plain
+from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.inputs import Stdin, check_numbers, to_lists
+from burncloud_images.cli.options import Listing, Pace, Spending, take
+from burncloud_images.cli.outputs import print_bytes, print_json
+from burncloud_images.cli.reporting import Reporter, count, place_of, plain, to_duration
 from burncloud_images.client import MODEL_VARIABLES, from_environment
+from burncloud_images.errors import ConfigurationError
 
 MOST_BAD_ROWS = 20
 """Bad rows that are printed; --json has all."""
@@ -153,7 +149,7 @@ async def survey(rows: AsyncIterator[Row | BadRow], prices: PriceTable | None) -
 def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
-        print_json(to_json(plan, pace))
+        print_json(plan_to_json(plan, pace))
     else:
         limits = limits_to_lines(plan, pace, max_cost, max_images)
         lines = (*to_lines(plan), *limits, *problems_to_lines(plan))
@@ -195,7 +191,7 @@ def problems_to_lines(plan: Plan) -> Iterator[str]:
         yield f"… and {count(len(plan.problems) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
 
 
-def to_json(plan: Plan, pace: Pace) -> dict[str, object]:
+def plan_to_json(plan: Plan, pace: Pace) -> dict[str, object]:
     return {
         "rows": plan.rows,
         "duplicates": plan.duplicates,
@@ -207,3 +203,42 @@ def to_json(plan: Plan, pace: Pace) -> dict[str, object]:
         "models": {name: {**attrs.asdict(share), "cost": share.cost / DOLLAR} for name, share in plan.models.items()},
         "problems": [attrs.asdict(problem) for problem in plan.problems],
     }
+
+
+def find_budget(spending: Spending) -> int | None:
+    """
+    Return the budget in nano-dollars; None if there is none.
+
+    Raises:
+        UsageError: It is no amount.
+    """
+    if spending.budget is None:
+        return None
+    try:
+        return parse_money(spending.budget)
+    except ConfigurationError as error:
+        raise UsageError(f"--budget: {error.message}") from None
+
+
+def find_prices(spending: Spending, reporter: Reporter, *, free: bool = False) -> PriceTable | None:
+    """
+    Return what images cost: as the user's file says, or else the list prices.
+
+    Args:
+        spending: What was given.
+        reporter: Told which prices count, if the user named none.
+        free: Whether nothing is paid, so that no prices are needed without a budget.
+
+    Raises:
+        UsageError: The file cannot be used.
+    """
+    if spending.prices is None:
+        if free and spending.budget is None:
+            return None
+        prices = PriceTable.listed()
+        reporter.note(f"costs are counted by the list prices of {prices.date}; --prices FILE says what you pay")
+        return prices
+    try:
+        return PriceTable.load(spending.prices)
+    except ConfigurationError as error:
+        raise UsageError(error.message) from None

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from burncloud_images.cli.arguments import Reporting
+from burncloud_images.cli.options import Reporting
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.emulator import Fault
 from burncloud_images.results import SavedImage

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from burncloud_images.cli.arguments import Connection, Listing
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.inputs import Stdin
-from burncloud_images.cli.listing import print_bytes, print_json
+from burncloud_images.cli.options import Connection, Listing
+from burncloud_images.cli.outputs import print_bytes, print_json
 from burncloud_images.cli.reporting import Reporter, plain
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import chunkings, cut
 
+from burncloud_images.cli.show import SavedAnswerDecoder, is_event_stream
 from burncloud_images.errors import OutcomeUnknownError, ProtocolError
 from burncloud_images.wire.image_json import ImageChunk, ImageEnded
-from burncloud_images.wire.saved import SavedAnswerDecoder, is_event_stream
 
 PIXELS = bytes(range(256)) * 3
 ANSWER = {"created": 1, "data": [{"b64_json": base64.b64encode(PIXELS).decode()}, {"url": "https://x.example/y"}]}

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from burncloud_images.bulk.budget import refuse_unpriced
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.inputs.ingest import find_unread
 from burncloud_images.bulk.job import Job
+from burncloud_images.bulk.keys import to_request
 from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.records import Event, Progress, Record, Report, StoredImage
-from burncloud_images.cli.arguments import Connection, JobFolder, Pace, Running, Spending
+from burncloud_images.bulk.prices.table import PriceTable
+from burncloud_images.bulk.records import BadRow, Event, Progress, Record, Report, Row, State, StoredImage
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exits import ABANDONED, UsageError, translate
-from burncloud_images.cli.figures import count
-from burncloud_images.cli.inputs import Stdin
+from burncloud_images.cli.inputs import CONTAINERS, Lists, Stdin, check_numbers, to_lists
 from burncloud_images.cli.interrupts import JobPatience
-from burncloud_images.cli.limits import check_numbers
-from burncloud_images.cli.listing import print_json, print_paths
-from burncloud_images.cli.lists import CONTAINERS, Lists, to_lists
-from burncloud_images.cli.money import check_prices, find_budget, find_prices
-from burncloud_images.cli.options import take
-from burncloud_images.cli.outcomes import advise, sum_up, to_exit, to_json
-from burncloud_images.cli.places import place_of
-from burncloud_images.cli.progress import JobProgress
-from burncloud_images.cli.reporting import Reporter
+from burncloud_images.cli.job_exit import advise, sum_up, to_exit, to_json
+from burncloud_images.cli.job_views import view
+from burncloud_images.cli.options import Connection, JobFolder, Pace, Running, Spending, take
+from burncloud_images.cli.outputs import print_json, print_paths
+from burncloud_images.cli.plan import find_budget, find_prices, show_plan, survey
+from burncloud_images.cli.reporting import JobProgress, Reporter, count, place_of
+from burncloud_images.cli.requests import preview
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
 
@@ -54,8 +54,6 @@ async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
     if not lists.names and not JobDirectory(folder).store.exists():
         raise UsageError(f"{folder} holds no job to go on with; name at least one list.")
     if running.dry_run:
-        from burncloud_images.cli.rehearsal import rehearse
-
         return await rehearse(lists, folder, options, values, reporter)
     async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:
         await check_prices(lists, folder, options)
@@ -267,3 +265,86 @@ def to_layout(folder: JobFolder, asked: str | None) -> Any:  # noqa: ANN401 (a l
     if said and folder.layout and said != folder.layout:
         raise UsageError(f"--layout {folder.layout} and --format {said} contradict each other.")
     return folder.layout or said or "files"
+
+
+MOST_UNPRICED = 1000
+"""Requests without a price that are enough to refuse a list."""
+
+
+async def check_prices(lists: Lists, folder: Path, options: Options) -> None:
+    """
+    Refuse lists that a budget cannot hold for, before the job has them: there they would be in the way of better ones.
+
+    Args:
+        lists: What is to be added. Only files can be read twice, so stdin and pipes are left to the run.
+        folder: The job, which may not be there yet; what it has already is left to the run, too.
+        options: How it is to be run.
+
+    Raises:
+        UsageError: The price of a request is not known.
+        InvalidRequestError: A list cannot be read.
+    """
+    files = attrs.evolve(lists, names=tuple(name for name in lists.names if Path(name).is_file()))
+    if options.max_cost is None or not files.names:
+        return
+    try:
+        refuse_unpriced(options.prices, [fields async for fields in find_unpriced(files, folder, options.prices)])
+    except ConfigurationError as error:
+        raise UsageError(translate(error.message)) from None
+
+
+async def find_unpriced(lists: Lists, folder: Path, prices: PriceTable | None) -> AsyncIterator[Mapping[str, object]]:
+    """Yield new requests whose price is not known, up to a thousand."""
+    found = 0
+    async with AsyncExitStack() as stack:
+        known = await stack.enter_async_context(view(str(folder))) if JobDirectory(folder).store.exists() else None
+        async for row in lists.read():
+            if isinstance(row, BadRow) or (prices is not None and prices.worst_case(row.document) is not None):
+                continue
+            if known is None or await known.get(row.key) is None:
+                yield row.document
+                found += 1
+            if found == MOST_UNPRICED:
+                break
+
+
+async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping[str, Any], reporter: Reporter) -> int:
+    """
+    Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.
+
+    Args:
+        lists: What would be added; without any it is about what waits in the job.
+        folder: The job.
+        options: How it would be run.
+        values: What was given, by field.
+        reporter: Told why the first request cannot be shown, if it cannot.
+
+    Raises:
+        UsageError: An emulator is asked for, which nothing would be sent to.
+        ImagesError: A list, or an image of the first request, cannot be read.
+    """
+    connection, running = take(Connection, values), take(Running, values)
+    if connection.emulator:
+        raise UsageError("--dry-run sends nothing, so it cannot go together with --emulator.")
+    plan = await survey(lists.read() if lists.names else read_job(folder), options.prices)
+    show_plan(plan, take(Pace, values), max_cost=options.max_cost, max_images=options.max_images, as_json=running.json)
+    if plan.first is not None:
+        request = to_request(plan.first.document)
+        try:
+            await preview(request, connection, as_json=running.json, streams=running.via_stream, key=plan.first.key)
+        except UsageError as error:
+            reporter.note(f"the first request is not shown: {error}")
+    return plan.code
+
+
+async def read_job(folder: Path) -> AsyncIterator[Row | BadRow]:
+    """Yield what waits in a job."""
+    async with view(str(folder)) as store:
+        async for record in store.records({State.PENDING}):
+            yield Row(
+                key=record.key,
+                document=record.document,
+                source=record.source,
+                line=record.line,
+                label=record.label,
+            )

@@ -6,9 +6,9 @@ import asyncio
 import shlex
 import signal
 
-from burncloud_images.cli.arguments import Serving
 from burncloud_images.cli.exits import UsageError
-from burncloud_images.cli.listing import print_bytes
+from burncloud_images.cli.options import Serving
+from burncloud_images.cli.outputs import print_bytes
 from burncloud_images.cli.reporting import Reporter
 
 
