@@ -36,6 +36,7 @@ MOST_FILTER = 100
 
 
 def test_all_pictures_load_without_a_network(visit: Open, drawn: Path) -> None:
+    """All pictures load, and nothing is requested from a network."""
     look = visit(drawn)
     look.page.evaluate("grid.loadAll()")
     look.until("[...document.images].every(image => image.complete)")
@@ -46,6 +47,7 @@ def test_all_pictures_load_without_a_network(visit: Open, drawn: Path) -> None:
 
 
 def test_pictures_far_below_are_not_loaded_before_they_are_near(visit: Open, drawn: Path) -> None:
+    """Pictures far below the view load when they come near it."""
     first = visit(drawn, viewport={"width": 800, "height": 600})
     first.page.wait_for_timeout(300)
     loaded = sum(url.endswith(".png") for url in first.requests)
@@ -56,6 +58,7 @@ def test_pictures_far_below_are_not_loaded_before_they_are_near(visit: Open, dra
 
 
 def test_a_picture_that_is_not_there_is_reported(visit: Open, tmp_path: Path) -> None:
+    """A missing picture is reported on its card."""
     kept, lost = put(tmp_path, done(1)), put(tmp_path, done(2))
     write(tmp_path, [kept, lost])
     (tmp_path / lost.images[0].path).unlink()
@@ -68,6 +71,7 @@ def test_a_picture_that_is_not_there_is_reported(visit: Open, tmp_path: Path) ->
 
 
 def test_cards_that_are_not_there_are_reported(visit: Open, large: Path, tmp_path: Path) -> None:
+    """A missing file of cards is reported on the page."""
     shutil.copytree(large, tmp_path / "job")
     (tmp_path / "job" / "gallery" / "0007.js").unlink()
     look = visit(tmp_path / "job")
@@ -79,6 +83,7 @@ def test_cards_that_are_not_there_are_reported(visit: Open, large: Path, tmp_pat
 
 
 def test_images_within_a_shard_are_named_and_not_asked_for(visit: Open, tmp_path: Path) -> None:
+    """An image in a shard is named and not requested."""
     key = to_key(1)
     record = attrs.evolve(done(1), images=(to_image(key, path=f"00000.tar/{key}.png"),))
     write(tmp_path, [record])
@@ -94,6 +99,7 @@ def test_images_within_a_shard_are_named_and_not_asked_for(visit: Open, tmp_path
 
 
 def test_captions_say_prompt_model_size_and_cost(visit: Open, drawn: Path) -> None:
+    """A caption has the prompt, model, size and cost."""
     first = visit(drawn).cards.first
 
     assert "a lighthouse on a basalt cliff, first light" == first.locator(".prompt").inner_text()
@@ -102,6 +108,7 @@ def test_captions_say_prompt_model_size_and_cost(visit: Open, drawn: Path) -> No
 
 
 def test_failed_and_doubtful_requests_say_why_and_what_to_do(visit: Open, tmp_path: Path) -> None:
+    """Failed and doubtful requests say why and what to do."""
     write(tmp_path, [failed(1), in_doubt(2), attrs.evolve(to_record(3), state=State.RECEIVED), to_record(4)])
     look = visit(tmp_path)
 
@@ -116,6 +123,7 @@ def test_failed_and_doubtful_requests_say_why_and_what_to_do(visit: Open, tmp_pa
 
 
 def test_markup_in_any_field_is_shown_as_text(visit: Open, tmp_path: Path) -> None:
+    """Markup in any field is shown as text."""
     bad = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     document = {"prompt": bad, "model": bad, "size": bad, "quality": bad, "image": [{"path": bad}], "operation": bad}
     image = attrs.evolve(to_image(to_key(1)), revised_prompt=bad, media_type=bad)
@@ -138,6 +146,7 @@ def test_markup_in_any_field_is_shown_as_text(visit: Open, tmp_path: Path) -> No
 
 
 def test_an_address_in_a_file_name_leads_nowhere(visit: Open, tmp_path: Path) -> None:
+    """A URL in a file name does not become a link."""
     records = [
         done(number, images=(to_image(to_key(number), path=path),))
         for number, path in enumerate(
@@ -159,6 +168,7 @@ def test_an_address_in_a_file_name_leads_nowhere(visit: Open, tmp_path: Path) ->
 
 
 def test_the_filter_finds_prompts_ids_models_and_errors(visit: Open, drawn: Path) -> None:
+    """The filter finds prompts, ids, models and errors."""
     look = visit(drawn)
     for query, expected in (
         ("frozen FJORD", 3),
@@ -178,6 +188,7 @@ def test_the_filter_finds_prompts_ids_models_and_errors(visit: Open, drawn: Path
 
 
 def test_the_filter_passes_over_accents(visit: Open, tmp_path: Path) -> None:
+    """The filter ignores accents."""
     write(tmp_path, [failed(1), attrs.evolve(failed(2), document={"prompt": "Ein Öltanker bei Ærø, café"})])
     look = visit(tmp_path)
     look.fill("oltanker CAFE")
@@ -186,6 +197,7 @@ def test_the_filter_passes_over_accents(visit: Open, tmp_path: Path) -> None:
 
 
 def test_chips_choose_states_models_and_sizes(visit: Open, drawn: Path) -> None:
+    """Chips select states, models and sizes."""
     look = visit(drawn)
     look.chip("Failed").click()
     assert ["failed"] == look.cards.evaluate_all("cards => cards.map(card => card.dataset.state)")
@@ -203,6 +215,7 @@ def test_chips_choose_states_models_and_sizes(visit: Open, drawn: Path) -> None:
 
 
 def test_a_facet_with_many_values_shows_the_frequent_ones_first(visit: Open, tmp_path: Path) -> None:
+    """A facet with many values shows the frequent ones first."""
     models = [f"model-{number % 20}" for number in range(40)] + ["model-7"] * 5
     write(tmp_path, [attrs.evolve(failed(n), document={"model": model}) for n, model in enumerate(models)])
     look = visit(tmp_path)
@@ -214,6 +227,7 @@ def test_a_facet_with_many_values_shows_the_frequent_ones_first(visit: Open, tmp
 
 
 def test_cards_are_put_in_order(visit: Open, drawn: Path) -> None:
+    """The cards are sorted by the chosen order."""
     look = visit(drawn)
     names = "() => view.found.map(card => card.{})"
 
@@ -230,6 +244,7 @@ def test_cards_are_put_in_order(visit: Open, drawn: Path) -> None:
 
 
 def test_more_than_500_cards_come_in_pages(visit: Open, large: Path) -> None:
+    """More than 500 cards are divided into pages."""
     look = visit(large)
     look.until(FULL)
 
@@ -248,6 +263,7 @@ def test_more_than_500_cards_come_in_pages(visit: Open, large: Path) -> None:
 
 
 def test_a_card_opens_by_key_and_the_arrows_turn_pages(visit: Open, drawn: Path) -> None:
+    """A key opens a card, and the arrow keys turn to the next one."""
     look = visit(drawn)
     page, keyboard = look.page, look.page.keyboard
     look.cards.nth(1).locator("a").focus()
@@ -272,6 +288,7 @@ def test_a_card_opens_by_key_and_the_arrows_turn_pages(visit: Open, drawn: Path)
 
 
 def test_all_facts_of_an_image_are_there(visit: Open, drawn: Path) -> None:
+    """The viewer shows everything that is known of an image."""
     look = visit(drawn)
     look.cards.first.locator("a").click()
     names, values = look.texts("#viewer-facts dt"), look.texts("#viewer-facts dd")
@@ -286,6 +303,7 @@ def test_all_facts_of_an_image_are_there(visit: Open, drawn: Path) -> None:
 
 
 def test_turning_goes_through_what_was_found_over_all_pages(visit: Open, large: Path) -> None:
+    """The arrow keys go through everything that the filter found, over all pages."""
     look = visit(large)
     look.page.evaluate("viewer.open(view.found[499])")
     look.page.keyboard.press("ArrowRight")
@@ -296,6 +314,7 @@ def test_turning_goes_through_what_was_found_over_all_pages(visit: Open, large: 
 
 
 def test_an_address_leads_to_one_image_and_back_leaves_it(visit: Open, drawn: Path) -> None:
+    """A URL opens one image, and the back button closes it."""
     look = visit(drawn, fragment=f"#{to_key(4)}-1")
     look.page.get_by_role("dialog", name="an island ferry at blue hour, long exposure").wait_for()
     look.page.keyboard.press("Escape")
@@ -306,6 +325,7 @@ def test_an_address_leads_to_one_image_and_back_leaves_it(visit: Open, drawn: Pa
 
 
 def test_a_slash_leads_to_the_filter_and_escape_empties_it(visit: Open, drawn: Path) -> None:
+    """The slash key focuses the filter, and Escape empties it."""
     look = visit(drawn)
     keyboard = look.page.keyboard
     look.cards.first.locator("a").click()
@@ -320,6 +340,7 @@ def test_a_slash_leads_to_the_filter_and_escape_empties_it(visit: Open, drawn: P
 
 
 def test_arrows_go_from_card_to_card(visit: Open, drawn: Path) -> None:
+    """The arrow keys move from card to card."""
     look = visit(drawn)
     place = "[...document.querySelectorAll('.card a')].indexOf(document.activeElement)"
     top = "document.activeElement.getBoundingClientRect().top"
@@ -338,6 +359,7 @@ def test_arrows_go_from_card_to_card(visit: Open, drawn: Path) -> None:
 
 
 def test_the_head_says_what_came_of_the_job(visit: Open, drawn: Path) -> None:
+    """The head shows the totals of the job."""
     look = visit(drawn)
     figures = " ".join(look.page.locator("#figures").inner_text().split())
 
@@ -349,6 +371,7 @@ def test_the_head_says_what_came_of_the_job(visit: Open, drawn: Path) -> None:
 
 
 def test_colours_follow_the_system_and_paper_has_no_tools(visit: Open, drawn: Path) -> None:
+    """Colours follow the system's scheme, and a printed page has no controls."""
     ground = "getComputedStyle(document.body).backgroundColor"
     look = visit(drawn, color_scheme="light")
     light = look.page.evaluate(ground)
@@ -361,12 +384,14 @@ def test_colours_follow_the_system_and_paper_has_no_tools(visit: Open, drawn: Pa
 
 
 def test_no_row_is_wider_than_a_phone(visit: Open, drawn: Path) -> None:
+    """No row is wider than the screen of a phone."""
     look = visit(drawn, viewport={"width": 360, "height": 740})
 
     assert look.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_a_job_without_any_image_has_a_page_too(visit: Open, tmp_path: Path) -> None:
+    """A job without any image has a page as well."""
     write(tmp_path, [])
     look = visit(tmp_path)
 
@@ -378,6 +403,7 @@ def test_a_job_without_any_image_has_a_page_too(visit: Open, tmp_path: Path) -> 
 
 
 def test_10000_images_are_filtered_and_scrolled_without_lag(visit: Open, large: Path, measured: list[str]) -> None:
+    """A page of 10,000 images is filtered and scrolled without lag."""
     look = visit(large, viewport={"width": 1440, "height": 900})
     opened = look.page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
     queries = ("o", "ob", "observatory", "observatory ridge", "take 77", "zzz", "gpt-image-2", "")
@@ -422,6 +448,7 @@ def test_10000_images_are_filtered_and_scrolled_without_lag(visit: Open, large: 
 
 
 def test_its_picture_for_the_documentation_is_drawn(visit: Open, drawn: Path, tmp_path: Path) -> None:
+    """The page's picture for the documentation is drawn."""
     if PICTURE is None:
         pytest.skip("GALLERY_PICTURE names no file")
     look = visit(drawn, viewport={"width": 1400, "height": 920}, color_scheme="light")

@@ -120,7 +120,7 @@ REQUEST = GenerationRequest("otter", model="m")
 
 @pytest.mark.parametrize("form", KNOWN)
 async def test_an_image_is_found_whatever_the_label_says(form, streams, sink):
-    """The first bytes tell what an answer is; the header and what was asked for do not."""
+    """The first bytes decide what an answer is, and not its header or what was asked for."""
     content_type, body = KNOWN[form]
     async with answered(body, content_type) as client:
         result = await client.send(REQUEST, into=sink, via_stream=streams)
@@ -133,7 +133,7 @@ async def test_an_image_is_found_whatever_the_label_says(form, streams, sink):
 
 @pytest.mark.parametrize("form", STRANGE)
 async def test_an_answer_without_an_image_is_kept_whole(form, streams, sink):
-    """In a file beside the images, or in one without a name; the error says where, and a pickle of it the file's."""
+    """The answer is kept in a file, which the error names."""
     content_type, body = STRANGE[form]
     async with answered(body, content_type) as client:
         with pytest.raises(errors.ImagesError) as caught:
@@ -154,7 +154,7 @@ async def test_an_answer_without_an_image_is_kept_whole(form, streams, sink):
 
 
 async def test_a_small_answer_stays_in_memory():
-    """Nothing is written where nobody asked for files."""
+    """A small answer stays in memory where nobody asked for files."""
     async with answered(b'{"task_id":"t-1"}') as client:
         with pytest.raises(errors.ProtocolError) as caught:
             await client.send(REQUEST)
@@ -164,7 +164,7 @@ async def test_a_small_answer_stays_in_memory():
 
 
 async def test_a_taken_name_gets_a_number(tmp_path):
-    """An answer never takes the place of another."""
+    """A kept answer gets a numbered name and replaces no other file."""
     key = "0123456789ab"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / f"{key}.answer").write_text("earlier")
@@ -177,7 +177,7 @@ async def test_a_taken_name_gets_a_number(tmp_path):
 
 
 async def test_a_folder_that_is_gone_costs_no_answer(tmp_path):
-    """Then the answer is in a file without a name."""
+    """If the folder is gone, the answer is kept in an unnamed file."""
 
     class Gone(Directory):
         def answer_path(self, placement):
@@ -194,7 +194,7 @@ async def test_a_folder_that_is_gone_costs_no_answer(tmp_path):
 
 
 async def test_what_came_of_an_answer_that_was_cut_off_is_kept(sink):
-    """It was not understood until then, and may be nearly whole."""
+    """The bytes of an answer that was cut off are kept."""
     _, body = STRANGE["images"]
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     options = {"retry": RetryPolicy(attempts=1), "clock": FakeClock(1.0)}
@@ -209,7 +209,7 @@ async def test_what_came_of_an_answer_that_was_cut_off_is_kept(sink):
 
 
 async def test_only_so_much_is_kept_as_an_answer_may_have(sink):
-    """`Limits.response` is what the caller wants on the disk."""
+    """No more than `Limits.response` bytes of an answer are kept."""
     content_type, body = STRANGE["image"]
     async with answered(body * 2, content_type, limits=Limits(response=len(body) + 10)) as client:
         with pytest.raises(errors.TooLargeError) as caught:
@@ -219,7 +219,7 @@ async def test_only_so_much_is_kept_as_an_answer_may_have(sink):
 
 
 async def test_text_past_the_cap_is_kept_as_it_came(sink, monkeypatch):
-    """The parser does not get it, and nothing of it is lost."""
+    """Text past the cap is not parsed, and all of it is kept."""
     monkeypatch.setattr("burncloud_images.wire.image_json.MOST_TEXT", 100_000)
     body = document(data=[{"image": TEXT}])
     async with answered(body) as client:
@@ -230,7 +230,7 @@ async def test_text_past_the_cap_is_kept_as_it_came(sink, monkeypatch):
 
 
 async def test_text_past_the_cap_after_an_image_is_kept(monkeypatch):
-    """Without the image, which is on the error."""
+    """Text past the cap is kept without the image, which is on the error."""
     monkeypatch.setattr("burncloud_images.wire.image_json.MOST_TEXT", 100_000)
     body = document(data=[{"b64_json": TEXT}], images=[TEXT])
     async with answered(body) as client:
@@ -242,7 +242,7 @@ async def test_text_past_the_cap_after_an_image_is_kept(monkeypatch):
 
 
 async def test_an_image_in_another_place_is_kept_beside_one_that_is_found(sink):
-    """Two were asked for, and the second is where nobody looks."""
+    """An answer with an image in an unknown place is kept besides the image that was found."""
     body = document(data=[{"b64_json": TEXT}, {"image": TEXT}])
     async with answered(body) as client:
         with pytest.warns(errors.ImagesWarning, match="2 images were asked for and 1 came"):
@@ -254,7 +254,7 @@ async def test_an_image_in_another_place_is_kept_beside_one_that_is_found(sink):
 
 
 async def test_previews_that_are_shown_are_not_kept_twice():
-    """What else comes is kept, whatever chunks it comes in."""
+    """Previews that were shown are not kept again, and everything else is."""
     preview = event({"type": "image_generation.partial_image", "b64_json": TEXT, "partial_image_index": 0})
     other = event({"type": "image.other", "image": TEXT})
     body = preview + other + preview
@@ -275,7 +275,7 @@ async def test_previews_that_are_shown_are_not_kept_twice():
 
 
 async def test_previews_that_nobody_takes_are_kept():
-    """A stream that ends with them is paid for."""
+    """A stream that ends after its previews is paid for, so they are kept."""
     body = event({"type": "image_generation.partial_image", "b64_json": TEXT})
     async with answered(body, "text/event-stream") as client:
         with pytest.raises(errors.OutcomeUnknownError) as caught:
@@ -302,7 +302,7 @@ class TestErrorsBesideData:
         ids=str,
     )
     async def test_an_error_that_says_nothing_is_none(self, error):
-        """Servers in Go write the zero value of a struct."""
+        """An error object with zero values, as servers in Go write it, is not an error."""
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             async with answered(document(data=[{"b64_json": TEXT}], error=error)) as client:
@@ -312,7 +312,7 @@ class TestErrorsBesideData:
         assert "error" not in result.extra
 
     async def test_an_error_beside_an_image_is_told(self):
-        """The image is what was paid for."""
+        """An error beside an image becomes a warning, and the image is returned."""
         error = {"message": "Upstream was slow.", "code": "rate_limit_exceeded"}
         async with answered(document(data=[{"b64_json": TEXT}], error=error)) as client:
             with pytest.warns(errors.ImagesWarning, match=r"holds an error beside its images: Upstream was slow\.$"):
@@ -323,7 +323,7 @@ class TestErrorsBesideData:
 
     @pytest.mark.parametrize("code", [None, "rate_limit_exceeded"])
     async def test_an_address_beside_an_error_is_paid_for(self, code):
-        """It is fetched, and if that fails it is on the error."""
+        """A URL beside an error is downloaded, and if that fails it is on the error."""
         body = document(data=[{"url": "https://127.0.0.2/a.png"}], error={"message": "", "type": "", "code": code})
         async with answered(body) as client:
             with pytest.raises(errors.DownloadRefusedError) as caught:
@@ -333,7 +333,7 @@ class TestErrorsBesideData:
 
     @pytest.mark.parametrize("name", [TYPE, "error", "image.odd"])
     async def test_an_image_of_an_event_with_an_error_is_there(self, name):
-        """In the result where the event is that of an image, and else on the error, whole."""
+        """The image of an event with an error is in the result or whole on the error."""
         body = event({"type": name, "b64_json": TEXT, "error": {"message": "odd", "code": "x"}})
         async with answered(body, "text/event-stream") as client:
             try:
@@ -350,7 +350,7 @@ class TestCaps:
     """One answer may not name any number of images."""
 
     async def test_addresses_past_the_cap_are_not_fetched(self, monkeypatch, sink):
-        """All of them are kept, as text."""
+        """URLs past the cap are not downloaded, and all of them are kept as text."""
         fetched = []
 
         async def fetch(self, url, open_writer, expiry):
@@ -369,7 +369,7 @@ class TestCaps:
         assert body == result.kept.read()
 
     async def test_images_past_the_cap_are_kept_as_text(self):
-        """As many are taken as four times what was asked for, and a hundred at least."""
+        """The cap is four times the images that were asked for and at least 100; the rest are kept as text."""
         small = png()
         text = base64.b64encode(small).decode()
         body = document(data=[{"b64_json": text}] * 130, size="16x16")
@@ -382,7 +382,7 @@ class TestCaps:
         assert "16x16" == result.size
 
     async def test_an_event_with_an_answer_has_the_same_cap(self):
-        """However the images come."""
+        """The cap also holds for images in an event with a whole answer."""
         text = base64.b64encode(png()).decode()
         body = b"data: " + document(data=[{"b64_json": text}] * 130) + b"\n\n"
         async with answered(body, "text/event-stream") as client:

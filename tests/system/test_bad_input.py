@@ -100,7 +100,7 @@ class TestImages:
 
     @pytest.mark.parametrize("kind", SENTENCES)
     async def test_is_refused_before_anything_is_sent(self, set_up, bad_image, kind):
-        """One sentence says what is wrong."""
+        """The input is refused before anything is sent, with one sentence that says why."""
         bench = await set_up()
         with pytest.raises(errors.InvalidRequestError, match=SENTENCES[kind]) as caught:
             await bench.client.edit(bad_image(kind), "a beret", **SMALL)
@@ -111,7 +111,7 @@ class TestImages:
 
     @pytest.mark.parametrize("kind", ["missing", "empty", "text"])
     async def test_is_refused_with_rules_off_too(self, set_up, bad_image, kind):
-        """No rule is needed to see that this is no image."""
+        """Bytes that are not an image are refused even with `validation="off"`."""
         bench = await set_up(validation="off")
         with pytest.raises(errors.InvalidRequestError):
             await bench.client.edit(bad_image(kind), "a beret", **SMALL)
@@ -119,7 +119,7 @@ class TestImages:
         assert 0 == bench.posts
 
     async def test_all_reasons_are_told_at_once(self, set_up, bad_image):
-        """With the number of the image."""
+        """The error lists all reasons at once, with the number of the image."""
         bench = await set_up()
         images = [png(), bad_image("missing"), bad_image("empty")]
         with pytest.raises(errors.InvalidRequestError) as caught:
@@ -130,7 +130,7 @@ class TestImages:
 
     @pytest.mark.parametrize("validation", ["warn", "strict"])
     async def test_a_mask_of_another_size_is_refused(self, set_up, validation):
-        """The upload would be wasted."""
+        """A mask of another size is refused, as the upload would be wasted."""
         bench = await set_up(validation=validation)
         with pytest.raises(errors.InvalidRequestError, match="8x8 and the image is 16x16"):
             await bench.client.edit(png(), "a beret", mask=png(8, 8), **SMALL)
@@ -139,7 +139,7 @@ class TestImages:
 
     @pytest.mark.parametrize("text", ["http://example.com/a.png", "https://example.com/a.png", "ftp://x/a", "", "a\0b"])
     def test_an_address_is_no_path(self, text):
-        """The constructor says what to write instead."""
+        """The constructor refuses a URL as a path and says what to write instead."""
         with pytest.raises(errors.InvalidRequestError):
             EditRequest(text, "a beret")
 
@@ -148,7 +148,7 @@ class TestRules:
     """`warn`, `strict` and `off`."""
 
     async def test_strict_raises_with_all_violations(self, set_up):
-        """A prompt of 40,000 characters, among others."""
+        """With `validation="strict"` the error has all violations."""
         bench = await set_up(validation="strict")
         with pytest.raises(errors.InvalidRequestError) as caught:
             await bench.client.generate("x" * 40_000, model="gpt-image-2", size="17x17", quality="hd", n=11)
@@ -158,7 +158,7 @@ class TestRules:
         assert 0 == bench.posts
 
     async def test_warn_warns_and_sends(self, set_up):
-        """The server has the last word."""
+        """With `validation="warn"` there is a warning, and the request is sent."""
         bench = await set_up()
         with (
             pytest.warns(errors.ImagesWarning, match="40,000 characters"),
@@ -169,7 +169,7 @@ class TestRules:
         assert 1 == bench.posts
 
     async def test_off_is_silent(self, set_up):
-        """Also about what would be wasted."""
+        """With `validation="off"` there is no warning, even for a wasted upload."""
         bench = await set_up(validation="off")
         # The test suite turns warnings into errors.
         with pytest.raises(errors.BadRequestError):
@@ -178,7 +178,7 @@ class TestRules:
         assert 1 == bench.posts
 
     async def test_unknown_models_pass(self, set_up):
-        """A gateway may serve any."""
+        """An unknown model is sent without a warning, as a gateway may serve it."""
         bench = await set_up(validation="strict")
         with pytest.raises(errors.NotFoundError):
             await bench.client.generate("x" * 40_000, model="someone's-model", size="17x17")
@@ -205,14 +205,14 @@ class TestRequests:
         ],
     )
     def test_is_refused_by_the_constructor(self, fields):
-        """With a typed error that is also a ValueError."""
+        """The constructor raises a typed error that is also a ValueError."""
         with pytest.raises(errors.InvalidRequestError) as caught:
             GenerationRequest(**fields)
 
         assert isinstance(caught.value, ValueError)
 
     async def test_partial_images_need_a_stream(self, set_up):
-        """They cannot come in a plain answer."""
+        """A plain call refuses `partial_images`."""
         bench = await set_up()
         with pytest.raises(errors.InvalidRequestError, match="stream"):
             await bench.client.generate("otter", partial_images=2, **SMALL)
@@ -224,7 +224,7 @@ class TestConfiguration:
     """What the client is told about where and who."""
 
     def test_no_key(self):
-        """Says where one is looked for."""
+        """The error names the variables in which a key is looked for."""
         with pytest.raises(errors.ConfigurationError, match="BURNCLOUD_API_KEY"):
             AsyncImagesClient()
 
@@ -242,14 +242,14 @@ class TestConfiguration:
         ],
     )
     def test_bad_base_url(self, address, sentence):
-        """Says what is wrong, and shows no password."""
+        """The error says what is wrong with the URL and shows no password."""
         with pytest.raises(errors.ConfigurationError, match=sentence) as caught:
             AsyncImagesClient("sk-x", address)
 
         assert "canary" not in str(caught.value)
 
     async def test_nobody_listens(self):
-        """Nothing was billed, and the address is checked four times."""
+        """Nothing was billed, and the address is tried four times."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             port = unused.getsockname()[1]

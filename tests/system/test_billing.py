@@ -63,7 +63,7 @@ class TestPaidCalls:
         ],
     )
     async def test_an_error_tells(self, set_up, fault, kind, billed):
-        """Something of an image, or its tokens, proves that it was made."""
+        """An error with part of an image or with its tokens is billed."""
         bench = await set_up(fault)
         with pytest.raises(kind) as caught:
             await bench.client.generate("otter", **SMALL)
@@ -72,7 +72,7 @@ class TestPaidCalls:
         assert SENTENCES[billed] in str(caught.value)
 
     async def test_a_result_that_cannot_be_fetched_is_billed(self, set_up):
-        """The answer was there."""
+        """An image whose download fails was billed."""
         bench = await set_up(Fault(status=418, operation="downloads", times=None))
         with pytest.raises(errors.DownloadError, match="This request was billed") as caught:
             await bench.client.generate("otter", **BY_URL)
@@ -80,7 +80,7 @@ class TestPaidCalls:
         assert Billing.YES is caught.value.billed
 
     async def test_an_attempt_that_may_have_been_billed_is_not_forgotten(self, set_up):
-        """A refusal after it does not make the call free."""
+        """A refusal after an attempt that may have been billed does not make the call free."""
         bench = await set_up(Fault(cut="reset", billed=True), Fault(status=401), retry=RetryPolicy(on_unknown="retry"))
         with pytest.raises(errors.ImagesError) as caught:
             await bench.client.generate("otter", **SMALL)
@@ -103,7 +103,7 @@ class TestFreeCalls:
         ids=["504", "a page", "no list", "reset"],
     )
     async def test_the_list_of_models(self, set_up, fault):
-        """It is asked for again where that may help."""
+        """Listing models is never billed, and is retried where that may help."""
         bench = await set_up(fault)
         with pytest.raises(errors.ImagesError, match=r"Nothing was billed\.") as caught:
             await bench.client.models()
@@ -111,13 +111,13 @@ class TestFreeCalls:
         assert Billing.NO is caught.value.billed
 
     async def test_a_list_of_models_that_was_cut_is_asked_for_again(self, set_up):
-        """In the middle of the answer as well."""
+        """A list of models that was cut off is requested again."""
         bench = await set_up(Fault(cut="reset", place="answer", byte=0.5, operation="models"))
         assert await bench.client.models()
         bench.assert_fired()
 
     async def test_a_fetch(self, set_up):
-        """The image may be paid for; fetching it is not."""
+        """A failed `fetch` is not billed, although its image may be paid for."""
         bench = await set_up()
         with pytest.raises(errors.DownloadRefusedError, match="costs nothing") as caught:
             await bench.client.fetch("https://127.0.0.1:1/otter.png", into=Memory())
@@ -130,7 +130,7 @@ class TestEarlyAnswers:
 
     @pytest.mark.parametrize("streams", [False, True])
     async def test_its_end_does_not_undo_it(self, streams):
-        """Whoever has an image has made it, so it is kept, and not bought again."""
+        """A cut at the end of an early result keeps its whole images and buys nothing again."""
         whole, rest = base64.b64encode(png()).decode(), "A" * 1000
         documents = [{"type": "image_edit.completed", "b64_json": image} for image in (whole, rest)]
         told = "".join(f"data: {json.dumps(document)}\n\n" for document in documents)
@@ -157,7 +157,7 @@ class TestCancellations:
     """A `CancelledError` carries the same attribute."""
 
     async def test_before_the_request_was_whole(self, set_up):
-        """Half a request costs nothing."""
+        """A call that is cancelled before the request was whole was not billed."""
         bench = await set_up(Fault(cut="stall", place="upload", byte=0.5))
         error = await cancel_when(lambda: bench.posts, bench.client.edit(BIG, "otter", **SMALL))
 
@@ -165,7 +165,7 @@ class TestCancellations:
 
     @pytest.mark.parametrize("streams", [False, True])
     async def test_twice(self, set_up, streams):
-        """The second leaves before the call has ended, so it can only say that it may have been billed."""
+        """A second cancellation leaves before the call has ended, so it may have been billed."""
 
         async def stream():
             async with bench.client.stream(GenerationRequest("otter", **SMALL)) as events:
@@ -183,7 +183,7 @@ class TestCancellations:
         assert Billing.MAYBE is caught.value.billed
 
     async def test_a_stream_that_had_failed(self, set_up):
-        """The error that is on its way out is not lost with what it says of money."""
+        """Cancelling a failed stream keeps what its error says about billing."""
 
         async def stream():
             async with bench.client.stream(GenerationRequest("otter", **SMALL)) as events:
@@ -202,7 +202,7 @@ class TestCancellations:
         assert caught.value.idempotency_key
 
     async def test_before_the_answer(self, set_up):
-        """The images may be made, and the note says so too."""
+        """A call that is cancelled before the answer may have been billed, and its note says so."""
         bench = await set_up(Fault(cut="stall", billed=True))
         error = await cancel_when(lambda: bench.billed, bench.client.generate("otter", **SMALL))
 
@@ -210,7 +210,7 @@ class TestCancellations:
         assert SENTENCES[Billing.MAYBE] in error.__notes__[0]
 
     async def test_while_the_images_are_fetched(self, set_up):
-        """The whole answer was there."""
+        """A call that is cancelled while its images are downloaded was billed."""
         bench = await set_up(Fault(cut="stall", operation="downloads"))
         fetched = lambda: not bench.emulator.unfired  # noqa: E731
         error = await cancel_when(fetched, bench.client.generate("otter", **BY_URL))
@@ -218,7 +218,7 @@ class TestCancellations:
         assert Billing.YES is error.billed
 
     async def test_while_waiting_after_a_refusal(self, set_up):
-        """Nothing is under way, and nothing was."""
+        """A call that is cancelled while it waits after a refusal was not billed."""
         clock = Patient()
         bench = await set_up(Fault(status=429, retry_after=100), clock=clock)
         error = await cancel_when(lambda: clock.slept, bench.client.generate("otter", **SMALL))
@@ -226,7 +226,7 @@ class TestCancellations:
         assert Billing.NO is error.billed
 
     async def test_of_a_stream(self, set_up):
-        """It is the caller's own task that is cancelled."""
+        """The task that is cancelled is the one that reads the stream, and its error says what was billed."""
         bench = await set_up(Fault(cut="stall", place="answer", after=0))
 
         async def receive():
@@ -239,7 +239,7 @@ class TestCancellations:
         assert Billing.MAYBE is error.billed
 
     async def test_of_a_list_of_models(self, set_up):
-        """It is free whatever happens to it."""
+        """A cancelled list of models was not billed."""
         bench = await set_up(Fault(cut="stall", operation="models"))
         error = await cancel_when(lambda: not bench.emulator.unfired, bench.client.models())
 

@@ -220,7 +220,7 @@ async def sweep(bought, call, leave, folder, offset):
 @pytest.mark.parametrize("leaver", LEAVERS)
 @pytest.mark.parametrize("name", CALLS)
 async def test_what_was_billed_is_kept_or_told(name, leaver, tmp_path, caplog):
-    """No request is sent twice, nothing is torn or left over, and nothing that was bought is unheard of."""
+    """No request is sent twice, no file is torn, and everything billed is kept or reported."""
     bought = Bought(caplog)
     offset = list(LEAVERS).index(leaver) / len(LEAVERS)
     ledger = await sweep(bought, CALLS[name], LEAVERS[leaver], tmp_path / "out", offset)
@@ -237,7 +237,7 @@ async def test_what_was_billed_is_kept_or_told(name, leaver, tmp_path, caplog):
 
 @pytest.mark.parametrize("leaver", ["anyio.move_on_after", "asyncio.timeout"])
 async def test_a_map_that_is_to_be_cancelled_abandons_calls(leaver, tmp_path, caplog):
-    """The control of the others: what leaving would cost if it cancelled, and each of these is told of."""
+    """Leaving a map with `on_exit="cancel"` abandons calls, each of which is reported: the control of the others."""
     bought = Bought(caplog)
     ledger = await sweep(bought, partial(paint_all, on_exit="cancel"), LEAVERS[leaver], tmp_path / "out", 0)
     billed = {request.idempotency_key for request in ledger.requests if request.billed}
@@ -248,7 +248,7 @@ async def test_a_map_that_is_to_be_cancelled_abandons_calls(leaver, tmp_path, ca
 
 @pytest.mark.parametrize("name", ["generate", "send", "stream"])
 async def test_the_error_of_a_cancelled_call_says_what_it_may_have_cost(name, tmp_path, caplog):
-    """By attributes, by a note, by the log and by `on_attempt`: all name the same key."""
+    """Attributes, a note, the log and `on_attempt` name the same key."""
     bought = Bought(caplog)
     async with Emulator(faults=[Fault(cut="stall", billed=True)]) as emulator:
         async with AsyncImagesClient(emulator.api_key, emulator.base_url, on_attempt=bought.watch) as client:
@@ -270,7 +270,7 @@ async def test_the_error_of_a_cancelled_call_says_what_it_may_have_cost(name, tm
 
 @pytest.mark.parametrize("leaver", LEAVERS)
 async def test_a_cancelled_fetch_costs_nothing_and_leaves_no_file(leaver, tmp_path, caplog):
-    """What is fetched is paid for, and can be fetched again."""
+    """A cancelled `fetch` is not billed, leaves no file, and can be repeated."""
     bought = Bought(caplog)
 
     async def fetch(client, _bought, folder):
@@ -301,7 +301,7 @@ class StandingClock(FakeClock):
 
 
 async def test_a_call_that_was_refused_is_not_told_of(caplog):
-    """It is known to cost nothing while it waits for another attempt, and a log that cries wolf is read by nobody."""
+    """A cancelled call that waits after a refusal is not logged, as it was not billed."""
     clock = StandingClock()
     async with (
         Emulator(faults=[Fault(status=429)]) as emulator,
@@ -319,7 +319,7 @@ async def test_a_call_that_was_refused_is_not_told_of(caplog):
 @pytest.mark.parametrize("place", ["write_last", "rename"])
 @pytest.mark.parametrize("name", ["send", "map"])
 async def test_a_scope_that_cancels_while_a_file_is_written_tears_none(name, place, tmp_path, caplog, monkeypatch):
-    """The thread that writes cannot be stopped, and what it leaves behind is whole or nothing."""
+    """A file that is written during a cancellation is whole or absent."""
     bought, begun = Bought(caplog), []
     original = getattr(DirectoryWriter, place)
 

@@ -65,7 +65,7 @@ class TestVerbs:
         assert "sig=" not in repr(result)
 
     async def test_edit_sends_images_mask_and_prompt(self, set_up):
-        """Path, bytes and a mask in one call."""
+        """One call sends a path, bytes and a mask."""
         bench = await set_up()
         await bench.client.edit([png(), png(pad=9)], "a gift basket", mask=png(), **SMALL)
 
@@ -75,7 +75,7 @@ class TestVerbs:
         assert ["image[]", "image[]", "mask"] == [part.name for part in request.parts]
 
     async def test_create_variation_sends_one_image(self, set_up):
-        """The retired endpoint, kept for gateways that map it."""
+        """A variation sends one image to the retired endpoint."""
         bench = await set_up()
         result = await bench.client.create_variation(png(), model="dall-e-2", n=2, size="256x256")
 
@@ -93,7 +93,7 @@ class TestVerbs:
         assert list(inspect.signature(request_class).parameters.values()) == own[1:]
 
     async def test_models_lists_what_the_gateway_serves(self, set_up):
-        """Nothing is billed."""
+        """The list of models is returned, and nothing is billed."""
         bench = await set_up(Fault(status=503, operation="models"))
         models = await bench.client.models()
 
@@ -101,7 +101,7 @@ class TestVerbs:
         assert 0 == bench.posts
 
     async def test_models_says_what_is_wrong(self, set_up):
-        """Errors are those of any request."""
+        """Listing models raises the same errors as any request."""
         bench = await set_up(
             Fault(status=401, operation="models"), Fault(status=200, body="<html>", operation="models")
         )
@@ -115,7 +115,7 @@ class TestReferences:
     """Images that are somewhere else."""
 
     async def test_a_url_is_fetched_and_uploaded(self, set_up):
-        """`ImageURL` without `by_reference` is a download and an upload."""
+        """An `ImageURL` without `by_reference` is downloaded and uploaded."""
         bench = await set_up()
         made = await bench.client.generate("otter", model="dall-e-2", size="256x256")
         await bench.client.edit(ImageURL(made.image.url), "a beret", **SMALL)
@@ -124,7 +124,7 @@ class TestReferences:
         assert ("image", "image/png", len(made.image.data)) == (part.name, part.content_type, part.size)
 
     async def test_a_url_is_sent_as_it_is_by_reference(self, set_up):
-        """JSON with `images` instead of a form."""
+        """With `by_reference` the URL is sent as JSON in `images`."""
         bench = await set_up()
         made = await bench.client.generate("otter", model="dall-e-2", size="256x256")
         await bench.client.edit([ImageURL(made.image.url)], "a beret", by_reference=True, **SMALL)
@@ -134,12 +134,12 @@ class TestReferences:
         assert "images" in dict(request.fields)
 
     async def test_a_file_id_needs_by_reference(self):
-        """Nothing could be uploaded."""
+        """A `FileID` without `by_reference` is refused."""
         with pytest.raises(errors.InvalidRequestError, match="by_reference"):
             EditRequest(FileID("file-1"), "a beret")
 
     async def test_a_private_address_is_refused(self, set_up):
-        """The guard stands before inputs as well."""
+        """The address guard refuses a private URL as an input."""
         bench = await set_up()
         with pytest.raises(errors.DownloadRefusedError, match=r"127\.0\.0\.1") as caught:
             await bench.client.edit(ImageURL("https://127.0.0.1:9/x.png"), "a beret", **SMALL)
@@ -152,7 +152,7 @@ class TestOptions:
     """What a client can be told."""
 
     async def test_copies_share_connections_and_leave_them_open(self, set_up):
-        """Only the original closes."""
+        """Copies share connections, and only the original closes them."""
         bench = await set_up(Fault(status=503))
         once = bench.client.with_options(retry=RetryPolicy(attempts=1))
         with pytest.raises(errors.ServerError):
@@ -163,7 +163,7 @@ class TestOptions:
         assert 2 == bench.posts
 
     async def test_the_clients_model_is_used_where_a_request_names_none(self, set_up):
-        """A request's own model wins."""
+        """A request's own model takes precedence over the client's."""
         bench = await set_up(model="gpt-image-2")
         await bench.client.generate("otter", size="64x64")
         await bench.client.generate("otter", model="gpt-image-1", size="1024x1024")
@@ -173,7 +173,7 @@ class TestOptions:
         assert ['"gpt-image-2"', '"gpt-image-1"', None] == [request.get("model") for request in fields]
 
     async def test_the_environment_is_read(self, monkeypatch):
-        """Key, address and model; the document's own spelling last."""
+        """Key, address and model come from the environment, the document's own spelling last."""
         async with Emulator() as emulator:
             monkeypatch.setenv("Burncloud_API_KEY", emulator.api_key)
             monkeypatch.setenv("Burncloud_API_BaseUrl", emulator.base_url.removesuffix("/v1"))
@@ -186,7 +186,7 @@ class TestOptions:
 
     @pytest.mark.parametrize("kind", ["sync", "async"])
     async def test_a_key_can_be_asked_for(self, set_up, kind):
-        """It is asked for every attempt, so it can rotate."""
+        """A key callable is asked before every attempt, so the key can rotate."""
         asked = []
         bench = await set_up(Fault(status=503))
 
@@ -206,14 +206,14 @@ class TestOptions:
 
     @pytest.mark.parametrize("key", ["", "sk\nx", "sk x", "sk-\u2028", "密钥", 7, None])
     def test_a_key_that_no_header_can_carry_is_refused(self, key):
-        """Without showing it."""
+        """A key that a header cannot carry is refused without showing it."""
         with pytest.raises(errors.ConfigurationError) as caught:
             AsyncImagesClient(key)
 
         assert str(key) not in str(caught.value) or key in {"", None}
 
     async def test_a_key_callable_that_returns_no_key_is_refused(self, set_up):
-        """Nothing is sent."""
+        """Nothing is sent if the callable returns no key."""
         bench = await set_up()
         async with AsyncImagesClient(lambda: "sk\r\nHost: evil", bench.emulator.base_url) as client:
             with pytest.raises(errors.ConfigurationError):
@@ -222,7 +222,7 @@ class TestOptions:
         assert 0 == bench.posts
 
     async def test_a_borrowed_session_is_not_closed(self, way):
-        """Its own defaults neither break a call nor travel to result hosts."""
+        """A caller's session stays open, and its defaults do not reach result hosts."""
         connector = aiohttp.TCPConnector(ssl=way.client or True)
         async with (
             Emulator() as emulator,
@@ -237,19 +237,19 @@ class TestOptions:
             assert not emulator.ledger.downloads[0].authorization
 
     def test_rules_have_three_values(self):
-        """Anything else is refused."""
+        """Another value for `validation` is refused."""
         with pytest.raises(ValueError, match="validation"):
             AsyncImagesClient("sk-x", validation="loud")
 
     def test_the_key_is_shown_nowhere(self):
-        """Neither in the client's repr nor in its parts'."""
+        """Neither the client's repr nor those of its parts show the key."""
         client = AsyncImagesClient("sk-canary")
 
         assert "canary" not in repr(client)
         assert "canary" not in repr(client._settings)
 
     async def test_an_observer_that_fails_costs_no_image(self, set_up):
-        """Its exception goes where the loop's lost exceptions go."""
+        """An exception of `on_attempt` goes to the loop's exception handler, and the image is returned."""
         lost = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: lost.append(context["exception"]))
 
@@ -268,7 +268,7 @@ class TestLifecycle:
     """One client, one loop, one end."""
 
     async def test_use_after_close_is_an_error(self, set_up):
-        """Closing twice is none."""
+        """Using a closed client is an error; closing it twice is not."""
         bench = await set_up()
         await bench.client.aclose()
         await bench.client.aclose()
@@ -276,7 +276,7 @@ class TestLifecycle:
             await bench.client.generate("otter", **SMALL)
 
     async def test_use_from_another_loop_is_an_error(self, set_up):
-        """The error says so."""
+        """Using a client from another event loop raises an error that says so."""
         bench = await set_up()
         await bench.client.models()
         caught = []
@@ -294,7 +294,7 @@ class TestLifecycle:
         assert "another event loop" in str(caught[0])
 
     async def test_closing_ends_calls_in_flight(self, set_up):
-        """They raise a class of this package."""
+        """Closing the client ends its calls with an error of this package."""
         bench = await set_up(Fault(cut="stall"))
         call = asyncio.create_task(bench.client.generate("otter", **SMALL))
         await until(lambda: bench.posts)
@@ -303,11 +303,11 @@ class TestLifecycle:
             await call
 
     async def test_an_unused_client_needs_no_loop(self):
-        """Making one opens nothing."""
+        """Creating a client opens nothing and needs no event loop."""
         await AsyncImagesClient("sk-x").aclose()
 
     async def test_many_calls_at_once(self, set_up):
-        """One client serves many tasks; waiting for a connection is no failure."""
+        """One client serves many tasks, and waiting for a connection is not a failure."""
         bench = await set_up(max_connections=4)
         results = await asyncio.gather(*(bench.client.generate(f"otter {i}", **SMALL) for i in range(40)))
 
@@ -330,7 +330,7 @@ async def test_send_writes_into_a_directory(set_up, tmp_path):
 
 
 async def test_private_result_hosts_need_a_word_of_the_operator(set_up):
-    """A loopback API's own host is allowed; the guard refuses it for any other API."""
+    """A loopback API may return URLs of its own host; the guard refuses them for any other API."""
     bench = await set_up(network=Network(allowed_result_hosts=("127.0.0.1",)))
     result = await bench.client.generate("otter", model="dall-e-2", size="256x256")
 
@@ -338,7 +338,7 @@ async def test_private_result_hosts_need_a_word_of_the_operator(set_up):
 
 
 def test_importing_the_package_is_light():
-    """What costs time loads on first use."""
+    """Importing the package does not load aiohttp or asyncio."""
     heavy = {"aiohttp", "asyncio", "ssl", "logging", "sqlite3", "tenacity", "aiofiles", "PIL", "pybase64"}
     code = f"import sys, burncloud_images; print(sorted({heavy!r} & set(sys.modules)))"
     # Measuring coverage in the child would import for itself.

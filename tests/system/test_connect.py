@@ -44,7 +44,7 @@ class TestRefusals:
     """Nothing has reached the API, so nothing can have been billed."""
 
     async def test_a_proxy_that_wants_a_password_is_asked_once(self, caplog):
-        """Neither the password that it did not take nor the key is shown, and only the password was sent to it."""
+        """A proxy that refuses the password is asked once, and the error shows neither the password nor the key."""
         caplog.set_level(logging.DEBUG)
         async with (
             Emulator(tls=True) as emulator,
@@ -60,7 +60,7 @@ class TestRefusals:
         assert_hidden(caught.value, caplog.text)
 
     async def test_a_password_goes_to_the_proxy_alone(self):
-        """The server behind it never sees it."""
+        """The proxy gets the password, and the server behind it does not."""
         async with (
             Emulator(tls=True) as emulator,
             Tunnels() as tunnels,
@@ -73,7 +73,7 @@ class TestRefusals:
         assert PASSWORD not in repr(Network(proxy=f"http://{USER}:{PASSWORD}@127.0.0.1:1"))
 
     async def test_a_proxy_that_is_broken_is_asked_again(self):
-        """It may recover; no attempt before that has cost anything."""
+        """A broken proxy is asked again, since no attempt so far was billed."""
         async with (
             Emulator(tls=True) as emulator,
             Tunnels(refusals=(BROKEN,)) as tunnels,
@@ -86,7 +86,7 @@ class TestRefusals:
         assert (1, 1) == (len(emulator.ledger.requests), emulator.ledger.billed_requests)
 
     async def test_a_proxy_that_stays_broken_is_given_up(self, caplog):
-        """After four attempts, with an error that shows no password."""
+        """A proxy that stays broken is given up after four attempts, and the error shows no password."""
         async with (
             Emulator(tls=True) as emulator,
             Tunnels(refusals=(BROKEN,) * 9) as tunnels,
@@ -104,7 +104,7 @@ class TestBreaks:
 
     @pytest.mark.parametrize("how", ["cut", "stall"])
     async def test_a_tunnel_that_breaks_at_half_is_opened_anew(self, how):
-        """The server cannot have had the whole request, so it is sent again."""
+        """An upload whose tunnel breaks at half is sent again."""
         async with (
             Emulator(tls=True) as emulator,
             Tunnels(Break(how=how, after=HALF)) as tunnels,
@@ -118,7 +118,7 @@ class TestBreaks:
         assert 1 == emulator.ledger.billed_requests
 
     async def test_a_tunnel_that_is_cut_after_the_last_byte_is_not(self):
-        """The answer was on its way, so the image is paid for."""
+        """An upload whose tunnel is cut after the last byte is not sent again."""
         order = Break(how="cut", after=len(BIG), answered=True)
         async with (
             Emulator(tls=True) as emulator,
@@ -133,7 +133,7 @@ class TestBreaks:
         assert (1, 1) == (len(emulator.ledger.requests), emulator.ledger.billed_requests)
 
     async def test_a_tunnel_that_stalls_after_the_last_byte_is_not(self):
-        """The call is given up in the time that an answer has, and may be billed."""
+        """A tunnel that stalls after the last byte is given up, and the outcome is unknown."""
         order = Break(how="stall", after=len(BIG), answered=True)
         async with (
             Emulator(tls=True) as emulator,
@@ -149,7 +149,7 @@ class TestBreaks:
         assert 1 == emulator.ledger.billed_requests
 
     async def test_a_proxy_that_hoards_makes_an_outcome_unknown_at_worst(self):
-        """What it took in and could not pass on looks sent: then nothing is sent again, and nothing bought twice."""
+        """What a buffering proxy took and could not pass on is unknown and is not sent again."""
         fault = Fault(cut="reset", place="upload", byte=0.5)
         async with (
             Emulator(tls=True, faults=[fault]) as emulator,

@@ -50,7 +50,7 @@ class TestDamage:
         ids=["letter", "length", "end", "kind"],
     )
     async def test_all_that_came_is_held(self, set_up, sink, text, data, rest, reason):
-        """Bytes as far as they could be decoded, then text; together they are what was sent."""
+        """Decoded bytes and the undecoded text together are what was sent."""
         bench = await set_up(answer(TEXT, text, TEXT))
         error = await fail(bench, sink, n=3)
 
@@ -65,7 +65,7 @@ class TestDamage:
         assert [] == parts(sink)
 
     async def test_only_so_much_is_held_as_one_image_may_have(self, set_up, sink):
-        """For all damaged images together."""
+        """All damaged images together are held up to the cap of one image."""
         broken = base64.b64encode(WHOLE[:-12]).decode()
         limits = Limits(image=len(WHOLE) + 100)
         bench = await set_up(answer(broken, broken, "!" * 200), limits=limits)
@@ -75,7 +75,7 @@ class TestDamage:
         assert 112 == len(second.data) + len(third.rest)
 
     async def test_a_second_whole_value_leaves_no_damage(self, set_up, sink):
-        """Of an item with two values one is enough."""
+        """A second whole value for the same item leaves no damage."""
         item = {"b64_json": "!!", "url": "data:image/png;base64," + TEXT}
         bench = await set_up(Fault(body={"created": 1, "data": [item, {"b64_json": "!!"}]}, billed=True))
         error = await fail(bench, sink, n=2)
@@ -91,7 +91,7 @@ class TestCuts:
     """An answer that breaks off in the middle of an image."""
 
     async def test_the_beginning_of_an_image_is_held(self, set_up, sink):
-        """It is paid for; half a photograph may be worth something."""
+        """The first bytes of an image that was cut off are on the error."""
         body = json.dumps({"created": 1, "data": [{"b64_json": TEXT}, {"b64_json": TEXT}]}, separators=(",", ":"))
         end = body.rindex(TEXT) + 4001
         bench = await set_up(answer(TEXT, TEXT, cut="close", place="answer", byte=end, framing="eof"))
@@ -105,7 +105,7 @@ class TestCuts:
         assert [] == parts(sink)
 
     async def test_what_is_over_the_cap_is_not_held(self, set_up, sink):
-        """The caller said how much is wanted in memory."""
+        """Bytes above the cap are not held."""
         bench = await set_up(answer(TEXT), limits=Limits(image=1000))
         error = await fail(bench, sink, kind=errors.TooLargeError)
         assert () == error.damaged
@@ -113,7 +113,7 @@ class TestCuts:
 
     @pytest.mark.usefixtures("landscapes")  # which are large
     async def test_an_accepted_retry_that_fails_does_not_lose_it(self, set_up):
-        """The error with the images is raised, from the last one."""
+        """When a retry fails, the error with the images is raised from the last one."""
         policy = RetryPolicy(on_unknown="retry")
         bench = await set_up(Fault(cut="close", place="answer", byte=-2000), Fault(status=402), retry=policy)
         error = await fail(bench, Memory(), n=2, kind=errors.OutcomeUnknownError)
@@ -126,7 +126,7 @@ class TestOtherSinks:
     """A sink of the caller's own."""
 
     async def test_need_not_tell_what_they_were_given(self, set_up):
-        """Then the text behind the damage is all there is."""
+        """Without `read_back` the writer's bytes are lost, and the undecoded text is held."""
 
         class Mute:
             def __init__(self, writer):
@@ -144,7 +144,7 @@ class TestOtherSinks:
         assert damaged.rest.endswith(TEXT[-8:].encode())
 
     async def test_may_fail_to_tell(self, set_up):
-        """A disk that cannot be read is no reason to hide the first error."""
+        """An error while reading back does not hide the first error."""
 
         class Failing(MemoryWriter):
             async def read_back(self, most):
@@ -160,7 +160,7 @@ class TestOtherSinks:
 
 
 async def test_fragments_are_in_no_text_and_no_pickle(set_up):
-    """They are as large as images."""
+    """Fragments of images are in no message and no pickle."""
     bench = await set_up(answer("!" + TEXT))
     error = await fail(bench, Memory())
     assert TEXT[:40] not in repr(error.damaged) + str(error) + repr(error)
@@ -169,7 +169,7 @@ async def test_fragments_are_in_no_text_and_no_pickle(set_up):
 
 
 async def test_a_disk_that_fails_does_not_hide_damage(set_up, tmp_path):
-    """A storage error holds both."""
+    """A storage error holds the damaged images as well."""
     (tmp_path / "otter.png").touch()
 
     class Late(Directory):

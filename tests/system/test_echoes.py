@@ -147,7 +147,7 @@ async def ask(raw, *, stream):
 
 @pytest.mark.parametrize("place", [*PLACES, *STREAMS])
 async def test_nothing_shows_a_key_that_a_server_echoes(place, caplog):
-    """Whatever the spelling: no text, no repr, no pickle, no traceback with its variables, no log and no warning."""
+    """No text, repr, pickle, traceback, log or warning shows an echoed key in any spelling."""
     caplog.set_level(logging.DEBUG)
     answers = iter({**PLACES, **STREAMS}[place](as_json(spelling)) for spelling in SPELLINGS.values())
     shown = {}

@@ -31,7 +31,7 @@ CALLS = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("answer", AFTER_THE_WORK, ids=lambda answer: answer.vendor)
 async def test_what_was_paid_for_is_not_bought_again(set_up, answer, call):
-    """Every request would be billed; there is one, and it is told that it may have been."""
+    """An answer after the work leads to one request, whose error says that it may have been billed."""
     bench = await set_up(after_the_work(answer))
     with pytest.raises(errors.OutcomeUnknownError) as caught:
         await call(bench.client)
@@ -43,7 +43,7 @@ async def test_what_was_paid_for_is_not_bought_again(set_up, answer, call):
 
 @pytest.mark.parametrize("refusal", [row for row in REFUSALS if row.again], ids=lambda refusal: refusal.name)
 async def test_what_was_refused_before_the_work_is_sent_again(set_up, refusal):
-    """It is billed once, by the attempt that succeeds."""
+    """A refusal before the work is retried, and billed once."""
     bench = await set_up(Fault(status=refusal.status, body={"error": refusal.error}), dialect=refusal.dialect)
     await bench.client.generate("otter", **SMALL)
 

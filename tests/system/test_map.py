@@ -81,7 +81,7 @@ class TestOutcomes:
     """What comes out."""
 
     async def test_every_request_has_one_outcome(self, set_up):
-        """With its place and the request itself."""
+        """Each request has one outcome, with its index and the request itself."""
         bench = await set_up()
         given = requests(20)
         outcomes = [outcome async for outcome in bench.client.map(given, concurrency=4)]
@@ -92,7 +92,7 @@ class TestOutcomes:
         assert (20, 20) == (bench.posts, bench.billed)
 
     async def test_a_failure_is_a_value_and_stops_nothing(self, set_up):
-        """Matched as the docs show it."""
+        """A failure is a `Failed` value, and the other calls go on."""
         refusal = {"error": {"message": "no", "code": "moderation_blocked"}}
         bench = await set_up(Fault(status=400, body=refusal))
         seen = {"done": 0, "failed": 0}
@@ -110,7 +110,7 @@ class TestOutcomes:
         assert {"done": 4, "failed": 1} == seen
 
     async def test_a_sink_gets_the_images(self, set_up, tmp_path):
-        """Results are then of files."""
+        """With a sink the results are files."""
         bench = await set_up()
         outcomes = [outcome async for outcome in bench.client.map(requests(6), into=Directory(tmp_path / "out"))]
 
@@ -119,14 +119,14 @@ class TestOutcomes:
         assert 6 == len(paths)
 
     async def test_order_is_kept_if_asked_for(self, set_up):
-        """Though the first is the last to end."""
+        """With `ordered=True` the first request comes first, even if it ends last."""
         bench = await set_up(Fault(delay=0.1), Fault(delay=0.03))
         seen = [o.index async for o in bench.client.map(requests(12), concurrency=3, ordered=True)]
 
         assert list(range(12)) == seen
 
     async def test_without_order_one_holds_up_nobody(self, set_up):
-        """Here it is one that never ends."""
+        """Without an order, a call that never ends does not delay the others."""
         bench = await set_up(Fault(cut="stall"))
         async with bench.client.map(requests(6), concurrency=2, on_exit="cancel", on_unclaimed=id) as outcomes:
             seen = {(await anext(outcomes)).index for _ in range(5)}
@@ -134,7 +134,7 @@ class TestOutcomes:
         assert 5 == len(seen)
 
     async def test_async_iterables_are_taken(self, set_up):
-        """And closed in the end, if they are generators."""
+        """An async iterable is accepted, and an async generator is closed at the end."""
         bench = await set_up()
         closed = []
 
@@ -152,14 +152,14 @@ class TestOutcomes:
         assert [True, True] == closed
 
     async def test_no_requests_no_outcomes(self, set_up):
-        """And nothing is sent."""
+        """An empty source has no outcomes, and nothing is sent."""
         bench = await set_up()
 
         assert [] == [o async for o in bench.client.map([])]
         assert 0 == bench.posts
 
     async def test_streams_inside_for_gateways_that_cut(self, set_up):
-        """`via_stream` is that of `send`."""
+        """A map accepts `via_stream` as `send` does."""
         bench = await set_up()
         (outcome,) = [o async for o in bench.client.map(requests(1), via_stream=True)]
 
@@ -167,7 +167,7 @@ class TestOutcomes:
         assert ("stream", "true") in bench.emulator.ledger.requests[0].fields
 
     async def test_several_tasks_may_share_a_map(self, set_up):
-        """Each outcome goes to one of them."""
+        """Several tasks may share a map, and each outcome goes to one of them."""
         bench = await set_up()
         outcomes = bench.client.map(requests(12), concurrency=4)
         seen = []
@@ -184,7 +184,7 @@ class TestOutcomes:
         assert list(range(12)) == sorted(seen)
 
     async def test_options_of_a_copy_count(self, set_up):
-        """`with_options` is how a map gets its retry policy."""
+        """A map uses the options of the client that made it."""
         bench = await set_up(Fault(status=503))
         once = bench.client.with_options(retry=RetryPolicy(attempts=1))
         (outcome,) = [o async for o in once.map(requests(1))]
@@ -194,7 +194,7 @@ class TestOutcomes:
 
     @pytest.mark.parametrize("options", [{"concurrency": 0}, {"max_bytes": 0}, {"on_exit": "wait"}])
     async def test_options_without_sense_are_refused(self, set_up, options):
-        """Before anything is pulled."""
+        """Invalid options are refused before anything is pulled."""
         bench = await set_up()
         with pytest.raises(ValueError, match=next(iter(options)).removeprefix("max_")):
             bench.client.map(requests(1), **options)
@@ -205,7 +205,7 @@ class TestBounds:
 
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_a_slow_consumer_slows_the_calls(self, set_up, ordered):
-        """Of an endless source only what there is room for is pulled, sent and billed."""
+        """A slow consumer limits how much of an endless source is pulled, sent and billed."""
         bench = await set_up()
         pulled = []
         outcomes = bench.client.map(endless(pulled), concurrency=3, ordered=ordered, on_unclaimed=lambda _: None)
@@ -218,7 +218,7 @@ class TestBounds:
                 assert taken + 6 == len(pulled) == bench.posts
 
     async def test_no_more_calls_run_than_were_asked_for(self, set_up):
-        """The server sees it."""
+        """The server never sees more calls at once than `concurrency`."""
         bench = await set_up(Fault(cut="stall", times=None))
         pulled = []
         outcomes = bench.client.map(endless(pulled), concurrency=5, on_exit="cancel", on_unclaimed=lambda _: None)
@@ -232,7 +232,7 @@ class TestBounds:
             await asyncio.wait([waiting])
 
     async def test_bytes_bound_what_waits(self, set_up):
-        """Images of about 12 kB each: no more are made ahead than fit."""
+        """No more images are made ahead than the limit of bytes allows."""
         bench = await set_up()
         (first,) = [o async for o in bench.client.map(requests(1))]
         size = first.result.image.size
@@ -246,13 +246,13 @@ class TestBounds:
             assert len(pulled) > 20
 
     async def test_one_call_is_always_let_through(self, set_up):
-        """However small the bound, the work gets done."""
+        """One call always runs, however low the limit of bytes."""
         bench = await set_up()
 
         assert 4 == len([o async for o in bench.client.map(requests(4), max_bytes=1)])
 
     async def test_files_are_no_bytes_in_memory(self, set_up, tmp_path):
-        """After the first has shown that nothing is kept in memory, only the number of calls counts."""
+        """With files, only the number of calls limits a map after the first outcome."""
         bench = await set_up()
         pulled = []
         async with bench.client.map(endless(pulled), into=Directory(tmp_path), concurrency=8, max_bytes=1) as outcomes:
@@ -260,7 +260,7 @@ class TestBounds:
             await until(lambda: len(pulled) == 17)
 
     async def test_nothing_is_pulled_before_the_first_step(self, set_up):
-        """A map that is not iterated does nothing."""
+        """A map that is not iterated pulls nothing."""
         bench = await set_up()
         pulled = []
         outcomes = bench.client.map(endless(pulled))
@@ -276,7 +276,7 @@ class TestLeaving:
 
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_a_block_drains_what_is_paid(self, set_up, ordered):
-        """Each request that was sent is billed once, and its outcome is taken or passed on."""
+        """Leaving the block waits for each call that was sent, and its outcome is taken or passed on."""
         bench = await set_up(SLOW)
         taken, unclaimed = [], []
         async with bench.client.map(
@@ -293,7 +293,7 @@ class TestLeaving:
         assert all("before its request was whole" in str(o.error) for o in unclaimed if isinstance(o, Failed))
 
     async def test_a_block_can_cancel_instead(self, set_up):
-        """No more than the running calls are lost, and they are named with their keys."""
+        """With `on_exit="cancel"` at most the running calls are lost, and their keys are named."""
         bench = await set_up(*[Fault(delay=0)] * 3, Fault(cut="stall", billed=True, times=None))
         taken, unclaimed = [], []
         async with bench.client.map(
@@ -313,7 +313,7 @@ class TestLeaving:
 
     @pytest.mark.parametrize("on_exit", ["drain", "cancel"])
     async def test_a_plain_loop_may_be_left_too(self, set_up, on_exit):
-        """Its calls end behind it, and closing the client waits for them."""
+        """Calls of a loop that was left finish in the background, and closing the client waits for them."""
         bench = await set_up(Fault(delay=0), SLOW if on_exit == "drain" else Fault(cut="stall", times=None))
         unclaimed = []
         async for outcome in bench.client.map(
@@ -328,7 +328,7 @@ class TestLeaving:
         assert on_exit == "cancel" or bench.posts == bench.billed == 5
 
     async def test_nobody_is_told_of_files(self, set_up, tmp_path):
-        """Drained outcomes of a folder are not lost: their files are there."""
+        """Drained outcomes that are files cause no warning."""
         bench = await set_up()
         async with bench.client.map(endless([]), into=Directory(tmp_path / "out"), concurrency=4) as outcomes:
             await anext(outcomes)
@@ -336,7 +336,7 @@ class TestLeaving:
         assert bench.billed == len(list((tmp_path / "out").iterdir()))
 
     async def test_what_is_lost_in_memory_is_warned_of(self, set_up):
-        """With the number of images, and what to do about it."""
+        """The warning has the number of lost images and says what to do."""
         bench = await set_up()
         with pytest.warns(errors.ImagesWarning, match=r"paid images were in memory only.*on_unclaimed") as caught:
             async with bench.client.map(endless([]), concurrency=2) as outcomes:
@@ -347,7 +347,7 @@ class TestLeaving:
         assert f"{bench.billed - 1} paid images" in str(warning.message)
 
     async def test_a_plain_loop_warns_as_well(self, set_up):
-        """When its last call has ended."""
+        """A loop that was left warns when its last call has ended."""
         bench = await set_up(SLOW)
         async for _ in bench.client.map(requests(4)):
             break
@@ -356,7 +356,7 @@ class TestLeaving:
 
     @pytest.mark.parametrize("delay", [0.0, 0.05])
     async def test_calls_that_wait_to_be_tried_again_are_given_up(self, set_up, monkeypatch, delay):
-        """Draining starts no purchase, whether the refusal came before the loop was left or comes after it."""
+        """Draining gives up calls that wait for a retry, whenever the refusal comes."""
         bench = await set_up(Fault(delay=0), Fault(status=429, delay=delay, times=None))
         asleep = asyncio.Event()
 
@@ -379,7 +379,7 @@ class TestLeaving:
         assert bench.emulator.ledger.requests[1].idempotency_key == outcome.error.idempotency_key
 
     async def test_an_observer_of_the_unclaimed_that_fails_costs_nothing(self, set_up, lost):
-        """What it raises goes where lost exceptions go."""
+        """An exception of `on_unclaimed` goes to the loop's exception handler."""
         bench = await set_up()
 
         def fail(_outcome):
@@ -393,7 +393,7 @@ class TestLeaving:
         lost.clear()
 
     async def test_a_pipeline_of_maps_is_left_as_one(self, set_up):
-        """Leaving the last one closes the generator between them, and so the first."""
+        """Leaving the last map of a pipeline closes the generator between and the first map."""
         bench = await set_up(SLOW)
         unclaimed = []
 
@@ -420,7 +420,7 @@ class TestInterruption:
                 taken.append(outcome)
 
     async def test_waiting_can_be_given_up_and_taken_up_again(self, set_up):
-        """The calls belong to the map and not to whoever waits."""
+        """A consumer may give up waiting for an outcome and wait again."""
         bench = await set_up(SLOW)
         outcomes = bench.client.map(requests(2), concurrency=2)
         with pytest.raises(TimeoutError) as caught:
@@ -433,7 +433,7 @@ class TestInterruption:
         assert (2, 2) == (bench.posts, bench.billed)
 
     async def test_nothing_is_bought_for_whoever_gave_up_waiting(self, set_up):
-        """It may never come back; if it does, the rest follows."""
+        """Nothing more is bought while the consumer does not wait."""
         bench = await set_up(SLOW)
         outcomes = bench.client.map(requests(9), concurrency=3)
         waiting = asyncio.create_task(anext(outcomes))
@@ -448,7 +448,7 @@ class TestInterruption:
         assert 9 == bench.posts == bench.billed
 
     async def test_what_waits_for_whoever_gave_up_is_unclaimed_when_the_client_closes(self, set_up):
-        """Though the loop's frame, and the map with it, lives on in an exception that somebody keeps."""
+        """Closing the client reports waiting outcomes, even if an exception keeps the loop's frame alive."""
         bench = await set_up(SLOW)
         unclaimed = []
 
@@ -469,7 +469,7 @@ class TestInterruption:
 
     @pytest.mark.parametrize("times", [1, 30])
     async def test_a_cancelled_caller_leaves_and_its_calls_go_on(self, set_up, times):
-        """However often it is cancelled, nothing that was sent is lost, and nothing more is bought."""
+        """A cancelled caller leaves at once, and its calls finish without buying more."""
         bench = await set_up(Fault(delay=0), SLOW)
         taken, unclaimed = [], []
         task = asyncio.create_task(self.consume(bench, taken, on_unclaimed=unclaimed.append))
@@ -489,7 +489,7 @@ class TestInterruption:
         )
 
     async def test_a_cancelled_caller_that_was_closing_leaves_as_well(self, set_up):
-        """Whoever waits for the calls to end may stop waiting."""
+        """A caller that waits for the calls to end may be cancelled."""
         bench = await set_up(Fault(delay=0), SLOW)
         taken, unclaimed, leaving = [], [], []
 
@@ -510,7 +510,7 @@ class TestInterruption:
         assert bench.posts == bench.billed == len(taken) + len(unclaimed)
 
     async def test_what_nobody_took_is_logged_at_once_and_warned_of_at_the_close(self, set_up, caplog):
-        """Both name the requests by their keys; the error of a cancelled caller need not reach anybody."""
+        """The log and the warning name the requests that nobody took by their keys."""
         bench = await set_up(Fault(delay=0), SLOW)
         taken = []
         task = asyncio.create_task(self.consume(bench, taken))
@@ -532,7 +532,7 @@ class TestInterruption:
         assert 1 == len(caught)
 
     async def test_cancellation_cancels_if_it_was_asked_to(self, set_up):
-        """The error names each call that may have been billed by its key."""
+        """With `on_exit="cancel"` the error names each call that may have been billed."""
         bench = await set_up(Fault(delay=0), Fault(cut="stall", billed=True, times=None))
         taken, unclaimed = [], []
         task = asyncio.create_task(self.consume(bench, taken, on_exit="cancel", on_unclaimed=unclaimed.append))
@@ -548,7 +548,7 @@ class TestInterruption:
         assert set(keys) == {outcome.error.idempotency_key for outcome in unclaimed}
 
     async def test_a_call_that_was_not_sent_whole_was_not_billed(self, set_up):
-        """Its failure says so."""
+        """The failure of a call that was not sent whole says that it was not billed."""
         bench = await set_up(Fault(cut="stall", place="before-body", times=None))
         unclaimed = []
         upload = EditRequest(png(pad=4_000_000), "a hat", **SMALL)
@@ -564,7 +564,7 @@ class TestInterruption:
         assert 0 == bench.billed
 
     async def test_a_call_that_was_fetching_its_images_tells_where_they_are(self, set_up):
-        """They are paid for, and `fetch` gets them."""
+        """A cancelled call whose images are paid gives their URLs, which `fetch` downloads."""
         bench = await set_up(Fault(operation="downloads", cut="stall"))
         unclaimed = []
         made = GenerationRequest("otter", model="dall-e-2", size="256x256")
@@ -581,7 +581,7 @@ class TestInterruption:
 
     @pytest.mark.parametrize("on_exit", ["drain", "cancel"])
     async def test_closing_the_client_ends_a_map(self, set_up, on_exit):
-        """What had come can still be taken; then the error says that not all was sent."""
+        """After the client is closed, finished outcomes can be taken, and then an error is raised."""
         bench = await set_up(SLOW)
         outcomes = bench.client.map(endless([]), concurrency=3, on_exit=on_exit)
         seen = [await anext(outcomes)]
@@ -595,7 +595,7 @@ class TestInterruption:
         assert [] == [outcome async for outcome in outcomes]
 
     async def test_a_closed_client_maps_nothing(self, set_up):
-        """Neither a new map nor one that had not begun."""
+        """A closed client neither starts a map nor begins one that was made before."""
         bench = await set_up()
         early = bench.client.map(requests(1))
         await bench.client.aclose()
@@ -607,7 +607,7 @@ class TestInterruption:
         assert 0 == bench.posts
 
     async def test_closing_may_be_cancelled(self, set_up):
-        """The calls go on all the same, and the connections are closed when they have ended."""
+        """If closing is cancelled, the calls finish and the connections are closed after them."""
         bench = await set_up(SLOW)
         outcomes = bench.client.map(endless([]), concurrency=2)
         waiting = asyncio.create_task(anext(outcomes))
@@ -624,7 +624,7 @@ class TestInterruption:
 
     @pytest.mark.parametrize("is_closing", [False, True])
     async def test_closing_can_cancel(self, set_up, is_closing):
-        """From the beginning, or when waiting has taken too long; who waits is told what may have been billed."""
+        """`aclose(on_exit="cancel")` ends the calls and says what may have been billed."""
         bench = await set_up(Fault(cut="stall", billed=True, times=None))
         outcomes = bench.client.map(endless([]), concurrency=2)
         waiting = asyncio.create_task(anext(outcomes))
@@ -640,7 +640,7 @@ class TestInterruption:
 
     @pytest.mark.parametrize("interrupts", [pytest.param(1, marks=pytest.mark.slow), 2])
     async def test_ctrl_c_lets_paid_calls_finish_and_a_second_one_ends_them(self, interrupts, tmp_path):
-        """The file of every image that was billed before the first is there."""
+        """The first Ctrl-C waits for every image that was billed, and the second one cancels."""
         fault = SLOW if interrupts == 1 else Fault(cut="stall", billed=True, times=None)
         async with Emulator(faults=[fault]) as emulator:
             script = [sys.executable, "-c", SCRIPT, emulator.base_url, str(tmp_path / "out")]
@@ -689,7 +689,7 @@ class TestMistakes:
     """What is no failure of a request."""
 
     async def test_an_exception_of_the_source_comes_last(self, set_up):
-        """What runs is paid for, so it ends and its outcomes are taken first."""
+        """An exception of the source is raised after the outcomes of all running calls."""
         bench = await set_up(SLOW)
 
         def source():
@@ -705,7 +705,7 @@ class TestMistakes:
 
     @pytest.mark.parametrize("ordered", [False, True])
     async def test_a_mistake_in_a_sink_comes_last(self, set_up, ordered):
-        """No more requests are sent, and it hides no outcome."""
+        """An exception of a sink stops new requests and is raised after all outcomes."""
         bench = await set_up()
 
         class Broken(Memory):
@@ -722,7 +722,7 @@ class TestMistakes:
         assert bench.posts == len(pulled)
 
     async def test_only_the_first_mistake_is_raised(self, set_up, lost):
-        """The others go where lost exceptions go."""
+        """Further exceptions go to the loop's exception handler."""
         bench = await set_up()
 
         class Broken(Memory):
@@ -736,7 +736,7 @@ class TestMistakes:
         lost.clear()
 
     async def test_a_mistake_that_nobody_takes_is_reported(self, set_up, lost):
-        """The loop was left before it came to it."""
+        """An exception that a left loop cannot raise is reported to the loop's exception handler."""
         bench = await set_up()
 
         def source():
@@ -750,7 +750,7 @@ class TestMistakes:
         lost.clear()
 
     async def test_what_is_no_request_is_refused(self, set_up):
-        """A list of prompts, say."""
+        """An item that is not a request is refused."""
         bench = await set_up()
         with pytest.raises(TypeError, match="takes requests, not str"):
             await take_all(bench.client.map(["a sea otter"]), [])
@@ -758,7 +758,7 @@ class TestMistakes:
         assert 0 == bench.posts
 
     async def test_a_cancelled_source_cancels(self, set_up):
-        """As it would in a loop over the source itself."""
+        """A source that raises a cancellation cancels the loop."""
         bench = await set_up()
 
         async def source():
@@ -772,7 +772,7 @@ class TestMistakes:
         assert 1 == len(seen)
 
     async def test_a_source_that_clings_to_life_gets_nothing_sent(self, set_up):
-        """It is told that the map was left, and yields all the same."""
+        """A request that a source yields after it was cancelled is not sent."""
         bench = await set_up()
 
         async def source():
@@ -788,7 +788,7 @@ class TestMistakes:
         assert 1 == bench.posts == bench.billed
 
     async def test_a_failure_keeps_no_variables_of_its_call(self, set_up):
-        """Or a list of failures would be a list of request bodies; the lines are there all the same."""
+        """A failure keeps the lines of its traceback but no variables."""
         bench = await set_up(Fault(status=400))
         (outcome,) = [o async for o in bench.client.map(requests(1))]
 

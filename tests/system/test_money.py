@@ -34,7 +34,7 @@ class TestUploadsAreSentAgain:
 
     @pytest.mark.parametrize("kind", ["path", "text path", "bytes", "open file", "bytes io", "opener", "async opener"])
     async def test_from_what_can_be_opened_or_rewound(self, set_up, tmp_path, kind):
-        """After a 503 the second attempt brings the same bytes."""
+        """After a 503 the second attempt sends the same bytes."""
         path = tmp_path / "photo.png"
         path.write_bytes(self.data)
 
@@ -63,7 +63,7 @@ class TestUploadsAreSentAgain:
             assert not handle.closed
 
     async def test_from_a_one_shot_iterator(self, set_up):
-        """What can be read once is kept while it is first read."""
+        """A source that can be read once is kept while it is first read."""
         await self.assert_identical(set_up, one_shot(self.data))
 
     async def test_from_an_opener_of_one_shot_iterators(self, set_up):
@@ -71,7 +71,7 @@ class TestUploadsAreSentAgain:
         await self.assert_identical(set_up, lambda: one_shot(self.data))
 
     async def test_from_a_handle_that_stands_in_the_middle(self, set_up):
-        """A file object is read from its present position, at every attempt."""
+        """A file object is read from its current position at every attempt."""
         handle = io.BytesIO(b"a header of the caller's own" + self.data)
         handle.seek(28)
         await self.assert_identical(set_up, handle)
@@ -90,7 +90,7 @@ class TestUploadsAreSentAgain:
         bench.assert_fired()
 
     async def test_as_four_images_and_a_mask_in_order(self, set_up):
-        """Several files keep their order and names."""
+        """Several files are sent in order with their names."""
         images = [png(pad=size) for size in (10, 70_000, 2_000_000, 5)]
         bench = await set_up(Fault(status=503))
         await bench.client.edit(images, "a gift basket", mask=png(), **SMALL)
@@ -107,7 +107,7 @@ class TestCutsWhileSending:
     @pytest.mark.parametrize("cut", ["close", "reset", "stall"])
     @pytest.mark.parametrize(("place", "byte"), [("before-body", 0), ("upload", 0.5)])
     async def test_is_retried_and_billed_once(self, set_up, cut, place, byte):
-        """A cut at half of 8 MiB is one more POST and one bill."""
+        """An upload of 8 MiB that is cut at half is sent again and billed once."""
         bench = await set_up(Fault(cut=cut, place=place, byte=byte), timeouts=Timeouts(send_stall=5))
         result = await bench.client.edit(BIG, "a beret", **SMALL)
 
@@ -122,7 +122,7 @@ class TestCutsWhileSending:
         bench.assert_fired()
 
     async def test_gives_up_after_four_attempts(self, set_up):
-        """What never gets through is an error that says that nothing was billed."""
+        """An upload that never succeeds raises an error that says that nothing was billed."""
         bench = await set_up(Fault(cut="reset", place="upload", byte=0.5, times=4))
         with pytest.raises(errors.ConnectionFailedError) as caught:
             await bench.client.edit(BIG, "a beret", **SMALL)
@@ -140,7 +140,7 @@ class TestCutsAfterSending:
     @pytest.mark.parametrize("billed", [False, True])
     @pytest.mark.parametrize("upload", [False, True], ids=["prompt", "upload"])
     async def test_is_unknown_and_never_sent_again(self, set_up, cut, billed, upload):
-        """One POST, and an error with everything that support asks for."""
+        """A cut after the upload leads to one POST and an error with its key and phase."""
         bench = await set_up(Fault(cut=cut, billed=billed), timeouts=Timeouts(first_byte=5) if cut == "stall" else None)
         call = bench.client.edit(BIG, "otter", **SMALL) if upload else bench.client.generate("otter", **SMALL)
         with pytest.raises(errors.OutcomeUnknownError) as caught:
@@ -168,7 +168,7 @@ class TestCutsAfterSending:
         bench.assert_fired()
 
     async def test_of_an_answer_without_length_is_noticed(self, set_up):
-        """The end of the connection is no error to HTTP, but half a JSON document is."""
+        """Half a JSON document without a length is noticed."""
         bench = await set_up(Fault(cut="close", place="answer", byte=0.5, framing="eof"))
         with pytest.raises(errors.OutcomeUnknownError, match="ends in the middle"):
             await bench.client.generate("otter", **SMALL)
@@ -177,7 +177,7 @@ class TestCutsAfterSending:
 
     @pytest.mark.usefixtures("landscapes")  # which are large
     async def test_keeps_the_images_that_were_whole(self, set_up):
-        """Of three images two had arrived."""
+        """The error holds the two of three images that had arrived."""
         bench = await set_up(Fault(cut="close", place="answer", byte=-3000))
         with pytest.raises(errors.OutcomeUnknownError) as caught:
             await bench.client.generate("otter", n=3, **SMALL)
@@ -198,7 +198,7 @@ class TestAnswers:
     """What the API says decides."""
 
     async def test_throttling_waits_as_asked(self, set_up):
-        """A 429 with Retry-After is waited for, never less."""
+        """A 429 is waited for at least as long as its Retry-After says."""
         bench = await set_up(Fault(status=429, retry_after=2))
         await bench.client.generate("otter", **SMALL)
 
@@ -214,7 +214,7 @@ class TestAnswers:
         assert (13, 1) == (bench.posts, bench.billed)
 
     async def test_throttling_ends_at_the_deadline(self, set_up):
-        """No attempt starts after it."""
+        """No attempt starts after the deadline."""
         bench = await set_up(Fault(status=429, retry_after=10, times=None), retry=RetryPolicy(deadline=35))
         with pytest.raises(errors.RateLimitError):
             await bench.client.generate("otter", **SMALL)
@@ -224,7 +224,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("status", [500, 503])
     async def test_an_api_that_is_overloaded_is_tried_again(self, set_up, status):
-        """Its code says that the work was refused."""
+        """An overload error is retried, because its code says that the work was refused."""
         error = {"message": "m", "type": "service_unavailable_error", "code": "server_is_overloaded"}
         bench = await set_up(Fault(status=status, body={"error": error}))
         await bench.client.generate("otter", **SMALL)
@@ -233,7 +233,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("status", [500, 502, 503, 529])
     async def test_an_error_in_the_apis_form_is_unknown(self, set_up, status):
-        """Gateways write them after the work as well."""
+        """An error in the API's form is unknown, because gateways write them after the work too."""
         bench = await set_up(Fault(status=status, billed=True))
         with pytest.raises(errors.OutcomeUnknownError):
             await bench.client.generate("otter", **SMALL)
@@ -242,7 +242,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("status", [500, 502, 503, 520, 522, 524, 529])
     async def test_a_proxys_page_is_unknown(self, set_up, status):
-        """A proxy does not know what the API did."""
+        """The outcome is unknown after a proxy's error page."""
         bench = await set_up(Fault(status=status, body="<html>", billed=True))
         with pytest.raises(errors.OutcomeUnknownError) as caught:
             await bench.client.generate("otter", **SMALL)
@@ -252,7 +252,7 @@ class TestAnswers:
 
     @pytest.mark.parametrize("body", [None, "<html>"])
     async def test_a_gateway_timeout_is_unknown_in_any_form(self, set_up, body):
-        """504 says that somebody stopped waiting."""
+        """The outcome is unknown after a 504 in any form."""
         bench = await set_up(Fault(status=504, body=body, billed=True))
         with pytest.raises(errors.OutcomeUnknownError):
             await bench.client.generate("otter", **SMALL)
@@ -285,7 +285,7 @@ class TestAnswers:
         ],
     )
     async def test_what_cannot_help_is_not_repeated(self, set_up, fault, kind):
-        """One POST and the class that says what to do."""
+        """An error that a retry cannot mend is raised after one POST, in its own class."""
         bench = await set_up(fault)
         with pytest.raises(kind) as caught:
             await bench.client.generate("otter", **SMALL)
@@ -297,7 +297,7 @@ class TestAnswers:
         bench.assert_fired()
 
     async def test_an_early_refusal_stops_the_upload(self, set_up):
-        """A 413 in the middle of the body is taken as it is, and the rest is not sent."""
+        """An early 413 ends the upload, and the rest is not sent."""
         bench = await set_up(Fault(status=413, place="before-body"))
         with pytest.raises(errors.BadRequestError) as caught:
             await bench.client.edit(BIG, "a beret", **SMALL)
@@ -310,7 +310,7 @@ class TestCancellation:
     """A caller that leaves leaves nothing behind, and is told what it may owe."""
 
     async def test_after_the_request_was_sent_carries_a_note(self, set_up):
-        """The note has the key and the phase."""
+        """A cancellation after the request was sent has a note with the key and the phase."""
         bench = await set_up(Fault(cut="stall", billed=True))
         call = asyncio.create_task(bench.client.generate("otter", **SMALL))
         await until(lambda: bench.posts and bench.emulator.ledger.requests[0].billed)
@@ -323,7 +323,7 @@ class TestCancellation:
         assert "may have been billed" in note
 
     async def test_while_sending_carries_none(self, set_up):
-        """Half a request owes nothing."""
+        """A cancellation while sending has no note."""
         bench = await set_up(Fault(cut="stall", place="upload", byte=0.5))
         call = asyncio.create_task(bench.client.edit(BIG, "otter", **SMALL))
         await until(lambda: bench.posts)
@@ -335,7 +335,7 @@ class TestCancellation:
         assert 0 == bench.billed
 
     async def test_is_never_repeated(self, set_up):
-        """`asyncio.timeout` around a call ends it."""
+        """A call that `asyncio.timeout` cancels is not repeated."""
         bench = await set_up(Fault(cut="stall"))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -345,7 +345,7 @@ class TestCancellation:
 
 
 async def test_each_call_has_a_key_of_its_own(set_up):
-    """The idempotency key belongs to a call, not to a client."""
+    """Each call has its own idempotency key."""
     bench = await set_up()
     requests = [GenerationRequest("otter", **SMALL)] * 2
     results = await asyncio.gather(*(bench.client.send(request) for request in requests))

@@ -80,7 +80,7 @@ async def send_all(pacer, number):
 
 
 async def test_50_a_second_is_never_more_than_50_in_any_second(report):
-    """With 170 that want to go at once, measured where they are let through; and no slower than it has to be."""
+    """Of 170 requests at once no second starts more than 50, and the pace is not slower than needed."""
     passed, arrived = await send_all(Pacer({"requests": Window(50, 1)}, CLOCK), 170)
 
     report(f"limit 50 a second: {figures(passed, arrived)}")
@@ -89,7 +89,7 @@ async def test_50_a_second_is_never_more_than_50_in_any_second(report):
 
 
 async def test_with_slack_the_server_sees_no_more_either(report):
-    """The first requests open connections, so they take longer to it than those of the next second."""
+    """The server counts no more in any second either, although opening connections takes time."""
     passed, arrived = await send_all(Pacer({"requests": Window(50, 1)}, CLOCK, slack=0.5), 120)
     delays = [there - here for here, there in zip(sorted(passed), sorted(arrived), strict=True)]
 
@@ -125,7 +125,7 @@ class Bucket:
 
 
 async def test_a_token_bucket_of_the_same_rate_lets_twice_as_many_through(report):
-    """The control: the same requests, the same measure."""
+    """A token bucket of the same rate lets twice as many through: the control."""
     passed, arrived = await send_all(Bucket(50), 120)
 
     report(f"a token bucket of 50 a second: {figures(passed, arrived)}")
@@ -197,11 +197,7 @@ async def press(limit, *, warm, measured):
 
 @pytest.mark.slow
 async def test_a_hidden_capacity_of_40_is_found_and_used(report):
-    """
-    A client finds nearly all of what one uses that knows the capacity, and has fewer than 1 % refused.
-
-    The exact figure, 95 %, is measured where time is virtual; a busy machine moves both of these.
-    """
+    """The client reaches nearly the rate of one that knows the capacity, with fewer than 1 % refused."""
     known, none = await press(AdaptiveLimit(40, CLOCK), warm=0.3, measured=0.7)
     found, refused = await press(AdaptiveLimit(64, CLOCK), warm=1.5, measured=2.5)
 

@@ -150,7 +150,7 @@ class TestRows:
         bench.assert_fired()
 
     async def test_is_sent_again_to_a_server_that_replays(self, set_up, row):
-        """What may have been billed is asked for again, with the same key, and billed once."""
+        """A server that replays answers is asked again with the same key and bills once."""
         bench = await set_up(row.fault, timeouts=row.timeouts, retry=REPLAY, emulator={"idempotency": "replay"})
         error = await self.run(bench, row)
 
@@ -174,13 +174,13 @@ class TestOtherRows:
     """Failures that no answer of a server makes."""
 
     async def test_row_1_waits_for_a_free_connection_without_end(self, set_up):
-        """A full pool is no failure: the wait has no time of its own."""
+        """Waiting for a free connection has no timeout."""
         bench = await set_up(emulator={"latency": 0.05}, max_connections=2, timeouts=Timeouts(connect=2))
         results = await asyncio.gather(*(bench.client.generate("otter", **SMALL) for _ in range(12)))
         assert [1] * 12 == [len(result.history) for result in results]
 
     async def test_row_3_tries_a_host_where_nobody_listens_four_times(self):
-        """Nothing was sent, and nothing is billed."""
+        """A host that refuses connections is tried four times, and nothing is billed."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -195,7 +195,7 @@ class TestOtherRows:
 
     @pytest.mark.parametrize(("status", "attempts"), [(b"407 Proxy Authentication Required", 1), (b"502 Bad", 4)])
     async def test_row_6_obeys_a_proxy_that_refuses(self, status, attempts):
-        """A key that it wants will not come by itself; a broken one may recover."""
+        """A proxy that wants a key is asked once, and a broken one again."""
         async with serve(answering(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")) as proxy:
             network = Network(proxy=proxy.url)
             async with AsyncImagesClient(
@@ -208,14 +208,14 @@ class TestOtherRows:
         assert not any(b"sk-x" in request for request in proxy.requests)
 
     async def test_row_11_says_that_the_connection_had_been_used(self, set_up):
-        """A stale connection may explain it, but does not prove that nothing arrived."""
+        """The error says that the connection had been used before, and the outcome is unknown."""
         bench = await set_up(Fault(delay=0.001, status=503), Fault(cut="close"))
         with pytest.raises(UNKNOWN) as caught:
             await bench.client.generate("otter", **SMALL)
         assert [False, True] == [attempt.reused for attempt in caught.value.history]
 
     async def test_row_16_returns_what_came_of_too_few(self, set_up):
-        """With a warning; asking again would buy again."""
+        """Fewer images than asked for are returned with a warning and not asked for again."""
         image = base64.b64encode(png()).decode()
         bench = await set_up(Fault(body={"created": 1, "data": [{"b64_json": image}]}, billed=True))
         with pytest.warns(errors.ImagesWarning, match="3 images were asked for and 1 came"):
@@ -224,7 +224,7 @@ class TestOtherRows:
         assert 1 == bench.posts
 
     async def test_row_20_asks_for_the_key_again(self):
-        """A callable may have a newer one."""
+        """A key callable is asked again after a 401."""
         keys = iter(["sk-old", "sk-emulator", "sk-emulator"])
         async with (
             Emulator() as emulator,
@@ -236,7 +236,7 @@ class TestOtherRows:
 
     @pytest.mark.parametrize(("keys", "posts"), [(["sk-1"], 1), (["sk-1", "sk-2"], 2), (["sk-1", "sk-2", "sk-3"], 2)])
     async def test_row_20_asks_once(self, keys, posts):
-        """A key that is the same, or wrong again, ends the call."""
+        """The call ends if the new key is the same or is refused as well."""
         given = itertools.chain(keys, itertools.repeat(keys[-1]))
         async with (
             Emulator() as emulator,
@@ -247,7 +247,7 @@ class TestOtherRows:
         assert posts == len(emulator.ledger.requests)
 
     async def test_row_25_waits_until_the_first_attempt_is_done(self, set_up):
-        """As long as the deadline allows, with the same key, five seconds each time."""
+        """A request that the server works on is asked for every five seconds with the same key."""
         bench = await set_up(Fault(status=503), coded(409, "idempotency_key_in_use", times=9))
         await bench.client.generate("otter", **SMALL)
         assert (11, 1) == (bench.posts, bench.billed)
@@ -255,14 +255,14 @@ class TestOtherRows:
         assert 1 == len({request.idempotency_key for request in bench.emulator.ledger.requests})
 
     async def test_row_25_ends_at_the_deadline_unknown(self, set_up):
-        """It may have been billed by then."""
+        """The outcome is unknown if the server still works at the deadline."""
         bench = await set_up(coded(409, "idempotency_key_in_use", times=None), retry=RetryPolicy(deadline=20))
         with pytest.raises(UNKNOWN, match="still working on an earlier attempt"):
             await bench.client.generate("otter", **SMALL)
         assert sum(bench.clock.slept) <= 20
 
     async def test_row_26_raises_the_first_error(self, set_up):
-        """The server refuses a key that an earlier attempt used up: that one counts."""
+        """If the server says that the key was used, the error of the earlier attempt is raised."""
         bench = await set_up(
             Fault(cut="reset", billed=True),
             retry=RetryPolicy(server_idempotency="reject"),
@@ -279,7 +279,7 @@ class TestOtherRows:
         "options", [{"dialect": "newapi"}, {"dialect": "burncloud"}, {"retry": RetryPolicy(trust_errors=True)}]
     )
     async def test_row_30_believes_whom_it_was_told_to(self, set_up, options):
-        """By the name of the server, or by the caller's word; a page is nobody's word."""
+        """A named server or `trust_errors` makes an error in the API's form free, but not a page."""
         error = {"message": "m", "type": "upstream_error", "param": "", "code": "bad_response_status_code"}
         bench = await set_up(Fault(status=502, body={"error": error}), page(502, billed=True), **options)
         with pytest.raises(UNKNOWN):
@@ -287,7 +287,7 @@ class TestOtherRows:
         assert (2, 1) == (bench.posts, bench.billed)
 
     async def test_row_42_raises_the_last_error_with_a_note(self, set_up):
-        """The deadline bounds the start of an attempt, and never cuts one."""
+        """At the deadline the last error is raised with a note."""
         bench = await set_up(Fault(status=429, retry_after=10, times=None), retry=RetryPolicy(deadline=35))
         with pytest.raises(errors.RateLimitError) as caught:
             await bench.client.generate("otter", **SMALL)
@@ -295,12 +295,12 @@ class TestOtherRows:
         assert "deadline of 35 s" in caught.value.__notes__[0]
 
     async def test_row_42_lets_an_attempt_run_beyond_the_deadline(self, set_up):
-        """It is paid for."""
+        """An attempt that has started may run beyond the deadline."""
         bench = await set_up(Fault(delay=0.05), retry=RetryPolicy(deadline=0.01))
         assert 1 == len((await bench.client.generate("otter", **SMALL)).images)
 
     async def test_row_43_buys_nothing_again_for_a_full_disk(self, set_up, tmp_path):
-        """The error holds the image."""
+        """A full disk raises an error with the image, and nothing is bought again."""
         bench = await set_up()
         sink = Directory(tmp_path / "out", name="otter.png")
 
@@ -349,7 +349,7 @@ class TestWaits:
         ],
     )
     async def test_a_wait_is_honoured_or_ignored(self, set_up, headers, least, most):
-        """Nonsense is no reason to wait for ever."""
+        """A sensible wait is honoured, and nonsense is ignored."""
         bench = await set_up(Fault(status=429, headers=headers))
         await bench.client.generate("otter", **SMALL)
         (wait,) = bench.clock.slept
@@ -357,7 +357,7 @@ class TestWaits:
 
     @pytest.mark.parametrize(("first", "second", "least"), [(b"3", b"3", 3), (b"3", b"5", 5), (b"5", b"3", 5)])
     async def test_of_two_waits_the_longer_counts(self, first, second, least):
-        """Some proxy has added its own."""
+        """The longer of two waits counts, because a proxy may have added its own."""
         head = (
             b"HTTP/1.1 429 Slow\r\nRetry-After: %b\r\nretry-after: %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         )
@@ -470,7 +470,7 @@ class TestManyCalls:
         ids=["overloaded", "failing", "unreachable"],
     )
     async def test_a_dead_gateway_is_left_alone(self, set_up, fault, calls):
-        """However many calls there are, 35 are repeated: of 1,000 fewer than 5 %; S25."""
+        """A dead gateway gets 35 retries, however many calls there are."""
         bench = await set_up(fault, clock=VirtualClock())
         failed = await call_many(bench.client, calls, 64)
         assert calls == len(failed)
@@ -479,14 +479,14 @@ class TestManyCalls:
         assert 0 == bench.billed
 
     async def test_without_a_budget_it_would_be_asked_four_times_as_often(self, set_up, monkeypatch):
-        """The negative control."""
+        """Without the budget it is asked four times as often: the control."""
         monkeypatch.setattr("burncloud_images.retry.RetryBudget.take", lambda _: True)
         bench = await set_up(Fault(status=503, times=None), clock=VirtualClock())
         await call_many(bench.client, 50, 64)
         assert 200 == bench.posts
 
     async def test_copies_share_the_budget(self, set_up):
-        """A copy is the same client to the gateway."""
+        """Copies of a client share one retry budget."""
         bench = await set_up(Fault(status=503, times=None), clock=VirtualClock())
         copies = [bench.client.with_options(retry=RetryPolicy(attempts=count)) for count in (2, 3, 4)]
         for copy in copies:
@@ -495,7 +495,7 @@ class TestManyCalls:
 
     @pytest.mark.parametrize("headers", THROTTLED.values(), ids=THROTTLED)
     async def test_a_gateway_that_throttles_is_not_hammered(self, set_up, headers):
-        """Of 16 calls at once, at most 200 requests in ten seconds."""
+        """Sixteen calls at once send at most 200 requests in ten seconds."""
         clock = VirtualClock()
         bench = await set_up(
             Fault(status=429, headers=headers, times=None), clock=clock, retry=RetryPolicy(deadline=10)
@@ -517,7 +517,7 @@ class TestManyCalls:
         assert abs(bench.posts - 2 * calls) < 5 * (2 * calls) ** 0.5  # five standard deviations
 
     async def test_as_a_failure_the_same_half_would_not_be_survived(self, set_up):
-        """The negative control: four attempts are too few for one call in sixteen."""
+        """Counted as failures, the same 429s would fail one call in sixteen: the control."""
         fault = Fault(status=503, times=None, probability=0.5)
         bench = await set_up(fault, clock=VirtualClock())
         assert await call_many(bench.client, 200, 64)
@@ -551,7 +551,7 @@ class TestObservation:
     """What logs and metrics are shown."""
 
     async def test_every_attempt_names_its_call(self, set_up):
-        """So that attempts of calls at once can be told apart."""
+        """Every attempt has the idempotency key of its call."""
         seen = []
         bench = await set_up(Fault(status=503), on_attempt=seen.append)
         results = await asyncio.gather(*(bench.client.generate("otter", **SMALL) for _ in range(3)))
@@ -581,5 +581,5 @@ class TestCodes:
         assert posts == bench.posts
 
     def test_a_single_host_is_one_host(self):
-        """Not its letters."""
+        """A single host given as text is one host and not its letters."""
         assert ("images.internal",) == Network(allowed_result_hosts="images.internal").allowed_result_hosts

@@ -70,7 +70,7 @@ def client_of(raw, **options):
 
 class TestWhatComes:
     async def test_previews_and_the_image(self, set_up):
-        """Typed, in memory, with what the API says about them; billed once."""
+        """The stream yields typed partial images and the image, and is billed once."""
         bench = await set_up()
         *partials, completed = await receive(bench.client)
 
@@ -87,7 +87,7 @@ class TestWhatComes:
         assert 1 == bench.billed
 
     async def test_what_is_asked(self, set_up):
-        """`stream` is true in JSON and in a form, and the answer's type is asked for."""
+        """`stream` is true in JSON and in a form, and the Accept header asks for events."""
         bench = await set_up()
         await receive(bench.client)
         await receive(bench.client, EditRequest(png(), "a beret", partial_images=1, **SMALL))
@@ -101,14 +101,14 @@ class TestWhatComes:
         assert b'"stream":true' in raw.requests[0]
 
     async def test_an_edit(self, set_up):
-        """Its events have other names."""
+        """The events of an edit, which have other names, are read."""
         bench = await set_up()
 
         events = await receive(bench.client, EditRequest(png(), "a beret", partial_images=1, **SMALL))
         assert [PartialImage, CompletedImage] == kinds(events)
 
     async def test_several_images(self, set_up):
-        """One completed event for each, numbered in the order in which they come."""
+        """Each image has one completed event, numbered in order of arrival."""
         bench = await set_up()
         events = await receive(bench.client, attrs.evolve(REQUEST, n=3, partial_images=1))
 
@@ -132,14 +132,14 @@ class TestWhatComes:
         ids=lambda fault: "-".join(sorted(fault.differing)),
     )
     async def test_however_it_is_written(self, set_up, fault):
-        """Pings, unknown events, unnamed ones, data on several lines, any line end, any cut."""
+        """Pings, unknown and unnamed events, data on several lines, any line end and any cut are read."""
         bench = await set_up(fault)
 
         assert [PartialImage, PartialImage, CompletedImage] == kinds(await receive(bench.client))
         bench.assert_fired()
 
     async def test_fewer_previews_than_asked(self, set_up):
-        """This is normal."""
+        """Fewer partial images than asked for are not an error."""
         bench = await set_up(Fault(partials=1))
 
         assert [PartialImage, CompletedImage] == kinds(await receive(bench.client))
@@ -147,7 +147,7 @@ class TestWhatComes:
 
     @pytest.mark.parametrize("fault", [Fault(plain=True), Fault(fabricated="b64_json"), Fault(fabricated="url")])
     async def test_a_gateway_that_does_not_stream(self, set_up, fault):
-        """Its plain answer becomes completed events, and so does one of URLs."""
+        """A plain answer becomes completed events, and so does one with URLs."""
         bench = await set_up(fault)
         events = await receive(bench.client, attrs.evolve(REQUEST, n=2))
 
@@ -157,14 +157,14 @@ class TestWhatComes:
         bench.assert_fired()
 
     async def test_a_stream_that_nobody_asked_for(self):
-        """What comes is taken as what it is."""
+        """A stream that nobody asked for is read as a result."""
         async with serve(answering(HEAD, event("partial_image"), event("completed"))) as raw, client_of(raw) as client:
             result = await client.generate("otter")
 
         assert png() == result.image.data
 
     async def test_after_the_last_image_nothing_is_waited_for(self):
-        """A server that keeps the connection open costs no time."""
+        """The stream ends after its last image, even if the server keeps the connection open."""
 
         async def handle(_reader, writer, _request):
             writer.write(HEAD + event("completed"))
@@ -178,7 +178,7 @@ class TestWhatComes:
 
 class TestTheBlock:
     async def test_leaving_early_closes_the_connection(self, set_up):
-        """And leaves no task; that is looked at after every test."""
+        """Leaving the block early closes the connection and leaves no task."""
         gone = asyncio.Event()
 
         async def handle(reader, writer, _request):
@@ -193,19 +193,19 @@ class TestTheBlock:
             await gone.wait()
 
     async def test_leaving_without_iterating(self, set_up):
-        """Is leaving early too."""
+        """Leaving the block without iterating closes the connection too."""
         bench = await set_up()
         async with bench.client.stream(REQUEST):
             pass
 
     async def test_an_exception_in_the_block_comes_out(self, set_up):
-        """As it is."""
+        """An exception in the block is raised unchanged."""
         bench = await set_up()
         with pytest.raises(ZeroDivisionError):
             await watch(bench.client, lambda _: 1 / 0)
 
     async def test_waiting_may_be_given_up_and_begun_again(self, set_up):
-        """A timeout around an image costs the wait, not the image."""
+        """A timeout around an event loses the wait and not the image."""
         bench = await set_up(Fault(pace=0.05))
         events = []
         async with bench.client.stream(REQUEST) as iterator:
@@ -222,7 +222,7 @@ class TestTheBlock:
         assert [PartialImage, PartialImage, CompletedImage] == kinds(events)
 
     async def test_cancelling_tells_what_it_may_have_cost(self, set_up):
-        """The note has the key and the phase."""
+        """The note of a cancelled stream has the key and the phase."""
         bench = await set_up(Fault(cut="stall", place="answer", after=1))
         task = asyncio.create_task(receive(bench.client))
         await until(lambda: bench.billed)
@@ -232,7 +232,7 @@ class TestTheBlock:
         assert bench.emulator.ledger.requests[0].idempotency_key in "".join(caught.value.__notes__)
 
     async def test_no_more_is_received_than_is_looked_at(self):
-        """The one that the caller has and the one that follows; the server waits with the others."""
+        """The stream reads one event ahead of its caller."""
         written = []
 
         async def handle(_reader, writer, _request):
@@ -253,7 +253,7 @@ class TestTheBlock:
             assert CompletedImage is kinds([event async for event in events])[-1]
 
     async def test_a_slow_caller_is_no_stalled_server(self):
-        """Time that the caller takes counts for nobody."""
+        """The time that the caller takes does not count as a stall."""
         rest = asyncio.Event()
 
         async def handle(_reader, writer, _request):
@@ -279,7 +279,7 @@ class TestEnds:
     @pytest.mark.parametrize("cut", ["close", "reset", "stall"])
     @pytest.mark.parametrize("after", [0, 1, 2])
     async def test_a_cut_leaves_the_outcome_unknown(self, set_up, cut, after):
-        """What came is on the error, and nothing is sent again, even where paying twice is accepted."""
+        """After a cut the error holds what came, and nothing is sent again."""
         fault = Fault(cut=cut, place="answer", after=after)
         bench = await set_up(fault, retry=RetryPolicy(on_unknown="retry"), timeouts=Timeouts(idle=20))
         seen = []
@@ -295,7 +295,7 @@ class TestEnds:
         bench.assert_fired()
 
     async def test_an_end_without_an_image(self, set_up):
-        """Is no success, however cleanly it ends."""
+        """A stream that ends without an image is an error."""
         bench = await set_up(Fault(after=2))
         with pytest.raises(errors.OutcomeUnknownError, match="without a completed image") as caught:
             await receive(bench.client)
@@ -304,7 +304,7 @@ class TestEnds:
         bench.assert_fired()
 
     async def test_the_images_that_came_are_on_the_error(self, set_up):
-        """Of three one had come."""
+        """The one of three images that had come is on the error."""
         bench = await set_up(Fault(cut="reset", place="answer", after=2))
         with pytest.raises(errors.OutcomeUnknownError) as caught:
             await receive(bench.client, attrs.evolve(REQUEST, n=3, partial_images=1))
@@ -313,7 +313,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("missing", [1, 2])
     async def test_an_image_without_its_blank_line_counts(self, missing):
-        """Whether the connection is cut or falls silent behind it."""
+        """An image whose event lacks its blank line counts, whether the connection ends or stalls."""
 
         async def silent(_reader, writer, _request):
             writer.write(HEAD + event("completed")[:-missing])
@@ -324,7 +324,7 @@ class TestEnds:
                 assert [CompletedImage] == kinds(await receive(client))
 
     async def test_an_image_whose_event_is_cut_is_on_the_error(self):
-        """Its bytes are whole and paid for; what else the event would have said is lost."""
+        """A whole image of an event that was cut is on the error."""
         cut = event("completed", usage={"total_tokens": 1})[:-8]
         async with serve(answering(HEAD, cut)) as raw, client_of(raw) as client:
             with pytest.raises(errors.OutcomeUnknownError) as caught:
@@ -333,7 +333,7 @@ class TestEnds:
         assert png() == caught.value.images[0].data
 
     async def test_fewer_images_than_asked_is_a_warning(self, set_up):
-        """As with a plain answer."""
+        """Fewer images than asked for are returned with a warning."""
         async with serve(answering(HEAD, event("completed"), b"data: [DONE]\n\n")) as raw, client_of(raw) as client:
             with pytest.warns(errors.ImagesWarning, match="2 images were asked for and 1 came"):
                 await receive(client, attrs.evolve(REQUEST, n=2))
@@ -342,7 +342,7 @@ class TestEnds:
         ("data", "sentence"), [(png()[:-12], "has no end"), (b"no image", "no image"), (b"", "holds no image")]
     )
     async def test_a_damaged_image(self, data, sentence):
-        """Is no image."""
+        """A damaged image is not returned as an image."""
         async with serve(answering(HEAD, event("completed", data))) as raw, client_of(raw) as client:
             with pytest.raises(errors.ProtocolError, match=sentence):
                 await receive(client)
@@ -365,7 +365,7 @@ class TestErrors:
         ],
     )
     async def test_raises_its_class(self, set_up, error, kind, billed):
-        """The first event may come after the work; only its words can say that it was refused."""
+        """The error event raises its own class, and its code decides whether it was billed."""
         bench = await set_up(Fault(error=error))
         with pytest.raises(kind) as caught:
             await receive(bench.client)
@@ -375,7 +375,7 @@ class TestErrors:
         bench.assert_fired()
 
     async def test_after_a_preview_it_may_be_billed(self, set_up):
-        """It is not sent again, although its code alone would be."""
+        """An error after a partial image may be billed and is not retried."""
         bench = await set_up(Fault(after=1, error={"error": RATE_LIMIT}))
         with pytest.raises(errors.RateLimitError, match="may have been billed") as caught:
             await receive(bench.client)
@@ -396,7 +396,7 @@ class TestErrors:
         ids=["address", "answer", "tokens", "no tokens", "nothing"],
     )
     async def test_what_shows_that_an_image_was_made(self, shown, billed):
-        """It is not bought again, and the answer, which has its address, is kept."""
+        """An error that shows that an image was made is not retried, and the answer is kept."""
         told = f"data: {json.dumps({'error': RATE_LIMIT})}\n\n".encode()
         request = GenerationRequest("otter", n=2, **SMALL)
         retry = RetryPolicy(attempts=2, deadline=0)
@@ -409,21 +409,21 @@ class TestErrors:
         assert 1 == len(raw.requests)
 
     async def test_before_any_image_it_is_sent_again_as_an_answer_would_be(self, set_up):
-        """A gateway that pings has to begin its answer before it knows that it is told to wait."""
+        """An error event before any image is retried as an error answer is."""
         bench = await set_up(Fault(error={"error": RATE_LIMIT}))
 
         assert [PartialImage, PartialImage, CompletedImage] == kinds(await receive(bench.client))
         assert (2, 1) == (bench.posts, bench.billed)
 
     async def test_before_the_stream_it_is_sent_again(self, set_up):
-        """A 503 is no stream yet."""
+        """A 503 before the stream is retried."""
         bench = await set_up(Fault(status=503))
 
         assert [PartialImage, PartialImage, CompletedImage] == kinds(await receive(bench.client))
         assert (2, 1) == (bench.posts, bench.billed)
 
     async def test_the_key_is_not_shown(self):
-        """A gateway that echoes it is not quoted."""
+        """The error masks a key that a gateway echoes."""
         error = b'data: {"error": {"message": "bad key s3cr3t"}}\n\n'
         async with serve(answering(HEAD, error)) as raw, AsyncImagesClient("s3cr3t", raw.url, model="any") as client:
             with pytest.raises(errors.ServerError, match=r"bad key \*\*\*") as caught:
@@ -450,7 +450,7 @@ class TestBadInput:
         ],
     )
     async def test_endless_base64(self, tmp_path, limits, name):
-        """The cap that ends it is named."""
+        """Endless base64 ends at the cap, which the error names."""
         self.folder = tmp_path / "out"
 
         async def handle(_reader, writer, _request):
@@ -464,7 +464,7 @@ class TestBadInput:
             await self.endless(client, name)
 
     async def test_pings_without_end(self):
-        """They show that the connection lives, and not that an image is made."""
+        """Endless pings do not keep a stream alive for ever."""
 
         async def handle(_reader, writer, _request):
             writer.write(HEAD)
@@ -478,7 +478,7 @@ class TestBadInput:
                 await receive(client)
 
     async def test_previews_without_end(self):
-        """They show for a while that an image is made, and then no more."""
+        """Endless partial images do not keep a stream alive for ever."""
         previews = 0
 
         async def handle(_reader, writer, _request):
@@ -498,7 +498,7 @@ class TestBadInput:
         assert caught.value.partials
 
     async def test_many_previews_are_not_all_shown(self):
-        """A hundred are; the image that follows is as well."""
+        """A hundred partial images are yielded, and then the image."""
         previews = event("partial_image") * 300
 
         async with serve(answering(HEAD, previews, event("completed"))) as raw, client_of(raw) as client:
@@ -507,7 +507,7 @@ class TestBadInput:
         assert [PartialImage] * 100 + [CompletedImage] == seen
 
     async def test_an_image_that_drips_slowly_is_waited_for(self):
-        """More of it is a sign that it is made."""
+        """An image that arrives slowly is waited for."""
         whole = event("completed", png(pad=400_000))
 
         async def handle(_reader, writer, _request):
@@ -521,7 +521,7 @@ class TestBadInput:
             assert [CompletedImage] == kinds(await receive(client))
 
     async def test_pings_keep_a_silent_stream_alive(self, set_up):
-        """For longer than nothing may move."""
+        """Pings keep a stream alive for longer than the idle timeout."""
         bench = await set_up(Fault(pings=10, pace=0.02), timeouts=Timeouts(idle=8))
 
         assert [CompletedImage] == kinds(await receive(bench.client, attrs.evolve(REQUEST, partial_images=None)))
@@ -529,7 +529,7 @@ class TestBadInput:
 
 class TestRules:
     async def test_variations_do_not_stream(self, set_up):
-        """The endpoint has no such field, so nothing is sent."""
+        """A stream of variations is refused before anything is sent."""
         bench = await set_up()
         with pytest.raises(errors.InvalidRequestError, match="cannot be streamed"):
             await receive(bench.client, VariationRequest(png()))
@@ -547,7 +547,7 @@ class TestRules:
         ],
     )
     async def test_what_is_not_streamed_is_said(self, set_up, fields):
-        """The rules know what no model streams; they are advice, as all others."""
+        """The rules warn of fields that a model does not stream."""
         bench = await set_up(validation="strict")
         with pytest.raises(errors.InvalidRequestError, match="stream:"):
             await receive(bench.client, GenerationRequest("otter", **fields))
@@ -555,7 +555,7 @@ class TestRules:
         assert 0 == bench.posts
 
     async def test_a_plain_request_says_nothing_of_streams(self, set_up):
-        """Formats that are not streamed are fine then."""
+        """A plain request does not warn of what cannot be streamed."""
         bench = await set_up(validation="strict")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -566,7 +566,7 @@ class TestKeepAlive:
     """A stream inside, a plain result outside."""
 
     async def test_is_equal_to_the_plain_result(self, set_up):
-        """But for its identity, and the tokens' kinds that events do not tell."""
+        """The result equals that of a plain call but for its ids and token details."""
         bench = await set_up()
         request = GenerationRequest("otter", n=2, safety_identifier="a", **SMALL)
         plain = await bench.client.send(request)
@@ -586,7 +586,7 @@ class TestKeepAlive:
         assert streamed.created
 
     async def test_writes_whole_files(self, set_up, tmp_path):
-        """The previews are dropped, and the last of three has its own name."""
+        """The partial images are dropped, and each of three images has its own file."""
         bench = await set_up()
         request = attrs.evolve(REQUEST, n=3)
         result = await bench.client.send(request, into=Directory(tmp_path / "out", name="{index}.png"), via_stream=True)
@@ -595,7 +595,7 @@ class TestKeepAlive:
         assert ["1.png", "2.png", "3.png"] == sorted(path.name for path in (tmp_path / "out").iterdir())
 
     async def test_bytes_that_come_before_their_type_leave_no_preview(self, tmp_path):
-        """They are written where an image would be, and removed."""
+        """Bytes of a partial image whose type comes late are removed."""
         data = base64.b64encode(png()).decode()
         late = f'data: {{"b64_json": "{data}", "type": "image_generation.partial_image"}}\n\n'.encode()
         async with serve(answering(HEAD, late, event("completed"))) as raw, client_of(raw) as client:
@@ -605,7 +605,7 @@ class TestKeepAlive:
 
     @pytest.mark.parametrize("fault", [Fault(plain=True), Fault(fabricated="url")])
     async def test_a_gateway_that_does_not_stream(self, set_up, tmp_path, fault):
-        """Costs nothing more."""
+        """A plain answer becomes a plain result."""
         bench = await set_up(fault)
         result = await bench.client.send(REQUEST, into=Directory(tmp_path / "out"), via_stream=True)
 
@@ -613,7 +613,7 @@ class TestKeepAlive:
         assert (1, 1) == (bench.posts, bench.billed)
 
     async def test_a_cut_leaves_no_partial_file(self, set_up, tmp_path):
-        """And the outcome unknown; where paying twice is accepted it is sent again."""
+        """A cut leaves no partial file and an unknown outcome."""
         folder = tmp_path / "out"
         cut = Fault(cut="reset", place="answer", byte=-300)
         bench = await set_up(cut)

@@ -38,7 +38,7 @@ class TestUploads:
 
     @pytest.mark.parametrize("size", [1 * KB, 64 * KB, 300 * KB, 1 * MB, 4 * MB, 16 * MB, LARGEST])
     async def test_an_edit_arrives_whole(self, size):
-        """The server sees every byte, whatever the size."""
+        """The server gets every byte of an edit of any size."""
         image = png(pad=size)
 
         async with Emulator(tls=True) as emulator, client_of(emulator) as client:
@@ -51,7 +51,7 @@ class TestUploads:
 
     @pytest.mark.parametrize("kind", ["path", "bytes", "file", "iterator", "sixteen"])
     async def test_every_kind_of_source_arrives_whole(self, kind, tmp_path):
-        """Paths, bytes, open files, iterators, and sixteen images at once."""
+        """Paths, bytes, open files, iterators, and sixteen images at once arrive whole."""
         image = png(pad=700 * KB)
         path = tmp_path / "photo.png"
         path.write_bytes(image)
@@ -70,7 +70,7 @@ class TestUploads:
         assert [part.size for part in entry.parts] == [len(image)] * (16 if kind == "sixteen" else 1)
 
     async def test_a_variation_arrives_whole(self):
-        """It is an upload as well."""
+        """The server gets every byte of a variation."""
         async with Emulator(tls=True) as emulator, client_of(emulator) as client:
             result = await client.create_variation(png(256, 256, pad=2 * MB), model="dall-e-2", size="256x256")
 
@@ -78,7 +78,7 @@ class TestUploads:
         assert emulator.ledger.billed_requests == 1
 
     async def test_a_context_of_the_callers_own_serves(self):
-        """Any certificate will do; then there is no file to trust."""
+        """The caller's own TLS context is used instead of a file of authorities."""
         import trustme
 
         authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -93,7 +93,7 @@ class TestUploads:
         assert emulator.ledger.billed_requests == 1
 
     async def test_nobody_else_trusts_the_certificate(self):
-        """Nothing is sent to a server whose authority is unknown."""
+        """Nothing is sent to a server with an unknown authority."""
         async with Emulator(tls=True) as emulator, client_of(emulator, network=Network()) as client:
             with pytest.raises(errors.ConnectionFailedError, match="certificate"):
                 await client.generate("an otter", **SMALL)
@@ -107,7 +107,7 @@ class TestControl:
     @pytest.mark.parametrize("size", [1 * KB, 300 * KB, 4 * MB])
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
     async def test_with_a_limit_of_0_an_upload_over_tls_stalls(self, size, tls, monkeypatch):
-        """Nothing leaves after the first piece; on plain sockets everything does, which is why nobody noticed."""
+        """With a buffer limit of 0 an upload over TLS stalls after its first piece, and a plain one does not."""
         monkeypatch.setattr(upload_body, "LEAST_BUFFER", 0)
         options = {"retry": RetryPolicy(attempts=1), "timeouts": Timeouts(send_stall=3)}
 
@@ -129,7 +129,7 @@ class TestCuts:
     @pytest.mark.parametrize("size", [4 * MB, 8 * MB, LARGEST])
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
     async def test_an_upload_that_is_cut_at_half_is_sent_again(self, size, tls):
-        """It is known not to be billed, so a second attempt costs nothing."""
+        """An upload that is cut at half was not billed and is sent again."""
         fault = Fault(cut="reset", place="upload", byte=0.5)
 
         async with Emulator(tls=tls, faults=[fault]) as emulator, client_of(emulator) as client:
@@ -141,7 +141,7 @@ class TestCuts:
     @pytest.mark.parametrize("size", [1 * KB, 300 * KB, 4 * MB])
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
     async def test_an_upload_that_is_cut_at_its_end_is_held(self, size, tls):
-        """It may have been billed, so it is not sent again."""
+        """An upload that is cut at its end may have been billed and is not sent again."""
         fault = Fault(cut="reset", billed=True)
 
         async with Emulator(tls=tls, faults=[fault]) as emulator, client_of(emulator) as client:
@@ -154,7 +154,7 @@ class TestCuts:
     @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
     @pytest.mark.parametrize("kind", ["bytes", "path"])
     async def test_a_cut_is_noticed_while_nothing_waits(self, kind, tls, certificates, tmp_path, caplog):
-        """The server is another's: it reads on while bytes are written, so that no write has to wait for it."""
+        """A cut is noticed even if no write has to wait."""
         image = png(pad=32 * MB)
         path = tmp_path / "photo.png"
         path.write_bytes(image)
