@@ -29,7 +29,6 @@ from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import Added, Failure, Record, Report, State, Totals, Watch
 from burncloud_images.bulk.recovery import Adopted, Recovered, adopt, recover
 from burncloud_images.bulk.run import Run
-from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
 from burncloud_images.calls.background import Background
@@ -64,7 +63,7 @@ class Job:
     """
 
     directory: JobDirectory
-    store: Store
+    store: JobStore
     recovered: Recovered = attrs.field(factory=Recovered)
     clock: Clock
     now: Callable[[], float]
@@ -116,7 +115,7 @@ class Job:
             store = await JobStore.open(directory.store, on_full=room.drop)
             stack.push_async_callback(store.aclose)
             directory = held.with_store()
-            store.return_to(directory.find_home)
+            store.set_home(directory.find_home)
             recovered = await recover_if_needed(store, directory, executor)
             job = cls(
                 directory=directory,
@@ -432,7 +431,7 @@ async def close_after(run: asyncio.Task[Report], stack: AsyncExitStack) -> None:
         await stack.aclose()
 
 
-async def recover_if_needed(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:
+async def recover_if_needed(store: JobStore, directory: JobDirectory, executor: Executor) -> Recovered:
     counts = (await store.totals()).counts
     if not (await store.get_metadata("running") or counts[State.SENT] or counts[State.LEASED]):
         return Recovered()

@@ -15,8 +15,8 @@ from typing import Protocol
 import attrs
 
 from burncloud_images.bulk.admission import Admission, Ticket
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import Link, Record
-from burncloud_images.bulk.store import Store
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
 from burncloud_images.results import Attempt, ImagesResult, SavedImage, Unfetched
@@ -76,7 +76,7 @@ class Passage(CallHooks):
 
     record: Record
     weights: Mapping[str, float]
-    store: Store
+    store: JobStore
     admission: Admission
     purse: Purse
     make_way: Callable[[], Awaitable[None]]

@@ -7,8 +7,8 @@ from collections import deque
 
 import attrs
 
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import Link, Record, State
-from burncloud_images.bulk.store import Store
 from burncloud_images.retry import Clock
 
 MOST_ROUNDS = 3
@@ -37,7 +37,7 @@ class Queue:
         exhausted: Whether there were more than `most`.
     """
 
-    store: Store
+    store: JobStore
     clock: Clock
     ahead: int
     most: int | None = None

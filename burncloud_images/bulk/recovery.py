@@ -22,10 +22,10 @@ from pathlib import Path
 
 import attrs
 
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_aside, restore
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage
-from burncloud_images.bulk.store import Store
 from burncloud_images.disk import PIECE, run
 from burncloud_images.files.reading import examine_file, examine_handle
 
@@ -48,7 +48,7 @@ class Recovered:
     in_doubt: int = 0
 
 
-async def recover(store: Store, directory: JobDirectory, executor: Executor) -> Recovered:
+async def recover(store: JobStore, directory: JobDirectory, executor: Executor) -> Recovered:
     """
     Settle what was under way when the last run ended.
 
@@ -75,7 +75,7 @@ async def recover(store: Store, directory: JobDirectory, executor: Executor) -> 
 
 async def write_off(
     record: Record,
-    store: Store,
+    store: JobStore,
     directory: JobDirectory,
     executor: Executor,
     parts: list[tuple[int, Path]] | tuple[()] = (),
@@ -93,7 +93,7 @@ async def write_off(
         await store.finish(record.key, images, cost=None, about={}, request_id=None, at=now())
         return True
     for image in images:
-        store.add_image(record.key, image)
+        await store.add_image(record.key, image)
     failure = failure or Failure(error="OutcomeUnknownError", message=UNWRITTEN)
     await store.mark_in_doubt(record.key, failure, request_id=None, at=now())
     return False
@@ -162,7 +162,7 @@ class Adopted:
 
 
 async def adopt(
-    store: Store,
+    store: JobStore,
     directory: JobDirectory,
     executor: Executor,
     worst_case: Callable[[Record], int],

@@ -22,6 +22,7 @@ import attrs
 
 from burncloud_images.bulk.admission import Admission
 from burncloud_images.bulk.budget import Budget
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory
 from burncloud_images.bulk.image_store import JobSink, Shelves, find_images, make_way, put_aside, salvage, to_stored
 from burncloud_images.bulk.input_files import check_originals, has_originals
@@ -44,7 +45,6 @@ from burncloud_images.bulk.records import (
     Watch,
 )
 from burncloud_images.bulk.recovery import write_off
-from burncloud_images.bulk.store import Store
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
 from burncloud_images.disk import run as in_thread
@@ -112,7 +112,7 @@ class Run:
     """
 
     client: AsyncImagesClient
-    store: Store
+    store: JobStore
     directory: JobDirectory
     options: Options
     weigh: Callable[[Record], Mapping[str, float]]
@@ -370,7 +370,7 @@ class Run:
             if not there:
                 break
             if not rounds_left or not self.is_worth_waiting(there):
-                self.leave(record, there[0])
+                await self.leave(record, there[0])
                 return
             await self.cool_down()
         if lost:
@@ -387,11 +387,11 @@ class Run:
             if not isinstance(error, DownloadRefusedError)
         )
 
-    def leave(self, record: Record, error: DownloadError) -> None:
+    async def leave(self, record: Record, error: DownloadError) -> None:
         """Leave what is paid for another run to fetch; nothing that is bought makes room for it."""
         self.budget.keep(record.key)
         failure = to_failure(error)
-        self.store.requeue(record.key, failure)
+        await self.store.requeue(record.key, failure)
         self.tally.tell("unfetched", record, failure=failure)
         self.suspect(error, failure)
 
@@ -470,7 +470,7 @@ class Run:
     async def doubt(self, record: Record, error: ImagesError) -> None:
         """List a request that may have been billed, with all that came of it."""
         await self.rescue(record, error)
-        images = self.keep_all(record, error)
+        images = await self.keep_all(record, error)
         failure = to_failure(error)
         await self.store.mark_in_doubt(record.key, failure, request_id=error.request_id, at=self.now())
         self.budget.keep(record.key)
@@ -491,7 +491,7 @@ class Run:
         """Give a request up."""
         if may_be_billed:
             await self.rescue(record, error)
-        images = self.keep_all(record, error) if may_be_billed else ()
+        images = await self.keep_all(record, error) if may_be_billed else ()
         failure = to_failure(error)
         await self.store.fail(
             record.key, failure, may_be_billed=may_be_billed, request_id=error.request_id, at=self.now()
@@ -503,13 +503,15 @@ class Run:
         self.tally.tell("failed", record, images=images, failure=failure)
         self.suspect(error, failure)
 
-    def keep_all(self, record: Record, error: ImagesError) -> tuple[StoredImage, ...]:
+    async def keep_all(self, record: Record, error: ImagesError) -> tuple[StoredImage, ...]:
         """Note the images that came whole before *error*."""
         found: Sequence[object] = getattr(error, "images", ())
         images = tuple(to_stored(image, self.directory) for image in found if isinstance(image, SavedImage))
-        for image in images:
-            self.store.add_image(record.key, image)
+        await self.add_images(record, images)
         return images
+
+    async def add_images(self, record: Record, images: Sequence[StoredImage]) -> None:
+        await asyncio.gather(*(self.store.add_image(record.key, image) for image in images))
 
     def suspect(self, error: ImagesError, failure: Failure) -> None:
         """Stop if that was asked for, or if nothing has come of this run but one and the same failure."""
@@ -523,7 +525,7 @@ class Run:
     async def keep_fetched(self, record: Record, error: ImagesError) -> None:
         """Note what was fetched of a paid answer; the rest is fetched again later."""
         assert isinstance(error, DownloadError)
-        self.keep_all(record, error)
+        await self.keep_all(record, error)
         if error.unfetched and all(image.expired for image in error.unfetched):
             await self.fail(record, error, may_be_billed=True)
             return
@@ -552,15 +554,16 @@ class Run:
         if not passage.may_be_billed:
             await self.hand_back(record, passage, error)
             return
-        images = list(self.keep_all(record, error))
+        images: list[StoredImage] = []
         elsewhere: StorageError | None = None
-        for image in error.unsaved:
+        for image in error.unsaved:  # before the store is told of the others: it may be full, too
             saved = await self.save_image(record, image)
             if isinstance(saved, StorageError):
                 elsewhere = saved
-                continue
-            images.append(saved)
-            self.store.add_image(record.key, saved)
+            else:
+                images.append(saved)
+        await self.add_images(record, images)
+        images += await self.keep_all(record, error)
         if elsewhere is not None:
             await self.fail(record, elsewhere, may_be_billed=True)
         elif images and not error.unfetched:

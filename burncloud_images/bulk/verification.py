@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.outputs.shards import digests, is_sharded, to_member
 from burncloud_images.bulk.records import Record, StoredImage
@@ -23,16 +24,6 @@ Depth = Literal["size", "bytes"]
 
 BATCH: Mapping[Depth, int] = {"size": 1000, "bytes": 256}
 """Requests whose images are looked at with one hop to a thread, at the most."""
-
-
-class ImageList(Protocol):
-    """What is known of the images; see `Store`, of which it is a part."""
-
-    def images(self) -> AsyncIterator[Sequence[Entry]]:
-        """Yield the key and the images of every done request, some at once."""
-
-    def get(self, key: str) -> Awaitable[Record | None]:
-        """Return one request."""
 
 
 @attrs.frozen(kw_only=True)
@@ -52,7 +43,7 @@ class Discrepancy:
 
 
 async def verify(
-    store: ImageList, directory: JobDirectory, executor: Executor, depth: Depth = "bytes"
+    store: JobStore, directory: JobDirectory, executor: Executor, depth: Depth = "bytes"
 ) -> AsyncIterator[Discrepancy | int]:
     """Yield every image that is missing or not what came, and now and then how many were looked at."""
     looked = 0
@@ -69,7 +60,7 @@ async def verify(
     yield looked
 
 
-async def find_missing(store: ImageList, directory: JobDirectory, executor: Executor) -> list[Discrepancy]:
+async def find_missing(store: JobStore, directory: JobDirectory, executor: Executor) -> list[Discrepancy]:
     """Return the images that are missing or of another size."""
     return [found async for found in verify(store, directory, executor, "size") if isinstance(found, Discrepancy)]
 

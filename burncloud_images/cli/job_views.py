@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import attrs
 
-from burncloud_images.bulk.database import JobStore, View
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory, find_holder
 from burncloud_images.bulk.prices.cost import DOLLAR, show_money
 from burncloud_images.bulk.records import BadRow, Record, State, Totals
@@ -80,7 +80,7 @@ class Snapshot:
 
 
 @asynccontextmanager
-async def view(directory: str) -> AsyncIterator[View]:
+async def view(directory: str) -> AsyncIterator[JobStore]:
     """
     Give the store of a job, to be read only; a run may be alive.
 

@@ -1,5 +1,5 @@
-"""What a job remembers, in one SQLite file: see `JobStore`."""
+"""The state of a job's requests, in one SQLite file."""
 
-from burncloud_images.bulk.database.store import JobStore, View
+from burncloud_images.bulk.database.store import JobStore
 
-__all__ = ["JobStore", "View"]
+__all__ = ["JobStore"]

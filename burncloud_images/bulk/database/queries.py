@@ -25,8 +25,6 @@ from burncloud_images.bulk.records import BadRow, Record, State, StoredImage, To
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
 
-BEGINNING = f"SELECT {RECORD} FROM requests WHERE key BETWEEN ? AND ? ORDER BY key LIMIT 2"  # noqa: S608 (our own words)
-LABELLED = f"SELECT {RECORD} FROM requests WHERE label = ? AND label <> ''"  # noqa: S608
 SUMS = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums"
 RECENT = """
 SELECT sent_at, document FROM requests WHERE sent_at >= :since
@@ -37,22 +35,12 @@ ORDER BY 1
 IMAGES = "SELECT number, key, images FROM requests WHERE number > ? AND +state = 'done' ORDER BY number LIMIT ?"
 IMAGE_PAGE = 1000
 """Requests whose images are read at once; these have no prompts."""
-AFTER_HEX = "g"
-"""Stands behind every hex digit."""
 
 
-def get(connection: sqlite3.Connection, name: str) -> Record | None:
-    """Return the request whose key or label *name* is, or the only one whose key begins with it."""
-    if not name:
-        return None
-    keys = find_keys(connection, name.lower()) if name.isascii() else []
-    exact = [row for row in keys if row[1] == name]
-    found = exact or connection.execute(LABELLED, (encode_text(name),)).fetchall() or keys
-    return to_record(found[0]) if len(found) == 1 else None
-
-
-def find_keys(connection: sqlite3.Connection, beginning: str) -> list[tuple[Any, ...]]:
-    return connection.execute(BEGINNING, (beginning, beginning + AFTER_HEX)).fetchall()
+def get(connection: sqlite3.Connection, key: str) -> Record | None:
+    """Return the request with this key."""
+    row = connection.execute(f"SELECT {RECORD} FROM requests WHERE key = ?", (key,)).fetchone()  # noqa: S608 (our own words)
+    return to_record(row) if row is not None else None
 
 
 def read_records(connection: sqlite3.Connection, states: Collection[State] | None, after: int) -> list[Record]:

@@ -1,4 +1,4 @@
-"""The store of a job: a table of contents; each method orders what it says of the thread that owns the file."""
+"""The requests of a job and their states, in one SQLite file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,54 @@ from burncloud_images.bulk.database.codec import (
 )
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
 from burncloud_images.bulk.database.transitions import Transition
-from burncloud_images.bulk.database.writer import Promise, Writer
+from burncloud_images.bulk.database.writer import Writer
 from burncloud_images.bulk.records import Added, BadRow, Failure, Link, Record, Row, State, StoredImage, Totals
 
 
-class View:
-    """What is known of a job's requests, to be read while a run goes on; see `Store` for the methods."""
+class JobStore:
+    """
+    The requests of a job and the state of each.
+
+    A change is durable when its result is awaited: it survives a power cut. Changes take effect in the order of the
+    calls, even if they are not awaited; a change that fails leaves nothing behind.
+
+    Every method raises `StorageError` if the disk is full or fails. Changing a request whose state does not allow it
+    raises `RuntimeError`, since that is a mistake in the program.
+    """
 
     def __init__(self, writer: Writer) -> None:
-        """Read through *writer*."""
+        """Read and write through *writer*."""
         self.writer = writer
 
     @classmethod
-    async def begin(cls, writer: Writer) -> Self:
+    async def open(cls, path: Path, on_full: Callable[[], bool] | None = None) -> Self:
+        """
+        Open the store at *path*, which is created with access for its owner only if it does not exist.
+
+        Args:
+            path: The file; SQLite keeps two others beside it.
+            on_full: Frees some room on the disk and returns whether it could; called in a thread. Then what failed is
+                retried once.
+
+        Raises:
+            JobError: The file is not a store, is damaged, or has a later format.
+            StorageError: The file cannot be created, read or written.
+        """
+        return await cls.start(Writer(partial(connect, Path(path)), disconnect, on_full))
+
+    @classmethod
+    async def open_for_reading(cls, path: Path) -> Self:
+        """
+        Open the store at *path* for reading, also while another process writes. Changes raise `StorageError`.
+
+        Raises:
+            JobError: The file does not exist, is not a store, is damaged, or has a later format.
+            StorageError: The file cannot be read.
+        """
+        return await cls.start(Writer(partial(connect_for_reading, Path(path))))
+
+    @classmethod
+    async def start(cls, writer: Writer) -> Self:
         try:
             await writer.opened
         except BaseException:
@@ -44,10 +79,22 @@ class View:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    async def aclose(self) -> None:
+        """Finish the changes that were asked for, and close the file."""
+        await self.writer.aclose()
+
+    def set_home(self, find_home: Callable[[], Path | None]) -> None:
+        """If the file was removed when the store closes, write it again where *find_home*, called in a thread, says."""
+        self.writer.disconnect = partial(disconnect, find_home=find_home)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
     def get(self, key: str) -> Awaitable[Record | None]:
-        return self.writer.read(partial(queries.get, name=key))
+        """Return the request with this key."""
+        return self.writer.read(partial(queries.get, key=key))
 
     async def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
+        """Yield the requests in these states, or all, in order; the job may run meanwhile."""
         wanted = frozenset(states) if states is not None else None
         after = 0
         while page := await self.writer.read(partial(queries.read_records, states=wanted, after=after)):
@@ -56,12 +103,14 @@ class View:
             after = page[-1].number
 
     async def images(self) -> AsyncIterator[Sequence[tuple[str, tuple[StoredImage, ...]]]]:
+        """Yield the key and the images of every done request, in order and in pages; prompts are not read."""
         after = 0
         while page := await self.writer.read(partial(queries.read_images, after=after)):
             yield [(key, images) for _, key, images in page]
             after = page[-1][0]
 
     async def problems(self) -> AsyncIterator[BadRow]:
+        """Yield the input lines that are not requests, in order."""
         after = 0
         while page := await self.writer.read(partial(queries.read_problems, after=after)):
             for _, problem in page:
@@ -69,101 +118,98 @@ class View:
             after = page[-1][0]
 
     def has_problems(self, source: str) -> Awaitable[bool]:
+        """Return whether an input has lines that are not requests."""
         return self.writer.read(partial(queries.has_problems, source=source))
 
     def totals(self) -> Awaitable[Totals]:
+        """Return the sums over all requests."""
         return self.writer.read(queries.read_totals)
 
     def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[Record]]:
+        """Return those of the requests with these keys that are pending and were never sent."""
         return self.writer.read(partial(queries.read_unsent, keys=tuple(keys)))
 
     def recent(self, since: float) -> Awaitable[Sequence[tuple[float, Mapping[str, object]]]]:
+        """Return the times at which requests were sent from *since* on, and their documents, the earliest first."""
         return self.writer.read(partial(queries.read_recent, since=since))
 
     def get_metadata(self, name: str) -> Awaitable[object | None]:
+        """Return the value that `set_metadata` stored under *name*."""
         return self.writer.read(partial(queries.get_metadata, name=name))
 
-    async def aclose(self) -> None:
-        await self.writer.aclose()
-
-
-class JobStore(View):
-    """
-    The requests of a job, in one SQLite file; see `Store` for the methods.
-
-    A change that fails, and that nobody waits for, is not lost sight of: from then on the store takes down what comes
-    of what was begun, and begins nothing any more (`add`, `lease`, `intend`, `reopen` and `remember` raise).
-    """
-
-    @classmethod
-    async def open(cls, path: Path, on_full: Callable[[], bool] | None = None) -> Self:
-        """
-        Open the store at *path*; it is made, for its owner alone, if it is not there.
-
-        Args:
-            path: The file; SQLite keeps two others beside it.
-            on_full: Gives the disk some room, and says whether it could; called in a thread. What failed is then tried
-                once more.
-
-        Raises:
-            JobError: It is no store, damaged, or of a later format.
-            StorageError: It cannot be made, read or written.
-        """
-        return await cls.begin(Writer(partial(connect, Path(path)), disconnect, on_full))
-
-    def return_to(self, find_home: Callable[[], Path | None]) -> None:
-        """Let the file be written again where *find_home* says at the end, if it was removed; called in a thread."""
-        self.writer.disconnect = partial(disconnect, find_home=find_home)
-
-    @staticmethod
-    async def open_for_reading(path: Path) -> View:
-        """
-        Open the store at *path* for reading, also while another process writes.
-
-        Raises:
-            JobError: There is none, or it is damaged or of a later format.
-            StorageError: It cannot be read.
-        """
-        return await View.begin(Writer(partial(connect_for_reading, Path(path))))
-
-    # --- what begins something ---------------------------------------------------------------------------------------
+    # --- the job -----------------------------------------------------------------------------------------------------
 
     def add(self, rows: Sequence[Row | BadRow]) -> Awaitable[Added]:
-        return self.writer.begin(partial(transitions.add, rows=tuple(rows)))
+        """
+        Add requests; those whose key is known stay as they are.
+
+        A row whose label belongs to another key becomes a problem. Problems are known by source and line.
+        """
+        return self.writer.change(partial(transitions.add, rows=tuple(rows)))
+
+    def clear_problems(self, source: str) -> Awaitable[None]:
+        """Delete the problems of an input that is about to be read again."""
+        return self.writer.change(partial(transitions.clear_problems, source=source))
+
+    def set_metadata(self, name: str, value: object) -> Awaitable[None]:
+        """Store a value about the job, as JSON."""
+        return self.writer.change(partial(transitions.set_metadata, name=name, value=encode_json(value)))
 
     def lease(self, most: int) -> Awaitable[Sequence[Record]]:
-        return self.writer.begin(partial(transitions.lease, most=most))
+        """Lease up to *most* pending requests, in order, and return them."""
+        return self.writer.change(partial(transitions.lease, most=most))
+
+    def release_leases(self) -> Awaitable[int]:
+        """
+        Return all leased requests to pending, and return how many there were.
+
+        Requests that were in doubt, and that `retry` let wait and no run sent, go back to in doubt.
+        """
+        return self.writer.change(transitions.release_leases)
+
+    def retry(self, states: Collection[State]) -> Awaitable[int]:
+        """
+        Return all failed or in-doubt requests to pending, and return how many.
+
+        All that is known of one stays until it is sent: then its reservation is added to its cost, and its images stay
+        committed, since they may be paid for.
+        """
+        return self.writer.change(partial(transitions.retry, states=frozenset(states)))
+
+    # --- one request -------------------------------------------------------------------------------------------------
 
     def mark_sent(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
-        values: dict[str, Text | float | None] = {"key": key, "reserved": reserved, "at": at}
-        return self.writer.begin(partial(transitions.move, transition=transitions.MARK_SENT, values=values))
+        """Record that a leased request is about to be sent; to be awaited before a connection opens."""
+        return self.move(transitions.MARK_SENT, key, reserved=reserved, at=at)
 
     def mark_resent(self, key: str, *, reserved: int, at: float) -> Awaitable[None]:
+        """
+        Record that a sent request is about to be sent again, though it may have been billed; to be awaited as well.
+
+        Its earlier reservation is added to its cost, and its images are committed once more.
+        """
         return self.move(transitions.MARK_RESENT, key, reserved=reserved, at=at)
 
     def mark_polled(self, key: str, *, at: float) -> Awaitable[None]:
+        """Record that a sent request is sent again to a server that will not generate its images a second time."""
         return self.move(transitions.MARK_POLLED, key, at=at)
 
-    def retry(self, states: Collection[State]) -> Awaitable[int]:
-        return self.writer.begin(partial(transitions.retry, states=frozenset(states)))
-
-    def set_metadata(self, name: str, value: object) -> Awaitable[None]:
-        return self.writer.begin(partial(transitions.set_metadata, name=name, value=encode_json(value)))
-
-    def clear_problems(self, source: str) -> Awaitable[None]:
-        return self.writer.begin(partial(transitions.clear_problems, source=source))
-
-    # --- what comes of it --------------------------------------------------------------------------------------------
+    def release(self, key: str) -> Awaitable[None]:
+        """Record that an attempt was not billed and that another may follow: sent becomes leased."""
+        return self.move(transitions.RELEASE, key)
 
     def requeue(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
-        return self.move(transitions.REQUEUE, key, failure=encode_failure(failure))
+        """
+        Return a leased or sent request that was not billed to pending; its reservation is released.
 
-    def release(self, key: str) -> Awaitable[None]:
-        return self.move(transitions.RELEASE, key)
+        A received request keeps its links, its reservation and its state.
+        """
+        return self.move(transitions.REQUEUE, key, failure=encode_failure(failure))
 
     def mark_received(
         self, key: str, links: Sequence[Link], *, about: Mapping[str, object], request_id: str | None
     ) -> Awaitable[None]:
+        """Store the URLs of paid images before the first is fetched: sent becomes received."""
         return self.move(
             transitions.MARK_RECEIVED,
             key,
@@ -173,6 +219,7 @@ class JobStore(View):
         )
 
     def add_image(self, key: str, image: StoredImage) -> Awaitable[None]:
+        """Add one image to a sent, received or in-doubt request, and delete its link."""
         return self.writer.change(partial(transitions.add_image, key=key, image=image))
 
     def finish(
@@ -185,12 +232,15 @@ class JobStore(View):
         request_id: str | None,
         at: float,
     ) -> Awaitable[None]:
+        """
+        Record that a sent, received or in-doubt request is done, and delete its links.
+
+        Its cost replaces its reservation; if the cost is None, the worst case stays reserved.
+        """
         return self.move(
             transitions.FINISH,
             key,
-            images=encode_images(images),
-            stored=len(images),
-            bytes=sum(image.size for image in images),
+            **encode_image_columns(images),
             cost=cost,
             about=encode_about(about),
             request_id=encode_id(request_id),
@@ -200,6 +250,7 @@ class JobStore(View):
     def fail(
         self, key: str, failure: Failure, *, may_be_billed: bool, request_id: str | None, at: float
     ) -> Awaitable[None]:
+        """Record that a request failed; it keeps its reservation if it may be billed."""
         return self.move(
             transitions.FAIL,
             key,
@@ -210,31 +261,34 @@ class JobStore(View):
         )
 
     def mark_in_doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
+        """Record that a sent request may have been billed; it keeps its reservation."""
         return self.move(
-            transitions.MARK_IN_DOUBT, key, failure=encode_failure(failure), request_id=encode_id(request_id), at=at
+            transitions.MARK_IN_DOUBT,
+            key,
+            failure=encode_failure(failure),
+            request_id=encode_id(request_id),
+            at=at,
         )
 
     def mark_lost(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
+        """Record that a done request has only these images left: it was paid for, and has failed."""
         return self.move(
-            transitions.MARK_LOST,
-            key,
-            images=encode_images(images),
-            stored=len(images),
-            bytes=sum(image.size for image in images),
-            failure=encode_failure(failure),
-            at=at,
+            transitions.MARK_LOST, key, **encode_image_columns(images), failure=encode_failure(failure), at=at
         )
 
     def adopt(
         self, key: str, images: Sequence[StoredImage], *, failure: Failure | None, reserved: int, at: float
     ) -> Awaitable[None]:
+        """
+        Record that a pending request was bought by a run that this store does not know.
+
+        It is done, or in doubt if there is a *failure*. What it may have cost is reserved.
+        """
         return self.move(
             transitions.ADOPT,
             key,
             state=State.DONE if failure is None else State.IN_DOUBT,
-            images=encode_images(images),
-            stored=len(images),
-            bytes=sum(image.size for image in images),
+            **encode_image_columns(images),
             failure=encode_failure(failure),
             reserved=reserved,
             about=encode_json({"adopted": True}),
@@ -242,21 +296,19 @@ class JobStore(View):
         )
 
     def set_paths(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
+        """Record that all images of a done request are elsewhere now; the images are the same."""
         return self.move(transitions.SET_PATHS, key, images=encode_images(images))
 
-    async def aclose(self) -> None:
-        await super().aclose()
-        self.writer.tell()
-
-    def release_leases(self) -> Awaitable[int]:
-        return self.writer.change(transitions.release_leases)
-
-    def move(self, transition: Transition, key: str, **values: Text | float | None) -> Promise[None]:
+    def move(self, transition: Transition, key: str, **values: Text | float | None) -> Awaitable[None]:
         return self.writer.change(partial(transitions.move, transition=transition, values={"key": key, **values}))
 
 
+def encode_image_columns(images: Sequence[StoredImage]) -> dict[str, Text | int | None]:
+    return {"images": encode_images(images), "stored": len(images), "bytes": sum(image.size for image in images)}
+
+
 def encode_about(about: Mapping[str, object]) -> Text | None:
-    """Return None for what says nothing: it does not take the place of what is known."""
+    """Return None for an empty mapping, which does not replace what is known."""
     return encode_json(dict(about)) if about else None
 
 

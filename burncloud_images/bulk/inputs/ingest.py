@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import attrs
 
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.input_files import keep_original
 from burncloud_images.bulk.inputs.columns import Entries, Unusable
@@ -30,7 +31,6 @@ from burncloud_images.bulk.inputs.rows import Defaults, Intake
 from burncloud_images.bulk.inputs.sources import STDIN, Bytes, find_format, fingerprint, open_file, open_stdin, refusal
 from burncloud_images.bulk.keys import to_document, to_key
 from burncloud_images.bulk.records import Added, BadRow, InputFile, Row
-from burncloud_images.bulk.store import Store
 from burncloud_images.disk import run
 from burncloud_images.errors import (
     ImagesError,
@@ -201,7 +201,7 @@ MEMORY = "inputs"
 
 
 async def add_input(
-    store: Store, source: str | Path, options: InputOptions, executor: Executor, *, allow_change: bool = False
+    store: JobStore, source: str | Path, options: InputOptions, executor: Executor, *, allow_change: bool = False
 ) -> Added:
     """
     Add the rows of an input.
@@ -255,12 +255,12 @@ def digest_of(options: InputOptions) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-async def find_unread(store: Store) -> list[str]:
+async def find_unread(store: JobStore) -> list[str]:
     """Return the inputs that were not read to their end, as when the process was killed meanwhile."""
     return sorted(path for path, facts in (await recall(store)).items() if facts.get("rows") is None)
 
 
-async def recall(store: Store) -> dict[str, dict[str, object]]:
+async def recall(store: JobStore) -> dict[str, dict[str, object]]:
     known = await store.get_metadata(MEMORY)
     if known is None:
         return {}
@@ -269,7 +269,7 @@ async def recall(store: Store) -> dict[str, dict[str, object]]:
     return known
 
 
-async def add_rows(store: Store, rows: AsyncIterable[Row | BadRow]) -> Added:
+async def add_rows(store: JobStore, rows: AsyncIterable[Row | BadRow]) -> Added:
     """Add rows as they come."""
     total = Added()
     batch: list[Row | BadRow] = []
@@ -286,7 +286,7 @@ def plus(one: Added, other: Added) -> Added:
 
 
 async def add_requests(
-    store: Store,
+    store: JobStore,
     requests: Iterable[ImagesRequest] | AsyncIterable[ImagesRequest],
     directory: JobDirectory,
     executor: Executor,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from burncloud_images.bulk.outputs.files import RecordSource, WholeFile, batches, reported, to_line, write_records
+from burncloud_images.bulk.database import JobStore
+from burncloud_images.bulk.outputs.files import WholeFile, batches, reported, to_line, write_records
 from burncloud_images.bulk.outputs.gallery import Gallery
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
 from burncloud_images.bulk.outputs.report import ReportBuilder, Summary, write_report
@@ -37,7 +38,7 @@ class Outputs:
 
 
 async def write_outputs(
-    store: RecordSource,
+    store: JobStore,
     folder: Path,
     *,
     format: Format,  # noqa: A002 (the option's name)
@@ -76,7 +77,7 @@ async def write_outputs(
     return Outputs(metadata=metadata, report=report, gallery=gallery.path, problems=problems, summary=summary)
 
 
-async def write_problems(store: RecordSource, folder: Path, *, executor: Executor) -> Path | None:
+async def write_problems(store: JobStore, folder: Path, *, executor: Executor) -> Path | None:
     """
     Write all problems, and return the file; None if there are none, and then there is no file.
 

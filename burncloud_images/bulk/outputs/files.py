@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import AsyncIterator, Awaitable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -25,23 +25,10 @@ from typing import IO, Protocol, Self, TypeVar
 import attrs
 
 from burncloud_images.bulk.folders import NEW, opened
-from burncloud_images.bulk.records import BadRow, Record, State, Totals
+from burncloud_images.bulk.records import Record
 from burncloud_images.disk import default_mode, finish_whatever_happens, run
 from burncloud_images.errors import StorageError
 from burncloud_images.files.sinks import sync_folder
-
-
-class RecordSource(Protocol):
-    """A `Store`, or a view of one while a job runs."""
-
-    def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
-        """Yield the requests in these states, or all, in their order."""
-
-    def problems(self) -> AsyncIterator[BadRow]:
-        """Yield the lines that are no requests, in their order."""
-
-    def totals(self) -> Awaitable[Totals]:
-        """Return the sums."""
 
 
 @attrs.frozen

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.outputs.files import (
-    RecordSource,
     RecordWriter,
     WholeFile,
     reported,
@@ -63,7 +63,7 @@ GROUP = 5_000
 """Rows of a Parquet row group, of which one is in memory."""
 
 
-async def write_metadata(store: RecordSource, folder: Path, format: Format, *, executor: Executor) -> Path:  # noqa: A002
+async def write_metadata(store: JobStore, folder: Path, format: Format, *, executor: Executor) -> Path:  # noqa: A002
     """
     Write the metadata of all images that are there, and return the file.
 

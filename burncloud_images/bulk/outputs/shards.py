@@ -24,17 +24,17 @@ import hashlib
 import os
 import re
 import tarfile
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO
 
 import attrs
 
+from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.folders import opened
 from burncloud_images.bulk.outputs.files import (
-    RecordSource,
     WholeFile,
     batches,
     reported,
@@ -275,13 +275,6 @@ MOVED_AT_ONCE = 1_000
 """Requests that the store is told of at once; it takes them in one commit."""
 
 
-class ShardStore(RecordSource, Protocol):
-    """A store that can be told where images are now."""
-
-    def set_paths(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
-        """Note, durably, that the images of a done request are elsewhere now: all of them, in place of those before."""
-
-
 @attrs.frozen(kw_only=True)
 class Packed:
     """
@@ -298,7 +291,7 @@ class Packed:
     left: tuple[str, ...] = ()
 
 
-async def pack(store: ShardStore, folder: Path, *, executor: Executor, limits: Limits | None = None) -> Packed:
+async def pack(store: JobStore, folder: Path, *, executor: Executor, limits: Limits | None = None) -> Packed:
     """
     Put the images of done requests into shards.
 
@@ -327,7 +320,7 @@ async def pack(store: ShardStore, folder: Path, *, executor: Executor, limits: L
 class Packer:
     """Fills one shard after the other."""
 
-    store: ShardStore
+    store: JobStore
     folder: Path
     executor: Executor
     limits: Limits

@@ -219,7 +219,7 @@ class TestFailures:
         async def say() -> threading.Thread:
             store = await JobStore.open(path)
             store.add([row(1)])
-            store.writer.dismiss()
+            store.writer.close()
             return store.writer.thread
 
         thread = await asyncio.to_thread(asyncio.run, say())
@@ -359,15 +359,6 @@ class TestFullDisk:
         assert isinstance(found, errors.StorageError)
         assert "disk I/O error" in str(found)
         assert Added(new=len(MANY)) == await store.add(MANY)
-
-    async def test_what_fails_unheard_is_heard(self, store):
-        """By the next who begins something."""
-        await fill(store)
-        store.add(MANY)
-        await store.totals()
-
-        with pytest.raises(errors.StorageError, match="disk is full"):
-            await store.set_metadata("running", False)
 
 
 class TestLoop:
