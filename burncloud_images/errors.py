@@ -217,6 +217,8 @@ class ImagesError(Exception):
         history: Every attempt that was made.
         idempotency_key: Our key for the call, the same for all its attempts.
         phase: How far the last attempt got.
+        retryable: What the server (`x-should-retry`) or the kind of failure says about another attempt: True if it may
+            succeed, False if it cannot, as with a certificate that does not verify; None if nothing is said.
         kept: An answer that was not understood, as the server sent it, or as far as it came; else None.
         answer_path: The file that it is kept in, where images go to files.
     """
@@ -231,6 +233,7 @@ class ImagesError(Exception):
     history: tuple[Attempt, ...] = ()
     idempotency_key: str | None = None
     phase: Phase | None = None
+    retryable: bool | None = None
     kept: KeptAnswer | None = None
     answer_path: Path | None = None
 
@@ -351,27 +354,23 @@ class ConnectionFailedError(ImagesError):
     The request never reached the API whole, so nothing can have been billed.
 
     Attributes:
-        permanent: Whether another attempt is pointless, as with a certificate that does not verify.
         timed_out: Whether it took too long; the message names the seconds and the option.
         most_attempts: How many attempts it is worth, if fewer than usual, as with a name that nobody knows.
         retry_after: Seconds to wait, as a proxy asked that did not reach the API.
-        should_retry: What `x-should-retry` says; None without it.
     """
 
-    permanent: bool = False
     timed_out: bool = False
     most_attempts: int | None = None
     retry_after: float | None = None
-    should_retry: bool | None = None
 
-    def __init__(self, message: str, *, phase: Phase | None = None, permanent: bool = False) -> None:
+    def __init__(self, message: str, *, phase: Phase | None = None, retryable: bool | None = None) -> None:
         super().__init__(message, phase=phase)
-        self.permanent = permanent
+        self.retryable = retryable
 
     @property
     def advice(self) -> str:  # type: ignore[override]
         """What to do next."""
-        return "Check the base URL and the certificates." if self.permanent else "It is safe to try again."
+        return "Check the base URL and the certificates." if self.retryable is False else "It is safe to try again."
 
 
 class OutcomeUnknownError(ImagesError):
@@ -387,7 +386,6 @@ class OutcomeUnknownError(ImagesError):
         timed_out: Whether it took too long; the message names the seconds and the option.
         code: The API's error code, if it answered with one.
         retry_after: Seconds the server asks to wait.
-        should_retry: What `x-should-retry` says; None without it.
         in_flight: Whether the server says that it is still working on an earlier attempt.
     """
 
@@ -404,7 +402,6 @@ class OutcomeUnknownError(ImagesError):
     timed_out: bool = False
     code: str | None = None
     retry_after: float | None = None
-    should_retry: bool | None = None
     in_flight: bool = False
 
     def __init__(
@@ -436,7 +433,6 @@ class APIError(ImagesError):
         param: The field the API objects to.
         body: The answer: parsed JSON, or text.
         retry_after: Seconds the server asks to wait.
-        should_retry: What `x-should-retry` says; None without it.
         key_already_used: Whether the API refuses the request because it knows the idempotency key from an earlier one.
         images: What had arrived whole before it.
         partials: Previews that had arrived before it; of many large ones the later.
@@ -453,7 +449,6 @@ class APIError(ImagesError):
     param: str | None = None
     body: object = None
     retry_after: float | None = None
-    should_retry: bool | None = None
 
     def __init__(  # noqa: PLR0913 (a value's constructor)
         self,
@@ -465,7 +460,7 @@ class APIError(ImagesError):
         param: str | None = None,
         body: object = None,
         retry_after: float | None = None,
-        should_retry: bool | None = None,
+        retryable: bool | None = None,
         request_id: str | None = None,
         phase: Phase | None = None,
     ) -> None:
@@ -476,7 +471,7 @@ class APIError(ImagesError):
         self.param = param
         self.body = body
         self.retry_after = retry_after
-        self.should_retry = should_retry
+        self.retryable = retryable
 
 
 class AuthenticationError(APIError):
@@ -636,7 +631,6 @@ class DownloadError(ImagesError):
         unfetched: All images of the answer that were not, in its order, with their addresses.
         url: Where the image is that this error tells of. It is a secret while it is valid.
         retry_after: Seconds the server asks to wait.
-        transient: Whether fetching it again may help.
     """
 
     advice = "Fetch .url again before it expires; .unfetched lists all images that are missing."
@@ -647,7 +641,6 @@ class DownloadError(ImagesError):
     damaged: tuple[DamagedImage, ...] = ()
     url: str | None = None
     retry_after: float | None = None
-    transient: bool = False
 
     def __init__(
         self,
@@ -656,14 +649,14 @@ class DownloadError(ImagesError):
         url: str | None = None,
         images: Sequence[ImageDetails] = (),
         retry_after: float | None = None,
-        transient: bool = False,
+        retryable: bool | None = None,
         request_id: str | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.url = url
         self.images = tuple(images)
         self.retry_after = retry_after
-        self.transient = transient
+        self.retryable = retryable
 
 
 class ResultExpiredError(DownloadError):

@@ -154,14 +154,14 @@ class RetryPolicy:
     def judge(self, error: ImagesError) -> Verdict:
         """Return what kind of failure *error* is."""
         if isinstance(error, DownloadError):
-            return "retry" if error.transient else "stop"
+            return "retry" if error.retryable else "stop"
         if not isinstance(error, Answered):
             return "stop"
         code = None if isinstance(error, ConnectionFailedError) else error.code
-        if error.should_retry is False or code in self.fail_codes:
+        if error.retryable is False or code in self.fail_codes:
             return "stop"
         if isinstance(error, ConnectionFailedError):
-            return "stop" if error.permanent or error.billed else "retry"
+            return "stop" if error.billed else "retry"
         if isinstance(error, OutcomeUnknownError) or error.billed or code in self.unknown_codes:
             return self.judge_unknown(error)
         return self.judge_refusal(error)
@@ -181,7 +181,7 @@ class RetryPolicy:
             return "throttled"
         key_changed = isinstance(error, AuthenticationError) and error.key_changed
         failed = isinstance(error, ServerError)
-        return "retry" if failed or key_changed or error.should_retry or error.code in self.retry_codes else "stop"
+        return "retry" if failed or key_changed or error.retryable or error.code in self.retry_codes else "stop"
 
     def most_attempts(self, error: ImagesError) -> int:
         """Return the maximum number of attempts for a failure such as *error*."""

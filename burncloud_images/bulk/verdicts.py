@@ -33,7 +33,7 @@ def by_refusal(error: errors.ImagesError) -> Verdict:
 
 
 def by_permanence(error: errors.ImagesError) -> Verdict:
-    return "gave_up" if getattr(error, "permanent", False) else "later"
+    return "gave_up" if error.retryable is False else "later"
 
 
 # The first class that fits counts.

@@ -157,10 +157,10 @@ class Fetch(Generic[T]):
         except (DownloadError, StorageError):
             raise
         except Damaged as problem:
-            raise DownloadError(f"The image was fetched, but {problem}.", transient=True) from None
+            raise DownloadError(f"The image was fetched, but {problem}.", retryable=True) from None
         except ImagesError as error:
-            passing = isinstance(error, ConnectionFailedError) and not error.permanent
-            raise DownloadError(f"The image was not fetched. {error.message}", transient=passing) from None
+            passing = isinstance(error, ConnectionFailedError) and error.retryable is not False
+            raise DownloadError(f"The image was not fetched. {error.message}", retryable=passing) from None
 
     async def follow(self) -> None:
         """Follow redirects by hand, each past the guard, and take what is found."""
@@ -190,7 +190,7 @@ class Fetch(Generic[T]):
             if response.status == 416 or not self.transfer.continues(response.headers):
                 self.transfer.distrusted = True
                 raise DownloadError(
-                    "The part of the image that came is not the one that was asked for.", transient=True
+                    "The part of the image that came is not the one that was asked for.", retryable=True
                 )
         elif response.status != 200:
             raise self.refusal(response)
@@ -221,11 +221,11 @@ class Fetch(Generic[T]):
                 received += len(chunk)
                 if state.waited - began >= window:
                     if received < SLOWEST * RATE_WINDOW:
-                        raise DownloadError(f"The image came slower than {SLOWEST:,} bytes a second.", transient=True)
+                        raise DownloadError(f"The image came slower than {SLOWEST:,} bytes a second.", retryable=True)
                     began, received = state.waited, 0
                 yield chunk
                 if state.waited >= longest and self.transfer.resumable:
-                    raise DownloadError("The image took too long to come on one connection.", transient=True)
+                    raise DownloadError("The image took too long to come on one connection.", retryable=True)
 
     def refusal(self, response: Response) -> DownloadError:
         """Return what an answer without an image means."""
@@ -233,7 +233,7 @@ class Fetch(Generic[T]):
         wait = find_retry_after(response.headers)
         if status not in GONE:
             message = f"The image's host answered {status}."
-            return DownloadError(message, retry_after=wait, transient=status in PASSING)
+            return DownloadError(message, retry_after=wait, retryable=status in PASSING)
         if self.expiry is not None and self.downloader.clock.monotonic() >= self.expiry.deadline:
             message = f"The image's address expired at {self.expiry.at:%Y-%m-%d %H:%M:%S} UTC."
             return ResultExpiredError(message, expired_at=self.expiry.at)
@@ -246,7 +246,7 @@ class Fetch(Generic[T]):
         if status == 410 and not waits:
             return ResultExpiredError("The image's host says that the image is gone.")
         retry_after = wait if wait is not None else next(iter(waits), None)
-        return DownloadError(f"The image's host answered {status}.", retry_after=retry_after, transient=bool(waits))
+        return DownloadError(f"The image's host answered {status}.", retry_after=retry_after, retryable=bool(waits))
 
 
 def next_address(here: str, response: Response) -> str:

@@ -72,7 +72,7 @@ def to_failure(error: Exception, state: AttemptState) -> ImagesError:
     else:
         permanent = isinstance(error, PERMANENT) and not is_cut(error)
         refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500
-        failure = ConnectionFailedError(message, phase=state.phase, permanent=permanent or refused)
+        failure = ConnectionFailedError(message, phase=state.phase, retryable=False if permanent or refused else None)
     failure.timed_out = isinstance(error, TimeoutError)
     return failure
 

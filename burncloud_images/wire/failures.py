@@ -159,7 +159,7 @@ KEY_ALREADY_USED = re.compile(r"re-?use|already|used|different|mismatch|conflict
 
 # Statuses of proxies that say that the origin was not reached; 526 is about its certificate. 522 is not among them: it
 # is also said where the origin did not acknowledge a request that was sent. Source: Cloudflare's connection limits.
-NOT_REACHED = {521: False, 523: False, 525: False, 526: True}
+NOT_REACHED: Mapping[int, bool | None] = {521: None, 523: None, 525: None, 526: False}
 NEVER_SERVED = {501, 505}
 GIVEN_UP = {408, 499}
 """Somebody was not waited for any longer; 499 is what nginx and Google's APIs say of a call that was cancelled."""
@@ -227,7 +227,7 @@ def to_error(response: ErrorResponse) -> ImagesError:
     if response.status in NOT_REACHED and envelope.own is None:
         message = f"The gateway's proxy answered {response.status}: it could not reach the gateway."
         return with_retry_headers(
-            ConnectionFailedError(message, phase=response.phase, permanent=NOT_REACHED[response.status]), response
+            ConnectionFailedError(message, phase=response.phase, retryable=NOT_REACHED[response.status]), response
         )
     if is_in_flight(response, envelope):
         return to_in_flight_error(response, envelope)
@@ -239,7 +239,8 @@ def to_error(response: ErrorResponse) -> ImagesError:
 def with_retry_headers(error: E, response: ErrorResponse) -> E:
     """Return *error* with what the server says about trying again."""
     error.retry_after = find_retry_after(response.headers, resets=response.status == HTTPStatus.TOO_MANY_REQUESTS)
-    error.should_retry = find_should_retry(response.headers)
+    if error.retryable is None:
+        error.retryable = find_should_retry(response.headers)
     return error
 
 

@@ -44,7 +44,7 @@ CASES = [
     (api(errors.UnsupportedError, 410), "fail"),
     (api(errors.BadRequestError, 400), "fail"),
     (errors.ConnectionFailedError("x"), "later"),
-    (errors.ConnectionFailedError("x", permanent=True), "gave_up"),
+    (errors.ConnectionFailedError("x", retryable=False), "gave_up"),
     (errors.InputChangedError("x"), "fail"),
     (errors.InvalidRequestError([errors.Violation("n", "x")]), "fail"),
     (errors.ConfigurationError("x"), "crash"),

@@ -61,7 +61,7 @@ class TestStages:
                 await client.generate("otter", model="m")
 
         assert Phase.CONNECTING == caught.value.phase
-        assert not caught.value.permanent
+        assert caught.value.retryable is None
         assert caught.value.timed_out
         assert f"Nothing moved for 0.05 s (Timeouts.connect) while connecting, with 127.0.0.1:{raw.port}." in str(
             caught.value
@@ -76,7 +76,7 @@ class TestStages:
             with pytest.raises(errors.ConnectionFailedError, match="TLS") as caught:
                 await client.generate("otter", model="m")
 
-        assert caught.value.permanent
+        assert caught.value.retryable is False
         assert 1 == len(caught.value.history)
 
     async def test_a_late_first_byte_is_waited_for(self):

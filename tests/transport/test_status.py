@@ -48,8 +48,8 @@ ANSWERS = [
     (503, "<html>", {}, errors.OutcomeUnknownError, {}),
     (503, envelope(code="server_is_overloaded"), {}, errors.ServerError, {"code": "server_is_overloaded"}),
     (504, envelope(), {}, errors.OutcomeUnknownError, {}),
-    (521, "", {}, errors.ConnectionFailedError, {"permanent": False}),
-    (526, "", {}, errors.ConnectionFailedError, {"permanent": True}),
+    (521, "", {}, errors.ConnectionFailedError, {"retryable": None}),
+    (526, "", {}, errors.ConnectionFailedError, {"retryable": False}),
     (501, envelope(code="api_not_implemented"), {}, errors.UnsupportedError, {}),
     (307, "", {"Location": "http://127.0.0.1:9/x?sig=canary"}, errors.ProtocolError, {"status": 307}),
 ]
@@ -128,7 +128,7 @@ async def test_an_exception_is_judged_by_how_far_the_request_got(canned, excepti
         assert 1 == len(canned.requests)
     else:
         assert isinstance(caught.value, errors.ConnectionFailedError)
-        assert permanent is caught.value.permanent
+        assert permanent is (caught.value.retryable is False)
         assert (1 if permanent else 4) == len(canned.requests)
     assert "sk-canary" not in repr(caught.value) + str(caught.value)
     assert caught.value.__cause__ is None

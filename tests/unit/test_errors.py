@@ -47,7 +47,7 @@ TOLD = [
     ),
     (ConnectionFailedError("no route."), f"no route. {NOT_BILLED} It is safe to try again."),
     (
-        ConnectionFailedError("bad certificate.", permanent=True),
+        ConnectionFailedError("bad certificate.", retryable=False),
         f"bad certificate. {NOT_BILLED} Check the base URL and the certificates.",
     ),
     (
@@ -170,9 +170,9 @@ FULL = [
     ProtocolError("odd.", images=[IMAGE], raw=SECRET.encode(), status=302),
     TooLargeError("large.", images=[IMAGE], raw=SECRET.encode()),
     StorageError("disk full.", images=[IMAGE], phase=Phase.COMPLETE),
-    DownloadError("refused.", url=URL, images=[IMAGE], retry_after=2.0, transient=True, request_id="r"),
+    DownloadError("refused.", url=URL, images=[IMAGE], retry_after=2.0, retryable=True, request_id="r"),
     ResultExpiredError("gone.", url=URL, expired_at=datetime(2026, 1, 2, tzinfo=UTC)),
-    APIError("no.", status=418, code="1", type="t", param="p", body={"error": SECRET}, should_retry=False),
+    APIError("no.", status=418, code="1", type="t", param="p", body={"error": SECRET}, retryable=False),
 ]
 
 

@@ -51,29 +51,27 @@ class TestKinds:
         ("error", "verdict"),
         [
             (error_of(ConnectionFailedError), "retry"),
-            (error_of(ConnectionFailedError, permanent=True), "stop"),
             (error_of(ConnectionFailedError, billed=Billing.YES), "stop"),
-            (error_of(ConnectionFailedError, should_retry=False), "stop"),
-            (error_of(ConnectionFailedError, permanent=True, should_retry=True), "stop"),
+            (error_of(ConnectionFailedError, retryable=False), "stop"),
             (error_of(OutcomeUnknownError), "stop"),
-            (error_of(OutcomeUnknownError, should_retry=True), "stop"),
+            (error_of(OutcomeUnknownError, retryable=True), "stop"),
             (error_of(OutcomeUnknownError, in_flight=True), "throttled"),
-            (error_of(OutcomeUnknownError, in_flight=True, should_retry=False), "stop"),
+            (error_of(OutcomeUnknownError, in_flight=True, retryable=False), "stop"),
             (error_of(RateLimitError, status=429), "throttled"),
-            (error_of(RateLimitError, status=429, should_retry=False), "stop"),
+            (error_of(RateLimitError, status=429, retryable=False), "stop"),
             (error_of(RateLimitError, status=429, billed=Billing.MAYBE), "stop"),
             (error_of(ServerError, status=503), "retry"),
             (error_of(ServerError, status=400), "retry"),
             (error_of(ServerError, status=200), "retry"),
             (error_of(ServerError, status=200, billed=Billing.MAYBE), "stop"),
-            (error_of(ServerError, status=500, should_retry=False), "stop"),
+            (error_of(ServerError, status=500, retryable=False), "stop"),
             (error_of(ServerError, status=500, billed=Billing.MAYBE), "stop"),
             (error_of(QuotaExceededError, status=429), "stop"),
-            (error_of(QuotaExceededError, status=429, should_retry=True), "retry"),
+            (error_of(QuotaExceededError, status=429, retryable=True), "retry"),
             (error_of(AuthenticationError, status=401), "stop"),
             (error_of(AuthenticationError, status=401, key_changed=True), "retry"),
             (error_of(DownloadError), "stop"),
-            (error_of(DownloadError, transient=True), "retry"),
+            (error_of(DownloadError, retryable=True), "retry"),
             (error_of(ProtocolError), "stop"),
             (error_of(StorageError), "stop"),
             (error_of(InputChangedError), "stop"),
@@ -92,15 +90,15 @@ class TestKinds:
             ({"retry_codes": "busy"}, error_of(APIError, status=400), "stop"),
             ({"retry_codes": "late"}, error_of(OutcomeUnknownError, code="late"), "retry"),
             ({"fail_codes": "busy"}, error_of(ServerError, code="busy"), "stop"),
-            ({"fail_codes": "busy"}, error_of(ServerError, code="busy", should_retry=True), "stop"),
+            ({"fail_codes": "busy"}, error_of(ServerError, code="busy", retryable=True), "stop"),
             ({"fail_codes": "busy"}, error_of(ServerError, code="idle"), "retry"),
             ({"fail_codes": "slow"}, error_of(RateLimitError, code="slow"), "stop"),
             ({"fail_codes": "x", "on_unknown": "retry"}, error_of(OutcomeUnknownError, code="x"), "stop"),
             ({"unknown_codes": "late"}, error_of(ServerError, code="late"), "stop"),
-            ({"unknown_codes": "late"}, error_of(ServerError, code="late", should_retry=True), "stop"),
+            ({"unknown_codes": "late"}, error_of(ServerError, code="late", retryable=True), "stop"),
             ({"unknown_codes": "late", "on_unknown": "retry"}, error_of(ServerError, code="late"), "retry"),
             ({"on_unknown": "retry"}, error_of(OutcomeUnknownError), "retry"),
-            ({"on_unknown": "retry"}, error_of(OutcomeUnknownError, should_retry=False), "stop"),
+            ({"on_unknown": "retry"}, error_of(OutcomeUnknownError, retryable=False), "stop"),
             ({"on_unknown": "retry"}, error_of(ServerError, billed=Billing.MAYBE), "retry"),
             ({"server_idempotency": "replay"}, error_of(OutcomeUnknownError), "retry"),
             ({"server_idempotency": "reject"}, error_of(OutcomeUnknownError), "retry"),
@@ -162,7 +160,7 @@ class TestWaits:
 
     def test_of_a_download_follow_its_server(self):
         """They have a header of the same kind."""
-        assert 7 == POLICY.wait(error_of(DownloadError, transient=True, retry_after=7), attempt=1, elapsed=0, jitter=0)
+        assert 7 == POLICY.wait(error_of(DownloadError, retryable=True, retry_after=7), attempt=1, elapsed=0, jitter=0)
 
     @pytest.mark.parametrize(("asked", "expected"), [(120, 120), (120.5, None), (3600, None), (3600.5, 0.5)])
     def test_that_are_too_long_are_raised_and_absurd_ones_ignored(self, asked, expected):
@@ -599,7 +597,7 @@ class TestMoney:
 
     @pytest.mark.parametrize(
         "last",
-        [error_of(ConnectionFailedError, permanent=True), error_of(QuotaExceededError), error_of(InputChangedError)],
+        [error_of(ConnectionFailedError, retryable=False), error_of(QuotaExceededError), error_of(InputChangedError)],
     )
     async def test_the_unknown_attempt_is_raised(self, last):
         """From the one that ended the call."""
@@ -653,7 +651,7 @@ class TestMoney:
         """Whatever its class."""
         midway = error_of(ServerError, billed=Billing.MAYBE)
         with pytest.raises(ServerError) as caught:
-            await Loop(midway, error_of(ConnectionFailedError, permanent=True)).run(self.TWICE)
+            await Loop(midway, error_of(ConnectionFailedError, retryable=False)).run(self.TWICE)
         assert midway is caught.value
 
     async def test_a_key_that_is_taken_raises_the_first_error(self):

@@ -86,8 +86,8 @@ ROWS = [
     Row("22 token", reply(403, said(code="pre_consume_token_quota_failed")), QuotaExceededError, "stop"),
     Row("22 exceeded", reply(429, said(code="quota_exceeded")), QuotaExceededError, "stop"),
     Row("22 text", reply(401, said("该令牌额度已用尽")), QuotaExceededError, "stop"),
-    Row("23", reply(429, said()), RateLimitError, "pace"),
-    Row("23 empty", reply(429), RateLimitError, "pace"),
+    Row("23", reply(429, said()), RateLimitError, "throttled"),
+    Row("23 empty", reply(429), RateLimitError, "throttled"),
     Row("24 before", reply(408, PAGE, phase=Phase.BODY), ConnectionFailedError, "retry"),
     Row("24 after", reply(408, said()), OutcomeUnknownError, "stop", "retry"),
     *[
@@ -98,10 +98,10 @@ ROWS = [
             ("image", FAILED[:-1] + b', "data": [{}, {"b64_json": "iVBO"}]}'),
         )
     ],
-    Row("24 no image", reply(429, b'{"data": [1, {"url": ""}], "error": {}}'), RateLimitError, "pace"),
+    Row("24 no image", reply(429, b'{"data": [1, {"url": ""}], "error": {}}'), RateLimitError, "throttled"),
     Row("24 cancelled", reply(499, said(), **KNOWN), OutcomeUnknownError, "stop", "retry"),
-    Row("25 in flight", reply(409, said(code="idempotency_key_in_use")), OutcomeUnknownError, "pace"),
-    Row("25 in words", reply(409, said("Idempotency: still in progress")), OutcomeUnknownError, "pace"),
+    Row("25 in flight", reply(409, said(code="idempotency_key_in_use")), OutcomeUnknownError, "throttled"),
+    Row("25 in words", reply(409, said("Idempotency: still in progress")), OutcomeUnknownError, "throttled"),
     Row("25 download", reply(409, said(code="idempotency_in_flight"), operation=None), BadRequestError, "stop"),
     Row("25 otherwise", reply(409, said(code="conflict")), BadRequestError, "stop"),
     Row("25 false", reply(409, said(code="idempotency_key_in_use"), FALSE), OutcomeUnknownError, "stop"),
@@ -111,7 +111,7 @@ ROWS = [
         Row(f"28 {code}", reply(503, said(code=code)), ServerError, "retry")
         for code in ("server_is_overloaded", "engine_overloaded", "no_available_channels", "get_channel_failed")
     ],
-    Row("28 slow_down", reply(503, said(code="slow_down")), RateLimitError, "pace"),
+    Row("28 slow_down", reply(503, said(code="slow_down")), RateLimitError, "throttled"),
     Row("28 model_not_found", reply(503, said(code="model_not_found")), NotFoundError, "stop"),
     Row("28 at 500", reply(500, OVERLOADED), ServerError, "retry"),
     Row("28 type", reply(503, said(type="engine_overloaded_error")), ServerError, "retry"),
@@ -198,7 +198,7 @@ ROWS = [
     Row("39", reply(200, FAILED), ServerError, "stop", "retry"),
     Row("39 overloaded", reply(200, OVERLOADED), ServerError, "retry"),
     Row("39 moderation", reply(200, said(code="moderation_blocked")), ModerationError, "stop"),
-    Row("39 throttled", reply(200, said(code="rate_limit_exceeded")), RateLimitError, "pace"),
+    Row("39 throttled", reply(200, said(code="rate_limit_exceeded")), RateLimitError, "throttled"),
     Row("39 begun", reply(200, said(code="rate_limit_exceeded"), billed=MAYBE), RateLimitError, "stop", "retry"),
     Row("39 quota, begun", reply(200, said(code="insufficient_quota"), billed=MAYBE), QuotaExceededError, "stop"),
 ]
@@ -236,7 +236,7 @@ class TestWords:
         body = said(code="idempotency_in_flight") if status == 409 else PAGE
         error = to_error(reply(status, body, {"retry-after": "7", "x-should-retry": "true"}))
         assert 7 == error.retry_after
-        assert error.should_retry is True
+        assert error.retryable is True
         assert to_error(reply(status, body)).retry_after is None
 
     @pytest.mark.parametrize(("status", "expected"), [(429, 360.0), (500, None), (503, None), (504, None)])
@@ -318,13 +318,13 @@ class TestWords:
         """Half a request cannot be executed."""
         error = to_error(reply(408, b"", phase=Phase.BODY))
         assert "The gateway answered 408 Request Timeout while the request was being sent." == error.message
-        assert not error.permanent
+        assert error.retryable is None
 
     def test_a_proxy_that_did_not_reach_the_gateway_says_so(self):
         """Nothing can have been billed."""
         error = to_error(reply(523, PAGE))
         assert "The gateway's proxy answered 523: it could not reach the gateway." == error.message
-        assert [False, True] == [to_error(reply(status)).permanent for status in (521, 526)]
+        assert [None, False] == [to_error(reply(status)).retryable for status in (521, 526)]
 
     @pytest.mark.parametrize(
         ("location", "where"),
