@@ -19,14 +19,14 @@ from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import BadRow, Event, Progress, Record, Report, Row, State, StoredImage
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exits import ABANDONED, UsageError, translate
-from burncloud_images.cli.inputs import CONTAINERS, Lists, Stdin, check_numbers, to_lists
-from burncloud_images.cli.interrupts import JobPatience
-from burncloud_images.cli.job_exit import advise, sum_up, to_exit, to_json
+from burncloud_images.cli.inputs import CONTAINERS, Lists, Stdin, to_lists, validate_numbers
+from burncloud_images.cli.interrupts import JobInterrupts
+from burncloud_images.cli.job_exit import advise, summarise, to_exit, to_json
 from burncloud_images.cli.job_views import view
-from burncloud_images.cli.options import Connection, JobFolder, Pace, Running, Spending, take
+from burncloud_images.cli.options import Connection, JobFolder, Pace, Running, Spending, build_options
 from burncloud_images.cli.outputs import print_json, print_paths
-from burncloud_images.cli.plan import find_budget, find_prices, show_plan, survey
-from burncloud_images.cli.reporting import JobProgress, Reporter, count, place_of
+from burncloud_images.cli.plan import find_budget, find_prices, make_plan, show_plan
+from burncloud_images.cli.reporting import JobProgress, Reporter, format_count, format_location
 from burncloud_images.cli.requests import preview
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
@@ -48,26 +48,26 @@ async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
         ImagesError: The job cannot be opened, or not run at all.
     """
     stdin = Stdin()
-    connection, running = take(Connection, values), take(Running, values)
+    connection, running = build_options(Connection, values), build_options(Running, values)
     lists, folder = to_lists(values, stdin), to_folder(values)
     options = to_options(values, reporter)
     if not lists.names and not JobDirectory(folder).store.exists():
         raise UsageError(f"{folder} holds no job to go on with; name at least one list.")
     if running.dry_run:
-        return await rehearse(lists, folder, options, values, reporter)
+        return await show_dry_run(lists, folder, options, values, reporter)
     async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:
         await check_prices(lists, folder, options)
         async with Job.open(folder) as job:
-            session = Session(job=job, folder=folder, running=running, reporter=reporter)
-            patience = JobPatience(job=job, reporter=reporter)
-            with patience.handlers():
-                await patience.read(session.add(lists))
-                report = await session.run(client, options)
-    return session.hand_over(report)
+            command = JobCommand(job=job, folder=folder, running=running, reporter=reporter)
+            interrupts = JobInterrupts(job=job, reporter=reporter)
+            with interrupts.handlers():
+                await interrupts.read(command.add(lists))
+                report = await command.run(client, options)
+    return command.print_report(report)
 
 
 @attrs.define(kw_only=True)
-class Session:
+class JobCommand:
     """
     One run of a job, as it shows on the command line.
 
@@ -92,14 +92,14 @@ class Session:
         Raises:
             UsageError: A list is another than it was, or was not read to its end.
         """
-        self.tell_recovered()
+        self.note_recovered()
         with self.reporter.working("reading"):
             for name in lists.names:
                 await self.add_list(name, lists)
         if unread := await find_unread(self.job.store):
             raise UsageError(f"{unread[0]} was not read to its end when the job was interrupted; name it again.")
         if lists.names and not self.reporter.options.quiet:
-            await self.tell_problems()
+            await self.note_bad_rows()
 
     async def add_list(self, name: str, lists: Lists) -> None:
         try:
@@ -115,20 +115,20 @@ class Session:
             message = f"{error.message} Add --allow-input-change if that is wanted, or use another folder."
             raise UsageError(message) from None
         known = f", {added.known:,} known already" if added.known else ""
-        self.reporter.note(f"{name}: {count(added.new, 'new request')}{known}")
+        self.reporter.note(f"{name}: {format_count(added.new, 'new request')}{known}")
 
-    async def tell_problems(self) -> None:
+    async def note_bad_rows(self) -> None:
         problems = (await self.job.totals()).problems
         told = 0
         async for problem in self.job.store.problems():
             if told == MOST_BAD_ROWS:
-                more = f"{count(problems - told, 'bad row')} more; `burncloud-images status {self.folder}` lists all"
-                self.reporter.say("bad row", f"… and {more}")
+                rest = format_count(problems - told, "bad row")
+                self.reporter.say("bad row", f"… and {rest} more; `burncloud-images status {self.folder}` lists all")
                 break
             told += 1
-            self.reporter.say("bad row", f"{place_of(problem)}: {problem.reason}")
+            self.reporter.say("bad row", f"{format_location(problem)}: {problem.reason}")
 
-    def tell_recovered(self) -> None:
+    def note_recovered(self) -> None:
         recovered = self.job.recovered
         if recovered.done or recovered.in_doubt or recovered.waiting:
             self.reporter.note(
@@ -148,7 +148,7 @@ class Session:
         def watch(event: Event) -> None:
             progress.see(event)
             if self.running.json and event.record is not None:
-                self.publish(event, event.record)
+                self.print_row(event, event.record)
 
         try:
             with progress.showing():
@@ -159,7 +159,7 @@ class Session:
     def ask(self) -> Progress | None:
         return self.job.run_now.progress() if self.job.run_now is not None else None
 
-    def publish(self, event: Event, record: Record) -> None:
+    def print_row(self, event: Event, record: Record) -> None:
         """Print what came of a row; if nobody can read that any more, nothing more is bought for it."""
         try:
             print_json(self.row_to_json(event, record))
@@ -185,7 +185,7 @@ class Session:
     def image_to_json(self, image: StoredImage) -> dict[str, object]:
         return {**attrs.asdict(image), "path": str(self.folder / image.path)}
 
-    def hand_over(self, report: Report) -> int:
+    def print_report(self, report: Report) -> int:
         """
         Say what came of the run, and return the exit code.
 
@@ -196,10 +196,10 @@ class Session:
         gallery = self.folder / "gallery.html"
         if self.reporter.options.quiet:
             if code:
-                self.reporter.say("error", report.message or sum_up(report), error=report.error)
+                self.reporter.say("error", report.message or summarise(report), error=report.error)
         else:
             facts = {"stopped": report.stopped, "code": code, **to_json(report.totals)}
-            self.reporter.say("summary", sum_up(report), **(facts if self.reporter.mode == "json" else {}))
+            self.reporter.say("summary", summarise(report), **(facts if self.reporter.mode == "json" else {}))
             for sentence in advise(report, str(self.folder)):
                 self.reporter.say("next", sentence)
         if self.running.json:
@@ -218,7 +218,7 @@ def to_folder(values: Mapping[str, Any]) -> Path:
     Raises:
         UsageError: None is named.
     """
-    directory = take(JobFolder, values).directory
+    directory = build_options(JobFolder, values).directory
     if not directory:
         raise UsageError("A job needs a folder: add --into DIR.")
     return Path(directory)
@@ -235,10 +235,10 @@ def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
     Raises:
         UsageError: A value is none that it can have.
     """
-    check_numbers(values)
-    folder, running = take(JobFolder, values), take(Running, values)
-    pace, spending = take(Pace, values), take(Spending, values)
-    connection = take(Connection, values)
+    validate_numbers(values)
+    folder, running = build_options(JobFolder, values), build_options(Running, values)
+    pace, spending = build_options(Pace, values), build_options(Spending, values)
+    connection = build_options(Connection, values)
     return Options(
         concurrency=pace.concurrency,
         requests_per_minute=pace.rpm,
@@ -308,7 +308,9 @@ async def find_unpriced(lists: Lists, folder: Path, prices: PriceTable | None) -
                 break
 
 
-async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping[str, Any], reporter: Reporter) -> int:
+async def show_dry_run(
+    lists: Lists, folder: Path, options: Options, values: Mapping[str, Any], reporter: Reporter
+) -> int:
     """
     Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.
 
@@ -323,11 +325,17 @@ async def rehearse(lists: Lists, folder: Path, options: Options, values: Mapping
         UsageError: An emulator is asked for, which nothing would be sent to.
         ImagesError: A list, or an image of the first request, cannot be read.
     """
-    connection, running = take(Connection, values), take(Running, values)
+    connection, running = build_options(Connection, values), build_options(Running, values)
     if connection.emulator:
         raise UsageError("--dry-run sends nothing, so it cannot go together with --emulator.")
-    plan = await survey(lists.read() if lists.names else read_job(folder), options.prices)
-    show_plan(plan, take(Pace, values), max_cost=options.max_cost, max_images=options.max_images, as_json=running.json)
+    plan = await make_plan(lists.read() if lists.names else read_job(folder), options.prices)
+    show_plan(
+        plan,
+        build_options(Pace, values),
+        max_cost=options.max_cost,
+        max_images=options.max_images,
+        as_json=running.json,
+    )
     if plan.first is not None:
         request = to_request(plan.first.document)
         try:

@@ -12,9 +12,9 @@ from cyclopts import Group, Parameter
 from burncloud_images.cli.options import (
     Configuration,
     Connection,
-    Free,
+    ExtraFields,
     JobFolder,
-    Listing,
+    JsonOutput,
     Output,
     Pace,
     Reporting,
@@ -25,9 +25,9 @@ from burncloud_images.cli.options import (
     Streaming,
     Watching,
     as_command,
+    build_options,
     derive,
     help_of,
-    take,
 )
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 
@@ -53,7 +53,7 @@ CONNECTION = Group("Connection", sort_key=5)
 REPORTING = Group("Reporting", sort_key=6)
 
 GROUPS: Mapping[type, Group] = {
-    Free: API,
+    ExtraFields: API,
     Serving: Group("Serving", sort_key=1),
     JobFolder: JOB,
     Rows: JOB,
@@ -63,7 +63,7 @@ GROUPS: Mapping[type, Group] = {
     Spending: MONEY,
     Output: OUTPUT,
     Streaming: OUTPUT,
-    Listing: OUTPUT,
+    JsonOutput: OUTPUT,
     Connection: CONNECTION,
     Reporting: REPORTING,
     Configuration: REPORTING,
@@ -109,29 +109,29 @@ def row_parameters(*, required: bool) -> Iterator[inspect.Parameter]:
     """Yield the lists, and the fields of any request, for rows that do not have them."""
     yield by_position("inputs", tuple[str, ...], LISTS, required=required)
     seen = set(NO_OPTIONS)
-    for owner in (*REQUESTS, Free):
+    for owner in (*REQUESTS, ExtraFields):
         parameters = list(derive(owner, DEFAULTS, without=seen, needed=False))
         seen.update(parameter.name for parameter in parameters)
         yield from parameters
 
 
-def conduct(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int]:
+def wrap(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int]:
     """Return what a command does with what it is given: settle the options, run, and turn errors into exit codes."""
 
     def command(given: dict[str, Any]) -> int:
         import asyncio
 
-        from burncloud_images.cli.configuration import settle
+        from burncloud_images.cli.configuration import add_defaults
         from burncloud_images.cli.exits import ABANDONED, INTERRUPTED, USAGE, UsageError, to_exit
         from burncloud_images.cli.interrupts import Abandoned, Interrupted
         from burncloud_images.cli.reporting import Reporter
         from burncloud_images.errors import ImagesError
 
-        reporter = Reporter(options=take(Reporting, given))
+        reporter = Reporter(options=build_options(Reporting, given))
         try:
-            values = settle(given, owners, KNOWN)
-            reporter = Reporter(options=take(Reporting, values))
-            with reporter.listening(), asyncio.Runner() as runner:
+            values = add_defaults(given, owners, KNOWN)
+            reporter = Reporter(options=build_options(Reporting, values))
+            with reporter.showing_warnings(), asyncio.Runner() as runner:
                 return runner.run(begin(work, values, reporter))
         except UsageError as error:
             reporter.fail(error)
@@ -171,36 +171,36 @@ def make(
         without: Fields that are no options of this command.
     """
     shared = [parameter for owner in owners for parameter in derive(owner, GROUPS[owner], without=without)]
-    return as_command(name, [*own, *shared], conduct((*unseen, *owners), work))
+    return as_command(name, [*own, *shared], wrap((*unseen, *owners), work))
 
 
-def sending(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as above)
+def request_command(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as above)
     async def work(values: Values, reporter: Reporter) -> int:
         from burncloud_images.cli.requests import send
 
         return await send(kind, values, reporter)
 
     streaming = (Streaming,) if "partial_images" in attrs.fields_dict(kind) else ()
-    owners = (Free, Output, *streaming, *SHARED)
+    owners = (ExtraFields, Output, *streaming, *SHARED)
     return make(name, owners, work, own=request_parameters(kind), unseen=(kind,))
 
 
 async def list_models(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.models import print_models
 
-    return await print_models(take(Connection, values), take(Listing, values), reporter)
+    return await print_models(build_options(Connection, values), build_options(JsonOutput, values), reporter)
 
 
 async def diagnose(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.doctor import examine
 
-    return await examine(take(Connection, values), take(Listing, values), reporter)
+    return await examine(build_options(Connection, values), build_options(JsonOutput, values), reporter)
 
 
 async def host(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.emulator import serve
 
-    return await serve(take(Serving, values), reporter)
+    return await serve(build_options(Serving, values), reporter)
 
 
 async def run_job(values: Values, reporter: Reporter) -> int:
@@ -218,58 +218,60 @@ async def plan_job(values: Values, reporter: Reporter) -> int:
 async def show_job(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.job_views import print_status
 
-    return await print_status(values["directory"], take(Watching, values), take(Listing, values), reporter)
+    return await print_status(
+        values["directory"], build_options(Watching, values), build_options(JsonOutput, values), reporter
+    )
 
 
 async def verify_job(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.job_views import verify_images
 
-    return await verify_images(values["directory"], take(Listing, values), reporter)
+    return await verify_images(values["directory"], build_options(JsonOutput, values), reporter)
 
 
 async def count_usage(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.job_views import print_usage
 
-    return await print_usage(values["directory"], take(Listing, values), reporter)
+    return await print_usage(values["directory"], build_options(JsonOutput, values), reporter)
 
 
 async def fetch_images(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.fetch import fetch
 
-    return await fetch(values["url"], take(Connection, values), take(Output, values), reporter)
+    return await fetch(values["url"], build_options(Connection, values), build_options(Output, values), reporter)
 
 
 async def show_images(values: Values, reporter: Reporter) -> int:
     from burncloud_images.cli.show import show
 
-    return await show(values["response"], take(Output, values), reporter)
+    return await show(values["response"], build_options(Output, values), reporter)
 
 
-def looking(name: str, owners: tuple[type, ...], work: Work) -> Any:  # noqa: ANN401 (as above)
+def job_view(name: str, owners: tuple[type, ...], work: Work) -> Any:  # noqa: ANN401 (as above)
     """Return a command that looks at a job."""
     return make(name, owners, work, own=[by_position("directory", str, JOB_FOLDER)])
 
 
-generate = sending("generate", GenerationRequest)
-edit = sending("edit", EditRequest)
-variation = sending("variation", VariationRequest)
+generate = request_command("generate", GenerationRequest)
+edit = request_command("edit", EditRequest)
+variation = request_command("variation", VariationRequest)
 batch = make(
     "batch",
     (JobFolder, Rows, Running, Pace, Spending, *SHARED),
     run_job,
     own=row_parameters(required=False),
-    unseen=(*REQUESTS, Free),
+    unseen=(*REQUESTS, ExtraFields),
 )
 plan = make(
     "plan",
-    (Rows, Pace, Spending, Listing, Reporting, Configuration),
+    (Rows, Pace, Spending, JsonOutput, Reporting, Configuration),
     plan_job,
     own=row_parameters(required=True),
-    unseen=(*REQUESTS, Free),
+    unseen=(*REQUESTS, ExtraFields),
 )
-status = looking("status", (Watching, Listing, Reporting, Configuration), show_job)
-verify = looking("verify", (Listing, Reporting, Configuration), verify_job)
-usage = looking("usage", (Listing, Reporting, Configuration), count_usage)
+status = job_view("status", (Watching, JsonOutput, Reporting, Configuration), show_job)
+verify = job_view("verify", (JsonOutput, Reporting, Configuration), verify_job)
+usage = job_view("usage", (JsonOutput, Reporting, Configuration), count_usage)
 fetch = make(
     "fetch",
     (Output, *SHARED),
@@ -284,6 +286,6 @@ show = make(
     own=[by_position("response", tuple[str, ...], RESPONSES)],
     without=NOT_OF_SHOW,
 )
-models = make("models", (Listing, *SHARED), list_models)
+models = make("models", (JsonOutput, *SHARED), list_models)
 emulator = make("emulator", (Serving, Reporting, Configuration), host)
-doctor = make("doctor", (Listing, *SHARED), diagnose)
+doctor = make("doctor", (JsonOutput, *SHARED), diagnose)

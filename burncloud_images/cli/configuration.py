@@ -52,7 +52,7 @@ def user_file() -> Path:
     return Path(folder).expanduser() / "burncloud-images" / "config.toml"
 
 
-def settle(given: Mapping[str, Any], owners: Iterable[type], known: Iterable[type]) -> dict[str, Any]:
+def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterable[type]) -> dict[str, Any]:
     """
     Return *given* with what the file adds.
 

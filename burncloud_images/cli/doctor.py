@@ -15,9 +15,9 @@ from burncloud_images.cli.configuration import user_file
 from burncloud_images.cli.connection import find_key, open_client
 from burncloud_images.cli.exits import USAGE, UsageError, describe, to_exit
 from burncloud_images.cli.inputs import Stdin
-from burncloud_images.cli.options import Connection, Listing
+from burncloud_images.cli.options import Connection, JsonOutput
 from burncloud_images.cli.outputs import print_bytes, print_json
-from burncloud_images.cli.reporting import Reporter, plain
+from burncloud_images.cli.reporting import Reporter, to_one_line
 from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL
 from burncloud_images.errors import ConfigurationError, ImagesError
 from burncloud_images.wire.base_url import to_base_url
@@ -42,14 +42,14 @@ class Check:
     code: int = 0
 
 
-async def examine(connection: Connection, listing: Listing, reporter: Reporter) -> int:
+async def examine(connection: Connection, output: JsonOutput, reporter: Reporter) -> int:
     """Print all checks and return the code of the first problem, or 0."""
     found: list[Check] = []
     async for check in checks(connection, reporter):
         found.append(check)
-        if not listing.json:
-            print_bytes(f"{'problem' if check.code else 'ok':8}{check.what}: {plain(check.finding)}\n".encode())
-    if listing.json:
+        if not output.json:
+            print_bytes(f"{'problem' if check.code else 'ok':8}{check.what}: {to_one_line(check.finding)}\n".encode())
+    if output.json:
         print_json({"checks": [attrs.asdict(check) for check in found]})
     return next((check.code for check in found if check.code), 0)
 

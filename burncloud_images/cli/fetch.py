@@ -21,8 +21,8 @@ from burncloud_images.cli.exits import UsageError, combine, to_exit
 from burncloud_images.cli.inputs import Stdin, read_file
 from burncloud_images.cli.options import Connection, Output
 from burncloud_images.cli.outputs import (
-    Present,
-    Target,
+    ImagesExist,
+    OutputDirectory,
     check_stdout,
     image_to_json,
     print_bytes,
@@ -92,11 +92,11 @@ async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Outp
     target = to_target(output)
     try:
         await prepare(target, len(urls))
-    except Present as present:
+    except ImagesExist as present:
         reporter.note("nothing was fetched: all images exist already")
         print_paths(present.paths)
         return 0
-    haul = Haul(target=target, as_json=output.json, reporter=reporter)
+    result = FetchResult(target=target, as_json=output.json, reporter=reporter)
     places = asyncio.Semaphore(AT_ONCE)
 
     async def fetch_one(index: int, url: str) -> SavedImage | ImagesError:
@@ -109,14 +109,14 @@ async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Outp
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(fetch_one(index, url)) for index, url in enumerate(urls)]
-            codes = [haul.add(index, await task) for index, task in enumerate(tasks)]
+            codes = [result.add(index, await task) for index, task in enumerate(tasks)]
     except ExceptionGroup as several:  # stdout cannot be written
         raise several.exceptions[0] from None
-    haul.finish()
+    result.finish()
     return combine(codes)
 
 
-async def prepare(target: Target, count: int) -> None:
+async def prepare(target: OutputDirectory, count: int) -> None:
     """
     Look at the names of all images, before the first takes one.
 
@@ -133,7 +133,7 @@ async def prepare(target: Target, count: int) -> None:
 class Prepared:
     """A sink that was prepared for all of its images at once."""
 
-    target: Target
+    target: OutputDirectory
 
     async def prepare(self, placement: ImageContext, count: int) -> None:
         """Need nothing more."""
@@ -144,7 +144,7 @@ class Prepared:
 
 
 @attrs.define(kw_only=True)
-class Haul:
+class FetchResult:
     """
     What came of the addresses, in their order.
 
@@ -156,7 +156,7 @@ class Haul:
         failed: What is known of each failure.
     """
 
-    target: Target
+    target: OutputDirectory
     as_json: bool
     reporter: Reporter
     images: list[dict[str, Any]] = attrs.field(factory=list)

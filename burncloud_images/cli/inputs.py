@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from burncloud_images.cli.exits import UsageError
-from burncloud_images.cli.options import Rows, kind_of, option_name, take
+from burncloud_images.cli.options import Rows, build_options, kind_of, option_name
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.model.inputs import ImageLike, ImageURL
 from burncloud_images.model.operations import (
@@ -115,7 +115,7 @@ def to_request(
     fields: dict[str, Any] = {
         name: parse(kind, name, value) for name, value in values.items() if name in names and value is not None
     }
-    for name, value in free_fields(kind, values.get("field") or ()):
+    for name, value in extra_fields(kind, values.get("field") or ()):
         target = fields if name in names else fields.setdefault("extra", {})
         if name in target:
             raise UsageError(f"{name} is given twice, by {option_name(name)} and by -O.")
@@ -148,7 +148,7 @@ def from_json(name: str, text: str) -> object:
         raise UsageError(f"What {name} is given is no JSON.") from None
 
 
-def free_fields(kind: type[ImagesRequest], words: Iterable[str]) -> Iterable[tuple[str, object]]:
+def extra_fields(kind: type[ImagesRequest], words: Iterable[str]) -> Iterable[tuple[str, object]]:
     """Yield the fields of `-O key=value`: JSON where it is JSON, else text; text always for fields that are text."""
     names = {field.name for field in attrs.fields(kind)}
     for word in words:
@@ -235,7 +235,7 @@ def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
     return Lists(
         names=names,
         defaults={**find_model(), **dict(find_defaults(values, stdin))},
-        rows=take(Rows, values),
+        rows=build_options(Rows, values),
         allow_http=bool(values.get("allow_http")),
     )
 
@@ -255,18 +255,18 @@ def find_defaults(values: Mapping[str, Any], stdin: Stdin) -> Iterator[tuple[str
         if name == "prompt":
             yield name, read_prompt(value, stdin)
         elif name in IMAGE_FIELDS:
-            yield name, to_places(value)
+            yield name, to_sources(value)
         else:
             yield name, parse(FIELDS[name], name, value)
     for word in values.get("field") or ():
         kind = FIELDS.get(word.partition("=")[0], GenerationRequest)
-        for name, value in free_fields(kind, [word]):
+        for name, value in extra_fields(kind, [word]):
             if name in given:
                 raise UsageError(f"{name} is given twice, by {option_name(name)} and by -O.")
             yield name, value
 
 
-def to_places(words: str | tuple[str, ...]) -> object:
+def to_sources(words: str | tuple[str, ...]) -> object:
     """Return where images are, for rows, whose paths begin elsewhere."""
     places = [word if URL.match(word) else str(Path(word).absolute()) for word in to_words(words)]
     return places[0] if len(places) == 1 else places
@@ -282,7 +282,7 @@ TINY = 1e-9
 """What is as good as 0: a job at such a pace takes longer than a float can say."""
 
 
-def check_numbers(values: Mapping[str, Any]) -> None:
+def validate_numbers(values: Mapping[str, Any]) -> None:
     """
     Refuse numbers that a job cannot be run with.
 

@@ -31,7 +31,7 @@ class Abandoned(Exception):  # noqa: N818 (asked for, no error)
 
 
 @attrs.define(kw_only=True)
-class Patience:
+class RequestInterrupts:
     """
     Counts interrupts while one request runs.
 
@@ -91,7 +91,7 @@ class Patience:
         return result
 
     def handlers(self) -> AbstractContextManager[None]:
-        return taking({signal.SIGINT: self.interrupt, signal.SIGTERM: self.abandon})
+        return signal_handlers({signal.SIGINT: self.interrupt, signal.SIGTERM: self.abandon})
 
 
 class Stoppable(Protocol):
@@ -105,7 +105,7 @@ class Stoppable(Protocol):
 
 
 @attrs.define(kw_only=True)
-class JobPatience:
+class JobInterrupts:
     """
     Counts interrupts while a job runs: the first one starts nothing more, the second one gives up what is under way.
 
@@ -160,11 +160,11 @@ class JobPatience:
         handlers = {signal.SIGINT: self.interrupt, signal.SIGTERM: self.terminate}
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             handlers[signal.SIGHUP] = self.terminate
-        return taking(handlers)
+        return signal_handlers(handlers)
 
 
 @contextmanager
-def taking(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
+def signal_handlers(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
     """Let functions take signals, within a running event loop."""
     loop = asyncio.get_running_loop()
     for number, handler in handlers.items():

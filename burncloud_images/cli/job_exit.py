@@ -16,7 +16,7 @@ from burncloud_images.cli.exits import (
     WEIGHTIEST,
     translate,
 )
-from burncloud_images.cli.reporting import count, to_duration, to_size
+from burncloud_images.cli.reporting import format_count, format_duration, format_size
 
 IN_DOUBT, GAVE_UP = 10, 6
 CODES: Mapping[Stop, int] = {
@@ -66,12 +66,12 @@ def to_exit(stopped: Stop, totals: Totals) -> int:
     return next((code for code in PRECEDENCE if code in found), 0)
 
 
-def sum_up(report: Report) -> str:
+def summarise(report: Report) -> str:
     """Return one sentence on the whole job."""
     totals = report.totals
     counts = totals.counts
     parts = [
-        f"{counts[State.DONE]:,} of {count(totals.requests, 'request')} done",
+        f"{counts[State.DONE]:,} of {format_count(totals.requests, 'request')} done",
         f"{counts[State.FAILED]:,} failed",
         f"{counts[State.IN_DOUBT] + counts[State.SENT]:,} in doubt",
     ]
@@ -80,12 +80,17 @@ def sum_up(report: Report) -> str:
     if totals.waiting:
         parts.append(f"{totals.waiting:,} not started")
     if totals.problems:
-        parts.append(f"{count(totals.problems, 'bad row')}")
-    images = f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
-    return f"{', '.join(parts)}; {images}; this run took {to_duration(report.elapsed)}"
+        parts.append(f"{format_count(totals.problems, 'bad row')}")
+    return f"{', '.join(parts)}; {format_images(totals)}; this run took {format_duration(report.elapsed)}"
 
 
-def spent(cost: int, reserved: int) -> str:
+def format_images(totals: Totals) -> str:
+    """Return how many images there are, their size and what they cost."""
+    images = f"{format_count(totals.images, 'image')}, {format_size(totals.bytes)}"
+    return f"{images}; {format_spending(totals.cost, totals.reserved)}"
+
+
+def format_spending(cost: int, reserved: int) -> str:
     """Return what was spent, and what may have been besides."""
     return f"{show_money(cost)} spent" + (
         f", up to {show_money(reserved)} more under way, in doubt or at a price that is not known" if reserved else ""

@@ -20,12 +20,19 @@ from burncloud_images.bulk.directory import JobDirectory, find_holder
 from burncloud_images.bulk.prices.cost import DOLLAR, show_money
 from burncloud_images.bulk.records import BadRow, Record, State, Totals
 from burncloud_images.bulk.verification import Discrepancy, verify
-from burncloud_images.cli.interrupts import taking
-from burncloud_images.cli.job_exit import spent, to_json
-from burncloud_images.cli.options import Listing, Watching
+from burncloud_images.cli.interrupts import signal_handlers
+from burncloud_images.cli.job_exit import format_images, format_spending, to_json
+from burncloud_images.cli.options import JsonOutput, Watching
 from burncloud_images.cli.outputs import print_bytes, print_json
 from burncloud_images.cli.plan import NO_MODEL
-from burncloud_images.cli.reporting import INTERVAL, Reporter, count, name_of, place_of, plain, to_size
+from burncloud_images.cli.reporting import (
+    INTERVAL,
+    Reporter,
+    format_count,
+    format_location,
+    format_request,
+    to_one_line,
+)
 
 T = TypeVar("T")
 
@@ -39,16 +46,16 @@ CLEAR = b"\x1b[H\x1b[2J"
 
 
 @attrs.frozen(kw_only=True)
-class Rate:
+class RecentRequests:
     """What was asked for in a minute."""
 
     requests: int
     images: int
 
 
-def to_rate(sent: Sequence[tuple[float, Mapping[str, object]]]) -> Rate:
+def to_rate(sent: Sequence[tuple[float, Mapping[str, object]]]) -> RecentRequests:
     counts = [document.get("n") for _, document in sent]
-    return Rate(requests=len(counts), images=sum(n if isinstance(n, int) else 1 for n in counts))
+    return RecentRequests(requests=len(counts), images=sum(n if isinstance(n, int) else 1 for n in counts))
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +79,7 @@ class Snapshot:
     holder: int | None
     totals: Totals
     killed: bool
-    sent: Rate
+    sent: RecentRequests
     failed: list[Record]
     in_doubt: list[Record]
     unfetched: list[Record]
@@ -91,7 +98,7 @@ async def view(directory: str) -> AsyncIterator[JobStore]:
         yield store
 
 
-async def print_status(directory: str, watching: Watching, listing: Listing, reporter: Reporter) -> int:
+async def print_status(directory: str, watching: Watching, output: JsonOutput, reporter: Reporter) -> int:
     """
     Print how far a job is, and return 0.
 
@@ -99,16 +106,16 @@ async def print_status(directory: str, watching: Watching, listing: Listing, rep
         JobError: There is no job, or it cannot be read.
     """
     if not watching.watch:
-        show(await look(directory, None if listing.json else MOST), listing)
+        show(await take_snapshot(directory, None if output.json else MOST), output)
         return 0
     ended = asyncio.Event()
-    redraws = sys.stdout.isatty() and not listing.json
-    with taking({signal.SIGINT: ended.set, signal.SIGTERM: ended.set}):
+    redraws = sys.stdout.isatty() and not output.json
+    with signal_handlers({signal.SIGINT: ended.set, signal.SIGTERM: ended.set}):
         while not ended.is_set():
-            snapshot = await look(directory, None if listing.json else MOST)
+            snapshot = await take_snapshot(directory, None if output.json else MOST)
             if redraws:
                 print_bytes(CLEAR)
-            show(snapshot, listing)
+            show(snapshot, output)
             if snapshot.holder is None:
                 reporter.note("no run is alive")
                 break
@@ -123,7 +130,7 @@ async def pause(ended: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def look(directory: str, most: int | None) -> Snapshot:
+async def take_snapshot(directory: str, most: int | None) -> Snapshot:
     """Return how far a job is now, with at most *most* rows of each kind."""
     lock = JobDirectory(Path(directory)).lock
     async with view(directory) as store:
@@ -135,7 +142,7 @@ async def look(directory: str, most: int | None) -> Snapshot:
         return Snapshot(
             directory=directory,
             holder=holder,
-            totals=doubt(totals) if killed else totals,
+            totals=count_sent_as_in_doubt(totals) if killed else totals,
             killed=killed,
             sent=to_rate(await store.recent(time.time() - MINUTE)),
             failed=await first(store.records({State.FAILED}), most),
@@ -145,7 +152,7 @@ async def look(directory: str, most: int | None) -> Snapshot:
         )
 
 
-def doubt(totals: Totals) -> Totals:
+def count_sent_as_in_doubt(totals: Totals) -> Totals:
     """Return sums in which what is under way is in doubt."""
     counts = totals.counts
     doubtful = counts[State.IN_DOUBT] + counts[State.SENT]
@@ -161,12 +168,12 @@ async def first(items: AsyncIterator[T], most: int | None) -> list[T]:
     return found
 
 
-def show(snapshot: Snapshot, listing: Listing) -> None:
+def show(snapshot: Snapshot, output: JsonOutput) -> None:
     """Print a snapshot."""
-    if listing.json:
+    if output.json:
         print_json(snapshot_to_json(snapshot))
     else:
-        print_bytes("".join(f"{plain(line)}\n" for line in to_lines(snapshot)).encode(errors="backslashreplace"))
+        print_bytes("".join(f"{to_one_line(line)}\n" for line in to_lines(snapshot)).encode(errors="backslashreplace"))
 
 
 def to_lines(snapshot: Snapshot) -> Iterator[str]:
@@ -182,19 +189,19 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
         "waiting": totals.waiting,
     }
     said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
-    yield f"{count(totals.requests, 'request')}: {', '.join(said)}"
-    yield f"{count(totals.images, 'image')}, {to_size(totals.bytes)}; {spent(totals.cost, totals.reserved)}"
+    yield f"{format_count(totals.requests, 'request')}: {', '.join(said)}"
+    yield format_images(totals)
     sent = snapshot.sent
-    yield f"in the last minute {count(sent.requests, 'request')} sent, for {count(sent.images, 'image')}"
+    yield f"in the last minute {format_count(sent.requests, 'request')} sent, for {format_count(sent.images, 'image')}"
     if snapshot.killed:
         yield "the last run was killed while requests were under way; the next `batch` settles them"
-    yield from of_kind("failed", snapshot.failed, counts[State.FAILED])
-    yield from of_kind("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
+    yield from describe_requests("failed", snapshot.failed, counts[State.FAILED])
+    yield from describe_requests("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
     if snapshot.holder is None:  # a run that is alive fetches them now
-        yield from of_kind("paid and not fetched", snapshot.unfetched, counts[State.RECEIVED])
+        yield from describe_requests("paid and not fetched", snapshot.unfetched, counts[State.RECEIVED])
     for problem in snapshot.problems:
-        yield f"bad row: {place_of(problem)}: {problem.reason}"
-    yield from and_more("bad row", totals.problems - len(snapshot.problems))
+        yield f"bad row: {format_location(problem)}: {problem.reason}"
+    yield from format_more("bad row", totals.problems - len(snapshot.problems))
 
 
 def to_words(holder: int | None) -> str:
@@ -203,7 +210,7 @@ def to_words(holder: int | None) -> str:
     return f"run by process {holder}" if holder else "run by another process"
 
 
-def of_kind(kind: str, records: list[Record], number: int) -> Iterator[str]:
+def describe_requests(kind: str, records: list[Record], number: int) -> Iterator[str]:
     for record in records:
         failure = record.failure
         if record.state is State.SENT:
@@ -216,8 +223,8 @@ def of_kind(kind: str, records: list[Record], number: int) -> Iterator[str]:
             why = "It is not known why."
         why += expiry_of(record)
         request = f"request id {record.request_id}, " if record.request_id else ""
-        yield f"{kind}: {name_of(record)}: {why} ({request}key {record.key})"
-    yield from and_more(kind, number - len(records))
+        yield f"{kind}: {format_request(record)}: {why} ({request}key {record.key})"
+    yield from format_more(kind, number - len(records))
 
 
 def expiry_of(record: Record) -> str:
@@ -230,7 +237,7 @@ def find_expiry(record: Record) -> datetime | None:
     return min((link.expires_at for link in record.links if link.expires_at is not None), default=None)
 
 
-def and_more(kind: str, number: int) -> Iterator[str]:
+def format_more(kind: str, number: int) -> Iterator[str]:
     if number > 0:
         yield f"{kind}: {number:,} more; --json lists all"
 
@@ -271,7 +278,7 @@ HEAD = ("day", "model", "requests", "images", "tokens in", "tokens out", "cost")
 
 
 @attrs.define(kw_only=True)
-class Share:
+class UsageTotals:
     """
     What one model was used for in one day.
 
@@ -309,15 +316,15 @@ def to_number(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> int:
+async def print_usage(directory: str, output: JsonOutput, reporter: Reporter) -> int:
     """
     Print what a job used, and return 0.
 
     Raises:
         JobError: There is no job, or it cannot be read.
     """
-    shares: dict[tuple[str, str], Share] = {}
-    total = Share()
+    shares: dict[tuple[str, str], UsageTotals] = {}
+    total = UsageTotals()
     with reporter.working("counting"):
         async with view(directory) as store:
             async for record in store.records():
@@ -325,20 +332,20 @@ async def print_usage(directory: str, listing: Listing, reporter: Reporter) -> i
                     continue
                 day = f"{datetime.fromtimestamp(record.ended_at, UTC):%Y-%m-%d}"
                 model = str(record.document.get("model") or NO_MODEL)
-                for share in (shares.setdefault((day, model), Share()), total):
+                for share in (shares.setdefault((day, model), UsageTotals()), total):
                     share.take(record)
             totals = await store.totals()
-    if listing.json:
+    if output.json:
         days = [{"day": day, "model": model, **share_to_json(share)} for (day, model), share in sorted(shares.items())]
         print_json({"days": days, "total": share_to_json(total), "reserved": totals.reserved / DOLLAR})
     else:
         rows = [(day, model, *share.cells()) for (day, model), share in sorted(shares.items())]
-        lines = (*to_table([HEAD, *rows, ("total", "", *total.cells())]), spent(totals.cost, totals.reserved))
-        print_bytes("".join(f"{plain(line)}\n" for line in lines).encode(errors="backslashreplace"))
+        lines = (*to_table([HEAD, *rows, ("total", "", *total.cells())]), format_spending(totals.cost, totals.reserved))
+        print_bytes("".join(f"{to_one_line(line)}\n" for line in lines).encode(errors="backslashreplace"))
     return 0
 
 
-def share_to_json(share: Share) -> dict[str, object]:
+def share_to_json(share: UsageTotals) -> dict[str, object]:
     return {**attrs.asdict(share), "cost": share.cost / DOLLAR}
 
 
@@ -353,7 +360,7 @@ def to_table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
         ).rstrip()
 
 
-async def verify_images(directory: str, listing: Listing, reporter: Reporter) -> int:
+async def verify_images(directory: str, output: JsonOutput, reporter: Reporter) -> int:
     """
     Print the images that are missing or damaged; return 0 if there are none, else 1.
 
@@ -368,12 +375,14 @@ async def verify_images(directory: str, listing: Listing, reporter: Reporter) ->
                     found.append(item)
                 else:
                     checked = item
-    if listing.json:
+    if output.json:
         print_json({"checked": checked, "problems": [discrepancy_to_json(item, directory) for item in found]})
     else:
-        lines = [f"{Path(directory) / item.image.path}: {item.problem} ({name_of(item.record)})" for item in found]
-        lines.append(f"{count(checked, 'image')} read, {len(found):,} not as they came")
-        print_bytes("".join(f"{plain(line)}\n" for line in lines).encode(errors="backslashreplace"))
+        lines = [
+            f"{Path(directory) / item.image.path}: {item.problem} ({format_request(item.record)})" for item in found
+        ]
+        lines.append(f"{format_count(checked, 'image')} read, {len(found):,} not as they came")
+        print_bytes("".join(f"{to_one_line(line)}\n" for line in lines).encode(errors="backslashreplace"))
     return 1 if found else 0
 
 

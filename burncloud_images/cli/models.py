@@ -6,12 +6,12 @@ import attrs
 
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.inputs import Stdin
-from burncloud_images.cli.options import Connection, Listing
+from burncloud_images.cli.options import Connection, JsonOutput
 from burncloud_images.cli.outputs import print_bytes, print_json
-from burncloud_images.cli.reporting import Reporter, plain
+from burncloud_images.cli.reporting import Reporter, to_one_line
 
 
-async def print_models(connection: Connection, listing: Listing, reporter: Reporter) -> int:
+async def print_models(connection: Connection, output: JsonOutput, reporter: Reporter) -> int:
     """
     Print the models that the key may use, and return 0.
 
@@ -21,8 +21,8 @@ async def print_models(connection: Connection, listing: Listing, reporter: Repor
     """
     async with open_client(connection, reporter, Stdin()) as client:
         models = await client.models()
-    if listing.json:
+    if output.json:
         print_json({"models": [attrs.asdict(model) for model in models]})
     else:
-        print_bytes("".join(f"{plain(model.id)}\n" for model in models).encode())
+        print_bytes("".join(f"{to_one_line(model.id)}\n" for model in models).encode())
     return 0

@@ -16,7 +16,7 @@ from burncloud_images.model.parameters import describe_parameters
 
 
 @attrs.frozen(kw_only=True)
-class Free:
+class ExtraFields:
     """
     Fields that have no option.
 
@@ -184,7 +184,7 @@ class Watching:
 
 
 @attrs.frozen(kw_only=True)
-class Listing:
+class JsonOutput:
     """
     How a list is printed.
 
@@ -401,7 +401,7 @@ def help_of(owner: type) -> dict[str, str]:
     return {name: " ".join(text.replace("`", "").split()) for name, text in describe_parameters(owner).items()}
 
 
-def take(owner: type[T], values: Mapping[str, Any]) -> T:
+def build_options(owner: type[T], values: Mapping[str, Any]) -> T:
     """Return an instance of the option class *owner* made of those of *values* that are given and its own."""
     names = {field.name for field in attrs.fields(owner)}  # type: ignore[arg-type]
     return owner(**{name: value for name, value in values.items() if name in names and value is not None})

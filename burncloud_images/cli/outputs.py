@@ -28,7 +28,7 @@ DEFAULT_NAME = "{id}-{index}.{ext}"
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-class Present(Exception):  # noqa: N818 (a reason to stop, and a success)
+class ImagesExist(Exception):  # noqa: N818 (a reason to stop, and a success)
     """All images that a request would make are there already."""
 
     def __init__(self, paths: list[Path]) -> None:
@@ -37,7 +37,7 @@ class Present(Exception):  # noqa: N818 (a reason to stop, and a success)
 
 
 @attrs.frozen(kw_only=True)
-class Target:
+class OutputDirectory:
     """
     A sink that decides about taken names before anything is paid for, and then loses nothing to one.
 
@@ -69,7 +69,7 @@ class Target:
         found = [self.find(attrs.evolve(placement, index=index)) for index in range(count)]
         taken = [path for path in found if path is not None]
         if self.exists == "skip" and len(taken) == count:
-            raise Present(taken)
+            raise ImagesExist(taken)
         if taken:
             others = "" if len(taken) == count else f" ({len(taken)} of {count} names are taken)"
             choices = "rename or overwrite" if self.exists == "skip" else "skip, rename or overwrite"
@@ -104,7 +104,7 @@ class Target:
         return None
 
 
-def to_target(output: Output) -> Target:
+def to_target(output: Output) -> OutputDirectory:
     """
     Return the sink for files; `-o -` is not for this function.
 
@@ -127,7 +127,7 @@ def to_target(output: Output) -> Target:
     if "{" in str(folder) and not folder.is_dir():
         raise UsageError(f"Fields are for file names only, not for the folder {folder}.")
     directory = Directory(folder, name=name, exists="overwrite" if output.exists == "overwrite" else "rename")
-    return Target(directory=directory, exists=output.exists, named=named)
+    return OutputDirectory(directory=directory, exists=output.exists, named=named)
 
 
 def check_stdout(output: Output, count: int) -> None:

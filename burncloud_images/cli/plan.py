@@ -12,10 +12,10 @@ from burncloud_images.bulk.prices.cost import DOLLAR, parse_money, show_money
 from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import BadRow, Row
 from burncloud_images.cli.exits import UsageError
-from burncloud_images.cli.inputs import Stdin, check_numbers, to_lists
-from burncloud_images.cli.options import Listing, Pace, Spending, take
+from burncloud_images.cli.inputs import Stdin, to_lists, validate_numbers
+from burncloud_images.cli.options import JsonOutput, Pace, Spending, build_options
 from burncloud_images.cli.outputs import print_bytes, print_json
-from burncloud_images.cli.reporting import Reporter, count, place_of, plain, to_duration
+from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location, to_one_line
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.errors import ConfigurationError
 
@@ -33,18 +33,18 @@ async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
         UsageError: An option cannot be used.
         ImagesError: A list cannot be read.
     """
-    check_numbers(values)
-    spending = take(Spending, values)
+    validate_numbers(values)
+    spending = build_options(Spending, values)
     lists, prices, budget = to_lists(values, Stdin()), find_prices(spending, reporter), find_budget(spending)
     with reporter.working("reading"):
-        plan = await survey(lists.read(), prices)
-    as_json = take(Listing, values).json
-    show_plan(plan, take(Pace, values), max_cost=budget, max_images=spending.max_images, as_json=as_json)
+        plan = await make_plan(lists.read(), prices)
+    as_json = build_options(JsonOutput, values).json
+    show_plan(plan, build_options(Pace, values), max_cost=budget, max_images=spending.max_images, as_json=as_json)
     return plan.code
 
 
 @attrs.define(kw_only=True)
-class Share:
+class ModelTotals:
     """What one model is asked for."""
 
     requests: int = 0
@@ -72,7 +72,7 @@ class Plan:
     rows: int = 0
     duplicates: int = 0
     problems: list[BadRow] = attrs.field(factory=list)
-    models: dict[str, Share] = attrs.field(factory=dict)
+    models: dict[str, ModelTotals] = attrs.field(factory=dict)
     unpriced: Counter[str] = attrs.field(factory=Counter)
     tokens: int = 0
     first: Row | None = None
@@ -125,7 +125,7 @@ class Plan:
             self.add({"model": model, **row.document}, prices)
 
     def add(self, document: Mapping[str, object], prices: PriceTable | None) -> None:
-        share = self.models.setdefault(str(document["model"] or NO_MODEL), Share())
+        share = self.models.setdefault(str(document["model"] or NO_MODEL), ModelTotals())
         n = document.get("n")
         share.requests += 1
         share.images += n if isinstance(n, int) else 1
@@ -137,7 +137,7 @@ class Plan:
             self.unpriced[name] += 1
 
 
-async def survey(rows: AsyncIterator[Row | BadRow], prices: PriceTable | None) -> Plan:
+async def make_plan(rows: AsyncIterator[Row | BadRow], prices: PriceTable | None) -> Plan:
     """Return what *rows* ask for."""
     plan = Plan()
     model = from_environment(MODEL_VARIABLES)
@@ -153,18 +153,19 @@ def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int |
     else:
         limits = limits_to_lines(plan, pace, max_cost, max_images)
         lines = (*to_lines(plan), *limits, *problems_to_lines(plan))
-        print_bytes("".join(f"{plain(line)}\n" for line in lines).encode(errors="backslashreplace"))
+        print_bytes("".join(f"{to_one_line(line)}\n" for line in lines).encode(errors="backslashreplace"))
 
 
 def to_lines(plan: Plan) -> Iterator[str]:
-    doubles = f", {count(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
+    doubles = f", {format_count(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
     bad = f", {len(plan.problems):,} bad" if plan.problems else ""
-    asked = f"{count(plan.requests, 'request')} for {count(plan.images, 'image')}"
-    yield f"{count(plan.rows, 'row')}{doubles}{bad}: {asked}"
+    asked = f"{format_count(plan.requests, 'request')} for {format_count(plan.images, 'image')}"
+    yield f"{format_count(plan.rows, 'row')}{doubles}{bad}: {asked}"
     width = max(map(len, plan.models), default=0)
     for model, share in sorted(plan.models.items()):
         cost = f", at most {show_money(share.cost)}" if share.cost else ""
-        yield f"  {model:{width}}  {count(share.requests, 'request')}, {count(share.images, 'image')}{cost}"
+        asked = f"{format_count(share.requests, 'request')}, {format_count(share.images, 'image')}"
+        yield f"  {model:{width}}  {asked}{cost}"
 
 
 def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: int | None) -> Iterator[str]:
@@ -178,17 +179,17 @@ def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: in
         yield f"images: {plan.images - max_images:,} more than --max-images"
     seconds = plan.seconds(pace)
     if seconds is None:
-        yield f"time: as fast as the API answers, {count(pace.concurrency, 'request')} at once"
+        yield f"time: as fast as the API answers, {format_count(pace.concurrency, 'request')} at once"
     else:
-        yield f"time: about {to_duration(seconds)} at this pace, if the API keeps it"
+        yield f"time: about {format_duration(seconds)} at this pace, if the API keeps it"
 
 
 def problems_to_lines(plan: Plan) -> Iterator[str]:
     for problem in plan.problems[:MOST_BAD_ROWS]:
         label = f" ({problem.label})" if problem.label else ""
-        yield f"bad row: {place_of(problem)}{label}: {problem.reason}"
+        yield f"bad row: {format_location(problem)}{label}: {problem.reason}"
     if len(plan.problems) > MOST_BAD_ROWS:
-        yield f"… and {count(len(plan.problems) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
+        yield f"… and {format_count(len(plan.problems) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
 
 
 def plan_to_json(plan: Plan, pace: Pace) -> dict[str, object]:

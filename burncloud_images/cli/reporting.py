@@ -31,7 +31,7 @@ INTERVAL = 10.0
 MOST_WARNINGS = 100
 
 
-def plain(text: str) -> str:
+def to_one_line(text: str) -> str:
     """Return *text* as one line without control characters, which a server could aim at the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
@@ -87,11 +87,11 @@ class Reporter:
     def say(self, event: str, text: str, **facts: object) -> None:
         """Write one line, whatever the options."""
         if self.mode == "json":
-            self.emit(event, message=plain(text), **facts)
+            self.emit(event, message=to_one_line(text), **facts)
         elif self.live is not None:
-            self.live.print(f"{event}: {plain(text)}", markup=False, highlight=False, soft_wrap=True)
+            self.live.print(f"{event}: {to_one_line(text)}", markup=False, highlight=False, soft_wrap=True)
         else:
-            self.stream.write(f"{event}: {plain(text)}\n")
+            self.stream.write(f"{event}: {to_one_line(text)}\n")
             self.stream.flush()
 
     def emit(self, event: str, **facts: object) -> None:
@@ -119,7 +119,7 @@ class Reporter:
         if self.mode == "json":
             self.emit("partial", message=what, path=str(saved.path))
         elif self.describe is not None:
-            self.describe(f"{what} is {plain(str(saved.path))}")
+            self.describe(f"{what} is {to_one_line(str(saved.path))}")
         else:
             self.note(f"{what} is {saved.path}")
 
@@ -158,11 +158,11 @@ class Reporter:
                 self.say("waiting", f"{what}, {elapsed:.0f} s")
             self.emit("waiting", message=what, elapsed=round(elapsed, 1))
 
-        with every(INTERVAL, tell):
+        with call_every(INTERVAL, tell):
             yield
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def showing_warnings(self) -> Iterator[None]:
         """Turn the library's warnings into notes, each once however many requests give cause."""
         said: set[str] = set()
 
@@ -180,7 +180,7 @@ class Reporter:
 
 
 @contextmanager
-def every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
+def call_every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
     """Do *work* at intervals, within a running event loop."""
     import asyncio
 
@@ -216,7 +216,7 @@ def describe_progress(progress: Progress) -> Iterator[tuple[str, str]]:
     yield f"{progress.failed:,} failed", "red" if progress.failed else ""
     yield ", ", ""
     yield f"{progress.in_doubt:,} in doubt", "yellow" if progress.in_doubt else ""
-    left = f", {to_duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
+    left = f", {format_duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
     yield f", {progress.images_per_second:.1f} images/s, {show_money(progress.cost)} spent{left}", ""
 
 
@@ -261,16 +261,16 @@ class JobProgress:
             self.reporter.emit(event.kind, **self.facts(record), error=name, message=message)
         elif not self.reporter.options.quiet and self.alike[kind] <= MOST_ALIKE:
             more = "; more of the kind are counted only" if self.alike[kind] == MOST_ALIKE else ""
-            self.reporter.say(event.kind.replace("_", " "), f"{name_of(record)}: {message}{more}")
+            self.reporter.say(event.kind.replace("_", " "), f"{format_request(record)}: {message}{more}")
 
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Show how far the job is, again and again, within a running event loop."""
         if self.reporter.mode == "bar":
-            with draw_bar(self.reporter) as draw, every(FRAME, lambda: draw(self.look())):
+            with draw_bar(self.reporter) as draw, call_every(FRAME, lambda: draw(self.look())):
                 yield
         else:
-            with every(INTERVAL, self.tell):
+            with call_every(INTERVAL, self.tell):
                 yield
 
     def look(self) -> Progress | None:
@@ -325,12 +325,12 @@ def draw_bar(reporter: Reporter) -> Iterator[Callable[[Progress | None], None]]:
         reporter.live = None
 
 
-def count(number: int, noun: str, plural: str | None = None) -> str:
+def format_count(number: int, noun: str, plural: str | None = None) -> str:
     """Return `1 image`, `1,200 images`."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
-def to_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return seconds as the two largest units that say something."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
@@ -342,7 +342,7 @@ def to_duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def to_size(number: int) -> str:
+def format_size(number: int) -> str:
     """Return bytes in the largest unit of which there is one."""
     amount = float(number)
     for unit in ("bytes", "kB", "MB", "GB"):
@@ -352,13 +352,13 @@ def to_size(number: int) -> str:
     return f"{amount:,.1f} TB"
 
 
-def name_of(record: Record) -> str:
+def format_request(record: Record) -> str:
     """Return what a person calls a request: its id and where it stands."""
-    place = place_of(record) if record.source else record.key[:12]
+    place = format_location(record) if record.source else record.key[:12]
     return f"{record.label} ({place})" if record.label else place
 
 
-def place_of(row: Record | Row | BadRow) -> str:
+def format_location(row: Record | Row | BadRow) -> str:
     """Return the list and the line; what lies in the current folder goes without it."""
     path = Path(row.source)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):

@@ -11,11 +11,11 @@ import attrs
 from burncloud_images.cli.connection import open_client, to_network
 from burncloud_images.cli.exits import UsageError, to_exit
 from burncloud_images.cli.inputs import Stdin, to_request
-from burncloud_images.cli.interrupts import Patience
-from burncloud_images.cli.options import Connection, Output, Streaming, take
+from burncloud_images.cli.interrupts import RequestInterrupts
+from burncloud_images.cli.options import Connection, Output, Streaming, build_options
 from burncloud_images.cli.outputs import (
-    Present,
-    Target,
+    ImagesExist,
+    OutputDirectory,
     WithPartials,
     ask_for_partials,
     check_stdout,
@@ -61,32 +61,34 @@ async def send(kind: type[ImagesRequest], values: Mapping[str, Any], reporter: R
         ImagesError: What the client raises, if no image came with it.
     """
     stdin = Stdin()
-    connection, output = take(Connection, values), take(Output, values)
+    connection, output = build_options(Connection, values), build_options(Output, values)
     target = None if output.output == "-" else to_target(output)
-    order = Order(output=output, streaming=take(Streaming, values), reporter=reporter, target=target)
+    command = RequestCommand(
+        output=output, streaming=build_options(Streaming, values), reporter=reporter, target=target
+    )
     request = to_request(kind, values, stdin, allow_http=connection.allow_http)
-    order.request = ask_for_partials(request, order.streaming)
-    check_stdout(output, order.request.n or 1)
+    command.request = ask_for_partials(request, command.streaming)
+    check_stdout(output, command.request.n or 1)
     if output.dry_run:
-        await preview(order.request, connection, as_json=output.json, streams=order.streams)
+        await preview(command.request, connection, as_json=output.json, streams=command.streams)
         return 0
-    patience = Patience(reporter=reporter)
+    interrupts = RequestInterrupts(reporter=reporter)
     try:
-        return await patience.run(order.fulfil(connection, stdin, patience))
-    except Present as present:
+        return await interrupts.run(command.run(connection, stdin, interrupts))
+    except ImagesExist as present:
         reporter.note("nothing was sent: all images exist already")
-        order.show(present.paths, {"images": [{"path": str(path)} for path in present.paths]})
+        command.show(present.paths, {"images": [{"path": str(path)} for path in present.paths]})
         return 0
     except ImagesError as error:
         reporter.fail(error)
-        paths = rescue(error, order.target.directory.path if order.target else None, reporter)
+        paths = rescue(error, command.target.directory.path if command.target else None, reporter)
         if paths:
-            order.show(paths, failure_to_json(error, paths))
+            command.show(paths, failure_to_json(error, paths))
         return to_exit(error)
 
 
 @attrs.define(kw_only=True)
-class Order:
+class RequestCommand:
     """
     One request and where its images go.
 
@@ -101,7 +103,7 @@ class Order:
     output: Output
     streaming: Streaming
     reporter: Reporter
-    target: Target | None
+    target: OutputDirectory | None
     request: ImagesRequest = attrs.field(init=False)
 
     @property
@@ -109,17 +111,17 @@ class Order:
         """Whether to ask for a stream."""
         return self.streaming.partials is not None or self.streaming.via_stream
 
-    async def fulfil(self, connection: Connection, stdin: Stdin, patience: Patience) -> int:
-        async with open_client(connection, self.reporter, stdin, patience.attempted) as client:
+    async def run(self, connection: Connection, stdin: Stdin, interrupts: RequestInterrupts) -> int:
+        async with open_client(connection, self.reporter, stdin, interrupts.attempted) as client:
             model = self.request.model or "the default model"
             with self.reporter.working(f"{VERBS[self.request.operation]} with {model}"):
                 if self.target is None:
-                    self.pour((await self.send(client, Memory())).images)
+                    self.write_to_stdout((await self.send(client, Memory())).images)
                     return 0
                 result = await self.send(client, self.target)
-        return self.hand_over(result, self.target)
+        return self.print_result(result, self.target)
 
-    def pour(self, images: Sequence[Image]) -> None:
+    def write_to_stdout(self, images: Sequence[Image]) -> None:
         """Write an image to stdout, and to a file what cannot go there, as it is paid for."""
         first, *others = images
         try:
@@ -136,7 +138,7 @@ class Order:
             sink = WithPartials(images=sink, folder=folder, show=self.reporter.show_partial)
         return await client.send(self.request, into=sink, via_stream=self.streams)
 
-    def hand_over(self, result: ImagesResult[SavedImage], target: Target) -> int:
+    def print_result(self, result: ImagesResult[SavedImage], target: OutputDirectory) -> int:
         """Print a result and write what goes beside its images."""
         for image in result.images:
             self.reporter.emit("saved", path=str(image.path))

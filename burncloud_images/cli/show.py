@@ -24,8 +24,8 @@ from burncloud_images.cli.exits import FAILED, STORAGE, UsageError, combine
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.options import Output
 from burncloud_images.cli.outputs import (
-    Present,
-    Target,
+    ImagesExist,
+    OutputDirectory,
     check_stdout,
     image_to_json,
     print_bytes,
@@ -68,10 +68,10 @@ async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
     target = None if output.output == "-" else to_target(output)
     stdin, codes = Stdin(), []
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-images") as executor:
-        album = Album(output=output, target=target, reporter=reporter, executor=executor)
+        album = ShowResult(output=output, target=target, reporter=reporter, executor=executor)
         try:
             await album.sink.prepare(album.placement("response"), 1)
-        except Present as present:
+        except ImagesExist as present:
             reporter.note("nothing was read: the image exists already")
             print_paths(present.paths)
             return 0
@@ -120,13 +120,13 @@ def unreadable(word: str, error: OSError) -> UsageError:
     return UsageError(f"The response {word} cannot be read: {error.strerror or error}.")
 
 
-Kept = Image | SavedImage
+ShownImage = Image | SavedImage
 
 BLANK = b"\xef\xbb\xbf \t\r\n"
 NO_LIMITS = Limits(image=sys.maxsize, response=sys.maxsize, event=sys.maxsize)
 
 
-class SavedAnswer(AnswerReceiver[Kept]):
+class SavedAnswer(AnswerReceiver[ShownImage]):
     """The images of a response in JSON; what is damaged of them stays where it is."""
 
     @property
@@ -134,7 +134,7 @@ class SavedAnswer(AnswerReceiver[Kept]):
         return 0
 
 
-class SavedStream(StreamReceiver[Kept]):
+class SavedStream(StreamReceiver[ShownImage]):
     """The images of a stream, likewise."""
 
     @property
@@ -159,8 +159,8 @@ class SavedFile:
     """
 
     word: str
-    album: Album
-    receiver: Receiver[Kept] | None = None
+    album: ShowResult
+    receiver: Receiver[ShownImage] | None = None
     codes: list[int] = attrs.field(factory=list)
     strange: list[int] = attrs.field(factory=list)
     line: int = 1
@@ -190,7 +190,7 @@ class SavedFile:
             await self.feed(self.receiver, part)
         self.line += part.endswith(b"\n")
 
-    def begin(self, beginning: bytes) -> Receiver[Kept]:
+    def begin(self, beginning: bytes) -> Receiver[ShownImage]:
         """Return what takes a response, by how it begins."""
         about: dict[str, Any] = {
             "sink": self.album.sink,
@@ -203,7 +203,7 @@ class SavedFile:
             )
         return SavedAnswer(**about, decoder=SavedAnswerDecoder())
 
-    async def feed(self, receiver: Receiver[Kept], part: bytes) -> None:
+    async def feed(self, receiver: Receiver[ShownImage], part: bytes) -> None:
         try:
             await receiver.take_chunk(part)
         except ImagesError as error:
@@ -228,7 +228,7 @@ class SavedFile:
             self.album.add_addresses(self.urls, self.stem)
         return combine(self.codes)
 
-    async def end(self, receiver: Receiver[Kept]) -> None:
+    async def end(self, receiver: Receiver[ShownImage]) -> None:
         """Take the end of a response."""
         problem = ""
         try:
@@ -252,7 +252,7 @@ class SavedFile:
         self.strange.append(self.began)
         self.codes.append(FAILED)
 
-    def conclude(self, receiver: Receiver[Kept], answer: Answer, problem: str) -> None:
+    def conclude(self, receiver: Receiver[ShownImage], answer: Answer, problem: str) -> None:
         self.receiver = None
         where = self.where(receiver)
         kept = [image for _, image in sorted(receiver.kept.items())]
@@ -268,7 +268,7 @@ class SavedFile:
         failed = FAILED if problems or urls else 0
         self.codes.append(STORAGE if receiver.unstored else failed)
 
-    def where(self, receiver: Receiver[Kept]) -> str:
+    def where(self, receiver: Receiver[ShownImage]) -> str:
         decoder = receiver.decoder if isinstance(receiver, SavedAnswer) else None
         if isinstance(decoder, SavedAnswerDecoder) and decoder.custom_id:
             return f"{self.word}, {decoder.custom_id}"
@@ -284,7 +284,7 @@ def cut_at_line_ends(piece: bytes) -> Iterator[bytes]:
         yield piece[begin:]
 
 
-def find_problems(receiver: Receiver[Kept], answer: Answer) -> Iterator[str]:
+def find_problems(receiver: Receiver[ShownImage], answer: Answer) -> Iterator[str]:
     """Yield why images of a response are not there, as sentences."""
     for index, reason in sorted(receiver.damaged.items()):
         if index not in receiver.kept:
@@ -302,7 +302,7 @@ def find_message(document: Mapping[str, object]) -> str:
 
 
 @attrs.define(kw_only=True)
-class Album:
+class ShowResult:
     """
     Takes responses, and says what is in them.
 
@@ -315,20 +315,20 @@ class Album:
     """
 
     output: Output
-    target: Target | None
+    target: OutputDirectory | None
     reporter: Reporter
     executor: Executor
-    images: list[tuple[Kept, str]] = attrs.field(factory=list)
+    images: list[tuple[ShownImage, str]] = attrs.field(factory=list)
 
     @property
-    def sink(self) -> Sink[Kept]:
+    def sink(self) -> Sink[ShownImage]:
         """What takes the images."""
         return self.target if self.target is not None else Memory()
 
     def placement(self, name: str) -> ImageContext:
         return ImageContext(id=name, index=0, prompt="", model="", date=datetime.now(UTC), executor=self.executor)
 
-    def add_images(self, images: Sequence[Kept], where: str) -> None:
+    def add_images(self, images: Sequence[ShownImage], where: str) -> None:
         """Print images that are there, unless they are printed all together."""
         self.images += [(image, where) for image in images]
         paths = [image.path for image in images if isinstance(image, SavedImage)]

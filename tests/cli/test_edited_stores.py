@@ -12,8 +12,8 @@ from stored import advance, row
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import State
-from burncloud_images.cli.job_views import look, print_usage, show
-from burncloud_images.cli.options import Listing, Reporting
+from burncloud_images.cli.job_views import print_usage, show, take_snapshot
+from burncloud_images.cli.options import JsonOutput, Reporting
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.errors import JobError
 
@@ -72,10 +72,10 @@ def edit(path, table, column, value):
 
 async def read(folder):
     """Look at all of a job."""
-    found = await look(str(folder), None)
+    found = await take_snapshot(str(folder), None)
     for as_json in (False, True):
-        show(found, Listing(json=as_json))
-    await print_usage(str(folder), Listing(), Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
+        show(found, JsonOutput(json=as_json))
+    await print_usage(str(folder), JsonOutput(), Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
     async with await JobStore.open_for_reading(folder / "job.sqlite3") as store:
         await store.get_metadata("written")
         async for _ in store.images():

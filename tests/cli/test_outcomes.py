@@ -11,10 +11,18 @@ import attrs
 import pytest
 
 from burncloud_images.bulk import Event, Failure, Outstanding, Progress, Record, Report, State, Totals
-from burncloud_images.cli.interrupts import Interrupted, JobPatience
-from burncloud_images.cli.job_exit import advise, sum_up, to_exit
+from burncloud_images.cli.interrupts import Interrupted, JobInterrupts
+from burncloud_images.cli.job_exit import advise, summarise, to_exit
 from burncloud_images.cli.options import Reporting
-from burncloud_images.cli.reporting import JobProgress, Reporter, count, draw_bar, name_of, to_duration, to_size
+from burncloud_images.cli.reporting import (
+    JobProgress,
+    Reporter,
+    draw_bar,
+    format_count,
+    format_duration,
+    format_request,
+    format_size,
+)
 
 ALL_STOPS = {
     "finished": 0,
@@ -119,8 +127,8 @@ def test_what_is_paid_and_not_fetched_is_told():
     report = Report(stopped="finished", totals=totals(done=1, received=2), outstanding=outstanding)
 
     said = " ".join(advise(report, "out"))
-    assert "1 of 3 requests done, 0 failed, 0 in doubt, 2 paid and not fetched; " in sum_up(report)
-    assert "not started" not in sum_up(report)
+    assert "1 of 3 requests done, 0 failed, 0 in doubt, 2 paid and not fetched; " in summarise(report)
+    assert "not started" not in summarise(report)
     assert "2 requests are paid, and not all images are fetched. It is refused. The same command fetches" in said
     assert "the first address ends at 2030-01-02 03:04 UTC" in said
     assert "add --result-host HOST" in said
@@ -132,17 +140,17 @@ def test_what_is_paid_and_not_fetched_is_told():
 @pytest.mark.parametrize(
     ("shown", "text"),
     [
-        (count(1, "image"), "1 image"),
-        (count(1200, "image"), "1,200 images"),
-        (to_duration(0.4), "0 s"),
-        (to_duration(59.6), "1 min 0 s"),
-        (to_duration(3 * 3600 + 125), "3 h 2 min"),
-        (to_duration(26 * 3600), "1 d 2 h"),
-        (to_size(0), "0 bytes"),
-        (to_size(999), "999 bytes"),
-        (to_size(1_500), "1.5 kB"),
-        (to_size(250_000_000), "250 MB"),
-        (to_size(4_200_000_000_000), "4.2 TB"),
+        (format_count(1, "image"), "1 image"),
+        (format_count(1200, "image"), "1,200 images"),
+        (format_duration(0.4), "0 s"),
+        (format_duration(59.6), "1 min 0 s"),
+        (format_duration(3 * 3600 + 125), "3 h 2 min"),
+        (format_duration(26 * 3600), "1 d 2 h"),
+        (format_size(0), "0 bytes"),
+        (format_size(999), "999 bytes"),
+        (format_size(1_500), "1.5 kB"),
+        (format_size(250_000_000), "250 MB"),
+        (format_size(4_200_000_000_000), "4.2 TB"),
     ],
 )
 def test_figures(shown, text):
@@ -166,7 +174,7 @@ def test_names_of_requests(monkeypatch, tmp_path, label, source, name):
         key="abcdef012345" + "0" * 20, number=1, document={}, source=source.format(here=tmp_path), line=3, label=label
     )
 
-    assert name == name_of(record)
+    assert name == format_request(record)
 
 
 # --- the bar ---------------------------------------------------------------------------------------------------------
@@ -229,7 +237,7 @@ class Work:
 
 @pytest.fixture
 def patience():
-    return JobPatience(job=Work(), reporter=Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
+    return JobInterrupts(job=Work(), reporter=Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
 
 
 @pytest.mark.parametrize(
