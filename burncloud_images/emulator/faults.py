@@ -12,7 +12,6 @@ import attrs
 Cut = Literal["close", "reset", "stall"]
 Place = Literal["before-body", "upload", "after-body", "answer"]
 Framing = Literal["length", "chunked", "eof"]
-LineEnd = Literal["lf", "crlf", "cr"]
 Fabricated = Literal["b64_json", "url"]
 Store = Literal["ignores-range", "wrong-range", "no-range", "replaced", "truncated"]
 Target = Literal["generations", "edits", "variations", "downloads", "models"]
@@ -76,11 +75,6 @@ class Fault:
         drip: Bytes in each piece.
         pings: Number of `: PING` comments before each event and before the end.
         done: Whether `data: [DONE]` is the last that is sent.
-        unknown: Whether an event of another type precedes each of the stream's own.
-        unnamed: Whether events have no name but the `type` in their data.
-        spread: Whether the data of each event is spread over several lines.
-        line_end: How lines end: `lf`, `crlf` or `cr`.
-        bom: Whether the stream begins with a byte order mark.
         fabricated: Answer with what a gateway makes of a plain JSON answer, the images in `b64_json` or in `url`: no
             early states, and completed events all called `image_generation.completed`, with the prompt that was used
             and without size, quality, background and format.
@@ -116,11 +110,6 @@ class Fault:
     drip: int | None = attrs.field(default=None, validator=at_least(1))
     pings: int = attrs.field(default=0, validator=at_least(0))
     done: bool = False
-    unknown: bool = False
-    unnamed: bool = False
-    spread: bool = False
-    line_end: LineEnd = attrs.field(default="lf", validator=attrs.validators.in_(("lf", "crlf", "cr")))
-    bom: bool = False
     fabricated: Fabricated | None = attrs.field(default=None, validator=one_of("b64_json", "url"))
     plain: bool = False
     store: Store | None = attrs.field(
@@ -236,10 +225,7 @@ class Fault:
         return attrs.evolve(MNEMONICS[name], **often)
 
 
-IN_STREAM = frozenset(
-    {"after", "error", "partials", "pace", "drip", "pings", "done", "unknown", "unnamed", "spread", "line_end", "bom"}
-    | {"fabricated", "plain"}
-)
+IN_STREAM = frozenset({"after", "error", "partials", "pace", "drip", "pings", "done", "fabricated", "plain"})
 """Attributes that need a stream."""
 
 

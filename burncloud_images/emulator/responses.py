@@ -157,44 +157,18 @@ def encode(image: bytes) -> str:
 
 EVENT_STREAM = "text/event-stream; charset=utf-8"
 
-LINE_ENDS = {"lf": "\n", "crlf": "\r\n", "cr": "\r"}
-PING = ": PING\n\n"
-DONE = "data: [DONE]\n\n"
-KEEPALIVE: Event = {"type": "keepalive", "sequence_number": 0}
-"""Of a type that the images API does not have."""
+PING = b": PING\n\n"
+DONE = b"data: [DONE]\n\n"
 
 
 def encode_events(events: Sequence[Event], fault: Fault | None) -> tuple[bytes, ...]:
-    """Return what is sent, one piece after the other: each event and each comment is one."""
+    """Return what is sent of *events*, piece by piece, up to where *fault* strikes: each event and comment is one."""
     fault = fault or Fault()
-    end = LINE_ENDS[fault.line_end]
-    return tuple(text.replace("\n", end).encode() for text in to_texts(events, fault))
+    sent = [*events[: fault.after], *([] if fault.error is None else [fault.error])]
+    pings = (PING,) * fault.pings
+    pieces = [piece for event in sent for piece in (*pings, encode_event(event))]
+    return (*pieces, *pings, *((DONE,) if fault.done else ()))
 
 
-def to_texts(events: Sequence[Event], fault: Fault) -> Iterator[str]:
-    if fault.bom:
-        yield "\ufeff"
-    for event in select(events, fault):
-        yield from [PING] * fault.pings
-        yield encode_event(event, fault)
-    yield from [PING] * fault.pings
-    if fault.done:
-        yield DONE
-
-
-def select(events: Sequence[Event], fault: Fault) -> Iterator[Event]:
-    """Return the events up to where the fault strikes, and what it sends between and after them."""
-    for event in events[: fault.after]:
-        if fault.unknown:
-            yield KEEPALIVE
-        yield event
-    if fault.error is not None:
-        yield fault.error
-
-
-def encode_event(event: Event, fault: Fault) -> str:
-    # JSON allows line ends between its tokens alone, and the lines of one event's data are joined by line ends.
-    data = json.dumps(event, ensure_ascii=False, indent=0 if fault.spread else None)
-    lines = [] if fault.unnamed else [f"event: {event.get('type', 'error')}"]
-    lines += [f"data: {line}" for line in data.split("\n")]
-    return "\n".join([*lines, "", ""])
+def encode_event(event: Event) -> bytes:
+    return f"event: {event.get('type', 'error')}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()

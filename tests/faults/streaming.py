@@ -12,6 +12,7 @@ from faults.proxy import pause
 from faults.stage import SMALL, Outcome, Stage, World, fails, held, scripted, succeeds, written
 from faults.table import case, one_call, row, script, variants
 from pictures import png
+from streams import KEEPALIVE, PREVIEWED, odd_stream
 
 from burncloud_images import AsyncImagesClient, CompletedImage, GenerationRequest, Limits, PartialImage, errors
 from burncloud_images.emulator import Fault
@@ -72,11 +73,11 @@ script("E02", "one byte at a time", Fault(drip=1), succeeds(), check=with_previe
 async def line_ends(stage: Stage) -> None:
     """All of them say the same."""
     faults = {
-        "CR LF": Fault(line_end="crlf"),
-        "CR": Fault(line_end="cr"),
-        "BOM": Fault(bom=True),
-        "several lines": Fault(spread=True),
-        "all": Fault(line_end="cr", bom=True, spread=True, unnamed=True, drip=3),
+        "CR LF": odd_stream(line_end="\r\n"),
+        "CR": odd_stream(line_end="\r"),
+        "BOM": odd_stream(bom=True),
+        "several lines": odd_stream(spread=True),
+        "all": odd_stream(line_end="\r", bom=True, spread=True, unnamed=True),
     }
     plays = {
         name: one_call(scripted(fault), succeeds(), call=listen, check=with_previews) for name, fault in faults.items()
@@ -188,7 +189,8 @@ async def reader_leaves(stage: Stage) -> None:
     assert (1 if stage.faulty else 3) == len(seen)
 
 
-script("E10", "events of unknown types", Fault(unknown=True), succeeds(), check=with_previews, **STREAM)
+UNKNOWN = odd_stream([event for image in PREVIEWED for event in (KEEPALIVE, image)])
+script("E10", "events of unknown types", UNKNOWN, succeeds(), check=with_previews, **STREAM)
 script("E11", "plain JSON in place of a stream", Fault(plain=True), succeeds(), check=completed, **STREAM)
 
 

@@ -15,6 +15,7 @@ import openai
 import pytest
 from golden.raw_http import FILES, RawRequest, Recorder
 from PIL import Image
+from streams import PREVIEWED, odd_stream
 
 from burncloud_images import AsyncImagesClient
 
@@ -215,17 +216,15 @@ async def test_it_streams_an_edit(emulator, streaming):
     assert ("stream", "true") in emulator.ledger.requests[0].fields
 
 
-ODD = {"pings": 2, "done": True, "line_end": "crlf", "spread": True, "drip": 5_000}
-
-
 async def test_it_reads_an_odd_stream(streaming):
-    """The official client reads comments, CRLF, data on many lines and `[DONE]`."""
+    """The official client reads CRLF, data on many lines and `[DONE]`."""
+    odd = odd_stream(PREVIEWED[-1:], done=True, line_end="\r\n", spread=True)
     stream = await streaming.images.generate(
         prompt="a sea otter",
         model="gpt-image-2",
         size="96x96",
         stream=True,
-        extra_headers={"X-Emulator-Fault": json.dumps(ODD)},
+        extra_headers={"X-Emulator-Fault": json.dumps(odd.to_json())},
     )
     assert ["image_generation.completed"] == [event.type async for event in stream]
 

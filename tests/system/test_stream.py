@@ -12,6 +12,7 @@ import pytest
 from fakes import FakeClock, until
 from pictures import png
 from raw import answering, serve
+from streams import KEEPALIVE, PREVIEWED, odd_stream
 
 from burncloud_images import (
     AsyncImagesClient,
@@ -120,16 +121,16 @@ class TestWhatComes:
         [
             Fault(pings=50),
             Fault(done=True),
-            Fault(unknown=True),
-            Fault(unnamed=True),
-            Fault(spread=True),
-            Fault(line_end="crlf"),
-            Fault(line_end="cr", bom=True, spread=True, unnamed=True),
             Fault(drip=7),
-            Fault(drip=1000, line_end="crlf", pings=1),
+            Fault(drip=1000, pings=1),
             Fault(framing="eof"),
+            odd_stream([event for image in PREVIEWED for event in (KEEPALIVE, image)]),
+            odd_stream(unnamed=True),
+            odd_stream(spread=True),
+            odd_stream(line_end="\r\n"),
+            odd_stream(line_end="\r", bom=True, spread=True, unnamed=True),
         ],
-        ids=lambda fault: "-".join(sorted(fault.differing)),
+        ids=["pings", "done", "drip", "drip-pings", "eof", "unknown", "unnamed", "spread", "crlf", "cr-bom"],
     )
     async def test_however_it_is_written(self, set_up, fault):
         """Pings, unknown and unnamed events, data on several lines, any line end and any cut are read."""
