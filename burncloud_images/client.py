@@ -281,13 +281,21 @@ class AsyncImagesClient:
         bill. If so, the `CancelledError` has a note, `.idempotency_key` and `.phase`. As frameworks replace that error
         by their own, a warning of the logger `burncloud_images` says it too, and `on_attempt` sees the attempt.
         """
-        from burncloud_images.calls.call import exchange
+        from burncloud_images.calls.call import send
 
         sink = into if into is not None else Memory()
         check_idempotency_key(idempotency_key)
         resources = self._lifecycle.open()
         return await resources.background.call(
-            exchange(request, sink, self._settings, resources, streams=via_stream, key=idempotency_key, hooks=hooks)
+            send(
+                request,
+                sink,
+                self._settings,
+                resources,
+                via_stream=via_stream,
+                idempotency_key=idempotency_key,
+                hooks=hooks,
+            )
         )
 
     async def fetch(self, url: str, *, into: Sink[T], index: int = 0, expires_at: datetime | None = None) -> T:
@@ -309,7 +317,7 @@ class AsyncImagesClient:
 
         Cancellation closes the connection and leaves no partial file.
         """
-        from burncloud_images.calls.call import fetch
+        from burncloud_images.calls.result_urls import fetch
         from burncloud_images.transport.secret import Address
 
         url = Address(url)
@@ -403,7 +411,7 @@ class AsyncImagesClient:
         `on_exit="cancel"` the block ends them first, and the `CancelledError` carries a note for each that may have
         been billed.
         """
-        from burncloud_images.calls.call import exchange
+        from burncloud_images.calls.call import send
         from burncloud_images.calls.map import MapRun
         from burncloud_images.calls.map_limits import InFlightLimit
         from burncloud_images.calls.map_outcomes import Outcomes
@@ -413,8 +421,8 @@ class AsyncImagesClient:
         settings, resources = self._settings, self._lifecycle.open()
         run = MapRun(
             requests=requests,
-            send=lambda request, key, hooks: exchange(
-                request, sink, settings, resources, streams=via_stream, key=key, hooks=hooks
+            send=lambda request, key, hooks: send(
+                request, sink, settings, resources, via_stream=via_stream, idempotency_key=key, hooks=hooks
             ),
             limit=InFlightLimit(concurrency=concurrency, max_bytes=max_bytes, ordered=ordered),
             on_exit=on_exit,

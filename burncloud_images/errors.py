@@ -118,6 +118,24 @@ def mark(error: BaseException, billed: Billing) -> None:
     error.__dict__["billed"] = max(billed, find_billing(error))
 
 
+def completed(
+    error: E,
+    *,
+    request_id: str | None = None,
+    phase: Phase | None = None,
+    idempotency_key: str | None = None,
+    history: Sequence[Attempt] = (),
+    billed: Billing = Billing.NO,
+) -> E:
+    """Return *error* with what only the attempt or the call that it ended knows; what is not given stays as it is."""
+    error.request_id = error.request_id or request_id
+    error.phase = phase if phase is not None else error.phase
+    error.idempotency_key = idempotency_key or error.idempotency_key
+    error.history = tuple(history) or error.history
+    mark(error, billed)
+    return error
+
+
 def find_billing(error: BaseException) -> Billing:
     """Return what *error* says about money; an exception that says nothing cost nothing."""
     billed: Billing = getattr(error, "billed", Billing.NO)

@@ -6,8 +6,9 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 
-from burncloud_images.calls.call import Resources, read_error, read_into
+from burncloud_images.calls.attempt import read_error, read_into
 from burncloud_images.calls.charge import free_of_charge
+from burncloud_images.calls.resources import Resources
 from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, OutcomeUnknownError, ProtocolError
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat

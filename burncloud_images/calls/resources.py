@@ -15,13 +15,36 @@ from burncloud_images.settings import Network
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Executor
 
-    from burncloud_images.calls.background import OnExit
-    from burncloud_images.calls.call import Resources
-    from burncloud_images.retry import Clock
+    from burncloud_images.calls.background import Background, OnExit
+    from burncloud_images.retry import Clock, PacingGate, RetryBudget
     from burncloud_images.transport.http import Session
+    from burncloud_images.transport.port import Transport
 
 FILE_THREADS = 4
+
+
+@attrs.frozen(kw_only=True)
+class Resources:
+    """
+    What all copies of a client share.
+
+    Attributes:
+        transport: Makes connections.
+        executor: Threads for files.
+        clock: Where time comes from.
+        budget: Pays for the retries of all calls.
+        gate: Holds all calls back while the server asks for patience.
+        background: What goes on behind callers that have left.
+    """
+
+    transport: Transport
+    executor: Executor
+    clock: Clock
+    budget: RetryBudget
+    gate: PacingGate
+    background: Background
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -67,8 +90,7 @@ class ClientResources:
     def build(self) -> Resources:
         from concurrent.futures import ThreadPoolExecutor
 
-        # What keeps a paid image is loaded before anything is paid; later there may be no descriptor to load it with.
-        from burncloud_images.calls.call import Resources
+        from burncloud_images.calls.background import Background
         from burncloud_images.retry import PacingGate, RetryBudget
         from burncloud_images.transport.clock import SystemClock
         from burncloud_images.transport.http import AiohttpTransport
@@ -79,7 +101,14 @@ class ClientResources:
         )
         # Threads of our own: asyncio's few resolve host names too, and a slow disk would stop the network.
         executor = ThreadPoolExecutor(max_workers=FILE_THREADS, thread_name_prefix="burncloud-images")
-        return Resources(transport=transport, executor=executor, clock=clock, budget=RetryBudget(), gate=PacingGate())
+        return Resources(
+            transport=transport,
+            executor=executor,
+            clock=clock,
+            budget=RetryBudget(),
+            gate=PacingGate(),
+            background=Background(),
+        )
 
     async def aclose(self, on_exit: OnExit | None = None) -> None:
         """

@@ -14,7 +14,8 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from burncloud_images.calls.call import Resources, exchange
+from burncloud_images.calls.call import send
+from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.streaming import StreamedImage
 from burncloud_images.errors import Billing
 from burncloud_images.files.sinks import ImageContext, Memory, MemoryWriter
@@ -50,7 +51,7 @@ async def stream(
 async def hand_over(request: ImagesRequest, settings: Settings, resources: Resources, images: ImageStream) -> Billing:
     """Hand everything over, and return what that cost."""
     try:
-        result = await exchange(request, PartialMemory(), settings, resources, streams=True, observer=images.put)
+        result = await send(request, PartialMemory(), settings, resources, via_stream=True, observer=images.put)
         left = [image for image in result.images if image.index not in images.completed]
         for image in left:
             await images.put(to_event(image, result, is_last=image is left[-1]))

@@ -229,7 +229,7 @@ class TestExpiry:
 
     async def test_the_one_that_ends_first_is_fetched_first(self, monkeypatch):
         """Whatever its place in the answer."""
-        monkeypatch.setattr("burncloud_images.calls.call.MOST_DOWNLOADS", 1)
+        monkeypatch.setattr("burncloud_images.calls.result_urls.MOST_DOWNLOADS", 1)
         gateway = Gateway(a=(200, IMAGE), b=(200, IMAGE), c=(200, IMAGE))
         gateway.date = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         ends = [f"{name}?se=2026-11-23T12:{minute}:00Z" for name, minute in (("a", 40), ("b", 20), ("c", 30))]

@@ -18,13 +18,12 @@ from pictures import png
 from strategies import answers, chunkings, cut, json_values, write_json
 
 from burncloud_images import GenerationRequest, Memory
-from burncloud_images.calls.call import Call, Resources
-from burncloud_images.calls.retention import Retention
+from burncloud_images.calls.attempt import CallSpec, RequestAttempt
+from burncloud_images.calls.resources import Resources
 from burncloud_images.errors import ImagesError
 from burncloud_images.retry import RetryBudget
 from burncloud_images.settings import Settings
 from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.port import AttemptState
 
 IMAGE = base64.b64encode(png()).decode()
 KINDS = ["image_generation.completed", "image_generation.partial_image", "image_edit.completed", "error", "x", "", None]
@@ -39,14 +38,14 @@ def executor():
         yield pool
 
 
-def make_call(executor, **options):
+def make_attempt(executor):
     resources = Resources(
         **dict.fromkeys((field.name for field in attrs.fields(Resources)), None)
         | {"executor": executor, "clock": SystemClock(), "budget": RetryBudget()}
     )
     request = GenerationRequest("otter", n=2)
-    sent = {"request": request, "sink": Memory(), "settings": Settings(base_url="", key=None), "key": "k"}
-    return Call(resources=resources, **sent, **options)
+    sent = {"request": request, "sink": Memory(), "settings": Settings(base_url="", key=None), "idempotency_key": "k"}
+    return RequestAttempt(spec=CallSpec(resources=resources, **sent), key="", number=1)
 
 
 async def take(chunks, executor, headers=None):
@@ -56,13 +55,13 @@ async def take(chunks, executor, headers=None):
         for chunk in chunks:
             yield chunk
 
-    call = make_call(executor)
+    attempt = make_attempt(executor)
     response = SimpleNamespace(headers=headers or {}, status=200)
-    retention = Retention(executor=executor, find_path=lambda: None)
+    retention = attempt.retention
     error = answer = is_held = None
     async with aclosing(arrive()) as arriving:
-        body = call.open_body(response, arriving, retention)
-        receiver = await call.receive(body, response, AttemptState(clock=SystemClock()))
+        body = attempt.open_body(response, arriving)
+        receiver = await attempt.choose_receiver(response, body)
         try:
             answer = await receiver.take(body)
         except ImagesError as raised:

@@ -1,0 +1,350 @@
+"""
+One attempt of a call: sends the request and receives its answer, or raises the error with all that arrived.
+
+Each attempt is a new object; what stays the same over the attempts of a call is in its `CallSpec`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, suppress
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from burncloud_images.calls.expiry import ReceivedAt
+from burncloud_images.calls.hooks import CallHooks
+from burncloud_images.calls.incoming import Incoming, too_large
+from burncloud_images.calls.receiving import AnswerReceiver, OpaqueReceiver, Receiver
+from burncloud_images.calls.resources import Resources
+from burncloud_images.calls.retention import Retention, find_place
+from burncloud_images.calls.streaming import Observer, StreamedImage, StreamReceiver, check_life
+from burncloud_images.errors import (
+    Billing,
+    ConnectionFailedError,
+    ImagesError,
+    OutcomeUnknownError,
+    Phase,
+    ProtocolError,
+)
+from burncloud_images.files.sinks import ImageContext, Sink
+from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.results import Attempt, ImageDetails
+from burncloud_images.settings import Settings
+from burncloud_images.transport.port import AttemptState, Response, Upload
+from burncloud_images.transport.secret import DiscreetResponse, bearer
+from burncloud_images.wire.answer import Answer
+from burncloud_images.wire.body import BodyText
+from burncloud_images.wire.encode import EncodedRequest
+from burncloud_images.wire.failures import ErrorResponse, to_error
+from burncloud_images.wire.headers import find_date, find_request_id
+from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
+from burncloud_images.wire.redaction import Redaction
+
+T = TypeVar("T", bound=ImageDetails)
+
+MOST_ITEMS_EACH = 4
+"""Images that are taken of an answer, for each that was asked for; thousands would be somebody's mistake."""
+LEAST_ITEMS = 100
+
+
+@attrs.frozen(kw_only=True)
+class CallSpec(Generic[T]):
+    """
+    What one call sends and how.
+
+    Attributes:
+        request: Any of the three.
+        sink: Takes the images.
+        settings: Of the client.
+        resources: Of the client.
+        idempotency_key: The same for all attempts.
+        via_stream: Whether to ask for a stream. What comes is taken as what it is.
+        observer: Called with the previews and images of a stream as they come.
+        hooks: Called around each attempt.
+    """
+
+    request: ImagesRequest
+    sink: Sink[T]
+    settings: Settings
+    resources: Resources
+    idempotency_key: str
+    via_stream: bool = False
+    observer: Observer | None = None
+    hooks: CallHooks = attrs.field(factory=CallHooks)
+
+    @property
+    def image_count(self) -> int:
+        """How many images are asked for."""
+        return self.request.n or 1
+
+    @property
+    def now(self) -> float:
+        """Seconds on the steady clock."""
+        return self.resources.clock.monotonic()
+
+    def context(self, retries: int = 0) -> ImageContext:
+        """Return what a sink is told of the first image; images of a later attempt get a name of their own."""
+        return ImageContext(
+            id=self.idempotency_key.replace("-", "")[:12] + (f"-r{retries}" if retries else ""),
+            index=0,
+            prompt=str(getattr(self.request, "prompt", "")),
+            model=self.request.model or "",
+            date=self.resources.clock.now(),
+            executor=self.resources.executor,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Received(Generic[T]):
+    """
+    A whole answer.
+
+    Attributes:
+        answer: What it says beside its images.
+        receiver: Holds its images.
+        at: When it came.
+        request_id: The server's id for it.
+    """
+
+    answer: Answer
+    receiver: Receiver[T] = attrs.field(repr=False)
+    at: ReceivedAt
+    request_id: str | None
+
+
+def make_retention(attempt: RequestAttempt[T]) -> Retention:
+    find_path = partial(find_place, attempt.spec.sink, attempt.context)
+    return Retention(executor=attempt.spec.resources.executor, find_path=find_path)
+
+
+@attrs.define(kw_only=True)
+class RequestAttempt(Generic[T]):
+    """
+    The request on its way to the API once, and its answer on the way back.
+
+    Attributes:
+        spec: What is sent.
+        key: The API key.
+        number: From 1.
+        state: How far the attempt is.
+        started: When it began, on the steady clock.
+        redaction: Masks the key in whatever the server says.
+        context: For the first image.
+        retention: Holds the answer until it is understood.
+        request_id: The server's id, once an answer has begun.
+        received_at: When an answer of success began.
+        receiver: Takes it.
+    """
+
+    spec: CallSpec[T]
+    key: str = attrs.field(repr=False)
+    number: int
+    state: AttemptState = attrs.field(
+        default=attrs.Factory(lambda self: AttemptState(clock=self.spec.resources.clock), takes_self=True)
+    )
+    started: float = attrs.field(default=attrs.Factory(lambda self: self.spec.now, takes_self=True))
+    redaction: Redaction = attrs.field(default=attrs.Factory(lambda self: Redaction(self.key), takes_self=True))
+    context: ImageContext = attrs.field(
+        default=attrs.Factory(lambda self: self.spec.context(self.number - 1), takes_self=True)
+    )
+    retention: Retention = attrs.field(default=attrs.Factory(make_retention, takes_self=True))
+    request_id: str | None = None
+    received_at: ReceivedAt | None = None
+    receiver: Receiver[T] | None = attrs.field(default=None, repr=False)  # it holds images
+
+    async def run(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> Received[T]:
+        """
+        Send the request and receive its answer.
+
+        Raises:
+            ImagesError: With all that arrived.
+        """
+        try:
+            return self.received(await self.send(encoded, uploads))
+        except ImagesError as error:
+            failure = error
+        except BaseException:
+            await self.abandon()
+            raise
+        return self.received(await self.salvage(failure))
+
+    def received(self, answer: Answer) -> Received[T]:
+        assert self.receiver is not None
+        assert self.received_at is not None
+        return Received(answer=answer, receiver=self.receiver, at=self.received_at, request_id=self.request_id)
+
+    async def send(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> Answer:
+        spec = self.spec
+        url, body = f"{spec.settings.base_url}{encoded.path}", (encoded.plan, uploads)
+        async with spec.resources.transport.post(
+            url, self.headers(), body, self.state, spec.settings.timeouts
+        ) as answered:
+            response = DiscreetResponse(answered, self.redaction)
+            self.request_id = find_request_id(response.headers)
+            await spec.hooks.on_response(response.status, response.headers)
+            if not 200 <= response.status < 300:
+                raise await self.refusal(response)
+            answer = await self.receive(response)
+            if answer.error is not None:  # some gateways answer errors with 200
+                raise self.to_error(response, answer.raw, Phase.BODY_IN)
+            self.state.enter(Phase.COMPLETE)  # a stream may go on after its last image
+            return answer
+
+    def headers(self) -> dict[str, str]:
+        own = {"Authorization": bearer(self.key), "Idempotency-Key": self.spec.idempotency_key}
+        return {**own, "Accept": "text/event-stream"} if self.spec.via_stream else own
+
+    # --- an answer of success ----------------------------------------------------------------------------------------
+
+    async def receive(self, response: Response) -> Answer:
+        """Take an answer as what it is by how it begins, not as what was asked for or by its label."""
+        now = self.spec.now
+        self.received_at = ReceivedAt(
+            date=find_date(response.headers),
+            local=self.spec.resources.clock.now(),
+            steady=now,
+            elapsed=now - self.started,
+        )
+        async with aclosing(response.chunks()) as chunks:
+            body = self.open_body(response, chunks)
+            self.receiver = await self.choose_receiver(response, body)
+            return self.redaction.value(await self.receiver.take(body))
+
+    def open_body(self, response: Response, chunks: AsyncIterator[bytes]) -> Incoming:
+        """
+        Return the body of an answer, to be read.
+
+        Raises:
+            TooLargeError: Its headers say that it is larger than `Limits.response`.
+        """
+        most = self.spec.settings.limits.response
+        announced = response.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced) > most:
+            raise too_large("answer", "response", most)
+        label = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        text = BodyText(is_events=label == "text/event-stream")
+        return Incoming(chunks=chunks, text=text, retention=self.retention, most=most)
+
+    async def choose_receiver(self, response: Response, body: Incoming) -> Receiver[T]:
+        spec = self.spec
+        most_items = max(MOST_ITEMS_EACH * spec.image_count, LEAST_ITEMS)
+        patience = spec.settings.timeouts.first_byte
+        about: dict[str, Any] = {
+            "sink": spec.sink,
+            "placement": self.context,
+            "limits": spec.settings.limits,
+            "retention": self.retention,
+        }
+        shape = await body.begin(partial(check_life, self.state, 0.0, patience))
+        if shape == "events":
+            return StreamReceiver(
+                **about,
+                wanted=spec.image_count,
+                state=self.state,
+                patience=patience,
+                observer=discreet(spec.observer, self.redaction) if spec.observer is not None else None,
+                request_id=self.request_id,
+                idempotency_key=spec.idempotency_key,
+                most_items=most_items,
+            )
+        self.state.take_answer()
+        if shape == "answer":
+            return AnswerReceiver(**about, decoder=AnswerDecoder(most_items))
+        return OpaqueReceiver(**about, decoder=OpaqueDecoder(response.headers.get("content-encoding", "")))
+
+    # --- how else it can end -----------------------------------------------------------------------------------------
+
+    async def refusal(self, response: Response) -> ImagesError:
+        """Return the error of a status that is not of success, after reading as much of its body as is allowed."""
+        phase = self.state.phase  # before reading, which cannot make half a request whole
+        body = await read_error(response, self.spec.settings.limits.error_body)
+        return self.to_error(response, self.redaction.body(body), phase)
+
+    def to_error(self, response: Response, body: bytes, phase: Phase) -> ImagesError:
+        settings = self.spec.settings
+        return to_error(
+            ErrorResponse(
+                status=response.status,
+                headers=response.headers,
+                body=body,
+                phase=phase,
+                operation=self.spec.request.operation,
+                unknown_codes=settings.retry.unknown_codes,
+                dialect=settings.dialect,
+                trust_errors=settings.retry.trust_errors,
+                billed=self.receiver.billed if self.receiver is not None else Billing.NO,
+            )
+        )
+
+    async def salvage(self, error: ImagesError) -> Answer:
+        """
+        Return the answer if all of it came before *error*, as over a stream that broke after its last image.
+
+        Raises:
+            ImagesError: Not all of it came; *error* has what did.
+        """
+        answer = await self.receiver.salvage(error) if self.receiver is not None else None
+        if answer is not None:
+            return self.redaction.value(answer)
+        await self.retention.drop()  # unless the error has it
+        self.redaction.error(error)
+        error.phase = self.state.phase
+        error.request_id = error.request_id or self.request_id
+        raise error
+
+    async def abandon(self) -> None:
+        """Remove what has arrived."""
+        if self.receiver is not None:
+            await self.receiver.abandon()
+        await self.retention.drop()
+
+    # --- what can be told of it --------------------------------------------------------------------------------------
+
+    @property
+    def billed(self) -> Billing:
+        """What the attempt may have cost if it is cancelled now."""
+        by_phase = Billing.MAYBE if self.state.phase.may_be_billed else Billing.NO
+        return max(by_phase, self.receiver.billed if self.receiver is not None else Billing.NO)
+
+    def describe(self, failure: BaseException | None, wait: float | None = None) -> Attempt:
+        """Return the attempt for the call's history: what ended it, and how long until the next."""
+        return Attempt(
+            number=self.number,
+            phase=self.state.phase,
+            elapsed=self.spec.now - self.started,
+            status=self.state.status,
+            request_id=self.request_id,
+            sent=self.state.sent,
+            failure=type(failure).__name__ if failure is not None else None,
+            wait=wait,
+            idempotency_key=self.spec.idempotency_key,
+            reused=self.state.reused,
+        )
+
+
+def discreet(observer: Observer, redaction: Redaction) -> Observer:
+    """Return an observer that is called without the key, which some gateways echo."""
+
+    async def show_without_key(image: StreamedImage) -> None:
+        await observer(redaction.value(image))
+
+    return show_without_key
+
+
+async def read_error(response: Response, most: int) -> bytes:
+    """Return the beginning of a body; if the rest does not come, the status alone says enough."""
+    body = bytearray()
+    with suppress(ConnectionFailedError, OutcomeUnknownError, ProtocolError):
+        await read_into(body, response, most)
+    return bytes(body)
+
+
+async def read_into(body: bytearray, response: Response, most: int) -> None:
+    """Add a body to *body*, or its beginning if it is larger."""
+    async with aclosing(response.chunks()) as chunks:
+        async for chunk in chunks:
+            body += chunk[: most - len(body)]
+            if len(body) >= most:
+                break

@@ -1,0 +1,150 @@
+"""Images that come as URLs: all of an answer's, or one that the caller names. Downloading them is never billed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import attrs
+
+from burncloud_images.calls.attempt import CallSpec, Received
+from burncloud_images.calls.charge import free_of_charge
+from burncloud_images.calls.download import Downloader
+from burncloud_images.calls.expiry import Expiry, find_end, find_expiry
+from burncloud_images.calls.resources import Resources
+from burncloud_images.errors import DownloadError, ResultExpiredError, StorageError
+from burncloud_images.files.sinks import ImageContext, Sink
+from burncloud_images.results import ImageDetails, Unfetched
+from burncloud_images.settings import Settings
+from burncloud_images.transport.address_guard import AddressPolicy
+from burncloud_images.transport.secret import Address, forgetting_locals
+from burncloud_images.wire.base_url import is_loopback, origin
+
+T = TypeVar("T", bound=ImageDetails)
+
+FETCHING_IS_FREE = "Fetching an image costs nothing."
+MOST_DOWNLOADS = 8
+"""Result URLs of one answer that are fetched at once."""
+
+
+@attrs.frozen(kw_only=True)
+class ResultURL:
+    """Where one image of an answer is, and until when."""
+
+    index: int
+    url: str = attrs.field(repr=False)
+    expiry: Expiry
+
+    def unfetched(self, error: DownloadError | None = None) -> Unfetched:
+        """Return the image as one that was not downloaded: not yet, or because of *error*."""
+        return Unfetched(
+            index=self.index,
+            url=self.url,
+            expires_at=self.expiry.at,
+            expired=isinstance(error, ResultExpiredError),
+            reason=error.message if error is not None else "",
+        )
+
+
+def find_result_urls(received: Received[T]) -> tuple[ResultURL, ...]:
+    """Return the URLs of the images that did not come with the answer itself."""
+    return tuple(
+        ResultURL(index=item.index, url=item.url, expiry=find_expiry(item.url, received.answer.created, received.at))
+        for item in received.answer.items
+        if item.url and not item.decoded and not item.failure
+    )
+
+
+async def download(
+    urls: Sequence[ResultURL], received: Received[T], spec: CallSpec[T]
+) -> Mapping[ResultURL, DownloadError]:
+    """
+    Add the images at *urls* to the receiver of the answer; those that expire first are downloaded first.
+
+    Returns:
+        Why others could not be downloaded; a failure of one does not stop the others.
+    """
+    downloader = make_downloader(spec.settings, spec.resources)
+    receiver = received.receiver
+    places = asyncio.Semaphore(MOST_DOWNLOADS)
+    failures: dict[ResultURL, DownloadError] = {}
+
+    async def fetch_one(link: ResultURL) -> None:
+        context = attrs.evolve(receiver.placement, index=link.index)
+        async with places:
+            try:
+                receiver.kept[link.index] = await downloader.fetch(
+                    link.url, lambda: spec.sink.open(context), link.expiry
+                )
+            except StorageError as error:
+                receiver.unstored.append(error)
+            except DownloadError as error:
+                failures[link] = error
+
+    async with asyncio.TaskGroup() as group:
+        for link in sorted(urls, key=lambda link: (link.expiry.deadline, link.index)):
+            group.create_task(fetch_one(link))
+    return failures
+
+
+async def fetch(
+    url: str, sink: Sink[T], settings: Settings, resources: Resources, *, index: int, expires_at: datetime | None
+) -> T:
+    """
+    Return the image at *url*, in *sink*.
+
+    Args:
+        url: Where it is.
+        sink: Takes it.
+        settings: Of the client.
+        resources: Of the client.
+        index: Place of the image in its answer.
+        expires_at: When the URL expires, by the server's clock; it can only be compared with ours. By default as the
+            URL says by its signature.
+
+    Raises:
+        DownloadError: It could not be downloaded.
+        StorageError: It could not be stored.
+    """
+    url = Address(url)
+    clock = resources.clock
+    expires_at = expires_at or find_end(url)
+    context = ImageContext(
+        id=hashlib.blake2b(url.encode(errors="replace"), digest_size=6).hexdigest(),
+        index=index,
+        prompt="",
+        model="",
+        date=clock.now(),
+        executor=resources.executor,
+    )
+    left = (expires_at - clock.now()).total_seconds() if expires_at is not None else 0.0
+    expiry = Expiry(at=expires_at, deadline=clock.monotonic() + left) if expires_at is not None else None
+    with free_of_charge(FETCHING_IS_FREE), forgetting_locals():
+        await sink.prepare(context, 1)
+        image = await make_downloader(settings, resources).fetch(url, lambda: sink.open(context), expiry)
+    return attrs.evolve(image, url=str(url), expires_at=expires_at)
+
+
+def make_downloader(settings: Settings, resources: Resources) -> Downloader:
+    return Downloader(
+        transport=resources.transport,
+        guard=address_policy(settings),
+        clock=resources.clock,
+        jitter=random.random,
+        retry=settings.retry,
+        timeouts=settings.timeouts,
+        limits=settings.limits,
+    )
+
+
+def address_policy(settings: Settings) -> AddressPolicy:
+    """Return which addresses a download may touch; an API on loopback may name URLs of its own host and port."""
+    _, host, port = origin(settings.base_url)
+    shown = f"[{host}]" if ":" in host else host
+    own = {f"{shown}:{port}"} if is_loopback(host) else set()
+    exempt = own | {name.lower() for name in settings.network.allowed_result_hosts}
+    return AddressPolicy(allow_http=settings.network.allow_http, exempt=frozenset(exempt))
