@@ -93,7 +93,7 @@ class MemoryStore:
             if states is None or record.state in states:
                 yield record
 
-    async def problems(self) -> AsyncIterator[BadRow]:
+    async def bad_rows(self) -> AsyncIterator[BadRow]:
         for problem in self.bad:
             yield problem
 
@@ -106,7 +106,7 @@ class MemoryStore:
             size += sum(image.size for image in record.images)
             cost += record.cost or 0
             reserved += record.reserved
-        return Totals(counts=counts, problems=len(self.bad), images=images, bytes=size, cost=cost, reserved=reserved)
+        return Totals(counts=counts, bad_rows=len(self.bad), images=images, bytes=size, cost=cost, reserved=reserved)
 
     async def set_paths(self, key: str, images: Sequence[StoredImage]) -> None:
         assert isinstance(self.rows, list)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Failure, Link, Record, Row, State, StoredImage
+from burncloud_images.bulk.records import Failure, Link, NewRequest, Record, State, StoredImage
 
 __all__ = ["BOUGHT", "FAILURE", "advance", "copy_files", "image", "key", "link", "listed", "row", "steps"]
 
@@ -24,10 +24,10 @@ def key(number: int) -> str:
     return f"{number:08x}"[::-1] * 4
 
 
-def row(number: int, n: int = 2, label: str = "") -> Row:
+def row(number: int, n: int = 2, label: str = "") -> NewRequest:
     """Return the request with this number."""
     document = {"operation": "generations", "prompt": f"Otter {number}", "model": "m", "n": n}
-    return Row(key=key(number), document=document, source="prompts.jsonl", line=number, label=label)
+    return NewRequest(key=key(number), document=document, source="prompts.jsonl", line=number, label=label)
 
 
 def image(index: int, size: int = 1000) -> StoredImage:

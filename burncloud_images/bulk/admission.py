@@ -19,7 +19,7 @@ from burncloud_images.results import Attempt
 from burncloud_images.retry import Clock
 from burncloud_images.wire.headers import find_rate_limits
 
-LONGEST_PAUSE = 3600.0
+MAX_PAUSE = 3600.0
 """Seconds; an API that asks for more says nothing about now."""
 OVERLOADED = frozenset({429, 503})
 
@@ -109,7 +109,7 @@ class Admission:
 def pause_of(error: ImagesError | None) -> float:
     """Return the seconds for which the API wants to be left alone."""
     asked = getattr(error, "retry_after", None)
-    return min(float(asked), LONGEST_PAUSE) if asked is not None else 0.0
+    return min(float(asked), MAX_PAUSE) if asked is not None else 0.0
 
 
 def is_absent(error: ImagesError | None) -> bool:

@@ -10,7 +10,7 @@ from burncloud_images.bulk.prices.cost import show_money
 from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.errors import ConfigurationError
 
-MOST_NAMED = 5
+MAX_MODELS_NAMED = 5
 
 
 @attrs.frozen(kw_only=True)
@@ -162,8 +162,8 @@ def refuse_unpriced(prices: PriceTable | None, documents: Iterable[Mapping[str, 
         if name is not None:
             names[name] = names.get(name, 0) + 1
     if names:
-        listed = "; ".join(f"{name} ({number:,})" for name, number in list(names.items())[:MOST_NAMED])
-        others = f"; and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+        listed = "; ".join(f"{name} ({number:,})" for name, number in list(names.items())[:MAX_MODELS_NAMED])
+        others = f"; and {len(names) - MAX_MODELS_NAMED:,} more" if len(names) > MAX_MODELS_NAMED else ""
         raise ConfigurationError(
             f"The prices of {prices.date} do not tell what these requests can cost: {listed}{others}. "
             "Add them to the price file, or use max_images in place of max_cost."

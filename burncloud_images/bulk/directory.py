@@ -68,11 +68,11 @@ class JobDirectory:
         """Room for what is under way when the disk is full."""
         return self.path / ".ballast"
 
-    def shelf(self, key: str) -> Path:
+    def image_folder(self, key: str) -> Path:
         """Return the folder of the images of one request."""
         return self.images / key[:2]
 
-    def shelf_names(self, key: str) -> tuple[str, str]:
+    def image_folder_names(self, key: str) -> tuple[str, str]:
         """Return the names of the folders that lead to the images of one request."""
         return self.images.name, key[:2]
 
@@ -213,7 +213,7 @@ class JobDirectory:
 
 LINKLESS = {
     "": re.compile(
-        r"images|gallery|rescue|inputs|gallery\.html|report\.json|problems\.jsonl|metadata\.\w+|"
+        r"images|gallery|rescue|inputs|gallery\.html|report\.json|bad_rows\.jsonl|metadata\.\w+|"
         r"job\.(lock|sqlite3(-\w+)?)|\.ballast|\d{5,}\.(tar|idx)|\..+\.part"
     ),
     "images": re.compile("[0-9a-f]{2}"),

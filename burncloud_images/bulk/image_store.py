@@ -27,7 +27,7 @@ PART = re.compile(r"\.([0-9a-f]{32})-(\d+)-[0-9a-f]+\.part")
 
 
 @attrs.define
-class Shelves:
+class ImageStore:
     """
     The folders that images are put in, each made once.
 
@@ -54,7 +54,7 @@ class Shelves:
         if folder is None:
             name = "{id}-{index}.{ext}" if several else "{id}.{ext}"
             # A name can only be taken by an earlier copy of the same image.
-            folder = Directory(self.directory.shelf(key), name=name, exists="overwrite", hash=True, durable=True)
+            folder = Directory(self.directory.image_folder(key), name=name, exists="overwrite", hash=True, durable=True)
             self.folders[place] = folder
         return folder
 
@@ -62,19 +62,19 @@ class Shelves:
         """Return a name for an unfinished file, which tells whose it is."""
         return f".{key}-{index + 1}-{self.mark}{next(self.numbers):x}.part"
 
-    def make(self, shelf: str) -> None:
+    def make(self, image_folder: str) -> None:
         """Make a folder for good; blocks."""
-        images, shelf = self.directory.shelf_names(shelf)
-        for names in ((images,), (images, shelf)):
+        images, image_folder = self.directory.image_folder_names(image_folder)
+        for names in ((images,), (images, image_folder)):
             if names[-1] not in self.made:
                 with self.directory.folder(*names), self.directory.folder(*names[:-1]) as above:
                     os.fsync(above)
                 self.made.add(names[-1])
 
     @contextmanager
-    def open(self, shelf: str) -> Iterator[int]:
+    def open(self, image_folder: str) -> Iterator[int]:
         """Give a descriptor of a folder; one that was removed since it was made is made again, and noted; blocks."""
-        names = self.directory.shelf_names(shelf)
+        names = self.directory.image_folder_names(image_folder)
         with ExitStack() as stack:
             try:
                 folder = stack.enter_context(self.directory.folder(*names, make=False))
@@ -90,13 +90,13 @@ class JobWriter(DirectoryWriter):
     A hidden file of a job, which is reached from folder to folder: past no link, and into one that was moved.
 
     Attributes:
-        shelves: The folders.
+        image_store: The folders.
     """
 
-    shelves: Shelves
+    image_store: ImageStore
 
     def folder(self) -> AbstractContextManager[int]:
-        return self.shelves.open(self.sink.path.name)
+        return self.image_store.open(self.sink.path.name)
 
     def open_part(self, path: str, flags: int) -> int:  # noqa: ARG002 (as it is called)
         with self.folder() as folder:
@@ -122,19 +122,19 @@ class JobSink:
     Takes the images of one request.
 
     Attributes:
-        shelves: The folders.
+        image_store: The folders.
         key: Of the request; the images are named after it.
         several: Whether there may be more than one image, which are then numbered from 1.
     """
 
-    shelves: Shelves
+    image_store: ImageStore
     key: str
     several: bool
 
     @property
     def folder(self) -> Directory:
         """The folder as a sink."""
-        return self.shelves.find(self.key, several=self.several)
+        return self.image_store.find(self.key, several=self.several)
 
     async def prepare(self, placement: ImageContext, count: int) -> None:  # noqa: ARG002 (a sink's signature)
         """
@@ -144,16 +144,16 @@ class JobSink:
             StorageError: It cannot be made.
         """
         folder = self.folder.path
-        if folder.name in self.shelves.made:
+        if folder.name in self.image_store.made:
             return
         try:
-            await run(placement.executor, self.shelves.make, folder.name)
+            await run(placement.executor, self.image_store.make, folder.name)
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error.strerror or error}.") from None
 
     def answer_path(self, placement: ImageContext) -> Path | None:  # noqa: ARG002 (a sink's signature)
         """Return the file for an answer that is not understood; None if the folder for it cannot be opened; blocks."""
-        directory = self.shelves.directory
+        directory = self.image_store.directory
         try:
             with directory.folder(directory.rescue.name):
                 return directory.place / directory.rescue.name / f"{self.key}.answer"
@@ -164,10 +164,10 @@ class JobSink:
         """Return a writer into a hidden file, whose name tells whose it is."""
         folder = self.folder
         return JobWriter(
-            shelves=self.shelves,
+            image_store=self.image_store,
             sink=folder,
             placement=attrs.evolve(placement, id=self.key),
-            part=folder.path / self.shelves.name_part(self.key, placement.index),
+            part=folder.path / self.image_store.name_part(self.key, placement.index),
         )
 
 
@@ -194,7 +194,7 @@ def find_parts(directory: JobDirectory) -> Iterator[tuple[str, int, Path]]:
 
 def find_images(directory: JobDirectory, key: str) -> tuple[StoredImage, ...]:
     """Return the images of one request that are there under their final names, which only whole ones have; blocks."""
-    folder = directory.shelf(key)
+    folder = directory.image_folder(key)
     found = []
     for path in folder.glob(f"{key}*"):
         name = FINAL.fullmatch(path.name)
@@ -227,7 +227,7 @@ def restore(directory: JobDirectory, part: str, key: str, index: int, *, several
     Returns:
         Whether it is whole; if not, it was left as it is.
     """
-    with directory.folder(*directory.shelf_names(key)) as folder:
+    with directory.folder(*directory.image_folder_names(key)) as folder:
         descriptor = os.open(part, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=folder)
         with os.fdopen(descriptor, "r+b") as handle:
             media = examine_handle(handle, 0, os.fstat(descriptor).st_size)
@@ -244,7 +244,7 @@ def restore(directory: JobDirectory, part: str, key: str, index: int, *, several
 RESCUE = "rescue"
 
 
-def salvage(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: bool = False) -> list[Path]:
+def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: bool = False) -> list[Path]:
     """
     Write down what *error* holds of an answer, for its owner only, and return the files; blocks.
 
@@ -285,10 +285,10 @@ def salvage(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: 
         },
         indent=2,
     ).encode()
-    return [*kept, *(put_aside(pieces, directory) if anywhere else put_into_rescue(pieces, directory))]
+    return [*kept, *(rescue_pieces(pieces, directory) if anywhere else put_into_rescue(pieces, directory))]
 
 
-def put_aside(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
+def rescue_pieces(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
     """
     Write what is paid and has no place to where it can be: to `rescue`, or to the folder for temporary files; blocks.
 
@@ -327,18 +327,18 @@ def write_private(folder: int, wanted: str, data: bytes) -> str:
 
 def make_way(directory: JobDirectory, key: str) -> None:
     """Put the files of a request aside that is bought again, so that no old one is taken for a new one; blocks."""
-    with directory.folder(*directory.shelf_names(key)) as shelf:
-        names = [name for name in os.listdir(shelf) if name.startswith(key)]  # noqa: PTH208 (a descriptor)
+    with directory.folder(*directory.image_folder_names(key)) as image_folder:
+        names = [name for name in os.listdir(image_folder) if name.startswith(key)]  # noqa: PTH208 (a descriptor)
     for name in names:
-        move_aside(directory, key, name)
+        move_to_rescue(directory, key, name)
 
 
-def move_aside(directory: JobDirectory, key: str, name: str) -> None:
+def move_to_rescue(directory: JobDirectory, key: str, name: str) -> None:
     """Keep a file of a request that is in the way of another purchase; blocks."""
-    with directory.folder(*directory.shelf_names(key)) as shelf, directory.folder(RESCUE) as rescue:
+    with directory.folder(*directory.image_folder_names(key)) as image_folder, directory.folder(RESCUE) as rescue:
         taken = set(os.listdir(rescue))  # noqa: PTH208
         kept = next(free for free in numbered(name.lstrip(".")) if free not in taken)
-        os.rename(name, kept, src_dir_fd=shelf, dst_dir_fd=rescue)
+        os.rename(name, kept, src_dir_fd=image_folder, dst_dir_fd=rescue)
 
 
 def numbered(name: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS
 
 
-def originals(document: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+def input_files(document: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
     """Yield what a document says of each file that it uploads."""
     for field in IMAGE_FIELDS:
         value = document.get(field)
@@ -27,12 +27,12 @@ def originals(document: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
                 yield item
 
 
-def has_originals(document: Mapping[str, object]) -> bool:
+def has_input_files(document: Mapping[str, object]) -> bool:
     """Say whether there is anything to check."""
-    return any(True for _ in originals(document))
+    return any(True for _ in input_files(document))
 
 
-def check_originals(document: Mapping[str, object]) -> None:
+def check_input_files(document: Mapping[str, object]) -> None:
     """
     Make sure that every file still holds the bytes that its request was made with; blocks.
 
@@ -41,12 +41,12 @@ def check_originals(document: Mapping[str, object]) -> None:
     Raises:
         InputChangedError: One does not, or cannot be read.
     """
-    for original in originals(document):
-        path = Path(str(original["path"]))
+    for input_file in input_files(document):
+        path = Path(str(input_file["path"]))
         try:
             status = path.stat()
-            same = (status.st_size, status.st_mtime_ns) == (original.get("size"), original.get("mtime_ns"))
-            if same or digest(path) == original.get("sha256"):
+            same = (status.st_size, status.st_mtime_ns) == (input_file.get("size"), input_file.get("mtime_ns"))
+            if same or digest(path) == input_file.get("sha256"):
                 continue
         except OSError as error:
             raise InputChangedError(f"{path} cannot be read any more: {error.strerror or error}.") from None
@@ -70,7 +70,7 @@ def write_into(folder: int, name: str, data: bytes) -> None:
     os.fsync(folder)
 
 
-def keep_original(data: bytes, directory: JobDirectory) -> InputFile:
+def keep_input_file(data: bytes, directory: JobDirectory) -> InputFile:
     """
     Keep an image that was handed over as bytes, so that another run can upload it; blocks.
 

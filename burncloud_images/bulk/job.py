@@ -46,7 +46,7 @@ THREADS = 4
 MINUTE = 60.0
 SLACK = 1.0
 """Seconds by which requests may differ in how long they take to the API: the first ones open connections."""
-MOST_UNPRICED = 1000
+MAX_UNPRICED_FOUND = 1000
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -70,7 +70,7 @@ class Job:
     uptime: Callable[[], Uptime | None]
     executor: Executor
     run_now: Run | None = None
-    wish: str | None = None
+    stop_requested: str | None = None
     task: asyncio.Task[Report] | None = None
     background: Background | None = None
     is_left: bool = False
@@ -178,7 +178,7 @@ class Job:
 
         Raises:
             InputChangedError: The file, or how it is read, changed; what is new would be bought besides.
-            InvalidRequestError: It cannot be read at all. Single bad rows are problems of the job instead.
+            InvalidRequestError: It cannot be read at all. Single bad rows are listed instead.
         """
         if not isinstance(source, str | Path):
             return await add_requests(self.store, source, self.directory, self.executor, name=name)
@@ -244,10 +244,10 @@ class Job:
         if adopted.images:
             run.tally.note(str(adopted))
         try:
-            if self.wish is not None or self.is_left:
+            if self.stop_requested is not None or self.is_left:
                 run.stop("interrupted")
             report = await run.go()
-            if run.shelves.loss is not None:
+            if run.image_store.loss is not None:
                 await self.find_lost()
                 report = attrs.evolve(report, totals=await self.store.totals())
             with suppress(StorageError):  # a full disk; the run itself has ended well
@@ -283,13 +283,13 @@ class Job:
 
     def drain(self) -> None:
         """Start nothing more; `run` returns when what is on its way has come to its end."""
-        self.wish = "drain"
+        self.stop_requested = "drain"
         if self.run_now is not None:
             self.run_now.stop("interrupted")
 
     def abandon(self) -> None:
         """Give up what is on its way, too: it is listed as in doubt, with its keys."""
-        self.wish = "abandon"
+        self.stop_requested = "abandon"
         if self.run_now is not None:
             self.run_now.abandon()
 
@@ -319,7 +319,7 @@ class Job:
             fields = {"model": client.model, **record.document}
             if options.prices is None or options.prices.worst_case(fields) is None:
                 found.append(fields)
-            if len(found) == MOST_UNPRICED:
+            if len(found) == MAX_UNPRICED_FOUND:
                 break
         return found
 

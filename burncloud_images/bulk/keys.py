@@ -48,11 +48,11 @@ NAMES: Mapping[Operation, tuple[str, ...]] = {
     operation: tuple(field.name for field in attrs.fields(kind)) for operation, kind in REQUESTS.items()
 }
 
-MOST_IMAGES = 10_000
+MAX_IMAGES_PER_REQUEST = 10_000
 """What one request may ask for: a typing error beyond all documents, and the sums of a job stay numbers."""
-MOST_DEPTH = 100
+MAX_DEPTH = 100
 """Nesting of a field; JSON parsers exhaust their stack at about ten times that."""
-MOST_BITS = 256
+MAX_BITS = 256
 """Length of a whole number; Python refuses to read and write much longer ones."""
 KEY_BYTES = 16
 
@@ -89,8 +89,8 @@ def to_document(request: ImagesRequest, files: Mapping[Path, InputFile]) -> dict
             document[name] = describe(value, files) if name in IMAGE_FIELDS else plain(value)
         except Unkeepable as problem:
             violations.append(Violation(name, str(problem)))
-    if request.n is not None and request.n > MOST_IMAGES:
-        violations.append(Violation("n", f"a job takes at most {MOST_IMAGES:,} images of one request"))
+    if request.n is not None and request.n > MAX_IMAGES_PER_REQUEST:
+        violations.append(Violation("n", f"a job takes at most {MAX_IMAGES_PER_REQUEST:,} images of one request"))
     if violations:
         raise InvalidRequestError(violations)
     return document
@@ -136,11 +136,11 @@ def plain(value: object, depth: int = 0) -> object:
     if value is None or isinstance(value, (str, float)):
         return value
     if isinstance(value, int):
-        if value.bit_length() > MOST_BITS:
+        if value.bit_length() > MAX_BITS:
             raise Unkeepable("it holds a number of too many digits")
         return value
-    if depth >= MOST_DEPTH:
-        raise Unkeepable(f"it is nested more than {MOST_DEPTH} levels deep")
+    if depth >= MAX_DEPTH:
+        raise Unkeepable(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {name: plain(item, depth + 1) for name, item in value.items()}
     assert isinstance(value, Sequence)  # the request's constructor takes nothing else

@@ -20,13 +20,13 @@ from burncloud_images.retry import Clock
 
 GUARD = 0.02
 """Seconds by which windows are longer than was asked for: clocks round, and a busy machine is late to use a permit."""
-LONGEST_OBSERVED_PAUSE = 120.0
+MAX_OBSERVED_PAUSE = 120.0
 """A server that says that its limit is reset later is asked again after this many seconds."""
 
 CUT = 0.7
 SUCCESSES_PER_STEP = 10
 ROUNDS_GROW = 4
-MOST_ROUNDS = 20
+MAX_PROBE_ROUNDS = 20
 """For how many rounds a level is kept at most above which a server refuses, before one more is tried again."""
 
 
@@ -208,7 +208,7 @@ class Pacer:
         if known is not None and known.number > permit.number:
             return
         since = self._totals.get(name, 0.0) - permit.totals.get(name, 0.0)
-        until = min(permit.at + reset, now + LONGEST_OBSERVED_PAUSE)
+        until = min(permit.at + reset, now + MAX_OBSERVED_PAUSE)
         self._allowances[name] = ServerLimit(left=remaining - since, until=until, number=permit.number)
 
     def spend(self, weights: Mapping[str, float]) -> None:
@@ -364,7 +364,7 @@ class AdaptiveLimit:
         others = self.running - 1
         if since >= self.cut_at:
             self.cut_at = self._clock.monotonic()
-            self.rounds = min(ROUNDS_GROW * self.rounds, MOST_ROUNDS) if self._probing else 1
+            self.rounds = min(ROUNDS_GROW * self.rounds, MAX_PROBE_ROUNDS) if self._probing else 1
             self.level = max(1, int(CUT * self.level))
             self._passed = self.ceiling = others
         self.ceiling = max(self.level, min(self.ceiling, others))

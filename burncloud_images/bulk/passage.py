@@ -22,7 +22,7 @@ from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, S
 from burncloud_images.results import Attempt, ImagesResult, SavedImage, Unfetched
 from burncloud_images.wire.answer import Answer
 
-MOST_TOKENS = 10**12
+MAX_USAGE_TOKENS = 10**12
 """An answer that names more for one request says nothing."""
 
 
@@ -190,7 +190,7 @@ class Passage(CallHooks):
 def is_countable(usage: Mapping[str, object]) -> bool:
     """Say whether the tokens that an answer names are numbers that can be added up."""
     return all(
-        is_countable(value) if isinstance(value, Mapping) else isinstance(value, int) and 0 <= value <= MOST_TOKENS
+        is_countable(value) if isinstance(value, Mapping) else isinstance(value, int) and 0 <= value <= MAX_USAGE_TOKENS
         for value in usage.values()
         if value is not None
     )

@@ -12,9 +12,9 @@ from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.queue import Queue
 from burncloud_images.bulk.records import Record
 
-MOST_TIMES = 10
+MAX_TIMES_WORST_CASE = 10
 """A usage that costs more than so many times the worst case is none: a server may count otherwise, but not so."""
-MOST_COST = 10**15
+MAX_COST = 10**15
 """Nano-dollars that a request without a worst case can cost: a million dollars."""
 UNBELIEVABLE = "The answer names a usage out of all proportion, so the worst case counts as spent."
 
@@ -81,7 +81,7 @@ class JobPurse:
         made = {name: about[name] for name in ("quality", "size") if name in about}
         tokens = usage if isinstance(usage, Mapping) and usage.get("output_tokens") else None  # no image is free
         cost = self.prices.cost({**self.fields(record), **made}, tokens, images)
-        if cost is not None and not 0 <= cost <= (MOST_COST if worst is None else MOST_TIMES * worst):
+        if cost is not None and not 0 <= cost <= (MAX_COST if worst is None else MAX_TIMES_WORST_CASE * worst):
             self.say(f"{record.label or record.key[:8]}: {UNBELIEVABLE}")
             return worst
         return worst if cost is None and images > record.wanted else cost

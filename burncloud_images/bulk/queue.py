@@ -11,7 +11,7 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import Link, Record, State
 from burncloud_images.retry import Clock
 
-MOST_ROUNDS = 3
+MAX_ROUNDS_PER_RUN = 3
 """How often a run tries a request again that was not served, beyond the attempts of each call."""
 
 
@@ -97,7 +97,7 @@ class Queue:
     def count_round(self, record: Record) -> bool:
         """Say whether there is to be another round for a request."""
         rounds = self.rounds[record.key] = self.rounds.get(record.key, 0) + 1
-        return rounds < MOST_ROUNDS and not self.closed
+        return rounds < MAX_ROUNDS_PER_RUN and not self.closed
 
     async def pause(self, seconds: float) -> None:
         """Wait, or until something changes."""

@@ -32,7 +32,7 @@ class InputFile:
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class NewRequest:
     """
     A request that an input asks for.
 
@@ -162,12 +162,12 @@ class Record:
     A request of a job.
 
     Attributes:
-        key: See `Row`.
+        key: See `NewRequest`.
         number: Place in the order of the inputs, from 1.
-        document: See `Row`.
-        source: See `Row`.
-        line: See `Row`.
-        label: See `Row`.
+        document: See `NewRequest`.
+        source: See `NewRequest`.
+        line: See `NewRequest`.
+        label: See `NewRequest`.
         state: How far it is.
         attempts: How often it was given to a worker.
         reserved: Nano-dollars that it may have cost beside `cost`: the worst case while it is under way or in doubt.
@@ -229,7 +229,7 @@ class Totals:
 
     Attributes:
         counts: Requests by state; all states are there.
-        problems: Lines of the inputs that are no requests.
+        bad_rows: Lines of the inputs that are no requests.
         images: Images that are there.
         bytes: Of these.
         committed: Images that are there, or may have been bought: what `max_images` counts.
@@ -238,7 +238,7 @@ class Totals:
     """
 
     counts: Mapping[State, int]
-    problems: int = 0
+    bad_rows: int = 0
     images: int = 0
     bytes: int = 0
     committed: int = 0

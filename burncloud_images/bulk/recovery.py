@@ -24,7 +24,7 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_aside, restore
+from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_to_rescue, restore
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage
 from burncloud_images.disk import PIECE, run
 from burncloud_images.files.reading import examine_file, examine_handle
@@ -63,7 +63,7 @@ async def recover(store: JobStore, directory: JobDirectory, executor: Executor) 
     sent = [record async for record in store.records({State.SENT})]
     done = 0
     for record in sent:
-        done += await write_off(record, store, directory, executor, left.pop(record.key, ()))
+        done += await settle_unanswered(record, store, directory, executor, left.pop(record.key, ()))
     for key, others in left.items():
         found = await store.get(key)
         if found is not None and found.state is State.RECEIVED:  # whatever is whole need not be fetched
@@ -73,7 +73,7 @@ async def recover(store: JobStore, directory: JobDirectory, executor: Executor) 
     return Recovered(waiting=waiting, done=done, in_doubt=len(sent) - done)
 
 
-async def write_off(
+async def settle_unanswered(
     record: Record,
     store: JobStore,
     directory: JobDirectory,
@@ -107,14 +107,14 @@ def collect(
         if restore(directory, part.name, record.key, index, several=record.wanted > 1):
             continue
         if part.stat(follow_symlinks=False).st_size:
-            move_aside(directory, record.key, part.name)
+            move_to_rescue(directory, record.key, part.name)
         else:
             remove(directory, record.key, part.name)
     return find_images(directory, record.key)
 
 
 def remove(directory: JobDirectory, key: str, *names: str) -> None:
-    with directory.folder(*directory.shelf_names(key)) as folder:
+    with directory.folder(*directory.image_folder_names(key)) as folder:
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)

@@ -24,8 +24,16 @@ from burncloud_images.bulk.admission import Admission
 from burncloud_images.bulk.budget import Budget
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory
-from burncloud_images.bulk.image_store import JobSink, Shelves, find_images, make_way, put_aside, salvage, to_stored
-from burncloud_images.bulk.input_files import check_originals, has_originals
+from burncloud_images.bulk.image_store import (
+    ImageStore,
+    JobSink,
+    find_images,
+    make_way,
+    rescue_answer,
+    rescue_pieces,
+    to_stored,
+)
+from burncloud_images.bulk.input_files import check_input_files, has_input_files
 from burncloud_images.bulk.keys import to_request
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.passage import Halted, Passage, describe
@@ -44,7 +52,7 @@ from burncloud_images.bulk.records import (
     Totals,
     Watch,
 )
-from burncloud_images.bulk.recovery import write_off
+from burncloud_images.bulk.recovery import settle_unanswered
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
 from burncloud_images.disk import run as in_thread
@@ -124,7 +132,7 @@ class Run:
     executor: Executor
     now: Callable[[], float] = time.time
 
-    shelves: Shelves = attrs.field(init=False)
+    image_store: ImageStore = attrs.field(init=False)
     ballast: Ballast = attrs.field(init=False)
     queue: Queue = attrs.field(init=False)
     purse: JobPurse = attrs.field(init=False)
@@ -141,7 +149,7 @@ class Run:
         """Begin where the job stands."""
         options = self.options
         room = options.room if options.room is not None else options.concurrency * ROOM
-        self.shelves = Shelves(self.directory)
+        self.image_store = ImageStore(self.directory)
         self.ballast = Ballast(self.directory.ballast, room)
         self.queue = Queue(store=self.store, clock=self.clock, ahead=4 * options.concurrency, most=options.limit)
         self.purse = JobPurse(
@@ -244,7 +252,7 @@ class Run:
 
     def is_lost(self) -> bool:
         """Stop if something was removed: what is bought from now on could not be found again."""
-        loss = self.directory.find_loss() or self.shelves.loss
+        loss = self.directory.find_loss() or self.image_store.loss
         if loss is not None:
             self.stop("disk", loss, StorageError(loss))
         return loss is not None
@@ -271,7 +279,7 @@ class Run:
             await self.store.requeue(record.key)
             return
         failure = Failure(error="OutcomeUnknownError", message="It was abandoned on its way: it may have been billed.")
-        done = await write_off(record, self.store, self.directory, self.executor, failure=failure, now=self.now)
+        done = await settle_unanswered(record, self.store, self.directory, self.executor, failure=failure, now=self.now)
         self.tally.tell("done" if done else "in_doubt", record, failure=None if done else failure)
 
     def progress(self) -> Progress:
@@ -330,8 +338,8 @@ class Run:
             await self.settle(record, passage, error)
 
     async def purchase(self, record: Record, passage: Passage) -> None:
-        if has_originals(record.document):
-            await in_thread(self.executor, check_originals, record.document)
+        if has_input_files(record.document):
+            await in_thread(self.executor, check_input_files, record.document)
         result = await self.client.send(
             to_request(record.document),
             into=self.sink(record),
@@ -342,7 +350,7 @@ class Run:
         await self.finish(record, result)
 
     def sink(self, record: Record) -> JobSink:
-        return JobSink(shelves=self.shelves, key=record.key, several=record.wanted > 1)
+        return JobSink(image_store=self.image_store, key=record.key, several=record.wanted > 1)
 
     async def finish(self, record: Record, result: ImagesResult[SavedImage]) -> None:
         images = tuple(to_stored(image, self.directory) for image in result.images)
@@ -480,12 +488,13 @@ class Run:
     async def rescue(self, record: Record, error: ImagesError) -> None:
         """Write down what came of an answer that cannot be used; if the disk is full, in the room that is kept free."""
         try:
-            await in_thread(self.executor, salvage, error, record.key, self.directory)
+            await in_thread(self.executor, rescue_answer, error, record.key, self.directory)
         except OSError as problem:
             self.stop("disk", f"What came of {name(record)} cannot be written: {problem.strerror or problem}.")
             await in_thread(self.executor, self.ballast.drop)
             with suppress(OSError):
-                await self.put_aside(record, partial(salvage, error, record.key, self.directory, anywhere=True))
+                write = partial(rescue_answer, error, record.key, self.directory, anywhere=True)
+                await self.rescue_pieces(record, write)
 
     async def fail(self, record: Record, error: ImagesError, *, may_be_billed: bool) -> None:
         """Give a request up."""
@@ -599,12 +608,12 @@ class Run:
         extension = EXTENSIONS.get(image.media_type or "", "image")
         pieces = {f"{record.key}-{image.index + 1}.{extension}": image.data}
         try:
-            (path,) = await self.put_aside(record, partial(put_aside, pieces, self.directory))
+            (path,) = await self.rescue_pieces(record, partial(rescue_pieces, pieces, self.directory))
         except OSError as problem:
             return StorageError(f"{error.message} It is paid for and could be saved nowhere: {problem.strerror}.")
         return StorageError(f"{error.message} It is paid for, and it is in {path}.")
 
-    async def put_aside(self, record: Record, write: Callable[[], list[Path]]) -> list[Path]:
+    async def rescue_pieces(self, record: Record, write: Callable[[], list[Path]]) -> list[Path]:
         """Write what is paid to where it can be, and say where that is unless it is in the directory."""
         paths = await in_thread(self.executor, write)
         for path in paths:

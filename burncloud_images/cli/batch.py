@@ -16,7 +16,7 @@ from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.keys import to_request
 from burncloud_images.bulk.options import Options
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.records import BadRow, Event, Progress, Record, Report, Row, State, StoredImage
+from burncloud_images.bulk.records import BadRow, Event, NewRequest, Progress, Record, Report, State, StoredImage
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exits import ABANDONED, UsageError, translate
 from burncloud_images.cli.inputs import CONTAINERS, Lists, Stdin, to_lists, validate_numbers
@@ -118,11 +118,11 @@ class JobCommand:
         self.reporter.note(f"{name}: {format_count(added.new, 'new request')}{known}")
 
     async def note_bad_rows(self) -> None:
-        problems = (await self.job.totals()).problems
+        bad_rows = (await self.job.totals()).bad_rows
         told = 0
-        async for problem in self.job.store.problems():
+        async for problem in self.job.store.bad_rows():
             if told == MOST_BAD_ROWS:
-                rest = format_count(problems - told, "bad row")
+                rest = format_count(bad_rows - told, "bad row")
                 self.reporter.say("bad row", f"… and {rest} more; `burncloud-images status {self.folder}` lists all")
                 break
             told += 1
@@ -345,11 +345,11 @@ async def show_dry_run(
     return plan.code
 
 
-async def read_job(folder: Path) -> AsyncIterator[Row | BadRow]:
+async def read_job(folder: Path) -> AsyncIterator[NewRequest | BadRow]:
     """Yield what waits in a job."""
     async with view(str(folder)) as store:
         async for record in store.records({State.PENDING}):
-            yield Row(
+            yield NewRequest(
                 key=record.key,
                 document=record.document,
                 source=record.source,

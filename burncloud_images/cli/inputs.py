@@ -28,7 +28,7 @@ from burncloud_images.model.operations import (
 from burncloud_images.wire.base_url import is_loopback
 
 if TYPE_CHECKING:
-    from burncloud_images.bulk.records import BadRow, Row
+    from burncloud_images.bulk.records import BadRow, NewRequest
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -198,7 +198,7 @@ class Lists:
     rows: Rows
     allow_http: bool = False
 
-    async def read(self) -> AsyncIterator[Row | BadRow]:
+    async def read(self) -> AsyncIterator[NewRequest | BadRow]:
         """
         Yield what the lists ask for, one list after the other.
 

@@ -60,7 +60,7 @@ def to_exit(stopped: Stop, totals: Totals) -> int:
         found.add(CODES[stopped])
     if stopped == "finished" and totals.waiting:
         found.add(INTERRUPTED)
-    if totals.counts[State.FAILED] or totals.problems or stopped == "failed":
+    if totals.counts[State.FAILED] or totals.bad_rows or stopped == "failed":
         found.discard(FAILED)
         found.add(SOME_FAILED if totals.counts[State.DONE] else FAILED)
     return next((code for code in PRECEDENCE if code in found), 0)
@@ -79,8 +79,8 @@ def summarise(report: Report) -> str:
         parts.append(f"{counts[State.RECEIVED]:,} paid and not fetched")
     if totals.waiting:
         parts.append(f"{totals.waiting:,} not started")
-    if totals.problems:
-        parts.append(f"{format_count(totals.problems, 'bad row')}")
+    if totals.bad_rows:
+        parts.append(f"{format_count(totals.bad_rows, 'bad row')}")
     return f"{', '.join(parts)}; {format_images(totals)}; this run took {format_duration(report.elapsed)}"
 
 
@@ -104,7 +104,7 @@ def advise(report: Report, directory: str) -> Iterator[str]:
         yield NEXT[report.stopped]
     if report.outstanding is not None:
         yield from advise_on_addresses(report.outstanding)
-    if counts[State.FAILED] or report.totals.problems:
+    if counts[State.FAILED] or report.totals.bad_rows:
         again = f"; {RETRY_FAILED}" if counts[State.FAILED] else ""
         yield f"`burncloud-images status {directory}` says what failed and why{again}."
     if counts[State.IN_DOUBT]:
@@ -132,7 +132,7 @@ def to_json(totals: Totals) -> dict[str, object]:
     return {
         "requests": totals.requests,
         **{str(state): number for state, number in totals.counts.items()},
-        "problems": totals.problems,
+        "bad_rows": totals.bad_rows,
         "images": totals.images,
         "bytes": totals.bytes,
         "cost": totals.cost / DOLLAR,

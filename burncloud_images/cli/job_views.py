@@ -72,7 +72,7 @@ class Snapshot:
         failed: Requests that failed, or the first of them.
         in_doubt: Likewise.
         unfetched: Requests that are paid and whose images are to be fetched, or the first of them.
-        problems: Bad rows, or the first of them.
+        bad_rows: Bad rows, or the first of them.
     """
 
     directory: str
@@ -83,7 +83,7 @@ class Snapshot:
     failed: list[Record]
     in_doubt: list[Record]
     unfetched: list[Record]
-    problems: list[BadRow]
+    bad_rows: list[BadRow]
 
 
 @asynccontextmanager
@@ -148,7 +148,7 @@ async def take_snapshot(directory: str, most: int | None) -> Snapshot:
             failed=await first(store.records({State.FAILED}), most),
             in_doubt=await first(store.records(doubtful), most),
             unfetched=await first(store.records({State.RECEIVED}), most),
-            problems=await first(store.problems(), most),
+            bad_rows=await first(store.bad_rows(), most),
         )
 
 
@@ -199,9 +199,9 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     yield from describe_requests("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
     if snapshot.holder is None:  # a run that is alive fetches them now
         yield from describe_requests("paid and not fetched", snapshot.unfetched, counts[State.RECEIVED])
-    for problem in snapshot.problems:
+    for problem in snapshot.bad_rows:
         yield f"bad row: {format_location(problem)}: {problem.reason}"
-    yield from format_more("bad row", totals.problems - len(snapshot.problems))
+    yield from format_more("bad row", totals.bad_rows - len(snapshot.bad_rows))
 
 
 def to_words(holder: int | None) -> str:
@@ -253,7 +253,7 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, object]:
         "failures": [record_to_json(record) for record in snapshot.failed],
         "doubts": [record_to_json(record) for record in snapshot.in_doubt],
         "unfetched": [record_to_json(record) for record in snapshot.unfetched],
-        "bad_rows": [attrs.asdict(problem) for problem in snapshot.problems],
+        "bad_row_list": [attrs.asdict(problem) for problem in snapshot.bad_rows],
     }
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from burncloud_images.bulk.prices.cost import DOLLAR, parse_money, show_money
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.records import BadRow, Row
+from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.inputs import Stdin, to_lists, validate_numbers
 from burncloud_images.cli.options import JsonOutput, Pace, Spending, build_options
@@ -60,7 +60,7 @@ class Plan:
     Attributes:
         rows: Lines that were read, blank ones left out.
         duplicates: Rows that are the same request as one before.
-        problems: Rows that are no requests.
+        bad_rows: Rows that are no requests.
         models: What each model is asked for; costs are the worst case.
         unpriced: What has no price, and how often it is asked for.
         tokens: The most that those requests take of which the price table tells it.
@@ -71,11 +71,11 @@ class Plan:
 
     rows: int = 0
     duplicates: int = 0
-    problems: list[BadRow] = attrs.field(factory=list)
+    bad_rows: list[BadRow] = attrs.field(factory=list)
     models: dict[str, ModelTotals] = attrs.field(factory=dict)
     unpriced: Counter[str] = attrs.field(factory=Counter)
     tokens: int = 0
-    first: Row | None = None
+    first: NewRequest | None = None
     keys: set[bytes] = attrs.field(factory=set, repr=False)
     labels: dict[str, bytes] = attrs.field(factory=dict, repr=False)
 
@@ -97,7 +97,7 @@ class Plan:
     @property
     def code(self) -> int:
         """The exit code."""
-        return 0 if not self.problems else 3 if self.models else 1
+        return 0 if not self.bad_rows else 3 if self.models else 1
 
     def seconds(self, pace: Pace) -> float | None:
         """Return how long it takes at *pace*; None without one."""
@@ -105,18 +105,18 @@ class Plan:
         limits = ((self.requests, pace.rpm), (self.images, pace.ipm), (self.tokens, pace.tpm if self.tokens else None))
         return max((60 * number / most for number, most in limits if most), default=None)
 
-    def take(self, row: Row | BadRow, prices: PriceTable | None, model: str | None) -> None:
+    def take(self, row: NewRequest | BadRow, prices: PriceTable | None, model: str | None) -> None:
         """Count one row."""
         self.rows += 1
         if isinstance(row, BadRow):
-            self.problems.append(row)
+            self.bad_rows.append(row)
             return
         key = bytes.fromhex(row.key)
         if key in self.keys:
             self.duplicates += 1
         elif row.label and self.labels.get(row.label, key) != key:
             reason = "another request has this id"
-            self.problems.append(BadRow(source=row.source, line=row.line, label=row.label, reason=reason))
+            self.bad_rows.append(BadRow(source=row.source, line=row.line, label=row.label, reason=reason))
         else:
             self.keys.add(key)
             if row.label:
@@ -137,7 +137,7 @@ class Plan:
             self.unpriced[name] += 1
 
 
-async def make_plan(rows: AsyncIterator[Row | BadRow], prices: PriceTable | None) -> Plan:
+async def make_plan(rows: AsyncIterator[NewRequest | BadRow], prices: PriceTable | None) -> Plan:
     """Return what *rows* ask for."""
     plan = Plan()
     model = from_environment(MODEL_VARIABLES)
@@ -158,7 +158,7 @@ def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int |
 
 def to_lines(plan: Plan) -> Iterator[str]:
     doubles = f", {format_count(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
-    bad = f", {len(plan.problems):,} bad" if plan.problems else ""
+    bad = f", {len(plan.bad_rows):,} bad" if plan.bad_rows else ""
     asked = f"{format_count(plan.requests, 'request')} for {format_count(plan.images, 'image')}"
     yield f"{format_count(plan.rows, 'row')}{doubles}{bad}: {asked}"
     width = max(map(len, plan.models), default=0)
@@ -185,11 +185,11 @@ def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: in
 
 
 def problems_to_lines(plan: Plan) -> Iterator[str]:
-    for problem in plan.problems[:MOST_BAD_ROWS]:
+    for problem in plan.bad_rows[:MOST_BAD_ROWS]:
         label = f" ({problem.label})" if problem.label else ""
         yield f"bad row: {format_location(problem)}{label}: {problem.reason}"
-    if len(plan.problems) > MOST_BAD_ROWS:
-        yield f"… and {format_count(len(plan.problems) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
+    if len(plan.bad_rows) > MOST_BAD_ROWS:
+        yield f"… and {format_count(len(plan.bad_rows) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
 
 
 def plan_to_json(plan: Plan, pace: Pace) -> dict[str, object]:
@@ -202,7 +202,8 @@ def plan_to_json(plan: Plan, pace: Pace) -> dict[str, object]:
         "unpriced": dict(plan.unpriced),
         "seconds": plan.seconds(pace),
         "models": {name: {**attrs.asdict(share), "cost": share.cost / DOLLAR} for name, share in plan.models.items()},
-        "problems": [attrs.asdict(problem) for problem in plan.problems],
+        "bad_rows": len(plan.bad_rows),
+        "bad_row_list": [attrs.asdict(problem) for problem in plan.bad_rows],
     }
 
 

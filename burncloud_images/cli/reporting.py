@@ -24,7 +24,7 @@ from burncloud_images.results import Attempt, SavedImage
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from burncloud_images.bulk.records import BadRow, Event, Progress, Record, Row
+    from burncloud_images.bulk.records import BadRow, Event, NewRequest, Progress, Record
 
 INTERVAL = 10.0
 """Seconds between two lines that say that the request is still on its way."""
@@ -358,7 +358,7 @@ def format_request(record: Record) -> str:
     return f"{record.label} ({place})" if record.label else place
 
 
-def format_location(row: Record | Row | BadRow) -> str:
+def format_location(row: Record | NewRequest | BadRow) -> str:
     """Return the list and the line; what lies in the current folder goes without it."""
     path = Path(row.source)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):

@@ -74,10 +74,12 @@ async def draw(folder: Path) -> list[Record]:
 
 async def buy(client: AsyncImagesClient, folder: Path, number: int, document: dict[str, object]) -> Record:
     key = to_key(number)
-    shelf = folder / "images" / key[:2]
+    image_folder = folder / "images" / key[:2]
     name = f"{key}-{{index}}.{{ext}}" if document.get("n") else f"{key}.{{ext}}"
     result = await client.send(
-        to_request(document), into=Directory(shelf, name=name, exists="overwrite", hash=True), idempotency_key=key
+        to_request(document),
+        into=Directory(image_folder, name=name, exists="overwrite", hash=True),
+        idempotency_key=key,
     )
     prices = {model: price for model, _, price in MODELS}
     return attrs.evolve(

@@ -53,7 +53,7 @@ class TestNames:
         directory = JobDirectory(tmp_path)
         key = "ab" * 16
 
-        assert f"images/ab/{key}.png" == directory.relative(directory.shelf(key) / f"{key}.png")
+        assert f"images/ab/{key}.png" == directory.relative(directory.image_folder(key) / f"{key}.png")
         with pytest.raises(ValueError, match="is not in"):
             directory.relative(tmp_path.with_name(f"{tmp_path.name}-2") / "a.png")
 

@@ -453,7 +453,7 @@ class TestInputs:
             async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
                 await job.add(list_file, input_root=root)
                 report = await job.run(shop.client, bulk.Options(room=0))
-            assert expected == report.totals.problems
+            assert expected == report.totals.bad_rows
             if away.exists():
                 away.rename(png_file)
 
@@ -465,8 +465,8 @@ class TestInputs:
         before = await shop.run([{"prompt": ""}, *prompts(1)])
         after = await shop.run([{"prompt": "mended", **SMALL}, *prompts(1)])
 
-        assert (1, 0) == (before.totals.problems, after.totals.problems)
-        assert not (shop.path / "out/problems.jsonl").exists()
+        assert (1, 0) == (before.totals.bad_rows, after.totals.bad_rows)
+        assert not (shop.path / "out/bad_rows.jsonl").exists()
 
 
 class TestOutputs:

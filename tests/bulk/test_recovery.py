@@ -32,7 +32,7 @@ async def leave_sent(shop, count=1, **fields):
         records = await job.store.lease(count)
         for record in records:
             await job.store.mark_sent(record.key, reserved=5, at=1.0)
-            job.directory.shelf(record.key).mkdir(parents=True)
+            job.directory.image_folder(record.key).mkdir(parents=True)
         await job.store.set_metadata("running", value=True)
         return records
 

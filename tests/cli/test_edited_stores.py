@@ -26,7 +26,7 @@ VALUES = (
 TABLES = {
     "requests": "number key document source line label seal wanted state attempts reserved cost committed stored bytes "
     "images links failure about request_id sent_at ended_at doubtful",
-    "problems": "number source line label reason",
+    "bad_rows": "number source line label reason",
     "memories": "name value",
     "sums": "state requests images bytes committed cost reserved",
 }

@@ -78,7 +78,7 @@ def test_a_plan_for_programs(cli, here):
         found[name] for name in ("rows", "duplicates", "requests", "images", "cost", "seconds")
     )
     assert {"gpt-image-2": {"requests": 2, "images": 2, "cost": 0.5}} == found["models"]
-    assert list(range(3, 33)) == [problem["line"] for problem in found["problems"]]
+    assert list(range(3, 33)) == [problem["line"] for problem in found["bad_row_list"]]
 
 
 def test_many_bad_rows_in_a_plan(cli):
@@ -181,11 +181,11 @@ def test_status_for_programs(cli, serve):
     found = cli("status", "out", "--json").json
 
     assert (False, None, 3, 2, 1, 1) == tuple(
-        found[name] for name in ("running", "pid", "requests", "done", "failed", "problems")
+        found[name] for name in ("running", "pid", "requests", "done", "failed", "bad_rows")
     )
     (failure,) = found["failures"]
     assert ("row-0", 1, "BadRequestError") == (failure["id"], failure["line"], failure["failure"]["error"])
-    assert [5 - 1] == [row["line"] for row in found["bad_rows"]]
+    assert [5 - 1] == [row["line"] for row in found["bad_row_list"]]
 
 
 def test_many_failures_in_a_status(cli, serve):

@@ -42,9 +42,9 @@ PROGRESS = Progress(
 )  # fmt: skip
 
 
-def totals(*, problems=0, **counts):
+def totals(*, bad_rows=0, **counts):
     """Return sums with these counts."""
-    return Totals(counts={state: counts.get(state.value, 0) for state in State}, problems=problems)
+    return Totals(counts={state: counts.get(state.value, 0) for state in State}, bad_rows=bad_rows)
 
 
 # --- exit codes ------------------------------------------------------------------------------------------------------
@@ -62,8 +62,8 @@ def test_every_reason_to_stop_has_a_code(stopped, code):
     [
         ("finished", {"done": 1, "failed": 1}, 3),
         ("finished", {"failed": 2}, 1),
-        ("finished", {"done": 1, "problems": 1}, 3),
-        ("finished", {"problems": 1}, 1),
+        ("finished", {"done": 1, "bad_rows": 1}, 3),
+        ("finished", {"bad_rows": 1}, 1),
         ("finished", {"done": 1, "in_doubt": 1, "failed": 1}, 10),
         ("abandoned", {"in_doubt": 1}, 130),
         ("interrupted", {"in_doubt": 1, "failed": 1}, 7),

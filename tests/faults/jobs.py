@@ -60,7 +60,7 @@ async def records(stage: Stage, folder: Path | None = None) -> list[Record]:
 async def problems(stage: Stage, folder: Path | None = None) -> list[bulk.BadRow]:
     """Return the lines that are no requests."""
     async with Job.open(folder or stage.folder / "out", clock=stage.clock) as job:
-        found = [problem async for problem in job.store.problems()]
+        found = [problem async for problem in job.store.bad_rows()]
     stage.output.extend(repr(problem) for problem in found)
     return found
 

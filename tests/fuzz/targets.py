@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
 from pathlib import Path
 
-from burncloud_images.bulk.inputs.columns import Unusable
+from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.inputs.formats import READERS
-from burncloud_images.bulk.inputs.rows import Defaults, Intake
+from burncloud_images.bulk.inputs.rows import Defaults, RowParser
 from burncloud_images.bulk.keys import to_document, to_key, to_request
-from burncloud_images.bulk.records import BadRow, Row
+from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.errors import ImagesError, Phase
 from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.body import BodyText
@@ -221,13 +221,13 @@ NOWHERE = Path("/no-such-folder")
 
 def make_rows(name: str, chunks: Iterable[bytes]) -> list[object]:
     """Return all rows of a list, what is said about them, and the reason if it cannot be read at all."""
-    intake = Intake.of("list", Defaults.of({"seed": 1}), NOWHERE, allow_http=False)
+    parser = RowParser.of("list", Defaults.of({"seed": 1}), NOWHERE, allow_http=False)
     told: list[object] = []
     try:
-        told.extend(intake.to_row(entry) for entry in READERS[name](chunks, False) if entry is not None)
-    except Unusable as problem:
+        told.extend(parser.to_row(parsed) for parsed in READERS[name](chunks, False) if parsed is not None)
+    except UnusableRow as problem:
         told.append(str(problem))
-    return [*told, *intake.remarks.take()]
+    return [*told, *parser.row_warnings.take()]
 
 
 def rows(data: bytes) -> None:
@@ -238,10 +238,10 @@ def rows(data: bytes) -> None:
     assert told == make_rows(name, cut(body, chosen[1] % 64 + 1)), (chosen, body)
     last = 0
     for row in told:
-        if isinstance(row, (Row, BadRow)):
+        if isinstance(row, (NewRequest, BadRow)):
             assert last < row.line <= body.count(b"\n") + 1
             last = row.line
-        if isinstance(row, Row):
+        if isinstance(row, NewRequest):
             document = json.loads(json.dumps(row.document, allow_nan=False))
             assert document == to_document(to_request(document), {})
             assert row.key == to_key(document, row.repeat)

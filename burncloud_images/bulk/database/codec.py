@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import attrs
 
-from burncloud_images.bulk.records import BadRow, Failure, Link, Record, Row, State, StoredImage
+from burncloud_images.bulk.records import BadRow, Failure, Link, NewRequest, Record, State, StoredImage
 from burncloud_images.errors import ImagesError, JobError, StorageError
 
 PRIMARY = 0xFF
@@ -145,7 +145,7 @@ def parse(value: Text) -> object:
         raise Damaged("a value in it is not JSON") from None
 
 
-def from_row(row: Row) -> tuple[Text | int, ...]:
+def from_row(row: NewRequest) -> tuple[Text | int, ...]:
     """Return the columns `ROW` of a request."""
     request = Record(key=row.key, number=0, document=row.document, source=row.source, line=row.line)
     document = encode_json(row.document)

@@ -74,14 +74,14 @@ def read_images(connection: sqlite3.Connection, after: int) -> list[tuple[int, s
 
 
 def read_problems(connection: sqlite3.Connection, after: int) -> list[tuple[int, BadRow]]:
-    """Return some problems that follow the one with the number *after*, and their numbers."""
-    sql = f"SELECT number, {PROBLEM} FROM problems WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608
+    """Return some bad_rows that follow the one with the number *after*, and their numbers."""
+    sql = f"SELECT number, {PROBLEM} FROM bad_rows WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608
     return [(row[0], to_problem(row[1:])) for row in connection.execute(sql, (after, PAGE))]
 
 
-def has_problems(connection: sqlite3.Connection, source: str) -> bool:
+def has_bad_rows(connection: sqlite3.Connection, source: str) -> bool:
     """Say whether an input has lines that are no requests."""
-    found = connection.execute("SELECT 1 FROM problems WHERE source = ? LIMIT 1", (encode_text(source),))
+    found = connection.execute("SELECT 1 FROM bad_rows WHERE source = ? LIMIT 1", (encode_text(source),))
     return found.fetchone() is not None
 
 
@@ -94,10 +94,10 @@ def read_totals(connection: sqlite3.Connection) -> Totals:
     images, size, committed, cost, reserved = (
         sum(decode_number(row[column]) for row in rows) for column in range(2, 7)
     )
-    (problems,) = connection.execute("SELECT count(*) FROM problems").fetchone()
+    (bad_rows,) = connection.execute("SELECT count(*) FROM bad_rows").fetchone()
     return Totals(
         counts=counts,
-        problems=problems,
+        bad_rows=bad_rows,
         images=images,
         bytes=size,
         committed=committed,

@@ -46,7 +46,7 @@ CREATE TABLE earlier (
 )"""
 
 PROBLEMS = """
-CREATE TABLE problems (
+CREATE TABLE bad_rows (
     number INTEGER PRIMARY KEY,
     source TEXT NOT NULL,
     line INTEGER NOT NULL,

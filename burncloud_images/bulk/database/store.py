@@ -19,7 +19,7 @@ from burncloud_images.bulk.database.codec import (
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
 from burncloud_images.bulk.database.transitions import Transition
 from burncloud_images.bulk.database.writer import Writer
-from burncloud_images.bulk.records import Added, BadRow, Failure, Link, Record, Row, State, StoredImage, Totals
+from burncloud_images.bulk.records import Added, BadRow, Failure, Link, NewRequest, Record, State, StoredImage, Totals
 
 
 class JobStore:
@@ -109,7 +109,7 @@ class JobStore:
             yield [(key, images) for _, key, images in page]
             after = page[-1][0]
 
-    async def problems(self) -> AsyncIterator[BadRow]:
+    async def bad_rows(self) -> AsyncIterator[BadRow]:
         """Yield the input lines that are not requests, in order."""
         after = 0
         while page := await self.writer.read(partial(queries.read_problems, after=after)):
@@ -117,9 +117,9 @@ class JobStore:
                 yield problem
             after = page[-1][0]
 
-    def has_problems(self, source: str) -> Awaitable[bool]:
+    def has_bad_rows(self, source: str) -> Awaitable[bool]:
         """Return whether an input has lines that are not requests."""
-        return self.writer.read(partial(queries.has_problems, source=source))
+        return self.writer.read(partial(queries.has_bad_rows, source=source))
 
     def totals(self) -> Awaitable[Totals]:
         """Return the sums over all requests."""
@@ -139,7 +139,7 @@ class JobStore:
 
     # --- the job -----------------------------------------------------------------------------------------------------
 
-    def add(self, rows: Sequence[Row | BadRow]) -> Awaitable[Added]:
+    def add(self, rows: Sequence[NewRequest | BadRow]) -> Awaitable[Added]:
         """
         Add requests; those whose key is known stay as they are.
 
@@ -148,7 +148,7 @@ class JobStore:
         return self.writer.change(partial(transitions.add, rows=tuple(rows)))
 
     def clear_problems(self, source: str) -> Awaitable[None]:
-        """Delete the problems of an input that is about to be read again."""
+        """Delete the bad_rows of an input that is about to be read again."""
         return self.writer.change(partial(transitions.clear_problems, source=source))
 
     def set_metadata(self, name: str, value: object) -> Awaitable[None]:

@@ -29,7 +29,7 @@ from burncloud_images.bulk.database.codec import (
     from_row,
     to_record,
 )
-from burncloud_images.bulk.records import Added, BadRow, Record, Row, State, StoredImage
+from burncloud_images.bulk.records import Added, BadRow, NewRequest, Record, State, StoredImage
 
 PAID = (State.SENT, State.RECEIVED, State.IN_DOUBT)
 """States of requests that may have been billed and can still bring images."""
@@ -155,7 +155,7 @@ ADD_IMAGE = Transition(
 # number makes it do the same.
 INSERT = f"INSERT OR IGNORE INTO requests ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 ADD_PROBLEM = """
-INSERT INTO problems (source, line, label, reason) VALUES (:source, :line, :label, :reason)
+INSERT INTO bad_rows (source, line, label, reason) VALUES (:source, :line, :label, :reason)
 ON CONFLICT (source, line, reason) DO UPDATE SET label = excluded.label
 """
 NEXT = f"SELECT {RECORD} FROM requests WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
@@ -186,7 +186,7 @@ def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("RELEASE part")
 
 
-def add(connection: sqlite3.Connection, rows: Sequence[Row | BadRow]) -> Added:
+def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow]) -> Added:
     """Take rows in."""
     new = known = refused = 0
     with all_or_nothing(connection):
@@ -203,7 +203,7 @@ def add(connection: sqlite3.Connection, rows: Sequence[Row | BadRow]) -> Added:
     return Added(new=new, known=known, refused=refused)
 
 
-def insert(connection: sqlite3.Connection, row: Row) -> bool:
+def insert(connection: sqlite3.Connection, row: NewRequest) -> bool:
     return connection.execute(INSERT, from_row(row)).rowcount == 1
 
 
@@ -218,7 +218,7 @@ def add_problem(connection: sqlite3.Connection, source: str, line: int, label: s
 
 def clear_problems(connection: sqlite3.Connection, source: str) -> None:
     """Let go of what was wrong with an input."""
-    connection.execute("DELETE FROM problems WHERE source = ?", (encode_text(source),))
+    connection.execute("DELETE FROM bad_rows WHERE source = ?", (encode_text(source),))
 
 
 def lease(connection: sqlite3.Connection, most: int) -> tuple[Record, ...]:

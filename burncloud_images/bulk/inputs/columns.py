@@ -10,14 +10,14 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.bulk.keys import MOST_DEPTH, REQUESTS
+from burncloud_images.bulk.keys import MAX_DEPTH, REQUESTS
 from burncloud_images.model.operations import IMAGE_FIELDS, KINDS, Operation
 
-LONGEST_REASON = 200
+MAX_REASON = 200
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class ParsedRow:
     """
     A record that is not blank.
 
@@ -34,15 +34,15 @@ class Entry:
     problem: str | None = None
 
 
-Entries: TypeAlias = Generator[Entry | None, None, None]
-"""The entries of an input; None where the next may take a while."""
+ParsedRows: TypeAlias = Generator[ParsedRow | None, None, None]
+"""The parsed_rows of an input; None where the next may take a while."""
 
 
-class Unusable(Exception):  # noqa: N818 (stays within this package)
+class UnusableRow(Exception):  # noqa: N818 (stays within this package)
     """Something that a row cannot be made of, as one clause; it becomes the reason of a bad row."""
 
 
-def clip(text: str, most: int = LONGEST_REASON) -> str:
+def clip(text: str, most: int = MAX_REASON) -> str:
     """Return *text* fit for a terminal and a list: one line of at most *most* characters, all printable."""
     shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:most])
     return shown if len(text) <= most else f"{shown[: most - 1]}…"
@@ -68,7 +68,7 @@ TYPES: Mapping[str, type] = {**KINDS, "repeat": int}
 """Of the columns that are neither text nor an image."""
 TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?", re.ASCII)  # a spreadsheet writes 2.0 where cells are empty
-MOST_DIGITS = 77
+MAX_DIGITS = 77
 """Of a whole number; a job keeps 256 bits."""
 
 
@@ -90,7 +90,7 @@ def to_values(cells: Iterable[tuple[str, Cell]], convert: Callable[[str, Cell], 
     for name, cell in cells:
         try:
             value = convert(name, cell)
-        except Unusable as problem:
+        except UnusableRow as problem:
             problems.append(f"{name}: {problem}")
         else:
             if value is not None:
@@ -103,7 +103,7 @@ def to_value(name: str, word: str) -> object:
     Return what a word of a table is in the column *name*; None if nothing is given.
 
     Raises:
-        Unusable: It is nothing of the kind.
+        UnusableRow: It is nothing of the kind.
     """
     if name == "prompt":
         return word or None
@@ -118,13 +118,13 @@ def to_value(name: str, word: str) -> object:
 def to_int(word: str) -> int:
     found = WHOLE.fullmatch(word)
     if found is None:
-        raise Unusable("it has to be a whole number")
+        raise UnusableRow("it has to be a whole number")
     return int(found[1])
 
 
 def to_truth(word: str) -> bool:
     if word.lower() not in TRUTHS:
-        raise Unusable("it has to be true or false")
+        raise UnusableRow("it has to be true or false")
     return TRUTHS[word.lower()]
 
 
@@ -137,28 +137,30 @@ def load_json(text: str) -> object:
     Return what *text* holds; keys that stand twice, numbers that JSON does not have and deep nesting are refused.
 
     Raises:
-        Unusable: It is no such JSON; the reason shows nothing of it.
+        UnusableRow: It is no such JSON; the reason shows nothing of it.
     """
     try:
         value = DECODER.decode(text)
     except NotStrict as problem:
-        raise Unusable(str(problem)) from None
+        raise UnusableRow(str(problem)) from None
     except json.JSONDecodeError as error:
-        raise Unusable(f"it is no JSON: {error.msg[0].lower()}{error.msg[1:]}, at character {error.pos + 1}") from None
+        raise UnusableRow(
+            f"it is not JSON: {error.msg[0].lower()}{error.msg[1:]}, at character {error.pos + 1}"
+        ) from None
     except RecursionError:
-        raise Unusable(f"it is nested more than {MOST_DEPTH} levels deep") from None
-    if text.count("[") + text.count("{") > MOST_DEPTH:
+        raise UnusableRow(f"it is nested more than {MAX_DEPTH} levels deep") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH:
         check_depth(value)
     return value
 
 
 def check_depth(value: object) -> None:
     level = [value]
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         level = [item for outer in level for item in members(outer)]
         if not level:
             return
-    raise Unusable(f"it is nested more than {MOST_DEPTH} levels deep")
+    raise UnusableRow(f"it is nested more than {MAX_DEPTH} levels deep")
 
 
 def members(value: object) -> list[object]:
@@ -179,7 +181,7 @@ def refuse_constant(_: str) -> object:
 
 
 def bounded(digits: str) -> int:
-    if len(digits.removeprefix("-")) > MOST_DIGITS:
+    if len(digits.removeprefix("-")) > MAX_DIGITS:
         raise NotStrict("it holds a number of too many digits")
     return int(digits)
 

@@ -20,10 +20,10 @@ import attrs
 
 from burncloud_images.bulk.inputs.columns import (
     COLUMNS,
-    Entries,
-    Entry,
     Parsed,
-    Unusable,
+    ParsedRow,
+    ParsedRows,
+    UnusableRow,
     clip,
     load_json,
     nearest,
@@ -32,7 +32,7 @@ from burncloud_images.bulk.inputs.columns import (
 )
 from burncloud_images.bulk.keys import REQUESTS
 
-MOST_BYTES = 1024 * 1024
+MAX_LINE_BYTES = 1024 * 1024
 """Of one record; the longest prompt of any model has an eighth of that."""
 MARK = b"\xef\xbb\xbf"
 """Before text in UTF-8 that some programs write."""
@@ -40,7 +40,7 @@ QUOTE = b'"'
 
 
 @attrs.frozen
-class Record:
+class RawLine:
     """
     One line, or one row of a table.
 
@@ -82,7 +82,7 @@ class RecordSplitter:
         self.overlong = False
         self.place = Place.CELL_START
 
-    def feed(self, chunk: bytes) -> Iterator[Record]:
+    def feed(self, chunk: bytes) -> Iterator[RawLine]:
         """Yield the records that end in *chunk*, but for empty lines."""
         if self.head is not None:
             chunk = self.head + chunk
@@ -102,7 +102,7 @@ class RecordSplitter:
                 self.first = self.line
         self.hold(rest)
 
-    def close(self) -> Iterator[Record]:
+    def close(self) -> Iterator[RawLine]:
         """Yield the last record, if no line end stands behind it."""
         if self.head:
             head, self.head = self.head, None
@@ -117,14 +117,14 @@ class RecordSplitter:
         if self.overlong:
             return
         self.held += piece
-        if len(self.held) > MOST_BYTES:
+        if len(self.held) > MAX_LINE_BYTES:
             self.held.clear()
             self.overlong = True
 
-    def release(self) -> Record:
+    def release(self) -> RawLine:
         """Return what is held as a record, and begin another."""
         data = None if self.overlong else bytes(self.held).removesuffix(b"\r")
-        record = Record(self.first, data, self.place is not Place.QUOTED)
+        record = RawLine(self.first, data, self.place is not Place.QUOTED)
         self.held.clear()
         self.overlong = False
         self.first = self.line
@@ -167,18 +167,18 @@ def unwrap(value: dict[str, object]) -> dict[str, object]:
     Return the columns of a line.
 
     Raises:
-        Unusable: It is a batch's request to something else.
+        UnusableRow: It is a batch's request to something else.
     """
     if "body" not in value:
         return value
     body = value["body"]
     if not isinstance(body, dict):
-        raise Unusable("body: it has to be an object")
+        raise UnusableRow("body: it has to be an object")
     if value.get("method", "POST") != "POST":
-        raise Unusable("method: it has to be POST")
+        raise UnusableRow("method: it has to be POST")
     for name in OURS:
         if name in body:
-            raise Unusable(f"body: {name} is no field of the API")
+            raise UnusableRow(f"body: {name} is no field of the API")
     around = {name: item for name, item in value.items() if name not in ENVELOPE}
     return {**around, **with_images(body), "id": value.get("custom_id"), "operation": to_operation(value.get("url"))}
 
@@ -190,7 +190,7 @@ def to_operation(url: object) -> str | None:
     for operation in REQUESTS:
         if path.endswith(f"/images/{operation}"):
             return operation
-    raise Unusable("url: it is no address of the images API, such as /v1/images/generations")
+    raise UnusableRow("url: it is no address of the images API, such as /v1/images/generations")
 
 
 def with_images(body: Mapping[str, object]) -> Mapping[str, object]:
@@ -198,26 +198,26 @@ def with_images(body: Mapping[str, object]) -> Mapping[str, object]:
     if "images" not in body:
         return body
     if "image" in body:
-        raise Unusable("body: it has both image and images")
+        raise UnusableRow("body: it has both image and images")
     return {**{name: value for name, value in body.items() if name != "images"}, "image": body["images"]}
 
 
-Reader: TypeAlias = Callable[[Iterable[bytes], bool], Entries]
+Reader: TypeAlias = Callable[[Iterable[bytes], bool], ParsedRows]
 """
 Takes the bytes of an input, of which an empty chunk says that the next may take a while, and whether rows may lack a
-prompt and an image, because all get one. It raises `Unusable` for what cannot be read at all.
+prompt and an image, because all get one. It raises `UnusableRow` for what cannot be read at all.
 """
 
 SPACE = b" \t\r\n\v\f"
-MOST_MIB = MOST_BYTES // (1024 * 1024)
+MAX_LINE_MIB = MAX_LINE_BYTES // (1024 * 1024)
 
 
-def read_prompts(chunks: Iterable[bytes]) -> Entries:
+def read_prompts(chunks: Iterable[bytes]) -> ParsedRows:
     """Yield a prompt a line."""
     return read_each(chunks, lambda text: ({"prompt": text.strip()}, None))
 
 
-def read_json_lines(chunks: Iterable[bytes]) -> Entries:
+def read_json_lines(chunks: Iterable[bytes]) -> ParsedRows:
     """Yield an object a line: fields by their names, or as OpenAI's batches hold them."""
     return read_each(chunks, read_line)
 
@@ -225,20 +225,20 @@ def read_json_lines(chunks: Iterable[bytes]) -> Entries:
 def read_line(text: str) -> Parsed:
     value = load_json(text)
     if not isinstance(value, dict):
-        raise Unusable("it is JSON, but no object")
+        raise UnusableRow("it is JSON, but no object")
     try:
         return unwrap(value), None
-    except Unusable as problem:
+    except UnusableRow as problem:
         return {"custom_id": value.get("custom_id")}, str(problem)
 
 
-def read_each(chunks: Iterable[bytes], parse: Callable[[str], Parsed]) -> Entries:
+def read_each(chunks: Iterable[bytes], parse: Callable[[str], Parsed]) -> ParsedRows:
     """Yield what *parse* makes of each line that is not blank."""
     for record in split(chunks, b""):
-        yield record if record is None else read_record(record, parse)
+        yield record if record is None else parse_line(record, parse)
 
 
-def read_table(chunks: Iterable[bytes], delimiter: str, *, has_defaults: bool) -> Entries:
+def read_table(chunks: Iterable[bytes], delimiter: str, *, has_defaults: bool) -> ParsedRows:
     """Yield the rows of a table whose first names the columns."""
     header: Sequence[str] | None = None
     for record in split(chunks, delimiter.encode("ascii")):
@@ -247,10 +247,10 @@ def read_table(chunks: Iterable[bytes], delimiter: str, *, has_defaults: bool) -
         elif header is None:
             header = to_header(record, delimiter, has_defaults=has_defaults)
         else:
-            yield read_record(record, cells_reader(header, delimiter))
+            yield parse_line(record, cells_reader(header, delimiter))
 
 
-def split(chunks: Iterable[bytes], delimiter: bytes) -> Iterator[Record | None]:
+def split(chunks: Iterable[bytes], delimiter: bytes) -> Iterator[RawLine | None]:
     """Yield the records that are not blank, and None where the next may take a while."""
     splitter = RecordSplitter(delimiter)
     for chunk in chunks:
@@ -261,30 +261,30 @@ def split(chunks: Iterable[bytes], delimiter: bytes) -> Iterator[Record | None]:
     yield from (record for record in splitter.close() if not is_blank(record, delimiter))
 
 
-def is_blank(record: Record, delimiter: bytes) -> bool:
+def is_blank(record: RawLine, delimiter: bytes) -> bool:
     return record.data is not None and not record.data.strip(SPACE + delimiter)
 
 
-def read_record(record: Record, parse: Callable[[str], Parsed]) -> Entry:
-    size = MOST_BYTES if record.data is None else len(record.data)
+def parse_line(record: RawLine, parse: Callable[[str], Parsed]) -> ParsedRow:
+    size = MAX_LINE_BYTES if record.data is None else len(record.data)
     try:
         values, problem = parse(decode(record))
-        return Entry(line=record.line, size=size, values=values, problem=problem)
-    except Unusable as problem:
-        return Entry(line=record.line, size=size, problem=str(problem))
+        return ParsedRow(line=record.line, size=size, values=values, problem=problem)
+    except UnusableRow as problem:
+        return ParsedRow(line=record.line, size=size, problem=str(problem))
 
 
-def decode(record: Record) -> str:
+def decode(record: RawLine) -> str:
     if not record.closed:
-        raise Unusable("a quote is opened in it and never closed, so that all of the rest belongs to it")
+        raise UnusableRow("a quote is opened in it and never closed, so that all of the rest belongs to it")
     if record.data is None:
-        raise Unusable(f"it is longer than {MOST_MIB} MiB")
+        raise UnusableRow(f"it is longer than {MAX_LINE_MIB} MiB")
     if b"\0" in record.data:
-        raise Unusable("it holds a NUL byte")
+        raise UnusableRow("it holds a NUL byte")
     try:
         return record.data.decode()
     except UnicodeDecodeError:
-        raise Unusable("it is no UTF-8 text") from None
+        raise UnusableRow("it is no UTF-8 text") from None
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -294,28 +294,28 @@ def to_cells(text: str, delimiter: str) -> list[str]:
     try:
         (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
     except csv.Error as error:
-        raise Unusable(f"it is no row of a table: {error}") from None
+        raise UnusableRow(f"it is no row of a table: {error}") from None
     return cells
 
 
-def to_header(record: Record, delimiter: str, *, has_defaults: bool) -> Sequence[str]:
+def to_header(record: RawLine, delimiter: str, *, has_defaults: bool) -> Sequence[str]:
     """
     Return the names of the columns.
 
     Raises:
-        Unusable: The first row names none that a request could be made of, or one twice.
+        UnusableRow: The first row names none that a request could be made of, or one twice.
     """
     try:
         names = [name.strip() for name in to_cells(decode(record), delimiter)]
-    except Unusable as problem:
-        raise Unusable(f"the first row has to name the columns, but {problem}") from None
+    except UnusableRow as problem:
+        raise UnusableRow(f"the first row has to name the columns, but {problem}") from None
     known = [name for name in names if name in COLUMNS]
     if len(set(known)) < len(known):
-        raise Unusable(f"the first row names {next(name for name in known if known.count(name) > 1)} twice")
+        raise UnusableRow(f"the first row names {next(name for name in known if known.count(name) > 1)} twice")
     if not {"prompt", "image"} & set(known) and not has_defaults:
         slips = [f"{clip(name, 40)!r} may be {slip!r}" for name in names if (slip := nearest(name))]
         advice = f"; {', '.join(slips[:3])}" if slips else ""
-        raise Unusable(f"the first row has to name the columns, and neither prompt nor image is among them{advice}")
+        raise UnusableRow(f"the first row has to name the columns, and neither prompt nor image is among them{advice}")
     return names
 
 
@@ -323,7 +323,7 @@ def cells_reader(header: Sequence[str], delimiter: str) -> Callable[[str], Parse
     def read(text: str) -> Parsed:
         cells = to_cells(text, delimiter)
         if len(cells) != len(header):
-            raise Unusable(f"it has {len(cells):,} cells, and the first row has {len(header):,}")
+            raise UnusableRow(f"it has {len(cells):,} cells, and the first row has {len(header):,}")
         return to_values(zip(header, cells, strict=True), to_value)
 
     return read

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import attrs
 
-from burncloud_images.bulk.inputs.columns import Unusable
+from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.records import InputFile
 from burncloud_images.files.reading import examine_handle
 from burncloud_images.files.uploads import UPLOADABLE
@@ -26,8 +26,8 @@ from burncloud_images.model.media import Media
 from burncloud_images.model.operations import is_unicode
 from burncloud_images.model.rule_kinds import MB
 
-MOST_BYTES = 50 * MB
-MOST_KNOWN = 10_000
+MAX_IMAGE_BYTES = 50 * MB
+MAX_REMEMBERED = 10_000
 """Files that are remembered; a list of millions of images names few of them twice at a distance."""
 
 Known = tuple[str, int, int, int, int]
@@ -73,13 +73,13 @@ class ImageFiles:
         Return what is known of the file that *name* leads to from the folder.
 
         Raises:
-            Unusable: It is not below the folder, or no image that can be uploaded.
+            UnusableRow: It is not below the folder, or no image that can be uploaded.
         """
         if name not in self.names:
             try:
                 self.names[name] = self.look_at(self.resolve(name))
             except OSError as error:
-                raise Unusable(f"it cannot be read: {reason(error)}") from None
+                raise UnusableRow(f"it cannot be read: {reason(error)}") from None
         return self.names[name]
 
     def look_anew(self) -> None:
@@ -89,12 +89,12 @@ class ImageFiles:
     def resolve(self, name: str) -> str:
         """Return where *name* leads, without links."""
         if not name or "\0" in name or not is_unicode(name):
-            raise Unusable("it is no name of a file")
+            raise UnusableRow("it is no name of a file")
         path = os.path.realpath(f"{self.root}/{name}" if name[0] != "/" else name)
         if not f"{path}/".startswith(f"{self.root.rstrip('/')}/"):
-            raise Unusable("it lies outside the folder that rows may name images in")
+            raise UnusableRow("it lies outside the folder that rows may name images in")
         if not is_unicode(path):
-            raise Unusable("the name of the file is no UTF-8 text; rename it")
+            raise UnusableRow("the name of the file is no UTF-8 text; rename it")
         return path
 
     def look_at(self, path: str) -> LookedAt:
@@ -110,18 +110,18 @@ class ImageFiles:
         with opened(path) as handle:
             status = os.fstat(handle.fileno())
             if known_as(path, status) != known:
-                raise Unusable("it changed while it was read")
+                raise UnusableRow("it changed while it was read")
             media = check(handle, status.st_size)
             handle.seek(0)
             digest = hashlib.file_digest(handle, "sha256").hexdigest()
             self.read += status.st_size
             if known_as(path, os.fstat(handle.fileno())) != known:
-                raise Unusable("it changed while it was read")
+                raise UnusableRow("it changed while it was read")
         file = InputFile(path=Path(path), sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns)
         return LookedAt(file, media)
 
     def remember(self, known: Known, file: LookedAt) -> None:
-        if len(self.known) >= MOST_KNOWN:
+        if len(self.known) >= MAX_REMEMBERED:
             del self.known[next(iter(self.known))]
         self.known[known] = file
 
@@ -140,19 +140,19 @@ def known_as(path: str, status: os.stat_result) -> Known:
 
 def check_kind(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise Unusable("it is a folder")
+        raise UnusableRow("it is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise Unusable("it is no regular file")
+        raise UnusableRow("it is no regular file")
 
 
 def check(handle: BinaryIO, size: int) -> Media:
     if size == 0:
-        raise Unusable("it is empty")
-    if size > MOST_BYTES:
-        raise Unusable(f"{size / MB:.1f} MiB is more than {MOST_BYTES / MB:g} MiB")
+        raise UnusableRow("it is empty")
+    if size > MAX_IMAGE_BYTES:
+        raise UnusableRow(f"{size / MB:.1f} MiB is more than {MAX_IMAGE_BYTES / MB:g} MiB")
     media = examine_handle(handle, 0, size)
     if media.media_type not in UPLOADABLE:
-        raise Unusable("it is no PNG, JPEG, WebP or GIF image")
+        raise UnusableRow("it is no PNG, JPEG, WebP or GIF image")
     return media
 
 

@@ -23,14 +23,14 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.input_files import keep_original
-from burncloud_images.bulk.inputs.columns import Entries, Unusable
+from burncloud_images.bulk.input_files import keep_input_file
+from burncloud_images.bulk.inputs.columns import ParsedRows, UnusableRow
 from burncloud_images.bulk.inputs.formats import READERS
 from burncloud_images.bulk.inputs.parquet import read_parquet
-from burncloud_images.bulk.inputs.rows import Defaults, Intake
+from burncloud_images.bulk.inputs.rows import Defaults, RowParser
 from burncloud_images.bulk.inputs.sources import STDIN, Bytes, find_format, fingerprint, open_file, open_stdin, refusal
 from burncloud_images.bulk.keys import to_document, to_key
-from burncloud_images.bulk.records import Added, BadRow, InputFile, Row
+from burncloud_images.bulk.records import Added, BadRow, InputFile, NewRequest
 from burncloud_images.disk import run
 from burncloud_images.errors import (
     ImagesError,
@@ -43,9 +43,9 @@ from burncloud_images.errors import (
 from burncloud_images.model.inputs import BytesSource, PathSource
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
 
-MOST_ROWS = 500
+ROWS_PER_HOP = 500
 """Made with one hop to a thread."""
-MOST_WORK = 4 * 1024 * 1024
+BYTES_PER_HOP = 4 * 1024 * 1024
 """Bytes that are read for them, images included: a hop cannot be cut short."""
 
 
@@ -70,7 +70,7 @@ class InputOptions:
 
 async def open_input(
     source: str | Path, options: InputOptions, executor: Executor | None, *, stdin: BinaryIO | None = None
-) -> AsyncIterator[Row | BadRow]:
+) -> AsyncIterator[NewRequest | BadRow]:
     """
     Yield what each record of an input comes to, in their order; blank ones are passed over.
 
@@ -92,8 +92,8 @@ async def open_input(
     reading = Reading(source=str(source), options=options, stdin=stdin)
     try:
         while (taken := await take(reading, executor)) is not None:
-            rows, remarks = taken
-            for remark in remarks:
+            rows, row_warnings = taken
+            for remark in row_warnings:
                 warnings.warn(remark, ImagesWarning, stacklevel=2)
             for row in rows:
                 yield row
@@ -114,9 +114,9 @@ async def take(reading: Reading, executor: Executor | None) -> Taken | None:
         raise
 
 
-Taken: TypeAlias = tuple[Sequence[Row | BadRow], Sequence[str]]
+Taken: TypeAlias = tuple[Sequence[NewRequest | BadRow], Sequence[str]]
 """Rows, and what is to be said about them."""
-Made: TypeAlias = Generator[tuple[Row | BadRow, int] | None, None, None]
+Made: TypeAlias = Generator[tuple[NewRequest | BadRow, int] | None, None, None]
 """Rows with the bytes that were read for them, and None where the next may take a while."""
 
 
@@ -129,16 +129,16 @@ class Reading:
     stdin: BinaryIO | None
     closing: Event = attrs.field(factory=Event)
     rows: Made | None = None
-    intake: Intake | None = None
+    parser: RowParser | None = None
 
     def take(self) -> Taken | None:
         """Return the next rows, and None behind the last; blocks."""
         if self.rows is None:
-            self.intake = self.find_intake()
-            self.rows = self.read(self.intake)
-        assert self.intake is not None
-        self.intake.builder.files.look_anew()
-        rows: list[Row | BadRow] = []
+            self.parser = self.find_parser()
+            self.rows = self.read(self.parser)
+        assert self.parser is not None
+        self.parser.builder.files.look_anew()
+        rows: list[NewRequest | BadRow] = []
         work = 0
         for made in self.rows:
             if made is not None:
@@ -146,33 +146,33 @@ class Reading:
                 work += made[1]
             elif rows:
                 break
-            if len(rows) == MOST_ROWS or work > MOST_WORK or self.closing.is_set():
+            if len(rows) == ROWS_PER_HOP or work > BYTES_PER_HOP or self.closing.is_set():
                 break
-        return (rows, self.intake.remarks.take()) if rows else None
+        return (rows, self.parser.row_warnings.take()) if rows else None
 
-    def find_intake(self) -> Intake:
+    def find_parser(self) -> RowParser:
         folder = Path() if self.source == STDIN else Path(self.source).parent
         root = self.options.input_root
         if root is not None and not root.is_dir():
             raise refusal(root, "it is no folder that rows could name images in")
-        return Intake.of(
+        return RowParser.of(
             self.source,
             Defaults.of(self.options.defaults),
             folder if root is None else root,
             allow_http=self.options.allow_http,
         )
 
-    def read(self, intake: Intake) -> Made:
-        files = intake.builder.files
+    def read(self, parser: RowParser) -> Made:
+        files = parser.builder.files
         try:
-            with closing(self.entries(has_defaults=intake.builder.defaults.make_requests)) as entries:
-                for entry in entries:
+            with closing(self.parsed_rows(has_defaults=parser.builder.defaults.make_requests)) as parsed_rows:
+                for parsed in parsed_rows:
                     before = files.read
-                    yield None if entry is None else (intake.to_row(entry), entry.size + files.read - before)
-        except Unusable as problem:
+                    yield None if parsed is None else (parser.to_row(parsed), parsed.size + files.read - before)
+        except UnusableRow as problem:
             raise refusal(self.source, str(problem)) from None
 
-    def entries(self, *, has_defaults: bool) -> Entries:
+    def parsed_rows(self, *, has_defaults: bool) -> ParsedRows:
         name = find_format(self.source, self.options.format)
         if name == "parquet":
             yield from read_parquet(Path(self.source), has_defaults=has_defaults)
@@ -183,7 +183,7 @@ class Reading:
         with open_file(Path(self.source)) as handle:
             yield from self.texts(handle, name, has_defaults=has_defaults)
 
-    def texts(self, handle: BinaryIO, name: str | None, *, has_defaults: bool) -> Entries:
+    def texts(self, handle: BinaryIO, name: str | None, *, has_defaults: bool) -> ParsedRows:
         content = Bytes(self.source, handle, self.closing)
         content.look_ahead()
         yield from READERS[name or content.guess_format()](content.pieces(), has_defaults)
@@ -221,7 +221,7 @@ async def add_input(
     if before is not None and not allow_change:
         refuse_change(path, before, print_of)
     is_read = before is not None and before.get("rows") is not None and same(before, print_of)
-    if before is not None and is_read and not await store.has_problems(str(path)):  # which may be mended elsewhere
+    if before is not None and is_read and not await store.has_bad_rows(str(path)):  # which may be mended elsewhere
         if before != {**before, **print_of}:
             await store.set_metadata(MEMORY, {**known, str(path): {**before, **print_of}})
         return Added(known=int(str(before["rows"])))
@@ -269,10 +269,10 @@ async def recall(store: JobStore) -> dict[str, dict[str, object]]:
     return known
 
 
-async def add_rows(store: JobStore, rows: AsyncIterable[Row | BadRow]) -> Added:
+async def add_rows(store: JobStore, rows: AsyncIterable[NewRequest | BadRow]) -> Added:
     """Add rows as they come."""
     total = Added()
-    batch: list[Row | BadRow] = []
+    batch: list[NewRequest | BadRow] = []
     async for row in rows:
         batch.append(row)
         if len(batch) >= BATCH:
@@ -300,7 +300,7 @@ async def add_requests(
         InvalidRequestError: An image cannot be read again by another run.
     """
 
-    async def rows() -> AsyncIterable[Row]:
+    async def rows() -> AsyncIterable[NewRequest]:
         number = 0
         async for request in each(requests):
             number += 1
@@ -318,14 +318,14 @@ async def each(requests: Iterable[ImagesRequest] | AsyncIterable[ImagesRequest])
             yield request
 
 
-def to_row(request: ImagesRequest, directory: JobDirectory, name: str, line: int) -> Row:
+def to_row(request: ImagesRequest, directory: JobDirectory, name: str, line: int) -> NewRequest:
     files: dict[Path, InputFile] = {}
     request = keep_bytes(request, directory)
     for _, source in request.images():
         if isinstance(source, PathSource):
             files[source.path] = look_at(source.path)
     document = to_document(request, files)
-    return Row(key=to_key(document, 0), document=document, source=name, line=line)
+    return NewRequest(key=to_key(document, 0), document=document, source=name, line=line)
 
 
 def keep_bytes(request: ImagesRequest, directory: JobDirectory) -> ImagesRequest:
@@ -334,7 +334,7 @@ def keep_bytes(request: ImagesRequest, directory: JobDirectory) -> ImagesRequest
     def keep(value: object) -> object:
         if isinstance(value, tuple):
             return tuple(keep(item) for item in value)
-        return PathSource(keep_original(value.data, directory).path) if isinstance(value, BytesSource) else value
+        return PathSource(keep_input_file(value.data, directory).path) if isinstance(value, BytesSource) else value
 
     kept: dict[str, Any] = {name: keep(getattr(request, name)) for name in IMAGE_FIELDS if hasattr(request, name)}
     return attrs.evolve(request, **kept)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from burncloud_images.bulk.inputs import columns
-from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES, Entries, Entry, clip
-from burncloud_images.bulk.inputs.formats import MOST_BYTES
+from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES, ParsedRow, ParsedRows, clip
+from burncloud_images.bulk.inputs.formats import MAX_LINE_BYTES
 from burncloud_images.bulk.inputs.sources import open_file, refusal
 from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.operations import IMAGE_FIELDS
@@ -22,7 +22,7 @@ ROWS = 256
 BUFFER = 1024 * 1024
 
 
-def read_parquet(path: Path, *, has_defaults: bool) -> Entries:
+def read_parquet(path: Path, *, has_defaults: bool) -> ParsedRows:
     """
     Yield the rows of a file, read a few at a time.
 
@@ -59,9 +59,9 @@ def read_parquet(path: Path, *, has_defaults: bool) -> Entries:
             for batch in file.iter_batches(batch_size=ROWS, columns=known, use_threads=False):
                 for row in rows_of(batch):
                     line += 1
-                    yield to_entry(row, unknown if line == 1 else {}, line)
+                    yield to_parsed_row(row, unknown if line == 1 else {}, line)
         except (pa.ArrowException, OSError):
-            yield Entry(line=line + 1, problem="it is damaged, and nothing from here on can be read")
+            yield ParsedRow(line=line + 1, problem="it is damaged, and nothing from here on can be read")
 
 
 def check_columns(names: list[str], path: Path, *, has_defaults: bool) -> list[str]:
@@ -95,14 +95,14 @@ def rows_of(batch: RecordBatch) -> Iterator[Mapping[str, object] | None]:
                 yield None
 
 
-def to_entry(row: Mapping[str, object] | None, unknown: Mapping[str, object], line: int) -> Entry:
+def to_parsed_row(row: Mapping[str, object] | None, unknown: Mapping[str, object], line: int) -> ParsedRow:
     if row is None:
-        return Entry(line=line, problem="it holds text that is no UTF-8, or a date that cannot be")
+        return ParsedRow(line=line, problem="it holds text that is no UTF-8, or a date that cannot be")
     size = sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
-    if size > MOST_BYTES:
-        return Entry(line=line, size=size, problem="it is longer than 1 MiB")
+    if size > MAX_LINE_BYTES:
+        return ParsedRow(line=line, size=size, problem="it is longer than 1 MiB")
     values, problem = columns.to_values(row.items(), to_value)
-    return Entry(line=line, size=size, values={**unknown, **values}, problem=problem)
+    return ParsedRow(line=line, size=size, values={**unknown, **values}, problem=problem)
 
 
 def to_value(name: str, value: object) -> object:
@@ -110,7 +110,7 @@ def to_value(name: str, value: object) -> object:
     Return what a cell gives; None for nothing.
 
     Raises:
-        Unusable: It is text that should hold JSON, and does not.
+        UnusableRow: It is text that should hold JSON, and does not.
     """
     kind = TYPES.get(name)
     if value == "":  # as in a table, where it gives nothing either

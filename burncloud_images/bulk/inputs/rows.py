@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, OPERATIONS, Entry, Unusable, clip, nearest
+from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, OPERATIONS, ParsedRow, UnusableRow, clip, nearest
 from burncloud_images.bulk.inputs.images import ImageFiles, LookedAt
 from burncloud_images.bulk.keys import REQUESTS, to_document, to_key
-from burncloud_images.bulk.records import BadRow, Row
+from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.files.uploads import UPLOADABLE
 from burncloud_images.model.inputs import BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
@@ -23,13 +23,13 @@ from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.wire.base_url import is_loopback
 
-MOST = 100
+MAX_WARNINGS = 100
 """Causes that are told apart; an input can name a new column in each of a million rows."""
-LONGEST_NAME = 40
+MAX_NAME = 40
 
 
 @attrs.define
-class Remarks:
+class RowWarnings:
     """
     Collects warnings, each cause with the line where it first stands.
 
@@ -41,29 +41,29 @@ class Remarks:
     seen: set[tuple[str, ...]] = attrs.field(factory=set, repr=False)
     waiting: list[str] = attrs.field(factory=list, repr=False)
 
-    def note_column(self, name: str, line: int) -> None:
+    def warn_of_column(self, name: str, line: int) -> None:
         """Note a column that is not sent."""
-        if self.is_new("column", name[:LONGEST_NAME]):
+        if self.is_new("column", name[:MAX_NAME]):
             slip = nearest(name)
             advice = f"Did you mean {slip}?" if slip else "What the API is to get goes into extra."
-            shown = f"Column {clip(name, LONGEST_NAME)!r}" if name.strip() else "A column without a name"
+            shown = f"Column {clip(name, MAX_NAME)!r}" if name.strip() else "A column without a name"
             self.waiting.append(
                 f"{self.source}, line {line}: {shown} is no field of this version and is not sent. {advice}"
             )
 
-    def note_violation(self, violation: Violation, model: object, line: int) -> None:
+    def warn_of_violation(self, violation: Violation, model: object, line: int) -> None:
         """Note a documented limit that a row passes over."""
-        if self.is_new("limit", violation.field, str(model)[:LONGEST_NAME]):
+        if self.is_new("limit", violation.field, str(model)[:MAX_NAME]):
             self.waiting.append(f"{self.source}, line {line}: {clip(str(violation))} ({violation.source}).")
 
     def is_new(self, *cause: str) -> bool:
         if cause in self.seen:
             return False
-        if len(self.seen) == MOST:
+        if len(self.seen) == MAX_WARNINGS:
             self.waiting.append(f"{self.source}: There is more of the kind, which is not told.")
-        if len(self.seen) <= MOST:
+        if len(self.seen) <= MAX_WARNINGS:
             self.seen.add(cause)
-        return len(self.seen) <= MOST
+        return len(self.seen) <= MAX_WARNINGS
 
     def take(self) -> list[str]:
         """Return what has not been said yet."""
@@ -72,8 +72,8 @@ class Remarks:
 
 
 URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-LONGEST_URL = 8192
-MOST_IMAGES = 100
+MAX_URL = 8192
+MAX_INPUT_IMAGES = 100
 """Of one request; the documents say 16."""
 STAND_IN = ImageURL("https://stand-in.invalid/")
 """For an image that cannot be used, so that what else is wrong is found as well."""
@@ -169,13 +169,13 @@ class RequestBuilder:
         several = name == "image" and operation == "edits"
         words = value if isinstance(value, list) and several else [value]
         sources: list[ImageSource] = []
-        if len(words) > MOST_IMAGES:
+        if len(words) > MAX_INPUT_IMAGES:
             words = words[:1]
-            violations.append(Violation(name, f"no model takes more than {MOST_IMAGES} images"))
+            violations.append(Violation(name, f"no model takes more than {MAX_INPUT_IMAGES} images"))
         for number, word in enumerate(words, start=1):
             try:
                 sources.append(self.find_one(word, found))
-            except Unusable as problem:
+            except UnusableRow as problem:
                 which = f"number {number} of {len(words)}: " if len(words) > 1 else ""
                 violations.append(Violation(name, f"{which}{problem}"))
                 sources.append(STAND_IN)
@@ -189,7 +189,7 @@ class RequestBuilder:
                 return check_url(url, allow_http=self.allow_http)
             case {"file_id": str(identity), **rest} if not rest and identity:
                 return FileID(identity)
-        raise Unusable("it has to be a path, an address, or an object with image_url or file_id")
+        raise UnusableRow("it has to be a path, an address, or an object with image_url or file_id")
 
     def find_text(self, text: str, found: dict[Path, LookedAt]) -> ImageSource:
         if URL.match(text) or text[:5].lower() == "data:":
@@ -251,7 +251,7 @@ def check_url(url: str, *, allow_http: bool) -> ImageURL:
     Return an address that an image may be fetched from.
 
     Raises:
-        Unusable: It is none; the reason does not show it, since it may be signed.
+        UnusableRow: It is none; the reason does not show it, since it may be signed.
     """
     if url[:5].lower() == "data:":
         return check_data(url)
@@ -259,13 +259,13 @@ def check_url(url: str, *, allow_http: bool) -> ImageURL:
         parts = urlsplit(url)
         scheme, host, _ = parts.scheme.lower(), parts.hostname or "", parts.port
     except ValueError:
-        raise Unusable("its address cannot be read") from None
+        raise UnusableRow("its address cannot be read") from None
     if scheme not in {"http", "https"}:
-        raise Unusable("its address is neither https nor http")
-    if len(url) > LONGEST_URL or not url.isprintable() or " " in url or not host or "@" in parts.netloc:
-        raise Unusable("its address is too long, names no host, or holds what no address has")
+        raise UnusableRow("its address is neither https nor http")
+    if len(url) > MAX_URL or not url.isprintable() or " " in url or not host or "@" in parts.netloc:
+        raise UnusableRow("its address is too long, names no host, or holds what no address has")
     if scheme == "http" and not allow_http and not is_loopback(host):
-        raise Unusable("it would be fetched unencrypted; use https://")
+        raise UnusableRow("it would be fetched unencrypted; use https://")
     return ImageURL(url)
 
 
@@ -273,58 +273,58 @@ def check_data(url: str) -> ImageURL:
     try:
         source = to_source(url)
     except InvalidRequestError as error:
-        raise Unusable(error.violations[0].message) from None
+        raise UnusableRow(error.violations[0].message) from None
     if not isinstance(source, BytesSource) or examine_bytes(source.data).media_type not in UPLOADABLE:
-        raise Unusable("the data: URL holds no PNG, JPEG, WebP or GIF image")
+        raise UnusableRow("the data: URL holds no PNG, JPEG, WebP or GIF image")
     return ImageURL(f"data:{url[5:]}")
 
 
 OWN = frozenset({"id", "custom_id", "repeat"})
-LONGEST_LABEL = 200
-MOST_REPEATS = 1_000_000_000
+MAX_ID = 200
+MAX_REPEAT = 1_000_000_000
 
 
 @attrs.define(kw_only=True)
-class Intake:
+class RowParser:
     """
-    Makes rows of the entries of one input; blocks where files are named.
+    Makes rows of the parsed_rows of one input; blocks where files are named.
 
     Attributes:
         source: Name of the input.
         builder: Makes the requests.
-        remarks: What is to be said about them.
+        row_warnings: What is to be said about them.
     """
 
     source: str
     builder: RequestBuilder
-    remarks: Remarks
+    row_warnings: RowWarnings
 
     @classmethod
-    def of(cls, source: str, defaults: Defaults, folder: Path, *, allow_http: bool) -> Intake:
-        """Return an intake for *source*, whose rows may name images below *folder*."""
+    def of(cls, source: str, defaults: Defaults, folder: Path, *, allow_http: bool) -> RowParser:
+        """Return an parser for *source*, whose rows may name images below *folder*."""
         builder = RequestBuilder(defaults=defaults, files=ImageFiles.below(folder), allow_http=allow_http)
-        return cls(source=source, builder=builder, remarks=Remarks(source))
+        return cls(source=source, builder=builder, row_warnings=RowWarnings(source))
 
-    def to_row(self, entry: Entry) -> Row | BadRow:
-        """Return what *entry* comes to."""
-        given = {name: value for name, value in entry.values.items() if value is not None}
+    def to_row(self, parsed: ParsedRow) -> NewRequest | BadRow:
+        """Return what *parsed* comes to."""
+        given = {name: value for name, value in parsed.values.items() if value is not None}
         label = ""
         try:
             label = find_label(given)
-            if entry.problem is not None:
-                return self.refuse(entry, label, entry.problem)
+            if parsed.problem is not None:
+                return self.refuse(parsed, label, parsed.problem)
             repeat = find_repeat(given)
-            request, files = self.builder.build(self.known(given, entry.line))
-            document = self.judge(request, files, entry.line)
-        except Unusable as problem:
-            return self.refuse(entry, label, entry.problem or str(problem))
+            request, files = self.builder.build(self.known(given, parsed.line))
+            document = self.judge(request, files, parsed.line)
+        except UnusableRow as problem:
+            return self.refuse(parsed, label, parsed.problem or str(problem))
         except InvalidRequestError as error:
-            return self.refuse(entry, label, "; ".join(map(str, error.violations)))
-        return Row(
+            return self.refuse(parsed, label, "; ".join(map(str, error.violations)))
+        return NewRequest(
             key=to_key(document, repeat),
             document=document,
             source=self.source,
-            line=entry.line,
+            line=parsed.line,
             label=label,
             repeat=repeat,
         )
@@ -332,11 +332,11 @@ class Intake:
     def known(self, given: Mapping[str, object], line: int) -> Mapping[str, object]:
         """Return the columns that make the request, and note those that are not sent."""
         if given.get("stream"):
-            raise Unusable("stream: streams are asked for by another method")
+            raise UnusableRow("stream: streams are asked for by another method")
         made = {}
         for name, value in given.items():
             if name not in COLUMNS:
-                self.remarks.note_column(name, line)
+                self.row_warnings.warn_of_column(name, line)
             elif name not in OWN:
                 made[name] = value
         return made
@@ -355,11 +355,11 @@ class Intake:
             certain, advisory = upload_violations(request.operation, document, measure(request, files))
             violations += certain + advisory
         for violation in violations:
-            self.remarks.note_violation(violation, request.model, line)
+            self.row_warnings.warn_of_violation(violation, request.model, line)
         return document
 
-    def refuse(self, entry: Entry, label: str, reason: str) -> BadRow:
-        return BadRow(source=self.source, line=entry.line, label=label, reason=clip(reason))
+    def refuse(self, parsed: ParsedRow, label: str, reason: str) -> BadRow:
+        return BadRow(source=self.source, line=parsed.line, label=label, reason=clip(reason))
 
 
 def measure(request: ImagesRequest, files: Mapping[Path, LookedAt]) -> list[MeasuredImage]:
@@ -376,19 +376,19 @@ def measure(request: ImagesRequest, files: Mapping[Path, LookedAt]) -> list[Meas
 def find_label(given: Mapping[str, object]) -> str:
     """Return the row's own name; empty if it has none."""
     if "id" in given and "custom_id" in given:
-        raise Unusable("id: custom_id says it already")
+        raise UnusableRow("id: custom_id says it already")
     value = given.get("id", given.get("custom_id", ""))
     if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise Unusable("id: it has to be text or a whole number")
+        raise UnusableRow("id: it has to be text or a whole number")
     label = str(value).strip()
-    if len(label) > LONGEST_LABEL or not label.isprintable():
-        raise Unusable(f"id: it is longer than {LONGEST_LABEL} characters, or holds some that cannot be shown")
+    if len(label) > MAX_ID or not label.isprintable():
+        raise UnusableRow(f"id: it is longer than {MAX_ID} characters, or holds some that cannot be shown")
     return label
 
 
 def find_repeat(given: Mapping[str, object]) -> int:
     """Return which of several equal requests it is."""
     value = given.get("repeat", 0)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MOST_REPEATS:
-        raise Unusable("repeat: it has to be a whole number from 0, which of several equal requests this is")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_REPEAT:
+        raise UnusableRow("repeat: it has to be a whole number from 0, which of several equal requests this is")
     return value

@@ -46,7 +46,7 @@ NO_TEXT: Mapping[bytes, str] = {
     b"\x1f\x8b": "it is compressed; unpack it",
 }
 """How inputs begin that are no text, and what to say."""
-LONGEST_START = 4
+SIGNATURE_BYTES = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -167,7 +167,7 @@ class Bytes:
         """
         for piece in self.read():
             self.head += piece
-            if len(self.head) > PIECE or len(self.head.strip()) >= LONGEST_START:
+            if len(self.head) > PIECE or len(self.head.strip()) >= SIGNATURE_BYTES:
                 break
         for start, problem in NO_TEXT.items():
             if self.head.startswith(start):

@@ -1,1 +1,1 @@
-"""What a job leaves for people and other programs: metadata, a report, a gallery, its problems and shards."""
+"""What a job leaves for people and other programs: metadata, a report, a gallery, its bad_rows and shards."""

@@ -26,14 +26,14 @@ class Outputs:
         metadata: A row per image.
         report: What came of the job.
         gallery: A page to look at.
-        problems: Lines of the inputs that are no requests; None if there are none.
+        bad_rows: Lines of the inputs that are no requests; None if there are none.
         summary: What the report says.
     """
 
     metadata: Path
     report: Path
     gallery: Path
-    problems: Path | None
+    bad_rows: Path | None
     summary: Summary
 
 
@@ -46,7 +46,7 @@ async def write_outputs(
     executor: Executor,
 ) -> Outputs:
     """
-    Write metadata, problems, report and gallery, each whole or not at all; memory stays flat however large the job is.
+    Write metadata, bad_rows, report and gallery, each whole or not at all; memory stays flat however large the job is.
 
     Args:
         store: The job; it may go on meanwhile.
@@ -70,25 +70,25 @@ async def write_outputs(
     report = folder / "report.json"
     with reported(folder):
         await write_records(store.records(), [open_metadata(metadata), tally, gallery], executor)
-        problems = await write_problems(store, folder, executor=executor)
+        bad_rows = await write_bad_rows(store, folder, executor=executor)
         summary = tally.summarise(await store.totals())
         await finish_whatever_happens(run(executor, write_report, report, summary))
         await finish_whatever_happens(run(executor, gallery.conclude, summary))
-    return Outputs(metadata=metadata, report=report, gallery=gallery.path, problems=problems, summary=summary)
+    return Outputs(metadata=metadata, report=report, gallery=gallery.path, bad_rows=bad_rows, summary=summary)
 
 
-async def write_problems(store: JobStore, folder: Path, *, executor: Executor) -> Path | None:
+async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -> Path | None:
     """
-    Write all problems, and return the file; None if there are none, and then there is no file.
+    Write all bad_rows, and return the file; None if there are none, and then there is no file.
 
     Raises:
         StorageError: It cannot be written; an earlier one stays as it is.
     """
-    path = folder / "problems.jsonl"
+    path = folder / "bad_rows.jsonl"
     file: WholeFile | None = None
     with reported(folder):
         try:
-            async for batch in batches(store.problems()):
+            async for batch in batches(store.bad_rows()):
                 file = file or await finish_whatever_happens(run(executor, WholeFile.open, path))
                 await finish_whatever_happens(run(executor, write, file, batch))
             if file is None:
@@ -102,8 +102,8 @@ async def write_problems(store: JobStore, folder: Path, *, executor: Executor) -
     return path
 
 
-def write(file: WholeFile, problems: Sequence[BadRow]) -> None:
-    file.handle.writelines(to_line(to_row(problem)) for problem in problems)
+def write(file: WholeFile, bad_rows: Sequence[BadRow]) -> None:
+    file.handle.writelines(to_line(to_row(problem)) for problem in bad_rows)
 
 
 def remove(path: Path) -> None:

@@ -235,7 +235,7 @@ def describe(folder: Path, summary: Summary, *, cards: int, scripts: int) -> dic
         "scripts": scripts,
         "requests": totals.requests,
         "counts": {str(state): totals.counts.get(state, 0) for state in State},
-        "problems": totals.problems,
+        "bad_rows": totals.bad_rows,
         "images": totals.images,
         "bytes": totals.bytes,
         "cost": dollars(totals.cost),

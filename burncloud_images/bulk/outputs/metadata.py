@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Format: TypeAlias = Literal["jsonl", "parquet"]
 
-Row: TypeAlias = dict[str, object]
+NewRequest: TypeAlias = dict[str, object]
 
 COLUMNS: Mapping[str, str] = {
     "file_name": "text",  # relative to the directory, with `/`; within a shard `00000.tar/key.png`
@@ -143,7 +143,7 @@ class ParquetMetadata:
     path: Path
     file: WholeFile | None = None
     writer: ParquetWriter | None = None
-    rows: list[Row] = attrs.field(factory=list)
+    rows: list[NewRequest] = attrs.field(factory=list)
 
     def take(self, records: Sequence[Record]) -> None:
         """Gather a row per image, and write full groups."""
@@ -166,7 +166,7 @@ class ParquetMetadata:
         if self.file is not None:
             self.file.discard()
 
-    def write(self, rows: list[Row]) -> None:
+    def write(self, rows: list[NewRequest]) -> None:
         import pyarrow as pa
 
         whole = [
@@ -192,14 +192,14 @@ def to_schema() -> pa.Schema:
     return pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
 
 
-def to_rows(records: Sequence[Record]) -> Iterator[Row]:
+def to_rows(records: Sequence[Record]) -> Iterator[NewRequest]:
     """Yield a row per image."""
     for record in records:
         for place, image in enumerate(record.images):
             yield to_row(record, image, place)
 
 
-def to_row(record: Record, image: StoredImage, place: int) -> Row:
+def to_row(record: Record, image: StoredImage, place: int) -> NewRequest:
     """
     Return what is known of one image, by `COLUMNS`.
 

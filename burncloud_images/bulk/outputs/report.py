@@ -212,7 +212,7 @@ def to_document(summary: Summary) -> dict[str, object]:
         "format": 1,
         "requests": {"all": totals.requests, **{str(state): totals.counts.get(state, 0) for state in State}},
         "adopted": summary.adopted,
-        "problems": totals.problems,
+        "bad_rows": totals.bad_rows,
         "images": totals.images,
         "bytes": totals.bytes,
         "cost": dollars(totals.cost),

@@ -28,7 +28,7 @@ PROMPT_TOKENS_BESIDE = 64
 """Text tokens that a server may count beside the prompt, of which no token is shorter than a byte."""
 PARTIAL_IMAGE_TOKENS = 100
 """What each preview of a stream adds, as OpenAI documents it."""
-MOST_FRAMES = 16
+MAX_FRAMES = 16
 
 Fields: TypeAlias = Mapping[str, object]
 
@@ -235,7 +235,7 @@ def count(fields: Fields) -> int:
 
 def frames(fields: Fields) -> int:
     """Return how many pictures one image may hold."""
-    return (whole(fields.get("frame_count")) or MOST_FRAMES) if fields.get("output_format") == "gif" else 1
+    return (whole(fields.get("frame_count")) or MAX_FRAMES) if fields.get("output_format") == "gif" else 1
 
 
 def count_inputs(fields: Fields) -> int:

@@ -40,9 +40,9 @@ from burncloud_images.bulk.prices.cost import INPUT_IMAGE_TOKENS, ModelPrices, R
 from burncloud_images.errors import ConfigurationError
 
 LISTED = Path(__file__).with_name("list_prices.toml")
-LARGEST_FILE = 4 * 1024 * 1024
-MOST_DOLLARS = 1_000_000
-MOST_TOKENS = 1_000_000_000
+MAX_FILE_BYTES = 4 * 1024 * 1024
+MAX_DOLLARS = 1_000_000
+MAX_TOKENS_PER_IMAGE = 1_000_000_000
 SNAPSHOT = re.compile(r"-20\d\d-\d\d-\d\d$")
 
 # Of these the first two have to be given; the others are like what stands beside them.
@@ -84,12 +84,12 @@ class PriceTable:
         path = Path(path)
         try:
             with path.open("rb") as file:
-                content = file.read(LARGEST_FILE + 1)
+                content = file.read(MAX_FILE_BYTES + 1)
         except OSError as error:
             raise ConfigurationError(f"{path} cannot be read: {error.strerror or error}.") from None
-        if len(content) > LARGEST_FILE:
+        if len(content) > MAX_FILE_BYTES:
             raise ConfigurationError(
-                f"{path} is larger than {LARGEST_FILE / 1024 / 1024:g} MiB, so it holds no prices."
+                f"{path} is larger than {MAX_FILE_BYTES / 1024 / 1024:g} MiB, so it holds no prices."
             )
         return cls.read(parse(content, path), str(path))
 
@@ -261,14 +261,14 @@ def read_money(place: Place, value: object) -> int:
         amount = Decimal("nan") if isinstance(value, bool) else Decimal(str(value))
     except InvalidOperation:
         amount = Decimal("nan")
-    if not (amount.is_finite() and 0 <= amount <= MOST_DOLLARS):
-        place.refuse(f"it has to be an amount of dollars from 0 to {MOST_DOLLARS:,}, not {value!s:.40}")
+    if not (amount.is_finite() and 0 <= amount <= MAX_DOLLARS):
+        place.refuse(f"it has to be an amount of dollars from 0 to {MAX_DOLLARS:,}, not {value!s:.40}")
     return int(amount.scaleb(9).to_integral_value(ROUND_CEILING))
 
 
 def read_count(place: Place, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_TOKENS:
-        place.refuse(f"it has to be a whole number from 0 to {MOST_TOKENS:,}, not {value!s:.40}")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_TOKENS_PER_IMAGE:
+        place.refuse(f"it has to be a whole number from 0 to {MAX_TOKENS_PER_IMAGE:,}, not {value!s:.40}")
     return value
 
 

@@ -39,7 +39,7 @@ async def read(path: Path) -> list[Record]:
     async with await JobStore.open(path) as store:
         records = await listed(store.records())
         await store.totals()
-        await listed(store.problems())
+        await listed(store.bad_rows())
         await store.get_metadata("running")
         await store.recent(0)
         return records
@@ -400,9 +400,9 @@ class TestOthers:
             connect(path)
 
 
-def connect_dotfile(original):
+def connect_dotfile(input_file):
     def connect(database, **options):
-        return original(f"{database}&vfs=unix-dotfile", **options)
+        return input_file(f"{database}&vfs=unix-dotfile", **options)
 
     return connect
 

@@ -14,9 +14,9 @@ from stored import BOUGHT, FAILURE, advance, copy_files, image, key, link, liste
 from burncloud_images import errors
 from burncloud_images.bulk.database import JobStore, queries
 from burncloud_images.bulk.database.queries import PAGE
-from burncloud_images.bulk.records import Added, BadRow, Link, Record, Row, State, StoredImage, Totals
+from burncloud_images.bulk.records import Added, BadRow, Link, NewRequest, Record, State, StoredImage, Totals
 
-BAD = BadRow(source="prompts.jsonl", line=9, label="x", reason="it is no JSON")
+BAD = BadRow(source="prompts.jsonl", line=9, label="x", reason="it is not JSON")
 
 
 def counts(**found: int) -> dict[State, int]:
@@ -53,7 +53,7 @@ class TestAdding:
         assert Added(new=2, refused=1) == await store.add(rows)
         assert Added(known=2, refused=1) == await store.add(rows)
         problem = BadRow(source="prompts.jsonl", line=2, label="a", reason="another request has the id 'a'")
-        assert [problem] == await listed(store.problems())
+        assert [problem] == await listed(store.bad_rows())
 
     async def test_problems_are_known_by_their_place_and_reason(self, store):
         """So two lists of one name lose none, and one that is read again has none twice."""
@@ -62,18 +62,18 @@ class TestAdding:
         assert Added() == await store.add([BAD, other])
         assert Added() == await store.add([BAD, empty])
 
-        assert [BAD, other, empty] == await listed(store.problems())
-        assert 3 == (await store.totals()).problems
+        assert [BAD, other, empty] == await listed(store.bad_rows())
+        assert 3 == (await store.totals()).bad_rows
 
     async def test_problems_of_an_input_can_be_forgotten(self, store):
         """Before it is read anew; those of others stay."""
         other = attrs.evolve(BAD, source="other.txt")
         await store.add([BAD, other])
-        assert await store.has_problems(BAD.source)
+        assert await store.has_bad_rows(BAD.source)
         await store.clear_problems(BAD.source)
 
-        assert not await store.has_problems(BAD.source)
-        assert [other] == await listed(store.problems())
+        assert not await store.has_bad_rows(BAD.source)
+        assert [other] == await listed(store.bad_rows())
 
     @pytest.mark.parametrize(
         "text", ["水獺", "a\x00b", "\udce9t\udce9", "'; DROP TABLE requests; --", "\U0001f9a6" * 300, "\ud83e", ""]
@@ -83,14 +83,14 @@ class TestAdding:
         document = {"prompt": text, "extra": {text: [text, None, 1.5, 2**70, True]}}
         await store.add(
             [
-                Row(key=key(1), document=document, source=f"s{text}", line=1, label=f"l{text}"),
+                NewRequest(key=key(1), document=document, source=f"s{text}", line=1, label=f"l{text}"),
                 BadRow(source=text, line=2, label=text, reason=text),
             ]
         )
 
         record = await store.get(key(1))
         assert (document, f"s{text}", f"l{text}") == (record.document, record.source, record.label)
-        assert [BadRow(source=text, line=2, label=text, reason=text)] == await listed(store.problems())
+        assert [BadRow(source=text, line=2, label=text, reason=text)] == await listed(store.bad_rows())
 
     async def test_a_batch_comes_whole_or_not_at_all(self, store):
         """A row that cannot be written takes its batch with it, and nothing else."""
@@ -447,10 +447,10 @@ class TestReading:
 
     async def test_problems_in_pages(self, store):
         """All of them."""
-        problems = [attrs.evolve(BAD, line=line) for line in range(1, 2 * PAGE + 2)]
-        await store.add(problems)
+        bad_rows = [attrs.evolve(BAD, line=line) for line in range(1, 2 * PAGE + 2)]
+        await store.add(bad_rows)
 
-        assert problems == await listed(store.problems())
+        assert bad_rows == await listed(store.bad_rows())
 
     async def test_what_was_sent_lately(self, store):
         """By the time that is said, whatever the clock does; what was withdrawn was sent, too."""
@@ -573,7 +573,7 @@ class TestView:
 
             assert counts(pending=1, sent=1) == (await view.totals()).counts
             assert [sent, await store.get(key(2))] == await listed(view.records())
-            assert [BAD] == await listed(view.problems())
+            assert [BAD] == await listed(view.bad_rows())
             assert sent == await view.get(key(1))
             assert [(100.0, row(1).document)] == list(await view.recent(0))
             assert await view.get_metadata("running") is True
@@ -668,7 +668,7 @@ class TestSecrets:
 async def test_large_values_come_back(store):
     """A prompt of a hundred thousand characters, and more images than any API makes."""
     images = tuple(StoredImage(index=index, path="p" * 200, size=2**40, sha256="0" * 64) for index in range(500))
-    await store.add([Row(key=key(1), document={"prompt": "獺" * 100_000, "n": 500}, source="s", line=1)])
+    await store.add([NewRequest(key=key(1), document={"prompt": "獺" * 100_000, "n": 500}, source="s", line=1)])
     await advance(store, State.SENT)
     await store.finish(key(1), images, cost=2**60, about={}, request_id=None, at=1.0)
 

@@ -380,7 +380,7 @@ class TestLoop:
                 await advance(store, state)
             await store.retry({State.FAILED})
             await listed(store.records())
-            await listed(store.problems())
+            await listed(store.bad_rows())
             async with await JobStore.open_for_reading(path) as view:
                 await view.totals()
 

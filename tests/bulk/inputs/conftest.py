@@ -14,7 +14,7 @@ import pytest
 from pictures import png
 
 from burncloud_images.bulk.inputs import STDIN, InputOptions, open_input
-from burncloud_images.bulk.records import BadRow, Row
+from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.errors import ImagesWarning
 
 Read = Callable[..., Any]
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 def read(folder: Path, executor: ThreadPoolExecutor) -> Read:
     """Return what reads a list of that name and content in the folder, or from stdin."""
 
-    async def go(content: str | bytes, name: str = "rows.jsonl", **options: Any) -> list[Row | BadRow]:
+    async def go(content: str | bytes, name: str = "rows.jsonl", **options: Any) -> list[NewRequest | BadRow]:
         data = content.encode() if isinstance(content, str) else content
         source: str | Path = folder / name
         if name == STDIN:
@@ -65,10 +65,10 @@ def read(folder: Path, executor: ThreadPoolExecutor) -> Read:
 
 
 @pytest.fixture
-def remarked(read: Read) -> Read:
+def warned(read: Read) -> Read:
     """Return what reads a list, and gives what is warned of besides."""
 
-    async def go(*args: Any, **options: Any) -> tuple[list[Row | BadRow], list[str]]:
+    async def go(*args: Any, **options: Any) -> tuple[list[NewRequest | BadRow], list[str]]:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             rows = await read(*args, **options)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
 
-from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, Unusable, load_json, nearest, to_value
+from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, UnusableRow, load_json, nearest, to_value
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
 
 
@@ -62,13 +62,13 @@ def test_a_word_becomes_what_its_field_holds(name, word, value):
         ("n", "1_0", "it has to be a whole number"),
         ("n", "9" * 10_000, "it has to be a whole number"),
         ("by_reference", "maybe", "it has to be true or false"),
-        ("svg", "x", "it is no JSON: expecting value, at character 1"),
-        ("image", "[", "it is no JSON: expecting value, at character 2"),
+        ("svg", "x", "it is not JSON: expecting value, at character 1"),
+        ("image", "[", "it is not JSON: expecting value, at character 2"),
     ],
 )
 def test_a_word_of_another_kind_is_refused(name, word, reason):
     """The reason does not repeat the word."""
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableRow) as caught:
         to_value(name, word)
 
     assert reason == str(caught.value)
@@ -93,16 +93,16 @@ def test_json_comes_back(value):
         ("[" * 101 + "]" * 101, "it is nested more than 100 levels deep"),
         ('{"a":' * 500_000, "it is nested more than 100 levels deep"),
         ("[" * 1_000_000, "it is nested more than 100 levels deep"),
-        ('{"secret', "it is no JSON: unterminated string starting at, at character 2"),
-        ("secret", "it is no JSON: expecting value, at character 1"),
-        ("{} secret", "it is no JSON: extra data, at character 4"),
-        ('"\0"', "it is no JSON: invalid control character at, at character 2"),
-        ("", "it is no JSON: expecting value, at character 1"),
+        ('{"secret', "it is not JSON: unterminated string starting at, at character 2"),
+        ("secret", "it is not JSON: expecting value, at character 1"),
+        ("{} secret", "it is not JSON: extra data, at character 4"),
+        ('"\0"', "it is not JSON: invalid control character at, at character 2"),
+        ("", "it is not JSON: expecting value, at character 1"),
     ],
 )
 def test_json_that_parsers_do_not_agree_on_is_refused(text, reason):
     """Or that exhausts them; the reason shows nothing of it."""
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableRow) as caught:
         load_json(text)
 
     assert reason == str(caught.value)

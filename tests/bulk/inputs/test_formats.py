@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from burncloud_images.bulk.inputs.columns import Unusable
+from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.inputs.formats import unwrap
-from burncloud_images.bulk.records import BadRow, Row
+from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.errors import InvalidRequestError
 
 
@@ -81,7 +81,7 @@ async def test_the_first_row_of_a_table_names_its_fields(read, name, delimiter):
     assert {
         2: {"n": 2, "size": "1024x1024", "extra": {"seed": 1}, "prompt": "an otter"},
         3: {"svg": {"model": "m"}, "prompt": f'an otter{delimiter}\nand "another"'},
-        6: "n: it has to be a whole number; svg: it is no JSON: expecting value, at character 1",
+        6: "n: it has to be a whole number; svg: it is not JSON: expecting value, at character 1",
         7: "it has 2 cells, and the first row has 6",
         8: "it has 7 cells, and the first row has 6",
         9: {"prompt": 'x"y'},
@@ -147,7 +147,7 @@ async def test_a_line_of_json_gives_fields_by_their_names(read):
     line = {"id": "a", "prompt": "x", "n": 2, "size": None, "extra": {"seed": [1, None]}}
     (row,) = await read(json.dumps(line))
 
-    assert isinstance(row, Row)
+    assert isinstance(row, NewRequest)
     assert {"operation": "generations", "n": 2, "extra": {"seed": [1, None]}, "prompt": "x"} == row.document
     assert "a" == row.label
 
@@ -158,7 +158,7 @@ async def test_a_line_of_json_gives_fields_by_their_names(read):
         ("[]", "it is JSON, but no object"),
         ('"x"', "it is JSON, but no object"),
         ("null", "it is JSON, but no object"),
-        ("{", "it is no JSON: expecting property name enclosed in double quotes, at character 2"),
+        ("{", "it is not JSON: expecting property name enclosed in double quotes, at character 2"),
         ('{"prompt": "x", "prompt": "y"}', "a name stands twice in one object"),
         ('{"prompt": "x", "n": NaN}', "it holds a number that JSON does not have"),
         ('{"prompt": "x", "n": ' + "9" * 10_000 + "}", "it holds a number of too many digits"),
@@ -242,7 +242,7 @@ def test_what_else_an_envelope_holds_is_kept():
 )
 def test_a_request_to_something_else_is_refused(value, reason):
     """With what is wrong."""
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableRow) as caught:
         unwrap(value)
 
     assert reason == str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from pictures import png
 
 from burncloud_images.bulk.inputs import images
-from burncloud_images.bulk.inputs.columns import Unusable
+from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.inputs.images import ImageFiles
 
 OUTSIDE = "it lies outside the folder that rows may name images in"
@@ -23,7 +23,7 @@ def files(folder):
 
 
 def reason_of(files, name):
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableRow) as caught:
         files.look(name)
     return str(caught.value)
 
@@ -165,7 +165,7 @@ def test_a_file_is_read_once(files, folder, monkeypatch):
 
 def test_only_so_many_files_are_remembered(files, monkeypatch):
     """A list may name millions."""
-    monkeypatch.setattr(images, "MOST_KNOWN", 1)
+    monkeypatch.setattr(images, "MAX_REMEMBERED", 1)
     for _ in range(3):
         files.look_anew()
         files.look("a.png")

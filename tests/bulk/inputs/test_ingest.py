@@ -22,7 +22,7 @@ from pictures import png
 from strategies import cut
 
 from burncloud_images.bulk.inputs import STDIN, InputOptions, ingest, open_input, sources
-from burncloud_images.bulk.records import BadRow, Row
+from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.errors import InvalidRequestError
 
 # --- nothing is lost -------------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def test_every_line_comes_to_a_row_a_bad_row_or_is_blank(lines, ends):
     full = [number for number, line in enumerate(lines, start=1) if line.strip()]
 
     assert full == [row.line for row in rows]
-    assert all(isinstance(row, (Row, BadRow)) for row in rows)
+    assert all(isinstance(row, (NewRequest, BadRow)) for row in rows)
 
 
 @given(st.lists(good | bad | blank, max_size=6), st.lists(st.integers(0, 200), max_size=6))
@@ -90,7 +90,7 @@ def test_a_table_comes_to_as_many_rows(cells, name):
 
     assert len(filled) == len(rows)
     assert [prompt for prompt, n in filled if prompt and n in {"", "2"}] == [
-        row.document["prompt"] for row in rows if isinstance(row, Row)
+        row.document["prompt"] for row in rows if isinstance(row, NewRequest)
     ]
 
 
@@ -99,7 +99,7 @@ def test_a_table_comes_to_as_many_rows(cells, name):
 
 async def test_rows_come_in_batches(folder, executor, monkeypatch):
     """However many there are; the last one is complete."""
-    monkeypatch.setattr(ingest, "MOST_ROWS", 7)
+    monkeypatch.setattr(ingest, "ROWS_PER_HOP", 7)
     path = folder / "list.txt"
     path.write_text("".join(f"otter {number}\n" for number in range(100)))
     rows = [row async for row in open_input(path, InputOptions(), executor)]
@@ -109,7 +109,7 @@ async def test_rows_come_in_batches(folder, executor, monkeypatch):
 
 async def test_a_batch_is_cut_short_by_the_images_of_its_rows(folder, monkeypatch):
     """A hop to a thread cannot be, and may have to hash much."""
-    monkeypatch.setattr(ingest, "MOST_WORK", 1000)
+    monkeypatch.setattr(ingest, "BYTES_PER_HOP", 1000)
     for number in range(6):
         (folder / f"{number}.png").write_bytes(png(pad=400))
     path = folder / "rows.jsonl"
@@ -136,7 +136,7 @@ async def test_the_event_loop_is_not_held(folder, executor):
     finally:
         blockbuster.deactivate()
 
-    assert [Row, BadRow] == [type(row) for row in rows]
+    assert [NewRequest, BadRow] == [type(row) for row in rows]
 
 
 @pytest.mark.slow

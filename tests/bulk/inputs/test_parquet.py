@@ -68,7 +68,7 @@ async def test_nested_columns_are_objects(read_table):
         {"operation": "generations", "prompt": "x", "extra": {}},
     ] == asked(rows)
     assert {"seed": 1} == asked(text)[0]["extra"]
-    assert "extra: it is no JSON: expecting value, at character 1" == asked(text)[1]
+    assert "extra: it is not JSON: expecting value, at character 1" == asked(text)[1]
 
 
 async def test_images_are_paths_lists_and_objects(read_table, folder):
@@ -137,14 +137,14 @@ async def test_many_rows_come_in_their_order(read_table, monkeypatch):
     ]
 
 
-async def test_columns_that_are_not_sent_are_told_of(remarked, tmp_path):
+async def test_columns_that_are_not_sent_are_told_of(warned, tmp_path):
     """Each once, and they are not even read."""
     pq.write_table(pa.table({"prompt": ["x", "y"], "promt": ["z", "z"]}), tmp_path / "made.parquet")
-    rows, remarks = await remarked((tmp_path / "made.parquet").read_bytes(), "rows.parquet")
+    rows, row_warnings = await warned((tmp_path / "made.parquet").read_bytes(), "rows.parquet")
 
     assert 2 == len(rows)
-    assert 1 == len(remarks)
-    assert "line 1: Column 'promt'" in remarks[0]
+    assert 1 == len(row_warnings)
+    assert "line 1: Column 'promt'" in row_warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import chunkings, cut
 
-from burncloud_images.bulk.inputs.formats import MOST_BYTES, Record, RecordSplitter
+from burncloud_images.bulk.inputs.formats import MAX_LINE_BYTES, RawLine, RecordSplitter
 
 
-def split(data: bytes, delimiter: bytes = b"", places: list[int] | None = None) -> list[Record]:
+def split(data: bytes, delimiter: bytes = b"", places: list[int] | None = None) -> list[RawLine]:
     splitter = RecordSplitter(delimiter)
     records = [record for chunk in cut(data, places or []) for record in splitter.feed(chunk)]
     return [*records, *splitter.close()]
@@ -99,7 +99,7 @@ def test_a_quote_that_is_never_closed_takes_the_rest():
 @pytest.mark.parametrize("delimiter", [b"", b","])
 def test_a_record_may_have_a_mebibyte(delimiter):
     """One byte more is too much; the next begins where it should."""
-    most, more = b"x" * MOST_BYTES, b"x" * (MOST_BYTES + 1)
+    most, more = b"x" * MAX_LINE_BYTES, b"x" * (MAX_LINE_BYTES + 1)
 
     assert [(1, most), (2, None), (3, b"y")] == lines(most + b"\n" + more + b"\ny", delimiter)
 

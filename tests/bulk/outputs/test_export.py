@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from jobs import MemoryStore, done, failed, in_doubt, to_record
 
-from burncloud_images.bulk.outputs.export import write_outputs, write_problems
+from burncloud_images.bulk.outputs.export import write_bad_rows, write_outputs
 from burncloud_images.bulk.records import BadRow, Record
 from burncloud_images.errors import StorageError
 
@@ -27,9 +27,9 @@ def names(folder: Path) -> set[str]:
 async def test_all_outputs_are_there(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     store = MemoryStore([done(1), failed(2), in_doubt(3), to_record(4)], [BAD])
     outputs = await write_outputs(store, tmp_path, format="jsonl", facts=FACTS, executor=executor)
-    paths = (outputs.metadata, outputs.report, outputs.gallery, outputs.problems)
+    paths = (outputs.metadata, outputs.report, outputs.gallery, outputs.bad_rows)
 
-    assert {"metadata.jsonl", "report.json", "gallery.html", "gallery", "problems.jsonl"} == names(tmp_path)
+    assert {"metadata.jsonl", "report.json", "gallery.html", "gallery", "bad_rows.jsonl"} == names(tmp_path)
     assert [True] * 4 == [path.is_file() for path in paths]
     assert 4 == outputs.summary.totals.requests
     assert 4 == json.loads(outputs.report.read_bytes())["requests"]["all"]
@@ -103,7 +103,7 @@ async def test_memory_stays_flat_however_many_requests_there_are(tmp_path: Path,
 
 async def test_every_problem_has_a_line_with_its_place(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     bad = [BadRow(source="a.csv", line=number, label="otter", reason="half \ud83d") for number in range(1, 1_300)]
-    path = await write_problems(MemoryStore((), bad), tmp_path, executor=executor)
+    path = await write_bad_rows(MemoryStore((), bad), tmp_path, executor=executor)
     rows = [json.loads(line) for line in path.read_bytes().splitlines()]
 
     assert list(range(1, 1_300)) == [row["line"] for row in rows]
@@ -111,22 +111,22 @@ async def test_every_problem_has_a_line_with_its_place(tmp_path: Path, executor:
 
 
 async def test_without_problems_there_is_no_file_any_more(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
-    (tmp_path / "problems.jsonl").write_bytes(b"earlier")
+    (tmp_path / "bad_rows.jsonl").write_bytes(b"earlier")
 
-    assert await write_problems(MemoryStore(), tmp_path, executor=executor) is None
-    assert not (tmp_path / "problems.jsonl").exists()
+    assert await write_bad_rows(MemoryStore(), tmp_path, executor=executor) is None
+    assert not (tmp_path / "bad_rows.jsonl").exists()
 
 
 async def test_an_error_on_the_way_leaves_the_earlier_file(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     class Broken(MemoryStore):
-        async def problems(self) -> AsyncIterator[BadRow]:
+        async def bad_rows(self) -> AsyncIterator[BadRow]:
             for number in range(1_200):
                 yield BadRow(source="a.csv", line=number, reason="odd")
             raise OSError(28, "No space left on device")
 
-    (tmp_path / "problems.jsonl").write_bytes(b"earlier")
+    (tmp_path / "bad_rows.jsonl").write_bytes(b"earlier")
     with pytest.raises(StorageError, match="No space left"):
-        await write_problems(Broken(), tmp_path, executor=executor)
+        await write_bad_rows(Broken(), tmp_path, executor=executor)
 
-    assert b"earlier" == (tmp_path / "problems.jsonl").read_bytes()
+    assert b"earlier" == (tmp_path / "bad_rows.jsonl").read_bytes()
     assert [] == list(tmp_path.glob(".*.part"))

@@ -37,7 +37,7 @@ async def test_the_report_counts_requests_images_bytes_and_money() -> None:
     counts = {"pending": 1, "leased": 0, "sent": 0, "received": 0, "done": 2, "failed": 1, "in_doubt": 1}
 
     assert {"all": 5, **counts} == document["requests"]
-    assert (1, 3, 3001) == (document["problems"], document["images"], document["bytes"])
+    assert (1, 3, 3001) == (document["bad_rows"], document["images"], document["bytes"])
     assert (0.08, 0.19) == (document["cost"], document["reserved"])
 
 

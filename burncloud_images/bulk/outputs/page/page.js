@@ -45,7 +45,7 @@ function toFigures(summary) {
     counts.in_doubt && ["In doubt", sayNumber(counts.in_doubt), "may have been billed", "in_doubt"],
     counts.received && ["Paid, not fetched", sayNumber(counts.received), "run it again soon to fetch them", "received"],
     left && ["Waiting", sayNumber(left), "run it again to go on"],
-    summary.problems && ["Bad rows", sayNumber(summary.problems), "see problems.jsonl"],
+    summary.bad_rows && ["Bad rows", sayNumber(summary.bad_rows), "see bad_rows.jsonl"],
   ];
   return figures.filter(Boolean).map(([name, value, note, state]) => {
     const figure = make("div");
