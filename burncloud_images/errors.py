@@ -65,6 +65,7 @@ where to find what came of a request that was. Source: RFC 9110 §15.4.
 """
 NOT_BILLED = "Nothing was billed."
 NOT_SENT = "Nothing was sent."
+ASK_FIRST = "Ask the provider by the request id or the idempotency key before sending it again."
 
 
 class Phase(enum.IntEnum):
@@ -229,8 +230,12 @@ class ImagesError(Exception):
     Anything that this package raises.
 
     Attributes:
-        advice: What to do next, in one sentence.
         billed: Whether the call was billed.
+        images: Paid images that had arrived whole, or had been stored or fetched.
+        partials: Previews that had arrived over a stream; of many large ones the later.
+        damaged: What had arrived of other images.
+        unfetched: Paid images of the answer that were not downloaded, in its order, with their URLs.
+        retry_after: Seconds the server asks to wait.
         request_id: The server's id, for its support.
         history: Every attempt that was made.
         idempotency_key: Our key for the call, the same for all its attempts.
@@ -241,12 +246,18 @@ class ImagesError(Exception):
         answer_path: The file that it is kept in, where images go to files.
     """
 
-    advice: ClassVar[str] = ""
+    usual_advice: ClassVar[str] = ""
+    advice_if_billed: ClassVar[str | None] = None
     sentences: ClassVar[Mapping[Billing, str]] = SENTENCES
     not_pickled: ClassVar[frozenset[str]] = frozenset({"images", "partials", "damaged", "kept", "unfetched", "url"})
 
     billed: Billing = Billing.NO
     unbilled: str = NOT_BILLED
+    images: tuple[ImageDetails, ...] = ()
+    partials: tuple[PartialImage, ...] = ()
+    damaged: tuple[DamagedImage, ...] = ()
+    unfetched: tuple[Unfetched, ...] = ()
+    retry_after: float | None = None
     request_id: str | None = None
     history: tuple[Attempt, ...] = ()
     idempotency_key: str | None = None
@@ -266,6 +277,11 @@ class ImagesError(Exception):
         return str(self.args[0])
 
     @property
+    def advice(self) -> str:
+        """What to do next."""
+        return self.usual_advice if self.advice_if_billed is None or not self.billed else self.advice_if_billed
+
+    @property
     def raw(self) -> bytes:
         """The bytes of `kept`; none without it, as after pickling."""
         return self.kept.read() if self.kept is not None else b""
@@ -276,6 +292,12 @@ class ImagesError(Exception):
         if self.kept is not None:
             return self.kept.whereabouts
         return f"The answer is kept in {self.answer_path}." if self.answer_path is not None else ""
+
+    def take_images(self, images: Sequence[ImageDetails]) -> None:
+        """Hold images that had arrived: they were billed."""
+        self.images = tuple(images)
+        if images:
+            self.billed = Billing.YES
 
     def keep(self, answer: KeptAnswer | None) -> None:
         """Hold the bytes of an answer."""
@@ -335,13 +357,13 @@ class ClientClosedError(ImagesError, RuntimeError):
     """The client was used after `aclose`, or from another event loop than its first."""
 
     unbilled = NOT_SENT
-    advice = "Make one client per event loop and close it last."
+    usual_advice = "Make one client per event loop and close it last."
 
 
 class InputChangedError(ImagesError):
     """A source changed, shrank or cannot be read again for another attempt."""
 
-    advice = "Send the request again once its inputs stay as they are."
+    usual_advice = "Send the request again once its inputs stay as they are."
 
 
 class JobError(ImagesError):
@@ -358,7 +380,7 @@ class JobLockedError(JobError):
         pid: Its process; None if it does not say.
     """
 
-    advice = "Wait for it, or stop it with Ctrl-C; then run this again."
+    usual_advice = "Wait for it, or stop it with Ctrl-C; then run this again."
 
     pid: int | None = None
 
@@ -374,19 +396,17 @@ class ConnectionFailedError(ImagesError):
     Attributes:
         timed_out: Whether it took too long; the message names the seconds and the option.
         most_attempts: How many attempts it is worth, if fewer than usual, as with a name that nobody knows.
-        retry_after: Seconds to wait, as a proxy asked that did not reach the API.
     """
 
     timed_out: bool = False
     most_attempts: int | None = None
-    retry_after: float | None = None
 
     def __init__(self, message: str, *, phase: Phase | None = None, retryable: bool | None = None) -> None:
         super().__init__(message, phase=phase)
         self.retryable = retryable
 
     @property
-    def advice(self) -> str:  # type: ignore[override]
+    def advice(self) -> str:
         """What to do next."""
         return "Check the base URL and the certificates." if self.retryable is False else "It is safe to try again."
 
@@ -396,30 +416,22 @@ class OutcomeUnknownError(ImagesError):
     The request was sent and no usable answer came: it may have been billed.
 
     Attributes:
-        images: What had arrived whole.
-        partials: Previews that had arrived over a stream; of many large ones the later.
-        damaged: What had arrived of other images.
         raw: The answer as far as it came, without images that were taken.
         status: HTTP status, if an answer began.
         timed_out: Whether it took too long; the message names the seconds and the option.
         code: The API's error code, if it answered with one.
-        retry_after: Seconds the server asks to wait.
         in_flight: Whether the server says that it is still working on an earlier attempt.
     """
 
     billed = Billing.MAYBE
-    advice = (
+    usual_advice = (
         "Ask the provider by its id or the idempotency key before sending it again; "
         "RetryPolicy(on_unknown='retry') accepts to pay twice."
     )
 
-    images: tuple[ImageDetails, ...] = ()
-    partials: tuple[PartialImage, ...] = ()
-    damaged: tuple[DamagedImage, ...] = ()
     status: int | None = None
     timed_out: bool = False
     code: str | None = None
-    retry_after: float | None = None
     in_flight: bool = False
 
     def __init__(
@@ -433,11 +445,9 @@ class OutcomeUnknownError(ImagesError):
         phase: Phase | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id, phase=phase)
-        self.images = tuple(images)
         self.kept = KeptAnswer(size=len(raw), data=raw) if raw else None
         self.status = status
-        if images:
-            self.billed = Billing.YES
+        self.take_images(images)
 
 
 class APIError(ImagesError):
@@ -450,23 +460,15 @@ class APIError(ImagesError):
         type: The API's error type.
         param: The field the API objects to.
         body: The answer: parsed JSON, or text.
-        retry_after: Seconds the server asks to wait.
         key_already_used: Whether the API refuses the request because it knows the idempotency key from an earlier one.
-        images: What had arrived whole before it.
-        partials: Previews that had arrived before it; of many large ones the later.
-        damaged: What had arrived of other images.
     """
 
     key_already_used: bool = False
     status: int = 0
-    images: tuple[ImageDetails, ...] = ()
-    partials: tuple[PartialImage, ...] = ()
-    damaged: tuple[DamagedImage, ...] = ()
     code: str | None = None
     type: str | None = None
     param: str | None = None
     body: object = None
-    retry_after: float | None = None
 
     def __init__(  # noqa: PLR0913 (a value's constructor)
         self,
@@ -502,38 +504,40 @@ class AuthenticationError(APIError):
 
     key_changed: bool = False
 
-    advice = "Check the API key."
+    usual_advice = "Check the API key."
 
 
 class PermissionDeniedError(APIError):
     """The key is valid and may not do this: model, group, address or region."""
 
-    advice = "Ask the operator of the gateway for access."
+    usual_advice = "Ask the operator of the gateway for access."
 
 
 class NotFoundError(APIError):
     """No such model or path."""
 
-    advice = "Check the model's name and the base URL; `burncloud-images models` lists the models."
+    usual_advice = "Check the model's name and the base URL; `burncloud-images models` lists the models."
 
 
 class RateLimitError(APIError):
     """Too many requests; later is fine."""
 
-    advice = "Send fewer requests at once, or try again later."
+    usual_advice = "Send fewer requests at once, or try again later."
+    advice_if_billed = ASK_FIRST
 
 
 class QuotaExceededError(APIError):
     """The account or the key is out of money."""
 
-    advice = "Top up the account or raise its limit; trying again does not help."
+    usual_advice = "Top up the account or raise its limit; trying again does not help."
+    advice_if_billed = ASK_FIRST
 
 
 class ModerationError(APIError):
     """The prompt or the result was refused by a content filter."""
 
     billed = Billing.MAYBE
-    advice = "Change the prompt or the input images."
+    usual_advice = "Change the prompt or the input images."
     sentences: ClassVar[Mapping[Billing, str]] = {
         **SENTENCES,
         Billing.MAYBE: "Refused results are billed by some providers.",
@@ -543,19 +547,20 @@ class ModerationError(APIError):
 class UnsupportedError(APIError):
     """The endpoint or model is retired, or this gateway does not serve it."""
 
-    advice = "Use another model or endpoint."
+    usual_advice = "Use another model or endpoint."
 
 
 class BadRequestError(APIError):
     """The API refuses the request as it is."""
 
-    advice = "Change the request; trying again does not help."
+    usual_advice = "Change the request; trying again does not help."
 
 
 class ServerError(APIError):
     """The API says that it failed."""
 
-    advice = "Try again later."
+    usual_advice = "Try again later."
+    advice_if_billed = ASK_FIRST
 
 
 class ProtocolError(ImagesError):
@@ -563,19 +568,13 @@ class ProtocolError(ImagesError):
     An answer that the API does not document: a redirect, no JSON, bad base64, no image.
 
     Attributes:
-        images: What had arrived whole.
-        partials: Previews that had arrived over a stream; of many large ones the later.
-        damaged: What had arrived of other images.
         raw: The whole answer, without images that were taken.
         status: HTTP status.
     """
 
     billed = Billing.MAYBE
-    advice = "The answer is kept in .raw, its whole images in .images and what is left of others in .damaged."
+    usual_advice = "The answer is kept in .raw, its whole images in .images and what is left of others in .damaged."
 
-    images: tuple[ImageDetails, ...] = ()
-    partials: tuple[PartialImage, ...] = ()
-    damaged: tuple[DamagedImage, ...] = ()
     status: int | None = None
 
     def __init__(
@@ -589,19 +588,17 @@ class ProtocolError(ImagesError):
         phase: Phase | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id, phase=phase)
-        self.images = tuple(images)
         self.kept = KeptAnswer(size=len(raw), data=raw) if raw else None
         self.status = status
-        if images:
-            self.billed = Billing.YES
-        elif status in UNEXECUTED:
+        if status in UNEXECUTED:
             self.billed = Billing.NO
+        self.take_images(images)
 
 
 class TooLargeError(ProtocolError):
     """The answer passes a cap of `Limits`; the message names it."""
 
-    advice = "Raise the cap that is named, if such an answer is expected."
+    usual_advice = "Raise the cap that is named, if such an answer is expected."
 
 
 class StorageError(ImagesError, OSError):
@@ -610,24 +607,16 @@ class StorageError(ImagesError, OSError):
 
     Attributes:
         images: The paid images: those that could not be stored as `Image`, with their bytes.
-        unfetched: Paid images of the same answer that could not be fetched either.
-        damaged: What had arrived of other images.
     """
 
     unbilled = ""
 
-    images: tuple[ImageDetails, ...] = ()
-    unfetched: tuple[Unfetched, ...] = ()
-    damaged: tuple[DamagedImage, ...] = ()
-
     def __init__(self, message: str, *, images: Sequence[ImageDetails] = (), phase: Phase | None = None) -> None:
         super().__init__(message, phase=phase)
-        self.images = tuple(images)
-        if images:
-            self.billed = Billing.YES
+        self.take_images(images)
 
     @property
-    def advice(self) -> str:  # type: ignore[override]
+    def advice(self) -> str:
         """Where the images are."""
         whole = ["The images are in .images."] if self.images else []
         others = ["The addresses of others are in .unfetched."] if self.unfetched else []
@@ -644,21 +633,13 @@ class DownloadError(ImagesError):
     Fetching images from their URLs failed. The images of an answer exist and are paid for.
 
     Attributes:
-        images: The other images of the answer that were fetched.
-        damaged: What had arrived of images that came with the answer and are not whole.
-        unfetched: All images of the answer that were not, in its order, with their addresses.
         url: Where the image is that this error tells of. It is a secret while it is valid.
-        retry_after: Seconds the server asks to wait.
     """
 
-    advice = "Fetch .url again before it expires; .unfetched lists all images that are missing."
+    usual_advice = "Fetch .url again before it expires; .unfetched lists all images that are missing."
 
     billed = Billing.YES
-    images: tuple[ImageDetails, ...] = ()
-    unfetched: tuple[Unfetched, ...] = ()
-    damaged: tuple[DamagedImage, ...] = ()
     url: str | None = None
-    retry_after: float | None = None
 
     def __init__(
         self,
@@ -672,7 +653,7 @@ class DownloadError(ImagesError):
     ) -> None:
         super().__init__(message, request_id=request_id)
         self.url = url
-        self.images = tuple(images)
+        self.take_images(images)
         self.retry_after = retry_after
         self.retryable = retryable
 
@@ -685,7 +666,7 @@ class ResultExpiredError(DownloadError):
         expired_at: Aware UTC.
     """
 
-    advice = "Only the provider can still have the image; quote the request id to its support."
+    usual_advice = "Only the provider can still have the image; quote the request id to its support."
 
     expired_at: datetime | None = None
 
@@ -705,4 +686,4 @@ class ResultExpiredError(DownloadError):
 class DownloadRefusedError(DownloadError):
     """The address of an image, or a redirect on the way to it, is not one that a download may touch."""
 
-    advice = "If the host is yours, name it in Network(allowed_result_hosts=…)."
+    usual_advice = "If the host is yours, name it in Network(allowed_result_hosts=…)."

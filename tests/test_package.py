@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Where users import from. A name that stands in two of them would have two addresses.
 PUBLIC = ("burncloud_images", "burncloud_images.errors", "burncloud_images.emulator", "burncloud_images.bulk")
 SECRET = "s3cr3t"
-NOT_PICKLED = ("images", "partials", "kept", "unfetched", "url")
+NOT_PICKLED = ("images", "partials", "damaged", "kept", "unfetched", "url")
 
 
 def modules() -> Iterator[ModuleType]:
@@ -278,8 +278,7 @@ def make_error(kind: type[errors.ImagesError]) -> errors.ImagesError:
     error = kind(*positional, **arguments)
     error.history = (results.Attempt(number=1, phase=errors.Phase.BODY, elapsed=0.5, status=429),)
     error.idempotency_key = "key-1"
-    if hasattr(kind, "unfetched"):
-        error.unfetched = (results.Unfetched(index=1, url=SAMPLES["url"], reason="no"),)
+    error.unfetched = (results.Unfetched(index=1, url=SAMPLES["url"], reason="no"),)
     return error
 
 
@@ -311,7 +310,7 @@ def test_error_has_the_message_alone_as_arguments(kind):
 def test_error_shows_no_secret(kind):
     """Neither repr, str nor a traceback shows image bytes, raw answers or the query of a signed URL."""
     error = make_error(kind)
-    shown = [repr(error), str(error), *traceback.format_exception(error), repr(getattr(error, "unfetched", ()))]
+    shown = [repr(error), str(error), *traceback.format_exception(error), repr(error.unfetched)]
 
     assert [] == [text for text in shown if SECRET in text]
 

@@ -108,8 +108,8 @@ class Admission:
 
 def pause_of(error: ImagesError | None) -> float:
     """Return the seconds for which the API wants to be left alone."""
-    asked = getattr(error, "retry_after", None)
-    return min(float(asked), MAX_PAUSE) if asked is not None else 0.0
+    asked = error.retry_after if error is not None else None
+    return min(asked, MAX_PAUSE) if asked is not None else 0.0
 
 
 def is_absent(error: ImagesError | None) -> bool:

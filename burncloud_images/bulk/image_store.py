@@ -20,7 +20,7 @@ from burncloud_images.disk import default_mode, run
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.reading import examine_file, examine_handle
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
-from burncloud_images.results import EXTENSIONS, DamagedImage, Image, PartialImage, SavedImage
+from burncloud_images.results import EXTENSIONS, Image, SavedImage
 
 FINAL = re.compile(r"([0-9a-f]{32})(?:-(\d+))?\.(\w+)")
 PART = re.compile(r"\.([0-9a-f]{32})-(\d+)-[0-9a-f]+\.part")
@@ -260,16 +260,13 @@ def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anyw
     pieces: dict[str, bytes] = {}
     if error.answer_path is None and (raw := error.raw):
         pieces[f"{key}.answer"] = raw
-    damaged: tuple[DamagedImage, ...] = getattr(error, "damaged", ())
-    for image in damaged:
+    for image in error.damaged:
         pieces[f"{key}-{image.index + 1}.damaged"] = image.data
         if image.rest:
             pieces[f"{key}-{image.index + 1}.rest"] = image.rest
-    partials: tuple[PartialImage, ...] = getattr(error, "partials", ())
-    for partial in partials[-1:]:  # the last is the best
+    for partial in error.partials[-1:]:  # the last is the best
         pieces[f"{key}-{partial.image.index + 1}.preview"] = partial.data
-    whole: tuple[object, ...] = getattr(error, "images", ())
-    in_memory = [image for image in whole if isinstance(image, Image)]
+    in_memory = [image for image in error.images if isinstance(image, Image)]
     pieces |= {f"{key}-{image.index + 1}.image": image.data for image in in_memory}
     kept = [error.answer_path] if error.answer_path is not None else []
     if not pieces and not kept:
@@ -281,7 +278,7 @@ def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anyw
             "message": error.message,
             "request_id": error.request_id,
             "answer": error.answer_path.name if error.answer_path is not None else None,
-            "damaged": {str(image.index + 1): image.reason for image in damaged},
+            "damaged": {str(image.index + 1): image.reason for image in error.damaged},
         },
         indent=2,
     ).encode()

@@ -514,8 +514,7 @@ class Run:
 
     async def keep_all(self, record: Record, error: ImagesError) -> tuple[StoredImage, ...]:
         """Note the images that came whole before *error*."""
-        found: Sequence[object] = getattr(error, "images", ())
-        images = tuple(to_stored(image, self.directory) for image in found if isinstance(image, SavedImage))
+        images = tuple(to_stored(image, self.directory) for image in error.images if isinstance(image, SavedImage))
         await self.add_images(record, images)
         return images
 

@@ -42,13 +42,11 @@ from burncloud_images.errors import (
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import (
     Attempt,
-    DamagedImage,
     Done,
     Failed,
     Image,
     ImageDetails,
     ImagesResult,
-    PartialImage,
     Unfetched,
 )
 from burncloud_images.wire.answer import Answer
@@ -437,12 +435,9 @@ def size_of(outcome: Outcome[R, T]) -> int:
     if isinstance(outcome, Done):
         return sum(image.size for image in outcome.result.images if isinstance(image, Image))
     error = outcome.error
-    whole: Iterable[ImageDetails] = getattr(error, "images", ())
-    partials: Iterable[PartialImage] = getattr(error, "partials", ())
-    damaged: Iterable[DamagedImage] = getattr(error, "damaged", ())
-    size = sum(image.size for image in whole if isinstance(image, Image))
-    size += sum(partial.image.size for partial in partials)
-    return size + sum(len(image.data) + len(image.rest) for image in damaged)
+    size = sum(image.size for image in error.images if isinstance(image, Image))
+    size += sum(partial.image.size for partial in error.partials)
+    return size + sum(len(image.data) + len(image.rest) for image in error.damaged)
 
 
 def clear_frames(error: BaseException) -> None:

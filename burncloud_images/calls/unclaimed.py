@@ -98,11 +98,9 @@ class Losses:
             self.add_images(outcome.result.images, outcome.result.idempotency_key)
             return
         error = outcome.error
-        images: Sequence[ImageDetails] = getattr(error, "images", ())
-        unfetched: Sequence[object] = getattr(error, "unfetched", ())
-        self.add_images(images, error.idempotency_key)
-        self.unfetched.add(len(unfetched), error.idempotency_key)
-        if error.billed and not images and not unfetched:
+        self.add_images(error.images, error.idempotency_key)
+        self.unfetched.add(len(error.unfetched), error.idempotency_key)
+        if error.billed and not error.images and not error.unfetched:
             self.doubtful.add(1, error.idempotency_key)
 
     def add_images(self, images: Sequence[ImageDetails], key: str | None) -> None:

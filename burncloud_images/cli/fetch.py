@@ -177,7 +177,7 @@ class FetchResult:
     def add_failure(self, index: int, error: ImagesError) -> int:
         self.failed.append({"number": index + 1, "error": type(error).__name__})
         self.reporter.fail(error, f"address {index + 1}: ")
-        paths = save_images(getattr(error, "images", ()), f"fetched-{os.getpid()}", self.reporter)
+        paths = save_images(error.images, f"fetched-{os.getpid()}", self.reporter)
         if not self.as_json:
             print_paths(paths)
         return to_exit(error)

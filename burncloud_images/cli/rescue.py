@@ -24,14 +24,14 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
         reporter: Told where everything is.
     """
     name = (error.idempotency_key or "unknown").replace("-", "")[:12]
-    paths = save_images(getattr(error, "images", ()), name, reporter)
-    for fragment in getattr(error, "damaged", ()):
+    paths = save_images(error.images, name, reporter)
+    for fragment in error.damaged:
         save_fragment(fragment, name, folder, reporter)
     if error.answer_path is not None:
         reporter.note(f"the answer is kept in {error.answer_path}")
     elif (raw := error.raw) and (kept := keep(f"{name}.answer", raw, [*([folder] if folder else []), *fallbacks()])):
         reporter.note(f"the answer, without the images that were taken, is in {kept}")
-    for image in getattr(error, "unfetched", ()):
+    for image in error.unfetched:
         save_address(image, name, folder, reporter)
     return paths
 

@@ -58,6 +58,10 @@ class BytesUpload:
     media: Media
 
     @property
+    def name(self) -> str:
+        return "an image in memory"
+
+    @property
     def size(self) -> int:
         return len(self.data)
 
@@ -73,6 +77,10 @@ class PathUpload:
     identity: Identity
     media: Media
     executor: Executor
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
 
     @property
     def size(self) -> int:
@@ -92,13 +100,17 @@ class HandleUpload:
     media: Media
     executor: Executor
 
+    @property
+    def name(self) -> str:
+        return name_of(self.handle)
+
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         await call(self.executor, self.handle, "seek", self.start)
         left = self.size
         while left:
             piece = await call(self.executor, self.handle, "read", min(PIECE, left))
             if not isinstance(piece, bytes) or not piece:
-                raise InputChangedError("An open file shrank, or was closed, while it was read.")
+                raise InputChangedError(f"{self.name} ended {left:,} bytes early; it shrank, or was closed.")
             left -= len(piece)
             yield piece
 
@@ -112,12 +124,13 @@ class OpenedUpload:
     size: int
     media: Media
     executor: Executor
+    name: str
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         async with opened(self.source, self.executor) as handle:
             again = HandleUpload(cast("Readable", handle), self.start, self.size, self.media, self.executor)
             if await call(self.executor, handle, "seek", 0, io.SEEK_END) != self.start + self.size:
-                raise InputChangedError("What the opener opens changed its size between attempts.")
+                raise InputChangedError(f"{self.name} changed its size between attempts.")
             async with aclosing(again.pieces()) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -230,7 +243,7 @@ class Opener:
                 return await self.spool(handle)
             upload = await self.measure_handle(cast("Readable", handle))
         if isinstance(upload, HandleUpload):
-            return OpenedUpload(source, upload.start, upload.size, upload.media, self.executor)
+            return OpenedUpload(source, upload.start, upload.size, upload.media, self.executor, upload.name)
         return upload
 
     async def spool(self, source: object) -> Upload:
@@ -265,6 +278,12 @@ class Opener:
             return await self.open(to_source(url))
         data = await self.fetch(url)
         return BytesUpload(data, examine_bytes(data))
+
+
+def name_of(handle: object) -> str:
+    """Return the name that an open file says it has; an unnamed temporary file says a number."""
+    name = getattr(handle, "name", None)
+    return name if isinstance(name, str) and name else "an open file"
 
 
 def reason(error: Exception) -> str:

@@ -24,6 +24,10 @@ class Upload(Protocol):
     """An image that can be read as often as needed."""
 
     @property
+    def name(self) -> str:
+        """What errors call it: its path, if it has one."""
+
+    @property
     def size(self) -> int:
         """Bytes."""
 

@@ -89,12 +89,14 @@ class UploadBody(aiohttp.Payload):
                 left -= len(piece)
                 await self.write_slices(writer, piece)
         if left:
-            self.state.input_error = InputChangedError("An image is not as long as it was when it was looked at.")
+            name = self.uploads[slot.index].name
+            self.state.input_error = InputChangedError(f"{name} is shorter than the {slot.size:,} bytes it had before.")
             raise self.state.input_error
 
     async def read(self, slot: FileSlot) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes; what goes wrong with it is kept apart from what goes wrong with the network."""
-        pieces = self.uploads[slot.index].pieces()
+        upload = self.uploads[slot.index]
+        pieces = upload.pieces()
         try:
             async for piece in pieces:
                 yield piece
@@ -102,7 +104,7 @@ class UploadBody(aiohttp.Payload):
             self.state.input_error = error
             raise
         except Exception as error:
-            self.state.input_error = InputChangedError(f"An image cannot be read again: {error}.")
+            self.state.input_error = InputChangedError(f"{upload.name} cannot be read again: {error}.")
             raise
         finally:
             await pieces.aclose()

@@ -72,12 +72,21 @@ class TestChanges:
                 return super().read(size) if self.reads < 2 else b""
 
         async with Emulator() as emulator:
-            with pytest.raises(errors.InputChangedError):
+            with pytest.raises(errors.InputChangedError, match=r"^an open file ended "):
                 await edit(emulator, Shrinking(BIG))
 
         (request,) = emulator.ledger.requests
         assert not request.complete
         assert not request.billed
+
+    async def test_the_error_names_an_open_file(self, tmp_path):
+        """A file object knows its path, and the message has it."""
+        path = tmp_path / "otter.png"
+        path.write_bytes(BIG)
+
+        async with Emulator(faults=[Fault(status=503)]) as emulator:
+            with path.open("r+b") as handle, pytest.raises(errors.InputChangedError, match=f"^{path} ended "):
+                await edit(emulator, handle, on_attempt=lambda _: handle.truncate(1000))
 
     async def test_a_handle_that_fails_while_it_is_read_is_an_error(self):
         """Also where its own error is of another kind."""

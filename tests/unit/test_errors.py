@@ -114,6 +114,25 @@ def test_the_sentence_is_made_from_what_is_billed(kind, billed):
     assert billed is pickle.loads(pickle.dumps(error)).billed
 
 
+@pytest.mark.parametrize("kind", [errors.RateLimitError, errors.QuotaExceededError, errors.ServerError])
+def test_what_may_have_been_billed_is_not_to_be_sent_again_blindly(kind):
+    """The class says to try later or to top up only where nothing was billed."""
+    error = kind("x.", status=429)
+    usual = error.advice
+    error.billed = Billing.MAYBE
+
+    assert kind.usual_advice == usual
+    assert "Ask the provider by the request id or the idempotency key before sending it again." == error.advice
+
+
+@pytest.mark.parametrize("kind", [ImagesError, errors.JobError, InputChangedError])
+def test_every_error_says_what_arrived(kind):
+    """Whoever keeps what is paid for need not know which errors can hold it."""
+    error = kind("x")
+
+    assert ((), (), (), ()) == (error.images, error.partials, error.damaged, error.unfetched)
+
+
 def test_what_was_marked_is_never_less():
     """Of an error and of a cancellation; what says nothing cost nothing."""
     for error in (OutcomeUnknownError("x"), asyncio.CancelledError()):
@@ -193,7 +212,7 @@ def test_an_error_crosses_processes(error):
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
 def test_no_error_shows_what_is_secret(error):
     """Nor does a traceback of it; the values that it holds do not either."""
-    shown = [repr(error), str(error), *traceback.format_exception(error), repr(getattr(error, "images", ()))]
+    shown = [repr(error), str(error), *traceback.format_exception(error), repr(error.images)]
 
     assert [] == [text for text in shown if SECRET in text]
 

@@ -105,9 +105,9 @@ def describe_failure(record: Record) -> Card:
 def advise(failure: Failure | None) -> str:
     """Return what to do about a failed request."""
     kind = getattr(errors, failure.error, None) if failure is not None else None
-    own = getattr(kind, "advice", None)
-    said = isinstance(own, str) and failure is not None and own in failure.message
-    return f"{own} {RETRY_FAILED}" if isinstance(own, str) and own and not said else RETRY_FAILED
+    own: str = getattr(kind, "usual_advice", "")
+    said = failure is not None and own in failure.message
+    return f"{own} {RETRY_FAILED}" if own and not said else RETRY_FAILED
 
 
 def name_inputs(asked: Mapping[str, object]) -> Iterator[str]:
