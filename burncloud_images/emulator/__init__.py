@@ -5,7 +5,7 @@ The images API served on this machine, with scripted faults and a ledger of what
         ...  # point any client at emulator.base_url with emulator.api_key
     assert emulator.ledger.billed_images == 1
 
-It shares no code with the client that it tests but the reader of image headers and the names of the phases.
+It shares no code with the client that it tests, except the reader of image headers and the names of the phases.
 """
 
 from burncloud_images.emulator.faults import Fault

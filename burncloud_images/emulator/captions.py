@@ -22,13 +22,13 @@ INK = (24, 28, 42, 255)
 
 @functools.lru_cache(maxsize=64)
 def load_font(size: int) -> Font:
-    """Return Pillow's own font, which is the same on every machine."""
+    """Return Pillow's built-in font, which is the same on every machine."""
     return ImageFont.load_default(size)
 
 
 @functools.lru_cache(maxsize=4096)
 def has_glyph(character: str) -> bool:
-    """Return whether the font draws more than its sign for a missing character."""
+    """Return whether the font has a glyph for *character*."""
     font = load_font(16)
     return bytes(font.getmask(character)) != bytes(font.getmask("\U0010fffe"))
 
@@ -36,7 +36,7 @@ def has_glyph(character: str) -> bool:
 @attrs.frozen
 class Token:
     """
-    What is not broken across lines.
+    Text that is not broken across lines.
 
     Attributes:
         text: A word, or one character that the font lacks.
@@ -78,7 +78,7 @@ def code_size(size: int) -> int:
 
 
 def split(word: str, font: Font) -> Iterator[Token]:
-    """Yield *word*, in pieces if it is very long."""
+    """Yield *word*, split if it is very long."""
     for start in range(0, len(word), 24):
         piece = word[start : start + 24]
         yield Token(piece, drawn=True, width=font.getlength(piece))
@@ -141,7 +141,7 @@ def write_line(
 
 
 def write_tile(draw: ImageDraw.ImageDraw, token: Token, size: int, place: tuple[float, float], prompt: str) -> None:
-    """Draw `U+4E00` over stripes whose colour follows the prompt and the character."""
+    """Draw a character's code, such as `U+4E00`, on stripes whose colour depends on the prompt and the character."""
     x, y = place
     numbers = seeded("tile", prompt, token.text)
     red, green, blue = (numbers.randrange(30, 130) for _ in range(3))

@@ -1,4 +1,4 @@
-"""A certificate for the emulator's own host, and what a client needs to trust it."""
+"""A certificate for the emulator's host, and the file with which a client trusts it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import attrs
 @attrs.frozen(kw_only=True)
 class Certificate:
     """
-    What the server shows, and the authority that vouches for it.
+    The server's certificate and its authority.
 
     Attributes:
         context: For the server.
@@ -30,7 +30,7 @@ class Certificate:
 
 def issue_certificate(host: str) -> Certificate:
     """
-    Issue a certificate for *host* and for `localhost`, by an authority that nothing else knows.
+    Issue a certificate for *host* and for `localhost`, signed by a new authority.
 
     Raises:
         ModuleNotFoundError: trustme is missing.

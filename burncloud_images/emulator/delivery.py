@@ -28,11 +28,11 @@ LINGER = 1.0
 @attrs.frozen(kw_only=True)
 class Delivery:
     """
-    How an answer went out.
+    How far an answer got.
 
     Attributes:
-        whole: Whether all of it was handed to the connection.
-        response: What the server's framework is to be told; an empty one is never seen, as the connection has ended.
+        whole: Whether all of it was written to the connection.
+        response: What to return to aiohttp; if the connection has ended, an empty response that is never sent.
     """
 
     whole: bool
@@ -63,7 +63,7 @@ def to_body(fault: Fault, status: int) -> tuple[bytes, str]:
 
 
 def merge_headers(headers: Mapping[str, str], fault: Fault) -> dict[str, str]:
-    """Return *headers* with the fault's own in their place."""
+    """Return *headers*, with those of the fault replacing their own."""
     own = {name.lower() for name in fault.headers}
     kept = {name: value for name, value in headers.items() if name.lower() not in own}
     if fault.retry_after is not None:
@@ -77,8 +77,8 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
 
     Args:
         request: What is answered.
-        answer: Whole.
-        fault: How it is to go wrong, if it is.
+        answer: The complete answer.
+        fault: What goes wrong with it.
         closing: Set when the server stops; it ends every wait.
     """
     if answer.pieces is not None:
@@ -109,7 +109,7 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
 async def send_stream(
     request: web.BaseRequest, answer: Answer, pieces: Sequence[bytes], fault: Fault, closing: asyncio.Event
 ) -> Delivery:
-    """Send a stream piece by piece, as far as *fault* lets it."""
+    """Send a stream piece by piece, up to where *fault* strikes."""
     transport = request.transport
     if transport is None:
         return GONE
@@ -137,7 +137,7 @@ async def send_stream(
 async def start_stream(
     request: web.BaseRequest, transport: asyncio.Transport, answer: Answer, fault: Fault
 ) -> tuple[web.StreamResponse | None, Write]:
-    """Send the head of a stream and return what sends the rest; no response if the connection marks its end."""
+    """Send the head of a stream and return what writes the rest; no response if the stream ends with the connection."""
     if fault.framing == "eof":
         transport.write(encode_head(answer, fault))
 
@@ -153,7 +153,7 @@ async def start_stream(
 
 
 def split_pieces(pieces: Sequence[bytes], fault: Fault) -> Iterator[bytes]:
-    """Return what is sent of *pieces*, in the portions in which it is sent."""
+    """Yield the bytes of *pieces* that are sent, each portion as it is sent."""
     length = sum(map(len, pieces))
     left = fault.offset(length) if fault.place == "answer" and fault.after is None else length
     for piece in pieces:
@@ -164,7 +164,7 @@ def split_pieces(pieces: Sequence[bytes], fault: Fault) -> Iterator[bytes]:
 
 
 async def wait_for_peer(transport: asyncio.Transport, closing: asyncio.Event) -> None:
-    """Wait until the peer's system has all that was sent, for a while: a reset discards what is on its way."""
+    """Wait up to LINGER seconds until the peer's system has acknowledged everything: a reset discards the rest."""
     try:
         import fcntl
         import termios
@@ -181,7 +181,7 @@ async def wait_for_peer(transport: asyncio.Transport, closing: asyncio.Event) ->
 
 
 async def linger(request: web.BaseRequest) -> None:
-    """Send FIN and read on for a while: closing on unread bytes would send RST, and the answer be lost with it."""
+    """Send FIN and read for up to LINGER seconds: closing with unread bytes sends RST, which loses the answer."""
     transport = request.transport
     if transport is None or request.content.is_eof():
         return
@@ -213,7 +213,7 @@ async def write_at(transport: asyncio.WriteTransport, body: bytes, rate: float |
 
 
 def encode_head(answer: Answer, fault: Fault) -> bytes:
-    """Return the head of an answer as it goes over the wire."""
+    """Return the status line and headers of an answer as bytes."""
     headers = {**answer.headers, "Connection": "close"}
     if fault.framing == "length":
         headers = {"Content-Length": str(len(answer.body)), **headers}
@@ -227,7 +227,7 @@ def encode_head(answer: Answer, fault: Fault) -> bytes:
 
 
 def encode_chunk(answer: Answer, body: bytes, *, whole: bool) -> bytes:
-    # A chunk that is cut says its full length.
+    # A chunk that is cut announces its full length.
     size = len(body) if whole else len(answer.body)
     return b"%x\r\n%b" % (size, body) + (b"\r\n0\r\n\r\n" if whole else b"")
 
@@ -248,13 +248,12 @@ async def cut(request: web.BaseRequest, how: str, closing: asyncio.Event) -> Non
         peer = cast("socket.socket", transport.get_extra_info("socket"))
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         transport.abort()
-    # Over TLS the end of the connection is told later than on a plain socket, so late that aiohttp would go on to wait
-    # for the rest of the request.
+    # Over TLS, aiohttp learns of the connection's end late, and would meanwhile wait for the rest of the request.
     request.protocol.force_close()
 
 
 async def wait_until(done: Callable[[], bool], closing: asyncio.Event) -> None:
-    """Return when *done* says so, or when the server stops."""
+    """Wait until *done* returns true or the server stops."""
     while not done() and not closing.is_set():
         await pause(STEP, closing)
 

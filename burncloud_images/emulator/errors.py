@@ -16,7 +16,7 @@ class Answer:
     Attributes:
         status: HTTP status.
         body: Bytes, whole.
-        pieces: Of a stream, which has no body: what is sent, one after the other. None if it is no stream.
+        pieces: Pieces of a stream, which has no body; None if the answer is not a stream.
         headers: Without the length.
     """
 
@@ -51,19 +51,19 @@ def envelope(message: str, kind: str, param: str | None = None, code: str | None
 USUAL_ERRORS: Mapping[int, tuple[str, str, str | None]] = {
     400: ("The request is not valid.", "invalid_request_error", "invalid_value"),
     401: ("The API key is not valid.", "invalid_request_error", "invalid_api_key"),
-    402: ("The account is out of money.", "insufficient_quota_error", "insufficient_quota"),
+    402: ("The account has no credit left.", "insufficient_quota_error", "insufficient_quota"),
     403: ("The key may not use this model.", "invalid_request_error", None),
     404: ("The model does not exist.", "invalid_request_error", "model_not_found"),
     410: ("The model has been retired.", "invalid_request_error", None),
-    429: ("Too many images are asked for; wait a little.", "rate_limit_error", "rate_limit_exceeded"),
+    429: ("Rate limit reached; wait and try again.", "rate_limit_error", "rate_limit_exceeded"),
     500: ("Something went wrong here.", "server_error", None),
-    503: ("Too much is going on here; come back later.", "service_unavailable_error", "server_is_overloaded"),
+    503: ("The server is overloaded; try again later.", "service_unavailable_error", "server_is_overloaded"),
 }
-"""What each status says where a fault does not: message, type and code, as far as they are documented."""
+"""Message, type and code for each status, as far as documented; used when a fault gives no body."""
 
 
 def fault_body(status: int, *, billed: bool = False) -> bytes:
-    """Return what the API says with *status*; what was billed was not refused for lack of capacity."""
+    """Return the API's error body for *status*. A billed request never gets a capacity error such as 503's."""
     if status < 400:
         return b""
     nearest = 500 if status > 500 else 400

@@ -40,13 +40,13 @@ def at_least(least: int) -> Any:  # noqa: ANN401 (as above)
 @attrs.frozen(kw_only=True)
 class Fault:
     """
-    Something that goes wrong with one request.
+    What goes wrong with one request.
 
-    A status or a body stands in for the API's answer; a cut ends the connection; without either the true answer is
-    sent, with the delay, headers and framing that are given.
+    A status or a body replaces the API's answer; a cut ends the connection; without either, the true answer is sent
+    with the given delay, headers and framing.
 
-    An event stream is billed before its head is sent, so whatever goes wrong in it was paid for. The one exception is
-    an `error` that is its first event: the images are made before it only if `billed` says so. A fault with one of the
+    An event stream is billed before its head is sent, so whatever goes wrong in it was paid for. The only exception
+    is an `error` as its first event: then images are made only if `billed` is true. A fault with one of the
     attributes from `after` to `plain` waits for a stream; one whose place the stream does not reach waits for the next.
 
     Attributes:
@@ -59,18 +59,18 @@ class Fault:
         place: Where it strikes: `before-body` (only the head was read), `upload` (at `byte` of the request's body),
             `after-body` (all was read, nothing answered) or `answer` (at `byte` of the answer's body, or `after` so
             many events of a stream).
-        byte: Place in the body: bytes, or a share of the whole if less than 1; counted from the end if negative.
+        byte: Position in the body: a number of bytes, or a share of the whole if less than 1; from the end if negative.
         framing: How the answer's end is marked: by `Content-Length`, by chunks or by the end of the connection. A
             stream is sent in chunks where it would be `length`.
         raw: Bytes to send in place of the whole answer, its head included.
-        billed: Whether the images were made, and so billed, before it struck. The true answer always is.
+        billed: Whether the images were made and billed before it struck. The true answer is always billed.
         rate: Bytes of the answer's body that are sent in a second; None for all at once.
-        expired: Whether the result URLs in the answer have already ended.
+        expired: Whether the result URLs in the answer have already expired.
         after: Number of events, early states and finished images alike, after which a stream is cut, goes on with
             `error`, or else ends as if it were whole.
         error: JSON of an event that is sent in place of the rest: of the whole stream, if `after` is not given. It is
             called by its `type`, `error` if it has none.
-        partials: Most early states that are shown of an image, in place of as many as were asked for.
+        partials: Maximum number of early states of each image, if fewer than were asked for.
         pace: Seconds before each piece of a stream: an event, a comment or, with `drip`, so many bytes.
         drip: Bytes in each piece.
         pings: Number of `: PING` comments before each event and before the end.
@@ -81,9 +81,9 @@ class Fault:
         plain: Whether a plain JSON answer is sent in place of a stream.
         store: How the store of the results errs, for downloads only. `ignores-range` sends the whole where the rest was
             asked for, `wrong-range` sends another part, `no-range` a part without saying which, `replaced` has another
-            file under the same address from now on, and `truncated` has one without its end: its length and checksum
-            are those of what it sends.
-        times: How often it strikes; None for ever.
+            file under the same address from now on, and `truncated` has one without its end, with the length and
+            checksum of what it sends.
+        times: How often it strikes; None for no limit.
         operation: The endpoint that it waits for; None for any that bills.
         probability: Share of the matching requests that it strikes, drawn from a seeded generator.
     """
@@ -121,9 +121,9 @@ class Fault:
 
     def __attrs_post_init__(self) -> None:
         if self.status is not None and not 200 <= self.status <= 999:
-            raise ValueError(f"{self.status} is no status of a final answer")
+            raise ValueError(f"{self.status} is not the status of a final answer")
         if self.times is not None and self.times < 1:
-            raise ValueError(f"a fault that strikes {self.times} times is none")
+            raise ValueError(f"times has to be at least 1, not {self.times}")
         if self.place in {"before-body", "upload"} and self.billed:
             raise ValueError(f"nothing can be billed {self.place}: the request has not arrived")
         if self.place in {"before-body", "upload"} and self.cut is None and not self.answers:
@@ -137,17 +137,17 @@ class Fault:
 
     @property
     def in_stream(self) -> bool:
-        """Whether it strikes streams alone."""
+        """Whether it strikes only streams."""
         return not IN_STREAM.isdisjoint(self.differing)
 
     @property
     def differing(self) -> frozenset[str]:
-        """Names of the attributes that are not as they are by default."""
+        """Names of the attributes that differ from their defaults."""
         fields = attrs.fields(type(self))
         return frozenset(field.name for field in fields if getattr(self, field.name) != default_of(field))
 
     def reaches(self, partials: int, events: int) -> bool:
-        """Return whether it changes anything in a stream of *events* with *partials* for each image."""
+        """Return whether it changes a stream of *events* events with *partials* early states of each image."""
         if self.partials is not None and self.partials >= partials:
             return False
         ends = self.cut is not None or self.error is not None
@@ -155,35 +155,35 @@ class Fault:
 
     @property
     def answers(self) -> bool:
-        """Whether it stands in for the API's answer."""
+        """Whether it replaces the API's answer."""
         errs = self.error is not None and not self.after
         return errs or self.status is not None or self.body is not None or self.raw is not None
 
     @property
     def silent(self) -> bool:
-        """Whether it cuts the connection before a byte of an answer."""
+        """Whether it cuts the connection before the first byte of an answer."""
         return self.cut is not None and self.place != "answer" and not self.answers
 
     @property
     def spares_the_work(self) -> bool:
-        """Whether it keeps the images from being made."""
+        """Whether no images are made."""
         return (self.answers or self.silent) and not self.billed
 
     @property
     def is_usual(self) -> bool:
-        """Whether its answer goes out like any other."""
+        """Whether its answer is sent like any other."""
         own_length = any(name.lower() == "content-length" for name in self.headers)
         return (
             self.cut is None and self.raw is None and self.rate is None and self.framing == "length" and not own_length
         )
 
     def offset(self, length: int) -> int:
-        """Return `byte` as a number of bytes within *length*."""
+        """Return `byte` as an offset from 0 to *length*."""
         place = int(self.byte * length) if 0 < abs(self.byte) < 1 else int(self.byte)
         return max(0, min(length, place + length if place < 0 else place))
 
     def to_json(self) -> dict[str, object]:
-        """Return what was asked for, defaults left out."""
+        """Return the attributes that differ from their defaults."""
         return {
             name: value.decode("latin-1") if isinstance(value := getattr(self, name), bytes) else value
             for name in attrs.fields_dict(type(self))
@@ -196,7 +196,7 @@ class Fault:
         Return the fault that the `X-Emulator-Fault` header asks for: what `to_json` gives, `raw` as latin-1 text.
 
         Raises:
-            ValueError: It is no JSON object, or no fault has these attributes.
+            ValueError: It is not a JSON object, or not a valid fault.
         """
         try:
             wanted = {**json.loads(text), "times": 1}
@@ -211,10 +211,10 @@ class Fault:
         """
         Return the fault that a command line names: `429`, `429:0.1`, `reset-after-billing:0.05`.
 
-        With a probability it strikes for ever, without one it strikes once.
+        With a probability it strikes without limit, otherwise once.
 
         Raises:
-            ValueError: It is neither a status nor one of `MNEMONICS`, or the probability is none.
+            ValueError: It is neither a status nor one of `MNEMONICS`, or the probability is not valid.
         """
         name, colon, share = text.strip().partition(":")
         often: dict[str, Any] = {"probability": float(share), "times": None} if colon else {}
@@ -273,7 +273,7 @@ MNEMONICS: Mapping[str, Fault] = {
 
 
 class FaultPlan:
-    """Deals out faults, in the order in which they were written, one to a request."""
+    """Decides which fault strikes which request: in the order given, one for each."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self.faults = tuple(faults)
@@ -283,11 +283,11 @@ class FaultPlan:
 
     @property
     def unfired(self) -> tuple[Fault, ...]:
-        """The faults that still wait for a request, except those that may strike for ever."""
+        """The faults that still wait for a request, except those without limit."""
         return tuple(fault for fault, left in zip(self.faults, self.left, strict=True) if left)
 
     def next(self, operation: str) -> Fault | None:
-        """Return the fault for a request that has just arrived, if there is one."""
+        """Return the fault that strikes the request that has just arrived."""
         for index, fault in enumerate(self.faults):
             wanted = operation in BILLABLE if fault.operation is None else operation == fault.operation
             left = self.left[index]
@@ -299,7 +299,7 @@ class FaultPlan:
         return None
 
     def put_back(self, fault: Fault) -> None:
-        """Take back a fault whose request was refused before it could strike."""
+        """Make a fault available again, as its request was refused before it could strike."""
         for index, other in enumerate(self.faults):
             left = self.left[index]
             if other is fault and left is not None:

@@ -44,9 +44,9 @@ class ServerState:
         api_key: The only one that is accepted.
         latency: Seconds before each answer.
         clock: Tells seconds since 1970.
-        ledger_writer: Where requests are entered.
-        fault_plan: Deals out faults.
-        idempotency_keys: Idempotency keys that were seen.
+        ledger_writer: Records requests.
+        fault_plan: Decides which fault strikes.
+        idempotency_keys: Keys that were seen.
         result_cache: Keeps results.
         renderer: Draws.
         closing: Set when the server stops.
@@ -68,7 +68,7 @@ def check_key(request: web.BaseRequest, api_key: str) -> None:
     Compare the bearer key.
 
     Raises:
-        Refusal: There is none, or another.
+        Refusal: The key is missing or wrong.
     """
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or key.strip() != api_key:
@@ -78,7 +78,7 @@ def check_key(request: web.BaseRequest, api_key: str) -> None:
 
 
 def to_partials(spec: ImageSpec, fault: Fault) -> int:
-    """Return how many early states *fault* leaves of each image."""
+    """Return how many early states of each image are sent with *fault*."""
     if fault.plain or fault.fabricated:
         return 0
     return spec.partials if fault.partials is None else min(spec.partials, fault.partials)
@@ -87,17 +87,16 @@ def to_partials(spec: ImageSpec, fault: Fault) -> int:
 @attrs.define(kw_only=True)
 class Handler:
     """
-    One request and what becomes of it.
+    One request and its answer.
 
     Attributes:
         state: What all requests share.
         request: What arrived.
         operation: The endpoint.
-        request_id: Given back in `x-request-id`.
+        request_id: Sent in `x-request-id`.
         number: Number of its ledger entry.
-        fault: What is to go wrong.
+        fault: What goes wrong.
         body: What has been read.
-        phase: How far it got.
     """
 
     state: ServerState
@@ -139,7 +138,7 @@ class Handler:
             return await self.answer(refusal.answer)
 
     def release_fault(self) -> None:
-        """Leave the fault for another request: it has nothing to strike here."""
+        """Return the fault to the plan: this request gives it nothing to strike."""
         if self.fault is not None:
             self.state.fault_plan.put_back(self.fault)
             self.fault = None
@@ -147,7 +146,7 @@ class Handler:
 
     @property
     def is_stream(self) -> bool:
-        """Whether events are asked for, where there are any."""
+        """Whether the request asks an endpoint that streams for a stream."""
         return self.operation in STREAMED and self.body.fields.get("stream") is True
 
     def next_fault(self) -> Fault | None:
@@ -155,12 +154,12 @@ class Handler:
         try:
             fault = Fault.from_json(wanted) if wanted else self.state.fault_plan.next(self.operation)
         except ValueError as error:
-            raise Refusal(f"{FAULT_HEADER} asks for no fault: {error}.", code="invalid_fault") from error
+            raise Refusal(f"{FAULT_HEADER} is not a valid fault: {error}.", code="invalid_fault") from error
         self.update(fault=fault)
         return fault
 
     async def read(self, reading: Awaitable[object]) -> None:
-        """Wait for the whole body."""
+        """Read the whole body and record it."""
         self.update(phase=Phase.BODY)
         try:
             await reading
@@ -171,7 +170,7 @@ class Handler:
                 self.update(complete=True, phase=Phase.FINAL_RELEASED)
 
     async def answer_early(self, fault: Fault) -> Delivery:
-        """Strike before the whole body was read."""
+        """Strike before the whole body has been read."""
         if fault.place == "upload":
             await self.read_until(fault)
         if not fault.answers:
@@ -197,7 +196,7 @@ class Handler:
         return GONE
 
     async def work(self) -> Delivery:
-        """Strike before the images are made, or make them."""
+        """Make the images, unless the fault prevents it, and answer."""
         if self.fault is not None and self.fault.in_stream and not self.is_stream:
             self.release_fault()
         fault = self.fault
@@ -212,7 +211,7 @@ class Handler:
         return await self.answer(answer)
 
     async def make(self) -> Answer:
-        """Return the API's answer: made now and billed, or as it was given before."""
+        """Return the API's answer: a new one, which is billed, or the one given before to the same key."""
         key = self.request.headers.get("Idempotency-Key")
         keys = self.state.idempotency_keys
         cached = keys.claim(key, (self.operation, tuple(self.body.texts), self.body.parts))
@@ -243,7 +242,7 @@ class Handler:
         return Answer(body=await self.state.renderer.run(to_response_body, spec, made.images, urls, created))
 
     def limit_partials(self, spec: ImageSpec) -> ImageSpec:
-        """Return what is to be made for a stream with this fault, or spare the stream if that makes no difference."""
+        """Return *spec* as the fault limits it; if that changes nothing, release the fault."""
         fault = self.fault
         if fault is None:
             return spec
@@ -254,7 +253,7 @@ class Handler:
         return spec
 
     async def to_stream(self, spec: ImageSpec, made: RenderedImages, created: int) -> Answer:
-        """Return the stream that shows *made*; all of it has been billed, whatever becomes of the stream."""
+        """Return the stream of *made*, all of which has been billed."""
         fault = self.fault
         run = self.state.renderer.run
         if fault is not None and fault.fabricated:
@@ -265,7 +264,7 @@ class Handler:
         return Answer(pieces=await run(encode_events, events, fault), headers={"Content-Type": EVENT_STREAM})
 
     def store_results(self, made: RenderedImages) -> tuple[str, ...]:
-        """Put the images where their URLs find them."""
+        """Store the images and return their URLs."""
         place = f"{self.request.scheme}://{self.request.host}"
         expired = self.fault is not None and self.fault.expired
         extension = EXTENSIONS[made.media_type]

@@ -49,7 +49,7 @@ class Entry:
         fields: Name and text of each field, in the order sent; JSON values as their JSON text.
         parts: The files.
         phase: How far the request got.
-        fault: What went wrong on purpose.
+        fault: The fault that struck.
         headers: As received, names in lower case, without credentials.
     """
 
@@ -109,7 +109,7 @@ class Download:
         authorization: Whether an `Authorization` header came with it, which a good client never sends there.
         range: The `Range` header.
         if_range: The `If-Range` header.
-        sent: Bytes of the answer's body up to where it was cut; those that a peer which left did not take included.
+        sent: Bytes of the answer's body up to where it was cut, including those that the peer did not read.
     """
 
     path: str
@@ -123,7 +123,7 @@ class Download:
 @attrs.frozen(kw_only=True)
 class Ledger:
     """
-    All that has arrived so far.
+    Everything that has arrived so far.
 
     Attributes:
         requests: Requests to the endpoints that bill, in order of arrival.
@@ -157,14 +157,14 @@ CREDENTIALS = frozenset({"authorization", "proxy-authorization", "cookie"})
 
 
 class LedgerWriter:
-    """Where the server writes; readers get a `Ledger`."""
+    """Records what arrives; `to_ledger` returns it as a value."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.downloads: list[Download] = []
 
     def open(self, operation: str, headers: Mapping[str, str], request_id: str) -> int:
-        """Enter a request whose head has arrived, and return its number."""
+        """Record a request whose head has arrived, and return its number."""
         number = len(self.entries) + 1
         kept = {name.lower(): value for name, value in headers.items() if name.lower() not in CREDENTIALS}
         key = headers.get("Idempotency-Key")
@@ -174,20 +174,20 @@ class LedgerWriter:
         return number
 
     def update(self, number: int, **changes: Any) -> None:  # noqa: ANN401 (attributes of Entry)
-        """Write down what else is known of a request."""
+        """Change attributes of a request's entry."""
         self.entries[number - 1] = attrs.evolve(self.entries[number - 1], **changes)
 
     def open_download(self, download: Download) -> int:
-        """Enter a request for a result, and return its place."""
+        """Record a request for a result, and return its index."""
         self.downloads.append(download)
         return len(self.downloads) - 1
 
     def update_download(self, index: int, status: int, sent: int) -> None:
-        """Write down what a request for a result is answered."""
+        """Record the answer to a request for a result."""
         self.downloads[index] = attrs.evolve(self.downloads[index], status=status, sent=sent)
 
     def to_ledger(self) -> Ledger:
-        """Return all that is known now."""
+        """Return what has been recorded so far."""
         return Ledger(requests=tuple(self.entries), downloads=tuple(self.downloads))
 
 
@@ -200,7 +200,7 @@ class IdempotencyKeys:
     Keys that were seen, with what was asked for and answered.
 
     Attributes:
-        idempotency: `none` forgets them, `replay` answers as before, `reject` refuses.
+        idempotency: `none` ignores them, `replay` answers as before, `reject` refuses.
     """
 
     idempotency: Idempotency = attrs.field(validator=attrs.validators.in_(("none", "replay", "reject")))
@@ -209,14 +209,14 @@ class IdempotencyKeys:
 
     def claim(self, key: str | None, wanted: object) -> Answer | None:
         """
-        Return what was answered to *key*, or note that the work for it begins.
+        Return what was answered to *key*, or record that work for it begins.
 
         Args:
             key: As sent.
-            wanted: What tells whether it is the same request.
+            wanted: Equal for two identical requests.
 
         Raises:
-            Refusal: The key belongs to another request, to one that is being worked on, or is used up.
+            Refusal: The key belongs to another request or to one in progress, or was already used.
         """
         if key is None or self.idempotency == "none":
             return None
@@ -234,7 +234,7 @@ class IdempotencyKeys:
         return self.answers[key]
 
     def store(self, key: str | None, answer: Answer) -> None:
-        """Keep what is answered to *key*."""
+        """Store what is answered to *key*."""
         if key in self.asked:
             self.answers[key] = answer
 

@@ -210,7 +210,7 @@ MODELS: Mapping[str, str | None] = {
     "gpt-image-2.6-sunburst": None,
     "gpt-image-2.6-flare": None,
 }
-"""The models and the day each was, or is to be, shut down. Those that are gone are served here all the same."""
+"""The models, with their shutdown dates. Those already shut down are still served here."""
 
 D2, D3 = frozenset({"dall-e-2"}), frozenset({"dall-e-3"})
 G1, G1_MINI = frozenset({"gpt-image-1"}), frozenset({"gpt-image-1-mini"})
@@ -362,7 +362,7 @@ def check_model(operation: str, model: object) -> str:
     Return *model*, if the endpoint serves it.
 
     Raises:
-        Refusal: It is not known, or is not served here.
+        Refusal: The model does not exist, or the endpoint does not serve it.
     """
     if not isinstance(model, str):
         raise Refusal(f"model is {model!r}; it has to be a string.", param="model", code="invalid_type")
@@ -379,7 +379,7 @@ def check_fields(operation: str, fields: Mapping[str, Any]) -> None:
     Compare the fields, `model` among them, with the table.
 
     Raises:
-        Refusal: For the first that is not allowed.
+        Refusal: One of them is not allowed.
     """
     if operation in WITH_PROMPT and "prompt" not in fields:
         raise Refusal("The prompt is missing.", param="prompt", code="missing_required_parameter")
@@ -401,7 +401,7 @@ def check_uploads(operation: str, model: str, images: Sequence[Upload], others: 
         others: `mask` and `markup`, where sent.
 
     Raises:
-        Refusal: For the first that is not allowed.
+        Refusal: One of them is not allowed.
     """
     if not images:
         raise Refusal("The image is missing.", param="image", code="missing_required_parameter")

@@ -68,7 +68,7 @@ class Renderer:
         self.size = 0
 
     def close(self) -> None:
-        """Wait for what is being drawn, and draw nothing more."""
+        """Wait for pictures in progress and stop the threads."""
         self.threads.shutdown(cancel_futures=True)
         self.cached.clear()
 

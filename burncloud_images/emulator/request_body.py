@@ -37,9 +37,9 @@ class Upload:
     One file.
 
     Attributes:
-        part: What the ledger says of it.
-        file: Its bytes, from the first; only the beginning if it is larger than any model takes.
-        media: What the bytes are.
+        part: The file as the ledger lists it.
+        file: Its bytes; only the beginning if it is larger than any model accepts.
+        media: What the image header says.
     """
 
     part: Part
@@ -50,7 +50,7 @@ class Upload:
 @attrs.define
 class RequestBody:
     """
-    What has been read of a request so far.
+    What has been read of a request's body so far.
 
     Attributes:
         form: Whether it came as multipart/form-data.
@@ -66,11 +66,11 @@ class RequestBody:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """What the ledger says of the files."""
+        """The files as the ledger lists them."""
         return tuple(upload.part for upload in self.uploads)
 
     def close(self) -> None:
-        """Forget the files."""
+        """Close the files."""
         for upload in self.uploads:
             upload.file.close()
 
@@ -90,7 +90,7 @@ async def read_body(request: web.BaseRequest, body: RequestBody) -> None:
             read_json(await request.content.read(), body)
         else:
             raise Refusal(
-                f"The content type {request.content_type!r} is not read here: send JSON, or a form for uploads.",
+                f"The content type {request.content_type!r} is not supported: send JSON, or a form for uploads.",
                 code="unsupported_content_type",
             )
     finally:
@@ -98,7 +98,7 @@ async def read_body(request: web.BaseRequest, body: RequestBody) -> None:
 
 
 async def drain(request: web.BaseRequest) -> None:
-    """Read the rest of the body and drop it."""
+    """Read and discard the rest of the body."""
     async for _ in request.content.iter_any():
         pass
 
@@ -131,7 +131,7 @@ async def read_text(part: BodyPartReader, name: str, body: RequestBody) -> None:
 
 
 def set_nested(fields: dict[str, Any], name: str, value: object) -> None:
-    """Store `svg[reasoning][effort]` where a JSON body would have it."""
+    """Store the value of a name such as `svg[reasoning][effort]` where a JSON body has it."""
     *outer, last = re.findall(r"[^\[\]]+", name) or [name]
     for key in outer:
         inner = fields.setdefault(key, {})
@@ -140,7 +140,7 @@ def set_nested(fields: dict[str, Any], name: str, value: object) -> None:
 
 
 def to_typed(name: str, text: str) -> object:
-    """Return what a JSON body would have in the place of *text*."""
+    """Return the value that a JSON body would have for *text*."""
     if name in SWITCHES and text in {"true", "false"}:
         return text == "true"
     return int(text) if name in WHOLE_NUMBERS and NUMBER.fullmatch(text) else text
@@ -227,7 +227,7 @@ def decode_data_url(place: str, url: str) -> Upload | None:
 
 
 def to_upload(place: str, content_type: str, content: bytes) -> Upload:
-    """Return *content*, which did not come as a part of a form, as if it had."""
+    """Return *content* as an upload, as if it had come in a form."""
     file = new_spool()
     file.write(content)
     digest = hashlib.sha256(content).hexdigest()

@@ -20,8 +20,8 @@ def to_response_body(spec: ImageSpec, images: Sequence[bytes], urls: Sequence[st
 
     Args:
         spec: What was asked for.
-        images: What was made.
-        urls: Where it can be fetched, if the answer carries URLs.
+        images: The rendered images.
+        urls: The images' URLs, if the answer has URLs.
         created: Seconds since 1970.
     """
     shared = {"revised_prompt": to_revised_prompt(spec)} if spec.revised else {}
@@ -32,7 +32,7 @@ def to_response_body(spec: ImageSpec, images: Sequence[bytes], urls: Sequence[st
 
 
 def to_revised_prompt(spec: ImageSpec) -> str:
-    """Return the prompt that was really used."""
+    """Return the prompt that the model says it used."""
     return f"{spec.prompt}, seen in {spec.style or 'vivid'} light"
 
 
@@ -51,11 +51,11 @@ def details(spec: ImageSpec) -> Iterator[tuple[str, object]]:
 
 
 IMAGE_TOKENS: Mapping[str, int] = {"low": 272, "medium": 1056, "high": 4160, "xhigh": 8320, "max": 16640}
-"""Output tokens for 1024x1024; the first three as published for gpt-image-1, the rest doubled."""
+"""Output tokens for 1024x1024: the first three as published for gpt-image-1, the others doubled."""
 
 
 PARTIAL_TOKENS = 100
-"""Output tokens for each early state that is shown, as OpenAI's guide to image generation says."""
+"""Output tokens for each early state, as in OpenAI's guide to image generation."""
 
 
 def to_usage(spec: ImageSpec, images: int) -> dict[str, object]:
@@ -104,7 +104,7 @@ def to_events(spec: ImageSpec, made: RenderedImages, created: int) -> tuple[Even
 
     Args:
         spec: What was asked for.
-        made: What was made.
+        made: The rendered images.
         created: Seconds since 1970.
     """
     subject = SUBJECTS[spec.operation]
@@ -133,8 +133,8 @@ def to_gateway_events(spec: ImageSpec, made: RenderedImages, urls: Sequence[str]
 
     Args:
         spec: What was asked for.
-        made: What was made.
-        urls: Where it can be fetched, if the events carry URLs.
+        made: The rendered images.
+        urls: The images' URLs, if the events have URLs.
         created: Seconds since 1970.
     """
     shared = {

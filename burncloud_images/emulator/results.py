@@ -22,7 +22,7 @@ MAX_RESULTS = 1_000
 MAX_BYTES = 512 * 1024 * 1024
 
 SETTLED = 60.0
-"""Seconds after which a date tells files apart (RFC 9110 §8.8.2.2)."""
+"""Seconds after which a modification date is a strong validator (RFC 9110 §8.8.2.2)."""
 PNG_HEADER = 33
 """Bytes of a PNG file up to the end of its first chunk."""
 PNG_END = 12
@@ -35,14 +35,14 @@ FORBIDDEN = (
 
 
 def to_epoch(now: float | datetime) -> float:
-    """Return seconds since 1970, whichever way the clock tells time."""
+    """Return seconds since 1970."""
     return now.timestamp() if isinstance(now, datetime) else float(now)
 
 
 @attrs.frozen(kw_only=True)
 class Result:
     """
-    An image that a URL leads to.
+    An image behind a URL.
 
     Attributes:
         content: The image file.
@@ -56,7 +56,7 @@ class Result:
 
 
 class ResultCache:
-    """Keeps the newest results and knows whose URL is good."""
+    """Keeps the newest results, signs their URLs and verifies them."""
 
     def __init__(self, clock: Callable[[], float], lifetime: float) -> None:
         self.clock = clock
@@ -64,11 +64,11 @@ class ResultCache:
         self.results: OrderedDict[str, Result] = OrderedDict()
         self.size = 0
         self.count = 0
-        # No secret: whoever reads this can sign only for images that were drawn here.
+        # Not a secret: it only signs URLs of images that this server drew.
         self.secret = b"burncloud-images emulator"
 
     def put(self, content: bytes, media_type: str, extension: str, *, expired: bool = False) -> str:
-        """Keep *content* and return its path with a signed query."""
+        """Store *content* and return its path with a signed query."""
         self.count += 1
         made = self.clock()
         digest = hashlib.sha256(content).hexdigest()
@@ -87,7 +87,7 @@ class ResultCache:
         return base64.b64encode(digest).decode()
 
     def find(self, url: str) -> tuple[str, bytes] | None:
-        """Return the media type and bytes that a URL of this server leads to, while it is good."""
+        """Return the media type and bytes behind a URL of this server; None if it is not valid."""
         parts = urlsplit(url)
         answer = self.look_up(parts.path, parts.query)
         return None if isinstance(answer, Answer) else (answer.media_type, answer.content)
@@ -104,7 +104,7 @@ class ResultCache:
         return self.results.get(path) or storage_error(404, *NOT_FOUND)
 
     def answer(self, path: str, query: str, headers: Mapping[str, str], *, store: str | None = None) -> Answer:
-        """Return what a download of *path* gives: the image, the part of it that was asked for, or an error."""
+        """Return the answer to a download of *path*: the image, the requested range of it, or an error."""
         found = self.look_up(path, query)
         if isinstance(found, Answer):
             return found
@@ -121,12 +121,12 @@ def to_time(epoch: float) -> str:
 
 
 def to_http_date(epoch: float) -> str:
-    """Return a time as headers have it."""
+    """Return a time in the format of HTTP headers."""
     return format_datetime(datetime.fromtimestamp(int(epoch), UTC), usegmt=True)
 
 
 def retouch(content: bytes) -> bytes:
-    """Return an image file that looks like *content* and is another one from its beginning on, if it is a PNG."""
+    """Return another PNG file that looks like *content*; it differs near the beginning."""
     if not content.startswith(b"\x89PNG"):
         return content
     update = b"tEXtComment\0drawn anew"
@@ -135,7 +135,7 @@ def retouch(content: bytes) -> bytes:
 
 
 def misplace(answer: Answer, result: Result, store: str | None) -> Answer:
-    """Return the wrong part, or one that does not say where it belongs, if the store is to err so."""
+    """Return another range, or one without `Content-Range`, if *store* says so."""
     size = len(result.content)
     if store == "wrong-range":
         about = {**answer.headers, "Content-Range": f"bytes 0-{size - 1}/{size}"}

@@ -27,11 +27,11 @@ from burncloud_images.emulator.limits import MODELS
 from burncloud_images.emulator.results import PREFIX, ResultCache, to_epoch, to_http_date
 
 GRACE = 0.5
-"""Seconds that answers in progress get when the server stops."""
+"""Seconds to wait for answers in progress when the server stops."""
 
 
 class UnfiredFaultWarning(UserWarning):
-    """A scripted fault never struck, so whatever was to be tried with it was not."""
+    """A scripted fault never struck, so the test did not test it."""
 
 
 class Emulator:
@@ -39,17 +39,17 @@ class Emulator:
     The images API on this machine.
 
     Args:
-        faults: What is to go wrong, in this order, each with the first request that it is for.
+        faults: What goes wrong, in this order, each with the first request that it matches.
         host: Address to listen on.
-        port: To listen on; 0 for any that is free.
-        api_key: The only one that is accepted.
-        url_lifetime: Seconds for which a result URL is good.
+        port: Port to listen on; 0 for any free one.
+        api_key: The only key that is accepted.
+        url_lifetime: Seconds for which a result URL is valid.
         latency: Seconds before each answer.
-        clock: Tells the time that result URLs go by: seconds since 1970, or an aware datetime.
-        idempotency: What happens with an `Idempotency-Key` that was seen: `none` bills again, as gateways are thought
-            to, `replay` gives the answer of before and `reject` refuses.
-        tls: Whether to serve HTTPS: with a certificate made for the occasion, whose authority `ca` names, or with a
-            context of your own.
+        clock: Returns the time for result URLs and dates: seconds since 1970, or an aware datetime.
+        idempotency: What happens with an `Idempotency-Key` that was seen: `none` bills again, as gateways probably
+            do, `replay` repeats the first answer and `reject` refuses.
+        tls: Whether to serve HTTPS: True for a new certificate, whose authority is in the file `ca`, or a context of
+            your own.
 
     Leaving its block warns with `UnfiredFaultWarning` if a scripted fault is still waiting.
     """
@@ -83,20 +83,20 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """What to give a client, `/v1` included."""
+        """The base URL for a client, including `/v1`."""
         if not self.port:
-            raise RuntimeError("the emulator has no address before it is started")
+            raise RuntimeError("the emulator has no address until it is started")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}/v1"
 
     @property
     def ca(self) -> Path | None:
-        """A PEM file that clients have to trust, as in `Network(ca=emulator.ca)`; None unless `tls=True` serves."""
+        """A PEM file for clients to trust, as in `Network(ca=emulator.ca)`; None unless started with `tls=True`."""
         return self.certificate.authority if self.certificate is not None else None
 
     @property
     def ledger(self) -> Ledger:
-        """What has arrived so far, and what it cost."""
+        """What has arrived and what was billed so far."""
         return self.ledger_writer.to_ledger()
 
     @property
@@ -152,12 +152,12 @@ class Emulator:
         self.port = self.runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Close every connection and wait for what is being drawn."""
+        """Close every connection and wait for pictures in progress."""
         if self.state is None or self.runner is None:
             return
         self.state.closing.set()
         await self.runner.cleanup()
-        for _ in range(3):  # aiohttp cancels what still reads from a peer, and does not wait until it has ended
+        for _ in range(3):  # aiohttp cancels handlers that still read from a peer, and does not wait for them
             await asyncio.sleep(0)
         self.state.renderer.close()
         self.state = self.runner = None
@@ -177,7 +177,7 @@ def require_pillow() -> None:
 @attrs.frozen
 class Routes:
     """
-    The handlers.
+    The handlers of all routes.
 
     Attributes:
         state: What all requests share.

@@ -12,7 +12,7 @@ from burncloud_images.emulator.limits import DALLE, MAX_IMAGES, check_fields, ch
 from burncloud_images.emulator.request_body import RequestBody, Upload, decode_data_url, to_upload
 
 Find = Callable[[str], tuple[str, bytes] | None]
-"""Returns the media type and bytes of a result of this server by its URL."""
+"""Returns the media type and bytes of a result of this server, by its URL."""
 
 DEFAULT_MODEL = "dall-e-2"
 DEFAULT_MODEL_BY_REFERENCE = "gpt-image-2.5-sunburst"
@@ -21,11 +21,11 @@ DEFAULT_MODEL_BY_REFERENCE = "gpt-image-2.5-sunburst"
 @attrs.frozen(kw_only=True)
 class ImageSpec:
     """
-    What is to be made.
+    What a request asks for, validated.
 
     Attributes:
         operation: The endpoint.
-        model: As asked for.
+        model: As requested.
         prompt: Empty for a variation.
         n: Number of images.
         width: Pixels.
@@ -33,19 +33,19 @@ class ImageSpec:
         quality: Never `auto`.
         output_format: `png`, `jpeg`, `webp`, `gif` or `svg`.
         transparent: Whether the background is.
-        compression: 0 to 100; None if it was not asked for.
+        compression: 0 to 100; None if not given.
         frame_count: Of a GIF.
         frame_duration: Milliseconds, of a GIF.
         style: Of dall-e-3.
-        urls: Whether the answer carries URLs.
+        urls: Whether the answer has URLs.
         stream: Whether the answer is a stream of events.
-        partials: How many early states of each image the stream shows.
-        asked: Size, quality and background as asked for, `auto` where they were not.
+        partials: How many early states of each image the stream has.
+        asked: Size, quality and background as requested, `auto` where left out.
         images: The uploads to edit or to vary.
-        mask: Where to edit.
+        mask: Transparent where the image is edited.
         markup: Drawn over the first image.
-        safety_identifier: Given back as it came.
-        svg_model: Who draws the SVG.
+        safety_identifier: Returned unchanged.
+        svg_model: Model that draws the SVG.
     """
 
     operation: str
@@ -73,12 +73,12 @@ class ImageSpec:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether a GPT image model makes it."""
+        """Whether the model is a GPT image model, which counts tokens."""
         return family(self.model) not in DALLE
 
     @property
     def revised(self) -> bool:
-        """Whether the model says which prompt it really used."""
+        """Whether the answer has a revised prompt."""
         return family(self.model) == "dall-e-3"
 
 
@@ -88,16 +88,16 @@ def to_spec(operation: str, body: RequestBody, find: Find) -> ImageSpec:
 
     Args:
         operation: The endpoint.
-        body: All that arrived. Images in its JSON are added to its uploads.
+        body: The request's body. Images in its JSON are added to its uploads.
         find: Looks up a result of this server.
 
     Raises:
-        Refusal: The API does not allow it.
+        Refusal: The API does not allow the request.
     """
     if operation == "generations" and body.form:
-        raise Refusal("Generations are asked for in JSON.", code="unsupported_content_type")
+        raise Refusal("Generations take JSON, not a form.", code="unsupported_content_type")
     if operation == "variations" and not body.form:
-        raise Refusal("Variations are asked for in a form.", code="unsupported_content_type")
+        raise Refusal("Variations take a form, not JSON.", code="unsupported_content_type")
     by_reference = operation == "edits" and not body.form
     fields = dict(body.fields)
     default = DEFAULT_MODEL_BY_REFERENCE if by_reference else DEFAULT_MODEL
@@ -162,7 +162,7 @@ def fetch(place: str, item: object, find: Find, body: RequestBody) -> Upload:
     if upload is None:
         found = find(url)
         if found is None:
-            raise Refusal(f"{place} cannot be fetched: it is no result of this server.", param=place)
+            raise Refusal(f"{place} cannot be fetched: it is not a result of this server.", param=place)
         upload = to_upload(place, *found)
     body.uploads.append(upload)
     return upload
@@ -207,7 +207,7 @@ def compose(
 
 
 def to_size(size: str, images: tuple[Upload, ...]) -> tuple[int, int]:
-    """Return width and height; `auto` is the documented size whose shape is nearest to the first image's."""
+    """Return width and height; for `auto`, those of the documented size whose shape is nearest to the first image's."""
     if size != "auto":
         width, height = size.split("x")
         return int(width), int(height)

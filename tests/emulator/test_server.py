@@ -22,7 +22,7 @@ async def test_it_serves_where_it_says(caller):
 
 def test_it_has_no_address_before_it_starts():
     """Better an error than a wrong URL."""
-    with pytest.raises(RuntimeError, match="before it is started"):
+    with pytest.raises(RuntimeError, match="until it is started"):
         _ = Emulator().base_url
 
 
