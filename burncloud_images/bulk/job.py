@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -47,6 +47,7 @@ MINUTE = 60.0
 SLACK = 1.0
 """Seconds by which requests may differ in how long they take to the API: the first ones open connections."""
 MAX_UNPRICED_FOUND = 1000
+MAX_NAMED = 5
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -256,7 +257,7 @@ class Job:
         finally:
             self.run_now = None
         try:
-            await self.write(options, report)
+            await self.write(options, report, run.tally.note)
         except StorageError as error:
             run.tally.note(error.message)
             if report.stopped == "finished":
@@ -388,7 +389,7 @@ class Job:
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
-    async def write(self, options: Options, report: Report) -> None:
+    async def write(self, options: Options, report: Report, note: Callable[[str], None]) -> None:
         """Write the metadata, the report and the gallery, unless nothing has changed since they were written."""
         ended = self.now()
         state = [repr(report.totals), report.stopped, options.metadata, options.output]
@@ -396,8 +397,9 @@ class Job:
         is_whole = all((self.directory.path / name).exists() for name in names)
         if report.ended == 0 and is_whole and await self.store.get_metadata("written") == state:
             return
-        if options.output == "webdataset":
-            await pack(self.store, self.directory.place, executor=self.executor)
+        is_packed = options.output == "webdataset"
+        if is_packed and (left := await pack(self.store, self.directory.place, executor=self.executor)):
+            note(describe_unpacked(left))
         facts = {
             "started": ended - report.elapsed,
             "ended": ended,
@@ -475,6 +477,12 @@ class Scales:
         if self.table is not None:
             weights["tokens"] = float(self.table.count_tokens({"model": self.model, **document}) or 0)
         return weights
+
+
+def describe_unpacked(keys: Sequence[str]) -> str:
+    others = f" and {len(keys) - MAX_NAMED:,} more" if len(keys) > MAX_NAMED else ""
+    named = ", ".join(keys[:MAX_NAMED]) + others
+    return f"Image files are missing or have changed, so these requests are not in a shard: {named}."
 
 
 def settings_of(options: Options) -> dict[str, object]:

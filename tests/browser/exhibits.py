@@ -13,7 +13,7 @@ import attrs
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest
-from burncloud_images.bulk.outputs.export import Outputs, write_outputs
+from burncloud_images.bulk.outputs.export import write_outputs
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage
 from burncloud_images.emulator import Emulator
 
@@ -116,7 +116,7 @@ def to_troubles() -> Iterator[Record]:
     yield attrs.evolve(in_doubt(62), document={**document, "size": "1536x1024"}, failure=cut, label="scene-62")
 
 
-async def exhibit(folder: Path, executor: Executor) -> Outputs:
+async def exhibit(folder: Path, executor: Executor) -> None:
     """Write a job with 60 drawn requests, one that failed and one that is in doubt."""
     records = await draw(folder)
     failure, doubt = to_troubles()
@@ -126,14 +126,14 @@ async def exhibit(folder: Path, executor: Executor) -> Outputs:
         for number, record in enumerate(shown, start=1)
     ]
     facts = {"started": STARTED, "ended": STARTED + 204.0, "stopped": "finished"}
-    return await write_outputs(MemoryStore(renumbered), folder, format="jsonl", facts=facts, executor=executor)
+    await write_outputs(MemoryStore(renumbered), folder, format="jsonl", facts=facts, executor=executor)
 
 
-def write(folder: Path, records: list[Record]) -> Outputs:
+def write(folder: Path, records: list[Record]) -> None:
     """Write the outputs of a job."""
 
-    async def work(executor: Executor) -> Outputs:
-        return await write_outputs(MemoryStore(records), folder, format="jsonl", facts={}, executor=executor)
+    async def work(executor: Executor) -> None:
+        await write_outputs(MemoryStore(records), folder, format="jsonl", facts={}, executor=executor)
 
     return run_beside(work)
 

@@ -492,6 +492,20 @@ class TestOutputs:
 
         assert (shop.path / "out" / name).is_file()
 
+    async def test_images_that_cannot_go_into_a_shard_are_named(self, workshop):
+        """A file that changed after it was written stays outside of the shards, and a note names its request."""
+        shop = await workshop()
+        await shop.run(prompts(2))
+        changed = next((shop.path / "out").glob("images/*/*.png"))
+        changed.write_bytes(b"x" * changed.stat().st_size)
+        report = await shop.run(output="webdataset")
+
+        notes = [event.message for event in shop.events if event.kind == "note"]
+        assert "finished" == report.stopped
+        expected = f"Image files are missing or have changed, so these requests are not in a shard: {changed.stem}."
+        assert [expected] == notes
+        assert changed.is_file()
+
     async def test_each_tar_file_is_read_once(self, workshop, monkeypatch):
         """However many batches of its images are looked at."""
         shop = await workshop()

@@ -14,7 +14,7 @@ from burncloud_images.emulator import Fault
 FOLDERS = ("images", "images/ab", "gallery", "rescue", "inputs")
 FILES = (
     *("gallery.html", "report.json", "bad_rows.jsonl", "metadata.jsonl", "job.sqlite3", "job.lock", ".ballast"),
-    *("gallery/page.js", "gallery/0001.js", "00000.tar", "00000.idx", ".report.json.part"),
+    *("gallery/page.js", "gallery/0001.js", "00000.tar", ".report.json.part"),
 )
 
 

@@ -6,35 +6,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
-import attrs
-
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.outputs.files import WholeFile, batches, reported, to_line, write_records
 from burncloud_images.bulk.outputs.gallery import Gallery
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
-from burncloud_images.bulk.outputs.report import ReportBuilder, Summary, write_report
+from burncloud_images.bulk.outputs.report import ReportBuilder, write_report
 from burncloud_images.bulk.records import BadRow
 from burncloud_images.disk import finish_whatever_happens, run
-
-
-@attrs.frozen(kw_only=True)
-class Outputs:
-    """
-    Where things are.
-
-    Attributes:
-        metadata: A row per image.
-        report: What came of the job.
-        gallery: A page to look at.
-        bad_rows: Lines of the inputs that are no requests; None if there are none.
-        summary: What the report says.
-    """
-
-    metadata: Path
-    report: Path
-    gallery: Path
-    bad_rows: Path | None
-    summary: Summary
 
 
 async def write_outputs(
@@ -44,45 +22,44 @@ async def write_outputs(
     format: Format,  # noqa: A002 (the option's name)
     facts: Mapping[str, object],
     executor: Executor,
-) -> Outputs:
+) -> None:
     """
     Write metadata, bad_rows, report and gallery, each whole or not at all; memory stays flat however large the job is.
 
     Args:
-        store: The job; it may go on meanwhile.
+        store: The job, which may run meanwhile.
         folder: Its directory.
         format: Of the metadata: `jsonl`, or `parquet`, which needs pyarrow.
         facts: What the report says about the run: `started` and `ended` in seconds since 1970, `stopped`, and anything
-            else, for example `settings` and `versions`, as it is. It is shown to whoever has the report, so it may hold
-            no secrets.
+            else, for example `settings` and `versions`, as it is. Everybody who has the report can read it, so it must
+            not contain secrets.
         executor: For everything that blocks.
 
     Raises:
         ConfigurationError: pyarrow is missing.
-        StorageError: Something cannot be written; what an earlier run wrote of it stays.
+        StorageError: A file cannot be written; the one of an earlier run stays.
 
-    Cancellation leaves what was finished by then, and no unfinished files.
+    Cancellation leaves the files that were finished by then, and no unfinished ones.
     """
     require(format)
     folder = await run(executor, folder.resolve)
-    metadata = folder / f"metadata.{format}"
-    tally, gallery = ReportBuilder(facts), Gallery(folder)
-    report = folder / "report.json"
+    report, gallery = ReportBuilder(facts), Gallery(folder)
     with reported(folder):
-        await write_records(store.records(), [open_metadata(metadata), tally, gallery], executor)
-        bad_rows = await write_bad_rows(store, folder, executor=executor)
-        summary = tally.summarise(await store.totals())
-        await finish_whatever_happens(run(executor, write_report, report, summary))
+        await write_records(store.records(), [open_metadata(folder / f"metadata.{format}"), report, gallery], executor)
+        await write_bad_rows(store, folder, executor=executor)
+        summary = report.build(await store.totals())
+        await finish_whatever_happens(run(executor, write_report, folder / "report.json", summary))
         await finish_whatever_happens(run(executor, gallery.conclude, summary))
-    return Outputs(metadata=metadata, report=report, gallery=gallery.path, bad_rows=bad_rows, summary=summary)
 
 
-async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -> Path | None:
+async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -> None:
     """
-    Write all bad_rows, and return the file; None if there are none, and then there is no file.
+    Write `bad_rows.jsonl`: the input lines that are not requests, with their place and what is wrong with them.
+
+    If there are none, the file is removed.
 
     Raises:
-        StorageError: It cannot be written; an earlier one stays as it is.
+        StorageError: The file cannot be written; an earlier one stays as it is.
     """
     path = folder / "bad_rows.jsonl"
     file: WholeFile | None = None
@@ -93,13 +70,12 @@ async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -
                 await finish_whatever_happens(run(executor, write, file, batch))
             if file is None:
                 await run(executor, remove, path)
-                return None
+                return
             await finish_whatever_happens(run(executor, file.keep))
         except BaseException:
             if file is not None:
                 await finish_whatever_happens(run(executor, file.discard))
             raise
-    return path
 
 
 def write(file: WholeFile, bad_rows: Sequence[BadRow]) -> None:

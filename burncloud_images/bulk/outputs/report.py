@@ -162,7 +162,7 @@ class ReportBuilder:
         else:
             self.uncounted += 1
 
-    def summarise(self, totals: Totals) -> Summary:
+    def build(self, totals: Totals) -> Summary:
         """Return what was counted."""
         frequent = sorted(self.kinds.values(), key=lambda kind: -kind.count)  # stable: the first of equals stays first
         others = self.uncounted + sum(kind.count for kind in frequent[MOST_ERRORS:])

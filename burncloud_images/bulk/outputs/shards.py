@@ -1,19 +1,18 @@
 """
 Shards: plain tar files of samples, which `webdataset`, `datasets` and every tar program read.
 
-A sample is an image, what is known of it as JSON, and its prompt as text: `key.png`, `key.json`, `key.txt`; the images
-of a request with several are `key-1`, `key-2`, … The same samples give the same bytes: no times, no owners. Beside
-`00000.tar` lies `00000.idx`, from which a reader, NVIDIA DALI's too, finds a sample without reading those before it.
+A sample is an image, its metadata as JSON and its prompt as text: `key.png`, `key.json`, `key.txt`; the images of a
+request with several are `key-1`, `key-2`, … The same samples give the same bytes: there are no times and no owners.
 
-Images move from their files into shards, and none is lost or stored twice, wherever it stops.
+Images move from their files into shards, and none is lost or stored twice, wherever the process is killed:
 
 Rule 1: an image is a whole and durable file before it goes into a shard.
-Rule 2: the store is told after the shard is whole and durable, and the files go after the store was told.
-Rule 3: shards are made one after the other: of all shards only the last can be one that the store does not know whole.
-Rule 4: they are filled in the order of the requests, so that the same requests give the same shards. A request that is
-not at its end holds up those behind it, and a shard is closed when it is full, or when nothing is waited for.
+Rule 2: the store is updated once the shard is whole and durable, and the files are removed after that.
+Rule 3: shards are written one after the other, so only the last can be one that the store does not know whole.
+Rule 4: they are filled in the order of the requests, so the same requests give the same shards. An unfinished request
+holds up those behind it; a shard is closed when it is full, or when no request is unfinished.
 
-Source: POSIX.1-1988 ustar; the WebDataset format; DALI's index, version 1.2.
+Source: POSIX.1-1988 ustar; the WebDataset format.
 """
 
 from __future__ import annotations
@@ -21,54 +20,46 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import io
 import os
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.folders import opened
-from burncloud_images.bulk.outputs.files import (
-    WholeFile,
-    batches,
-    reported,
-    to_line,
-    well_formed,
-    write_whole,
-)
+from burncloud_images.bulk.outputs.files import WholeFile, batches, reported, to_line, well_formed
 from burncloud_images.bulk.outputs.metadata import to_row
 from burncloud_images.bulk.records import UNFINISHED, Record, State, StoredImage
 from burncloud_images.disk import PIECE, finish_whatever_happens, run
 
 BLOCK = 512
 END = 2 * BLOCK
-"""Bytes of zeros at the end of a tar file, which is then filled up to `tarfile.RECORDSIZE`."""
-
-INDEX_VERSION = "v1.2"
+"""Bytes of zeros at the end of a tar file, which is then padded to `tarfile.RECORDSIZE`."""
 
 
 @attrs.frozen(kw_only=True)
-class Limits:
+class ShardLimits:
     """
     When a shard is full.
 
     Attributes:
         size: Bytes of the tar file. A request whose images are larger has a shard for itself.
-        samples: Images.
+        samples: Number of images.
     """
 
     size: int = 512 * 1024 * 1024
     samples: int = 10_000
 
 
-class Changed(Exception):  # noqa: N818 (never leaves the package)
-    """An image that is to go into a shard is not there, or not as the store knows it."""
+class ImageChanged(Exception):  # noqa: N818 (never leaves the package)
+    """An image that is to go into a shard is missing, or is not as the store knows it."""
 
 
 @attrs.define
@@ -80,165 +71,159 @@ class Shard:
         folder: The job's directory.
         number: Of the shard, from 0.
         limits: When it is full.
-        moved: What is in it: keys, and their images as they are named from now on.
+        moved: The images in it by the key of their request, with their new paths.
     """
 
     folder: Path
     number: int
-    limits: Limits
+    limits: ShardLimits
     moved: dict[str, tuple[StoredImage, ...]] = attrs.field(factory=dict)
     samples: int = 0
-    lines: list[str] = attrs.field(factory=list)
     file: WholeFile | None = None
-    size: int = 0
+    archive: tarfile.TarFile | None = None
 
     @property
     def path(self) -> Path:
         """The tar file."""
         return self.folder / shard_name(self.number)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the tar file so far."""
+        return self.archive.offset if self.archive is not None else 0
+
     def has_room(self, record: Record) -> bool:
-        """Say whether the images of *record* fit."""
+        """Return whether the images of *record* fit."""
         if not self.moved:
             return True
-        size = self.size + sum(map(padded, self.sizes(record))) + END
+        members = [member for place, image in enumerate(record.images) for member in self.sample(record, image, place)]
+        size = self.size + sum(padded(size) for _, size, _ in members) + END
         return size <= self.limits.size and self.samples + len(record.images) <= self.limits.samples
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing fits any more, whatever it is."""
+        """Whether no request fits any more."""
         return self.samples >= self.limits.samples or self.size + END >= self.limits.size
-
-    def sizes(self, record: Record) -> Iterator[int]:
-        for image, (_, text) in self.members(record):
-            yield image.size if text is None else len(text)
 
     def add(self, record: Record) -> None:
         """
         Add the images of *record*, all or none.
 
         Raises:
-            Changed: One of them is not as the store knows it.
+            ImageChanged: One of them is not as the store knows it.
         """
-        if self.file is None:
-            self.file = WholeFile.open(self.path)
-        before, lines = self.size, len(self.lines)
-        handle = self.file.handle
+        archive, handle = self.open()
+        before = archive.offset
         try:
             for place, image in enumerate(record.images):
-                self.lines.append(self.write_sample(handle, record, image, place))
-        except Changed:
+                self.write_sample(archive, record, image, place)
+        except ImageChanged:
             handle.seek(before)
             handle.truncate()
-            self.size = before
-            del self.lines[lines:]
+            archive.offset = before
             raise
+        finally:
+            archive.getmembers().clear()  # else the headers of all members stay in memory
         self.samples += len(record.images)
         self.moved[record.key] = tuple(self.rename(image) for image in record.images)
 
-    def members(self, record: Record) -> Iterator[tuple[StoredImage, tuple[str, bytes | None]]]:
-        """Yield what is written of *record*: names and texts, and None for the text of an image, which is in a file."""
-        for place, image in enumerate(record.images):
-            for member in self.sample(record, image, place):
-                yield image, member
+    def open(self) -> tuple[tarfile.TarFile, IO[bytes]]:
+        self.file = self.file or WholeFile.open(self.path)
+        self.archive = self.archive or tarfile.TarFile(
+            fileobj=self.file.handle, mode="w", format=tarfile.USTAR_FORMAT, copybufsize=PIECE
+        )
+        return self.archive, self.file.handle
 
-    def sample(self, record: Record, image: StoredImage, place: int) -> list[tuple[str, bytes | None]]:
+    def sample(self, record: Record, image: StoredImage, place: int) -> list[tuple[str, int, bytes | None]]:
+        """Return the name, the size and the text of each member; None is the text of the image itself."""
         name = to_member(image)
         stem = PurePosixPath(name).stem
         row = to_row(record, self.rename(image), place)
-        prompt = well_formed(str(row["prompt"])).encode()
-        return sorted([(name, None), (f"{stem}.json", to_line(row)), (f"{stem}.txt", prompt)], key=lambda part: part[0])
+        texts = {f"{stem}.json": to_line(row), f"{stem}.txt": well_formed(str(row["prompt"])).encode()}
+        return sorted([(name, image.size, None), *((name, len(text), text) for name, text in texts.items())])
 
     def rename(self, image: StoredImage) -> StoredImage:
         return attrs.evolve(image, path=f"{shard_name(self.number)}/{to_member(image)}")
 
-    def write_sample(self, handle: IO[bytes], record: Record, image: StoredImage, place: int) -> str:
-        """Write one image and what belongs to it, and return its line of the index."""
-        entries = []
-        for name, text in self.sample(record, image, place):
-            size = image.size if text is None else len(text)
-            handle.write(header(name, size))
-            if text is None:
-                copy(self.folder / image.path, image, handle)
-            else:
-                handle.write(text)
-            handle.write(bytes(-size % BLOCK))
-            entries.append(f"{name.partition('.')[2]} {self.size + BLOCK} {size} {name}")
-            self.size += padded(size)
-        return " ".join(entries)
+    def write_sample(self, archive: tarfile.TarFile, record: Record, image: StoredImage, place: int) -> None:
+        for name, size, text in self.sample(record, image, place):
+            member = tarfile.TarInfo(name)
+            member.size = size
+            if text is not None:
+                archive.addfile(member, io.BytesIO(text))
+                continue
+            with open_image(self.folder / image.path, image) as reader:
+                archive.addfile(member, reader)
+                reader.check()
 
     def keep(self) -> None:
-        """Show the shard, durably; its index before it."""
-        if self.file is None:
+        """Close the tar file and give it its name, durably."""
+        if self.file is None or self.archive is None:
             raise RuntimeError("an empty shard is not kept")
-        self.file.handle.write(bytes(END + -(self.size + END) % tarfile.RECORDSIZE))
-        index = [f"{INDEX_VERSION} {len(self.lines)}", *self.lines]
-        write_whole(index_of(self.path), "".join(f"{line}\n" for line in index).encode())
+        self.archive.close()
         self.file.keep()
 
     def discard(self) -> None:
-        """Leave no trace; all images are where they were."""
+        """Remove the unfinished file; all images are where they were."""
         if self.file is not None:
             self.file.discard()
 
 
 def shard_name(number: int) -> str:
-    """Return the name of a shard."""
     return f"{number:05}.tar"
 
 
-def index_of(shard: Path) -> Path:
-    """Return where the index of *shard* is."""
-    return shard.with_suffix(".idx")
-
-
 def is_sharded(image: StoredImage) -> bool:
-    """Say whether *image* is in a shard."""
+    """Return whether *image* is in a shard."""
     return ".tar/" in image.path
 
 
 def to_member(image: StoredImage) -> str:
-    """Return what *image* is called within a shard: as its file is, wherever that is."""
+    """Return the name of *image* within a shard, which is that of its file."""
     return PurePosixPath(image.path).name
 
 
 def to_staged(member: str) -> str:
-    """Return where the file of an image is before it is in a shard, relative to the job's directory."""
+    """Return the path of an image's file before it is in a shard, relative to the job's directory."""
     return f"images/{member[:2]}/{member}"
 
 
 def padded(size: int) -> int:
-    """Return the bytes that a member takes: a header, and its own in whole blocks."""
+    """Return the bytes that a member takes: a header, and its content in whole blocks."""
     return BLOCK + size + -size % BLOCK
 
 
-def header(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size = size
-    return member.tobuf(format=tarfile.USTAR_FORMAT)
+@attrs.define
+class ImageReader:
+    """Reads the file of an image, and raises `ImageChanged` if it is not that image."""
+
+    handle: IO[bytes]
+    image: StoredImage
+    digest: Any = attrs.field(factory=hashlib.sha256)
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self.handle.read(size)
+        if len(piece) < size:
+            raise ImageChanged(f"{self.image.path} is shorter than it was")
+        self.digest.update(piece)
+        return piece
+
+    def check(self) -> None:
+        """Check the whole file, once it was read to the size of the image."""
+        if self.handle.read(1) or self.digest.hexdigest() != self.image.sha256:
+            raise ImageChanged(f"{self.image.path} is not as it was")
 
 
-def copy(path: Path, image: StoredImage, into: IO[bytes]) -> None:
-    """Copy a file that has to be *image*."""
-    digest, size = hashlib.sha256(), 0
-    with open_image(path) as handle:
-        while piece := handle.read(PIECE):
-            size += len(piece)
-            if size > image.size:
-                break
-            digest.update(piece)
-            into.write(piece)
-    if size != image.size or digest.hexdigest() != image.sha256:
-        raise Changed(f"{path} is not as it was")
-
-
-def open_image(path: Path) -> IO[bytes]:
+@contextmanager
+def open_image(path: Path, image: StoredImage) -> Iterator[ImageReader]:
     try:
-        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}:
-            raise Changed(f"{path} is not there") from None
+            raise ImageChanged(f"{path} is missing") from None
         raise
+    with os.fdopen(descriptor, "rb") as handle:
+        yield ImageReader(handle, image)
 
 
 def digests(shard: Path, names: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
@@ -247,11 +232,11 @@ def digests(shard: Path, names: Sequence[str] | None = None) -> Iterator[tuple[s
 
     Args:
         shard: The tar file.
-        names: Those that are asked for; by default all.
+        names: The images to read; by default all.
 
     Raises:
         OSError: It cannot be read.
-        tarfile.TarError: It is no whole tar file.
+        tarfile.TarError: It is not a whole tar file.
     """
     wanted = None if names is None else set(names)
     with tarfile.open(shard, "r:") as archive:
@@ -272,37 +257,24 @@ PART = ".[0-9]*.tar.part"
 FILLED_AT_ONCE = 100
 """Requests that are copied with one hop to a thread."""
 MOVED_AT_ONCE = 1_000
-"""Requests that the store is told of at once; it takes them in one commit."""
+"""Requests whose paths are updated in one commit."""
 
 
-@attrs.frozen(kw_only=True)
-class Packed:
+async def pack(store: JobStore, folder: Path, *, executor: Executor, limits: ShardLimits | None = None) -> list[str]:
     """
-    What was packed.
+    Move the images of done requests into shards.
 
-    Attributes:
-        shards: The shards that are new, by name.
-        images: How many images are in them.
-        left: Keys of requests whose files are not there, or not as the store knows them: they stay as they are.
-    """
-
-    shards: tuple[str, ...] = ()
-    images: int = 0
-    left: tuple[str, ...] = ()
-
-
-async def pack(store: JobStore, folder: Path, *, executor: Executor, limits: Limits | None = None) -> Packed:
-    """
-    Put the images of done requests into shards.
-
-    It may be called at any time and killed at any time; called again, it goes on. Metadata and gallery are to be
-    written after it, as they name where the images are.
+    It can be called at any time and killed at any time; the next call resumes. Write metadata and gallery after it, as
+    they contain the paths of the images.
 
     Args:
-        store: The job; it may go on meanwhile.
+        store: The job, which may run meanwhile.
         folder: Its directory.
         executor: For everything that blocks.
         limits: When a shard is full.
+
+    Returns:
+        The keys of requests whose files are missing or not as the store knows them, and stay as they are.
 
     Raises:
         StorageError: A shard cannot be written; the images that are not in one are still files.
@@ -310,44 +282,43 @@ async def pack(store: JobStore, folder: Path, *, executor: Executor, limits: Lim
     Cancellation leaves no unfinished shard.
     """
     folder = await run(executor, folder.resolve)
-    packer = Packer(store, folder, executor, limits or Limits())
+    packer = Packer(store, folder, executor, limits or ShardLimits())
     with reported(folder):
         await packer.settle()
-        return await packer.run()
+        await packer.run()
+    return packer.left
 
 
 @attrs.define
 class Packer:
-    """Fills one shard after the other."""
+    """Fills one shard after the other; `left` are the keys of requests whose images cannot be packed."""
 
     store: JobStore
     folder: Path
     executor: Executor
-    limits: Limits
+    limits: ShardLimits
     number: int = 0
-    shards: list[str] = attrs.field(factory=list)
-    images: int = 0
     left: list[str] = attrs.field(factory=list)
 
     async def settle(self) -> None:
-        """Bring the last shard to its end, if the run that made it was killed before it could."""
+        """Finish what a run that was killed left to do for the last shard."""
         last = await run(self.executor, find_last, self.folder)
         if last is None:
             return
         self.number = last + 1
         members = await run(self.executor, read_keys, self.folder / shard_name(last))
-        untold: list[Record] = []
-        told: list[Record] = []
+        unknown: list[Record] = []
+        known: list[Record] = []
         async for record in self.store.records({State.DONE}):
             if record.key in members:
-                (told if all(map(is_sharded, record.images)) else untold).append(record)
-        moved = await run(self.executor, match, self.folder, last, untold)
-        await self.tell(moved)
-        stale = [image for record in told for image in record.images if image.path.startswith(f"{shard_name(last)}/")]
+                (known if all(map(is_sharded, record.images)) else unknown).append(record)
+        moved = await run(self.executor, match, self.folder, last, unknown)
+        await self.set_paths(moved)
+        stale = [image for record in known for image in record.images if image.path.startswith(f"{shard_name(last)}/")]
         await finish_whatever_happens(run(self.executor, self.remove, stale))
 
-    async def run(self) -> Packed:
-        """Fill shards with all that is not in one."""
+    async def run(self) -> None:
+        """Fill shards with all images that are not in one."""
         shard = self.next()
         try:
             async for batch in batches(self.store.records(), FILLED_AT_ONCE):
@@ -367,7 +338,6 @@ class Packer:
                     await self.close(shard)
         finally:
             await finish_whatever_happens(run(self.executor, shard.discard))
-        return Packed(shards=tuple(self.shards), images=self.images, left=tuple(self.left))
 
     def next(self) -> Shard:
         shard = Shard(self.folder, self.number, self.limits)
@@ -381,19 +351,17 @@ class Packer:
                 return records[place:]
             try:
                 shard.add(record)
-            except Changed:
+            except ImageChanged:
                 self.left.append(record.key)
         return []
 
     async def close(self, shard: Shard) -> None:
-        """Show a shard, tell the store, and remove the files that it was made of."""
+        """Finish a shard, update the store, and remove the files that the shard was made of."""
         await finish_whatever_happens(run(self.executor, shard.keep))
-        self.shards.append(shard.path.name)
-        self.images += shard.samples
-        await self.tell(shard.moved)
+        await self.set_paths(shard.moved)
 
-    async def tell(self, moved: Mapping[str, tuple[StoredImage, ...]]) -> None:
-        """Let the store know where images are now, and then remove their files."""
+    async def set_paths(self, moved: Mapping[str, tuple[StoredImage, ...]]) -> None:
+        """Store the new paths of images, and then remove their files."""
         entries = list(moved.items())
         for start in range(0, len(entries), MOVED_AT_ONCE):
             await asyncio.gather(*(self.store.set_paths(*entry) for entry in entries[start : start + MOVED_AT_ONCE]))
@@ -415,19 +383,19 @@ def until_unfinished(records: Sequence[Record]) -> Sequence[Record]:
 
 
 def is_waiting(record: Record) -> bool:
-    """Say whether the images of *record* are to go into a shard."""
+    """Return whether the images of *record* are to go into a shard."""
     return record.state is State.DONE and bool(record.images) and not any(map(is_sharded, record.images))
 
 
 def find_last(folder: Path) -> int | None:
-    """Return the number of the last shard that is there, and remove what killed runs left of others; blocks."""
+    """Return the number of the last shard, and remove unfinished ones that killed runs left; blocks."""
     for part in folder.glob(PART):
         part.unlink()
     return max((int(found[1]) for path in folder.iterdir() if (found := SHARD.fullmatch(path.name))), default=None)
 
 
 def read_keys(shard: Path) -> set[str]:
-    """Return the keys of the requests whose images are in *shard*; none if it is no tar file; blocks."""
+    """Return the keys of the requests whose images are in *shard*; none if it is not a tar file; blocks."""
     try:
         with tarfile.open(shard, "r:") as archive:
             return {name[:32] for name in archive.getnames()}
@@ -436,10 +404,10 @@ def read_keys(shard: Path) -> set[str]:
 
 
 def match(folder: Path, number: int, records: Sequence[Record]) -> dict[str, tuple[StoredImage, ...]]:
-    """Return those *records* whose images are all in a shard, byte for byte, as they are named there; blocks."""
+    """Return the new paths of those *records* whose images are all in a shard, byte for byte; blocks."""
     if not records:
         return {}
-    shard = Shard(folder, number, Limits())
+    shard = Shard(folder, number, ShardLimits())
     names = [to_member(image) for record in records for image in record.images]
     held = dict(digests(shard.path, names))
     return {

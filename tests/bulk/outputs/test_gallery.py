@@ -190,8 +190,8 @@ def test_a_full_disk_leaves_the_earlier_gallery(tmp_path: Path, monkeypatch: pyt
 async def test_the_page_and_all_that_it_loads_are_written(tmp_path: Path) -> None:
     gallery = write(tmp_path, 3)
     store = MemoryStore([done(number) for number in range(3)])
-    tally = ReportBuilder({"started": 1.0, "ended": 3.5, "stopped": "finished"})
-    gallery.conclude(tally.summarise(await store.totals()))
+    builder = ReportBuilder({"started": 1.0, "ended": 3.5, "stopped": "finished"})
+    gallery.conclude(builder.build(await store.totals()))
     text = (tmp_path / "gallery" / "summary.js").read_text(encoding="utf-8")
     summary = json.loads(text.removeprefix("describeJob(").removesuffix(");\n"))
     parts = {part.name for part in files("burncloud_images.bulk.outputs").joinpath("page").iterdir()}

@@ -19,7 +19,7 @@ import pytest
 from jobs import MemoryStore, done, failed, put
 
 from burncloud_images.bulk.outputs.export import write_outputs
-from burncloud_images.bulk.outputs.shards import Limits, pack
+from burncloud_images.bulk.outputs.shards import ShardLimits, pack
 
 IMAGEFOLDER = """
 import datasets, json, sys
@@ -91,7 +91,7 @@ async def test_shards_are_read_by_those_they_are_made_for(
     folder = tmp_path / "out"
     store = make(folder)
     before = list(store.rows)
-    packed = await pack(store, folder, executor=executor, limits=Limits(samples=5))
+    packed = await pack(store, folder, executor=executor, limits=ShardLimits(samples=5))
     rows = read(program, folder, tmp_path)
     expected = [
         [Path(image.path).stem, [8 + record.number, 8 + image.index], *[record.document["prompt"]] * 2]

@@ -25,10 +25,10 @@ FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finis
 
 async def summarise(records: Sequence[Record], facts: dict[str, object] | None = None) -> Summary:
     store = MemoryStore(records, [BAD])
-    tally = ReportBuilder(facts or {})
+    builder = ReportBuilder(facts or {})
     async for record in store.records():
-        tally.take([record])
-    return tally.summarise(await store.totals())
+        builder.take([record])
+    return builder.build(await store.totals())
 
 
 async def test_the_report_counts_requests_images_bytes_and_money() -> None:
@@ -97,11 +97,11 @@ async def test_only_the_most_frequent_errors_are_listed_and_the_others_counted()
 
 async def test_messages_that_never_repeat_do_not_fill_the_memory() -> None:
     letters = str.maketrans("0123456789", "abcdefghij")
-    tally = ReportBuilder({})
-    tally.take([failed(number, message=str(number).translate(letters)) for number in range(MOST_KINDS + 50)])
+    builder = ReportBuilder({})
+    builder.take([failed(number, message=str(number).translate(letters)) for number in range(MOST_KINDS + 50)])
 
-    assert MOST_KINDS == len(tally.kinds)
-    assert MOST_KINDS + 50 - MOST_ERRORS == tally.summarise(await MemoryStore().totals()).other_errors
+    assert MOST_KINDS == len(builder.kinds)
+    assert MOST_KINDS + 50 - MOST_ERRORS == builder.build(await MemoryStore().totals()).other_errors
 
 
 async def test_all_requests_in_doubt_are_listed_with_what_a_support_asks_for() -> None:
