@@ -1,10 +1,9 @@
 """
-A job's store as a file: made whole or not at all, and refused unless it is one and whole.
+A job's store as a file: created whole or not at all, and refused if it is damaged or not a store.
 
-An empty or damaged store is never replaced: its directory may hold what was paid for, and a new store would buy it
-again. SQLite's own look (3 s for a million requests) does not find everything, so there are three others: the sums that
-every change keeps have to be those of the requests, the tables those that this package makes, and the log may not have
-lost anything.
+An empty or damaged store is never replaced: its directory may contain images that were paid for, and a new store would
+buy them again. SQLite's integrity check (3 s for a million requests) does not find everything, so there are two more:
+the sums that every change updates have to be those of the requests, and the tables have to be those of this package.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from burncloud_images.bulk.database.codec import ROW, Damaged, check_checksum
-from burncloud_images.bulk.database.log import check_log
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.records import State
 from burncloud_images.disk import place
@@ -68,7 +66,7 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         set_up(connection, path)
         check_format(connection)
-        check(connection, path)
+        check(connection)
         empty_log(connection)
     except BaseException:
         connection.close()
@@ -247,10 +245,8 @@ def check_format(connection: sqlite3.Connection) -> None:
         raise Damaged(f"it says that it has format {version}")
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
+def check(connection: sqlite3.Connection) -> None:
     """Refuse a store that is not as it was written."""
-    _, frames, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-    check_log(beside(path, "-wal"), frames)
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise Damaged(found.replace("\n", " "))
