@@ -300,6 +300,7 @@ class RetryState:
     jitter: Callable[[], float]
     on_failure: Observer | None
     made_progress: Callable[[], bool] | None
+    too_late: str | None
     budget: RetryBudget | None
     gate: PacingGate | None
     started: float
@@ -344,9 +345,8 @@ class RetryState:
         return self.clock.monotonic() - self.started
 
     def note_deadline(self, error: ImagesError) -> None:
-        error.add_note(
-            f"It was not tried again: that would have been after the deadline of {self.policy.deadline:g} s."
-        )
+        deadline = f"It was not tried again: that would have been after the deadline of {self.policy.deadline:g} s."
+        error.add_note(self.too_late or deadline)
 
     def close_gate(self, error: ImagesError) -> None:
         """Make all calls wait for as long as the server asked one of them to."""
@@ -404,7 +404,7 @@ class RetryState:
         return error
 
 
-async def repeat(
+async def repeat(  # noqa: PLR0913 (ports, each with a default or needed by all)
     attempt: Callable[[], Awaitable[T]],
     policy: RetryPolicy,
     *,
@@ -412,6 +412,7 @@ async def repeat(
     jitter: Callable[[], float],
     on_failure: Observer | None = None,
     made_progress: Callable[[], bool] | None = None,
+    too_late: str | None = None,
     budget: RetryBudget | None = None,
     gate: PacingGate | None = None,
 ) -> T:
@@ -425,6 +426,7 @@ async def repeat(
         jitter: Random numbers in [0, 1).
         on_failure: Sees every failure.
         made_progress: Whether the attempt that failed got further than the one before, so that the count starts again.
+        too_late: The note on an error whose retry would start after the deadline; by default it names the deadline.
         budget: Pays for the retries of all calls; None for no limit.
         gate: Holds attempts back while the server asks for a pause.
 
@@ -437,6 +439,7 @@ async def repeat(
         jitter=jitter,
         on_failure=on_failure,
         made_progress=made_progress,
+        too_late=too_late,
         budget=budget,
         gate=gate,
         started=clock.monotonic(),

@@ -28,7 +28,7 @@ from burncloud_images.calls.attempt import CallSpec, Received, RequestAttempt
 from burncloud_images.calls.charge import free_of_charge
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.calls.resources import Resources
-from burncloud_images.calls.result_urls import download, find_result_urls, make_downloader
+from burncloud_images.calls.result_urls import download, find_result_urls, make_download
 from burncloud_images.calls.streaming import Observer
 from burncloud_images.errors import (
     NOT_SENT,
@@ -280,8 +280,8 @@ def most_input_bytes(settings: Settings) -> int:
 
 async def fetch_input(spec: CallSpec[T], url: str) -> bytes:
     with free_of_charge(NOT_SENT):
-        downloader = make_downloader(spec.settings, spec.resources)
-        image: Image = await downloader.fetch(url, lambda: Memory().open(spec.context()))
+        open_writer = partial(Memory().open, spec.context())
+        image: Image = await make_download(url, open_writer, spec.settings, spec.resources).run()
     return image.data
 
 

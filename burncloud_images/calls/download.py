@@ -1,13 +1,15 @@
 """
-A result URL becomes verified bytes in a sink: past the guard, without the key, before it expires.
+A result URL becomes verified bytes in a sink: past the SSRF guard, without the API key, before the URL expires.
 
-The image exists and is paid for, and fetching it is free: failures that may pass are repeated, what has arrived is kept
-over them where the host lets it, and an address that should have expired is still tried once.
+The image exists and is paid for, and downloading it is free, so a download is retried more often than a request. Bytes
+that have arrived are kept over the attempts if the host can send the rest, and a URL that should have expired is still
+tried once.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Generic, TypeVar
 from urllib.parse import urljoin
@@ -15,8 +17,7 @@ from urllib.parse import urljoin
 import attrs
 
 from burncloud_images.calls.expiry import Expiry
-from burncloud_images.calls.receiving import Damaged
-from burncloud_images.calls.transfer import PartialDownload
+from burncloud_images.calls.receiving import Damaged, keep_image
 from burncloud_images.errors import (
     ConnectionFailedError,
     DownloadError,
@@ -28,47 +29,160 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
-from burncloud_images.retry import Clock, RetryPolicy
+from burncloud_images.retry import Clock, RetryPolicy, repeat
 from burncloud_images.settings import Limits, Timeouts
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.port import AttemptState, Response, SessionKind, Transport
-from burncloud_images.wire.download_headers import find_representation
+from burncloud_images.wire.download_headers import Checksum, RemoteFile, find_part, find_representation
 from burncloud_images.wire.headers import find_retry_after
 
 T = TypeVar("T", bound=ImageDetails)
 
-ATTEMPTS = 8
+MIN_ATTEMPTS = 8
+"""Attempts at least, unless the caller wants no retries at all."""
 PROGRESS = 64 * 1024
-"""Bytes; an attempt that got further by as much is no failed one."""
-MOST_REDIRECTS = 5
+"""An attempt that got further by as many bytes does not count as a failure."""
+MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({403, 404, 410})
-"""What stores answer for an address that has expired, and for a moment for one that is new."""
+"""Statuses with which stores answer for a URL that has expired, and for a moment for one that is new."""
 GONE_WAITS = (1.0, 3.0, 6.0)
-"""Seconds in which a new file appears everywhere."""
+"""Seconds after which to look again for a file that may be new."""
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-SLOWEST = 1024
-"""Bytes a second, below which a connection is given up."""
+MIN_RATE = 1024
+"""Bytes a second below which a connection is given up."""
 RATE_WINDOW = 30.0
-"""Seconds over which that is measured."""
+"""Seconds over which the rate is measured."""
 LONGEST_ATTEMPT = 300.0
-"""Seconds after which one that can be resumed is; one that cannot be is left alone while it moves."""
+"""Seconds after which an attempt is cut if the next one can resume; otherwise it may take as long as it moves."""
+
+EXPIRES_FIRST = "It was not tried again: its URL would have expired."
 
 
-@attrs.frozen(kw_only=True)
-class Downloader:
+@attrs.define(kw_only=True)
+class PartialDownload(Generic[T]):
     """
-    Fetches images.
+    The bytes of one download that have arrived, over all its attempts.
+
+    They are in the sink's own writer, so nothing is kept twice. A writer cannot go back: if the file turns out to be
+    another one, the writer is discarded and a new one opened.
 
     Attributes:
-        transport: For GET, without the key.
-        guard: What may be fetched.
+        open_writer: Opens a writer for the image.
+        file: What the host says about the file.
+        writer: Has the bytes; None before any came.
+        size: Number of bytes in it.
+        reached: The largest `size` so far.
+        distrusted: Whether the host answered a request for the rest with something else.
+        digests: The checksums that the host announced, and the digests so far.
+    """
+
+    open_writer: Callable[[], ImageWriter[T]]
+    file: RemoteFile = attrs.field(factory=RemoteFile)
+    writer: ImageWriter[T] | None = None
+    size: int = 0
+    reached: int = 0
+    distrusted: bool = False
+    digests: list[tuple[Checksum, hashlib._Hash]] = attrs.field(factory=list)
+
+    @property
+    def resumable(self) -> bool:
+        """Whether it can be told if bytes that come later belong to the same file."""
+        return self.file.validator is not None and not self.distrusted
+
+    def headers(self) -> Mapping[str, str]:
+        """Return headers that ask for the rest; none if the whole file is needed."""
+        if not self.size or not self.resumable:
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": self.file.validator or ""}
+
+    async def begin(self, headers: Mapping[str, str]) -> None:
+        """Start again with a whole file, which the headers of its answer describe."""
+        await self.discard()
+        self.file = find_representation(headers)
+        self.digests = [(one, hashlib.new(one.algorithm, usedforsecurity=False)) for one in self.file.checksums]
+        self.writer = self.open_writer()
+
+    def is_continued_by(self, headers: Mapping[str, str]) -> bool:
+        """Return whether an answer 206 starts where the bytes end, and is of the same file."""
+        part = find_part(headers)
+        if not self.size or part is None or part.start != self.size:
+            return False
+        same_length = None in {part.total, self.file.length} or part.total == self.file.length
+        # A file that was identified by its date had no tag; a part with a tag is of another file.
+        return same_length and headers.get("etag", self.file.validator) == self.file.validator
+
+    def is_ended_by(self, headers: Mapping[str, str]) -> bool:
+        """Return whether an answer 416 means that all bytes have arrived."""
+        part = find_part(headers)
+        return self.size > 0 and part is not None and part.total == self.size
+
+    async def write(self, data: bytes) -> None:
+        assert self.writer is not None
+        for _, digest in self.digests:
+            digest.update(data)
+        await self.writer.write(data)
+        self.size += len(data)
+        self.reached = max(self.reached, self.size)
+
+    async def keep(self) -> T:
+        """
+        Keep the image if it is whole and its checksums are right; else discard it.
+
+        Raises:
+            Damaged: It is not.
+            StorageError: It cannot be stored.
+        """
+        problem = self.problem()
+        if problem is None and self.writer is not None:
+            try:
+                kept = await keep_image(self.writer)
+            except Damaged:
+                self.forget()
+                raise
+            self.forget()
+            return kept
+        await self.discard()
+        raise Damaged(problem or "nothing came")
+
+    def problem(self) -> str | None:
+        if self.file.length is not None and self.size != self.file.length:
+            return f"it has {self.size:,} bytes instead of {self.file.length:,}"
+        wrong = next((one.header for one, digest in self.digests if digest.digest() != one.digest), None)
+        return f"its checksum is not the one in {wrong}" if wrong else None
+
+    async def discard(self) -> None:
+        """Remove the bytes."""
+        writer = self.writer
+        self.forget()
+        if writer is not None:
+            await writer.discard()
+
+    def forget(self) -> None:
+        self.writer, self.size, self.digests = None, 0, []
+        self.file = RemoteFile()
+
+
+@attrs.define(kw_only=True)
+class Download(Generic[T]):
+    """
+    Downloads one image.
+
+    Attributes:
+        transport: For GET, without the API key.
+        guard: Which addresses may be reached.
         clock: Time.
         jitter: Random numbers in [0, 1).
-        retry: When to try again; more often than a request, as it costs nothing, unless nothing is to be repeated.
-        timeouts: Of each stage.
-        limits: The caps.
+        retry: The caller's policy.
+        timeouts: Of each phase.
+        limits: Size limits.
+        url: Where the image is.
+        open_writer: Called whenever the image starts again.
+        expiry: When the URL expires; None if that is not known.
+        partial: The bytes that have arrived.
+        start: Most bytes that there had been before the attempt that runs.
+        absences: How often the host said that there is no such file.
     """
 
     transport: Transport
@@ -78,82 +192,57 @@ class Downloader:
     retry: RetryPolicy
     timeouts: Timeouts
     limits: Limits
+    url: str = attrs.field(repr=hide_query)
+    open_writer: Callable[[], ImageWriter[T]]
+    expiry: Expiry | None = None
+    partial: PartialDownload[T] = attrs.field(init=False)
+    start: int = attrs.field(init=False, default=0)
+    absences: int = attrs.field(init=False, default=0)
 
-    async def fetch(self, url: str, open_writer: Callable[[], ImageWriter[T]], expiry: Expiry | None = None) -> T:
+    def __attrs_post_init__(self) -> None:
+        self.partial = PartialDownload(open_writer=self.open_writer)
+
+    async def run(self) -> T:
         """
-        Return the image at *url* as the writer keeps it.
-
-        Args:
-            url: Where it is.
-            open_writer: Called whenever the image begins anew.
-            expiry: When the address ends.
+        Return the image as the writer keeps it.
 
         Raises:
-            DownloadError: It could not be fetched; ResultExpiredError or DownloadRefusedError if that is why.
+            DownloadError: It could not be downloaded; ResultExpiredError or DownloadRefusedError if that is why.
             StorageError: It could not be stored.
 
         Cancellation closes the connection and leaves no partial file.
         """
-        fetch = Fetch(downloader=self, url=url, expiry=expiry, transfer=PartialDownload(open_writer=open_writer))
+        left = None if self.expiry is None else max(0.0, self.expiry.deadline - self.clock.monotonic())
+        policy = self.make_policy(left)
         try:
-            return await fetch.run()
+            return await repeat(
+                self.attempt,
+                policy,
+                clock=self.clock,
+                jitter=self.jitter,
+                made_progress=lambda: self.partial.reached - self.start >= PROGRESS,
+                too_late=EXPIRES_FIRST if left is not None and policy.deadline == left else None,
+            )
         except DownloadError as error:
-            error.url = url  # not that of a redirect
+            error.url = self.url  # not that of a redirect
             raise
         finally:
-            await fetch.transfer.discard()
+            await self.partial.discard()
 
-    def policy(self, expiry: Expiry | None) -> RetryPolicy:
-        """Return when to try again an address that ends then."""
+    def make_policy(self, left: float | None) -> RetryPolicy:
+        """Return when to try again a URL that expires in *left* seconds."""
         if self.retry.attempts == 1:
             return self.retry
-        ends = [self.retry.deadline] if self.retry.deadline is not None else []
-        if expiry is not None:
-            ends.append(max(0.0, expiry.deadline - self.clock.monotonic()))
+        limits = [seconds for seconds in (self.retry.deadline, left) if seconds is not None]
         return attrs.evolve(
-            self.retry, attempts=max(ATTEMPTS, self.retry.attempts), deadline=min(ends) if ends else None
+            self.retry, attempts=max(MIN_ATTEMPTS, self.retry.attempts), deadline=min(limits, default=None)
         )
 
-
-@attrs.define(kw_only=True)
-class Fetch(Generic[T]):
-    """
-    One image being fetched.
-
-    Attributes:
-        downloader: Has what all of them share.
-        url: Where the image is.
-        expiry: When that ends.
-        transfer: What has arrived.
-        absences: How often the host said that there is no such file.
-    """
-
-    downloader: Downloader
-    url: str = attrs.field(repr=hide_query)
-    expiry: Expiry | None
-    transfer: PartialDownload[T]
-    absences: int = 0
-
-    async def run(self) -> T:
-        """Try until the image is there, or until trying does not help."""
-        clock, policy = self.downloader.clock, self.downloader.policy(self.expiry)
-        started, failures = clock.monotonic(), 0
-        while True:
-            reached = self.transfer.reached
-            try:
-                return await self.attempt()
-            except DownloadError as error:
-                failures = 1 if self.transfer.reached - reached >= PROGRESS else failures + 1
-                elapsed = clock.monotonic() - started
-                wait = policy.wait(error, attempt=failures, elapsed=elapsed, jitter=self.downloader.jitter())
-                if wait is None:
-                    raise
-            await clock.sleep(wait)
-
     async def attempt(self) -> T:
+        self.start = self.partial.reached
         try:
             await self.follow()
-            return await self.transfer.keep()
+            return await self.partial.keep()
         except (DownloadError, StorageError):
             raise
         except Damaged as problem:
@@ -163,16 +252,15 @@ class Fetch(Generic[T]):
             raise DownloadError(f"The image was not fetched. {error.message}", retryable=passing) from None
 
     async def follow(self) -> None:
-        """Follow redirects by hand, each past the guard, and take what is found."""
-        guard, timeouts = self.downloader.guard, self.downloader.timeouts
+        """Follow redirects by hand, each past the guard, and take the file at their end."""
         here: str = self.url
         trail: list[str | None] = [None]
-        while len(trail) <= MOST_REDIRECTS + 1:
-            guard.check(here, previous=trail[-1])
-            state = AttemptState(clock=self.downloader.clock)
-            door: SessionKind = "exempt" if guard.is_exempt(here) else "guarded"
-            headers = {"Accept": "image/*", **self.transfer.headers()}
-            async with self.downloader.transport.get(here, headers, state, timeouts, door=door) as response:
+        while len(trail) <= MAX_REDIRECTS + 1:
+            self.guard.check(here, previous=trail[-1])
+            state = AttemptState(clock=self.clock)
+            door: SessionKind = "exempt" if self.guard.is_exempt(here) else "guarded"
+            headers = {"Accept": "image/*", **self.partial.headers()}
+            async with self.transport.get(here, headers, state, self.timeouts, door=door) as response:
                 if response.status not in REDIRECTS:
                     await self.take(response, state)
                     return
@@ -180,67 +268,67 @@ class Fetch(Generic[T]):
                 here = next_address(here, response)
             if here in trail:
                 raise DownloadRefusedError("The image's address redirects in a circle.")
-        raise DownloadRefusedError(f"The image's address redirects more than {MOST_REDIRECTS} times.")
+        raise DownloadRefusedError(f"The image's address redirects more than {MAX_REDIRECTS} times.")
 
     async def take(self, response: Response, state: AttemptState) -> None:
-        """Take a file, or the rest of one."""
-        if response.status == 416 and self.transfer.size and self.transfer.ends(response.headers):
-            return
-        if response.status in {206, 416} and self.transfer.size:
-            if response.status == 416 or not self.transfer.continues(response.headers):
-                self.transfer.distrusted = True
-                raise DownloadError(
-                    "The part of the image that came is not the one that was asked for.", retryable=True
-                )
-        elif response.status != 200:
-            raise self.refusal(response)
-        if response.headers.get("content-encoding", "identity") != "identity":
-            raise DownloadError("The image came compressed, which was not asked for.")
-        if response.status == 200:
-            await self.transfer.begin(response.headers)
+        """Take a whole file, or the rest of one."""
+        match response.status:
+            case 200:
+                refuse_compressed(response)
+                await self.partial.begin(response.headers)
+            case 206 if self.partial.is_continued_by(response.headers):
+                refuse_compressed(response)
+            case 416 if self.partial.is_ended_by(response.headers):
+                return
+            case 206 | 416 if self.partial.size:
+                self.partial.distrusted = True
+                message = "The part of the image that came is not the one that was asked for."
+                raise DownloadError(message, retryable=True)
+            case _:
+                raise self.to_error(response)
         await self.read(response, state)
 
     async def read(self, response: Response, state: AttemptState) -> None:
-        most = self.downloader.limits.image
+        most = self.limits.image
         announced = find_representation(response.headers).length or 0
-        if self.transfer.size + announced > most:
+        if self.partial.size + announced > most:
             raise too_large(most)
         async with aclosing(self.in_time(response, state)) as chunks:
             async for chunk in chunks:
-                if self.transfer.size + len(chunk) > most:
+                if self.partial.size + len(chunk) > most:
                     raise too_large(most)
-                await self.transfer.write(chunk)
+                await self.partial.write(chunk)
 
     async def in_time(self, response: Response, state: AttemptState) -> AsyncGenerator[bytes, None]:
-        """Yield what comes while it comes fast enough; the time that the sink takes does not count."""
-        window, longest = (self.downloader.clock.loop_seconds(time) for time in (RATE_WINDOW, LONGEST_ATTEMPT))
+        """Yield chunks while they come fast enough; the time that the sink takes does not count."""
+        window, longest = (self.clock.loop_seconds(time) for time in (RATE_WINDOW, LONGEST_ATTEMPT))
         began = 0.0
         received = 0
         async with aclosing(response.chunks()) as chunks:
             async for chunk in chunks:
                 received += len(chunk)
                 if state.waited - began >= window:
-                    if received < SLOWEST * RATE_WINDOW:
-                        raise DownloadError(f"The image came slower than {SLOWEST:,} bytes a second.", retryable=True)
+                    if received < MIN_RATE * RATE_WINDOW:
+                        raise DownloadError(f"The image came slower than {MIN_RATE:,} bytes a second.", retryable=True)
                     began, received = state.waited, 0
                 yield chunk
-                if state.waited >= longest and self.transfer.resumable:
+                if state.waited >= longest and self.partial.resumable:
                     raise DownloadError("The image took too long to come on one connection.", retryable=True)
 
-    def refusal(self, response: Response) -> DownloadError:
-        """Return what an answer without an image means."""
+    def to_error(self, response: Response) -> DownloadError:
+        """Return the error of an answer without an image."""
         status = response.status
         wait = find_retry_after(response.headers)
         if status not in GONE:
             message = f"The image's host answered {status}."
             return DownloadError(message, retry_after=wait, retryable=status in PASSING)
-        if self.expiry is not None and self.downloader.clock.monotonic() >= self.expiry.deadline:
+        if self.expiry is not None and self.clock.monotonic() >= self.expiry.deadline:
             message = f"The image's address expired at {self.expiry.at:%Y-%m-%d %H:%M:%S} UTC."
             return ResultExpiredError(message, expired_at=self.expiry.at)
-        return self.absence(status, wait)
+        return self.to_absence(status, wait)
 
-    def absence(self, status: int, wait: float | None) -> DownloadError:
-        """Return that a file is not there although its address should be good: perhaps it is not there yet."""
+    def to_absence(self, status: int, wait: float | None) -> DownloadError:
+        """Return the error of a file that is missing before its URL expires: it may be too new to be everywhere."""
         waits = GONE_WAITS[self.absences :]
         self.absences += 1
         if status == 410 and not waits:
@@ -249,12 +337,17 @@ class Fetch(Generic[T]):
         return DownloadError(f"The image's host answered {status}.", retry_after=retry_after, retryable=bool(waits))
 
 
+def refuse_compressed(response: Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise DownloadError("The image came compressed, which was not asked for.")
+
+
 def next_address(here: str, response: Response) -> str:
-    """Return where a redirect leads; the guard looks at it later."""
+    """Return where a redirect leads; the guard checks it later."""
     try:
         return urljoin(here, response.headers.get("location", ""))
     except ValueError:
-        raise DownloadRefusedError("The image's address redirects to what is no address.") from None
+        raise DownloadRefusedError("The image's address redirects to what is not a valid URL.") from None
 
 
 def too_large(most: int) -> DownloadError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -13,11 +13,11 @@ import attrs
 
 from burncloud_images.calls.attempt import CallSpec, Received
 from burncloud_images.calls.charge import free_of_charge
-from burncloud_images.calls.download import Downloader
+from burncloud_images.calls.download import Download
 from burncloud_images.calls.expiry import Expiry, find_end, find_expiry
 from burncloud_images.calls.resources import Resources
 from burncloud_images.errors import DownloadError, ResultExpiredError, StorageError
-from burncloud_images.files.sinks import ImageContext, Sink
+from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
 from burncloud_images.results import ImageDetails, Unfetched
 from burncloud_images.settings import Settings
 from burncloud_images.transport.address_guard import AddressPolicy
@@ -68,7 +68,6 @@ async def download(
     Returns:
         Why others could not be downloaded; a failure of one does not stop the others.
     """
-    downloader = make_downloader(spec.settings, spec.resources)
     receiver = received.receiver
     places = asyncio.Semaphore(MOST_DOWNLOADS)
     failures: dict[ResultURL, DownloadError] = {}
@@ -77,9 +76,9 @@ async def download(
         context = attrs.evolve(receiver.placement, index=link.index)
         async with places:
             try:
-                receiver.kept[link.index] = await downloader.fetch(
-                    link.url, lambda: spec.sink.open(context), link.expiry
-                )
+                receiver.kept[link.index] = await make_download(
+                    link.url, lambda: spec.sink.open(context), spec.settings, spec.resources, link.expiry
+                ).run()
             except StorageError as error:
                 receiver.unstored.append(error)
             except DownloadError as error:
@@ -125,12 +124,21 @@ async def fetch(
     expiry = Expiry(at=expires_at, deadline=clock.monotonic() + left) if expires_at is not None else None
     with free_of_charge(FETCHING_IS_FREE), forgetting_locals():
         await sink.prepare(context, 1)
-        image = await make_downloader(settings, resources).fetch(url, lambda: sink.open(context), expiry)
+        image = await make_download(url, lambda: sink.open(context), settings, resources, expiry).run()
     return attrs.evolve(image, url=str(url), expires_at=expires_at)
 
 
-def make_downloader(settings: Settings, resources: Resources) -> Downloader:
-    return Downloader(
+def make_download(
+    url: str,
+    open_writer: Callable[[], ImageWriter[T]],
+    settings: Settings,
+    resources: Resources,
+    expiry: Expiry | None = None,
+) -> Download[T]:
+    return Download(
+        url=url,
+        open_writer=open_writer,
+        expiry=expiry,
         transport=resources.transport,
         guard=address_policy(settings),
         clock=resources.clock,

@@ -164,7 +164,7 @@ class Failpoints:
         return call
 
     def watch_requests(self) -> None:
-        from burncloud_images.calls.download import Downloader
+        from burncloud_images.calls.download import Download
         from burncloud_images.transport.port import AttemptState
         from burncloud_images.transport.upload_body import UploadBody
 
@@ -172,7 +172,7 @@ class Failpoints:
             AttemptState.enter,
             UploadBody.write,
             UploadBody.write_slices,
-            Downloader.fetch,
+            Download.run,
         )
 
         def enter_counted(state: Any, phase: Any, *args: Any, **options: Any) -> None:
@@ -196,7 +196,7 @@ class Failpoints:
         AttemptState.enter = enter_counted  # type: ignore[method-assign]
         UploadBody.write = write_counted  # type: ignore[method-assign]
         UploadBody.write_slices = write_slices_counted  # type: ignore[method-assign]
-        Downloader.fetch = fetch_counted  # type: ignore[method-assign]
+        Download.run = fetch_counted  # type: ignore[method-assign]
 
     def around(self, function: Callable[..., Any], describe: Callable[..., str]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:

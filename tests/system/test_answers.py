@@ -353,13 +353,13 @@ class TestCaps:
         """URLs past the cap are not downloaded, and all of them are kept as text."""
         fetched = []
 
-        async def fetch(self, url, open_writer, expiry):
-            fetched.append(url)
-            writer = open_writer()
+        async def run(self):
+            fetched.append(self.url)
+            writer = self.open_writer()
             await writer.write(PICTURE)
             return await writer.keep(await writer.finish())
 
-        monkeypatch.setattr("burncloud_images.calls.download.Downloader.fetch", fetch)
+        monkeypatch.setattr("burncloud_images.calls.download.Download.run", run)
         body = document(data=[{"url": f"https://x.example/{number}"} for number in range(1000)])
         async with answered(body) as client:
             with pytest.warns(errors.ImagesWarning, match="more images than are taken; 100 of"):
