@@ -21,6 +21,7 @@ import hypothesis
 import pytest
 import yaml
 from leaks import open_descriptors, own_threads, settle_descriptors
+from parameters import name_parameter
 
 if TYPE_CHECKING:
     from burncloud_images.emulator import Emulator
@@ -52,6 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.contract)
         if LONG.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker(pytest.mark.quick)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name the rows of parametrized tests by their values."""
+    return name_parameter(val)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

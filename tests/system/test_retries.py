@@ -42,7 +42,7 @@ class Row:
     A failure that strikes once, and what it comes to.
 
     Attributes:
-        id: Number in the table of failures that the retry rules go by, and a word.
+        id: What goes wrong, in words.
         fault: What goes wrong with the first request.
         posts: Requests that arrive.
         kind: What is raised; None if an image comes of it.
@@ -62,73 +62,96 @@ class Row:
 
 UNKNOWN = errors.OutcomeUnknownError
 ROWS = [
-    Row("7 close", Fault(cut="close", place="upload", byte=0.5), 2, upload=True),
-    Row("7 reset", Fault(cut="reset", place="upload", byte=0.5), 2, upload=True),
-    Row("8", Fault(cut="stall", place="upload", byte=0.5), 2, upload=True, timeouts=Timeouts(send_stall=2)),
-    Row("10 close", Fault(cut="close"), 1, UNKNOWN, replayed=True),
-    Row("10 close, billed", Fault(cut="close", billed=True), 1, UNKNOWN, replayed=True),
-    Row("10 reset, billed", Fault(cut="reset", billed=True), 1, UNKNOWN, replayed=True),
-    Row("10 upload", Fault(cut="reset", billed=True), 1, UNKNOWN, replayed=True, upload=True),
-    Row("12", Fault(cut="stall", billed=True), 1, UNKNOWN, replayed=True, timeouts=Timeouts(first_byte=5)),
-    Row("13 garbage", Fault(raw=b"\x16\x03\x01\x02\x00", billed=True), 1, UNKNOWN, replayed=True),
-    Row("13 head", Fault(raw=b"HTTP/1.1 20", billed=True), 1, UNKNOWN, replayed=True),
-    Row("14 length", Fault(cut="close", place="answer", byte=0.5), 1, UNKNOWN, replayed=True),
-    Row("14 chunked", Fault(cut="close", place="answer", byte=0.5, framing="chunked"), 1, UNKNOWN, replayed=True),
-    Row("14 reset", Fault(cut="reset", place="answer", byte=0.5), 1, UNKNOWN, replayed=True),
-    Row("14 stall", Fault(cut="stall", place="answer", byte=0.5), 1, UNKNOWN, replayed=True, timeouts=Timeouts(idle=5)),
-    Row("15", Fault(cut="close", place="answer", byte=0.5, framing="eof"), 1, UNKNOWN, replayed=True),
-    Row("16 page", Fault(body="<html>", billed=True), 1, errors.ProtocolError),
-    Row("16 empty", Fault(body={"created": 1, "data": []}, billed=True), 1, errors.ProtocolError),
-    Row("17 base64", Fault(body={"data": [{"b64_json": "no!!"}]}, billed=True), 1, errors.ProtocolError),
-    Row("17 no image", Fault(body={"data": [{"b64_json": "bm8="}]}, billed=True), 1, errors.ProtocolError),
-    Row("18", coded(400, "moderation_blocked"), 1, errors.ModerationError),
-    *[Row(f"19 {status}", Fault(status=status), 1, errors.BadRequestError) for status in (400, 405, 413, 415, 422)],
-    Row("19 404", Fault(status=404), 1, errors.NotFoundError),
-    Row("20", Fault(status=401), 1, errors.AuthenticationError),
-    Row("21", Fault(status=403), 1, errors.PermissionDeniedError),
-    Row("22 402", Fault(status=402), 1, errors.QuotaExceededError),
-    Row("22 429", coded(429, "insufficient_quota", retry_after=1), 1, errors.QuotaExceededError),
-    Row("22 400", coded(400, "billing_hard_limit_reached"), 1, errors.QuotaExceededError),
-    Row("23", Fault(status=429), 2),
-    Row("24 early", page(408, place="before-body"), 2, upload=True),
-    Row("24", page(408), 1, UNKNOWN, replayed=True),
-    Row("25", coded(409, "idempotency_key_in_use"), 2),
-    Row("25 otherwise", coded(409, "conflict"), 1, errors.BadRequestError),
-    Row("26", coded(422, "idempotency_key_reuse"), 1, errors.BadRequestError),
-    Row("27", page(425), 2),
-    Row("28 envelope", Fault(status=503), 2),
+    Row("upload closed", Fault(cut="close", place="upload", byte=0.5), 2, upload=True),
+    Row("upload reset", Fault(cut="reset", place="upload", byte=0.5), 2, upload=True),
+    Row(
+        "upload stalled", Fault(cut="stall", place="upload", byte=0.5), 2, upload=True, timeouts=Timeouts(send_stall=2)
+    ),
+    Row("closed after the body", Fault(cut="close"), 1, UNKNOWN, replayed=True),
+    Row("closed after the work", Fault(cut="close", billed=True), 1, UNKNOWN, replayed=True),
+    Row("reset after the work", Fault(cut="reset", billed=True), 1, UNKNOWN, replayed=True),
+    Row("reset after a large upload", Fault(cut="reset", billed=True), 1, UNKNOWN, replayed=True, upload=True),
+    Row("no first byte", Fault(cut="stall", billed=True), 1, UNKNOWN, replayed=True, timeouts=Timeouts(first_byte=5)),
+    Row("garbage", Fault(raw=b"\x16\x03\x01\x02\x00", billed=True), 1, UNKNOWN, replayed=True),
+    Row("half a status line", Fault(raw=b"HTTP/1.1 20", billed=True), 1, UNKNOWN, replayed=True),
+    Row("answer cut", Fault(cut="close", place="answer", byte=0.5), 1, UNKNOWN, replayed=True),
+    Row(
+        "chunked answer cut", Fault(cut="close", place="answer", byte=0.5, framing="chunked"), 1, UNKNOWN, replayed=True
+    ),
+    Row("answer reset", Fault(cut="reset", place="answer", byte=0.5), 1, UNKNOWN, replayed=True),
+    Row(
+        "answer stalled",
+        Fault(cut="stall", place="answer", byte=0.5),
+        1,
+        UNKNOWN,
+        replayed=True,
+        timeouts=Timeouts(idle=5),
+    ),
+    Row(
+        "answer without a length cut",
+        Fault(cut="close", place="answer", byte=0.5, framing="eof"),
+        1,
+        UNKNOWN,
+        replayed=True,
+    ),
+    Row("page with 200", Fault(body="<html>", billed=True), 1, errors.ProtocolError),
+    Row("no images", Fault(body={"created": 1, "data": []}, billed=True), 1, errors.ProtocolError),
+    Row("bad base64", Fault(body={"data": [{"b64_json": "no!!"}]}, billed=True), 1, errors.ProtocolError),
+    Row("bytes of no image", Fault(body={"data": [{"b64_json": "bm8="}]}, billed=True), 1, errors.ProtocolError),
+    Row("moderation", coded(400, "moderation_blocked"), 1, errors.ModerationError),
+    *[Row(str(status), Fault(status=status), 1, errors.BadRequestError) for status in (400, 405, 413, 415, 422)],
+    Row("404", Fault(status=404), 1, errors.NotFoundError),
+    Row("401", Fault(status=401), 1, errors.AuthenticationError),
+    Row("403", Fault(status=403), 1, errors.PermissionDeniedError),
+    Row("quota 402", Fault(status=402), 1, errors.QuotaExceededError),
+    Row("quota 429", coded(429, "insufficient_quota", retry_after=1), 1, errors.QuotaExceededError),
+    Row("quota 400", coded(400, "billing_hard_limit_reached"), 1, errors.QuotaExceededError),
+    Row("429", Fault(status=429), 2),
+    Row("early 408", page(408, place="before-body"), 2, upload=True),
+    Row("408 after the body", page(408), 1, UNKNOWN, replayed=True),
+    Row("key in flight", coded(409, "idempotency_key_in_use"), 2),
+    Row("409 otherwise", coded(409, "conflict"), 1, errors.BadRequestError),
+    Row("key reused", coded(422, "idempotency_key_reuse"), 1, errors.BadRequestError),
+    Row("425", page(425), 2),
+    Row("503 as JSON", Fault(status=503), 2),
     *[
-        Row(f"28 {code}", coded(503, code), 2)
+        Row(f"{code} with 503", coded(503, code), 2)
         for code in ("slow_down", "engine_overloaded", "no_available_channels", "get_channel_failed")
     ],
-    Row("28 at 500", coded(500, "server_is_overloaded"), 2),
-    Row("29", page(503, billed=True), 1, UNKNOWN, replayed=True),
-    Row("29 not billed", page(503), 1, UNKNOWN, replayed=True),
-    Row("29 header", page(503, retry_after=2, billed=True), 1, UNKNOWN, replayed=True),
-    Row("29 envelope", Fault(status=503, billed=True), 1, UNKNOWN, replayed=True),
-    *[Row(f"30 {status}", Fault(status=status), 1, UNKNOWN, replayed=True) for status in (500, 502, 529)],
+    Row("overloaded with 500", coded(500, "server_is_overloaded"), 2),
+    Row("503 page billed", page(503, billed=True), 1, UNKNOWN, replayed=True),
+    Row("503 page", page(503), 1, UNKNOWN, replayed=True),
+    Row("503 page with Retry-After", page(503, retry_after=2, billed=True), 1, UNKNOWN, replayed=True),
+    Row("503 as JSON billed", Fault(status=503, billed=True), 1, UNKNOWN, replayed=True),
+    *[Row(f"{status} as JSON", Fault(status=status), 1, UNKNOWN, replayed=True) for status in (500, 502, 529)],
     *[
-        Row(f"30 {status} billed", Fault(status=status, billed=True), 1, UNKNOWN, replayed=True)
+        Row(f"{status} as JSON billed", Fault(status=status, billed=True), 1, UNKNOWN, replayed=True)
         for status in (500, 502, 529)
     ],
-    Row("30 mistake", coded(500, "invalid_request"), 1, errors.BadRequestError),
-    Row("30 after", coded(500, "bad_response_body", billed=True), 1, UNKNOWN, replayed=True),
-    Row("31 504", Fault(status=504, billed=True), 1, UNKNOWN, replayed=True),
+    Row("caller's mistake with 500", coded(500, "invalid_request"), 1, errors.BadRequestError),
+    Row("bad_response_body with 500", coded(500, "bad_response_body", billed=True), 1, UNKNOWN, replayed=True),
+    Row("504 as JSON", Fault(status=504, billed=True), 1, UNKNOWN, replayed=True),
     *[
-        Row(f"31 {status} page", page(status, billed=True), 1, UNKNOWN, replayed=True)
+        Row(f"{status} page billed", page(status, billed=True), 1, UNKNOWN, replayed=True)
         for status in (500, 502, 504, 520, 524, 529)
     ],
-    *[Row(f"32 {status}", page(status), 2) for status in (521, 523, 525)],
-    Row("32 522", page(522, billed=True), 1, UNKNOWN, replayed=True),
-    Row("32 526", page(526), 1, errors.ConnectionFailedError),
-    *[Row(f"33 {status}", page(status), 1, errors.UnsupportedError) for status in (501, 505)],
-    Row("34 503", Fault(status=503, headers={"x-should-retry": "false"}), 1, errors.ServerError),
-    Row("34 429", Fault(status=429, headers={"x-should-retry": "false"}), 1, errors.RateLimitError),
-    Row("35 400", Fault(status=400, headers={"x-should-retry": "true"}), 2),
-    Row("35 500", Fault(status=500, headers={"x-should-retry": "true"}, billed=True), 1, UNKNOWN, replayed=True),
-    Row("35 504", page(504, headers={"x-should-retry": "true"}, billed=True), 1, UNKNOWN, replayed=True),
+    *[Row(f"{status} page", page(status), 2) for status in (521, 523, 525)],
+    Row("522 page", page(522, billed=True), 1, UNKNOWN, replayed=True),
+    Row("526 page", page(526), 1, errors.ConnectionFailedError),
+    *[Row(f"{status} page", page(status), 1, errors.UnsupportedError) for status in (501, 505)],
+    Row("503 not to be retried", Fault(status=503, headers={"x-should-retry": "false"}), 1, errors.ServerError),
+    Row("429 not to be retried", Fault(status=429, headers={"x-should-retry": "false"}), 1, errors.RateLimitError),
+    Row("400 to be retried", Fault(status=400, headers={"x-should-retry": "true"}), 2),
+    Row(
+        "500 to be retried",
+        Fault(status=500, headers={"x-should-retry": "true"}, billed=True),
+        1,
+        UNKNOWN,
+        replayed=True,
+    ),
+    Row("504 to be retried", page(504, headers={"x-should-retry": "true"}, billed=True), 1, UNKNOWN, replayed=True),
     *[
-        Row(f"36 {status}", page(status, headers={"location": "http://127.0.0.1:9/"}), 1, errors.ProtocolError)
+        Row(f"redirect {status}", page(status, headers={"location": "http://127.0.0.1:9/"}), 1, errors.ProtocolError)
         for status in (301, 302, 307, 308)
     ],
 ]
@@ -173,13 +196,13 @@ class TestRows:
 class TestOtherRows:
     """Failures that no answer of a server makes."""
 
-    async def test_row_1_waits_for_a_free_connection_without_end(self, set_up):
+    async def test_waits_for_a_free_connection_without_end(self, set_up):
         """Waiting for a free connection has no timeout."""
         bench = await set_up(emulator={"latency": 0.05}, max_connections=2, timeouts=Timeouts(connect=2))
         results = await asyncio.gather(*(bench.client.generate("otter", **SMALL) for _ in range(12)))
         assert [1] * 12 == [len(result.history) for result in results]
 
-    async def test_row_3_tries_a_host_where_nobody_listens_four_times(self):
+    async def test_tries_a_host_where_nobody_listens_four_times(self):
         """A host that refuses connections is tried four times, and nothing is billed."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -194,7 +217,7 @@ class TestOtherRows:
         assert all(0.1 <= wait <= most for wait, most in zip(clock.slept, (0.5, 1, 2), strict=True))
 
     @pytest.mark.parametrize(("status", "attempts"), [(b"407 Proxy Authentication Required", 1), (b"502 Bad", 4)])
-    async def test_row_6_obeys_a_proxy_that_refuses(self, status, attempts):
+    async def test_obeys_a_proxy_that_refuses(self, status, attempts):
         """A proxy that wants a key is asked once, and a broken one again."""
         async with serve(answering(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n")) as proxy:
             network = Network(proxy=proxy.url)
@@ -207,14 +230,14 @@ class TestOtherRows:
         assert all(request.startswith(b"CONNECT gateway.example:443") for request in proxy.requests)
         assert not any(b"sk-x" in request for request in proxy.requests)
 
-    async def test_row_11_says_that_the_connection_had_been_used(self, set_up):
+    async def test_says_that_the_connection_had_been_used(self, set_up):
         """The error says that the connection had been used before, and the outcome is unknown."""
         bench = await set_up(Fault(delay=0.001, status=503), Fault(cut="close"))
         with pytest.raises(UNKNOWN) as caught:
             await bench.client.generate("otter", **SMALL)
         assert [False, True] == [attempt.reused for attempt in caught.value.history]
 
-    async def test_row_16_returns_what_came_of_too_few(self, set_up):
+    async def test_returns_what_came_of_too_few(self, set_up):
         """Fewer images than asked for are returned with a warning and not asked for again."""
         image = base64.b64encode(png()).decode()
         bench = await set_up(Fault(body={"created": 1, "data": [{"b64_json": image}]}, billed=True))
@@ -223,7 +246,7 @@ class TestOtherRows:
         assert 1 == len(result.images)
         assert 1 == bench.posts
 
-    async def test_row_20_asks_for_the_key_again(self):
+    async def test_asks_for_the_key_again(self):
         """A key callable is asked again after a 401."""
         keys = iter(["sk-old", "sk-emulator", "sk-emulator"])
         async with (
@@ -235,7 +258,7 @@ class TestOtherRows:
         assert 1 == emulator.ledger.billed_requests
 
     @pytest.mark.parametrize(("keys", "posts"), [(["sk-1"], 1), (["sk-1", "sk-2"], 2), (["sk-1", "sk-2", "sk-3"], 2)])
-    async def test_row_20_asks_once(self, keys, posts):
+    async def test_asks_once(self, keys, posts):
         """The call ends if the new key is the same or is refused as well."""
         given = itertools.chain(keys, itertools.repeat(keys[-1]))
         async with (
@@ -246,7 +269,7 @@ class TestOtherRows:
                 await client.generate("otter", **SMALL)
         assert posts == len(emulator.ledger.requests)
 
-    async def test_row_25_waits_until_the_first_attempt_is_done(self, set_up):
+    async def test_waits_until_the_first_attempt_is_done(self, set_up):
         """A request that the server works on is asked for every five seconds with the same key."""
         bench = await set_up(Fault(status=503), coded(409, "idempotency_key_in_use", times=9))
         await bench.client.generate("otter", **SMALL)
@@ -254,14 +277,14 @@ class TestOtherRows:
         assert all(5 <= wait <= 5.5 for wait in bench.clock.slept[1:])
         assert 1 == len({request.idempotency_key for request in bench.emulator.ledger.requests})
 
-    async def test_row_25_ends_at_the_deadline_unknown(self, set_up):
+    async def test_ends_at_the_deadline_unknown(self, set_up):
         """The outcome is unknown if the server still works at the deadline."""
         bench = await set_up(coded(409, "idempotency_key_in_use", times=None), retry=RetryPolicy(deadline=20))
         with pytest.raises(UNKNOWN, match="still working on an earlier attempt"):
             await bench.client.generate("otter", **SMALL)
         assert sum(bench.clock.slept) <= 20
 
-    async def test_row_26_raises_the_first_error(self, set_up):
+    async def test_raises_the_first_error(self, set_up):
         """If the server says that the key was used, the error of the earlier attempt is raised."""
         bench = await set_up(
             Fault(cut="reset", billed=True),
@@ -278,7 +301,7 @@ class TestOtherRows:
     @pytest.mark.parametrize(
         "options", [{"dialect": "newapi"}, {"dialect": "burncloud"}, {"retry": RetryPolicy(trust_errors=True)}]
     )
-    async def test_row_30_believes_whom_it_was_told_to(self, set_up, options):
+    async def test_believes_whom_it_was_told_to(self, set_up, options):
         """A named server or `trust_errors` makes an error in the API's form free, but not a page."""
         error = {"message": "m", "type": "upstream_error", "param": "", "code": "bad_response_status_code"}
         bench = await set_up(Fault(status=502, body={"error": error}), page(502, billed=True), **options)
@@ -286,7 +309,7 @@ class TestOtherRows:
             await bench.client.generate("otter", **SMALL)
         assert (2, 1) == (bench.posts, bench.billed)
 
-    async def test_row_42_raises_the_last_error_with_a_note(self, set_up):
+    async def test_raises_the_last_error_with_a_note(self, set_up):
         """At the deadline the last error is raised with a note."""
         bench = await set_up(Fault(status=429, retry_after=10, times=None), retry=RetryPolicy(deadline=35))
         with pytest.raises(errors.RateLimitError) as caught:
@@ -294,12 +317,12 @@ class TestOtherRows:
         assert 4 == bench.posts
         assert "deadline of 35 s" in caught.value.__notes__[0]
 
-    async def test_row_42_lets_an_attempt_run_beyond_the_deadline(self, set_up):
+    async def test_lets_an_attempt_run_beyond_the_deadline(self, set_up):
         """An attempt that has started may run beyond the deadline."""
         bench = await set_up(Fault(delay=0.05), retry=RetryPolicy(deadline=0.01))
         assert 1 == len((await bench.client.generate("otter", **SMALL)).images)
 
-    async def test_row_43_buys_nothing_again_for_a_full_disk(self, set_up, tmp_path):
+    async def test_buys_nothing_again_for_a_full_disk(self, set_up, tmp_path):
         """A full disk raises an error with the image, and nothing is bought again."""
         bench = await set_up()
         sink = Directory(tmp_path / "out", name="otter.png")
