@@ -573,7 +573,10 @@ class ProtocolError(ImagesError):
     """
 
     billed = Billing.MAYBE
-    usual_advice = "The answer is kept in .raw, its whole images in .images and what is left of others in .damaged."
+    usual_advice = "The answer is kept in .raw."
+    advice_if_billed: ClassVar[str | None] = (
+        "The answer is kept in .raw, its whole images in .images and what is left of others in .damaged."
+    )
 
     status: int | None = None
 
@@ -599,6 +602,7 @@ class TooLargeError(ProtocolError):
     """The answer passes a cap of `Limits`; the message names it."""
 
     usual_advice = "Raise the cap that is named, if such an answer is expected."
+    advice_if_billed = None
 
 
 class StorageError(ImagesError, OSError):

@@ -1,10 +1,11 @@
-"""Which models the API lists."""
+"""The models that the API lists."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from burncloud_images.calls.attempt import read_error, read_into
 from burncloud_images.calls.charge import free_of_charge
@@ -13,13 +14,13 @@ from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, OutcomeUn
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
 from burncloud_images.settings import Settings
-from burncloud_images.transport.port import AttemptState
+from burncloud_images.transport.port import AttemptState, Response
 from burncloud_images.transport.secret import DiscreetResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import to_datetime, to_text
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.redaction import Redaction
 
-MOST_BYTES = 16 * 1024 * 1024
+MAX_BYTES = 16 * 1024 * 1024
 
 
 async def list_models(settings: Settings, resources: Resources) -> tuple[ModelInfo, ...]:
@@ -29,40 +30,58 @@ async def list_models(settings: Settings, resources: Resources) -> tuple[ModelIn
     Raises:
         ImagesError: As for any request; nothing is ever billed.
     """
-
-    async def attempt() -> tuple[ModelInfo, ...]:
-        try:
-            return await ask()
-        except OutcomeUnknownError as error:  # asking again costs nothing
-            raise ConnectionFailedError(error.message, phase=error.phase) from None
-
-    async def ask() -> tuple[ModelInfo, ...]:
-        key = await settings.key()
-        redaction = Redaction(key)
-        headers = {"Authorization": bearer(key)}
-        state = AttemptState(clock=resources.clock)
-        url = f"{settings.base_url}/models"
-        async with resources.transport.get(url, headers, state, settings.timeouts, door="api") as answered:
-            response = DiscreetResponse(answered, redaction)
-            if response.status != 200:
-                text = redaction.body(await read_error(response, MOST_BYTES))
-                reply = ErrorResponse(
-                    status=response.status, headers=response.headers, body=text, phase=state.phase, operation=None
-                )
-                raise to_error(reply)
-            body = bytearray()
-            await read_into(body, response, MOST_BYTES)
-        return tuple(to_models(redaction.body(bytes(body))))
-
     with free_of_charge(NOT_BILLED), forgetting_locals():
         return await repeat(
-            attempt,
+            partial(request_models, settings, resources),
             settings.retry,
             clock=resources.clock,
             jitter=random.random,
             budget=resources.budget,
             gate=resources.gate,
         )
+
+
+async def request_models(settings: Settings, resources: Resources) -> tuple[ModelInfo, ...]:
+    """Send the request once; an unknown outcome is raised as a failed connection, since asking again is free."""
+    key = await settings.key()
+    redaction = Redaction(key)
+    state = AttemptState(clock=resources.clock)
+    url, headers = f"{settings.base_url}/models", {"Authorization": bearer(key)}
+    try:
+        async with resources.transport.get(url, headers, state, settings.timeouts, door="api") as answered:
+            body = redaction.body(await read_list(DiscreetResponse(answered, redaction), redaction, state))
+    except OutcomeUnknownError as error:
+        raise ConnectionFailedError(error.message, phase=error.phase) from None
+    if is_cut(body):
+        raise ConnectionFailedError("The list of models did not arrive whole.", phase=state.phase)
+    return tuple(to_models(body))
+
+
+async def read_list(response: Response, redaction: Redaction, state: AttemptState) -> bytes:
+    """
+    Return the body of an answer 200.
+
+    Raises:
+        ImagesError: It has another status, does not arrive whole, or is too large.
+    """
+    if response.status != 200:
+        text = redaction.body(await read_error(response, MAX_BYTES))
+        raise to_error(
+            ErrorResponse(
+                status=response.status, headers=response.headers, body=text, phase=state.phase, operation=None
+            )
+        )
+    body = bytearray()
+    await read_into(body, response, MAX_BYTES)
+    if len(body) >= MAX_BYTES:
+        raise ProtocolError(f"The list of models is larger than {MAX_BYTES:,} bytes.", status=response.status)
+    return bytes(body)
+
+
+def is_cut(body: bytes) -> bool:
+    """Return whether *body* is the beginning of a JSON object; a connection may end so without an error."""
+    text = body.strip()
+    return text.startswith(b"{") and not text.endswith(b"}")
 
 
 def to_models(body: bytes) -> Iterator[ModelInfo]:
