@@ -66,12 +66,15 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 def gradient(size: Size, stops: Sequence[tuple[float, Colour]]) -> Image.Image:
     """Return colours that change from the top down; each stop is at its share of the height, the last at 1."""
-    column = Image.new("RGB", (1, 256))
-    for (low, first), (high, second) in pairwise(stops):
-        for step in range(round(low * 255), round(high * 255) + 1):
-            place = (step / 255 - low) / (high - low) if high > low else 0
-            column.putpixel((0, step), mix(first, second, max(0.0, min(1.0, place))))
-    return column.resize(size, Image.Resampling.NEAREST if size[1] < 256 else Image.Resampling.BILINEAR)
+    width, height = size
+    rows = [bytes(colour_at(step / 255, stops)) * width for step in range(256)]
+    return Image.frombytes("RGB", size, b"".join(rows[y * 255 // height] for y in range(height)))
+
+
+def colour_at(place: float, stops: Sequence[tuple[float, Colour]]) -> Colour:
+    """Return the colour at *place* between *stops*."""
+    (low, first), (high, second) = next(pair for pair in pairwise(stops) if place <= pair[1][0])
+    return mix(first, second, (place - low) / (high - low) if high > low else 0)
 
 
 def draw_gradient(prompt: str, index: int, size: Size, detail: int) -> Image.Image:
@@ -165,7 +168,9 @@ def draw_sun(canvas: Canvas, centre: Point) -> None:
 def paste_round(canvas: Canvas, mask: Image.Image, centre: Point, radius: float, colour: Colour) -> None:
     edge = max(2, round(radius * 2))
     box = round(centre[0] - edge / 2), round(centre[1] - edge / 2)
-    canvas.image.paste(colour, (*box, box[0] + edge, box[1] + edge), mask.resize((edge, edge)))
+    canvas.image.paste(
+        colour, (*box, box[0] + edge, box[1] + edge), mask.resize((edge, edge), Image.Resampling.BILINEAR)
+    )
 
 
 def draw_clouds(canvas: Canvas) -> None:
@@ -208,20 +213,21 @@ def rough_line(canvas: Canvas, top: float, swing: float) -> list[Point]:
 
 def draw_ridge(canvas: Canvas, line: Sequence[Point], colour: Colour, *, trees: bool) -> None:
     """Fill the land below *line*, with mist at its foot."""
+    peak = min(y for _, y in line)
+    first = max(0, int(peak - canvas.unit * 14))  # above the treetops
+    width, height = canvas.image.width, canvas.image.height - first
     # Twice as large, then halved, for smooth edges.
-    width, height = canvas.image.size
     mask = Image.new("L", (width * 2, height * 2))
     draw = ImageDraw.Draw(mask)
-    draw.polygon([*((x * 2, y * 2) for x, y in line), (width * 2, height * 2), (0, height * 2)], fill=255)
-    step = line[1][0]
-    for x, y in line:
+    shape = [(x * 2, (y - first) * 2) for x, y in line]
+    draw.polygon([*shape, (width * 2, height * 2), (0, height * 2)], fill=255)
+    for x, y in shape:
         if trees and canvas.random.random() < 0.75:
-            draw_tree(canvas, draw, (x * 2 + canvas.random.uniform(-1, 1) * step, (y + canvas.unit) * 2))
-    peak = max(0.0, min(y for _, y in line) / height)
-    shore = max(peak, canvas.shore / height)
+            draw_tree(canvas, draw, (x + canvas.random.uniform(-1, 1) * line[1][0], y + canvas.unit * 2))
+    top, shore = sorted(max(0.0, (y - first) / height) for y in (peak, canvas.shore))
     mist = mix(colour, canvas.palette.horizon, 0.42)
-    fill = gradient((width, height), [(0, colour), (peak, colour), (shore, mist), (1, mist)])
-    canvas.image.paste(fill, (0, 0), mask.reduce(2))
+    fill = gradient((width, height), [(0, colour), (top, colour), (shore, mist), (1, mist)])
+    canvas.image.paste(fill, (0, first), mask.reduce(2))
 
 
 def draw_tree(canvas: Canvas, draw: ImageDraw.ImageDraw, foot: Point) -> None:
