@@ -35,7 +35,7 @@ async def edited(caller, emulator, *files, **fields):
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("size", ["256x256", "768x256", "256x768", "16x16"])
 async def test_a_picture_has_the_format_and_size_that_were_asked_for(emulator, caller, output_format, size):
-    """Pillow and the header reader agree."""
+    """A picture has the requested format and size, by Pillow and by the header reader."""
     (content,) = await content_of(caller, emulator, output_format=output_format, size=size)
     picture = Image.open(io.BytesIO(content))
     picture.load()
@@ -45,7 +45,7 @@ async def test_a_picture_has_the_format_and_size_that_were_asked_for(emulator, c
 
 @pytest.mark.parametrize("output_format", ["png", "webp"])
 async def test_a_transparent_background_is_transparent(emulator, caller, output_format):
-    """The corner can be seen through, the middle cannot."""
+    """A transparent picture can be seen through at its corner, not in the middle."""
     (content,) = await content_of(caller, emulator, output_format=output_format, background="transparent")
     picture = Image.open(io.BytesIO(content))
     assert picture.mode == "RGBA"
@@ -53,7 +53,7 @@ async def test_a_transparent_background_is_transparent(emulator, caller, output_
 
 
 async def test_compression_makes_a_file_smaller(emulator, caller):
-    """100 is best, 0 is smallest."""
+    """A lower `output_compression` gives a smaller file."""
     sizes = []
     for compression in (100, 50, 0):
         (content,) = await content_of(caller, emulator, output_format="webp", output_compression=compression)
@@ -64,7 +64,7 @@ async def test_compression_makes_a_file_smaller(emulator, caller):
 
 @pytest.mark.parametrize(("frames", "duration"), [(None, None), (2, 50), (16, 20)])
 async def test_a_gif_moves(emulator, caller, frames, duration):
-    """It has as many different frames as were asked for, each for its time."""
+    """A GIF has the requested number of frames, all different, with the requested duration."""
     fields = {"model": NEW, "output_format": "gif", "frame_count": frames, "frame_duration_ms": duration}
     (content,) = await content_of(caller, emulator, **fields)
     picture = Image.open(io.BytesIO(content))
@@ -73,7 +73,7 @@ async def test_a_gif_moves(emulator, caller, frames, duration):
 
 
 async def test_an_svg_is_one_and_holds_the_prompt(emulator, caller):
-    """Any prompt, so that it has to be escaped."""
+    """An SVG is valid XML and contains the escaped prompt."""
     prompt = "<海獭> & \x00 otter"
     svg = {"model": "gpt-5", "reasoning": None}
     (content,) = await content_of(caller, emulator, model=NEW, output_format="svg", prompt=prompt, svg=svg)
@@ -83,7 +83,7 @@ async def test_an_svg_is_one_and_holds_the_prompt(emulator, caller):
 
 
 async def test_the_same_prompt_gives_the_same_bytes(emulator, caller):
-    """Today and on another server; another prompt or another place among n gives others."""
+    """The same prompt and index give the same bytes; another prompt or index gives others."""
     one, two = await content_of(caller, emulator, n=2)
     (again,) = await content_of(caller, emulator)
     (other,) = await content_of(caller, emulator, prompt="a lighthouse")
@@ -92,7 +92,7 @@ async def test_the_same_prompt_gives_the_same_bytes(emulator, caller):
 
 
 async def test_plain_pictures_have_another_scene_and_the_same_caption(emulator, caller, monkeypatch):
-    """They are for tests that look at none, and still differ from one another."""
+    """Plain pictures differ from one another and have the caption of the drawn ones."""
     (drawn,) = await content_of(caller, emulator)
     monkeypatch.setenv("BURNCLOUD_EMULATOR_PLAIN", "1")
     async with Emulator() as plain:
@@ -109,7 +109,7 @@ async def test_plain_pictures_have_another_scene_and_the_same_caption(emulator, 
 
 
 def test_a_drawing_is_the_same_in_another_process():
-    """Nothing in it comes from the hash seed, the clock or chance."""
+    """A drawing does not depend on the hash seed, the clock or chance."""
     fault_plan = (
         "import sys; from burncloud_images.emulator.drawing import draw_landscape;"
         "sys.stdout.buffer.write(draw_landscape('a sea otter', 1, (64, 64)).tobytes())"
@@ -121,7 +121,7 @@ def test_a_drawing_is_the_same_in_another_process():
 
 @pytest.mark.parametrize("index", range(12))
 def test_a_landscape_can_be_drawn_in_each_shape(index):
-    """It has the size that was asked for and many colours."""
+    """A landscape of any shape has the requested size and many colours."""
     for size in ((192, 64), (64, 192), (100, 100)):
         picture = draw_landscape("scenes", index, size, detail=3 + index % 5)
         assert picture.size == size
@@ -129,7 +129,7 @@ def test_a_landscape_can_be_drawn_in_each_shape(index):
 
 
 async def test_an_edit_repaints_what_the_mask_leaves_open(emulator, caller, darkroom):
-    """The left half of the upload is still there, the right half is not."""
+    """An edit repaints where the mask is transparent and keeps the upload elsewhere."""
     picture = Image.new("RGB", (64, 64), (255, 0, 0))
     mask = ("mask", "m.png", "image/png", darkroom.develop(darkroom.with_hole()))
     result = await edited(caller, emulator, ("image", "a.png", "image/png", darkroom.develop(picture)), mask)
@@ -138,7 +138,7 @@ async def test_an_edit_repaints_what_the_mask_leaves_open(emulator, caller, dark
 
 
 async def test_a_transparent_upload_is_its_own_mask(emulator, caller, darkroom):
-    """As the page says of dall-e-2; a second upload stands at the edge."""
+    """Without a mask, the first upload's transparent pixels are edited, and a second upload appears as a print."""
     first = ("image[]", "a.png", "image/png", darkroom.develop(darkroom.with_hole()))
     second = ("image[]", "b.png", "image/png", darkroom.develop(Image.new("RGB", (64, 64), (255, 0, 255))))
     result = await edited(caller, emulator, first, second)
@@ -148,7 +148,7 @@ async def test_a_transparent_upload_is_its_own_mask(emulator, caller, darkroom):
 
 
 async def test_opaque_uploads_are_shown_in_the_picture(emulator, caller, darkroom):
-    """Each one's colour can be found."""
+    """The colour of each opaque upload appears in the picture."""
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)]
     files = [
         ("image[]", f"{index}.png", "image/png", darkroom.develop(Image.new("RGB", (64, 64), colour)))
@@ -159,7 +159,7 @@ async def test_opaque_uploads_are_shown_in_the_picture(emulator, caller, darkroo
 
 
 async def test_markup_is_laid_over_the_first_image(emulator, caller, darkroom):
-    """A blue mark on a red picture arrives."""
+    """Markup is drawn over the first image."""
     picture = darkroom.develop(Image.new("RGB", (64, 64), (255, 0, 0)))
     markup = Image.new("RGBA", (64, 64))
     markup.paste((0, 0, 255, 255), (16, 16, 48, 48))
@@ -170,7 +170,7 @@ async def test_markup_is_laid_over_the_first_image(emulator, caller, darkroom):
 
 @pytest.mark.parametrize("file_format", ["png", "jpeg", "webp"])
 async def test_each_upload_format_is_decoded(emulator, caller, darkroom, file_format):
-    """A large one, too."""
+    """Large uploads in each format are decoded."""
     content = darkroom.develop(darkroom.photograph((3000, 100)), file_format)
     media_type = f"image/{file_format}"
     result = await edited(caller, emulator, ("image", f"a.{file_format}", media_type, content), size="auto")
@@ -178,7 +178,7 @@ async def test_each_upload_format_is_decoded(emulator, caller, darkroom, file_fo
 
 
 async def test_a_damaged_upload_is_refused_and_not_billed(emulator, caller, darkroom):
-    """Its header and its end are good, what is between them is not."""
+    """An upload with a damaged middle is refused and not billed."""
     content = darkroom.develop(Image.effect_noise((64, 64), 50))
     damaged = content[:60] + bytes(len(content) - 80) + content[-20:]
     reply = await caller.edit(emulator, ("image", "a.png", "image/png", damaged))
@@ -187,7 +187,7 @@ async def test_a_damaged_upload_is_refused_and_not_billed(emulator, caller, dark
 
 
 async def test_a_variation_shows_its_input_in_other_colours(emulator, caller, darkroom):
-    """Each of several is another, and all have the shapes of the upload."""
+    """Variations show the upload in colours that differ from one to the next."""
     content = darkroom.develop(darkroom.photograph((200, 200)))
     reply = await caller.upload(
         emulator,
@@ -204,7 +204,7 @@ async def test_a_variation_shows_its_input_in_other_colours(emulator, caller, da
 
 
 async def test_style_and_quality_change_the_picture(emulator, caller):
-    """As they should for someone who compares."""
+    """Another style or quality gives another picture."""
     replies = [
         await caller.generate(emulator, model="dall-e-3", size="1024x1024", response_format="b64_json", **fields)
         for fields in ({"style": "natural"}, {"style": "vivid"}, {"quality": "hd"})
@@ -213,7 +213,7 @@ async def test_style_and_quality_change_the_picture(emulator, caller):
 
 
 def test_the_font_has_latin_letters_and_no_chinese():
-    """So there is something to draw in its place."""
+    """The built-in font has Latin letters and no Chinese ones."""
     assert all(map(has_glyph, "Az9,?"))
     assert not any(map(has_glyph, "é海獭🦦"))
 
@@ -223,7 +223,7 @@ def test_the_font_has_latin_letters_and_no_chinese():
 )
 @pytest.mark.parametrize("size", [(256, 256), (16, 48), (600, 200)])
 def test_any_prompt_can_be_written(prompt, size):
-    """Whatever its script and its length."""
+    """A prompt in any script and of any length can be written."""
     blank = Image.new("RGB", size, (90, 90, 90))
     written = write_caption(blank.copy(), prompt)
     assert written.size == size
@@ -231,7 +231,7 @@ def test_any_prompt_can_be_written(prompt, size):
 
 
 def test_a_long_caption_ends_in_an_ellipsis():
-    """Three lines are enough."""
+    """A long caption ends in an ellipsis after three lines."""
     lines = lay_out("word " * 200, 16, 300)
     assert len(lines) == 3
     assert lines[-1][-1].text == "..."
@@ -239,6 +239,6 @@ def test_a_long_caption_ends_in_an_ellipsis():
 
 
 def test_an_empty_caption_changes_nothing():
-    """Blanks alone are no text."""
+    """A prompt of blanks alone has no caption."""
     blank = Image.new("RGB", (64, 64))
     assert write_caption(blank.copy(), "  \n").tobytes() == blank.tobytes()

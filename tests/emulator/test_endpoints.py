@@ -62,7 +62,7 @@ async def test_the_official_client_generates_base64_with_dall_e(official):
 
 
 async def test_the_official_client_edits_one_image(official, emulator, photo):
-    """One file goes as `image`, and its bytes arrive unchanged."""
+    """The official client sends one file as `image`, and its bytes arrive unchanged."""
     result = await official.images.edit(image=("a.png", photo, "image/png"), prompt="a hat", model="gpt-image-1")
     assert opened(result.data[0]).size == (1024, 1024)
     entry = emulator.ledger.requests[0]
@@ -73,7 +73,7 @@ async def test_the_official_client_edits_one_image(official, emulator, photo):
 
 
 async def test_the_official_client_edits_several_images_with_a_mask(official, emulator, photo, hole):
-    """Several files go as `image[]`, and the mask beside them."""
+    """The official client sends several files as `image[]`, with the mask beside them."""
     result = await official.images.edit(
         image=[("a.png", photo, "image/png"), ("b.png", hole, "image/png")],
         mask=("mask.png", hole, "image/png"),
@@ -89,7 +89,7 @@ async def test_the_official_client_edits_several_images_with_a_mask(official, em
 @pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 @pytest.mark.parametrize("response_format", ["url", "b64_json"])
 async def test_the_official_client_varies_an_image(official, emulator, photo, response_format):
-    """Variations come from dall-e-2 in either form."""
+    """The official client gets variations from dall-e-2 as base64 and as URLs."""
     result = await official.images.create_variation(
         image=("a.png", photo, "image/png"), n=2, size="256x256", response_format=response_format
     )
@@ -99,14 +99,14 @@ async def test_the_official_client_varies_an_image(official, emulator, photo, re
 
 
 async def test_the_official_client_lists_the_models(official):
-    """The models are those that the documents name, with the day they end."""
+    """The official client lists the documented models, with their shutdown dates."""
     models = [model async for model in official.models.list()]
     assert {"dall-e-2", "gpt-image-1", "gpt-image-2.6-flare"} <= {model.id for model in models}
     assert next(model for model in models if model.id == "dall-e-3").shutdown_date == "2026-05-12"
 
 
 async def test_models_need_the_key(emulator, caller):
-    """The list is not for strangers."""
+    """The list of models needs the API key."""
     reply = await caller.call(emulator, "GET", "/v1/models", headers={"Authorization": "Bearer sk-other"})
     assert (reply.status, reply.error["code"]) == (401, "invalid_api_key")
 
@@ -120,7 +120,7 @@ async def test_models_need_the_key(emulator, caller):
     ],
 )
 async def test_a_wrong_key_is_refused(emulator, caller, headers, message):
-    """The envelope says why, nothing is billed, and the key is nowhere in the ledger."""
+    """A wrong key is refused and not billed, and does not appear in the ledger."""
     reply = await caller.generate(emulator, headers)
     assert (reply.status, reply.error["code"], reply.error["message"]) == (401, "invalid_api_key", message)
     entry = emulator.ledger.requests[0]
@@ -129,7 +129,7 @@ async def test_a_wrong_key_is_refused(emulator, caller, headers, message):
 
 
 async def test_every_answer_has_a_request_id(emulator, caller):
-    """Each id is another, and the ledger knows it."""
+    """Every answer has its own request id, and the ledger has it too."""
     replies = [await caller.generate(emulator), await caller.generate(emulator, n=99)]
     replies.append(await caller.call(emulator, "GET", "/nowhere"))
     ids = [reply.headers["x-request-id"] for reply in replies]
@@ -141,13 +141,13 @@ async def test_every_answer_has_a_request_id(emulator, caller):
     ("method", "path"), [("POST", "/v1/v1/images/edits"), ("GET", "/v1/images/edits"), ("PUT", "/")]
 )
 async def test_a_wrong_path_is_said_to_be_invalid(emulator, caller, method, path):
-    """The envelope names method and path."""
+    """The error for an unknown path names the method and the path."""
     reply = await caller.call(emulator, method, path)
     assert (reply.status, reply.error["message"]) == (404, f"Invalid URL ({method} {path})")
 
 
 async def test_unknown_fields_and_nulls_are_ignored(emulator, caller):
-    """What the API does not know changes nothing, and a null is no value."""
+    """Unknown fields and nulls change nothing."""
     reply = await caller.generate(
         emulator, model="gpt-image-1", size=None, quality=None, stream=None, watermark=[1], n=None
     )
@@ -158,13 +158,13 @@ async def test_unknown_fields_and_nulls_are_ignored(emulator, caller):
 
 
 async def test_without_a_model_dall_e_2_is_asked(emulator, caller):
-    """The page's default holds for generations."""
+    """Generations without a model use dall-e-2."""
     reply = await caller.generate(emulator, model=...)
     assert "url" in reply.json["data"][0]
 
 
 async def test_the_ledger_tells_what_was_received(emulator, caller):
-    """Over HTTP it has the agreed form."""
+    """The ledger over HTTP has the agreed form."""
     await caller.generate(emulator, {"Idempotency-Key": "k1", "User-Agent": "me"}, user="张三")
     reply = await caller.call(emulator, "GET", "/emulator/ledger")
     ledger = reply.json
@@ -191,7 +191,7 @@ async def test_the_ledger_tells_what_was_received(emulator, caller):
 
 
 async def test_a_json_body_may_come_in_chunks(emulator, caller):
-    """Then there is no length to enter."""
+    """A chunked JSON body is read, and its ledger entry has no length."""
 
     async def pieces():
         yield b'{"prompt": "an otter",'
@@ -240,14 +240,14 @@ def reference(**changes):
     ],
 )
 async def test_a_bad_reference_is_refused(emulator, caller, fields, status, param):
-    """The envelope names the place, and nothing is billed."""
+    """A bad image reference is refused with its place, and nothing is billed."""
     reply = await caller.call(emulator, "POST", "/v1/images/edits", json=fields)
     assert (reply.status, reply.error["param"]) == (status, param)
     assert emulator.ledger.billed_requests == 0
 
 
 async def test_moderation_by_reference_is_checked(emulator, caller, photo):
-    """In a form it is unknown and ignored, in JSON it has two values."""
+    """Edits check `moderation` in JSON and ignore it in a form."""
     url = "data:image/png;base64," + base64.b64encode(photo).decode()
     fields = reference(images=[{"image_url": url}], moderation="none")
     reply = await caller.call(emulator, "POST", "/v1/images/edits", json=fields)
@@ -257,7 +257,7 @@ async def test_moderation_by_reference_is_checked(emulator, caller, photo):
 
 
 async def test_nested_form_fields_are_read(emulator, caller, photo):
-    """`svg[reasoning][effort]` is the same as the nested object of a JSON body."""
+    """`svg[reasoning][effort]` in a form means the same as the nested object in JSON."""
     fields = {"model": "gpt-image-2.6-flare", "output_format": "svg", "size": "256x256"}
     image = ("image", "a.png", "image/png", photo)
     good = {"svg[model]": "gpt-5", "svg[reasoning][effort]": "low"}
@@ -269,7 +269,7 @@ async def test_nested_form_fields_are_read(emulator, caller, photo):
 
 
 async def test_the_safety_identifier_comes_back(emulator, caller):
-    """It is given back as it was sent."""
+    """The safety identifier is returned unchanged."""
     reply = await caller.generate(emulator, safety_identifier="abc")
     assert reply.json["safety_identifier"] == "abc"
 
@@ -291,7 +291,7 @@ async def test_answers_fit_the_published_schema(emulator, caller, contract, fiel
 
 
 async def test_requests_are_entered_in_order_of_arrival(emulator, caller):
-    """A refused one has its place, too."""
+    """The ledger lists requests in order of arrival, refused ones included."""
     await caller.generate(emulator, prompt="first")
     await caller.generate(emulator, prompt="")
     await caller.generate(emulator, prompt="third")
@@ -302,7 +302,7 @@ async def test_requests_are_entered_in_order_of_arrival(emulator, caller):
 
 
 async def test_an_upload_that_breaks_off_is_incomplete(emulator, capture_errors):
-    """A peer that leaves in the middle is entered as far as it got, costs nothing, and makes no noise."""
+    """An upload that breaks off is recorded as incomplete and not billed, and logs nothing."""
     _, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
     writer.write(
         b"POST /v1/images/edits HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-emulator\r\nContent-Length: 900000\r\n"

@@ -57,7 +57,7 @@ async def exchange_raw(emulator, path, body, length=None):
 
 
 async def test_scripted_faults_fire_in_order_once_each(caller):
-    """One to a request; after the last, all is well again."""
+    """Scripted faults strike one request each, in order."""
     faults = [Fault(status=429, retry_after=0.2), Fault(status=503, headers={"X-Should-Retry": "false"})]
     async with Emulator(faults=faults) as emulator:
         first, second, third = [await caller.generate(emulator) for _ in range(3)]
@@ -70,7 +70,7 @@ async def test_scripted_faults_fire_in_order_once_each(caller):
 
 
 async def test_a_fault_waits_for_its_endpoint(caller):
-    """Others pass it by, so the order holds for each endpoint alone."""
+    """A fault for one endpoint ignores requests to others."""
     faults = [Fault(status=500, operation="edits"), Fault(status=502, times=2)]
     async with Emulator(faults=faults) as emulator:
         statuses = [(await caller.generate(emulator)).status for _ in range(3)]
@@ -80,21 +80,21 @@ async def test_a_fault_waits_for_its_endpoint(caller):
 
 
 async def test_a_fault_that_never_struck_is_told():
-    """Leaving the block warns, which is an error under these tests' settings."""
+    """Leaving the block warns of a fault that never struck."""
     with pytest.warns(UnfiredFaultWarning, match=r"never struck: \{'status': 429\}"):
         async with Emulator(faults=[Fault(status=429)]):
             pass
 
 
 async def test_an_error_in_the_block_is_not_hidden_by_the_warning():
-    """The first thing that went wrong is what one sees."""
+    """An error in the block is raised instead of the warning."""
     with pytest.raises(ZeroDivisionError):
         async with Emulator(faults=[Fault(status=429)]):
             _ = 1 / 0
 
 
 async def test_a_request_brings_its_own_fault(emulator, caller):
-    """The header's fault strikes that request alone, before any scripted one."""
+    """The fault in a request's header strikes that request alone, before any scripted one."""
     headers = {"X-Emulator-Fault": '{"status": 418, "body": {"error": "tea"}}'}
     reply = await caller.generate(emulator, headers)
     assert (reply.status, reply.json) == (418, {"error": "tea"})
@@ -107,7 +107,7 @@ async def test_a_request_brings_its_own_fault(emulator, caller):
     "text", ["{", '{"colour": 1}', "[1]", '{"status": 7}', '{"cut": "bend"}', '{"byte": "x"}', '{"headers": 1}']
 )
 async def test_a_header_that_asks_for_no_fault_is_refused(emulator, caller, text):
-    """A typing error does not pass for a healthy server."""
+    """A header with an invalid fault is refused."""
     reply = await caller.generate(emulator, {"X-Emulator-Fault": text})
     assert (reply.status, reply.error["code"]) == (400, "invalid_fault")
 
@@ -124,7 +124,7 @@ async def test_a_header_that_asks_for_no_fault_is_refused(emulator, caller, text
     ],
 )
 async def test_any_body_can_be_answered(caller, fault, content_type, body):
-    """Text, bytes or JSON, before or after the work."""
+    """A fault can answer with text, bytes or JSON, before or after the work."""
     async with Emulator(faults=[fault]) as emulator:
         reply = await caller.generate(emulator)
     assert (reply.status, reply.body) == (fault.status or 200, body)
@@ -134,7 +134,7 @@ async def test_any_body_can_be_answered(caller, fault, content_type, body):
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 429, 500, 501, 503, 524])
 async def test_each_status_has_an_error_in_the_envelope(caller, status):
-    """All four members, whatever the status."""
+    """Every error status has an envelope with all four members."""
     async with Emulator(faults=[Fault(status=status)]) as emulator:
         reply = await caller.generate(emulator)
     assert reply.status == status
@@ -144,7 +144,7 @@ async def test_each_status_has_an_error_in_the_envelope(caller, status):
 @pytest.mark.parametrize("billed", [False, True])
 @pytest.mark.parametrize("cut", ["close", "reset"])
 async def test_a_cut_after_the_body_answers_nothing(cut, billed):
-    """`close` ends in silence, `reset` in an error; only `billed` tells what it cost."""
+    """A cut after the body sends no answer: `close` ends silently, `reset` with an error."""
     async with Emulator(faults=[Fault(cut=cut, billed=billed)]) as emulator:
         received, error = await generate_raw(emulator)
     assert received == b""
@@ -155,7 +155,7 @@ async def test_a_cut_after_the_body_answers_nothing(cut, billed):
 
 @pytest.mark.parametrize("cut", ["close", "reset"])
 async def test_a_cut_before_the_body_leaves_it_unread(cut):
-    """Nothing can have been billed."""
+    """A request that is cut before its body is not billed."""
     async with Emulator(faults=[Fault(cut=cut, place="before-body")]) as emulator:
         received, _ = await exchange_raw(emulator, "/v1/images/edits", b"x", length=LARGE)
     assert received == b""
@@ -164,7 +164,7 @@ async def test_a_cut_before_the_body_leaves_it_unread(cut):
 
 @pytest.mark.parametrize(("byte", "cut"), [(0.5, "reset"), (100_000, "close"), (-1, "reset")])
 async def test_a_cut_in_the_upload_ends_it_there(byte, cut):
-    """At a share of the body, at a byte, or before the last one."""
+    """An upload can be cut at a share, at a byte, or before its last byte."""
     sent = LARGE - 1 if byte == -1 else LARGE
     async with Emulator(faults=[Fault(cut=cut, place="upload", byte=byte)]) as emulator:
         received, _ = await exchange_raw(emulator, "/v1/images/edits", bytes(sent), length=LARGE)
@@ -173,7 +173,7 @@ async def test_a_cut_in_the_upload_ends_it_there(byte, cut):
 
 
 async def test_an_early_answer_does_not_wait_for_the_upload(caller):
-    """413 to the head, then the end of the connection."""
+    """An early answer is sent after the head, and then the connection ends."""
     fault = Fault(status=413, place="before-body", cut="close")
     async with Emulator(faults=[fault, Fault(status=401, place="upload", byte=70_000, cut="close")]) as emulator:
         received, _ = await exchange_raw(emulator, "/v1/images/edits", b"", length=LARGE)
@@ -187,7 +187,7 @@ async def test_an_early_answer_does_not_wait_for_the_upload(caller):
 @pytest.mark.parametrize("framing", ["length", "chunked", "eof"])
 @pytest.mark.parametrize("cut", ["close", "reset"])
 async def test_an_answer_can_be_cut_in_its_body(framing, cut):
-    """The images were made; the peer gets the beginning."""
+    """A cut in the answer's body sends its beginning, and the images are billed."""
     async with Emulator(faults=[Fault(cut=cut, place="answer", byte=1_000, framing=framing)]) as emulator:
         received, error = await generate_raw(emulator, response_format="b64_json")
     head, _, body = received.partition(b"\r\n\r\n")
@@ -200,7 +200,7 @@ async def test_an_answer_can_be_cut_in_its_body(framing, cut):
 
 @pytest.mark.parametrize("framing", ["length", "chunked", "eof"])
 async def test_each_framing_carries_a_whole_answer(caller, framing):
-    """Without a cut in it, any client can read it; a client that trusts an end is not told of a missing one."""
+    """Any client can read a whole answer in each framing."""
     async with Emulator(
         faults=[Fault(framing=framing, cut="close", billed=True, status=200, body={"a": 1})]
     ) as emulator:
@@ -211,7 +211,7 @@ async def test_each_framing_carries_a_whole_answer(caller, framing):
 
 @pytest.mark.parametrize("framing", ["chunked", "eof"])
 async def test_a_framing_alone_leaves_the_true_answer(caller, framing):
-    """Only the way its end is marked changes."""
+    """A fault with only a framing sends the true answer."""
     async with Emulator(faults=[Fault(framing=framing)]) as emulator:
         reply = await caller.generate(emulator)
     assert len(reply.json["data"]) == 1
@@ -219,7 +219,7 @@ async def test_a_framing_alone_leaves_the_true_answer(caller, framing):
 
 
 async def test_an_answer_without_a_length_can_be_cut_unnoticed(caller):
-    """HTTP has no sign for it: the client sees a good status and half a JSON text."""
+    """A cut answer without a length looks like a good status with half a JSON text."""
     async with Emulator(faults=[Fault.parse("truncated-without-length")]) as emulator:
         reply = await caller.generate(emulator)
     assert reply.status == 200
@@ -228,7 +228,7 @@ async def test_an_answer_without_a_length_can_be_cut_unnoticed(caller):
 
 
 async def test_bytes_can_be_sent_in_place_of_http(caller):
-    """No status was sent, but the images were made."""
+    """With raw bytes in place of HTTP, no status is recorded, but the images are billed."""
     async with Emulator(faults=[Fault.parse("garbage")]) as emulator:
         received, _ = await generate_raw(emulator)
     assert received == b"\x16\x03\x01\x02\x00"
@@ -247,7 +247,7 @@ async def test_bytes_can_be_sent_in_place_of_http(caller):
     ],
 )
 async def test_a_stalled_server_says_nothing_and_still_stops_at_once(caller, fault):
-    """The peer has to give up by itself; leaving the block does not wait for it."""
+    """Leaving the block does not wait for a client on a stalled connection."""
     async with Emulator(faults=[fault]) as emulator:
         asking = asyncio.ensure_future(caller.generate(emulator))
         await until(lambda: emulator.ledger.requests and last(emulator).fault == fault)
@@ -259,7 +259,7 @@ async def test_a_stalled_server_says_nothing_and_still_stops_at_once(caller, fau
 
 
 async def test_a_request_can_ask_for_bytes(emulator, caller):
-    """As the text that the ledger shows."""
+    """A request's header can ask for raw bytes, as the text that the ledger shows."""
     headers = {"X-Emulator-Fault": json.dumps(Fault(raw=b"\xffHTTP").to_json())}
     with pytest.raises(aiohttp.ClientResponseError):
         await caller.generate(emulator, headers)
@@ -267,7 +267,7 @@ async def test_a_request_can_ask_for_bytes(emulator, caller):
 
 
 async def test_a_stopping_server_is_quiet(caplog):
-    """Whoever still waits is let go without a word in the log."""
+    """A server that stops while clients wait logs nothing."""
     waiting = []
     async with Emulator(faults=[Fault(cut="stall"), Fault(delay=60.0), Fault(cut="stall", place="answer")]) as emulator:
         for number in range(3):
@@ -278,7 +278,7 @@ async def test_a_stopping_server_is_quiet(caplog):
 
 
 async def test_the_ledger_has_the_fields_before_the_answer_is_sent():
-    """Whoever has an answer may look into the ledger at once, and finds the whole request there."""
+    """The ledger has the whole request before the answer is sent."""
     async with Emulator(faults=[Fault(cut="stall", place="answer", byte=1)]) as emulator:
         asking = asyncio.create_task(generate_raw(emulator))
         await until(lambda: last(emulator).billed if emulator.ledger.requests else False)
@@ -288,7 +288,7 @@ async def test_the_ledger_has_the_fields_before_the_answer_is_sent():
 
 
 async def test_a_stalled_connection_ends_when_the_server_stops():
-    """A peer that waits on is let go."""
+    """A client that waits on a stalled connection is disconnected when the server stops."""
     async with Emulator(faults=[Fault(cut="stall")]) as emulator:
         waiting = asyncio.ensure_future(generate_raw(emulator))
         await until(lambda: emulator.ledger.requests and last(emulator).complete)
@@ -296,7 +296,7 @@ async def test_a_stalled_connection_ends_when_the_server_stops():
 
 
 async def test_a_delay_comes_after_the_work(caller):
-    """A client that gives up meanwhile has been billed, as at a gateway that does not cancel upstream."""
+    """A client that gives up during a delay has been billed."""
     async with Emulator(faults=[Fault(delay=30.0)]) as emulator:
         asking = asyncio.ensure_future(caller.generate(emulator))
         await until(lambda: emulator.ledger.billed_images)
@@ -306,7 +306,7 @@ async def test_a_delay_comes_after_the_work(caller):
 
 
 async def test_a_short_delay_and_latency_only_wait(caller):
-    """Then the true answer comes."""
+    """Delay and latency add up, and then the true answer comes."""
     begun = time.monotonic()
     async with Emulator(faults=[Fault(delay=0.02)], latency=0.02) as emulator:
         assert (await caller.generate(emulator)).status == 200
@@ -314,7 +314,7 @@ async def test_a_short_delay_and_latency_only_wait(caller):
 
 
 async def test_a_result_can_be_born_expired(caller):
-    """The answer looks good, its URL is not."""
+    """A fault can make the result URLs of one answer expired from the start."""
     async with Emulator(faults=[Fault(expired=True)]) as emulator:
         urls = [(await caller.generate(emulator)).json["data"][0]["url"] for _ in range(2)]
         replies = [await caller.call(emulator, "GET", url) for url in urls]
@@ -323,7 +323,7 @@ async def test_a_result_can_be_born_expired(caller):
 
 
 async def test_downloads_and_models_have_faults_of_their_own(caller):
-    """They are asked for by name."""
+    """Downloads and the list of models have faults that name them."""
     faults = [
         Fault(operation="downloads", status=500, body="<oops>"),
         Fault(operation="downloads", headers={"Content-MD5": "AAAA"}),
@@ -345,7 +345,7 @@ async def test_downloads_and_models_have_faults_of_their_own(caller):
 
 
 async def test_a_refused_request_leaves_the_fault_for_the_next(caller):
-    """Work that is not allowed is not done, so what was to go wrong after it waits."""
+    """A request that is refused leaves its fault for the next one."""
     async with Emulator(faults=[Fault(status=500, billed=True)]) as emulator:
         assert (await caller.generate(emulator, n=99)).status == 400
         assert last(emulator).fault is None
@@ -354,14 +354,14 @@ async def test_a_refused_request_leaves_the_fault_for_the_next(caller):
 
 
 async def test_a_wrong_key_does_not_use_up_a_fault(caller):
-    """The key is looked at first."""
+    """A request with a wrong key does not use up a fault."""
     async with Emulator(faults=[Fault(status=500)]) as emulator:
         assert (await caller.generate(emulator, {"Authorization": "Bearer x"})).status == 401
         assert (await caller.generate(emulator)).status == 500
 
 
 async def test_a_probable_fault_strikes_its_share_and_the_same_ones_each_time(caller):
-    """The generator is seeded."""
+    """A fault with a probability strikes the same share of requests in every run."""
     runs = []
     for _ in range(2):
         async with Emulator(faults=[Fault.parse("429:0.3")]) as emulator:
@@ -372,21 +372,21 @@ async def test_a_probable_fault_strikes_its_share_and_the_same_ones_each_time(ca
 
 @pytest.mark.parametrize("name", sorted(MNEMONICS))
 def test_each_mnemonic_parses(name):
-    """Alone it strikes once, with a probability for ever."""
+    """A mnemonic strikes once, and without limit if it has a probability."""
     assert Fault.parse(name) == MNEMONICS[name]
     often = Fault.parse(f" {name}:0.25 ")
     assert (often.times, often.probability) == (None, 0.25)
 
 
 def test_a_status_parses():
-    """With its probability after a colon."""
+    """A status parses, with or without a probability after a colon."""
     assert Fault.parse("503") == Fault(status=503)
     assert Fault.parse("503:1") == Fault(status=503, times=None)
 
 
 @pytest.mark.parametrize("text", ["", "tea", "42", "429:", "429:2", "429:0", "429:x"])
 def test_what_is_no_fault_does_not_parse(text):
-    """Nor does a share outside of 0 to 1."""
+    """Text that is not a fault, or has a probability outside 0 to 1, does not parse."""
     with pytest.raises(ValueError, match=r"."):
         Fault.parse(text)
 
@@ -407,24 +407,24 @@ def test_what_is_no_fault_does_not_parse(text):
     ],
 )
 def test_a_fault_that_makes_no_sense_cannot_be_written(options):
-    """A mistake in a test shows where it was made."""
+    """A contradictory fault cannot be created."""
     with pytest.raises(ValueError, match=r"."):
         Fault(**options)
 
 
 def test_a_byte_is_a_number_a_share_or_counts_from_the_end():
-    """And never leaves the body."""
+    """`byte` is a number, a share or counts from the end, and stays within the body."""
     places = {0: 0, 10: 10, 200: 100, 0.5: 50, -1: 99, -0.25: 75, -200: 0}
     assert {byte: Fault(byte=byte).offset(100) for byte in places} == places
 
 
 def test_a_fault_shows_what_was_asked_for():
-    """Bytes as text, defaults left out."""
+    """A fault's JSON has bytes as text and leaves defaults out."""
     assert Fault(raw=b"\xff", headers={"a": "b"}).to_json() == {"raw": "ÿ", "headers": {"a": "b"}}
 
 
 async def test_a_small_body_is_complete_in_the_ledger_when_the_answer_is_read(emulator, caller):
-    """What one reads in the ledger after an answer is final."""
+    """The ledger entry is final once the answer has been read."""
     reply = await caller.generate(emulator, response_format="b64_json")
     assert base64.b64decode(reply.json["data"][0]["b64_json"]).startswith(b"\x89PNG")
     assert outcome(emulator) == (True, True, Phase.COMPLETE)

@@ -91,7 +91,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("fields", "param", "code"), REFUSED)
 async def test_what_is_not_documented_is_refused(emulator, caller, fields, param, code):
-    """The envelope names the field, and nothing is billed."""
+    """An undocumented value is refused with its field's name, and nothing is billed."""
     fields = {"size": DEFAULT_SIZES.get(fields["model"]), **fields}
     reply = await caller.generate(emulator, **fields)
     status = 404 if code == "model_not_found" else 400
@@ -114,14 +114,14 @@ async def test_what_is_not_documented_is_refused(emulator, caller, fields, param
     ],
 )
 async def test_what_is_documented_passes(emulator, caller, fields):
-    """The last value of each range is still inside."""
+    """The last value of each documented range is accepted."""
     reply = await caller.generate(emulator, **fields)
     assert reply.status == 200, reply.json
     assert emulator.ledger.billed_images == fields.get("n", 1)
 
 
 async def test_the_largest_size_passes_in_both_orientations(emulator, caller):
-    """3840x2160 is the most, and so is 2160x3840."""
+    """3840x2160 and 2160x3840 are accepted."""
     for size in ("3840x2160", "2160x3840"):
         reply = await caller.generate(emulator, model=G2, size=size, output_format="jpeg")
         assert reply.json["size"] == size
@@ -176,7 +176,7 @@ REFUSED_UPLOADS = [
 
 @pytest.mark.parametrize(("files", "fields", "param", "code"), REFUSED_UPLOADS)
 async def test_uploads_that_are_not_documented_are_refused(emulator, caller, files, fields, param, code):
-    """The envelope names the part, everything was read, and nothing is billed."""
+    """An undocumented upload is read completely, refused with its part's name, and not billed."""
     reply = await caller.edit(emulator, *files, **fields)
     assert reply.status == 400
     assert (reply.error["param"].removesuffix("[]"), reply.error["code"]) == (param, code)
@@ -185,7 +185,7 @@ async def test_uploads_that_are_not_documented_are_refused(emulator, caller, fil
 
 
 async def test_octet_stream_is_refused_in_the_words_that_people_search_for(emulator, caller):
-    """Upstream's message is known from many reports."""
+    """`application/octet-stream` is refused with the upstream API's message."""
     reply = await caller.edit(emulator, image(GOOD, content_type="application/octet-stream"))
     assert "unsupported mimetype ('application/octet-stream')" in reply.error["message"]
 
@@ -203,7 +203,7 @@ async def test_octet_stream_is_refused_in_the_words_that_people_search_for(emula
     ],
 )
 async def test_documented_uploads_pass(emulator, caller, files, fields):
-    """One or several, in each format, with what goes beside them."""
+    """Documented uploads are accepted: one or several, in each format, with mask and markup."""
     reply = await caller.edit(emulator, *files, **fields)
     assert reply.status == 200, reply.json
 
@@ -220,13 +220,13 @@ async def test_documented_uploads_pass(emulator, caller, files, fields):
     ],
 )
 async def test_variations_have_limits_of_their_own(emulator, caller, content, fields, param):
-    """Square PNG, dall-e-2, its sizes."""
+    """Variations accept only square PNGs, dall-e-2 and its sizes."""
     reply = await caller.upload(emulator, "variations", [image(content)], **fields)
     assert (reply.status, reply.error["param"]) == (400, param)
 
 
 async def test_a_file_over_50_mb_is_hashed_and_refused(emulator, caller):
-    """The part is counted to its last byte although it is not kept."""
+    """A file over 50 MB is refused, and the ledger has its full size."""
     content = GOOD[:-12] + bytes(50 * 1024 * 1024) + GOOD[-12:]
     reply = await caller.edit(emulator, image(content))
     assert (reply.status, reply.error["param"]) == (400, "image")
@@ -246,7 +246,7 @@ async def test_a_file_over_50_mb_is_hashed_and_refused(emulator, caller):
     ],
 )
 async def test_a_body_that_cannot_be_read_is_refused(emulator, caller, content_type, body, code):
-    """The envelope says so, whatever was sent."""
+    """A body that cannot be parsed is refused with an error envelope."""
     headers = {"Content-Type": content_type}
     reply = await caller.call(emulator, "POST", "/v1/images/edits", data=body, headers=headers)
     assert (reply.status, reply.error["code"]) == (400, code)
@@ -254,7 +254,7 @@ async def test_a_body_that_cannot_be_read_is_refused(emulator, caller, content_t
 
 
 async def test_each_endpoint_takes_its_own_kind_of_body(emulator, caller):
-    """Generations take no form, variations no JSON."""
+    """Generations refuse forms, and variations refuse JSON."""
     reply = await caller.upload(emulator, "generations", [], prompt="x", model=G1)
     assert reply.error["code"] == "unsupported_content_type"
     reply = await caller.call(emulator, "POST", "/v1/images/variations", json={})
@@ -262,7 +262,7 @@ async def test_each_endpoint_takes_its_own_kind_of_body(emulator, caller):
 
 
 def test_each_row_names_known_models_and_its_source():
-    """A table whose rows can be looked up."""
+    """Each row of the tables names known models and a known source."""
     cached = {family(model) for model in MODELS}
     for row in (*ROWS, *UPLOADS):
         assert row.models <= cached

@@ -27,7 +27,7 @@ async def url_of(emulator, caller):
 
 
 async def test_a_url_is_good_for_sixty_minutes(caller):
-    """Until its `se`, and not a second longer."""
+    """A URL is valid until its `se` and expires then."""
     clock = Clock()
     async with Emulator(clock=clock) as emulator:
         made = await caller.generate(emulator)
@@ -44,7 +44,7 @@ async def test_a_url_is_good_for_sixty_minutes(caller):
 
 
 async def test_the_lifetime_can_be_set(caller):
-    """In seconds, with a clock that counts them."""
+    """The lifetime of URLs can be set in seconds."""
     now = [1_000_000.0]
     async with Emulator(url_lifetime=5, clock=lambda: now[0]) as emulator:
         url = await url_of(emulator, caller)
@@ -55,7 +55,7 @@ async def test_the_lifetime_can_be_set(caller):
 
 @pytest.mark.parametrize("old", ["sig=", "se=2", ".png"])
 async def test_a_changed_url_is_refused(emulator, caller, old):
-    """The signature covers the path and the end."""
+    """A URL with a changed path, expiry or signature is refused."""
     url = await url_of(emulator, caller)
     new = {"sig=": "sig=x", "se=2": "se=3", ".png": ".jpg"}[old]
     assert (await caller.call(emulator, "GET", url.replace(old, new))).status == 403
@@ -63,7 +63,7 @@ async def test_a_changed_url_is_refused(emulator, caller, old):
 
 
 async def test_the_ledger_tells_who_sent_the_key_to_a_result(emulator, caller):
-    """A result is fetched without it; a client that sends it is found out."""
+    """The ledger shows whether a download carried the API key."""
     url = await url_of(emulator, caller)
     async with aiohttp.ClientSession() as session, session.get(url, headers={"Range": "bytes=0-"}) as response:
         assert response.status == 206
@@ -75,7 +75,7 @@ async def test_the_ledger_tells_who_sent_the_key_to_a_result(emulator, caller):
 
 
 async def test_a_whole_result_says_what_it_is(emulator, caller):
-    """Type, length, entity tag and checksum."""
+    """A whole result has its length, checksums and `Accept-Ranges`."""
     reply = await caller.call(emulator, "GET", await url_of(emulator, caller))
     assert int(reply.headers["Content-Length"]) == len(reply.body)
     digest = hashlib.md5(reply.body, usedforsecurity=False).digest()
@@ -90,7 +90,7 @@ async def test_a_whole_result_says_what_it_is(emulator, caller):
     [("bytes=0-9", 0, 10), ("bytes=100-", 100, None), ("bytes=-20", -20, None), ("bytes=5-99999999", 5, None)],
 )
 async def test_a_part_of_a_result_can_be_fetched(emulator, caller, wanted, start, stop):
-    """So a download that broke off can go on."""
+    """A range of a result can be downloaded."""
     url = await url_of(emulator, caller)
     whole = await caller.call(emulator, "GET", url)
     headers = {"Range": wanted, "If-Range": whole.headers["ETag"]}
@@ -101,7 +101,7 @@ async def test_a_part_of_a_result_can_be_fetched(emulator, caller, wanted, start
 
 
 async def test_another_entity_tag_gives_the_whole(emulator, caller):
-    """The part would not fit what the peer has."""
+    """A range request with another entity tag gets the whole file."""
     url = await url_of(emulator, caller)
     reply = await caller.call(emulator, "GET", url, headers={"Range": "bytes=5-", "If-Range": '"other"'})
     assert reply.status == 200
@@ -109,21 +109,21 @@ async def test_another_entity_tag_gives_the_whole(emulator, caller):
 
 @pytest.mark.parametrize("wanted", ["bytes=99999999-", "bytes=5-2", "lines=1-2", "bytes=a-b", "bytes=-", "bytes=1"])
 async def test_a_range_that_is_not_there_is_refused(emulator, caller, wanted):
-    """416 names the size."""
+    """A range that does not exist is refused with 416 and the file's size."""
     reply = await caller.call(emulator, "GET", await url_of(emulator, caller), headers={"Range": wanted})
     assert reply.status == 416
     assert reply.headers["Content-Range"].startswith("bytes */")
 
 
 async def test_a_head_request_has_no_body(emulator, caller):
-    """But the length of one."""
+    """A HEAD request gets the length and no body."""
     reply = await caller.call(emulator, "HEAD", await url_of(emulator, caller))
     assert (reply.status, reply.body) == (200, b"")
     assert int(reply.headers["Content-Length"]) > 0
 
 
 def test_only_the_newest_results_are_kept():
-    """An old URL then leads nowhere, though its signature is good."""
+    """The oldest result is dropped, and its URL then gives 404."""
     result_cache = ResultCache(lambda: 0.0, 60.0)
     urls = [result_cache.put(b"x%d" % number, "image/png", "png") for number in range(MAX_RESULTS + 1)]
     assert result_cache.find(urls[0]) is None
@@ -133,7 +133,7 @@ def test_only_the_newest_results_are_kept():
 
 
 async def test_every_answer_has_the_date_of_the_emulators_clock(caller):
-    """The end of an address can be counted from it."""
+    """Every answer has the date of the emulator's clock."""
     clock = Clock()
     async with Emulator(clock=clock) as emulator:
         made = await caller.generate(emulator)
@@ -143,7 +143,7 @@ async def test_every_answer_has_the_date_of_the_emulators_clock(caller):
 
 @pytest.mark.parametrize(("seconds", "status"), [(59, 200), (60, 206)])
 async def test_a_date_tells_files_apart_after_a_minute(caller, seconds, status):
-    """Before, a file could have changed within the same second."""
+    """`If-Range` with a date works once the file is a minute old."""
     clock = Clock()
     async with Emulator(clock=clock) as emulator:
         url = await url_of(emulator, caller)
@@ -164,14 +164,14 @@ class TestErrors:
         return await caller.call(emulator, "GET", url, headers=headers)
 
     async def test_a_part_can_be_ignored(self, caller):
-        """The whole comes."""
+        """`ignores-range` sends the whole file."""
         async with self.faulty("ignores-range") as emulator:
             reply = await self.get(emulator, caller, await url_of(emulator, caller), Range="bytes=5-")
             assert reply.status == 200
             assert emulator.ledger.downloads[0].sent == len(reply.body)
 
     async def test_a_part_can_be_another_one(self, caller):
-        """It says so, for whoever looks."""
+        """`wrong-range` sends another range and says so in `Content-Range`."""
         async with self.faulty("wrong-range") as emulator:
             reply = await self.get(emulator, caller, await url_of(emulator, caller), Range="bytes=5-")
             assert reply.status == 206
@@ -179,7 +179,7 @@ class TestErrors:
             assert reply.headers["Content-Range"] == f"bytes 0-{size - 1}/{size}"
 
     async def test_a_part_can_be_nameless(self, caller):
-        """Nothing says where it belongs."""
+        """`no-range` sends a part without `Content-Range`."""
         async with self.faulty("no-range") as emulator:
             url = await url_of(emulator, caller)
             reply = await self.get(emulator, caller, url, Range="bytes=5-")
@@ -188,7 +188,7 @@ class TestErrors:
             assert "Content-Range" not in reply.headers
 
     async def test_a_file_can_be_replaced(self, caller):
-        """The new one is an image too, of other bytes and with another tag, and it stays."""
+        """`replaced` serves another complete image with another tag from then on."""
         faults = [Fault(operation="downloads", delay=0.001), Fault(operation="downloads", store="replaced")]
         async with Emulator(faults=faults) as emulator:
             url = await url_of(emulator, caller)
@@ -200,7 +200,7 @@ class TestErrors:
         assert old.headers["ETag"] != new.headers["ETag"]
 
     async def test_a_file_can_lack_its_end(self, caller):
-        """Its length and checksum are right."""
+        """`truncated` sends an incomplete image with the right length and checksum."""
         async with self.faulty("truncated") as emulator:
             reply = await self.get(emulator, caller, await url_of(emulator, caller))
         digest = hashlib.md5(reply.body, usedforsecurity=False).digest()
@@ -209,7 +209,7 @@ class TestErrors:
         assert not examine_bytes(reply.body).complete
 
     async def test_an_answer_can_drip(self, caller):
-        """No faster than it is told."""
+        """`rate` limits the bytes per second."""
         async with Emulator(faults=[Fault(operation="downloads", body=b"x" * 8, rate=200)]) as emulator:
             url = await url_of(emulator, caller)
             before = time.monotonic()
@@ -218,7 +218,7 @@ class TestErrors:
         assert time.monotonic() - before >= 0.03
 
     async def test_a_length_can_be_wrong(self, caller):
-        """More is announced than comes."""
+        """A fault can announce more bytes than it sends."""
         fault = Fault(operation="downloads", headers={"Content-Length": "999999"})
         async with Emulator(faults=[fault]) as emulator:
             url = await url_of(emulator, caller)
@@ -226,6 +226,6 @@ class TestErrors:
                 await self.get(emulator, caller, url)
 
     def test_only_downloads_come_from_a_store(self):
-        """Elsewhere the fault would never strike."""
+        """`store` is refused for anything but downloads."""
         with pytest.raises(ValueError, match="only downloads"):
             Fault(store="replaced")

@@ -13,7 +13,7 @@ from burncloud_images.emulator.renderer import Renderer
 
 
 async def test_it_serves_where_it_says(caller):
-    """On a free port of this machine, with the key that one expects."""
+    """It listens on a free port of this machine with the default key."""
     async with Emulator() as emulator:
         assert emulator.base_url == f"http://127.0.0.1:{emulator.port}/v1"
         assert emulator.api_key == "sk-emulator"
@@ -21,31 +21,31 @@ async def test_it_serves_where_it_says(caller):
 
 
 def test_it_has_no_address_before_it_starts():
-    """Better an error than a wrong URL."""
+    """The base URL raises an error until the emulator is started."""
     with pytest.raises(RuntimeError, match="until it is started"):
         _ = Emulator().base_url
 
 
 def test_an_address_of_the_newer_kind_is_written_in_brackets():
-    """RFC 3986 §3.2.2."""
+    """The base URL has an IPv6 host in brackets."""
     assert Emulator(host="::1", port=80).base_url == "http://[::1]:80/v1"
 
 
 async def test_its_own_key_is_the_only_one(caller):
-    """Any text will do."""
+    """Any text can be the API key."""
     async with Emulator(api_key="sk-other") as emulator:
         assert (await caller.generate(emulator)).status == 200
 
 
 async def test_a_taken_port_is_told(emulator):
-    """And leaves nothing open."""
+    """A taken port raises an error and leaves nothing open."""
     with pytest.raises(OSError, match=str(emulator.port)):
         async with Emulator(port=emulator.port):
             pytest.fail("two servers on one port")
 
 
 async def test_it_can_be_stopped_twice(caller):
-    """The second time does nothing."""
+    """Stopping a second time does nothing."""
     emulator = Emulator()
     await emulator.start()
     await emulator.stop()
@@ -53,7 +53,7 @@ async def test_it_can_be_stopped_twice(caller):
 
 
 async def test_nothing_is_left_when_it_stops(caller):
-    """No task, no thread; the ledger can still be read."""
+    """No task and no thread is left after the emulator stops, and the ledger can still be read."""
     tasks, threads = asyncio.all_tasks(), set(threading.enumerate())
     async with Emulator() as emulator:
         await asyncio.gather(*(caller.generate(emulator, prompt=str(number)) for number in range(8)))
@@ -65,20 +65,20 @@ async def test_nothing_is_left_when_it_stops(caller):
 
 
 async def test_requests_are_served_side_by_side(emulator, caller):
-    """Each gets its own answer."""
+    """Requests at the same time each get their own answer."""
     replies = await asyncio.gather(*(caller.generate(emulator, n=number) for number in range(1, 9)))
     assert [len(reply.json["data"]) for reply in replies] == list(range(1, 9))
 
 
 async def test_without_pillow_it_says_what_to_install(monkeypatch):
-    """In one sentence, with the command."""
+    """Without Pillow, starting raises an error with the install command."""
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'burncloud-images\[emulator\]'"):
         await Emulator().start()
 
 
 async def test_without_trustme_it_says_what_to_install(monkeypatch):
-    """Only a certificate needs it, and the name of the extra is said."""
+    """Without trustme, `tls=True` raises an error with the name of the extra."""
     monkeypatch.setitem(sys.modules, "trustme", None)
 
     with pytest.raises(ModuleNotFoundError, match=r"burncloud-images\[emulator\]"):
@@ -86,13 +86,13 @@ async def test_without_trustme_it_says_what_to_install(monkeypatch):
 
 
 def test_pillow_is_loaded_when_it_is_started():
-    """Importing the package does not take the time."""
+    """Importing the package does not import Pillow."""
     fault_plan = "import sys, burncloud_images.emulator; sys.exit('PIL' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", fault_plan], check=False).returncode == 0
 
 
 async def test_the_renderer_forgets_the_oldest(monkeypatch, caller):
-    """What it remembers has a largest size."""
+    """The renderer's cache stays below its size limit."""
     monkeypatch.setattr("burncloud_images.emulator.renderer.MAX_BYTES", 60_000)
     async with Emulator() as emulator:
         renderer = emulator.state.renderer

@@ -106,7 +106,7 @@ def on_white(picture):
 
 
 async def test_without_partials_one_event_comes():
-    """It has the whole image, named and counted."""
+    """A stream without early states is one named event with the whole image and its usage."""
     received, entry = await stream()
     ((name, _),) = received.messages
     (event,) = received.events
@@ -122,7 +122,7 @@ async def test_without_partials_one_event_comes():
 
 @pytest.mark.parametrize("partials", [0, 1, 2, 3])
 async def test_as_many_partials_come_as_were_asked_for(partials):
-    """They are numbered from 0, and each costs 100 tokens."""
+    """Early states are numbered from 0, and each costs 100 tokens."""
     received, entry = await stream(partial_images=partials)
     assert received.kinds == ["partial_image"] * partials + ["completed"]
     assert [event["partial_image_index"] for event in received.events[:-1]] == list(range(partials))
@@ -134,7 +134,7 @@ async def test_as_many_partials_come_as_were_asked_for(partials):
 
 
 async def test_partials_say_what_was_asked_for_and_the_last_event_what_was_made():
-    """`auto` is decided in the end."""
+    """Early states repeat `auto`, and the completed event has the resolved values."""
     received, _ = await stream(size="auto", partial_images=1, quality="auto", safety_identifier="5994")
     partial, completed = received.events
     assert [partial[name] for name in ("size", "quality", "background", "output_format")] == [*["auto"] * 3, "png"]
@@ -155,7 +155,7 @@ async def test_partials_say_what_was_asked_for_and_the_last_event_what_was_made(
     ],
 )
 async def test_partials_are_pictures_that_come_closer_to_the_last(fields):
-    """Of its size and format, each nearer to it than the one before."""
+    """Early states have the final size and format, and each is nearer to the final image."""
     received, _ = await stream(**{"size": "256x256", "partial_images": 3, **fields})
     pictures = [opened(event) for event in received.events]
     assert len({(picture.size, picture.format, picture.mode) for picture in pictures}) == 1
@@ -166,7 +166,7 @@ async def test_partials_are_pictures_that_come_closer_to_the_last(fields):
 
 
 async def test_the_same_stream_comes_again_and_shows_the_plain_answers_image(caller):
-    """Byte for byte, from another server too; streaming changes nothing about the image."""
+    """Another server sends the same stream, with the same images as a plain answer."""
     bodies = []
     for _ in range(2):
         async with Emulator(clock=lambda: 1_800_000_000) as emulator:
@@ -179,7 +179,7 @@ async def test_the_same_stream_comes_again_and_shows_the_plain_answers_image(cal
 
 
 async def test_several_images_are_several_completed_events():
-    """One after the other; each counts its own output."""
+    """Several images come one after the other, each with its own completed event."""
     received, entry = await stream(n=3, partial_images=1)
     assert received.kinds == ["partial_image", "completed"] * 3
     assert len({event["b64_json"] for event in received.events}) == 6
@@ -187,7 +187,7 @@ async def test_several_images_are_several_completed_events():
 
 
 async def test_an_edit_streams_from_a_form(emulator, caller, photo):
-    """`stream=true` and `partial_images=2` are text there, and the events bear the edit's name."""
+    """A form with `stream=true` and `partial_images=2` gets events named after edits."""
     fields = {**SMALL, "stream": "true", "partial_images": 2}
     reply = await caller.edit(emulator, ("image", "a.png", "image/png", photo), **fields)
     received = Stream(reply.body)
@@ -197,7 +197,7 @@ async def test_an_edit_streams_from_a_form(emulator, caller, photo):
 
 
 async def test_an_edit_by_reference_streams(emulator, caller, photo):
-    """As JSON does."""
+    """An edit by reference can stream."""
     url = "data:image/png;base64," + base64.b64encode(photo).decode()
     fields = {"images": [{"image_url": url}], "prompt": "a hat", **SMALL}
     reply = await caller.call(emulator, "POST", "/v1/images/edits", json=fields)
@@ -216,7 +216,7 @@ async def test_an_edit_by_reference_streams(emulator, caller, photo):
     ],
 )
 async def test_what_cannot_stream_is_refused(emulator, caller, fields, code):
-    """With the usual envelope, before anything is made."""
+    """A stream that is not possible is refused, and nothing is billed."""
     reply = await caller.generate(emulator, **{**SMALL, **fields})
     assert (reply.status, reply.error["param"], reply.error["code"]) == (400, "stream", code)
     assert emulator.ledger.billed_requests == 0
@@ -224,7 +224,7 @@ async def test_what_cannot_stream_is_refused(emulator, caller, fields, code):
 
 @pytest.mark.parametrize("model", ["dall-e-2", "gpt-image-2.6-flare"])
 async def test_a_stream_that_is_declined_is_a_plain_answer(emulator, caller, model):
-    """`false` is no stream, for any model; then `partial_images` shows nothing and costs nothing."""
+    """With `stream: false` the answer is plain JSON, and `partial_images` costs nothing."""
     fields = {"partial_images": 3} if model != "dall-e-2" else {}
     reply = await caller.generate(emulator, model=model, stream=False, **fields)
     plain = await caller.generate(emulator, model=model)
@@ -233,14 +233,14 @@ async def test_a_stream_that_is_declined_is_a_plain_answer(emulator, caller, mod
 
 
 async def test_variations_do_not_know_the_field(emulator, caller, photo):
-    """So it is ignored, as any unknown one."""
+    """Variations ignore `stream`."""
     files = [("image", "a.png", "image/png", photo)]
     reply = await caller.upload(emulator, "variations", files, size="256x256", stream="true")
     assert (reply.status, len(reply.json["data"])) == (200, 1)
 
 
 async def test_the_connection_is_used_again(emulator, caller):
-    """A stream ends by its framing."""
+    """The connection is reused after a stream."""
     for _ in range(2):
         await caller.generate(emulator, **SMALL)
     assert len(caller.session.connector._conns) == 1
@@ -248,7 +248,7 @@ async def test_the_connection_is_used_again(emulator, caller):
 
 @pytest.mark.parametrize("operation", ["generations", "edits"])
 async def test_events_keep_to_the_document(emulator, caller, contract, photo, operation):
-    """Each event is valid by its schema in the API's document, and has no key that it does not know."""
+    """Each event is valid by its schema in the API's document and has no other key."""
     import jsonschema
 
     schemas = contract["components"]["schemas"]
@@ -269,7 +269,7 @@ async def test_events_keep_to_the_document(emulator, caller, contract, photo, op
 @pytest.mark.parametrize("cut", ["close", "reset"])
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 async def test_a_stream_can_be_cut_after_so_many_events(cut, after):
-    """They arrive whole; the client is told that more was to come, even after the last."""
+    """Events before a cut arrive whole, and the client sees that the stream was cut."""
     received, entry = await stream(Fault(cut=cut, place="answer", after=after), partial_images=2)
     assert received.error is not None
     assert (entry.billed, entry.images, entry.status, entry.phase) == (True, 1, 200, Phase.BODY_IN)
@@ -286,7 +286,7 @@ async def read_raw(emulator, **fields):
     writer.write(head.encode() + body)
     received = bytearray()
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while piece := await reader.read(65536):
                 received += piece
     except OSError as error:
@@ -299,7 +299,7 @@ async def read_raw(emulator, **fields):
 @pytest.mark.usefixtures("landscapes")  # which are large
 @pytest.mark.parametrize("cut", ["close", pytest.param("reset", marks=pytest.mark.slow)])
 async def test_what_was_sent_before_a_cut_arrives(cut):
-    """Also megabytes before a reset, which discards what is on its way."""
+    """Everything sent before a cut arrives, even megabytes before a reset."""
     fault = Fault(cut=cut, place="answer", after=3)
     async with Emulator(faults=[fault]) as emulator:
         received, error = await read_raw(emulator, size="2048x2048", n=3)
@@ -311,7 +311,7 @@ async def test_what_was_sent_before_a_cut_arrives(cut):
 
 @pytest.mark.parametrize("byte", [1, 20, 0.5, -10])
 async def test_a_stream_can_be_cut_at_a_byte(byte):
-    """Counted in the event stream, without its chunks."""
+    """`byte` counts the bytes of the event stream, without its chunks."""
     async with Emulator(clock=lambda: 1_800_000_000) as emulator:
         whole = await ask(emulator, partial_images=1)
     async with Emulator(
@@ -326,7 +326,7 @@ async def test_a_stream_can_be_cut_at_a_byte(byte):
 
 
 async def test_a_stream_without_chunks_can_be_cut_unnoticed():
-    """The connection's end is then the stream's: only the missing event tells."""
+    """Without chunks, only the missing event shows that a stream was cut."""
     received, entry = await stream(Fault(cut="close", place="answer", after=1, framing="eof"), partial_images=1)
     assert (received.error, received.kinds) == (None, ["partial_image"])
     assert "Transfer-Encoding" not in received.headers
@@ -334,13 +334,13 @@ async def test_a_stream_without_chunks_can_be_cut_unnoticed():
 
 
 async def test_a_stream_may_end_with_the_connection():
-    """Whole, but without chunks."""
+    """A whole stream can be sent without chunks."""
     received, entry = await stream(Fault(framing="eof"), partial_images=1)
     assert (received.error, received.kinds, entry.phase) == (None, ["partial_image", "completed"], Phase.COMPLETE)
 
 
 async def test_a_stream_can_stall():
-    """Its events have come, and then nothing does until the client leaves or the server stops."""
+    """A stalled stream sends nothing until the client leaves or the server stops."""
     async with Emulator(faults=[Fault(cut="stall", place="answer", after=1)]) as emulator:
         reading = asyncio.ensure_future(read_raw(emulator, partial_images=1))
         await asyncio.wait([reading], timeout=0.3)
@@ -352,7 +352,7 @@ async def test_a_stream_can_stall():
 
 @pytest.mark.parametrize("framing", ["length", "eof"])
 async def test_a_client_that_leaves_has_been_billed(framing, caplog):
-    """The server notices at the next event, and says nothing."""
+    """A client that leaves during a stream has been billed, and the server logs nothing."""
     async with Emulator(faults=[Fault(pace=0.02, pings=5, framing=framing)]) as emulator:
         async with aiohttp.ClientSession() as session:
             headers = {"Authorization": f"Bearer {emulator.api_key}"}
@@ -368,7 +368,7 @@ async def test_a_client_that_leaves_has_been_billed(framing, caplog):
 
 
 async def test_a_stopping_server_ends_a_stream(caplog):
-    """In the middle, and without a word."""
+    """A server that stops ends a stream in the middle and logs nothing."""
     async with Emulator(faults=[Fault(pace=60.0)]) as emulator:
         reading = asyncio.ensure_future(read_raw(emulator))
         async with asyncio.timeout(5):
@@ -380,21 +380,21 @@ async def test_a_stopping_server_ends_a_stream(caplog):
 
 
 async def test_a_stream_can_end_without_a_completed_event():
-    """HTTP says that all is well."""
+    """A stream can end without a completed event and without an error in HTTP."""
     received, entry = await stream(Fault(after=1), partial_images=2)
     assert (received.error, received.kinds) == (None, ["partial_image"])
     assert (entry.billed, entry.status, entry.phase) == (True, 200, Phase.COMPLETE)
 
 
 async def test_a_stream_can_be_empty():
-    """A good status, the right type, and nothing."""
+    """An empty stream has a good status, the right type and no events."""
     received, entry = await stream(Fault(after=0))
     assert (received.body, received.error, entry.billed) == (b"", None, True)
     assert received.headers["Content-Type"].startswith("text/event-stream")
 
 
 async def test_fewer_images_than_asked_for_may_come():
-    """All were made."""
+    """A stream can show fewer images than were made and billed."""
     received, entry = await stream(Fault(after=1), n=2)
     assert (received.kinds, entry.images) == (["completed"], 2)
 
@@ -405,7 +405,7 @@ async def test_fewer_images_than_asked_for_may_come():
 @pytest.mark.parametrize("billed", [False, True])
 @pytest.mark.parametrize("error", [{"type": "error", "error": OVERLOADED}, {"error": OVERLOADED}])
 async def test_an_error_can_be_all_that_comes(error, billed):
-    """In either form; then, and then only, nothing may have been billed."""
+    """An error can be the only event, billed or not."""
     received, entry = await stream(Fault(error=error, billed=billed), partial_images=1)
     assert received.messages == [("error", json.dumps(error))]
     assert received.headers["Content-Type"].startswith("text/event-stream")
@@ -414,7 +414,7 @@ async def test_an_error_can_be_all_that_comes(error, billed):
 
 @pytest.mark.parametrize("after", [1, 2])
 async def test_an_error_can_follow_events(after):
-    """By then the images were made."""
+    """An error can follow events, and then the images have been billed."""
     error = {"type": "upstream_error", "error": OVERLOADED}
     received, entry = await stream(Fault(error=error, after=after), partial_images=1)
     assert received.kinds == [*["partial_image", "completed"][:after], "upstream_error"]
@@ -436,7 +436,7 @@ async def test_an_error_can_follow_events(after):
     ids=lambda value: json.dumps(value.to_json()) if isinstance(value, Fault) else "",
 )
 async def test_an_odd_stream_says_the_same(fault, seen):
-    """Only the writing differs, and each oddity can be seen."""
+    """Oddities change how a stream is written, and not its images."""
     usual, _ = await stream(partial_images=2)
     received, entry = await stream(fault, partial_images=2)
     assert not seen(usual) or not IN_STREAM.isdisjoint(set(fault.to_json()) & {"drip", "pace"})
@@ -447,14 +447,14 @@ async def test_an_odd_stream_says_the_same(fault, seen):
 
 
 async def test_many_pings_come_between_events():
-    """So many that a client which keeps comments would show it."""
+    """Thousands of comments can come between events."""
     received, _ = await stream(Fault(pings=5_000))
     assert len(received.comments) == 10_000
     assert received.kinds == ["completed"]
 
 
 async def test_pings_and_events_are_paced():
-    """So slowly that a client which waits for each piece, not for the whole, goes on."""
+    """`pace` delays each comment and each event."""
     begun = time.monotonic()
     received, _ = await stream(Fault(pings=3, pace=0.01), partial_images=1)
     assert time.monotonic() - begun >= 11 * 0.01
@@ -463,7 +463,7 @@ async def test_pings_and_events_are_paced():
 
 @pytest.mark.usefixtures("landscapes")  # which are large
 async def test_a_stream_drips():
-    """Each portion is a chunk of its own."""
+    """`drip` sends each portion as its own chunk."""
     async with Emulator(faults=[Fault(drip=100)]) as emulator:
         received, _ = await read_raw(emulator)
     chunks = received.partition(b"\r\n\r\n")[2].split(b"\r\n")[0::2]
@@ -472,7 +472,7 @@ async def test_a_stream_drips():
 
 
 async def test_early_events_come_before_late_ones():
-    """A client sees the first while the second is held back."""
+    """A client gets the first event while the second is held back."""
     async with Emulator(faults=[Fault(pace=0.05)]) as emulator, aiohttp.ClientSession() as session:
         headers = {"Authorization": f"Bearer {emulator.api_key}"}
         fields = {"prompt": "otter", "partial_images": 1, **SMALL}
@@ -485,7 +485,7 @@ async def test_early_events_come_before_late_ones():
 
 
 async def test_fewer_partials_may_come_than_were_asked_for():
-    """The first ones of that number, and no more tokens than for those."""
+    """`partials` limits the early states and the tokens counted for them."""
     received, _ = await stream(Fault(partials=1), partial_images=3)
     usual, _ = await stream(partial_images=1)
     assert received.kinds == ["partial_image", "completed"]
@@ -494,7 +494,7 @@ async def test_fewer_partials_may_come_than_were_asked_for():
 
 @pytest.mark.parametrize("where", ["b64_json", "url"])
 async def test_a_gateway_makes_events_up(where, caller, photo):
-    """Of an edit, too, it says that a generation is complete; a URL leads to the image."""
+    """`fabricated` sends generation events even for an edit, and its URLs lead to the images."""
     async with Emulator(faults=[Fault(fabricated=where, pings=1, done=True)]) as emulator:
         fields = {**SMALL, "stream": "true", "partial_images": 2, "n": 2}
         reply = await caller.edit(emulator, ("image", "a.png", "image/png", photo), **fields)
@@ -509,7 +509,7 @@ async def test_a_gateway_makes_events_up(where, caller, photo):
 
 
 async def test_a_gateway_may_answer_a_stream_with_json():
-    """What the same request gets without `stream`."""
+    """`plain` answers as if `stream` had not been sent."""
     received, entry = await stream(Fault(plain=True), partial_images=2)
     assert received.headers["Content-Type"] == "application/json"
     assert len(json.loads(received.body)["data"]) == 1
@@ -525,14 +525,14 @@ async def test_a_gateway_may_answer_a_stream_with_json():
     ],
 )
 async def test_other_faults_strike_a_stream_as_any_request(fault, status, billed):
-    """A status stands in for it, before or after the work."""
+    """A status or a body replaces a stream as it replaces any answer."""
     received, entry = await stream(fault)
     assert (received.status, entry.billed) == (status, billed)
     assert "event-stream" not in received.headers["Content-Type"]
 
 
 async def test_headers_and_a_delay_go_with_a_stream():
-    """They are not a stream's alone."""
+    """Headers and a delay apply to streams too."""
     received, _ = await stream(Fault(headers={"X-Accel-Buffering": "no"}, delay=0.01))
     assert (received.headers["X-Accel-Buffering"], received.kinds) == ("no", ["completed"])
 
@@ -554,7 +554,7 @@ async def test_headers_and_a_delay_go_with_a_stream():
     ids=str,
 )
 async def test_a_fault_that_has_nothing_to_strike_waits(fault, fields):
-    """It does not reach so far, or there is no stream: the answer is the true one, and the fault is told at the end."""
+    """A fault that cannot strike a request leaves the true answer and is reported at the end."""
     async with Emulator() as emulator:
         usual = await ask(emulator, **fields)
     emulator = Emulator(faults=[fault])
@@ -569,14 +569,14 @@ async def test_a_fault_that_has_nothing_to_strike_waits(fault, fields):
 
 
 async def test_a_waiting_fault_strikes_the_next_stream():
-    """Once."""
+    """A fault that needs a stream strikes the next stream, once."""
     async with Emulator(faults=[Fault(done=True)]) as emulator:
         answers = [await ask(emulator, stream=streams) for streams in (False, True, True)]
     assert [received.body.startswith(b"event") and received.done for received in answers] == [False, True, False]
 
 
 async def test_a_request_brings_its_streams_fault():
-    """As JSON in the header, as for any fault."""
+    """A request's header can bring a fault for its stream."""
     fault = Fault(error={"error": OVERLOADED}, after=1, pings=1)
     async with Emulator() as emulator:
         headers = {"X-Emulator-Fault": json.dumps(fault.to_json())}
@@ -609,12 +609,12 @@ async def test_a_request_brings_its_streams_fault():
     ],
 )
 def test_a_fault_in_a_stream_that_makes_no_sense_cannot_be_written(options):
-    """A mistake in a test shows where it was made."""
+    """A contradictory fault for streams cannot be created."""
     with pytest.raises((ValueError, TypeError), match=r"."):
         Fault(**options)
 
 
 def test_the_attributes_that_need_a_stream_stand_together():
-    """From `after` to `plain`, as the documentation says; a new one among them is no exception."""
+    """The attributes that need a stream stand from `after` to `plain`, as the documentation says."""
     names = [field.name for field in attrs.fields(Fault)]
     assert set(names[names.index("after") : names.index("plain") + 1]) == IN_STREAM

@@ -59,7 +59,7 @@ CASES = [
 
 @pytest.mark.parametrize(("operation", "field"), CASES)
 def test_client_and_server_agree(operation, field):
-    """On every value of every field that an endpoint has, for every model, beside others."""
+    """Client and server agree on every value of every field, for every model and endpoint."""
     start = {} if operation == "variations" else {"prompt": "x"}
     beside = [{}] if operation == "variations" else BESIDE
     for model, value, other in product(MODELS, VALUES[field], beside):
