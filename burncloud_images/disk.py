@@ -94,6 +94,14 @@ def place(part: Path, final: Path, *, overwrite: bool) -> None:
         part.unlink()
 
 
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hex; blocks."""
+    import hashlib
+
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def default_mode() -> int:
     # The umask can only be read by setting it, which other threads would notice for a moment; Linux shows it.
     try:

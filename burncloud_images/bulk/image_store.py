@@ -16,7 +16,7 @@ import attrs
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.folders import NEW, opened
 from burncloud_images.bulk.records import StoredImage
-from burncloud_images.disk import default_mode, run
+from burncloud_images.disk import default_mode, run, sha256_of
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.reading import examine_file, examine_handle
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
@@ -204,16 +204,12 @@ def find_images(directory: JobDirectory, key: str) -> tuple[StoredImage, ...]:
 
 
 def measure(path: Path, index: int, directory: JobDirectory) -> StoredImage:
-    import hashlib
-
     identity, media = examine_file(path)
-    with path.open("rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
     return StoredImage(
         index=index,
         path=directory.relative(path),
         size=identity[2],
-        sha256=digest,
+        sha256=sha256_of(path),
         media_type=media.media_type,
         width=media.width,
         height=media.height,

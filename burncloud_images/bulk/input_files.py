@@ -11,6 +11,7 @@ from pathlib import Path
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.folders import NEW
 from burncloud_images.bulk.records import InputFile
+from burncloud_images.disk import sha256_of
 from burncloud_images.errors import InputChangedError
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS
@@ -46,16 +47,11 @@ def check_input_files(document: Mapping[str, object]) -> None:
         try:
             status = path.stat()
             same = (status.st_size, status.st_mtime_ns) == (input_file.get("size"), input_file.get("mtime_ns"))
-            if same or digest(path) == input_file.get("sha256"):
+            if same or sha256_of(path) == input_file.get("sha256"):
                 continue
         except OSError as error:
             raise InputChangedError(f"{path} cannot be read any more: {error.strerror or error}.") from None
         raise InputChangedError(f"{path} is not the file any more that its request was made with.")
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def write_into(folder: int, name: str, data: bytes) -> None:

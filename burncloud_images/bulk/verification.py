@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tarfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.outputs.shards import digests, is_sharded, to_member
 from burncloud_images.bulk.records import Record, StoredImage
-from burncloud_images.disk import run
+from burncloud_images.disk import run, sha256_of
 
 Entry: TypeAlias = tuple[str, tuple[StoredImage, ...]]
 """The key of a request, and its images."""
@@ -84,7 +83,7 @@ def find_problem(image: StoredImage, root: str, depth: Depth) -> str | None:
         size = os.stat(path).st_size  # noqa: PTH116
         if size != image.size:
             return f"it has {size:,} bytes instead of {image.size:,}"
-        if depth == "bytes" and digest(path) != image.sha256:
+        if depth == "bytes" and sha256_of(Path(path)) != image.sha256:
             return "its bytes are not those that came"
     except FileNotFoundError:
         return "it is missing"
@@ -145,8 +144,3 @@ def read_shards(
             shard.read(path)
             problems |= {image.path: shard.find_problem(image) for image in members}
     return problems
-
-
-def digest(path: str) -> str:
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()

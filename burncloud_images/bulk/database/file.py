@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from burncloud_images.bulk.database.codec import ROW, Damaged, check_checksum
+from burncloud_images.bulk.database.codec import REQUEST_COLUMNS, Damaged, check_checksum
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.records import State
 from burncloud_images.disk import place
@@ -25,13 +25,13 @@ from burncloud_images.files.sinks import sync_folder
 
 MAGIC = b"SQLite format 3\x00"
 HEAD = 100
-"""Bytes of the file's head; https://sqlite.org/fileformat.html §1.3."""
+"""Bytes of the file header; https://sqlite.org/fileformat.html §1.3."""
 APPLICATION_AT = 68
 PATIENCE = 5.0
-"""Seconds to wait for another program that looks at the store."""
+"""Seconds to wait for another program that reads the store."""
 SETTINGS = (
-    "PRAGMA synchronous = FULL",  # a commit returns once it is on the disk
-    "PRAGMA secure_delete = ON",  # addresses are overwritten, not only forgotten
+    "PRAGMA synchronous = FULL",  # a commit returns when it is on the disk
+    "PRAGMA secure_delete = ON",  # deleted URLs are overwritten
     "PRAGMA temp_store = MEMORY",
     "PRAGMA cache_size = -8000",  # KiB
 )
@@ -39,21 +39,21 @@ COUNTED = """
 SELECT state, count(*), sum(stored), sum(bytes), sum(committed), sum(coalesce(cost, 0)), sum(reserved)
 FROM requests GROUP BY state
 """
-UNFINISHED = f"SELECT number, {ROW} FROM requests WHERE state <> 'done'"  # noqa: S608 (our own words)
-"""What may still be bought; that of the others is looked at when it is read."""
+UNFINISHED = f"SELECT number, {REQUEST_COLUMNS} FROM requests WHERE state <> 'done'"  # noqa: S608 (our own words)
+"""What may still be bought; the others are checked when they are read."""
 KEPT = "SELECT state, requests, images, bytes, committed, cost, reserved FROM sums WHERE requests > 0"
 ELSEWHERE = "move it away, or use another directory"
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """
-    Open the store at *path* for writing; it is made if it is not there.
+    Open the store at *path* for writing; it is created if it does not exist.
 
     Raises:
-        JobError: It is no store, or one of a later format.
+        JobError: The file is not a store, or has a later format.
         Damaged: It is not as it was written.
-        StorageError: It cannot be made or read.
-        sqlite3.Error: SQLite finds that it is damaged, or cannot be read or written.
+        StorageError: It cannot be created or read.
+        sqlite3.Error: SQLite finds that it is damaged, or cannot read or write it.
     """
     try:
         clear(path)
@@ -79,10 +79,10 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
     Open the store at *path* for reading, while another process may write.
 
     Raises:
-        JobError: There is none, or it is one of a later format.
+        JobError: The file does not exist, or has a later format.
         Damaged: It is not as it was written.
         StorageError: It cannot be read.
-        sqlite3.Error: SQLite finds that it is damaged, or cannot be read.
+        sqlite3.Error: SQLite finds that it is damaged, or cannot read it.
     """
     try:
         check_head(path)
@@ -100,33 +100,33 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def mode_for_reading(path: Path) -> str:
-    # Readers and writers agree by a file beside the store. Where none can be made, nobody writes.
+    # Readers and writers share a file beside the store. Where it cannot be created, nobody writes.
     is_archived = not os.access(path.parent, os.W_OK, effective_ids=True) and not holds_something(beside(path, "-wal"))
     return "ro&immutable=1" if is_archived else "ro"
 
 
 def disconnect(connection: sqlite3.Connection, find_home: Callable[[], Path | None] | None = None) -> None:
     """
-    Close a connection for writing; what was erased is gone from the log, too.
+    Close a connection for writing, and empty the log, which may contain deleted URLs.
 
     Args:
-        connection: What is closed.
-        find_home: Says where the store is to be written again, if its file was removed while it was open.
+        connection: The connection.
+        find_home: Returns where to write the store again if its file was removed while it was open.
 
     Raises:
-        StorageError: It was removed and cannot be written again there; the message says where it is.
+        StorageError: It was removed and cannot be written there; the message says where it is.
     """
     with closing(connection):
         saved = save_again(connection, find_home) if find_home is not None else None
         empty_log(connection)
-    if saved is not None:  # only now: SQLite would take the old log for that of the new file
+    if saved is not None:  # only now: else SQLite would apply the old log to the new file
         part, home = saved
         place(part, home, overwrite=False)
         sync_folder(home.parent)
 
 
 def save_again(connection: sqlite3.Connection, find_home: Callable[[], Path | None]) -> tuple[Path, Path] | None:
-    """Copy a store whose file was removed, and return where the copy is and where it belongs."""
+    """Copy a store whose file was removed, and return the copy and where it belongs."""
     try:
         home = find_home()
         return (copy(connection, part_of(home)), home) if home is not None else None
@@ -138,7 +138,7 @@ def save_again(connection: sqlite3.Connection, find_home: Callable[[], Path | No
 
 
 def copy(connection: sqlite3.Connection, path: Path) -> Path:
-    """Write all that a connection sees to a new file."""
+    """Copy the store of a connection to a new file."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     with closing(open_file(path, "rw")) as target:
         connection.backup(target)
@@ -146,7 +146,7 @@ def copy(connection: sqlite3.Connection, path: Path) -> Path:
 
 
 def empty_log(connection: sqlite3.Connection) -> None:
-    # Somebody who reads, or a full disk, may prevent it; then the log is emptied another time, and nothing is lost.
+    # A reader or a full disk may prevent it; then the log is emptied later, and nothing is lost.
     with suppress(sqlite3.OperationalError):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -168,11 +168,11 @@ def unreadable(path: Path, error: OSError) -> StorageError:
     return StorageError(f"{path} cannot be opened: {error.strerror or error}.")
 
 
-# --- making ----------------------------------------------------------------------------------------------------------
+# --- creating --------------------------------------------------------------------------------------------------------
 
 
 def make(path: Path) -> None:
-    """Make an empty store, under another name until it is whole."""
+    """Create an empty store, under another name until it is whole."""
     for rest in (beside(path, "-wal"), beside(path, "-journal")):
         if holds_something(rest):
             raise JobError(f"{rest} is there and {path.name} is not; put {path.name} back.")
@@ -193,7 +193,7 @@ def part_of(path: Path) -> Path:
 
 
 def clear(path: Path) -> None:
-    """Remove what a run left that was killed while it made the store, before or after it had its name."""
+    """Remove what a run left that was killed while it created the store."""
     part = part_of(path)
     for remains in (part, beside(part, "-journal")):
         remains.unlink(missing_ok=True)
@@ -221,7 +221,7 @@ def fill(connection: sqlite3.Connection) -> None:
 
 
 def check_head(path: Path) -> None:
-    """Refuse what is no store, without touching it."""
+    """Check that the file is a store, without changing it."""
     if path.is_dir():
         raise JobError(f"{path} is a directory, where a job has its store; {ELSEWHERE}.")
     with path.open("rb") as handle:
@@ -229,24 +229,24 @@ def check_head(path: Path) -> None:
     if not head:
         raise Damaged("it is empty")
     if len(head) < HEAD or not head.startswith(MAGIC):
-        raise JobError(f"{path} is no store of a job, or its head is damaged; {ELSEWHERE}.")
+        raise JobError(f"{path} is not the store of a job, or its header is damaged; {ELSEWHERE}.")
     (application,) = struct.unpack_from(">I", head, APPLICATION_AT)
     if application != APPLICATION:
-        raise JobError(f"{path} belongs to another program, or its head is damaged; {ELSEWHERE}.")
+        raise JobError(f"{path} belongs to another program, or its header is damaged; {ELSEWHERE}.")
 
 
 def check_format(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > FORMAT:
         raise JobError(
-            f"The job's store has format {version}, and formats up to {FORMAT} are known; use a later version."
+            f"The job's store has format {version}, and this version reads formats up to {FORMAT}; use a later version."
         )
     if version < FORMAT:
         raise Damaged(f"it says that it has format {version}")
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """Refuse a store that is not as it was written."""
+    """Check that the store is as it was written."""
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise Damaged(found.replace("\n", " "))

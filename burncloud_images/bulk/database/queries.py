@@ -1,4 +1,4 @@
-"""What is read from a job's store: each as a function of a connection."""
+"""Queries of a job's store, each a function of a connection."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from burncloud_images.bulk.database.codec import (
-    PROBLEM,
-    RECORD,
+    BAD_ROW_COLUMNS,
+    RECORD_COLUMNS,
     Damaged,
+    decode_bad_row,
     decode_image_lists,
+    decode_json,
+    decode_mapping,
     decode_moment,
     decode_number,
+    decode_record,
     decode_state,
     encode_text,
-    parse,
-    to_mapping,
-    to_problem,
-    to_record,
 )
 from burncloud_images.bulk.records import BadRow, Record, State, StoredImage, Totals
 
@@ -39,31 +39,31 @@ IMAGE_PAGE = 1000
 
 def get(connection: sqlite3.Connection, key: str) -> Record | None:
     """Return the request with this key."""
-    row = connection.execute(f"SELECT {RECORD} FROM requests WHERE key = ?", (key,)).fetchone()  # noqa: S608 (our own words)
-    return to_record(row) if row is not None else None
+    row = connection.execute(f"SELECT {RECORD_COLUMNS} FROM requests WHERE key = ?", (key,)).fetchone()  # noqa: S608 (our own words)
+    return decode_record(row) if row is not None else None
 
 
 def read_records(connection: sqlite3.Connection, states: Collection[State] | None, after: int) -> list[Record]:
     """Return some requests in *states* that follow the one with the number *after*."""
     condition, parameters = "", [after, PAGE]
     if states is not None:
-        # By its index for one state; several would have to be sorted anew for every page.
+        # One state is read by its index; several would have to be sorted for every page, so they are not.
         column = "state" if len(states) == 1 else "+state"
         condition = f"AND {column} IN ({', '.join(repr(str(state)) for state in states)})"
-    sql = f"SELECT {RECORD} FROM requests WHERE number > ? {condition} ORDER BY number LIMIT ?"  # noqa: S608
-    return [to_record(row) for row in connection.execute(sql, parameters)]
+    sql = f"SELECT {RECORD_COLUMNS} FROM requests WHERE number > ? {condition} ORDER BY number LIMIT ?"  # noqa: S608
+    return [decode_record(row) for row in connection.execute(sql, parameters)]
 
 
 def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[Record]:
     """
-    Return those of the requests with these keys that wait and were never bought; one that was refused was not.
+    Return those of the requests with these keys that are pending and were never bought.
 
-    Whatever has come to an end, and waits again because somebody asked for that, may have files of an earlier purchase.
+    A request that had ended and is retried is not among them: it may have files of an earlier purchase.
     """
     marks = ", ".join("?" * len(keys))
     condition = "+state = 'pending' AND ended_at IS NULL"
-    sql = f"SELECT {RECORD} FROM requests WHERE key IN ({marks}) AND {condition} ORDER BY number"  # noqa: S608
-    return [to_record(row) for row in connection.execute(sql, tuple(keys))]
+    sql = f"SELECT {RECORD_COLUMNS} FROM requests WHERE key IN ({marks}) AND {condition} ORDER BY number"  # noqa: S608
+    return [decode_record(row) for row in connection.execute(sql, tuple(keys))]
 
 
 def read_images(connection: sqlite3.Connection, after: int) -> list[tuple[int, str, tuple[StoredImage, ...]]]:
@@ -73,20 +73,20 @@ def read_images(connection: sqlite3.Connection, after: int) -> list[tuple[int, s
     return [(number, key, images) for (number, key, _), images in zip(rows, lists, strict=True)]
 
 
-def read_problems(connection: sqlite3.Connection, after: int) -> list[tuple[int, BadRow]]:
-    """Return some bad_rows that follow the one with the number *after*, and their numbers."""
-    sql = f"SELECT number, {PROBLEM} FROM bad_rows WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608
-    return [(row[0], to_problem(row[1:])) for row in connection.execute(sql, (after, PAGE))]
+def read_bad_rows(connection: sqlite3.Connection, after: int) -> list[tuple[int, BadRow]]:
+    """Return some bad rows that follow the one with the number *after*, and their numbers."""
+    sql = f"SELECT number, {BAD_ROW_COLUMNS} FROM bad_rows WHERE number > ? ORDER BY number LIMIT ?"  # noqa: S608
+    return [(row[0], decode_bad_row(row[1:])) for row in connection.execute(sql, (after, PAGE))]
 
 
 def has_bad_rows(connection: sqlite3.Connection, source: str) -> bool:
-    """Say whether an input has lines that are no requests."""
+    """Return whether an input has bad rows."""
     found = connection.execute("SELECT 1 FROM bad_rows WHERE source = ? LIMIT 1", (encode_text(source),))
     return found.fetchone() is not None
 
 
 def read_totals(connection: sqlite3.Connection) -> Totals:
-    """Return the sums, which are kept with every change."""
+    """Return the sums, which every change updates."""
     rows: list[tuple[Any, ...]] = connection.execute(SUMS).fetchall()
     counts: Mapping[State, int] = {decode_state(row[0]): decode_number(row[1]) for row in rows}
     if len(counts) != len(State):
@@ -109,12 +109,11 @@ def read_totals(connection: sqlite3.Connection) -> Totals:
 def read_recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
     """Return when requests were sent, and their documents."""
     return [
-        (decode_moment(at) or 0.0, to_mapping(document))
-        for at, document in connection.execute(RECENT, {"since": since})
+        (decode_moment(at), decode_mapping(document)) for at, document in connection.execute(RECENT, {"since": since})
     ]
 
 
 def get_metadata(connection: sqlite3.Connection, name: str) -> object | None:
-    """Return what is kept under *name*."""
+    """Return the value stored under *name*."""
     found = connection.execute("SELECT value FROM memories WHERE name = ?", (name,)).fetchone()
-    return parse(found[0]) if found is not None else None
+    return decode_json(found[0]) if found is not None else None

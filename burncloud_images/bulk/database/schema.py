@@ -1,13 +1,13 @@
-"""The tables of a job's store, and the sums that are kept of them."""
+"""The tables of a job's store, and the triggers that keep their sums."""
 
 from __future__ import annotations
 
 from burncloud_images.bulk.records import State
 
 APPLICATION = int.from_bytes(b"BCIJ")
-"""Written into the file's head, so that it is known as a job's store; https://sqlite.org/fileformat.html §1.3.17."""
+"""Identifies the file as a job's store; https://sqlite.org/fileformat.html §1.3.17."""
 FORMAT = 1
-"""Which tables there are. A store of a later format is refused; one of an earlier is to be brought up to date."""
+"""The version of the tables. A store of a later format is refused; one of an earlier format has to be migrated."""
 
 STATES = ", ".join(f"'{state}'" for state in State)
 
@@ -99,7 +99,7 @@ AFTER UPDATE OF state, reserved, cost, committed, stored, bytes ON requests BEGI
         reserved = reserved + NEW.reserved
     WHERE state = NEW.state;
 END""",
-    # As many times are kept as a minute can have.
+    # Times of earlier sends, as many as a minute can have.
     """
 CREATE TRIGGER request_sent_again
 AFTER UPDATE OF sent_at ON requests WHEN OLD.sent_at IS NOT NULL BEGIN

@@ -112,9 +112,9 @@ class JobStore:
     async def bad_rows(self) -> AsyncIterator[BadRow]:
         """Yield the input lines that are not requests, in order."""
         after = 0
-        while page := await self.writer.read(partial(queries.read_problems, after=after)):
-            for _, problem in page:
-                yield problem
+        while page := await self.writer.read(partial(queries.read_bad_rows, after=after)):
+            for _, bad_row in page:
+                yield bad_row
             after = page[-1][0]
 
     def has_bad_rows(self, source: str) -> Awaitable[bool]:
@@ -143,13 +143,13 @@ class JobStore:
         """
         Add requests; those whose key is known stay as they are.
 
-        A row whose label belongs to another key becomes a problem. Problems are known by source and line.
+        A row whose label belongs to another key becomes a bad row. Bad rows are known by source and line.
         """
         return self.writer.change(partial(transitions.add, rows=tuple(rows)))
 
-    def clear_problems(self, source: str) -> Awaitable[None]:
+    def clear_bad_rows(self, source: str) -> Awaitable[None]:
         """Delete the bad_rows of an input that is about to be read again."""
-        return self.writer.change(partial(transitions.clear_problems, source=source))
+        return self.writer.change(partial(transitions.clear_bad_rows, source=source))
 
     def set_metadata(self, name: str, value: object) -> Awaitable[None]:
         """Store a value about the job, as JSON."""

@@ -1,11 +1,12 @@
 """
-How requests of a job change: each change as a function of a connection within a transaction.
+The state transitions of requests, each a function of a connection within a transaction.
 
-Rule 1: a change that the request's state does not allow is refused, and changes nothing.
-Rule 2: money and images that may have been billed are only let go of by whoever knows that they were not.
-`committed` counts the images of a request that are there or may have been bought, over all its attempts: sending adds
-those that it asks for, and what came takes their place. What an attempt may have cost is added to the cost when the
-request is sent anew.
+Rule 1: a transition that the request's state does not allow is refused, and changes nothing.
+Rule 2: only a caller that knows that nothing was billed may release a reservation.
+
+`committed` counts the images of a request that are stored or may have been bought, over all its attempts: sending adds
+the images that it asks for, and the images that came replace them. What an attempt may have cost is added to the cost
+when the request is sent again.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from typing import NoReturn
 import attrs
 
 from burncloud_images.bulk.database.codec import (
-    RECORD,
-    ROW,
+    RECORD_COLUMNS,
+    REQUEST_COLUMNS,
     Text,
     decode_images,
     decode_links,
+    decode_record,
     encode_images,
     encode_links,
+    encode_request,
     encode_text,
-    from_row,
-    to_record,
 )
 from burncloud_images.bulk.records import Added, BadRow, NewRequest, Record, State, StoredImage
 
 PAID = (State.SENT, State.RECEIVED, State.IN_DOUBT)
-"""States of requests that may have been billed and can still bring images."""
+"""States of requests that may have been billed and can still get images."""
 
 
 def listed(states: Collection[State]) -> str:
@@ -40,7 +41,7 @@ def listed(states: Collection[State]) -> str:
 
 
 MISSING = "max(wanted - stored, 0)"
-"""How many images are not there."""
+"""The number of images that are not stored."""
 
 
 @attrs.frozen
@@ -49,9 +50,9 @@ class Transition:
     A change of one request.
 
     Attributes:
-        verb: What is done to it.
-        states: Where it may be.
-        columns: What becomes of it, as SQL; the right sides mean the values before.
+        verb: For messages, as in "cannot be sent".
+        states: The states in which it is allowed.
+        columns: The new values, as SQL; the right sides mean the values before.
     """
 
     verb: str
@@ -60,13 +61,13 @@ class Transition:
     sql: str = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Write the statement once."""
+        """Build the statement once."""
         sql = f"UPDATE requests SET {self.columns} WHERE key = :key AND state IN ({listed(self.states)})"  # noqa: S608 (our own words)
         object.__setattr__(self, "sql", sql)
 
 
 REQUEUE = Transition(
-    "given back",
+    "requeued",
     (State.LEASED, State.SENT, State.RECEIVED),
     f"""
     state = CASE state WHEN 'received' THEN state ELSE 'pending' END,
@@ -90,9 +91,9 @@ MARK_RESENT = Transition(
     (State.SENT,),
     "cost = coalesce(cost, 0) + reserved, reserved = :reserved, committed = committed + wanted, sent_at = :at",
 )
-MARK_POLLED = Transition("asked for again", (State.SENT,), "sent_at = :at")
+MARK_POLLED = Transition("polled", (State.SENT,), "sent_at = :at")
 RELEASE = Transition(
-    "withdrawn",
+    "released",
     (State.SENT,),
     f"state = 'leased', reserved = 0, committed = committed - {MISSING}",
 )
@@ -123,7 +124,7 @@ FAIL = Transition(
     """,
 )
 MARK_IN_DOUBT = Transition(
-    "put in doubt",
+    "marked in doubt",
     (State.SENT,),
     """
     state = 'in_doubt', doubtful = 0,
@@ -131,7 +132,7 @@ MARK_IN_DOUBT = Transition(
     """,
 )
 MARK_LOST = Transition(
-    "bereft of images",
+    "marked as missing images",
     (State.DONE,),
     "state = 'failed', images = :images, stored = :stored, bytes = :bytes, failure = :failure, ended_at = :at",
 )
@@ -144,21 +145,21 @@ ADOPT = Transition(
     reserved = reserved + :reserved, committed = committed + max(wanted, :stored)
     """,
 )
-SET_PATHS = Transition("relocated", (State.DONE,), "images = :images")
+SET_PATHS = Transition("moved", (State.DONE,), "images = :images")
 ADD_IMAGE = Transition(
     "given an image",
     PAID,
     "images = :images, links = :links, stored = :stored, bytes = :bytes",
 )
 
-# As ON CONFLICT DO NOTHING, for which SQLite writes a journal for each row, and takes three times as long. A CHECK of a
-# number makes it do the same.
-INSERT = f"INSERT OR IGNORE INTO requests ({ROW}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
-ADD_PROBLEM = """
+# Like ON CONFLICT DO NOTHING, but three times as fast, as SQLite writes no journal for each row. A CHECK of a number
+# would make it as slow.
+INSERT = f"INSERT OR IGNORE INTO requests ({REQUEST_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
+ADD_BAD_ROW = """
 INSERT INTO bad_rows (source, line, label, reason) VALUES (:source, :line, :label, :reason)
 ON CONFLICT (source, line, reason) DO UPDATE SET label = excluded.label
 """
-NEXT = f"SELECT {RECORD} FROM requests WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
+NEXT = f"SELECT {RECORD_COLUMNS} FROM requests WHERE state = 'pending' ORDER BY number LIMIT ?"  # noqa: S608
 LEASE = """
 UPDATE requests SET state = 'leased', attempts = attempts + 1
 WHERE number IN (SELECT number FROM requests WHERE state = 'pending' ORDER BY number LIMIT ?)
@@ -167,19 +168,19 @@ RESTORE_IN_DOUBT = (
     "UPDATE requests SET state = 'in_doubt', doubtful = 0 WHERE doubtful = 1 AND state IN ('leased', 'pending')"
 )
 RELEASE_LEASES = "UPDATE requests SET state = 'pending' WHERE state = 'leased'"
-# All else stays as it is until the request is sent again: consent that was not used leaves no trace.
+# Everything else stays until the request is sent again: consent that is not used leaves no trace.
 RETRY = "UPDATE requests SET state = 'pending', doubtful = (state = 'in_doubt') WHERE state IN (?, ?)"
 SET_METADATA = "INSERT INTO memories VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
 @contextmanager
 def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
-    """Undo what a part of a transaction did, if it fails, and nothing else."""
+    """Undo a part of a transaction if it fails, and nothing else."""
     connection.execute("SAVEPOINT part")
     try:
         yield
     except BaseException:
-        if connection.in_transaction:  # a full disk has undone everything already
+        if connection.in_transaction:  # else SQLite rolled it back, as on a full disk
             connection.execute("ROLLBACK TO part")
             connection.execute("RELEASE part")
         raise
@@ -187,43 +188,43 @@ def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow]) -> Added:
-    """Take rows in."""
+    """Add requests and bad rows."""
     new = known = refused = 0
     with all_or_nothing(connection):
         for row in rows:
             if isinstance(row, BadRow):
-                add_problem(connection, row.source, row.line, row.label, row.reason)
+                add_bad_row(connection, row.source, row.line, row.label, row.reason)
             elif insert(connection, row):
                 new += 1
             elif is_known(connection, row.key):
                 known += 1
             else:
                 refused += 1
-                add_problem(connection, row.source, row.line, row.label, f"another request has the id {row.label!r}")
+                add_bad_row(connection, row.source, row.line, row.label, f"another request has the id {row.label!r}")
     return Added(new=new, known=known, refused=refused)
 
 
 def insert(connection: sqlite3.Connection, row: NewRequest) -> bool:
-    return connection.execute(INSERT, from_row(row)).rowcount == 1
+    return connection.execute(INSERT, encode_request(row)).rowcount == 1
 
 
 def is_known(connection: sqlite3.Connection, key: str) -> bool:
     return connection.execute("SELECT 1 FROM requests WHERE key = ?", (key,)).fetchone() is not None
 
 
-def add_problem(connection: sqlite3.Connection, source: str, line: int, label: str, reason: str) -> None:
+def add_bad_row(connection: sqlite3.Connection, source: str, line: int, label: str, reason: str) -> None:
     texts = {"source": source, "label": label, "reason": reason}
-    connection.execute(ADD_PROBLEM, {"line": line, **{name: encode_text(text) for name, text in texts.items()}})
+    connection.execute(ADD_BAD_ROW, {"line": line, **{name: encode_text(text) for name, text in texts.items()}})
 
 
-def clear_problems(connection: sqlite3.Connection, source: str) -> None:
-    """Let go of what was wrong with an input."""
+def clear_bad_rows(connection: sqlite3.Connection, source: str) -> None:
+    """Delete the bad rows of an input."""
     connection.execute("DELETE FROM bad_rows WHERE source = ?", (encode_text(source),))
 
 
 def lease(connection: sqlite3.Connection, most: int) -> tuple[Record, ...]:
-    """Hold the next pending requests."""
-    records = [to_record(row) for row in connection.execute(NEXT, (most,))]
+    """Lease the next pending requests."""
+    records = [decode_record(row) for row in connection.execute(NEXT, (most,))]
     connection.execute(LEASE, (most,))
     return tuple(attrs.evolve(record, state=State.LEASED, attempts=record.attempts + 1) for record in records)
 
@@ -233,12 +234,12 @@ def move(connection: sqlite3.Connection, transition: Transition, values: Mapping
     Change one request.
 
     Args:
-        connection: Where.
-        transition: How.
-        values: The names of its SQL, and `key`.
+        connection: To the store, within a transaction.
+        transition: The change.
+        values: The parameters of its SQL, and `key`.
 
     Raises:
-        RuntimeError: Its state does not allow it.
+        RuntimeError: The state of the request does not allow the change.
     """
     if connection.execute(transition.sql, values).rowcount != 1:
         refuse(connection, transition, str(values["key"]))
@@ -252,7 +253,7 @@ def refuse(connection: sqlite3.Connection, transition: Transition, key: str) -> 
 
 
 def add_image(connection: sqlite3.Connection, key: str, image: StoredImage) -> None:
-    """Note an image in place of its link."""
+    """Add an image, and delete its link."""
     found = connection.execute("SELECT images, links FROM requests WHERE key = ?", (key,)).fetchone()
     if found is None:
         refuse(connection, ADD_IMAGE, key)
@@ -270,25 +271,25 @@ def add_image(connection: sqlite3.Connection, key: str, image: StoredImage) -> N
 
 
 def release_leases(connection: sqlite3.Connection) -> int:
-    """Let whatever is leased wait again; what was in doubt before it was let wait is so again."""
+    """Return leased requests to pending; those that were in doubt before `retry` go back to in doubt."""
     connection.execute(RESTORE_IN_DOUBT)
     return connection.execute(RELEASE_LEASES).rowcount
 
 
 def retry(connection: sqlite3.Connection, states: Collection[State]) -> int:
     """
-    Let all requests in *states* wait again.
+    Return all requests in *states* to pending.
 
     Raises:
-        RuntimeError: They are not at an end.
+        RuntimeError: One of the states is not failed or in doubt.
     """
     refused = set(states) - {State.FAILED, State.IN_DOUBT}
     if refused:
-        raise RuntimeError(f"Requests that are {', '.join(sorted(refused))} cannot be reopened.")
+        raise RuntimeError(f"Requests that are {', '.join(sorted(refused))} cannot be retried.")
     first, *others = states or (None,)
     return connection.execute(RETRY, (first, others[0] if others else first)).rowcount
 
 
 def set_metadata(connection: sqlite3.Connection, name: str, value: Text) -> None:
-    """Keep something about the job."""
+    """Store a value about the job."""
     connection.execute(SET_METADATA, (name, value))

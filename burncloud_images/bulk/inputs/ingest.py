@@ -226,7 +226,7 @@ async def add_input(
             await store.set_metadata(MEMORY, {**known, str(path): {**before, **print_of}})
         return Added(known=int(str(before["rows"])))
     await store.set_metadata(MEMORY, {**known, str(path): {**print_of, "rows": None}})
-    await store.clear_problems(str(path))
+    await store.clear_bad_rows(str(path))
     added = await add_rows(store, open_input(path, options, executor))
     rows = added.new + added.known
     await store.set_metadata(MEMORY, {**await recall(store), str(path): {**print_of, "rows": rows}})

@@ -12,30 +12,30 @@ from stored import FAILURE, image, key, link, row
 
 from burncloud_images.bulk.database.codec import (
     RECORD,
+    REQUEST,
     Damaged,
+    decode_bad_row,
     decode_image_lists,
+    decode_json,
+    decode_record,
     encode_failure,
     encode_images,
     encode_json,
     encode_links,
+    encode_request,
     encode_text,
-    from_row,
-    parse,
-    to_problem,
-    to_record,
     translate_error,
 )
 from burncloud_images.bulk.records import BadRow, Record, State
 from burncloud_images.errors import JobError
 
-COLUMNS = [name.strip() for name in RECORD.split(",")]
 EXPIRES = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 LINKS = (attrs.evolve(link(0), expires_at=EXPIRES), link(1))
 
 
 def columns(**changed: object) -> tuple[object, ...]:
     """Return the columns of a request, some of them changed."""
-    asked = dict(zip(["key", "document", "source", "line", "label", "wanted", "seal"], from_row(row(1)), strict=True))
+    asked = dict(zip(REQUEST, encode_request(row(1)), strict=True))
     found = {
         **asked,
         "number": 1,
@@ -52,7 +52,7 @@ def columns(**changed: object) -> tuple[object, ...]:
         "about": encode_json({"created": 7}),
         **changed,
     }
-    return tuple(found[name] for name in COLUMNS)
+    return tuple(found[name] for name in RECORD)
 
 
 def test_all_of_a_request_comes_back():
@@ -76,7 +76,7 @@ def test_all_of_a_request_comes_back():
         about={"created": 7},
     )
 
-    assert expected == to_record(columns())
+    assert expected == decode_record(columns())
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_all_of_a_request_comes_back():
 def test_a_column_that_is_damaged(column, value):
     """Is refused as such."""
     with pytest.raises(Damaged):
-        to_record(columns(**{column: value}))
+        decode_record(columns(**{column: value}))
 
 
 @given(st.text(st.characters()))
@@ -120,8 +120,8 @@ def test_any_text_comes_back(text):
     """Also such as is no Unicode."""
     problem = BadRow(source=text, line=1, label=text, reason=text)
 
-    assert problem == to_problem((encode_text(text), 1, encode_text(text), encode_text(text)))
-    assert {text: [text]} == parse(encode_json({text: [text]}))
+    assert problem == decode_bad_row((encode_text(text), 1, encode_text(text), encode_text(text)))
+    assert {text: [text]} == decode_json(encode_json({text: [text]}))
 
 
 def test_damage_is_told_with_what_to_do():

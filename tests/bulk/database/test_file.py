@@ -189,12 +189,12 @@ MOVE = "move it away, or use another directory"
 RESTORE = r"Restore job\.sqlite3 from a copy, or begin in another directory"
 DAMAGES = {
     nothing: f"The job's store is damaged: it is empty. {RESTORE}",
-    text: rf"/job\.sqlite3 is no store of a job, or its head is damaged; {MOVE}",
-    short: rf"/job\.sqlite3 is no store of a job, or its head is damaged; {MOVE}",
-    zeros: rf"/job\.sqlite3 is no store of a job, or its head is damaged; {MOVE}",
+    text: rf"/job\.sqlite3 is not the store of a job, or its header is damaged; {MOVE}",
+    short: rf"/job\.sqlite3 is not the store of a job, or its header is damaged; {MOVE}",
+    zeros: rf"/job\.sqlite3 is not the store of a job, or its header is damaged; {MOVE}",
     directory: rf"/job\.sqlite3 is a directory, where a job has its store; {MOVE}",
-    foreign: rf"/job\.sqlite3 belongs to another program, or its head is damaged; {MOVE}",
-    later: f"has format {FORMAT + 1}, and formats up to {FORMAT} are known; use a later version",
+    foreign: rf"/job\.sqlite3 belongs to another program, or its header is damaged; {MOVE}",
+    later: f"has format {FORMAT + 1}, and this version reads formats up to {FORMAT}; use a later version",
     earlier: f"damaged: it says that it has format 0. {RESTORE}",
     half: f"The job's store is damaged: .*{RESTORE}",
     page_less: f"The job's store is damaged: .*{RESTORE}",

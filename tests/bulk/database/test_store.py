@@ -70,7 +70,7 @@ class TestAdding:
         other = attrs.evolve(BAD, source="other.txt")
         await store.add([BAD, other])
         assert await store.has_bad_rows(BAD.source)
-        await store.clear_problems(BAD.source)
+        await store.clear_bad_rows(BAD.source)
 
         assert not await store.has_bad_rows(BAD.source)
         assert [other] == await listed(store.bad_rows())
@@ -203,7 +203,7 @@ class TestStates:
         await store.add([row(1)])
         before = await advance(store, state)
 
-        with pytest.raises(RuntimeError, match=f"^Requests that are {state} cannot be reopened"):
+        with pytest.raises(RuntimeError, match=f"^Requests that are {state} cannot be retried"):
             await store.retry({state, State.FAILED})
         assert before == await store.get(key(1))
 
