@@ -26,7 +26,7 @@ from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.shards import pack
 from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.records import Added, Failure, Record, Report, State, Totals, Watch
+from burncloud_images.bulk.records import STOP_PRECEDENCE, Added, Failure, Record, Report, State, Totals, Watch
 from burncloud_images.bulk.recovery import Adopted, Recovered, adopt, recover
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered
@@ -260,7 +260,7 @@ class Job:
             await self.write(options, report, run.tally.note)
         except StorageError as error:
             run.tally.note(error.message)
-            if report.stopped == "finished":
+            if STOP_PRECEDENCE.index("disk") < STOP_PRECEDENCE.index(report.stopped):
                 report = attrs.evolve(report, stopped="disk", message=error.message, error=type(error).__name__)
         return report
 

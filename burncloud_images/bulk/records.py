@@ -280,6 +280,19 @@ started. `quota`, `authentication`: the account or the key. `gave_up`: the API w
 too long. `disk`: images cannot be written. `failed`: a request failed and `fail_fast` was set, or the first ones all
 failed for the same reason.
 """
+STOP_PRECEDENCE: tuple[Stop, ...] = (
+    "abandoned",
+    "interrupted",
+    "disk",
+    "budget",
+    "quota",
+    "authentication",
+    "gave_up",
+    "failed",
+    "limit",
+    "finished",
+)
+"""Where a run stopped for several reasons, the first of these is reported."""
 
 
 @attrs.frozen(kw_only=True)
@@ -393,7 +406,7 @@ class Report:
     What came of a run.
 
     Attributes:
-        stopped: Why it came to its end.
+        stopped: Why it ended; of several reasons the first of `STOP_PRECEDENCE`.
         totals: Sums over the whole job.
         ended: Requests that came to their end in this run.
         made: Images that came in this run.

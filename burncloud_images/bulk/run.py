@@ -40,6 +40,7 @@ from burncloud_images.bulk.passage import Halted, Passage, describe
 from burncloud_images.bulk.purse import JobPurse
 from burncloud_images.bulk.queue import Queue, expiry_of
 from burncloud_images.bulk.records import (
+    STOP_PRECEDENCE,
     Failure,
     Link,
     Outstanding,
@@ -55,6 +56,7 @@ from burncloud_images.bulk.records import (
 from burncloud_images.bulk.recovery import settle_unanswered
 from burncloud_images.bulk.tally import Tally
 from burncloud_images.bulk.verdicts import Verdict, judge
+from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import (
     DownloadError,
@@ -80,12 +82,13 @@ ROUNDS = 3
 """How often an image is fetched in one run, beyond the attempts of each call."""
 HOST_PATIENCE = 60.0
 """Seconds without an image from a host after which requests no longer wait for it to come back."""
-GIVES_UP: frozenset[Stop | None] = frozenset({"interrupted", "abandoned", "disk"})
+GIVES_UP: frozenset[Stop] = frozenset({"interrupted", "abandoned", "disk"})
 """Why a run ends so soon that what is paid and cannot be fetched now is left for another one."""
 MOMENT = 1.0
 """Seconds until a request is tried again that the API had no time for; the pace and the circuit hold it longer."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Why an image cannot be written that can be once there is room."""
+ABANDONED = "The job was abandoned before there was room."
 DISK_WAIT = 2.0
 """Seconds until a full disk is tried again for an image that is held in memory."""
 
@@ -96,6 +99,20 @@ class Active:
 
     task: asyncio.Task[None]
     passage: Passage
+
+
+@attrs.frozen
+class StopReason:
+    """
+    Why a run stopped.
+
+    Attributes:
+        message: What happened; empty if the user asked for it.
+        error: Name of the error's class, if there was one.
+    """
+
+    message: str = ""
+    error: str | None = None
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -137,9 +154,7 @@ class Run:
     queue: Queue = attrs.field(init=False)
     purse: JobPurse = attrs.field(init=False)
     tally: Tally = attrs.field(init=False)
-    stopped: Stop | None = None
-    message: str = ""
-    error: str | None = None
+    reasons: dict[Stop, StopReason] = attrs.field(factory=dict)
     crash: BaseException | None = None
     absent_since: dict[str, float] = attrs.field(factory=dict)
     active: dict[str, Active] = attrs.field(factory=dict)
@@ -192,18 +207,20 @@ class Run:
             await self.clear()
         if self.crash is not None:
             raise self.crash
-        if self.queue.exhausted:
+        if self.queue.exhausted and not self.reasons:
             self.stop("limit", f"{self.queue.handed_out:,} requests were started, as was asked.")
         self.is_lost()
         totals = await self.store.totals()
+        stopped = self.stopped or "finished"
+        reason = self.reasons.get(stopped, StopReason())
         return Report(
-            stopped=self.stopped or "finished",
+            stopped=stopped,
             totals=totals,
             ended=self.tally.ended,
             made=self.tally.made,
             elapsed=self.tally.elapsed,
-            message=self.message,
-            error=self.error,
+            message=reason.message,
+            error=reason.error,
             outstanding=await self.find_outstanding() if totals.counts[State.RECEIVED] else None,
         )
 
@@ -224,7 +241,7 @@ class Run:
                 admission=self.admission,
                 purse=self.purse,
                 make_way=partial(in_thread, self.executor, make_way, self.directory, record.key),
-                halted=lambda: self.stopped is not None,
+                halted=lambda: bool(self.reasons),
                 pays_again=self.options.server_idempotency == "none",
                 now=self.now,
             )
@@ -280,7 +297,9 @@ class Run:
             return
         failure = Failure(error="OutcomeUnknownError", message="It was abandoned on its way: it may have been billed.")
         done = await settle_unanswered(record, self.store, self.directory, self.executor, failure=failure, now=self.now)
-        self.tally.tell("done" if done else "in_doubt", record, failure=None if done else failure)
+        settled = await self.store.get(record.key)
+        images = settled.images if settled is not None else ()
+        self.tally.tell("done" if done else "in_doubt", record, images=images, failure=None if done else failure)
 
     def progress(self) -> Progress:
         """Return how far the job is."""
@@ -288,12 +307,20 @@ class Run:
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
+    @property
+    def stopped(self) -> Stop | None:
+        """Why the run stops; None while it goes on."""
+        return min(self.reasons, key=STOP_PRECEDENCE.index, default=None)
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether the run ends without waiting for a host of images that does not answer."""
+        return not GIVES_UP.isdisjoint(self.reasons)
+
     def stop(self, reason: Stop, message: str = "", error: ImagesError | None = None) -> None:
-        """Start nothing more; what is on its way comes to its end."""
-        if self.stopped is None or reason == "abandoned":
-            self.stopped = reason
-            self.message = message
-            self.error = type(error).__name__ if error is not None else None
+        """Start nothing more; requests that were sent finish."""
+        if reason not in self.reasons:
+            self.reasons[reason] = StopReason(message, type(error).__name__ if error is not None else None)
             if message:
                 self.tally.note(message)
         for active in list(self.active.values()):
@@ -389,7 +416,7 @@ class Run:
     def is_worth_waiting(self, errors: Sequence[DownloadError]) -> bool:
         """Say whether one of the images that could not be fetched may come in a while."""
         now = self.clock.monotonic()
-        return self.stopped not in GIVES_UP and any(
+        return not self.gives_up and any(
             now - self.absent_since.get(host_of(error.url), now) < HOST_PATIENCE
             for error in errors
             if not isinstance(error, DownloadRefusedError)
@@ -417,7 +444,7 @@ class Run:
             if not error.unsaved:
                 raise
             self.stop("disk", error.message, error)
-            saved_late = await self.save_image(record, error.unsaved[0])
+            (saved_late,) = await self.save_images(record, error.unsaved[:1])
             if isinstance(saved_late, StorageError):
                 raise saved_late from None
             stored = saved_late
@@ -460,7 +487,7 @@ class Run:
     async def hand_back(self, record: Record, passage: Passage, error: ImagesError | None = None) -> None:
         """Let a request that was not billed wait: for a moment, or for another run."""
         passage.release()
-        if error is None or self.stopped is not None:
+        if error is None or self.reasons:
             await self.store.requeue(record.key, to_failure(error) if error is not None else None)
         else:
             await passage.withdraw()
@@ -552,7 +579,7 @@ class Run:
     async def cool_down(self) -> None:
         """Give a host time to come back, or less if the run is to end soon."""
         until = self.clock.monotonic() + COOL_DOWN
-        while self.stopped not in GIVES_UP and (left := until - self.clock.monotonic()) > 0:
+        while not self.gives_up and (left := until - self.clock.monotonic()) > 0:
             await self.queue.pause(left)
 
     async def save(self, record: Record, passage: Passage, error: ImagesError) -> None:
@@ -562,14 +589,9 @@ class Run:
         if not passage.may_be_billed:
             await self.hand_back(record, passage, error)
             return
-        images: list[StoredImage] = []
-        elsewhere: StorageError | None = None
-        for image in error.unsaved:  # before the store is told of the others: it may be full, too
-            saved = await self.save_image(record, image)
-            if isinstance(saved, StorageError):
-                elsewhere = saved
-            else:
-                images.append(saved)
+        saved = await self.save_images(record, error.unsaved)  # before the store is told of others: it may be full, too
+        images = [image for image in saved if isinstance(image, StoredImage)]
+        elsewhere = next((problem for problem in saved if isinstance(problem, StorageError)), None)
         await self.add_images(record, images)
         images += await self.keep_all(record, error)
         if elsewhere is not None:
@@ -578,9 +600,23 @@ class Run:
             images.sort(key=lambda image: image.index)
             await self.complete(record, images, {}, error.request_id)
 
+    async def save_images(self, record: Record, images: Sequence[Image]) -> list[StoredImage | StorageError]:
+        """Write images that are in memory once there is room. If the run is abandoned, write them elsewhere at once."""
+        saved: list[StoredImage | StorageError] = []
+        try:
+            for image in images:
+                saved.append(await self.save_image(record, image))  # noqa: PERF401 (what was saved counts below)
+        except asyncio.CancelledError:
+            for image in images[len(saved) :]:
+                work = asyncio.ensure_future(self.save_elsewhere(record, image, StorageError(ABANDONED)))
+                with suppress(asyncio.CancelledError):
+                    await finish_whatever_happens(work)
+            raise
+        return saved
+
     async def save_image(self, record: Record, image: Image) -> StoredImage | StorageError:
         """
-        Write an image that is in memory as soon as there is room; it is paid, so there is no giving up.
+        Write an image that is in memory, as soon as there is room. It is paid for, so this waits without a limit.
 
         Returns:
             The image; where its folder cannot have it for another reason, an error that says where it is instead.

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from fakes import until
 from workshop import BY_URL, ONCE, SMALL, prompts, write_rows
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, bulk, errors
-from burncloud_images.bulk import State, verification
+from burncloud_images.bulk import State, image_store, verification
 from burncloud_images.bulk.outputs.shards import digests
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.files.sinks import DirectoryWriter
@@ -151,6 +152,31 @@ class TestStopping:
 
         assert "abandoned" == report.stopped
         assert (4, 4) == (report.totals.counts[State.IN_DOUBT], report.totals.counts[State.PENDING])
+
+    @pytest.mark.parametrize("ends", ["drain", "abandon"])
+    async def test_an_interrupt_counts_after_another_reason_to_stop(self, workshop, ends):
+        """A run that waits for what is under way, since its budget is reached, ends as the user asks."""
+        shop = await workshop(emulator={"latency": 0.5})
+
+        async def interrupt(job):
+            await until(lambda: job.run_now is not None and "limit" in job.run_now.reasons)
+            getattr(job, ends)()
+
+        def begin(job):
+            tasks.append(asyncio.create_task(interrupt(job)))
+            tasks.append(asyncio.create_task(stop(job)))
+
+        async def stop(job):
+            await until(lambda: shop.posts >= 2)
+            job.run_now.stop("quota", "The balance is used up.")
+            job.run_now.stop("limit")
+
+        tasks = []
+        report = await shop.run(EIGHT, begin=begin)
+        await asyncio.gather(*tasks)
+
+        assert {"drain": "interrupted", "abandon": "abandoned"}[ends] == report.stopped
+        assert "The balance is used up." in [event.message for event in shop.events]
 
     @pytest.mark.parametrize("times", [1, 30])
     async def test_a_cancelled_caller_leaves_and_what_is_paid_comes_to_its_end(self, workshop, times):
@@ -353,15 +379,52 @@ class TestDisk:
 
         assert 20 == shop.billed == len(shop.images)
 
-    @pytest.mark.parametrize(("limit", "stopped"), [(None, "disk"), (2, "limit")])
-    async def test_outputs_that_cannot_be_written_are_told_in_the_report(self, workshop, limit, stopped):
+    async def test_an_abandoned_job_saves_images_that_are_held_in_memory(self, workshop, monkeypatch, tmp_path):
+        """The disk is full and nobody waits for room any longer, so they go to the folder for temporary files."""
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+        def refuse(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(DirectoryWriter, "write_batch", refuse)
+        monkeypatch.setattr(image_store, "put_into_rescue", refuse)
+        shop = await workshop()
+
+        def abandon(event):
+            if "held in memory" in event.message:
+                shop.job.abandon()
+
+        report = await shop.run(prompts(1, n=2), watch=abandon)
+        saved = [path for path in tmp_path.glob("burncloud-job-*/*") if path.is_file()]
+
+        assert ("abandoned", 1) == (report.stopped, report.totals.counts[State.IN_DOUBT])
+        assert 2 == len(saved)
+        assert all(any(str(path) in event.message for event in shop.events) for path in saved)
+
+    async def test_a_request_that_is_found_done_is_told_with_its_images(self, workshop, monkeypatch):
+        """An abandoned request whose images are on the disk counts as made."""
+        shop = await workshop()
+
+        async def hang(*_, **__):
+            shop.job.abandon()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(bulk.job.Run, "complete", hang)
+        report = await shop.run(prompts(1, n=2))
+        (done,) = (event for event in shop.events if event.kind == "done")
+
+        assert ("abandoned", 1, 2) == (report.stopped, report.ended, report.made)
+        assert 2 == len(done.images) == len(shop.images)
+
+    @pytest.mark.parametrize("limit", [None, 2])
+    async def test_outputs_that_cannot_be_written_are_told_in_the_report(self, workshop, limit):
         """A run whose requests have all ended returns its report, says what is missing, and the next run writes it."""
         shop = await workshop()
         obstacle = shop.path / "out" / "report.json"
         obstacle.mkdir(parents=True)
         report = await shop.run(prompts(4), limit=limit)
 
-        assert stopped == report.stopped
+        assert "disk" == report.stopped
         assert any("report.json cannot be written" in event.message for event in shop.events)
         assert report.made == shop.billed == len(shop.images)
         obstacle.rmdir()

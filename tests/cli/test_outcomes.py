@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from burncloud_images.bulk import Event, Failure, Outstanding, Progress, Record, Report, State, Totals
+from burncloud_images.bulk.records import STOP_PRECEDENCE
 from burncloud_images.cli.interrupts import Interrupted, JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit
 from burncloud_images.cli.options import Reporting
@@ -118,6 +119,14 @@ def test_every_mixture_of_states_has_the_first_code_that_applies(stopped):
 
     assert 128 == len(codes)
     assert [] == [case for case in codes if case[0] != case[1]]
+
+
+def test_of_several_reasons_to_stop_the_first_code_counts():
+    """A job reports its reasons in the order of the exit codes."""
+    codes = [ALL_STOPS[reason] for reason in STOP_PRECEDENCE]
+
+    assert set(ALL_STOPS) == set(STOP_PRECEDENCE)
+    assert codes == sorted(codes, key=ORDER.index)
 
 
 def test_what_is_paid_and_not_fetched_is_told():
