@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,9 +19,10 @@ from pathlib import Path
 from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.inputs.formats import READERS
 from burncloud_images.bulk.inputs.rows import Defaults, RowParser
+from burncloud_images.bulk.inputs.sources import read_lines
 from burncloud_images.bulk.keys import to_document, to_key, to_request
 from burncloud_images.bulk.records import BadRow, NewRequest
-from burncloud_images.errors import ImagesError, Phase
+from burncloud_images.errors import ImagesError, InvalidRequestError, Phase
 from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.compression import Inflater
@@ -219,23 +221,22 @@ FORMATS = tuple(READERS)
 NOWHERE = Path("/no-such-folder")
 
 
-def make_rows(name: str, chunks: Iterable[bytes]) -> list[object]:
+def make_rows(name: str, data: bytes) -> list[object]:
     """Return all rows of a list, what is said about them, and the reason if it cannot be read at all."""
     parser = RowParser.of("list", Defaults.of({"seed": 1}), NOWHERE, allow_http=False)
     told: list[object] = []
     try:
-        told.extend(parser.to_row(parsed) for parsed in READERS[name](chunks, False) if parsed is not None)
-    except UnusableRow as problem:
+        told.extend(parser.to_row(parsed) for parsed in READERS[name](read_lines("list", io.BytesIO(data)), False))
+    except (UnusableRow, InvalidRequestError) as problem:
         told.append(str(problem))
     return [*told, *parser.row_warnings.take()]
 
 
 def rows(data: bytes) -> None:
-    """A list of rows, its format and how it is cut."""
+    """A list of rows, and its format."""
     chosen, body = data[:2].ljust(2, b"\0"), data[2:]
     name = FORMATS[chosen[0] % len(FORMATS)]
-    told = make_rows(name, [body])
-    assert told == make_rows(name, cut(body, chosen[1] % 64 + 1)), (chosen, body)
+    told = make_rows(name, body)
     last = 0
     for row in told:
         if isinstance(row, (NewRequest, BadRow)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
 
 import attrs
@@ -34,7 +34,7 @@ class ParsedRow:
     problem: str | None = None
 
 
-ParsedRows: TypeAlias = Generator[ParsedRow | None, None, None]
+ParsedRows: TypeAlias = Iterator[ParsedRow]
 """The parsed_rows of an input; None where the next may take a while."""
 
 

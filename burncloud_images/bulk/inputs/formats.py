@@ -1,9 +1,9 @@
 """
 Text inputs: prompts, CSV and TSV tables, JSON lines, and OpenAI's batch files.
 
-Records are split without regard to how the bytes were cut into chunks. A record longer than 1 MiB is skipped in
-constant memory and reported. Quotes and line ends alone tell where a record ends, so a bad record does not affect the
-next one. Only a quote that is never closed takes the rest with it: a guess could buy half a prompt.
+A line or row longer than 1 MiB is skipped in constant memory and reported. Quotes and line ends alone tell where a row
+of a table ends, so a bad row does not affect the next one. Only a quote that is never closed takes the rest with it: a
+guess could buy half a prompt.
 
 Sources: RFC 4180, with what spreadsheets and `csv` make of it; OpenAI's API reference, "The request input object" of
 batches, whose JSON form of edits names images by `{"image_url"}` or `{"file_id"}`.
@@ -12,7 +12,7 @@ batches, whose JSON form of edits names images by `{"image_url"}` or `{"file_id"
 from __future__ import annotations
 
 import csv
-import enum
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
@@ -30,132 +30,45 @@ from burncloud_images.bulk.inputs.columns import (
     to_value,
     to_values,
 )
+from burncloud_images.bulk.inputs.sources import MAX_LINE_BYTES, QUOTE, RawLine
 from burncloud_images.bulk.keys import REQUESTS
 
-MAX_LINE_BYTES = 1024 * 1024
-"""Of one record; the longest prompt of any model has an eighth of that."""
-MARK = b"\xef\xbb\xbf"
-"""Before text in UTF-8 that some programs write."""
-QUOTE = b'"'
 
-
-@attrs.frozen
-class RawLine:
-    """
-    One line, or one row of a table.
-
-    Attributes:
-        line: Where it begins, from 1.
-        data: Its bytes without the line end; None if there are too many.
-        closed: Whether its last quote is closed.
-    """
-
-    line: int
-    data: bytes | None
-    closed: bool = True
-
-
-class Place(enum.Enum):
-    """Where in a row the splitter stands."""
-
-    CELL_START = enum.auto()
-    PLAIN = enum.auto()
-    QUOTED = enum.auto()
-    QUOTE_IN_QUOTED = enum.auto()
-    """It closes the cell, unless another follows."""
-
-
-class RecordSplitter:
-    """
-    Cuts bytes into records.
-
-    Args:
-        delimiter: Between the cells of a table, one byte; empty for text, where quotes mean nothing.
-    """
-
-    def __init__(self, delimiter: bytes = b"") -> None:
-        self.delimiter = delimiter
-        self.head: bytes | None = b""
-        self.line = 1
-        self.first = 1
-        self.held = bytearray()
-        self.overlong = False
-        self.place = Place.CELL_START
-
-    def feed(self, chunk: bytes) -> Iterator[RawLine]:
-        """Yield the records that end in *chunk*, but for empty lines."""
-        if self.head is not None:
-            chunk = self.head + chunk
-            if len(chunk) < len(MARK) and MARK.startswith(chunk):
-                self.head = chunk
-                return
-            chunk, self.head = chunk.removeprefix(MARK), None
-        *whole, rest = chunk.split(b"\n")
-        for piece in whole:
-            self.hold(piece)
-            self.line += 1
-            if self.place is Place.QUOTED:
-                self.hold(b"\n")
-            elif self.held or self.overlong:
-                yield self.release()
-            else:
-                self.first = self.line
-        self.hold(rest)
-
-    def close(self) -> Iterator[RawLine]:
-        """Yield the last record, if no line end stands behind it."""
-        if self.head:
-            head, self.head = self.head, None
-            self.hold(head)
-        if self.held or self.overlong:
-            yield self.release()
-
-    def hold(self, piece: bytes) -> None:
-        """Take a piece of a line."""
-        if self.delimiter:
-            self.place = advance(self.place, piece, self.delimiter)
-        if self.overlong:
-            return
-        self.held += piece
-        if len(self.held) > MAX_LINE_BYTES:
-            self.held.clear()
-            self.overlong = True
-
-    def release(self) -> RawLine:
-        """Return what is held as a record, and begin another."""
-        data = None if self.overlong else bytes(self.held).removesuffix(b"\r")
-        record = RawLine(self.first, data, self.place is not Place.QUOTED)
-        self.held.clear()
-        self.overlong = False
-        self.first = self.line
-        self.place = Place.CELL_START
-        return record
-
-
-def advance(place: Place, piece: bytes, delimiter: bytes) -> Place:
-    """Return where the splitter stands behind *piece*, which is of one line."""
-    if not piece:
-        return place
-    if QUOTE not in piece and place is not Place.QUOTED:
-        return Place.CELL_START if piece.endswith(delimiter) else Place.PLAIN
-    position = 0
-    while position < len(piece):
-        if place in SOUGHT:
-            found = piece.find(delimiter if place is Place.PLAIN else QUOTE, position)
-            if found < 0:
-                return place
-            position = found + 1
-            place = SOUGHT[place]
-        elif piece.startswith(QUOTE, position):
-            position += 1
-            place = Place.QUOTED
+def join_rows(lines: Iterable[RawLine], delimiter: str) -> Iterator[RawLine]:
+    """Yield the rows of a table: a line, and those that follow while a quoted cell is open."""
+    closed = CLOSED[delimiter]
+    first, held, size, is_open = 1, list[bytes](), 0, False
+    for line in lines:
+        if not is_open:
+            first, held, size = line.line, [], -1
+        if line.data is None:  # its cells are not known, so only its quotes are counted
+            is_open ^= line.quotes % 2 == 1
+            size = MAX_LINE_BYTES
         else:
-            place = Place.PLAIN
-    return place
+            is_open = not closed.fullmatch(QUOTE + line.data if is_open else line.data)
+            held.append(line.data)
+        size += 1 + len(line.data or b"")
+        if size > MAX_LINE_BYTES:
+            held = []
+        if not is_open:
+            yield to_row(first, held, size)
+    if is_open:
+        yield attrs.evolve(to_row(first, held, size), closed=False)
 
 
-SOUGHT = {Place.PLAIN: Place.CELL_START, Place.QUOTED: Place.QUOTE_IN_QUOTED}
-"""Where the end of what is looked for leads."""
+def to_row(first: int, held: list[bytes], size: int) -> RawLine:
+    return RawLine(first, b"\n".join(held).removesuffix(b"\r") if size <= MAX_LINE_BYTES else None)
+
+
+def match_closed(delimiter: bytes) -> re.Pattern[bytes]:
+    """Return what matches a line whose quoted cells are all closed. A quote counts where a cell begins."""
+    cell = rb'(?:"(?:[^"]++|"")*+"[^%b]*+|(?!")[^%b]*+)' % (delimiter, delimiter)
+    return re.compile(cell + rb"(?:" + delimiter + cell + rb")*+")
+
+
+CLOSED: Mapping[str, re.Pattern[bytes]] = {",": match_closed(b","), "\t": match_closed(b"\t")}
+
+# --- lines of OpenAI's Batch API -------------------------------------------------------------------------------------
 
 ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
 OURS = ("id", "custom_id", "operation", "repeat")
@@ -202,24 +115,24 @@ def with_images(body: Mapping[str, object]) -> Mapping[str, object]:
     return {**{name: value for name, value in body.items() if name != "images"}, "image": body["images"]}
 
 
-Reader: TypeAlias = Callable[[Iterable[bytes], bool], ParsedRows]
+Reader: TypeAlias = Callable[[Iterable[RawLine], bool], ParsedRows]
 """
-Takes the bytes of an input, of which an empty chunk says that the next may take a while, and whether rows may lack a
-prompt and an image, because all get one. It raises `UnusableRow` for what cannot be read at all.
+Takes the lines of an input, and whether rows may lack a prompt and an image, because all get one. It raises
+`UnusableRow` for what cannot be read at all.
 """
 
 SPACE = b" \t\r\n\v\f"
 MAX_LINE_MIB = MAX_LINE_BYTES // (1024 * 1024)
 
 
-def read_prompts(chunks: Iterable[bytes]) -> ParsedRows:
+def read_prompts(lines: Iterable[RawLine]) -> ParsedRows:
     """Yield a prompt a line."""
-    return read_each(chunks, lambda text: ({"prompt": text.strip()}, None))
+    return read_each(lines, lambda text: ({"prompt": text.strip()}, None))
 
 
-def read_json_lines(chunks: Iterable[bytes]) -> ParsedRows:
+def read_json_lines(lines: Iterable[RawLine]) -> ParsedRows:
     """Yield an object a line: fields by their names, or as OpenAI's batches hold them."""
-    return read_each(chunks, read_line)
+    return read_each(lines, read_line)
 
 
 def read_line(text: str) -> Parsed:
@@ -232,59 +145,44 @@ def read_line(text: str) -> Parsed:
         return {"custom_id": value.get("custom_id")}, str(problem)
 
 
-def read_each(chunks: Iterable[bytes], parse: Callable[[str], Parsed]) -> ParsedRows:
+def read_each(lines: Iterable[RawLine], parse: Callable[[str], Parsed]) -> ParsedRows:
     """Yield what *parse* makes of each line that is not blank."""
-    for record in split(chunks, b""):
-        yield record if record is None else parse_line(record, parse)
+    return (parse_line(line, parse) for line in lines if not is_blank(line, b""))
 
 
-def read_table(chunks: Iterable[bytes], delimiter: str, *, has_defaults: bool) -> ParsedRows:
+def read_table(lines: Iterable[RawLine], delimiter: str, *, has_defaults: bool) -> ParsedRows:
     """Yield the rows of a table whose first names the columns."""
-    header: Sequence[str] | None = None
-    for record in split(chunks, delimiter.encode("ascii")):
-        if record is None:
-            yield None
-        elif header is None:
-            header = to_header(record, delimiter, has_defaults=has_defaults)
-        else:
-            yield parse_line(record, cells_reader(header, delimiter))
+    rows = (row for row in join_rows(lines, delimiter) if not is_blank(row, delimiter.encode("ascii")))
+    first = next(rows, None)
+    if first is not None:
+        parse = cells_reader(to_header(first, delimiter, has_defaults=has_defaults), delimiter)
+        yield from (parse_line(row, parse) for row in rows)
 
 
-def split(chunks: Iterable[bytes], delimiter: bytes) -> Iterator[RawLine | None]:
-    """Yield the records that are not blank, and None where the next may take a while."""
-    splitter = RecordSplitter(delimiter)
-    for chunk in chunks:
-        if chunk:
-            yield from (record for record in splitter.feed(chunk) if not is_blank(record, delimiter))
-        else:
-            yield None
-    yield from (record for record in splitter.close() if not is_blank(record, delimiter))
+def is_blank(line: RawLine, delimiter: bytes) -> bool:
+    return line.data is not None and not line.data.strip(SPACE + delimiter)
 
 
-def is_blank(record: RawLine, delimiter: bytes) -> bool:
-    return record.data is not None and not record.data.strip(SPACE + delimiter)
-
-
-def parse_line(record: RawLine, parse: Callable[[str], Parsed]) -> ParsedRow:
-    size = MAX_LINE_BYTES if record.data is None else len(record.data)
+def parse_line(line: RawLine, parse: Callable[[str], Parsed]) -> ParsedRow:
+    size = MAX_LINE_BYTES if line.data is None else len(line.data)
     try:
-        values, problem = parse(decode(record))
-        return ParsedRow(line=record.line, size=size, values=values, problem=problem)
+        values, problem = parse(decode(line))
+        return ParsedRow(line=line.line, size=size, values=values, problem=problem)
     except UnusableRow as problem:
-        return ParsedRow(line=record.line, size=size, problem=str(problem))
+        return ParsedRow(line=line.line, size=size, problem=str(problem))
 
 
-def decode(record: RawLine) -> str:
-    if not record.closed:
+def decode(line: RawLine) -> str:
+    if not line.closed:
         raise UnusableRow("a quote is opened in it and never closed, so that all of the rest belongs to it")
-    if record.data is None:
+    if line.data is None:
         raise UnusableRow(f"it is longer than {MAX_LINE_MIB} MiB")
-    if b"\0" in record.data:
+    if b"\0" in line.data:
         raise UnusableRow("it holds a NUL byte")
     try:
-        return record.data.decode()
+        return line.data.decode()
     except UnicodeDecodeError:
-        raise UnusableRow("it is no UTF-8 text") from None
+        raise UnusableRow("it is not UTF-8 text") from None
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -298,7 +196,7 @@ def to_cells(text: str, delimiter: str) -> list[str]:
     return cells
 
 
-def to_header(record: RawLine, delimiter: str, *, has_defaults: bool) -> Sequence[str]:
+def to_header(line: RawLine, delimiter: str, *, has_defaults: bool) -> Sequence[str]:
     """
     Return the names of the columns.
 
@@ -306,7 +204,7 @@ def to_header(record: RawLine, delimiter: str, *, has_defaults: bool) -> Sequenc
         UnusableRow: The first row names none that a request could be made of, or one twice.
     """
     try:
-        names = [name.strip() for name in to_cells(decode(record), delimiter)]
+        names = [name.strip() for name in to_cells(decode(line), delimiter)]
     except UnusableRow as problem:
         raise UnusableRow(f"the first row has to name the columns, but {problem}") from None
     known = [name for name in names if name in COLUMNS]
@@ -330,8 +228,8 @@ def cells_reader(header: Sequence[str], delimiter: str) -> Callable[[str], Parse
 
 
 READERS: Mapping[str, Reader] = {
-    "txt": lambda chunks, _: read_prompts(chunks),
-    "csv": lambda chunks, has_defaults: read_table(chunks, ",", has_defaults=has_defaults),
-    "tsv": lambda chunks, has_defaults: read_table(chunks, "\t", has_defaults=has_defaults),
-    "jsonl": lambda chunks, _: read_json_lines(chunks),
+    "txt": lambda lines, _: read_prompts(lines),
+    "csv": lambda lines, has_defaults: read_table(lines, ",", has_defaults=has_defaults),
+    "tsv": lambda lines, has_defaults: read_table(lines, "\t", has_defaults=has_defaults),
+    "jsonl": lambda lines, _: read_json_lines(lines),
 }

@@ -12,26 +12,35 @@ import asyncio
 import hashlib
 import json
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing, suppress
 from pathlib import Path
-from threading import Event
-from typing import Any, BinaryIO, TypeAlias
+from threading import Thread
+from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.input_files import keep_input_file
-from burncloud_images.bulk.inputs.columns import ParsedRows, UnusableRow
+from burncloud_images.bulk.inputs.columns import ParsedRow, ParsedRows, UnusableRow
 from burncloud_images.bulk.inputs.formats import READERS
 from burncloud_images.bulk.inputs.parquet import read_parquet
 from burncloud_images.bulk.inputs.rows import Defaults, RowParser
-from burncloud_images.bulk.inputs.sources import STDIN, Bytes, find_format, fingerprint, open_file, open_stdin, refusal
+from burncloud_images.bulk.inputs.sources import (
+    STDIN,
+    find_format,
+    fingerprint,
+    guess_format,
+    open_file,
+    open_stdin,
+    read_lines,
+    refusal,
+)
 from burncloud_images.bulk.keys import to_document, to_key
 from burncloud_images.bulk.records import Added, BadRow, InputFile, NewRequest
-from burncloud_images.disk import run
+from burncloud_images.disk import finish_whatever_happens, run
 from burncloud_images.errors import (
     ImagesError,
     ImagesWarning,
@@ -42,6 +51,8 @@ from burncloud_images.errors import (
 )
 from burncloud_images.model.inputs import BytesSource, PathSource
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest
+
+T = TypeVar("T")
 
 ROWS_PER_HOP = 500
 """Made with one hop to a thread."""
@@ -84,7 +95,7 @@ async def open_input(
 
     Raises:
         InvalidRequestError: The input cannot be read at all.
-        InputChangedError: It can be read no more.
+        InputChangedError: It cannot be read to its end.
         ConfigurationError: It is Parquet, and pyarrow is missing.
 
     Cancellation waits for the thread, which stops at the next rows.
@@ -102,22 +113,42 @@ async def open_input(
 
 
 async def take(reading: Reading, executor: Executor | None) -> Taken | None:
-    work = run(executor, reading.take)
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        reading.closing.set()
-        while not work.done():  # a thread cannot be stopped, and has the input open
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([work])
-        work.exception()  # seen: nobody waits for it
-        raise
+    """Return the next rows. Cancellation waits for a file and leaves standard input, which may never give anything."""
+    if reading.source == STDIN:
+        return await run_in_daemon(reading.take)
+    return await finish_whatever_happens(run(executor, reading.take))
+
+
+def run_in_daemon(function: Callable[[], T]) -> asyncio.Future[T]:
+    """Call *function* in a thread that nobody has to wait for, and return what to await for its value."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast("T", result))
+
+    def work() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except Exception as problem:  # noqa: BLE001 (whoever awaits it gets it)
+            error = problem
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(settle, result, error)
+
+    Thread(target=work, name="burncloud-stdin", daemon=True).start()
+    return future
 
 
 Taken: TypeAlias = tuple[Sequence[NewRequest | BadRow], Sequence[str]]
-"""Rows, and what is to be said about them."""
-Made: TypeAlias = Generator[tuple[NewRequest | BadRow, int] | None, None, None]
-"""Rows with the bytes that were read for them, and None where the next may take a while."""
+"""Rows, and warnings about them."""
+Made: TypeAlias = Generator[tuple[NewRequest | BadRow, int], None, None]
+"""Rows with the bytes that were read for them."""
 
 
 @attrs.define(kw_only=True)
@@ -127,7 +158,6 @@ class Reading:
     source: str
     options: InputOptions
     stdin: BinaryIO | None
-    closing: Event = attrs.field(factory=Event)
     rows: Made | None = None
     parser: RowParser | None = None
 
@@ -140,13 +170,10 @@ class Reading:
         self.parser.builder.files.look_anew()
         rows: list[NewRequest | BadRow] = []
         work = 0
-        for made in self.rows:
-            if made is not None:
-                rows.append(made[0])
-                work += made[1]
-            elif rows:
-                break
-            if len(rows) == ROWS_PER_HOP or work > BYTES_PER_HOP or self.closing.is_set():
+        for row, size in self.rows:
+            rows.append(row)
+            work += size
+            if len(rows) == ROWS_PER_HOP or work > BYTES_PER_HOP:
                 break
         return (rows, self.parser.row_warnings.take()) if rows else None
 
@@ -168,11 +195,11 @@ class Reading:
             with closing(self.parsed_rows(has_defaults=parser.builder.defaults.make_requests)) as parsed_rows:
                 for parsed in parsed_rows:
                     before = files.read
-                    yield None if parsed is None else (parser.to_row(parsed), parsed.size + files.read - before)
+                    yield parser.to_row(parsed), parsed.size + files.read - before
         except UnusableRow as problem:
             raise refusal(self.source, str(problem)) from None
 
-    def parsed_rows(self, *, has_defaults: bool) -> ParsedRows:
+    def parsed_rows(self, *, has_defaults: bool) -> Generator[ParsedRow, None, None]:
         name = find_format(self.source, self.options.format)
         if name == "parquet":
             yield from read_parquet(Path(self.source), has_defaults=has_defaults)
@@ -184,15 +211,16 @@ class Reading:
             yield from self.texts(handle, name, has_defaults=has_defaults)
 
     def texts(self, handle: BinaryIO, name: str | None, *, has_defaults: bool) -> ParsedRows:
-        content = Bytes(self.source, handle, self.closing)
-        content.look_ahead()
-        yield from READERS[name or content.guess_format()](content.pieces(), has_defaults)
+        lines = read_lines(self.source, handle)
+        if name is None:
+            name, lines = guess_format(lines)
+        yield from READERS[name](lines, has_defaults)
 
     def close(self) -> None:
-        """Let go of the input."""
-        self.closing.set()
+        """Close the input, unless a thread that was left still reads it."""
         if self.rows is not None:
-            self.rows.close()
+            with suppress(ValueError):
+                self.rows.close()
 
 
 BATCH = 1000

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from burncloud_images.bulk.inputs import columns
 from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES, ParsedRow, ParsedRows, clip
-from burncloud_images.bulk.inputs.formats import MAX_LINE_BYTES
-from burncloud_images.bulk.inputs.sources import open_file, refusal
+from burncloud_images.bulk.inputs.sources import MAX_LINE_BYTES, open_file, refusal
 from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.operations import IMAGE_FIELDS
 

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
-import select
 import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from threading import Event
 from typing import BinaryIO
 
 import attrs
 
-from burncloud_images.bulk.inputs.formats import MARK
 from burncloud_images.errors import InputChangedError, InvalidRequestError, Violation
 
 STDIN = "-"
-PIECE = 256 * 1024
-MOMENT = 0.05
-"""Seconds after which a pipe that gives nothing is left, to see whether anybody still waits for it."""
+MAX_LINE_BYTES = 1024 * 1024
+"""Of one line, or one row of a table; the longest prompt of any model has an eighth of that."""
+MARK = b"\xef\xbb\xbf"
+"""Before text in UTF-8 that some programs write."""
+QUOTE = b'"'
+START = 64
+"""Bytes that are kept of a line that is too long."""
 
 FORMATS: Mapping[str, str] = {
     "txt": "txt",
@@ -46,7 +48,6 @@ NO_TEXT: Mapping[bytes, str] = {
     b"\x1f\x8b": "it is compressed; unpack it",
 }
 """How inputs begin that are no text, and what to say."""
-SIGNATURE_BYTES = 4
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +91,7 @@ def fingerprint(path: Path, before: Mapping[str, object] | None = None) -> Finge
     return Fingerprint(sha256=digest, **now)
 
 
-def open_file(path: Path) -> io.FileIO:
+def open_file(path: Path) -> io.BufferedReader:
     """
     Open an input; blocks.
 
@@ -103,7 +104,7 @@ def open_file(path: Path) -> io.FileIO:
             raise refusal(path, "it is a folder")
         if not stat.S_ISREG(status.st_mode):
             raise refusal(path, "it is no regular file, which could be read again; pipe it into -")
-        return io.FileIO(path)
+        return path.open("rb")
     except OSError as error:
         raise unreadable(path, error) from None
 
@@ -117,7 +118,11 @@ def open_stdin() -> BinaryIO:
     """
     if sys.stdin is None:
         raise refusal(STDIN, "there is no standard input")
-    return sys.stdin.buffer
+    try:
+        # Not sys.stdin.buffer: at exit Python would wait for its lock, which a thread that reads it holds.
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except OSError:  # not a file of the system
+        return sys.stdin.buffer
 
 
 def find_format(name: str, wanted: str | None) -> str | None:
@@ -138,74 +143,67 @@ def find_format(name: str, wanted: str | None) -> str | None:
     raise refusal(name, f"{f'{wanted} is no format' if wanted else 'its name tells no format'}; known are {known}")
 
 
-@attrs.define
-class Bytes:
+@attrs.frozen
+class RawLine:
     """
-    The bytes of an input, in pieces; blocks while it reads.
+    One line of text, or one row of a table, which may have several lines.
 
     Attributes:
-        name: Of the input.
-        handle: Gives them.
-        closing: Set, from any thread, by whoever does not want more.
+        line: Where it begins, from 1.
+        data: Its bytes without the line end; None if it is longer than 1 MiB.
+        start: The first bytes of a line that is too long.
+        quotes: How many quotes a line has that is too long.
+        closed: Whether its last quoted cell is closed.
     """
 
-    name: str
-    handle: BinaryIO | io.FileIO
-    closing: Event = attrs.field(factory=Event)
-    head: bytes = attrs.field(default=b"", init=False, repr=False)
-
-    def guess_format(self) -> str:
-        """Return the format of text whose name does not tell it: a line of JSON begins with a brace."""
-        return "jsonl" if self.head.removeprefix(MARK).lstrip().startswith(b"{") else "txt"
-
-    def look_ahead(self) -> None:
-        """
-        Read until something shows; it is kept.
-
-        Raises:
-            InvalidRequestError: It is no text in UTF-8.
-        """
-        for piece in self.read():
-            self.head += piece
-            if len(self.head) > PIECE or len(self.head.strip()) >= SIGNATURE_BYTES:
-                break
-        for start, problem in NO_TEXT.items():
-            if self.head.startswith(start):
-                raise refusal(self.name, problem)
-
-    def pieces(self) -> Iterator[bytes]:
-        """
-        Yield all bytes, and an empty piece where the next takes a while.
-
-        Raises:
-            InputChangedError: They can be read no more.
-        """
-        yield self.head
-        yield from self.read()
-
-    def read(self) -> Iterator[bytes]:
-        pipe = pipe_of(self.handle)
-        read = getattr(self.handle, "read1", self.handle.read)  # what is there, rather than all that fits
-        while not self.closing.is_set():
-            try:
-                if pipe is not None and not select.select([pipe], [], [], MOMENT)[0]:
-                    yield b""
-                    continue
-                piece = read(PIECE)
-            except OSError as error:
-                raise InputChangedError(f"{self.name} can be read no more: {error.strerror or error}.") from None
-            if piece == b"":
-                return
-            yield piece or b""  # None: a pipe that does not wait has nothing
+    line: int
+    data: bytes | None
+    start: bytes = b""
+    quotes: int = 0
+    closed: bool = True
 
 
-def pipe_of(handle: BinaryIO | io.FileIO) -> int | None:
-    """Return the descriptor of what can keep its reader waiting; None for files and bytes in memory."""
+def read_lines(name: str, handle: BinaryIO) -> Iterator[RawLine]:
+    """
+    Yield the lines of an input; blocks.
+
+    Raises:
+        InvalidRequestError: It is not text in UTF-8.
+        InputChangedError: It cannot be read to its end.
+    """
     try:
-        number = handle.fileno()
-    except OSError:
-        return None
-    return None if stat.S_ISREG(os.fstat(number).st_mode) else number
+        line = handle.readline(MAX_LINE_BYTES + 1)
+        for start, problem in NO_TEXT.items():
+            if line.startswith(start):
+                raise refusal(name, problem)
+        line = line.removeprefix(MARK)
+        for number in itertools.count(1):
+            if not line:
+                return
+            yield to_raw_line(handle, line, number)
+            line = handle.readline(MAX_LINE_BYTES + 1)
+    except OSError as error:
+        raise InputChangedError(f"{name} cannot be read to its end: {error.strerror or error}.") from None
+
+
+def to_raw_line(handle: BinaryIO, data: bytes, number: int) -> RawLine:
+    """Return a line; the rest of one that is too long is skipped."""
+    if len(data) <= MAX_LINE_BYTES or data.endswith(b"\n"):
+        return RawLine(number, data.removesuffix(b"\n"))
+    start, quotes = data[:START], data.count(QUOTE)
+    while data and not data.endswith(b"\n"):
+        data = handle.readline(MAX_LINE_BYTES)
+        quotes += data.count(QUOTE)
+    return RawLine(number, None, start, quotes)
+
+
+def guess_format(lines: Iterator[RawLine]) -> tuple[str, Iterator[RawLine]]:
+    """Return the format of text whose name does not tell it, and its lines. A line of JSON begins with a brace."""
+    for line in lines:
+        start = (line.start if line.data is None else line.data).lstrip()
+        if start:
+            return "jsonl" if start.startswith(b"{") else "txt", itertools.chain([line], lines)
+    return "txt", lines
 
 
 def unreadable(name: str | Path, error: OSError) -> InvalidRequestError:

@@ -48,7 +48,7 @@ async def test_a_bad_line_is_told_and_the_rest_goes_on(read):
 
     assert {
         1: {"prompt": "a"},
-        2: "it is no UTF-8 text",
+        2: "it is not UTF-8 text",
         3: {"prompt": "b"},
         4: "it holds a NUL byte",
         5: {"prompt": "e"},
@@ -113,7 +113,7 @@ async def test_a_huge_cell_is_told_of(read):
         ("an otter", "neither prompt nor image is among them"),
         ("prompt,n,prompt", "names prompt twice"),
         ('"prompt', "a quote is opened"),
-        (b"prompt\xff", "no UTF-8"),
+        (b"prompt\xff", "not UTF-8"),
         ("prompt," + "x" * 1024 * 1024, "longer than 1 MiB"),
     ],
 )

@@ -6,13 +6,19 @@ import hashlib
 import io
 import os
 import sys
-import threading
 
 import attrs
 import pytest
 
-from burncloud_images.bulk.inputs import sources
-from burncloud_images.bulk.inputs.sources import Bytes, find_format, fingerprint, open_file, open_stdin
+from burncloud_images.bulk.inputs.sources import (
+    MARK,
+    find_format,
+    fingerprint,
+    guess_format,
+    open_file,
+    open_stdin,
+    read_lines,
+)
 from burncloud_images.errors import InputChangedError, InvalidRequestError
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -110,12 +116,6 @@ def test_a_format_that_is_not_known_is_refused(name, wanted, problem):
 # --- bytes -----------------------------------------------------------------------------------------------------------
 
 
-def ahead(data: bytes) -> Bytes:
-    content = Bytes("-", io.BytesIO(data))
-    content.look_ahead()
-    return content
-
-
 @pytest.mark.parametrize(
     ("data", "found"),
     [
@@ -128,11 +128,21 @@ def ahead(data: bytes) -> Bytes:
     ],
 )
 def test_the_first_character_tells_lines_of_json(data, found):
-    """Whatever else begins, is prompts; and what was looked at is still there."""
-    content = ahead(data)
+    """Anything else is prompts; and the line that was looked at is still read."""
+    name, lines = guess_format(read_lines("-", io.BytesIO(data)))
 
-    assert found == content.guess_format()
-    assert data == b"".join(content.pieces())
+    assert found == name
+    assert [line.strip() for line in data.removeprefix(MARK).splitlines() if line.strip()] == [
+        line.data.strip() for line in lines
+    ]
+
+
+def test_a_long_line_tells_lines_of_json():
+    """Its beginning is known, though it is skipped: the lines behind it are not prompts."""
+    name, lines = guess_format(read_lines("-", io.BytesIO(b"{" + b" " * 2**20 + b"}\n{}")))
+
+    assert "jsonl" == name
+    assert [None, b"{}"] == [line.data for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -148,67 +158,18 @@ def test_the_first_character_tells_lines_of_json(data, found):
 def test_what_is_no_text_is_refused(data, problem):
     """Each line of it would be bad."""
     with pytest.raises(InvalidRequestError, match=problem):
-        ahead(data)
-
-
-class Slow(io.RawIOBase):
-    """Gives a byte at a time, and sometimes nothing."""
-
-    def __init__(self, data):
-        self.left = data
-        self.turn = 0
-
-    def read(self, size=-1):
-        self.turn += 1
-        if self.turn % 2:
-            return None
-        piece, self.left = self.left[:1], self.left[1:]
-        return piece
-
-
-def test_bytes_come_as_they_are_there():
-    """A pipe that has nothing just now is not at its end."""
-    content = Bytes("-", Slow(b"PAR0 abc"))
-    content.look_ahead()
-
-    pieces = [*content.pieces()]
-    assert b"PAR0 abc" == b"".join(pieces)
-    assert b"" in pieces
-
-
-def test_a_pipe_is_waited_for_and_can_be_left(pipe):
-    """What comes later is read; nobody has to wait for its end."""
-    stdin, out = pipe
-    content = Bytes("-", stdin)
-    pieces = content.pieces()
-    out.write(b"abcde")
-    content.look_ahead()
-    assert [b"abcde", b""] == [next(pieces), next(pieces)]
-    out.write(b"more")
-    assert b"more" == next(pieces)
-    content.closing.set()
-    assert [] == [*pieces]
-
-
-def test_a_pipe_ends_with_its_writer(pipe):
-    """Also if nothing ever came."""
-    stdin, out = pipe
-    threading.Timer(0.01, out.close).start()
-    content = Bytes("-", stdin)
-    content.look_ahead()
-
-    assert b"" == b"".join(content.pieces())
+        next(read_lines("rows.txt", io.BytesIO(data)))
 
 
 def test_a_disk_that_fails_is_told_of():
     """It is not taken for the end."""
 
     class Failing(io.RawIOBase):
-        def read(self, size=-1):
+        def readline(self, size=-1):
             raise OSError(5, "Input/output error")
 
-    with pytest.raises(InputChangedError, match=r"rows\.txt can be read no more: Input/output error"):
-        [*Bytes("rows.txt", Failing()).pieces()]
+    with pytest.raises(InputChangedError, match=r"rows\.txt cannot be read to its end: Input/output error"):
+        [*read_lines("rows.txt", Failing())]
 
 
 def test_standard_input_is_that_of_the_process(monkeypatch):
@@ -223,8 +184,3 @@ def test_standard_input_may_be_missing(monkeypatch):
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(InvalidRequestError, match="-: there is no standard input"):
         open_stdin()
-
-
-def test_pieces_are_not_large():
-    """Memory holds one of them at a time."""
-    assert all(len(piece) <= sources.PIECE for piece in Bytes("-", io.BytesIO(b"x" * 10**6)).pieces())
