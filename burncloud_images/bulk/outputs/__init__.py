@@ -1,1 +1,1 @@
-"""What a job leaves for people and other programs: metadata, a report, a gallery, its bad_rows and shards."""
+"""Outputs of a job for people and other programs: metadata, report, gallery, bad rows and shards."""

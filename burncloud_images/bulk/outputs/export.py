@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.outputs.files import WholeFile, batches, reported, to_line, write_records
+from burncloud_images.bulk.outputs.files import WholeFile, batches, storage_errors, to_line, write_records
 from burncloud_images.bulk.outputs.gallery import Gallery
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
 from burncloud_images.bulk.outputs.report import ReportBuilder, write_report
@@ -24,7 +24,7 @@ async def write_outputs(
     executor: Executor,
 ) -> None:
     """
-    Write metadata, bad_rows, report and gallery, each whole or not at all; memory stays flat however large the job is.
+    Write metadata, bad rows, report and gallery, each whole or not at all; memory stays flat however large the job is.
 
     Args:
         store: The job, which may run meanwhile.
@@ -44,12 +44,12 @@ async def write_outputs(
     require(format)
     folder = await run(executor, folder.resolve)
     report, gallery = ReportBuilder(facts), Gallery(folder)
-    with reported(folder):
+    with storage_errors(folder):
         await write_records(store.records(), [open_metadata(folder / f"metadata.{format}"), report, gallery], executor)
         await write_bad_rows(store, folder, executor=executor)
         summary = report.build(await store.totals())
         await finish_whatever_happens(run(executor, write_report, folder / "report.json", summary))
-        await finish_whatever_happens(run(executor, gallery.conclude, summary))
+        await finish_whatever_happens(run(executor, gallery.write_page, summary))
 
 
 async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -> None:
@@ -63,7 +63,7 @@ async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -
     """
     path = folder / "bad_rows.jsonl"
     file: WholeFile | None = None
-    with reported(folder):
+    with storage_errors(folder):
         try:
             async for batch in batches(store.bad_rows()):
                 file = file or await finish_whatever_happens(run(executor, WholeFile.open, path))
@@ -71,7 +71,7 @@ async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -
             if file is None:
                 await run(executor, remove, path)
                 return
-            await finish_whatever_happens(run(executor, file.keep))
+            await finish_whatever_happens(run(executor, file.commit))
         except BaseException:
             if file is not None:
                 await finish_whatever_happens(run(executor, file.discard))

@@ -1,4 +1,5 @@
-"""Files that appear whole or not at all, JSON text that every reader accepts, and one pass over a job's requests.
+"""
+Files that appear whole or not at all, JSON text that every reader accepts, and one pass over a job's requests.
 
 Rule 1: a lone surrogate, which UTF-8 cannot encode and strict parsers refuse, becomes U+FFFD.
 Rule 2: a line contains no character at which some reader splits lines, so one value is one line.
@@ -34,13 +35,9 @@ from burncloud_images.files.sinks import sync_folder
 @attrs.frozen
 class WholeFile:
     """
-    A hidden file that is still being written; everything blocks.
+    A file that is written under a hidden name until it is whole; everything blocks.
 
-    Its hidden name is always the same, so what a killed run left of it is overwritten by the next.
-
-    Attributes:
-        path: The name it will have.
-        handle: To write to.
+    The hidden name is always the same, so the next run overwrites what a killed run left.
     """
 
     path: Path
@@ -48,34 +45,34 @@ class WholeFile:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Begin a file; the one that has the name stays until this one is whole."""
+        """Begin a file; an earlier one of this name stays until this one is whole."""
         part = hidden(path)
         with opened(path.parent) as folder:
             remove(folder, part)
             descriptor = os.open(part, NEW, 0o600, dir_fd=folder)
         return cls(path, os.fdopen(descriptor, "w+b"))
 
-    def seal(self) -> None:
-        """Bring all of it to the disk; it is whole now, and still hidden."""
+    def sync(self) -> None:
+        """Write everything to the disk and close the file, which stays hidden."""
         self.handle.flush()
         os.fchmod(self.handle.fileno(), default_mode())
         os.fsync(self.handle.fileno())
         self.handle.close()
 
-    def show(self) -> None:
-        """Give a sealed file its name. Durable once the folder is synced, which one call can do for many files."""
+    def publish(self) -> None:
+        """Rename the file to its name; durable once the folder is synced."""
         with opened(self.path.parent) as folder:
             os.replace(hidden(self.path), self.path.name, src_dir_fd=folder, dst_dir_fd=folder)
 
-    def keep(self) -> None:
-        """Seal and show it, durably."""
-        self.seal()
-        self.show()
+    def commit(self) -> None:
+        """Sync and publish the file, durably."""
+        self.sync()
+        self.publish()
         sync_folder(self.path.parent)
 
     def discard(self) -> None:
-        """Leave no trace of it."""
-        with suppress(OSError):  # a full disk: what is buffered cannot be written, and need not be
+        """Remove the hidden file."""
+        with suppress(OSError):  # on a full disk the buffer cannot be written, and need not be
             self.handle.close()
         with suppress(OSError), opened(self.path.parent) as folder:
             remove(folder, hidden(self.path))
@@ -91,23 +88,23 @@ def remove(folder: int, name: str) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a small file, durably; blocks."""
+    """Write a small file whole and durably; blocks."""
     file = WholeFile.open(path)
     try:
         file.handle.write(data)
-        file.keep()
+        file.commit()
     except BaseException:
         file.discard()
         raise
 
 
 SPLITTING = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "\x85\u2028\u2029"})
-"""Control characters, at which lines are split as well, are escaped in JSON anyhow."""
+"""Control characters, which also split lines, are always escaped in JSON."""
 MARKUP = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>&"})
 
 
 def to_line(value: object) -> bytes:
-    """Return *value* as one line with its end."""
+    """Return *value* as one line, with its line end."""
     return encode(f"{dump(value)}\n")
 
 
@@ -117,7 +114,7 @@ def to_pretty(value: object) -> bytes:
 
 
 def to_script(value: object) -> str:
-    """Return *value* as text that may stand in JavaScript, also within HTML."""
+    """Return *value* as text that is valid in JavaScript, also within HTML."""
     return well_formed(dump(value).translate(MARKUP))
 
 
@@ -127,7 +124,7 @@ def dump(value: object, indent: int | None = None) -> str:
 
 
 def to_text(value: object) -> str:
-    """Return what stands for a value that JSON does not know; a time is written as RFC 3339 has it."""
+    """Return the text of a value that JSON does not support; a time as in RFC 3339."""
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
 
 
@@ -139,14 +136,14 @@ def encode(text: str) -> bytes:
 
 
 def well_formed(text: str) -> str:
-    """Return *text* as UTF-8 can hold it."""
+    """Return *text* with each lone surrogate replaced by U+FFFD."""
     if text.isascii():
         return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def plain(value: object) -> object:
-    """Return what others handed over as values that JSON knows; a number that is none, and all else, as text."""
+    """Return a caller's value as JSON types; NaN, infinities and other types become text."""
     match value:
         case None | bool() | int() | str():
             return value
@@ -162,20 +159,20 @@ def plain(value: object) -> object:
 T = TypeVar("T")
 
 BATCH = 500
-"""Requests; with the longest prompts some megabytes."""
+"""Requests per batch; with the longest prompts some megabytes."""
 
 
 class RecordWriter(Protocol):
-    """Writes something of each request; everything blocks, and raises OSError where the disk fails."""
+    """Writes an output from all requests; everything blocks, and raises OSError if the disk fails."""
 
-    def take(self, records: Sequence[Record]) -> None:
-        """Take the next requests, in their order."""
+    def add(self, records: Sequence[Record]) -> None:
+        """Add the next requests, in order."""
 
-    def finish(self) -> None:
-        """Show what was written, durably."""
+    def commit(self) -> None:
+        """Publish what was written, durably."""
 
     def discard(self) -> None:
-        """Leave no trace; what an earlier run has written stays."""
+        """Remove what was written; files of an earlier run stay."""
 
 
 async def batches(rows: AsyncIterator[T], most: int = BATCH) -> AsyncIterator[list[T]]:
@@ -192,18 +189,18 @@ async def batches(rows: AsyncIterator[T], most: int = BATCH) -> AsyncIterator[li
 
 async def write_records(records: AsyncIterator[Record], writers: Sequence[RecordWriter], executor: Executor) -> None:
     """
-    Let all *writers* take all *records*.
+    Add all *records* to all *writers*, and commit these.
 
-    Cancellation and errors leave no trace of what was not finished.
+    Cancellation and errors leave no unfinished files.
     """
 
-    def take(batch: Sequence[Record]) -> None:
+    def add(batch: Sequence[Record]) -> None:
         for writer in writers:
-            writer.take(batch)
+            writer.add(batch)
 
-    def finish() -> None:
+    def commit() -> None:
         for writer in writers:
-            writer.finish()
+            writer.commit()
 
     def discard() -> None:
         for writer in writers:
@@ -211,20 +208,20 @@ async def write_records(records: AsyncIterator[Record], writers: Sequence[Record
 
     try:
         async for batch in batches(records):
-            await finish_whatever_happens(run(executor, take, batch))
-        await finish_whatever_happens(run(executor, finish))
+            await finish_whatever_happens(run(executor, add, batch))
+        await finish_whatever_happens(run(executor, commit))
     except BaseException:
         await finish_whatever_happens(run(executor, discard))
         raise
 
 
 @contextmanager
-def reported(folder: Path) -> Iterator[None]:
+def storage_errors(folder: Path) -> Iterator[None]:
     """
-    Say of a failing disk where it failed.
+    Raise a StorageError that names the file in place of an OSError.
 
     Raises:
-        StorageError: In place of any OSError.
+        StorageError: The disk failed.
     """
     try:
         yield

@@ -1,6 +1,8 @@
-"""`gallery.html`: a page that shows what came of a job. It opens from disk and asks nothing of any network.
+"""
+`gallery.html`: a page that shows the images of a job. It opens from disk and sends no network requests.
 
-The page itself is in `page/`, as it is written; the job's own are the scripts in the folder `gallery/` beside it.
+The page itself is in `page/`. The job's data are scripts of 500 cards in the folder `gallery/` beside it, since a page
+may load scripts from disk, but no JSON. A card shows an image, or says why there is none.
 """
 
 from __future__ import annotations
@@ -25,19 +27,19 @@ Card = dict[str, object]
 
 UNSTARTED = frozenset({State.PENDING, State.LEASED})
 
-RETRY_FAILED = "Running the job with --retry-failed tries it again."
+RETRY_FAILED = "Run the job with --retry-failed to send it again."
 ADVICE: Mapping[State, str] = {
-    State.SENT: "It is under way, or its run was killed; the next run settles which.",
-    State.RECEIVED: "It is paid for. Run the job again to fetch its images before their addresses expire.",
+    State.SENT: "It is in progress, or its run was killed; the next run finds out.",
+    State.RECEIVED: "It is paid for. Run the job again to fetch its images before their URLs expire.",
     State.IN_DOUBT: (
         "It may have been billed. Ask the provider by the request id or the key. "
-        "Running the job with --on-unknown retry sends it again and accepts to pay twice."
+        "Running the job with --on-unknown retry sends it again, and you may pay twice."
     ),
 }
 
 
 def to_cards(records: Sequence[Record]) -> Iterator[Card]:
-    """Yield the cards of *records*; what was not sent yet has none."""
+    """Yield the cards of *records*; requests that were not sent yet have none."""
     for record in records:
         if record.state not in UNSTARTED or record.images:
             yield from cards(record)
@@ -67,7 +69,7 @@ def cards(record: Record) -> Iterator[Card]:
 
 
 def describe_request(record: Record) -> Card:
-    """Return what all cards of a request say."""
+    """Return the fields that all cards of a request have."""
     asked = record.document
     return {
         "number": record.number,
@@ -103,7 +105,7 @@ def describe_failure(record: Record) -> Card:
 
 
 def advise(failure: Failure | None) -> str:
-    """Return what to do about a failed request."""
+    """Return advice for a failed request."""
     kind = getattr(errors, failure.error, None) if failure is not None else None
     own: str = getattr(kind, "usual_advice", "")
     said = failure is not None and own in failure.message
@@ -111,7 +113,7 @@ def advise(failure: Failure | None) -> str:
 
 
 def name_inputs(asked: Mapping[str, object]) -> Iterator[str]:
-    """Yield the names of the images that were sent; of an address neither its query nor what identifies a user."""
+    """Yield the names of the images that were sent; of a URL only host and path, which contain no secrets."""
     for field in ("image", "mask", "markup"):
         value = asked.get(field)
         for source in value if isinstance(value, (list, tuple)) else [value]:
@@ -135,7 +137,7 @@ def compact(card: Card) -> Card:
 
 
 CARDS = 500
-"""Cards of a script, and of a page."""
+"""Cards per script, and per page."""
 
 HTML = "gallery.html"
 SCRIPT = re.compile(r"(\d{4,})\.js|\.\d{4,}\.js\.part")
@@ -143,29 +145,24 @@ SCRIPT = re.compile(r"(\d{4,})\.js|\.\d{4,}\.js\.part")
 
 @attrs.define
 class Gallery:
-    """
-    Writes the gallery of a job; everything blocks.
-
-    Attributes:
-        folder: The job's directory.
-    """
+    """Writes the gallery of a job; everything blocks."""
 
     folder: Path
     waiting: list[dict[str, object]] = attrs.field(factory=list)
-    sealed: list[WholeFile] = attrs.field(factory=list)
+    scripts_written: list[WholeFile] = attrs.field(factory=list)
     written: int = 0
 
     @property
     def path(self) -> Path:
-        """The page."""
+        """The HTML file."""
         return self.folder / HTML
 
     @property
     def scripts(self) -> Path:
-        """The folder of all that the page loads."""
+        """The folder of the files that the page loads."""
         return self.folder / "gallery"
 
-    def take(self, records: Sequence[Record]) -> None:
+    def add(self, records: Sequence[Record]) -> None:
         """Write full scripts."""
         self.waiting += to_cards(records)
         while len(self.waiting) >= CARDS:
@@ -174,26 +171,26 @@ class Gallery:
 
     def write(self, cards: Sequence[dict[str, object]]) -> None:
         self.make()
-        number = len(self.sealed) + 1
+        number = len(self.scripts_written) + 1
         file = WholeFile.open(self.scripts / f"{number:04}.js")
         try:
             lines = ",\n".join(to_script(card) for card in cards)
             file.handle.write(f"addCards({number}, [\n{lines}\n]);\n".encode())
-            file.seal()
+            file.sync()
         except BaseException:
             file.discard()
             raise
-        self.sealed.append(file)
+        self.scripts_written.append(file)
         self.written += len(cards)
 
-    def finish(self) -> None:
-        """Show all scripts at once, so that an earlier gallery stays whole until then."""
+    def commit(self) -> None:
+        """Publish all scripts at once, so that an earlier gallery stays whole until then."""
         if self.waiting:
             self.write(self.waiting)
             self.waiting = []
         self.make()
-        for file in self.sealed:
-            file.show()
+        for file in self.scripts_written:
+            file.publish()
         with opened(self.scripts) as folder:
             for name in self.surplus(os.listdir(folder)):  # noqa: PTH208 (a descriptor)
                 os.unlink(name, dir_fd=folder)
@@ -204,21 +201,21 @@ class Gallery:
             return
 
     def surplus(self, names: Sequence[str]) -> Iterator[str]:
-        """Yield the scripts of an earlier, larger gallery, and what a killed run left."""
+        """Yield the scripts of an earlier, larger gallery, and unfinished ones of a killed run."""
         for name in names:
             found = SCRIPT.fullmatch(name)
-            if found and not (found[1] and 1 <= int(found[1]) <= len(self.sealed)):
+            if found and not (found[1] and 1 <= int(found[1]) <= len(self.scripts_written)):
                 yield name
 
     def discard(self) -> None:
-        """Leave no trace."""
-        for file in self.sealed:
+        """Remove the unpublished scripts."""
+        for file in self.scripts_written:
             file.discard()
 
-    def conclude(self, summary: Summary) -> None:
-        """Write the page itself, and what it says about the whole job."""
+    def write_page(self, summary: Summary) -> None:
+        """Write the page itself and its summary of the whole job."""
         page = files("burncloud_images.bulk.outputs") / "page"
-        described = to_script(describe(self.folder, summary, cards=self.written, scripts=len(self.sealed)))
+        described = to_script(describe(self.folder, summary, cards=self.written, scripts=len(self.scripts_written)))
         write_whole(self.scripts / "summary.js", f"describeJob({described});\n".encode())
         for part in page.iterdir():
             if part.name != HTML:
@@ -227,7 +224,7 @@ class Gallery:
 
 
 def describe(folder: Path, summary: Summary, *, cards: int, scripts: int) -> dict[str, object]:
-    """Return what the head of the page says."""
+    """Return the data for the head of the page."""
     totals = summary.totals
     return {
         "name": folder.resolve().name,

@@ -1,29 +1,25 @@
 """
-`metadata.jsonl` or `metadata.parquet`: one row per image that is there.
+`metadata.jsonl` or `metadata.parquet`: one row per stored image.
 
-With the images as single files the job's directory loads as it is with Hugging Face's `imagefolder`, which finds the
-images by the column `file_name`; that column is theirs, the others are ours. A text that is missing is empty, so that a
-reader that guesses types from the first rows guesses right; a number that is missing is null.
+If the images are single files, Hugging Face's `imagefolder` loads the job's directory as it is: it finds the images by
+the column `file_name`. A missing text is empty, so that a reader that guesses types from the first rows guesses right;
+a missing number is null.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.outputs.files import (
     RecordWriter,
     WholeFile,
-    reported,
     to_line,
     well_formed,
-    write_records,
 )
 from burncloud_images.bulk.records import Record, StoredImage
 from burncloud_images.errors import ConfigurationError
@@ -40,53 +36,32 @@ COLUMNS: Mapping[str, str] = {
     "file_name": "text",  # relative to the directory, with `/`; within a shard `00000.tar/key.png`
     "key": "text",
     "id": "text",  # of the row in the input
-    "index": "integer",  # place in the answer, from 0
+    "index": "integer",  # in the answer, from 0
     "prompt": "text",
     "revised_prompt": "text",
     "model": "text",  # as asked for
     "operation": "text",  # generations, edits or variations
     "size": "text",  # as the answer says, else as asked for
-    "quality": "text",  # likewise
+    "quality": "text",  # as the answer says, else as asked for
     "width": "integer",  # pixels
     "height": "integer",
     "media_type": "text",
     "bytes": "integer",
     "sha256": "text",
-    "cost": "dollars",  # this image's share of what its request cost; the shares add up exactly
+    "cost": "dollars",  # this image's share of the request's cost; the shares add up exactly
     "request_id": "text",
-    "created": "time",  # UTC, as the answer says, else when the request came to its end
-    "state": "text",  # of the request: an image of one that is in doubt is as good as any other
+    "created": "time",  # UTC, as the answer says, else when the request ended
+    "state": "text",  # of the request; an image of one that is in doubt is as good as any other
 }
-"""All columns, in their order, with what they hold."""
+"""All columns, in order, with their types."""
 
 GROUP = 5_000
-"""Rows of a Parquet row group, of which one is in memory."""
-
-
-async def write_metadata(store: JobStore, folder: Path, format: Format, *, executor: Executor) -> Path:  # noqa: A002
-    """
-    Write the metadata of all images that are there, and return the file.
-
-    Args:
-        store: The job.
-        folder: Its directory.
-        format: `jsonl`, or `parquet`, which needs pyarrow.
-        executor: For everything that blocks.
-
-    Raises:
-        ConfigurationError: pyarrow is missing.
-        StorageError: The file cannot be written; an earlier one stays as it is.
-    """
-    require(format)
-    path = folder / f"metadata.{format}"
-    with reported(folder):
-        await write_records(store.records(), [open_metadata(path)], executor)
-    return path
+"""Rows of a Parquet row group; one group is in memory."""
 
 
 def require(format: Format) -> None:  # noqa: A002 (the option's name)
     """
-    Refuse a format that cannot be written here, before anything is bought for it.
+    Check that a format can be written here, before anything is bought for it.
 
     Raises:
         ConfigurationError: pyarrow is missing.
@@ -95,17 +70,17 @@ def require(format: Format) -> None:  # noqa: A002 (the option's name)
         try:
             import pyarrow.parquet  # noqa: F401
         except ImportError:
-            message = "Parquet is written by pyarrow, which is an extra: pip install 'burncloud-images[data]'."
+            message = "Writing Parquet needs pyarrow: pip install 'burncloud-images[data]'."
             raise ConfigurationError(message) from None
 
 
 def open_metadata(path: Path) -> RecordWriter:
-    """Return the writer of *path*, by its extension."""
+    """Return the writer for the extension of *path*."""
     return ParquetMetadata(path) if path.suffix == ".parquet" else LinesMetadata(path)
 
 
 def remove_other(path: Path) -> None:
-    """Remove what an earlier run wrote in the other format: `imagefolder` takes one only."""
+    """Remove the file of an earlier run in the other format: `imagefolder` accepts only one."""
     for suffix in {".jsonl", ".parquet"} - {path.suffix}:
         path.with_suffix(suffix).unlink(missing_ok=True)
 
@@ -117,17 +92,14 @@ class LinesMetadata:
     path: Path
     file: WholeFile | None = None
 
-    def take(self, records: Sequence[Record]) -> None:
-        """Write a line per image."""
+    def add(self, records: Sequence[Record]) -> None:
         self.open().handle.write(b"".join(to_line(row) for row in to_rows(records)))
 
-    def finish(self) -> None:
-        """Show the file."""
-        self.open().keep()
+    def commit(self) -> None:
+        self.open().commit()
         remove_other(self.path)
 
     def discard(self) -> None:
-        """Leave no trace."""
         if self.file is not None:
             self.file.discard()
 
@@ -145,24 +117,22 @@ class ParquetMetadata:
     writer: ParquetWriter | None = None
     rows: list[NewRequest] = attrs.field(factory=list)
 
-    def take(self, records: Sequence[Record]) -> None:
-        """Gather a row per image, and write full groups."""
+    def add(self, records: Sequence[Record]) -> None:
+        """Collect a row per image, and write full groups."""
         self.rows += to_rows(records)
         while len(self.rows) >= GROUP:
             self.write(self.rows[:GROUP])
             del self.rows[:GROUP]
 
-    def finish(self) -> None:
-        """Show the file."""
-        self.write(self.rows)  # also none: an empty table still has its columns
+    def commit(self) -> None:
+        self.write(self.rows)  # even if there are none: an empty table has columns, too
         self.rows = []
         file, writer = self.open()
         writer.close()
-        file.keep()
+        file.commit()
         remove_other(self.path)
 
     def discard(self) -> None:
-        """Leave no trace."""
         if self.file is not None:
             self.file.discard()
 
@@ -185,7 +155,7 @@ class ParquetMetadata:
 
 
 def to_schema() -> pa.Schema:
-    """Return `COLUMNS` as Arrow has them."""
+    """Return `COLUMNS` as an Arrow schema."""
     import pyarrow as pa
 
     kinds = {"text": pa.string(), "integer": pa.int64(), "dollars": pa.float64(), "time": pa.timestamp("ms", tz="UTC")}
@@ -201,12 +171,12 @@ def to_rows(records: Sequence[Record]) -> Iterator[NewRequest]:
 
 def to_row(record: Record, image: StoredImage, place: int) -> NewRequest:
     """
-    Return what is known of one image, by `COLUMNS`.
+    Return the row of one image, by `COLUMNS`.
 
     Args:
         record: Its request.
         image: The image.
-        place: Which of the request's images it is, from 0.
+        place: Its index among the stored images of the request, from 0.
     """
     return {
         "file_name": image.path,
@@ -236,12 +206,12 @@ def text(value: object) -> str:
 
 
 def dollars(cost: int | None) -> float | None:
-    """Return nano-dollars as dollars; below nine million of them no digit is lost."""
+    """Return nano-dollars as dollars, exactly below nine million dollars."""
     return None if cost is None else cost / 1_000_000_000
 
 
 def share(cost: int | None, place: int, count: int) -> int | None:
-    """Return what one of *count* images cost; the first ones bear what cannot be divided."""
+    """Return the cost of one of *count* images; the first ones get the remainder."""
     return None if cost is None else cost // count + (place < cost % count)
 
 

@@ -1,4 +1,4 @@
-"""`report.json`: what came of a job, in one page."""
+"""`report.json`: counts, costs, rates and the most frequent errors of a job."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from burncloud_images.bulk.outputs.files import plain, to_pretty, write_whole
 from burncloud_images.bulk.outputs.metadata import dollars
 from burncloud_images.bulk.records import Failure, Record, State, Totals
 
-MOST_ERRORS = 20
-"""Kinds of errors that are listed."""
-MOST_KINDS = 1_000
-"""Kinds of errors that are told apart; messages that never repeat would fill the memory."""
+MAX_ERRORS = 20
+"""Kinds of errors in the report."""
+MAX_KINDS = 1_000
+"""Kinds of errors that are counted one by one, so that messages that never repeat do not fill the memory."""
 
 REQUEST_ID = re.compile(r"\s*\(request id: [^)]*\)")
 ID = re.compile(r"\b(?=[\w-]*\d)[\w-]{16,}\b")
-"""Long and with a digit: keys, request ids, UUIDs, digests; no word of a sentence is like that."""
+"""Long and with a digit: keys, request ids, UUIDs, digests; ordinary words have no digit."""
 DIGITS = re.compile(r"\d+")
 
 TIMES = ("started", "ended")
 TROUBLED = frozenset({State.FAILED, State.IN_DOUBT, State.RECEIVED})
-"""States that an error tells of; what is received has one if its images could not be fetched."""
+"""States that have an error; a received request has one if its images could not be fetched."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,11 +35,8 @@ class ErrorCount:
 
     Attributes:
         error: Name of its class.
-        code: The API's error code.
-        status: HTTP status.
-        message: What the first one says, without ids.
-        count: How many have it.
-        key: The first request that has it.
+        message: Of the first such error, without ids.
+        key: Of the first request that has it.
     """
 
     error: str
@@ -51,51 +48,25 @@ class ErrorCount:
 
 
 @attrs.frozen(kw_only=True)
-class Doubt:
-    """
-    A request that may have been billed and brought nothing.
-
-    Attributes:
-        key: Its idempotency key, to ask the provider by.
-        label: Its `id` in the input.
-        source: Name of the input.
-        line: Where it stands there.
-        request_id: The server's id, to ask the provider by.
-        reserved: Nano-dollars that it may have cost.
-        sent_at: When it was last sent, in seconds since 1970.
-        message: Why it is in doubt.
-    """
-
-    key: str
-    label: str
-    source: str
-    line: int
-    request_id: str | None
-    reserved: int
-    sent_at: float | None
-    message: str
-
-
-@attrs.frozen(kw_only=True)
 class Summary:
     """
-    What came of a job.
+    The contents of the report.
 
     Attributes:
         totals: Sums over all runs.
-        errors: The most frequent, the first first.
-        other_errors: Requests whose error is not among them.
-        in_doubt: All of them.
-        ended: Requests that came to their end in this run.
+        errors: The most frequent ones first.
+        other_errors: Requests whose error is not listed.
+        in_doubt: All requests in doubt, as JSON objects.
+        ended: Requests that ended in this run.
         made: Images that came in this run.
-        adopted: Requests whose images were there under their keys when the store was lost; their cost is not known.
-        facts: What is said about the run; see `write_outputs`.
+        adopted: Requests whose images were found when the store was lost; their cost is unknown.
+        facts: About the run; see `write_outputs`.
     """
 
     totals: Totals
     errors: tuple[ErrorCount, ...] = ()
     other_errors: int = 0
-    in_doubt: tuple[Doubt, ...] = ()
+    in_doubt: tuple[Mapping[str, object], ...] = ()
     ended: int = 0
     made: int = 0
     adopted: int = 0
@@ -103,7 +74,7 @@ class Summary:
 
     @property
     def seconds(self) -> float | None:
-        """How long the run took."""
+        """Duration of the run."""
         started, ended = (moment(self.facts.get(name)) for name in TIMES)
         return None if started is None or ended is None else max(0.0, ended - started)
 
@@ -111,21 +82,21 @@ class Summary:
 @attrs.define
 class ReportBuilder:
     """
-    Counts while requests pass by.
+    Counts requests.
 
     Attributes:
-        facts: What is said about the run; requests that ended before `started` are of earlier runs.
+        facts: About the run; requests that ended before `started` are of earlier runs.
     """
 
     facts: Mapping[str, object]
     kinds: dict[tuple[object, ...], ErrorCount] = attrs.field(factory=dict)
     uncounted: int = 0
-    doubts: list[Doubt] = attrs.field(factory=list)
+    doubts: list[Mapping[str, object]] = attrs.field(factory=list)
     ended: int = 0
     made: int = 0
     adopted: int = 0
 
-    def take(self, records: Sequence[Record]) -> None:
+    def add(self, records: Sequence[Record]) -> None:
         """Count *records*."""
         started = moment(self.facts.get("started"))
         for record in records:
@@ -133,16 +104,16 @@ class ReportBuilder:
             if record.state in TROUBLED and record.failure is not None:
                 self.count(record, record.failure)
             if record.state is State.IN_DOUBT:
-                self.doubts.append(to_doubt(record))
+                self.doubts.append(describe_doubt(record))
             if record.ended_at is not None and (started is None or record.ended_at >= started):
                 self.ended += 1
                 self.made += len(record.images)
 
-    def finish(self) -> None:
-        """Have nothing to show; `summarise` says it."""
+    def commit(self) -> None:
+        """Do nothing: `build` returns the counts."""
 
     def discard(self) -> None:
-        """Have nothing to take back."""
+        """Do nothing: no file was written."""
 
     def count(self, record: Record, failure: Failure) -> None:
         message = anonymous(failure.message, record)
@@ -150,7 +121,7 @@ class ReportBuilder:
         known = self.kinds.get(kind)
         if known is not None:
             self.kinds[kind] = attrs.evolve(known, count=known.count + 1)
-        elif len(self.kinds) < MOST_KINDS:
+        elif len(self.kinds) < MAX_KINDS:
             self.kinds[kind] = ErrorCount(
                 error=failure.error,
                 code=failure.code,
@@ -163,12 +134,12 @@ class ReportBuilder:
             self.uncounted += 1
 
     def build(self, totals: Totals) -> Summary:
-        """Return what was counted."""
-        frequent = sorted(self.kinds.values(), key=lambda kind: -kind.count)  # stable: the first of equals stays first
-        others = self.uncounted + sum(kind.count for kind in frequent[MOST_ERRORS:])
+        """Return the counts."""
+        frequent = sorted(self.kinds.values(), key=lambda kind: -kind.count)  # stable: of equals the first stays first
+        others = self.uncounted + sum(kind.count for kind in frequent[MAX_ERRORS:])
         return Summary(
             totals=totals,
-            errors=tuple(frequent[:MOST_ERRORS]),
+            errors=tuple(frequent[:MAX_ERRORS]),
             other_errors=others,
             in_doubt=tuple(self.doubts),
             ended=self.ended,
@@ -179,24 +150,11 @@ class ReportBuilder:
 
 
 def anonymous(message: str, record: Record) -> str:
-    """Return *message* as other requests would have it too: without ids."""
+    """Return *message* without ids, as other requests have it too."""
     text = REQUEST_ID.sub("", message).replace(record.key, "…")
     if record.request_id:
         text = text.replace(record.request_id, "…")
     return ID.sub("…", text)
-
-
-def to_doubt(record: Record) -> Doubt:
-    return Doubt(
-        key=record.key,
-        label=record.label,
-        source=record.source,
-        line=record.line,
-        request_id=record.request_id,
-        reserved=record.reserved,
-        sent_at=record.sent_at,
-        message=record.failure.message if record.failure is not None else "",
-    )
 
 
 def write_report(path: Path, summary: Summary) -> None:
@@ -205,7 +163,7 @@ def write_report(path: Path, summary: Summary) -> None:
 
 
 def to_document(summary: Summary) -> dict[str, object]:
-    """Return *summary* as JSON has it: money in dollars, times as RFC 3339 has them, in UTC."""
+    """Return *summary* as a JSON object: money in dollars, times in UTC as in RFC 3339."""
     totals = summary.totals
     others = {name: plain(value) for name, value in summary.facts.items() if name not in {*TIMES, "stopped"}}
     return {
@@ -220,7 +178,7 @@ def to_document(summary: Summary) -> dict[str, object]:
         "run": describe_run(summary),
         "errors": [attrs.asdict(error) for error in summary.errors],
         "other_errors": summary.other_errors,
-        "in_doubt": [describe_doubt(doubt) for doubt in summary.in_doubt],
+        "in_doubt": list(summary.in_doubt),
         **others,
     }
 
@@ -238,16 +196,17 @@ def describe_run(summary: Summary) -> dict[str, object]:
     }
 
 
-def describe_doubt(doubt: Doubt) -> dict[str, object]:
+def describe_doubt(record: Record) -> dict[str, object]:
+    """Return what to ask the provider by, and why the request is in doubt."""
     return {
-        "key": doubt.key,
-        "id": doubt.label,
-        "request_id": doubt.request_id,
-        "source": doubt.source,
-        "line": doubt.line,
-        "reserved": dollars(doubt.reserved),
-        "sent": to_date(doubt.sent_at),
-        "message": doubt.message,
+        "key": record.key,
+        "id": record.label,
+        "request_id": record.request_id,
+        "source": record.source,
+        "line": record.line,
+        "reserved": dollars(record.reserved),
+        "sent": to_date(record.sent_at),
+        "message": record.failure.message if record.failure is not None else "",
     }
 
 

@@ -34,7 +34,7 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.folders import opened
-from burncloud_images.bulk.outputs.files import WholeFile, batches, reported, to_line, well_formed
+from burncloud_images.bulk.outputs.files import WholeFile, batches, storage_errors, to_line, well_formed
 from burncloud_images.bulk.outputs.metadata import to_row
 from burncloud_images.bulk.records import UNFINISHED, Record, State, StoredImage
 from burncloud_images.disk import PIECE, finish_whatever_happens, run
@@ -156,12 +156,12 @@ class Shard:
                 archive.addfile(member, reader)
                 reader.check()
 
-    def keep(self) -> None:
+    def commit(self) -> None:
         """Close the tar file and give it its name, durably."""
         if self.file is None or self.archive is None:
             raise RuntimeError("an empty shard is not kept")
         self.archive.close()
-        self.file.keep()
+        self.file.commit()
 
     def discard(self) -> None:
         """Remove the unfinished file; all images are where they were."""
@@ -283,7 +283,7 @@ async def pack(store: JobStore, folder: Path, *, executor: Executor, limits: Sha
     """
     folder = await run(executor, folder.resolve)
     packer = Packer(store, folder, executor, limits or ShardLimits())
-    with reported(folder):
+    with storage_errors(folder):
         await packer.settle()
         await packer.run()
     return packer.left
@@ -357,7 +357,7 @@ class Packer:
 
     async def close(self, shard: Shard) -> None:
         """Finish a shard, update the store, and remove the files that the shard was made of."""
-        await finish_whatever_happens(run(self.executor, shard.keep))
+        await finish_whatever_happens(run(self.executor, shard.commit))
         await self.set_paths(shard.moved)
 
     async def set_paths(self, moved: Mapping[str, tuple[StoredImage, ...]]) -> None:

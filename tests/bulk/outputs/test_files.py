@@ -34,7 +34,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     file.handle.write(b"new")
 
     assert b"old" == path.read_bytes()
-    file.keep()
+    file.commit()
     assert b"new" == path.read_bytes()
     assert ["report.json"] == names(tmp_path)
 

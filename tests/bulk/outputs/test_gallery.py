@@ -123,8 +123,8 @@ def read(path: Path) -> tuple[int, list[dict[str, object]]]:
 def write(folder: Path, count: int) -> Gallery:
     gallery = Gallery(folder)
     for start in range(0, count, 300):
-        gallery.take([done(number) for number in range(start, min(count, start + 300))])
-    gallery.finish()
+        gallery.add([done(number) for number in range(start, min(count, start + 300))])
+    gallery.commit()
     return gallery
 
 
@@ -143,8 +143,8 @@ def test_cards_come_in_scripts_of_500(tmp_path: Path) -> None:
 def test_a_prompt_cannot_end_its_script(tmp_path: Path) -> None:
     prompt = "</script><script>alert(1)</script><!-- \u2028 \ud83d"
     gallery = Gallery(tmp_path)
-    gallery.take([done(1, document={"prompt": prompt})])
-    gallery.finish()
+    gallery.add([done(1, document={"prompt": prompt})])
+    gallery.commit()
     path = tmp_path / "gallery" / "0001.js"
 
     assert not {"<", ">", "\u2028"} & set(path.read_text(encoding="utf-8"))
@@ -163,7 +163,7 @@ def test_a_smaller_gallery_leaves_nothing_of_a_larger_one(tmp_path: Path) -> Non
 def test_the_earlier_gallery_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     write(tmp_path, 600)
     gallery = Gallery(tmp_path)
-    gallery.take([done(number) for number in range(5_000, 5_600)])
+    gallery.add([done(number) for number in range(5_000, 5_600)])
 
     assert 0 == read(tmp_path / "gallery" / "0001.js")[1][0]["number"]
     gallery.discard()
@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_the_earlier_gallery(tmp_path: Path, monkeypatch: pyt
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            gallery.take([done(number) for number in range(5_000, 5_600)])
+            gallery.add([done(number) for number in range(5_000, 5_600)])
     gallery.discard()
 
     assert ["0001.js", "0002.js"] == names(tmp_path / "gallery")
@@ -191,7 +191,7 @@ async def test_the_page_and_all_that_it_loads_are_written(tmp_path: Path) -> Non
     gallery = write(tmp_path, 3)
     store = MemoryStore([done(number) for number in range(3)])
     builder = ReportBuilder({"started": 1.0, "ended": 3.5, "stopped": "finished"})
-    gallery.conclude(builder.build(await store.totals()))
+    gallery.write_page(builder.build(await store.totals()))
     text = (tmp_path / "gallery" / "summary.js").read_text(encoding="utf-8")
     summary = json.loads(text.removeprefix("describeJob(").removesuffix(");\n"))
     parts = {part.name for part in files("burncloud_images.bulk.outputs").joinpath("page").iterdir()}

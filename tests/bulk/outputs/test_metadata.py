@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
-from burncloud_images.bulk.outputs.metadata import COLUMNS, share, to_row, write_metadata
+from burncloud_images.bulk.outputs.files import storage_errors, write_records
+from burncloud_images.bulk.outputs.metadata import COLUMNS, Format, open_metadata, require, share, to_row
 from burncloud_images.bulk.records import Record
 from burncloud_images.errors import ConfigurationError, StorageError
 
@@ -24,6 +25,14 @@ ABOUT = {"created": "2026-11-24T14:44:00+00:00", "size": "64x48", "quality": "hi
 
 def read(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+async def write_metadata(store: MemoryStore, folder: Path, format: Format, *, executor: ThreadPoolExecutor) -> Path:  # noqa: A002
+    require(format)
+    path = folder / f"metadata.{format}"
+    with storage_errors(folder):
+        await write_records(store.records(), [open_metadata(path)], executor)
+    return path
 
 
 async def test_every_image_has_a_row_with_all_columns(tmp_path: Path, executor: ThreadPoolExecutor) -> None:

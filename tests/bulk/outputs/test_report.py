@@ -10,8 +10,8 @@ import attrs
 from jobs import MemoryStore, done, failed, in_doubt, to_key, to_record
 
 from burncloud_images.bulk.outputs.report import (
-    MOST_ERRORS,
-    MOST_KINDS,
+    MAX_ERRORS,
+    MAX_KINDS,
     ReportBuilder,
     Summary,
     to_document,
@@ -27,7 +27,7 @@ async def summarise(records: Sequence[Record], facts: dict[str, object] | None =
     store = MemoryStore(records, [BAD])
     builder = ReportBuilder(facts or {})
     async for record in store.records():
-        builder.take([record])
+        builder.add([record])
     return builder.build(await store.totals())
 
 
@@ -90,7 +90,7 @@ async def test_only_the_most_frequent_errors_are_listed_and_the_others_counted()
     records += [failed(number, message=words[-1]) for number in range(5)]
     summary = await summarise(records)
 
-    assert MOST_ERRORS == len(summary.errors)
+    assert MAX_ERRORS == len(summary.errors)
     assert (words[-1], 7) == (summary.errors[0].message, summary.errors[0].count)
     assert 65 - 7 - 19 * 2 == summary.other_errors
 
@@ -98,10 +98,10 @@ async def test_only_the_most_frequent_errors_are_listed_and_the_others_counted()
 async def test_messages_that_never_repeat_do_not_fill_the_memory() -> None:
     letters = str.maketrans("0123456789", "abcdefghij")
     builder = ReportBuilder({})
-    builder.take([failed(number, message=str(number).translate(letters)) for number in range(MOST_KINDS + 50)])
+    builder.add([failed(number, message=str(number).translate(letters)) for number in range(MAX_KINDS + 50)])
 
-    assert MOST_KINDS == len(builder.kinds)
-    assert MOST_KINDS + 50 - MOST_ERRORS == builder.build(await MemoryStore().totals()).other_errors
+    assert MAX_KINDS == len(builder.kinds)
+    assert MAX_KINDS + 50 - MAX_ERRORS == builder.build(await MemoryStore().totals()).other_errors
 
 
 async def test_all_requests_in_doubt_are_listed_with_what_a_support_asks_for() -> None:

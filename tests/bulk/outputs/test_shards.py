@@ -33,7 +33,7 @@ def fill(folder: Path, *records: Record) -> Shard:
     shard = Shard(folder, 0, ShardLimits())
     for record in records:
         shard.add(record)
-    shard.keep()
+    shard.commit()
     return shard
 
 
@@ -82,7 +82,7 @@ def test_an_image_that_changed_or_is_gone_is_left_out_with_all_of_its_request(tm
         with pytest.raises(ImageChanged):
             shard.add(record)
     shard.add(records[4])
-    shard.keep()
+    shard.commit()
 
     whole = fill(tmp_path / "tmp", *(put(tmp_path / "tmp", done(number, images=2)) for number in (1, 5)))
     assert whole.path.read_bytes() == shard.path.read_bytes()
@@ -125,7 +125,7 @@ def test_a_shard_is_never_larger_than_its_limit(tmp_path: Path) -> None:
         if not shard.has_room(record):
             break
         shard.add(record)
-    shard.keep()
+    shard.commit()
 
     assert number < 199
     assert shard.size <= limit
@@ -407,7 +407,7 @@ async def test_killed_at_any_step_and_run_again_it_gives_the_same_shards(
 
 async def tell_first(packer: Packer, shard: Shard) -> None:
     await packer.set_paths(shard.moved)
-    await run(packer.executor, shard.keep)
+    await run(packer.executor, shard.commit)
 
 
 async def forget_the_last(packer: Packer) -> None:
