@@ -53,11 +53,6 @@ class Budget:
         self.images = images
         self._shares: dict[str, Share] = {}
 
-    @property
-    def under_way(self) -> int:
-        """For how many requests something is set aside that may come back."""
-        return len(self._shares)
-
     def reserve(self, key: str, *, cost: int | None, images: int) -> bool:
         """
         Set the worst case of a request aside.

@@ -26,7 +26,17 @@ from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.shards import pack
 from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.records import STOP_PRECEDENCE, Added, Failure, Record, Report, State, Totals, Watch
+from burncloud_images.bulk.records import (
+    STOP_PRECEDENCE,
+    Added,
+    Failure,
+    Record,
+    Report,
+    State,
+    Totals,
+    Watch,
+    count_images,
+)
 from burncloud_images.bulk.recovery import Adopted, Recovered, adopt, recover
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered
@@ -472,8 +482,7 @@ class Scales:
 
     def weigh(self, document: Mapping[str, object]) -> dict[str, float]:
         """Return how many requests, images and tokens a request is."""
-        n = document.get("n")
-        weights = {"requests": 1.0, "images": float(n if isinstance(n, int) else 1)}
+        weights = {"requests": 1.0, "images": float(count_images(document))}
         if self.table is not None:
             weights["tokens"] = float(self.table.count_tokens({"model": self.model, **document}) or 0)
         return weights

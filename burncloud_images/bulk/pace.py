@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -211,16 +210,6 @@ class Pacer:
         until = min(permit.at + reset, now + MAX_OBSERVED_PAUSE)
         self._allowances[name] = ServerLimit(left=remaining - since, until=until, number=permit.number)
 
-    def spend(self, weights: Mapping[str, float]) -> None:
-        """
-        Count what a request took beyond what it was let through with, as from now.
-
-        Raises:
-            ValueError: A weight is no number from 0 on.
-        """
-        refuse_nonsense(weights)
-        self._enter(weights, self._clock.monotonic())
-
     def restore(self, history: Iterable[tuple[float, Mapping[str, float]]]) -> None:
         """
         Count what was sent before the pacer was made, so that a limit holds over a restart.
@@ -316,15 +305,6 @@ class AdaptiveLimit:
         self._successes = 0
         self._passed = most
         self._waiting: deque[asyncio.Future[None]] = deque()
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Hold a place for as long as the block lasts."""
-        await self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
 
     async def acquire(self) -> None:
         """Wait for a place; it has to be released."""
@@ -453,7 +433,3 @@ class Circuit:
         self.failures = 0
         self.opened_at = None
         self._closed.set()
-
-    def open_for(self, now: float) -> float:
-        """Return for how many seconds it has been open; 0 if it is closed."""
-        return 0.0 if self.opened_at is None else max(0.0, now - self.opened_at)

@@ -69,7 +69,6 @@ class Passage(CallHooks):
         paid: Whether a whole answer has come.
         holds: Whether money is set aside.
         sent: Whether the store has it as sent.
-        received: Whether the store has the addresses of its images.
         dropped: Whether the job has given it up.
         request_id: The server's id for its last answer.
     """
@@ -89,7 +88,6 @@ class Passage(CallHooks):
     paid: bool = False
     holds: bool = False
     sent: bool = False
-    received: bool = False
     dropped: bool = False
     request_id: str | None = None
 
@@ -184,7 +182,6 @@ class Passage(CallHooks):
         kept = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
         with suppress(StorageError):
             await self.store.mark_received(self.record.key, kept, about=describe(answer), request_id=self.request_id)
-            self.received = True
 
 
 def is_countable(usage: Mapping[str, object]) -> bool:

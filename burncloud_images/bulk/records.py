@@ -73,6 +73,12 @@ class BadRow:
     reason: str
 
 
+def count_images(document: Mapping[str, object]) -> int:
+    """Return how many images a request asks for."""
+    n = document.get("n")
+    return n if isinstance(n, int) else 1
+
+
 class State(enum.StrEnum):
     """
     How far a request is.
@@ -202,8 +208,7 @@ class Record:
     @property
     def wanted(self) -> int:
         """How many images it asks for."""
-        n = self.document.get("n")
-        return n if isinstance(n, int) else 1
+        return count_images(self.document)
 
 
 @attrs.frozen(kw_only=True)

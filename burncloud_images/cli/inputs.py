@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ import attrs
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import Rows, build_options, kind_of, option_name
 from burncloud_images.client import MODEL_VARIABLES, from_environment
-from burncloud_images.model.inputs import ImageLike, ImageURL
+from burncloud_images.model.inputs import SCHEME, ImageLike, ImageURL
 from burncloud_images.model.operations import (
     IMAGE_FIELDS,
     EditRequest,
@@ -29,8 +28,6 @@ from burncloud_images.wire.base_url import is_loopback
 
 if TYPE_CHECKING:
     from burncloud_images.bulk.records import BadRow, NewRequest
-
-URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 @attrs.define
@@ -85,7 +82,7 @@ def to_image(word: str, stdin: Stdin, *, allow_http: bool) -> ImageLike:
     """Return where the image is that *word* names: a file, a URL, or `-` for stdin."""
     if word == "-":
         return stdin.open("an image")
-    scheme = URL.match(word)
+    scheme = SCHEME.match(word)
     if scheme is None:
         return word
     if scheme[1].lower() not in {"http", "https"}:
@@ -268,7 +265,7 @@ def find_defaults(values: Mapping[str, Any], stdin: Stdin) -> Iterator[tuple[str
 
 def to_sources(words: str | tuple[str, ...]) -> object:
     """Return where images are, for rows, whose paths begin elsewhere."""
-    places = [word if URL.match(word) else str(Path(word).absolute()) for word in to_words(words)]
+    places = [word if SCHEME.match(word) else str(Path(word).absolute()) for word in to_words(words)]
     return places[0] if len(places) == 1 else places
 
 

@@ -18,7 +18,7 @@ import attrs
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory, find_holder
 from burncloud_images.bulk.prices.cost import DOLLAR, show_money
-from burncloud_images.bulk.records import BadRow, Record, State, Totals
+from burncloud_images.bulk.records import BadRow, Record, State, Totals, count_images
 from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import signal_handlers
 from burncloud_images.cli.job_exit import format_images, format_spending, to_json
@@ -54,8 +54,7 @@ class RecentRequests:
 
 
 def to_rate(sent: Sequence[tuple[float, Mapping[str, object]]]) -> RecentRequests:
-    counts = [document.get("n") for _, document in sent]
-    return RecentRequests(requests=len(counts), images=sum(n if isinstance(n, int) else 1 for n in counts))
+    return RecentRequests(requests=len(sent), images=sum(count_images(document) for _, document in sent))
 
 
 @attrs.frozen(kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -19,13 +18,12 @@ from burncloud_images.cli.options import Output, Streaming
 from burncloud_images.cli.streams import escaped, silence
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext, ImageWriter, Sink
-from burncloud_images.model.inputs import ImageURL, PathSource
+from burncloud_images.model.inputs import SCHEME, ImageURL, PathSource
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImageDetails, ImagesResult, SavedImage
 
 DEFAULT_NAME = "{id}-{index}.{ext}"
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class ImagesExist(Exception):  # noqa: N818 (a reason to stop, and a success)
@@ -115,8 +113,8 @@ def to_target(output: Output) -> OutputDirectory:
     if output.output is not None and output.into is not None:
         raise UsageError("-o and --into both say where images go; give one of them.")
     place = output.output if output.output is not None else output.into
-    if place is not None and URL.match(place):
-        raise UsageError(f"Images are written to files, not to {URL.match(place)[0]} addresses.")  # type: ignore[index]
+    if place is not None and SCHEME.match(place):
+        raise UsageError(f"Images are written to files, not to {SCHEME.match(place)[0]} addresses.")  # type: ignore[index]
     if place == "":
         raise UsageError("The path to write to is empty.")
     path = Path(place or ".")

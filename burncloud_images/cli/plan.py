@@ -10,7 +10,7 @@ import attrs
 
 from burncloud_images.bulk.prices.cost import DOLLAR, parse_money, show_money
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.records import BadRow, NewRequest
+from burncloud_images.bulk.records import BadRow, NewRequest, count_images
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.inputs import Stdin, to_lists, validate_numbers
 from burncloud_images.cli.options import JsonOutput, Pace, Spending, build_options
@@ -126,9 +126,8 @@ class Plan:
 
     def add(self, document: Mapping[str, object], prices: PriceTable | None) -> None:
         share = self.models.setdefault(str(document["model"] or NO_MODEL), ModelTotals())
-        n = document.get("n")
         share.requests += 1
-        share.images += n if isinstance(n, int) else 1
+        share.images += count_images(document)
         self.tokens += (prices.count_tokens(document) or 0) if prices is not None else 0
         worst = prices.worst_case(document) if prices is not None else 0
         if worst is not None:

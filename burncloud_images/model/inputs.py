@@ -133,7 +133,8 @@ A path, bytes, a seekable (async) file object, an async iterator of bytes, a cal
 `data:` URL, or an `ImageURL`.
 """
 
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+"""How a URL begins, but for `data:`."""
 DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 SOURCES = (PathSource, BytesSource, FileSource, StreamSource, OpenerSource, PictureSource, ImageURL, FileID)
 

@@ -7,9 +7,9 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.model.inputs import SCHEME
 
 VERSION = "/v1"
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def to_base_url(spelling: str, *, allow_http: bool = False) -> str:

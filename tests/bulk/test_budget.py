@@ -18,6 +18,11 @@ CENT = 10**7
 TABLE = PriceTable.read({"date": "2026-11-23", "models": {"flat": {"images": {"*": {"*": "0.04"}}}}})
 
 
+def count_held(budget):
+    """Return for how many requests something is reserved that may be released."""
+    return len(budget._shares)
+
+
 def fresh(max_cost=None, max_images=None, *, cost=0, reserved=0, images=0):
     return Budget(max_cost, max_images, cost=cost, reserved=reserved, images=images)
 
@@ -127,7 +132,7 @@ class Spending(RuleBasedStateMachine):
             budget.images,
         )
         assert budget.cost + budget.reserved >= self.books.billed_cost
-        assert len(self.sent) == budget.under_way
+        assert len(self.sent) == count_held(budget)
 
 
 TestSpending = Spending.TestCase
@@ -194,7 +199,7 @@ def buy(limits, chance, concurrency, kills, kind=Budget):
                 number += 1
             elif not running:
                 assert budget.never_fits(CENT, 1)
-                assert 0 == budget.under_way
+                assert 0 == count_held(budget)
                 return books.billed_images, doubtful
         if running and chance.random() < 0.5:
             key = chance.choice(list(running))
@@ -229,21 +234,21 @@ class TestSharing:
         assert not budget.reserve("b", cost=5, images=1)
         budget.settle("a", cost=4, images=1)
         assert budget.reserve("b", cost=6, images=1)
-        assert (4, 6, 2, 1) == (budget.cost, budget.reserved, budget.images, budget.under_way)
+        assert (4, 6, 2, 1) == (budget.cost, budget.reserved, budget.images, count_held(budget))
 
     def test_what_does_not_fit_sets_nothing_aside(self):
         """Of neither kind."""
         budget = fresh(10, 5)
         assert not budget.reserve("a", cost=11, images=1)
         assert not budget.reserve("a", cost=1, images=6)
-        assert (0, 0, 0, 0) == (budget.cost, budget.reserved, budget.images, budget.under_way)
+        assert (0, 0, 0, 0) == (budget.cost, budget.reserved, budget.images, count_held(budget))
 
     def test_a_cost_that_is_not_known_leaves_the_worst_case(self):
         """It may have been that much."""
         budget = fresh(10)
         budget.reserve("a", cost=6, images=3)
         budget.settle("a", cost=None, images=2)
-        assert (0, 6, 2, 0) == (budget.cost, budget.reserved, budget.images, budget.under_way)
+        assert (0, 6, 2, 0) == (budget.cost, budget.reserved, budget.images, count_held(budget))
 
     def test_a_cost_beyond_the_worst_case_counts_in_full(self):
         """Nothing more is bought then."""
@@ -297,13 +302,13 @@ class TestSharing:
         budget.keep("a")
         assert budget.reserve("a", cost=6, images=1)
         assert not budget.fits(1, 1)
-        assert (12, 2, 1) == (budget.reserved, budget.images, budget.under_way)
+        assert (12, 2, 1) == (budget.reserved, budget.images, count_held(budget))
 
     def test_what_an_earlier_run_set_aside_can_be_settled(self):
         """It counts as reserved from the start; taken up again, its cost takes its place."""
         budget = fresh(20, cost=3, reserved=8, images=5)
         budget.adopt("a", cost=6, images=2)
-        assert (8, 5, 1) == (budget.reserved, budget.images, budget.under_way)
+        assert (8, 5, 1) == (budget.reserved, budget.images, count_held(budget))
         budget.settle("a", cost=4, images=2)
         assert (7, 2, 5) == (budget.cost, budget.reserved, budget.images)
 

@@ -194,4 +194,4 @@ class TestPassage:
         diary.trouble = errors.StorageError("disk full")
         await passage.on_links([Unfetched(index=0, url="https://x/y")], Answer())
 
-        assert not passage.received
+        assert ["mark_received 1"] == diary.entries

@@ -40,7 +40,7 @@ from burncloud_images.bulk.inputs.sources import (
 )
 from burncloud_images.bulk.keys import to_document, to_key
 from burncloud_images.bulk.records import Added, BadRow, InputFile, NewRequest
-from burncloud_images.disk import finish_whatever_happens, run
+from burncloud_images.disk import finish_whatever_happens, run, sha256_of
 from burncloud_images.errors import (
     ImagesError,
     ImagesWarning,
@@ -370,8 +370,7 @@ def keep_bytes(request: ImagesRequest, directory: JobDirectory) -> ImagesRequest
 
 def look_at(path: Path) -> InputFile:
     try:
-        with path.open("rb") as handle:
-            sha256 = hashlib.file_digest(handle, "sha256").hexdigest()
+        sha256 = sha256_of(path)
         status = path.stat()
     except OSError as error:
         raise unreadable(path, error) from None

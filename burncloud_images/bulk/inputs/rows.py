@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from burncloud_images.bulk.keys import REQUESTS, to_document, to_key
 from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.files.uploads import UPLOADABLE
-from burncloud_images.model.inputs import BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
+from burncloud_images.model.inputs import SCHEME, BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest, Operation
 from burncloud_images.model.rule_kinds import MeasuredImage
@@ -71,7 +70,6 @@ class RowWarnings:
         return taken
 
 
-URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 MAX_URL = 8192
 MAX_INPUT_IMAGES = 100
 """Of one request; the documents say 16."""
@@ -192,7 +190,7 @@ class RequestBuilder:
         raise UnusableRow("it has to be a path, an address, or an object with image_url or file_id")
 
     def find_text(self, text: str, found: dict[Path, LookedAt]) -> ImageSource:
-        if URL.match(text) or text[:5].lower() == "data:":
+        if SCHEME.match(text) or text[:5].lower() == "data:":
             return check_url(text, allow_http=self.allow_http)
         looked_at = self.files.look(text)
         found[looked_at.file.path] = looked_at
