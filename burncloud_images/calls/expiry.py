@@ -1,8 +1,8 @@
 """
-When a result URL ends: told by the server's clock, counted on a clock of ours that cannot be set.
+When a result URL expires: by the server's clock, counted on a steady clock of ours.
 
-A computer's date may be wrong by hours. So the moment at which an answer came is taken from its own `Date`, and what is
-left from then on is counted in steady seconds.
+A computer's date may be wrong by hours. So the time of an answer is taken from its own `Date`, and the seconds that are
+left from then on are counted on a clock that nobody can set.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ import attrs
 
 LIFETIME = timedelta(minutes=60)
 MARGIN = timedelta(seconds=60)
-"""By how much an address is held for ended before it is: fetching takes time, and so did the answer."""
+"""Treat a URL as expired this long before it is: downloading takes time, and so did the answer."""
 SLACK = timedelta(seconds=5)
-"""By how much a server's clocks may differ from each other."""
+"""How much the clocks of a server may differ from each other."""
 
 
 @attrs.frozen(kw_only=True)
 class ReceivedAt:
     """
-    When an answer came.
+    When an answer was received.
 
     Attributes:
         date: By the server's clock, aware UTC; None if it did not say.
-        local: By the computer's date, aware UTC; only ever shown.
+        local: By the computer's clock, aware UTC; only shown, never compared.
         steady: On the steady clock, in seconds.
         elapsed: Seconds since the request began.
     """
@@ -40,7 +40,7 @@ class ReceivedAt:
 @attrs.frozen(kw_only=True)
 class Expiry:
     """
-    When an address ends.
+    When a URL expires.
 
     Attributes:
         at: Aware UTC, by the server's clock if that is known.
@@ -53,12 +53,12 @@ class Expiry:
 
 def find_expiry(url: str, created: datetime | None, arrival: ReceivedAt) -> Expiry:
     """
-    Return when *url* ends.
+    Return when *url* expires.
 
     Args:
         url: A result URL.
-        created: When the answer says that its image was made; it counts as far as it can be true.
-        arrival: When that answer came.
+        created: When the image was made, by the answer; it counts only as far as it is possible.
+        arrival: When the answer was received.
 
     Source:
         The API document: 60 minutes from creation. Stores sign the time as well: `st` and `se` (Azure), `X-Amz-Date`
@@ -76,7 +76,7 @@ def end_of(arrival: ReceivedAt, left: timedelta) -> datetime:
 
 
 def age(created: datetime | None, arrival: ReceivedAt) -> timedelta:
-    """Return how old the image was: not older than its request, whatever the answer says."""
+    """Return how old the image was when the answer was received: never older than its request."""
     elapsed = timedelta(seconds=arrival.elapsed)
     if created is None or arrival.date is None:
         return elapsed
@@ -84,25 +84,25 @@ def age(created: datetime | None, arrival: ReceivedAt) -> timedelta:
 
 
 def find_end(url: str) -> datetime | None:
-    """Return when *url* ends by its own signature, by the server's clock; None if it does not say."""
+    """Return when the signature of *url* expires, by the server's clock; None if it does not say."""
     signature = find_signature(url)
     return signature[1] if signature else None
 
 
 def signed(url: str, arrival: ReceivedAt) -> list[timedelta]:
-    """Return what is left by the signature of *url*, if it has one that says."""
+    """Return the time left by the signature of *url*: one value, or none if it does not say."""
     signature = find_signature(url)
     if signature is None:
         return []
     start, end = signature
     if arrival.date is not None:
         return [end - arrival.date]
-    # Without the server's date there is still its signature, which cannot be older than the request.
+    # Without the server's date the start of the signature counts, which is not older than the request.
     return [end - start - timedelta(seconds=arrival.elapsed)] if start is not None else []
 
 
 def find_signature(url: str) -> tuple[datetime | None, datetime] | None:
-    """Return when the signature of *url* begins, if it says, and when it ends."""
+    """Return when the signature of *url* becomes valid, if it says, and when it expires."""
     try:
         query = {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         if "se" in query:

@@ -1,21 +1,21 @@
-"""What the headers of an answer say: request ids, how long to wait, whether to try again."""
+"""What the headers of an answer say: request ids, how long to wait, whether to retry."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import attrs
 
-# The gateway's own id first: it is the one that its support can look up. Upstream's id passes through beside it.
+# The gateway's own id first, since its support can look it up. The id of the upstream API passes through as well.
 REQUEST_ID_HEADERS = ("x-oneapi-request-id", "x-request-id")
 REQUEST_ID_IN_MESSAGE = re.compile(r"\(request id: ([^\s()]{1,200})\)")
 
-# In the order in which they count, with their units in seconds.
+# In order of precedence, with their units in seconds.
 WAITS = {"retry-after-ms": 0.001, "x-ms-retry-after-ms": 0.001, "retry-after": 1.0}
-# What joins the values of a name that stands several times.
+# What joins the values of a header that occurs several times.
 TOGETHER = {**dict.fromkeys(WAITS, "\n"), **dict.fromkeys(("content-digest", "repr-digest", "x-goog-hash"), ", ")}
 # RFC 9110 §10.2.3 knows whole seconds; real servers send fractions. `float()` would take nan, inf and 1e9 as well.
 NUMBER = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,3})?", re.ASCII)
@@ -29,11 +29,11 @@ RATE_LIMITS = ("requests", "images", "tokens")
 @attrs.frozen(kw_only=True)
 class RateLimit:
     """
-    How far a server's rate limit is used up.
+    How much of a server's rate limit is left.
 
     Attributes:
-        remaining: How much is left of it.
-        reset: Seconds until it is as if nothing had been used.
+        remaining: Requests, images or tokens left.
+        reset: Seconds until the limit is full again.
     """
 
     remaining: float
@@ -60,8 +60,8 @@ def fold_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """
     Return headers by their lower-case names.
 
-    Of a name that stands twice the first counts, but all waits are kept, one to a line: the longest of them counts; and
-    lists of checksums are put together (RFC 9110 §5.3).
+    If a header occurs twice, the first one counts. But all waits are kept, one per line, since the longest counts; and
+    lists of checksums are joined (RFC 9110 §5.3).
     """
     headers: dict[str, str] = {}
     for name, value in pairs:
@@ -75,42 +75,37 @@ def fold_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> float | None:
     """
-    Return how long the server asks to wait, in seconds; None if it does not say or what it says makes no sense.
+    Return how long the server asks to wait, in seconds; None if it does not say, or not in a valid form.
 
-    No time at all, or a date that has passed, says nothing.
+    Zero seconds, or a date that has passed, count as nothing said.
 
     Args:
         headers: With lower-case names.
-        resets: Whether the time until the limit of requests is reset counts where nothing else is said. Servers send it
-            with every answer, so it does only where none are left: the limit that was hit may be another.
+        resets: Whether the time until the limit of requests is reset counts if nothing else is said. Servers send it
+            with every answer, so it counts only if no requests are left: another limit may have been hit.
 
     Source:
         RFC 9110 §10.2.3. A date is compared with the answer's own Date, so that a wrong local clock does not matter.
     """
-    return next(waits(headers, resets=resets), None)
-
-
-def waits(headers: Mapping[str, str], *, resets: bool) -> Iterator[float]:
     for name, unit in WAITS.items():
-        lines = headers.get(name, "").split("\n")
-        if wait := max((wait for line in lines for wait in read_wait(line.strip(), unit, headers)), default=0.0):
-            yield wait
+        waits = [read_wait(line.strip(), unit, headers) or 0.0 for line in headers.get(name, "").split("\n")]
+        if longest := max(waits):
+            return longest
     limit = find_rate_limits(headers).get("requests")
     if resets and limit is not None and not limit.remaining and limit.reset:
-        yield limit.reset
+        return limit.reset
+    return None
 
 
-def read_wait(value: str, unit: float, headers: Mapping[str, str]) -> Iterator[float]:
+def read_wait(value: str, unit: float, headers: Mapping[str, str]) -> float | None:
     if NUMBER.fullmatch(value):
-        yield float(value) * unit
-    elif unit == 1 and value:
-        yield from seconds_until(value, headers.get("date", ""))
+        return float(value) * unit
+    return seconds_until(value, headers.get("date", "")) if unit == 1 else None
 
 
-def seconds_until(date: str, now: str) -> Iterator[float]:
+def seconds_until(date: str, now: str) -> float | None:
     end, start = to_date(date), to_date(now)
-    if end is not None and start is not None:
-        yield max(0.0, (end - start).total_seconds())
+    return None if end is None or start is None else max(0.0, (end - start).total_seconds())
 
 
 def find_date(headers: Mapping[str, str], name: str = "date") -> datetime | None:
@@ -129,17 +124,18 @@ def aware(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def duration(text: str) -> Iterator[float]:
-    """Yield the seconds of a duration such as `1m2.5s`."""
+def parse_duration(text: str) -> float | None:
+    """Return the seconds of a duration such as `1m2.5s`; None if *text* is not one."""
     match = DURATION.fullmatch(text)
-    if match:
-        hours, minutes, seconds, milliseconds = (float(group or 0) for group in match.groups())
-        yield 3600 * hours + 60 * minutes + seconds + milliseconds / 1000
+    if match is None:
+        return None
+    hours, minutes, seconds, milliseconds = (float(group or 0) for group in match.groups())
+    return 3600 * hours + 60 * minutes + seconds + milliseconds / 1000
 
 
 def find_rate_limits(headers: Mapping[str, str]) -> dict[str, RateLimit]:
     """
-    Return what the server says of its limits of `requests`, `images` and `tokens`; those alone of which it says all.
+    Return the server's limits of `requests`, `images` and `tokens`, as far as it says both what is left and the reset.
 
     Args:
         headers: With lower-case names.
@@ -150,12 +146,12 @@ def find_rate_limits(headers: Mapping[str, str]) -> dict[str, RateLimit]:
     limits: dict[str, RateLimit] = {}
     for name in RATE_LIMITS:
         remaining = headers.get(f"x-ratelimit-remaining-{name}", "").strip()
-        if NUMBER.fullmatch(remaining):
-            for reset in duration(headers.get(f"x-ratelimit-reset-{name}", "").strip()):
-                limits[name] = RateLimit(remaining=float(remaining), reset=reset)
+        reset = parse_duration(headers.get(f"x-ratelimit-reset-{name}", "").strip())
+        if NUMBER.fullmatch(remaining) and reset is not None:
+            limits[name] = RateLimit(remaining=float(remaining), reset=reset)
     return limits
 
 
 def find_should_retry(headers: Mapping[str, str]) -> bool | None:
-    """Return what `x-should-retry` says; None without it."""
+    """Return the value of `x-should-retry`; None without it."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", "").strip().lower())
