@@ -33,7 +33,7 @@ from burncloud_images.retry import Clock, RetryPolicy, repeat
 from burncloud_images.settings import Limits, Timeouts
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.port import AttemptState, Response, SessionKind, Transport
-from burncloud_images.wire.download_headers import Checksum, RemoteFile, find_part, find_representation
+from burncloud_images.wire.download_headers import Checksum, RemoteFile, find_content_range, find_remote_file
 from burncloud_images.wire.headers import find_retry_after
 
 T = TypeVar("T", bound=ImageDetails)
@@ -100,13 +100,13 @@ class PartialDownload(Generic[T]):
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Start again with a whole file, which the headers of its answer describe."""
         await self.discard()
-        self.file = find_representation(headers)
+        self.file = find_remote_file(headers)
         self.digests = [(one, hashlib.new(one.algorithm, usedforsecurity=False)) for one in self.file.checksums]
         self.writer = self.open_writer()
 
     def is_continued_by(self, headers: Mapping[str, str]) -> bool:
         """Return whether an answer 206 starts where the bytes end, and is of the same file."""
-        part = find_part(headers)
+        part = find_content_range(headers)
         if not self.size or part is None or part.start != self.size:
             return False
         same_length = None in {part.total, self.file.length} or part.total == self.file.length
@@ -115,7 +115,7 @@ class PartialDownload(Generic[T]):
 
     def is_ended_by(self, headers: Mapping[str, str]) -> bool:
         """Return whether an answer 416 means that all bytes have arrived."""
-        part = find_part(headers)
+        part = find_content_range(headers)
         return self.size > 0 and part is not None and part.total == self.size
 
     async def write(self, data: bytes) -> None:
@@ -290,7 +290,7 @@ class Download(Generic[T]):
 
     async def read(self, response: Response, state: AttemptState) -> None:
         most = self.limits.image
-        announced = find_representation(response.headers).length or 0
+        announced = find_remote_file(response.headers).length or 0
         if self.partial.size + announced > most:
             raise too_large(most)
         async with aclosing(self.in_time(response, state)) as chunks:

@@ -64,11 +64,11 @@ def find_expiry(url: str, created: datetime | None, arrival: ReceivedAt) -> Expi
         The API document: 60 minutes from creation. Stores sign the time as well: `st` and `se` (Azure), `X-Amz-Date`
         and `X-Amz-Expires` (S3). The earlier one counts.
     """
-    left = min([LIFETIME - age(created, arrival), *signed(url, arrival)])
-    return Expiry(at=end_of(arrival, left), deadline=arrival.steady + (left - MARGIN).total_seconds())
+    left = min([LIFETIME - age(created, arrival), *time_left(url, arrival)])
+    return Expiry(at=expires_at(arrival, left), deadline=arrival.steady + (left - MARGIN).total_seconds())
 
 
-def end_of(arrival: ReceivedAt, left: timedelta) -> datetime:
+def expires_at(arrival: ReceivedAt, left: timedelta) -> datetime:
     try:
         return (arrival.date or arrival.local) + left
     except OverflowError:  # a server whose date is in the year 9999
@@ -83,13 +83,13 @@ def age(created: datetime | None, arrival: ReceivedAt) -> timedelta:
     return min(max(arrival.date - created, timedelta()), elapsed + SLACK)
 
 
-def find_end(url: str) -> datetime | None:
+def find_signed_expiry(url: str) -> datetime | None:
     """Return when the signature of *url* expires, by the server's clock; None if it does not say."""
     signature = find_signature(url)
     return signature[1] if signature else None
 
 
-def signed(url: str, arrival: ReceivedAt) -> list[timedelta]:
+def time_left(url: str, arrival: ReceivedAt) -> list[timedelta]:
     """Return the time left by the signature of *url*: one value, or none if it does not say."""
     signature = find_signature(url)
     if signature is None:

@@ -14,7 +14,7 @@ import attrs
 from burncloud_images.calls.attempt import CallSpec, Received
 from burncloud_images.calls.charge import free_of_charge
 from burncloud_images.calls.download import Download
-from burncloud_images.calls.expiry import Expiry, find_end, find_expiry
+from burncloud_images.calls.expiry import Expiry, find_expiry, find_signed_expiry
 from burncloud_images.calls.resources import Resources
 from burncloud_images.errors import DownloadError, ResultExpiredError, StorageError
 from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
@@ -111,7 +111,7 @@ async def fetch(
     """
     url = Address(url)
     clock = resources.clock
-    expires_at = expires_at or find_end(url)
+    expires_at = expires_at or find_signed_expiry(url)
     context = ImageContext(
         id=hashlib.blake2b(url.encode(errors="replace"), digest_size=6).hexdigest(),
         index=index,

@@ -88,7 +88,7 @@ class ContentRange:
     total: int | None
 
 
-def find_representation(headers: Mapping[str, str]) -> RemoteFile:
+def find_remote_file(headers: Mapping[str, str]) -> RemoteFile:
     """
     Return what an answer 200 says about its file.
 
@@ -131,7 +131,7 @@ def from_base64(text: str) -> bytes:
         return b""
 
 
-def find_part(headers: Mapping[str, str]) -> ContentRange | None:
+def find_content_range(headers: Mapping[str, str]) -> ContentRange | None:
     """
     Return what `Content-Range` says; None if it says nothing that makes sense.
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.calls.expiry import LIFETIME, MARGIN, ReceivedAt, find_end, find_expiry
+from burncloud_images.calls.expiry import LIFETIME, MARGIN, ReceivedAt, find_expiry, find_signed_expiry
 
 pytestmark = pytest.mark.ways("tls")
 
@@ -119,9 +119,9 @@ def test_a_server_in_the_year_9999_is_no_trouble():
 )
 def test_an_address_alone_may_tell_its_end(query, end):
     """By its signature."""
-    assert end == find_end(PLAIN + query)
+    assert end == find_signed_expiry(PLAIN + query)
 
 
 def test_what_is_no_address_has_no_end():
     """The guard is what refuses it."""
-    assert find_end("https://[x?se=2026-11-24T13:00:00Z") is None
+    assert find_signed_expiry("https://[x?se=2026-11-24T13:00:00Z") is None

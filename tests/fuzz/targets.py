@@ -26,7 +26,7 @@ from burncloud_images.errors import ImagesError, InvalidRequestError, Phase
 from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.compression import Inflater
-from burncloud_images.wire.download_headers import find_part, find_representation
+from burncloud_images.wire.download_headers import find_content_range, find_remote_file
 from burncloud_images.wire.events import Completed, IgnoredEvent, Partial, PartialStarted, StreamDecoder
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
@@ -185,12 +185,12 @@ def downloads(data: bytes) -> None:
     """Headers of a file that is fetched."""
     lines = data.decode("latin-1").split("\n")
     made = dict(zip((*DOWNLOAD_HEADERS, "date", "last-modified"), lines, strict=False))
-    found = find_representation(made)
+    found = find_remote_file(made)
     assert found.length is None or 0 <= found.length < 10**18
     assert found.validator is None or found.validator.isprintable()
     for checksum in found.checksums:
         assert len(checksum.digest) == hashlib.new(checksum.algorithm, usedforsecurity=False).digest_size
-    part = find_part(made)
+    part = find_content_range(made)
     assert part is None or part.start is None or part.start >= 0
 
 

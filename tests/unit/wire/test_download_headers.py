@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 
-from burncloud_images.wire.download_headers import ContentRange, find_part, find_representation
+from burncloud_images.wire.download_headers import ContentRange, find_content_range, find_remote_file
 
 DATE = "Tue, 24 Nov 2026 12:00:00 GMT"
 DATA = b"an otter"
@@ -21,12 +21,12 @@ class TestLength:
     @pytest.mark.parametrize(("text", "expected"), [("0", 0), (" 12 ", 12), ("9" * 18, 10**18 - 1)])
     def test_is_read(self, text, expected):
         """In bytes."""
-        assert expected == find_representation({"content-length": text}).length
+        assert expected == find_remote_file({"content-length": text}).length
 
     @pytest.mark.parametrize("text", ["", "-1", "1.5", "1e3", "\u0663", "1_000", "9" * 19, "5, 5"])
     def test_is_unknown_if_it_is_no_number(self, text):
         """Also one that Python would take."""
-        assert find_representation({"content-length": text}).length is None
+        assert find_remote_file({"content-length": text}).length is None
 
 
 class TestValidator:
@@ -35,20 +35,20 @@ class TestValidator:
     @pytest.mark.parametrize("tag", ['"a"', '""', '"0x8D\'~!#"', ' "a" '])
     def test_a_strong_tag(self, tag):
         """As it came."""
-        assert tag.strip() == find_representation({"etag": tag}).validator
+        assert tag.strip() == find_remote_file({"etag": tag}).validator
 
     @pytest.mark.parametrize("tag", ['W/"a"', "a", '"a', '"a"b"', '"a b"', '"ä"', '"a\r\nX: y"', ""])
     def test_not_another_tag(self, tag):
         """A weak one says that files look alike; and beside a tag, a date is none either."""
         headers = {"etag": tag, "last-modified": "Tue, 24 Nov 2026 11:00:00 GMT", "date": DATE}
 
-        assert find_representation(headers).validator is None
+        assert find_remote_file(headers).validator is None
 
     @pytest.mark.parametrize(("modified", "strong"), [("11:59:00", True), ("11:59:01", False), ("12:30:00", False)])
     def test_a_date_that_is_a_minute_old(self, modified, strong):
         """By the host's own clock."""
         modified = f"Tue, 24 Nov 2026 {modified} GMT"
-        validator = find_representation({"last-modified": modified, "date": DATE}).validator
+        validator = find_remote_file({"last-modified": modified, "date": DATE}).validator
 
         assert (modified if strong else None) == validator
 
@@ -57,12 +57,12 @@ class TestValidator:
     )
     def test_not_half_of_it(self, headers):
         """Without a date there is nothing to compare with."""
-        assert find_representation(headers).validator is None
+        assert find_remote_file(headers).validator is None
 
     def test_nothing_of_a_host_that_has_no_parts(self):
         """It says so itself."""
-        assert find_representation({"etag": '"a"', "accept-ranges": "None"}).validator is None
-        assert '"a"' == find_representation({"etag": '"a"', "accept-ranges": "bytes"}).validator
+        assert find_remote_file({"etag": '"a"', "accept-ranges": "None"}).validator is None
+        assert '"a"' == find_remote_file({"etag": '"a"', "accept-ranges": "bytes"}).validator
 
 
 class TestChecksums:
@@ -78,7 +78,7 @@ class TestChecksums:
     )
     def test_are_read_from_every_header_that_stores_send(self, header, value, algorithm):
         """The algorithm as hashlib calls it."""
-        (checksum,) = find_representation({header: value}).checksums
+        (checksum,) = find_remote_file({header: value}).checksums
 
         assert (header, algorithm) == (checksum.header, checksum.algorithm)
         assert hashlib.new(algorithm, DATA).digest() == checksum.digest
@@ -86,7 +86,7 @@ class TestChecksums:
     def test_all_of_them_count(self):
         """A header may have several."""
         value = f"sha-256=:{b64('sha256')}:, sha-512=:{b64('sha512')}:"
-        found = find_representation({"repr-digest": value, "content-md5": b64("md5")}).checksums
+        found = find_remote_file({"repr-digest": value, "content-md5": b64("md5")}).checksums
 
         assert ["md5", "sha256", "sha512"] == [checksum.algorithm for checksum in found]
 
@@ -105,7 +105,7 @@ class TestChecksums:
     )
     def test_what_is_broken_or_unknown_says_nothing(self, header, value):
         """An image must not be lost to a bad header; and not every tag that looks like a checksum is one."""
-        assert () == find_representation({header: value}).checksums
+        assert () == find_remote_file({header: value}).checksums
 
 
 class TestPart:
@@ -120,7 +120,7 @@ class TestPart:
     )
     def test_is_read(self, text, expected):
         """The end is past the last byte."""
-        assert expected == find_part({"content-range": text})
+        assert expected == find_content_range({"content-range": text})
 
     @pytest.mark.parametrize(
         "text",
@@ -137,4 +137,4 @@ class TestPart:
     )
     def test_is_unknown_if_it_makes_no_sense(self, text):
         """Then nothing says where the bytes belong."""
-        assert find_part({"content-range": text}) is None
+        assert find_content_range({"content-range": text}) is None
