@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
 from burncloud_images.calls.expiry import ReceivedAt
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.calls.incoming import Incoming, too_large
-from burncloud_images.calls.receiving import AnswerReceiver, OpaqueReceiver, Receiver
+from burncloud_images.calls.receiving import Decoder, Receiver
 from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.retention import Retention, find_place
-from burncloud_images.calls.streaming import Observer, StreamedImage, StreamReceiver, check_life
+from burncloud_images.calls.streaming import Observer, StreamedImage, StreamWatch, check_life
 from burncloud_images.errors import (
     Billing,
     ConnectionFailedError,
@@ -37,6 +37,7 @@ from burncloud_images.transport.secret import DiscreetResponse, bearer
 from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.encode import EncodedRequest
+from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
 from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
@@ -231,28 +232,33 @@ class RequestAttempt(Generic[T]):
         spec = self.spec
         most_items = max(MOST_ITEMS_EACH * spec.image_count, LEAST_ITEMS)
         patience = spec.settings.timeouts.first_byte
-        about: dict[str, Any] = {
-            "sink": spec.sink,
-            "placement": self.context,
-            "limits": spec.settings.limits,
-            "retention": self.retention,
-        }
-        shape = await body.begin(partial(check_life, self.state, 0.0, patience))
-        if shape == "events":
-            return StreamReceiver(
-                **about,
-                wanted=spec.image_count,
-                state=self.state,
-                patience=patience,
-                observer=discreet(spec.observer, self.redaction) if spec.observer is not None else None,
-                request_id=self.request_id,
-                idempotency_key=spec.idempotency_key,
-                most_items=most_items,
-            )
-        self.state.take_answer()
-        if shape == "answer":
-            return AnswerReceiver(**about, decoder=AnswerDecoder(most_items))
-        return OpaqueReceiver(**about, decoder=OpaqueDecoder(response.headers.get("content-encoding", "")))
+        watch = None
+        decoder: Decoder
+        match await body.begin(partial(check_life, self.state, 0.0, patience)):
+            case "events":
+                decoder = StreamDecoder(spec.settings.limits.event, most_items, spec.image_count)
+                watch = StreamWatch(
+                    state=self.state,
+                    patience=patience,
+                    observer=discreet(spec.observer, self.redaction) if spec.observer is not None else None,
+                    request_id=self.request_id,
+                    idempotency_key=spec.idempotency_key,
+                    most_items=most_items,
+                )
+            case "answer":
+                decoder = AnswerDecoder(most_items)
+            case _:
+                decoder = OpaqueDecoder(response.headers.get("content-encoding", ""))
+        if watch is None:
+            self.state.take_answer()
+        return Receiver(
+            decoder=decoder,
+            sink=spec.sink,
+            placement=self.context,
+            limits=spec.settings.limits,
+            retention=self.retention,
+            watch=watch,
+        )
 
     # --- how else it can end -----------------------------------------------------------------------------------------
 

@@ -1,19 +1,21 @@
 """
-One answer on its way into a sink: chunks in, kept images out.
+The images of one answer or stream on their way into a sink: text in, kept images out.
 
-Whatever goes wrong later, an image that has arrived whole is kept and found on the error.
+A `Receiver` is the same for all answers; what it is given as a decoder tells them apart. Whatever goes wrong later, an
+image that has arrived whole is kept and found on the error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import aclosing
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
 from burncloud_images.calls.incoming import Incoming, Turns, too_large
 from burncloud_images.calls.retention import Retention
+from burncloud_images.calls.streaming import StreamWatch
 from burncloud_images.errors import (
     APIError,
     Billing,
@@ -27,17 +29,15 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageContext, ImageWriter, ReadableWriter, Sink
 from burncloud_images.model.media import Media
-from burncloud_images.results import DamagedImage, ImageDetails
+from burncloud_images.results import DamagedImage, Image, ImageDetails
 from burncloud_images.settings import Limits
-from burncloud_images.wire.answer import Answer
-from burncloud_images.wire.events import StreamEvent
+from burncloud_images.wire.answer import Answer, AnswerItem
+from burncloud_images.wire.events import Completed, EventFields, Partial, PartialStarted, StreamEvent
 from burncloud_images.wire.image_json import (
-    AnswerDecoder,
     ImageChunk,
     ImageEnded,
     ImageFailed,
     ImageStarted,
-    OpaqueDecoder,
     Pause,
     Surplus,
     UndecodedText,
@@ -49,27 +49,66 @@ LEAST_FILE = 16 * 1024
 """Bytes that may hold an image: so many are worth a file, and are kept beside an error of the API as well."""
 
 
+class Decoder(Protocol):
+    """What tells one form of an answer from another; `wire.image_json` and `wire.events` have them."""
+
+    @property
+    def raw(self) -> bytes:
+        """The answer so far without its images."""
+
+    @property
+    def billed(self) -> Billing:
+        """What the answer says about money, beside its images."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is waited for, although more may come."""
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether what comes is an image and not a preview."""
+
+    @property
+    def ended_image(self) -> int | None:
+        """Index of an image whose bytes are all there, and of which it is not yet certain what it is."""
+
+    def feed(self, chunk: bytes, /) -> Iterator[StreamEvent]:
+        """Yield what *chunk* brings."""
+
+    def flush(self) -> Iterator[StreamEvent]:
+        """Yield what is left of an answer that was cut off."""
+
+    def close(self) -> Answer:
+        """Return what the answer said beside its images."""
+
+
 @attrs.define(kw_only=True)
 class Receiver(Generic[T]):
     """
-    The images of one answer, plain or streamed: what the two have in common.
+    The images of one answer.
 
     Attributes:
+        decoder: Finds them in the text.
         sink: Takes them.
         placement: For the first image.
         limits: The caps.
-        kept: What is kept, by its place in the answer.
+        retention: Holds the bytes of an answer that is not understood; None if they are elsewhere.
+        watch: Looks after what only a stream has: previews, and whether it still brings images.
+        keeps_fragments: Whether bytes of damaged images are kept in memory.
+        kept: Images that are kept, by their place in the answer.
         damaged: Why others are not, by their place.
         unstored: Images that the sink could not keep, with their bytes.
-        remains: What came of damaged images, by their place, within `Limits.image` for all of them.
-        rests: The text that came of them and is no base64, within the same.
-        retention: Holds the bytes of an answer that is not understood; None if they are elsewhere.
+        remains: Bytes of damaged images, by their place, within `Limits.image` for all of them.
+        rests: Their text that is not base64, within the same limit.
     """
 
+    decoder: Decoder
     sink: Sink[T]
     placement: ImageContext
     limits: Limits
     retention: Retention | None = None
+    watch: StreamWatch | None = None
+    keeps_fragments: bool = True
     writer: ImageWriter[T] | None = None
     written: int = 0
     kept: dict[int, T] = attrs.field(factory=dict)
@@ -78,32 +117,12 @@ class Receiver(Generic[T]):
     remains: dict[int, bytes] = attrs.field(factory=dict)
     rests: dict[int, bytearray] = attrs.field(factory=dict)
     index: int = 0
+    is_preview: bool = False
     is_whole: bool = False
     surplus: bool = False
     turns: Turns = attrs.field(factory=Turns)
 
-    @property
-    def raw(self) -> bytes:
-        """The answer so far without its images."""
-        raise NotImplementedError
-
-    @property
-    def billed(self) -> Billing:
-        """What is known about money by now: an answer of success has begun."""
-        return Billing.YES if self.whole or self.fragments else Billing.MAYBE
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing more is waited for, although more may come."""
-        return False
-
-    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
-        """Yield what *chunk* brings."""
-        raise NotImplementedError
-
-    def conclude(self) -> Answer:
-        """Return what the answer said beside its images, now that it has ended."""
-        raise NotImplementedError
+    # --- the text of an answer ---------------------------------------------------------------------------------------
 
     async def take(self, body: Incoming) -> Answer:
         """
@@ -111,7 +130,7 @@ class Receiver(Generic[T]):
 
         Raises:
             OutcomeUnknownError: It ended in the middle.
-            ProtocolError: It is no answer of the images API; TooLargeError if it passes a cap.
+            ProtocolError: It is not an answer of the images API; TooLargeError if it passes a cap.
         """
         async with aclosing(body.pieces()) as pieces:
             async for text in pieces:
@@ -120,56 +139,146 @@ class Receiver(Generic[T]):
                 except ProtocolError:
                     await self.take_rest(body)
                     raise
-                if self.is_done:
+                if self.decoder.is_done:
                     break
         self.is_whole = body.is_whole
-        return self.finish(self.conclude())
+        return self.close()
 
     async def take_chunk(self, chunk: bytes) -> None:
         """Take a piece of its text."""
-        for event in self.feed(chunk):
+        for event in self.decoder.feed(chunk):
             await self.handle(event)
+        if self.watch is not None and not self.decoder.is_done:
+            self.watch.check()
 
     async def take_rest(self, body: Incoming) -> None:
         """Hold the rest of an answer that is not understood, unless it is an image that is too large."""
         if self.retention is None or (self.writer is not None and not self.retention.is_on):
             return
-        await self.retention.restart(self.raw)
+        await self.retention.restart(self.decoder.raw)
         await body.drain()
         self.is_whole = body.is_whole
 
-    def finish(self, answer: Answer) -> Answer:
-        """Note which images of *answer* are damaged, and return it."""
+    def close(self) -> Answer:
+        """Return what the answer said beside its images, and note which of them are damaged."""
+        answer = self.decoder.close()
         for item in answer.items:
             if item.failure:
                 self.damaged.setdefault(item.index, item.failure)
         return answer
 
+    # --- its images --------------------------------------------------------------------------------------------------
+
     async def handle(self, event: StreamEvent) -> None:
         match event:
             case ImageStarted(index):
-                await self.let_go()
-                self.index, self.written = index, 0
-                self.writer = self.sink.open(attrs.evolve(self.placement, index=index))
-            case ImageChunk(_, data) if self.writer is not None:
-                self.written += len(data)
-                if self.written > self.limits.image:
-                    raise too_large("image", "image", self.limits.image)
-                await self.writer.write(data)
-            case ImageEnded(index) if self.writer is not None:
-                await self.end(index, self.writer)
-                self.writer = None
-            case ImageFailed(index, reason):
-                self.damaged[index] = reason
-                await self.lose()
-            case UndecodedText(index, text):
-                self.rests.setdefault(index, bytearray()).extend(text[: self.room])
+                await self.begin(index)
+            case PartialStarted(index, number):
+                self.begin_preview(index, number)
+            case ImageChunk(_, data):
+                await self.write(data)
+            case ImageEnded(index):
+                await self.end(index)
+            case Completed(item, fields):
+                await self.complete(item, fields)
+            case Partial(index, fields):
+                await self.end_preview(index, fields)
             case Surplus(text):
                 await self.hold(text)
             case Pause():
                 await self.turns.give()
             case _:
+                await self.give_up(event)
+
+    async def begin(self, index: int) -> None:
+        self.index, self.written, self.is_preview = index, 0, False
+        if self.watch is not None:
+            self.watch.begin()
+        if self.decoder.is_certain:  # else its event will say what it is
+            await self.let_go()
+        self.writer = self.sink.open(attrs.evolve(self.placement, index=index))
+
+    async def write(self, data: bytes) -> None:
+        if self.watch is not None:
+            self.watch.notice(len(data), is_preview=self.is_preview)
+        if self.writer is None:
+            return
+        self.written += len(data)
+        if self.written > self.limits.image:
+            raise too_large("image", "image", self.limits.image)
+        await self.writer.write(data)
+
+    async def end(self, index: int) -> None:
+        """Keep the image whose bytes are all there."""
+        writer = self.writer
+        if writer is None:
+            return
+        try:
+            self.kept[index] = await keep_image(writer, most_remains=self.room)
+        except StorageError as error:
+            self.unstored.append(error)
+        except Damaged as problem:
+            self.damaged[index] = str(problem)
+            self.remains[index] = problem.remains
+        self.take_writer()
+
+    async def complete(self, item: AnswerItem, fields: EventFields) -> None:
+        """Show an image whose event has ended."""
+        self.is_preview = False
+        if item.decoded:
+            await self.let_go()
+        await self.abandon()
+        if self.watch is not None:
+            image = self.kept.get(item.index)
+            await self.watch.complete(image if isinstance(image, Image) else None, item, fields)
+
+    async def give_up(self, event: StreamEvent) -> None:
+        """Note that an image is damaged; bytes of a preview, or of an event that is ignored, go."""
+        match event:
+            case ImageFailed(index, reason) if not self.is_preview:
+                self.damaged[index] = reason
+                await self.lose()
+            case UndecodedText(index, text) if not self.is_preview:
+                self.rests.setdefault(index, bytearray()).extend(text[: self.room])
+            case _:
                 await self.abandon()
+
+    async def lose(self) -> None:
+        """Hold on to the bytes of an image that broke off; its writer goes."""
+        if self.writer is not None and not self.is_preview:
+            self.remains[self.index] = await read_back(self.writer, self.room)
+        await self.abandon()
+
+    async def abandon(self) -> None:
+        """Discard the image being written."""
+        if writer := self.take_writer():
+            await writer.discard()
+
+    def take_writer(self) -> ImageWriter[T] | None:
+        writer, self.writer = self.writer, None
+        if self.retention is not None:
+            self.retention.resume()
+        return writer
+
+    # --- its previews ------------------------------------------------------------------------------------------------
+
+    def begin_preview(self, index: int, number: int) -> None:
+        self.written, self.is_preview = 0, True
+        context = attrs.evolve(self.placement, index=index)
+        self.writer = self.watch.open_partial(self.sink, context, number) if self.watch is not None else None
+        if self.writer is not None and self.retention is not None:
+            self.retention.pause()
+
+    async def end_preview(self, index: int, fields: EventFields) -> None:
+        writer = self.take_writer()
+        if self.watch is not None:
+            if writer is not None:
+                await self.watch.keep_partial(writer, index, fields, is_preview=self.is_preview)
+            self.watch.note_life(is_preview=self.is_preview)
+        elif writer is not None:
+            await writer.discard()
+
+    # --- what is held ------------------------------------------------------------------------------------------------
 
     async def let_go(self) -> None:
         """Hold the answer no more: an image began where one ought to be."""
@@ -184,36 +293,22 @@ class Receiver(Generic[T]):
             await self.retention.add(text)
 
     async def release(self) -> None:
-        """Let go of what is still held."""
+        """Drop what is still held."""
         if self.retention is not None:
             await self.retention.drop()
-
-    async def end(self, index: int, writer: ImageWriter[T]) -> None:
-        try:
-            self.kept[index] = await keep_image(writer, most_remains=self.room)
-        except StorageError as error:
-            self.unstored.append(error)
-        except Damaged as problem:
-            self.damaged[index] = str(problem)
-            self.remains[index] = problem.remains
 
     @property
     def room(self) -> int:
         """How many bytes of damaged images may still be held."""
         held = sum(map(len, self.remains.values())) + sum(map(len, self.rests.values()))
-        return max(0, self.limits.image - held)
+        return max(0, self.limits.image - held) if self.keeps_fragments else 0
 
-    async def lose(self) -> None:
-        """Hold on to what came of an image that broke off; its writer goes."""
-        if self.writer is not None:
-            self.remains[self.index] = await read_back(self.writer, self.room)
-        await self.abandon()
+    # --- what arrived ------------------------------------------------------------------------------------------------
 
-    async def abandon(self) -> None:
-        """Leave no trace of an image that did not come to its end."""
-        writer, self.writer = self.writer, None
-        if writer is not None:
-            await writer.discard()
+    @property
+    def billed(self) -> Billing:
+        """What is known about money so far."""
+        return Billing.YES if self.whole or self.fragments else self.decoder.billed
 
     @property
     def whole(self) -> tuple[ImageDetails, ...]:
@@ -242,71 +337,49 @@ class Receiver(Generic[T]):
         Returns:
             The answer, if all of it had come before the error.
         """
+        if isinstance(error, OutcomeUnknownError):
+            for event in self.decoder.flush():
+                await self.handle(event)
+            if self.decoder.is_done:
+                return self.close()
+        if self.decoder.ended_image is not None:
+            await self.end(self.decoder.ended_image)
         if isinstance(error, TooLargeError):
             await self.abandon()  # the cap says that so much is not wanted in memory
         await self.lose()
         if isinstance(error, (OutcomeUnknownError, ProtocolError, APIError)):
-            error.images = error.images or self.whole
-            error.damaged = self.fragments
-            await self.retain(error)
+            await self.add_arrived(error)
         else:
             await self.release()
         mark(error, Billing.YES if isinstance(error, StorageError) else self.billed)
         return None
 
+    async def add_arrived(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
+        """Put on *error* what arrived before it: images, previews, fragments and the answer itself."""
+        error.images = error.images or self.whole
+        error.damaged = self.fragments
+        error.partials = tuple(self.watch.partials) if self.watch is not None else ()
+        await self.retain(error)
+
     async def retain(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
         """Put the answer on *error*: as it came if no image was found in it, and else its text."""
         retention, is_refusal = self.retention, isinstance(error, APIError)
         if retention is None:
-            error.keep(error.kept or to_kept(self.raw))
+            error.keep(error.kept or to_kept(self.decoder.raw))
         elif is_refusal and retention.size < LEAST_FILE and self.billed < Billing.YES:
             await retention.drop()
         else:
             is_held = retention.is_on
             if not is_held and not is_refusal:
-                await retention.restart(self.raw)
+                await retention.restart(self.decoder.raw)
             error.keep(await retention.keep(in_file=self.is_whole and is_held))
 
     async def keep_rest(self) -> KeptAnswer | None:
         """Return an answer that holds more than was taken, or less than was asked for."""
         if self.retention is None:
             return None
-        await self.retention.restart(self.raw)
+        await self.retention.restart(self.decoder.raw)
         return await self.retention.keep(in_file=self.retention.size >= LEAST_FILE)
-
-
-@attrs.define(kw_only=True)
-class AnswerReceiver(Receiver[T]):
-    """The images of one plain answer."""
-
-    decoder: AnswerDecoder = attrs.field(factory=AnswerDecoder)
-
-    @property
-    def raw(self) -> bytes:
-        return self.decoder.raw
-
-    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
-        return self.decoder.feed(chunk)
-
-    def conclude(self) -> Answer:
-        return self.decoder.close()
-
-
-@attrs.define(kw_only=True)
-class OpaqueReceiver(Receiver[T]):
-    """A body that is no answer; all of it is held."""
-
-    decoder: OpaqueDecoder = attrs.field(factory=OpaqueDecoder)
-
-    @property
-    def raw(self) -> bytes:
-        return b""
-
-    def feed(self, chunk: bytes) -> Iterator[StreamEvent]:
-        return self.decoder.feed(chunk)
-
-    def conclude(self) -> Answer:
-        return self.decoder.close()
 
 
 class Damaged(Exception):  # noqa: N818 (never leaves the package)

@@ -14,12 +14,11 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import attrs
 
-from burncloud_images.calls.receiving import AnswerReceiver, Receiver
-from burncloud_images.calls.streaming import StreamReceiver
+from burncloud_images.calls.receiving import Decoder, Receiver
 from burncloud_images.cli.exits import FAILED, STORAGE, UsageError, combine
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.options import Output
@@ -40,9 +39,8 @@ from burncloud_images.errors import ImagesError, OutcomeUnknownError
 from burncloud_images.files.sinks import ImageContext, Memory, Sink, slug
 from burncloud_images.results import Image, SavedImage
 from burncloud_images.settings import Limits
-from burncloud_images.transport.clock import SystemClock
-from burncloud_images.transport.port import AttemptState
 from burncloud_images.wire.answer import Answer, to_text
+from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.image_json import AnswerDecoder, Container, locate_in_answer
 
 PIECE = 256 * 1024
@@ -126,22 +124,6 @@ BLANK = b"\xef\xbb\xbf \t\r\n"
 NO_LIMITS = Limits(image=sys.maxsize, response=sys.maxsize, event=sys.maxsize)
 
 
-class SavedAnswer(AnswerReceiver[ShownImage]):
-    """The images of a response in JSON; what is damaged of them stays where it is."""
-
-    @property
-    def room(self) -> int:
-        return 0
-
-
-class SavedStream(StreamReceiver[ShownImage]):
-    """The images of a stream, likewise."""
-
-    @property
-    def room(self) -> int:
-        return 0
-
-
 @attrs.define(kw_only=True)
 class SavedFile:
     """
@@ -192,16 +174,14 @@ class SavedFile:
 
     def begin(self, beginning: bytes) -> Receiver[ShownImage]:
         """Return what takes a response, by how it begins."""
-        about: dict[str, Any] = {
-            "sink": self.album.sink,
-            "placement": self.album.placement(self.name),
-            "limits": NO_LIMITS,
-        }
-        if is_event_stream(beginning.lstrip(BLANK)):
-            return SavedStream(
-                **about, wanted=sys.maxsize, state=AttemptState(clock=SystemClock()), patience=float("inf")
-            )
-        return SavedAnswer(**about, decoder=SavedAnswerDecoder())
+        is_stream = is_event_stream(beginning.lstrip(BLANK))
+        return Receiver(
+            decoder=StreamDecoder(NO_LIMITS.event) if is_stream else SavedAnswerDecoder(),
+            sink=self.album.sink,
+            placement=self.album.placement(self.name),
+            limits=NO_LIMITS,
+            keeps_fragments=False,
+        )
 
     async def feed(self, receiver: Receiver[ShownImage], part: bytes) -> None:
         try:
@@ -210,7 +190,7 @@ class SavedFile:
             await receiver.salvage(error)
             self.conclude(receiver, Answer(), error.message)
             return
-        if part.endswith(b"\n") and isinstance(receiver, SavedAnswer) and not receiver.decoder.is_open:
+        if part.endswith(b"\n") and is_closed(receiver.decoder):
             await self.end(receiver)
 
     async def finish(self) -> int:
@@ -232,11 +212,13 @@ class SavedFile:
         """Take the end of a response."""
         problem = ""
         try:
-            if isinstance(receiver, SavedStream):  # one that was cut off may have a whole image in its last event
+            if isinstance(
+                receiver.decoder, StreamDecoder
+            ):  # one that was cut off may have a whole image in its last event
                 cut = OutcomeUnknownError("The stream ends in the middle.")
                 await receiver.salvage(cut)
                 problem = cut.message if receiver.decoder.is_open else ""
-            answer = receiver.finish(receiver.conclude())
+            answer = receiver.close()
         except OutcomeUnknownError as error:
             answer, problem = Answer(), problem or error.message
             await receiver.salvage(error)
@@ -269,10 +251,14 @@ class SavedFile:
         self.codes.append(STORAGE if receiver.unstored else failed)
 
     def where(self, receiver: Receiver[ShownImage]) -> str:
-        decoder = receiver.decoder if isinstance(receiver, SavedAnswer) else None
-        if isinstance(decoder, SavedAnswerDecoder) and decoder.custom_id:
-            return f"{self.word}, {decoder.custom_id}"
+        if isinstance(receiver.decoder, SavedAnswerDecoder) and receiver.decoder.custom_id:
+            return f"{self.word}, {receiver.decoder.custom_id}"
         return f"{self.word}, line {self.began}" if self.codes else self.word
+
+
+def is_closed(decoder: Decoder) -> bool:
+    """Return whether a response in JSON has ended."""
+    return isinstance(decoder, SavedAnswerDecoder) and not decoder.is_open
 
 
 def cut_at_line_ends(piece: bytes) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.errors import ImagesError, OutcomeUnknownError, TooLargeError
+from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
 from burncloud_images.wire.answer import (
     Answer,
@@ -39,11 +39,12 @@ from burncloud_images.wire.image_json import (
     PAUSE,
     Container,
     Event,
+    ImageEnded,
     ImageExtractor,
     ImageStarted,
     locate_in_answer,
 )
-from burncloud_images.wire.sse import Data, EventEnded, Lines, SSEDecoder
+from burncloud_images.wire.sse import Data, EventEnded, Lines, SSEDecoder, Token
 
 T = TypeVar("T")
 
@@ -192,20 +193,26 @@ class StreamDecoder:
     """
     Cuts the images out of one stream.
 
-    Feed it chunks and hand on its events, until it is `done`; `close` says that no more comes, and `answer` returns
-    what the stream said beside its images, in the form of a plain answer.
+    Feed it chunks and hand on its events, until it is done; `flush` yields what is left at the end, and `close` returns
+    what the stream said beside its images, in the form of a plain answer. An `ImageEnded` comes once it is certain that
+    the image is not a preview.
 
     Attributes:
-        is_paid: Whether the address of an image has come, or the tokens that one cost.
+        ended_image: Index of an image whose bytes are all there, and of which no event has said what it is.
+        is_paid: Whether the URL of an image has come, or the tokens that one cost.
 
     Args:
-        most: Bytes of one event.
-        most_items: How many images of one event are taken.
+        most: Maximum bytes of one event.
+        most_items: Maximum number of images that are taken of one event.
+        wanted: Number of images that are waited for.
     """
 
-    def __init__(self, most: int, most_items: int = sys.maxsize) -> None:
+    def __init__(self, most: int, most_items: int = sys.maxsize, wanted: int = sys.maxsize) -> None:
         self.most = most
         self.most_items = most_items
+        self.wanted = wanted
+        self.ended_image: int | None = None
+        self.has_begun = False
         self.sse = SSEDecoder()
         self.cutter: EventImageExtractor | None = None
         self.size = 0
@@ -226,21 +233,28 @@ class StreamDecoder:
         return bytes(self.passed) + (self.cutter.raw if self.cutter else b"")
 
     @property
+    def is_done(self) -> bool:
+        """Whether nothing more is waited for, although more may come."""
+        return self.done or len(self.items) >= self.wanted
+
+    @property
+    def billed(self) -> Billing:
+        """What the stream says about money. It begins before the work does, so its status says nothing."""
+        if self.is_paid:
+            return Billing.YES
+        return Billing.MAYBE if self.has_begun else Billing.NO
+
+    @property
     def is_certain(self) -> bool:
-        """Whether what comes is an image and no preview."""
+        """Whether what comes is an image and not a preview."""
         if self.cutter is None:
             return False
         kind = to_text(self.cutter.head.get("type")) or self.sse.name.decode(errors="replace")
         return self.cutter.is_answer or kind_of(kind) == COMPLETED
 
     @property
-    def is_answer(self) -> bool:
-        """Whether the event at hand is a plain answer."""
-        return self.cutter is not None and self.cutter.is_answer
-
-    @property
     def is_open(self) -> bool:
-        """Whether an event has begun and not ended: asked after `close`, whether the stream was cut off in one."""
+        """Whether an event has begun and not ended: asked after `flush`, whether the stream was cut off in one."""
         if self.cutter is not None:
             return not self.cutter.text.lstrip().startswith(DONE)
         return self.sse.field == b"event" or bool(self.sse.name or self.sse.line)
@@ -254,26 +268,32 @@ class StreamDecoder:
             TooLargeError: An event is too large.
         """
         for token in self.sse.feed(chunk):
-            match token:
-                case Data(data):
-                    yield from self.take(data)
-                case EventEnded(name):
-                    yield from self.end_event(name)
-                    self.ended_events += 1
-                    if self.ended_events % EVENTS_AT_ONCE == 0:
-                        yield PAUSE
-                case Lines():
-                    yield PAUSE
+            for event in self.take_token(token):
+                yield event
+                if self.is_done and not self.is_telling:
+                    return
             if self.done:
                 return
 
-    def close(self) -> Iterator[StreamEvent]:
+    def take_token(self, token: Token) -> Iterator[StreamEvent]:
+        match token:
+            case Data(data):
+                yield from self.take(data)
+            case EventEnded(name):
+                yield from self.end_event(name)
+                self.ended_events += 1
+                if self.ended_events % EVENTS_AT_ONCE == 0:
+                    yield PAUSE
+            case Lines():
+                yield PAUSE
+
+    def flush(self) -> Iterator[StreamEvent]:
         """Yield what is left of a stream that ends here: an event that is whole but for its blank line."""
         for token in () if self.done else self.sse.close():
             if isinstance(token, EventEnded) and self.cutter is not None and is_whole(self.cutter):
                 yield from self.end_event(token.name)
 
-    def answer(self) -> Answer:
+    def close(self) -> Answer:
         """
         Return what the stream said.
 
@@ -304,10 +324,16 @@ class StreamDecoder:
         if self.cutter is None:
             self.cutter = EventImageExtractor(list(self.items), self.most_items)
         for event in self.cutter.feed(data):
-            if isinstance(event, ImageStarted) and kind_of(to_text(self.cutter.head.get("type")) or "") == PARTIAL:
-                yield PartialStarted(event.index, self.number_of_preview(event.index, self.cutter.head))
-            else:
-                yield event
+            is_preview = kind_of(to_text(self.cutter.head.get("type")) or "") == PARTIAL
+            match event:
+                case ImageStarted(index):
+                    self.has_begun, self.ended_image = True, None
+                    number = self.number_of_preview(index, self.cutter.head) if is_preview else 0
+                    yield PartialStarted(index, number) if is_preview else event
+                case ImageEnded(index) if not self.cutter.is_answer:
+                    self.ended_image = None if is_preview else index
+                case _:
+                    yield event
 
     def number_of_preview(self, index: int, head: Mapping[str, object]) -> int:
         """Return which preview begins: as the server says, or the next, as it mostly says so behind the bytes."""
@@ -334,8 +360,11 @@ class StreamDecoder:
             yield from self.end_answer(fields, cutter)
         elif kind == COMPLETED and (cutter.ended or to_text(fields.get("url")) or not is_error(fields, name)):
             item, facts = to_item(fields, cutter), to_facts(fields)
+            if item.decoded:
+                yield ImageEnded(item.index)
             self.items[item.index] = item
             self.is_paid = self.is_paid or item.url is not None
+            self.has_begun = True
             self.facts.append(facts)
             yield Completed(item, facts)
         elif is_error(fields, name):
@@ -363,6 +392,7 @@ class StreamDecoder:
         for item in items:
             self.items[item.index] = item
             self.is_paid = self.is_paid or item.url is not None
+            self.has_begun = True
             self.is_telling = item is not items[-1]
             yield Completed(item, facts)
 

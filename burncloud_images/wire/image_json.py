@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import attrs
 
-from burncloud_images.errors import OutcomeUnknownError, ProtocolError, TooLargeError
+from burncloud_images.errors import Billing, OutcomeUnknownError, ProtocolError, TooLargeError
 from burncloud_images.wire.answer import Answer, to_answer
 from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
 
@@ -152,6 +152,30 @@ class ImageExtractor:
         self.is_surplus = False
         self.ended: set[int] = set()
         self.failures: dict[int, str] = {}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is waited for, although more may come."""
+        return False
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether what comes is an image."""
+        return True
+
+    @property
+    def ended_image(self) -> int | None:
+        """Index of an image whose bytes are all there, and of which it is not yet certain what it is."""
+        return None
+
+    @property
+    def billed(self) -> Billing:
+        """What the answer says about money, beside its images: one of success has begun."""
+        return Billing.MAYBE
+
+    def flush(self) -> Iterator[Event]:
+        """Yield what is left at the end."""
+        return iter(())
 
     @property
     def raw(self) -> bytes:

@@ -71,7 +71,7 @@ async def take(chunks, executor, headers=None):
     await retention.drop()
     failure = error and (type(error), str(error))
     images = {index: image.data for index, image in receiver.kept.items()}
-    return type(receiver), images, set(receiver.damaged), repr(answer), failure, is_held, kept
+    return type(receiver.decoder), images, set(receiver.damaged), repr(answer), failure, is_held, kept
 
 
 @st.composite

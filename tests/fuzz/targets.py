@@ -97,8 +97,8 @@ def tell_events(chunks: Iterable[bytes], listener: Listener) -> object:
         listener.listen(decoder.feed(chunk))
         if decoder.done:
             break
-    listener.listen(decoder.close())
-    return decoder.answer()
+    listener.listen(decoder.flush())
+    return decoder.close()
 
 
 def tell_body(chunks: Iterable[bytes], listener: Listener) -> object:

@@ -40,9 +40,9 @@ class Streamed:
                     self.note(event)
                 if self.decoder.done:
                     break
-            for event in self.decoder.close():
+            for event in self.decoder.flush():
                 self.note(event)
-            self.answer = self.decoder.answer()
+            self.answer = self.decoder.close()
         except ImagesError as error:
             self.error = error
 
@@ -365,7 +365,7 @@ def said(*chunks):
     for chunk in chunks:
         for _ in decoder.feed(chunk):
             pass
-    return decoder.answer()
+    return decoder.close()
 
 
 class TestPlainAnswers:
@@ -414,8 +414,8 @@ class TestPlainAnswers:
         events = list(decoder.feed(plain_answer(*[{"b64_json": BASE64}] * 5)))
 
         assert 2 == sum(isinstance(event, ImageStarted) for event in events)
-        assert 2 == len(decoder.answer().items)
-        assert decoder.answer().has_surplus
+        assert 2 == len(decoder.close().items)
+        assert decoder.close().has_surplus
 
 
 class TestErrorsBesideImages:
