@@ -78,7 +78,9 @@ class Listener:
                     self.surplus += text
                 case ImageFailed() | UndecodedText() | Pause():
                     pass
-                case Completed() | Partial() | IgnoredEvent():
+                case Partial():
+                    self.story.append((self.started, event, self.image))
+                case Completed() | IgnoredEvent():
                     self.story.append(event)
                 case _:
                     raise AssertionError(event)
