@@ -56,7 +56,7 @@ def columns(**changed: object) -> tuple[object, ...]:
 
 
 def test_all_of_a_request_comes_back():
-    """Every column of it."""
+    """Every column of a request is decoded to the value that was encoded."""
     expected = Record(
         key=key(1),
         number=1,
@@ -110,14 +110,14 @@ def test_all_of_a_request_comes_back():
     ],
 )
 def test_a_column_that_is_damaged(column, value):
-    """Is refused as such."""
+    """A damaged column raises Damaged and no other error."""
     with pytest.raises(Damaged):
         decode_record(columns(**{column: value}))
 
 
 @given(st.text(st.characters()))
 def test_any_text_comes_back(text):
-    """Also such as is no Unicode."""
+    """Text is decoded as it was encoded, with lone surrogates too."""
     problem = BadRow(source=text, line=1, label=text, reason=text)
 
     assert problem == decode_bad_row((encode_text(text), 1, encode_text(text), encode_text(text)))
@@ -125,7 +125,7 @@ def test_any_text_comes_back(text):
 
 
 def test_damage_is_told_with_what_to_do():
-    """In sentences."""
+    """The error for a damaged store says what to do."""
     error = translate_error(Damaged("its sums are not complete"))
 
     assert isinstance(error, JobError)
@@ -136,7 +136,7 @@ def test_damage_is_told_with_what_to_do():
 
 
 def test_images_of_many_requests_come_back():
-    """Of each its own, also where one has none."""
+    """Each request gets its own images, and none if it has none."""
     lists = [(image(0), image(1)), (), (image(2),)]
 
     assert lists == decode_image_lists([encode_images(images) for images in lists])
@@ -145,7 +145,7 @@ def test_images_of_many_requests_come_back():
 
 @pytest.mark.parametrize("value", ["[],[]", "", "{}", "null", "[", "[1]", '[{"path": 1}]', b"\xff"])
 def test_a_damaged_list_of_images_is_found_among_others(value):
-    """Also one that would be two lists, or none, between others."""
+    """A damaged list is found among others, even one that would parse as two lists."""
     whole = encode_images([image(0)])
 
     with pytest.raises(Damaged):

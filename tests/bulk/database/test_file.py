@@ -62,7 +62,7 @@ class TestMaking:
     """A new store."""
 
     async def test_it_appears_whole(self, path, monkeypatch):
-        """A run that is killed while it makes one leaves none, and the next makes it."""
+        """A run that is killed while it creates the store leaves none, and the next one creates it."""
         monkeypatch.setattr("burncloud_images.bulk.database.file.place", stop)
         with pytest.raises(ZeroDivisionError):
             connect(path)
@@ -74,7 +74,7 @@ class TestMaking:
         assert ["job.sqlite3"] == [file.name for file in path.parent.iterdir()]
 
     async def test_of_two_one_is_made(self, path, monkeypatch):
-        """The other does not take its place."""
+        """Of two stores that are created at once, the second does not replace the first."""
 
         def make(part: Path, final: Path, *, overwrite: bool) -> None:
             final.write_bytes(b"taken")
@@ -86,7 +86,7 @@ class TestMaking:
         assert b"taken" == path.read_bytes()
 
     async def test_not_where_one_was_removed(self, written):
-        """Its log is there, and would be taken for that of the new one."""
+        """No store is created beside the log of a removed one, which SQLite would apply to it."""
         path, _ = written
         path.with_name("job.sqlite3-wal").write_bytes(b"log")
         path.unlink()
@@ -95,19 +95,19 @@ class TestMaking:
             await JobStore.open(path)
 
     async def test_where_nothing_can_be_made(self, path):
-        """The directory is not there."""
+        """A missing directory raises an error that names the file."""
         with pytest.raises(errors.StorageError, match="cannot be opened: No such file or directory"):
             await JobStore.open(path.parent / "nowhere" / "job.sqlite3")
 
     async def test_what_lies_in_a_file(self, path):
-        """Is no job, and told like any other trouble of the disk."""
+        """A path below a file raises an error like any other disk error."""
         path.write_bytes(b"a file")
         with pytest.raises(errors.StorageError, match="cannot be opened: Not a directory"):
             await JobStore.open_for_reading(path / "job.sqlite3")
 
     @pytest.mark.parametrize("name", ["a b?mode=ro#x%41.sqlite3", "水獺.sqlite3", os.fsdecode(b"\xff.sqlite3")])
     async def test_names_of_any_kind(self, path, name):
-        """A path is no address."""
+        """A path with characters that mean something in a URI is a path."""
         path = path.with_name(name)
         async with await JobStore.open(path) as store:
             await store.add([row(1)])
@@ -210,7 +210,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
     async def test_it_is_refused(self, written, damage):
-        """And it stays as it is."""
+        """A damaged store raises an error that says what to do, and stays as it is."""
         path, _ = written
         damage(path)
         before = path.read_bytes() if path.is_file() else None
@@ -222,7 +222,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
     async def test_whoever_only_looks_is_told_as_well(self, written, damage):
-        """Readers hear of the damage that they meet; only writers check the sums."""
+        """Readers report the damage that they meet; only writers check the sums."""
         path, _ = written
         damage(path)
         try:
@@ -234,7 +234,7 @@ class TestDamage:
 
     @pytest.mark.slow
     async def test_bits_that_flip(self, written, tmp_path):
-        """Anywhere: either it is refused, or what counts is as it was."""
+        """A store with a flipped bit is refused, or its requests are as they were."""
         path, before = written
         chance = random.Random(20261124)
         data = path.read_bytes()
@@ -272,11 +272,11 @@ class TestLog:
         return [record.state for record in records].count(State.LEASED)
 
     async def test_nothing_is_lost(self, killed):
-        """Of what was committed."""
+        """Everything that was committed is there after a kill."""
         assert WAITING == self.leased(await read(killed))
 
     async def test_a_torn_end_is_dropped(self, killed, tmp_path):
-        """Wherever the power went: what was committed before is there."""
+        """A log that is cut anywhere has the commits before the cut."""
         log = killed.with_name("job.sqlite3-wal")
         data = log.read_bytes()
         found = set()
@@ -288,7 +288,7 @@ class TestLog:
         assert set(range(WAITING)) == found
 
     async def test_a_commit_that_was_not_finished_is_dropped(self, killed):
-        """Its last part may be on the disk before its first; nobody was told that it was durable."""
+        """A damaged last commit is dropped: nobody was told that it was durable."""
         log = killed.with_name("job.sqlite3-wal")
         data = bytearray(log.read_bytes())
         data[-PAGE - 10] ^= 1
@@ -298,7 +298,7 @@ class TestLog:
 
     @pytest.mark.parametrize("content", [b"", bytes(10), bytes(32), bytes(9000)])
     async def test_one_that_was_only_begun(self, written, content):
-        """Nothing was in it yet."""
+        """A log without a commit changes nothing."""
         path, before = written
         path.with_name("job.sqlite3-wal").write_bytes(content)
 
@@ -306,7 +306,7 @@ class TestLog:
 
 
 async def test_sums_that_are_gone_are_not_taken_for_nothing(written):
-    """A budget is not measured by them, also if the store was open when they went."""
+    """A store whose sums disappear while it is open raises instead of counting from zero."""
     path, _ = written
     async with await JobStore.open(path) as store:
         await store.writer.change(lambda connection: connection.execute("DELETE FROM sums WHERE state = 'in_doubt'"))
@@ -318,7 +318,7 @@ class TestOthers:
     """Other programs may use the files."""
 
     async def test_one_that_holds_the_store(self, written, monkeypatch):
-        """Is waited for, and then told of."""
+        """Another program that locks the store is waited for, and then reported."""
         path, _ = written
         monkeypatch.setattr("burncloud_images.bulk.database.file.PATIENCE", 0.01)
         async with await JobStore.open(path) as store:
@@ -330,7 +330,7 @@ class TestOthers:
             assert 1 == len(await store.lease(1))
 
     async def test_one_that_reads_does_not_prevent_closing(self, written, monkeypatch):
-        """The log is emptied another time."""
+        """The store closes while another program reads, and empties its log later."""
         path, before = written
         monkeypatch.setattr("burncloud_images.bulk.database.file.PATIENCE", 0.01)
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -345,7 +345,7 @@ class TestOthers:
         assert ["job.sqlite3"] == [file.name for file in path.parent.iterdir()]
 
     def test_a_file_system_without_shared_memory(self, path, monkeypatch):
-        """Cannot have a store that is read while it is written; SQLite's own word for such a one is used here."""
+        """A file system without shared memory is refused with what to do instead."""
         monkeypatch.setattr(sqlite3, "connect", connect_dotfile(sqlite3.connect))
 
         with pytest.raises(errors.JobError, match="is on a file system without shared memory; put the job on a local"):
@@ -360,7 +360,7 @@ def connect_dotfile(input_file):
 
 
 def test_a_store_is_small(path):
-    """At most half a kilobyte for a request with an ordinary prompt."""
+    """A request with an ordinary prompt takes half a kilobyte at most."""
     connection = connect(path)
     connection.execute("BEGIN")
     rows = [row(number, label=f"label-{number}") for number in range(5000)]

@@ -41,7 +41,7 @@ async def run_until(path: Path, lines: int) -> dict[str, State]:
 
 @pytest.mark.parametrize("lines", [*(pytest.param(lines, marks=pytest.mark.slow) for lines in (1, 20, 97)), 400])
 async def test_what_was_said_is_so(path, lines):
-    """Nothing that was said is lost, and nothing has gone further than one step beyond; nothing is sent twice."""
+    """A killed process loses nothing that was awaited, and nothing is sent twice."""
     async with await JobStore.open(path) as store:
         await store.add([row(number, n=1) for number in range(1, 2001)])
     said = await run_until(path, lines)

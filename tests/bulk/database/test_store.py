@@ -27,7 +27,7 @@ class TestAdding:
     """Rows become requests."""
 
     async def test_they_are_numbered_in_their_order(self, store):
-        """From 1, over all calls, and wait."""
+        """Requests are numbered from 1 over all calls, and are pending."""
         await store.add([row(5), row(3)])
         await store.add([row(4, label="four")])
 
@@ -39,7 +39,7 @@ class TestAdding:
         assert "four" == (await store.get(key(4))).label
 
     async def test_equal_rows_are_one_request(self, store):
-        """Within a call and beyond it; what is known stays as it is."""
+        """Rows with one key are one request, within a call and over calls."""
         assert Added(new=1, known=1) == await store.add([row(1, label="a"), row(1, label="b")])
         done = await advance(store, State.DONE)
 
@@ -47,7 +47,7 @@ class TestAdding:
         assert done == await store.get(key(1))
 
     async def test_a_label_is_taken_once(self, store):
-        """The other row becomes a problem, and is one again when its input is read again."""
+        """A row whose label is taken becomes a bad row, again each time its input is read."""
         rows = [row(1, label="a"), row(2, label="a"), row(3)]
 
         assert Added(new=2, refused=1) == await store.add(rows)
@@ -56,7 +56,7 @@ class TestAdding:
         assert [problem] == await listed(store.bad_rows())
 
     async def test_problems_are_known_by_their_place_and_reason(self, store):
-        """So two lists of one name lose none, and one that is read again has none twice."""
+        """Bad rows are known by source, line and reason, so reading an input again adds none."""
         other = attrs.evolve(BAD, source="other.txt", line=1)
         empty = attrs.evolve(BAD, reason="it is empty")
         assert Added() == await store.add([BAD, other])
@@ -66,7 +66,7 @@ class TestAdding:
         assert 3 == (await store.totals()).bad_rows
 
     async def test_problems_of_an_input_can_be_forgotten(self, store):
-        """Before it is read anew; those of others stay."""
+        """The bad rows of one input can be deleted, and those of others stay."""
         other = attrs.evolve(BAD, source="other.txt")
         await store.add([BAD, other])
         assert await store.has_bad_rows(BAD.source)
@@ -79,7 +79,7 @@ class TestAdding:
         "text", ["水獺", "a\x00b", "\udce9t\udce9", "'; DROP TABLE requests; --", "\U0001f9a6" * 300, "\ud83e", ""]
     )
     async def test_texts_come_back_as_they_were(self, store, text):
-        """Whatever they are: names of files and prompts need not be good Unicode."""
+        """File names and prompts come back unchanged, even if they are not valid Unicode."""
         document = {"prompt": text, "extra": {text: [text, None, 1.5, 2**70, True]}}
         await store.add(
             [
@@ -93,7 +93,7 @@ class TestAdding:
         assert [BadRow(source=text, line=2, label=text, reason=text)] == await listed(store.bad_rows())
 
     async def test_a_batch_comes_whole_or_not_at_all(self, store):
-        """A row that cannot be written takes its batch with it, and nothing else."""
+        """A row that cannot be written undoes its own batch, and nothing else."""
         before = store.add([row(1), BAD])
         with pytest.raises(OverflowError):
             await store.add([row(2), attrs.evolve(row(3), line=2**70)])
@@ -107,7 +107,7 @@ class TestLeasing:
     """Requests are handed out once."""
 
     async def test_in_their_order(self, store):
-        """As many as asked for, or as there are."""
+        """Requests are leased in order, as many as asked for or as there are."""
         await store.add([row(number) for number in (3, 1, 2)])
 
         first = await store.lease(2)
@@ -119,7 +119,7 @@ class TestLeasing:
         assert () == tuple(await store.lease(9))
 
     async def test_what_is_given_back_comes_first_again(self, store):
-        """It keeps its place, and every time counts."""
+        """A requeued request keeps its place, and every lease counts as an attempt."""
         await store.add([row(1), row(2)])
         await store.lease(2)
         await store.requeue(key(1), FAILURE)
@@ -128,7 +128,7 @@ class TestLeasing:
         assert (key(1), 2, FAILURE) == (again.key, again.attempts, again.failure)
 
     async def test_leases_are_released(self, store):
-        """Those of a run that was killed; nothing that was sent."""
+        """The leases of a killed run are released, but no request that was sent."""
         await store.add([row(number) for number in range(1, 8)])
         for state in (State.LEASED, State.SENT, State.RECEIVED, State.DONE, State.FAILED, State.IN_DOUBT):
             await advance(store, state)
@@ -177,7 +177,7 @@ class TestStates:
     @pytest.mark.parametrize("state", list(State))
     @pytest.mark.parametrize("change", list(SAID))
     async def test_a_change_is_made_where_it_may_be(self, store, change, state):
-        """Elsewhere it is a mistake in the program, and nothing happens."""
+        """A transition that the state does not allow raises and changes nothing."""
         await store.add([row(1)])
         before = await advance(store, state)
         sums = await store.totals()
@@ -193,13 +193,13 @@ class TestStates:
 
     @pytest.mark.parametrize("change", list(SAID))
     async def test_nobody_knows_another_request(self, store, change):
-        """That is a mistake, too."""
+        """A transition of an unknown request raises an error."""
         with pytest.raises(RuntimeError, match=f"^There is no request {key(1)} that could be "):
             await SAID[change](store, key(1))
 
     @pytest.mark.parametrize("state", sorted({*State} - {State.FAILED, State.IN_DOUBT}))
     async def test_only_what_is_at_an_end_is_reopened(self, store, state):
-        """Not what is done, and not what is under way."""
+        """Only failed and in-doubt requests can be retried."""
         await store.add([row(1)])
         before = await advance(store, state)
 
@@ -208,7 +208,7 @@ class TestStates:
         assert before == await store.get(key(1))
 
     async def test_reopening_takes_all_in_these_states(self, store):
-        """And says how many."""
+        """Retrying takes all requests in the states and returns their number."""
         await store.add([row(number) for number in range(1, 6)])
         for state in (State.FAILED, State.IN_DOUBT, State.FAILED, State.DONE):
             await advance(store, state)
@@ -223,7 +223,7 @@ class TestImages:
     """What came of a request."""
 
     async def test_an_image_takes_the_place_of_its_link(self, store):
-        """Of one index, however often it is said; in their order."""
+        """An added image replaces the link and the image of its index; images stay in order."""
         expires = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
         links = [Link(index=1, url="https://a.example/1?s=1", expires_at=expires), link(2), link(0)]
         await store.add([row(1, n=3)])
@@ -243,7 +243,7 @@ class TestImages:
         assert (2, 2000, 3) == (totals.images, totals.bytes, totals.committed)
 
     async def test_a_request_is_done_with_what_came(self, store):
-        """Its links and troubles are gone; what was known of the answer stays if nothing newer is said."""
+        """A finished request has no links and no failure, and keeps what is known of the answer."""
         await store.add([row(1)])
         await advance(store, State.RECEIVED)
         await store.requeue(key(1), FAILURE)
@@ -259,7 +259,7 @@ class TestImages:
         )
 
     async def test_images_are_moved(self, store):
-        """They are elsewhere then, and nothing else is new."""
+        """Setting paths changes the images' paths and nothing else."""
         await store.add([row(1)])
         before = await advance(store, State.DONE)
         sums = await store.totals()
@@ -270,7 +270,7 @@ class TestImages:
         assert sums == await store.totals()
 
     async def test_an_attempt_begins_without_what_is_known_of_the_last(self, store):
-        """Its failure and the server's id belong to the one before."""
+        """Sending a request again clears the failure and the request id of the last attempt."""
         await store.add([row(1)])
         await advance(store, State.FAILED)
         await store.retry({State.FAILED})
@@ -304,7 +304,7 @@ class TestMoney:
         ],
     )
     async def test_of_every_state(self, store, state, expected):
-        """Spent, reserved, and images that are or may be bought."""
+        """Each state has the expected cost, reservation and committed images."""
         await store.add([row(1)])
         await advance(store, state)
 
@@ -312,7 +312,7 @@ class TestMoney:
 
     @pytest.mark.parametrize("change", ["release", "requeue"])
     async def test_what_was_not_billed_is_free_again(self, store, change):
-        """Its reservation and its images."""
+        """Releasing or requeueing a sent request frees its reservation and its images."""
         await store.add([row(1)])
         await advance(store, State.SENT)
         await SAID[change](store, key(1))
@@ -320,7 +320,7 @@ class TestMoney:
         assert (0, 0, 0) == await self.sums(store)
 
     async def test_what_is_received_stays_reserved(self, store):
-        """Also if nobody has it any more: it is paid."""
+        """A received request that is requeued keeps its reservation, since it is paid for."""
         await store.add([row(1)])
         before = await advance(store, State.RECEIVED)
         await store.requeue(key(1))
@@ -331,7 +331,7 @@ class TestMoney:
     @pytest.mark.parametrize("state", [State.SENT, State.RECEIVED, State.IN_DOUBT])
     @pytest.mark.parametrize(("may_be_billed", "expected"), [(True, (0, BOUGHT, 2)), (False, (0, 0, 0))])
     async def test_a_failure_may_be_billed(self, store, state, may_be_billed, expected):
-        """Then what it may have cost stays reserved."""
+        """A failed request keeps its reservation only if it may be billed."""
         await store.add([row(1)])
         await advance(store, state)
         await store.fail(key(1), FAILURE, may_be_billed=may_be_billed, request_id=None, at=300.0)
@@ -340,7 +340,7 @@ class TestMoney:
         assert (FAILURE, 300.0) == ((await store.get(key(1))).failure, (await store.get(key(1))).ended_at)
 
     async def test_a_lost_image_is_still_paid(self, store):
-        """A request that was done and whose image is gone has cost what it has cost."""
+        """A done request whose image is lost keeps its cost."""
         await store.add([row(1)])
         await advance(store, State.DONE)
         await store.fail(key(1), FAILURE, may_be_billed=True, request_id=None, at=300.0)
@@ -352,7 +352,7 @@ class TestMoney:
         assert (BOUGHT, 0, 4) == await self.sums(store)
 
     async def test_without_a_known_cost_the_worst_case_stays(self, store):
-        """Until it is bought again: then it is spent."""
+        """Without a known cost the worst case stays reserved until the request is bought again."""
         await store.add([row(1)])
         await advance(store, State.SENT)
         await store.finish(key(1), [image(0)], cost=None, about={}, request_id=None, at=300.0)
@@ -361,7 +361,7 @@ class TestMoney:
         assert (0, BOUGHT, 1) == await self.sums(store)
 
     async def test_what_is_bought_again_counts_twice(self, store):
-        """Attempt by attempt: what was in doubt is spent, and its images stay committed."""
+        """Each attempt that was in doubt stays in the cost and in the committed images."""
         await store.add([row(1)])
         for attempt in (1, 2):
             await advance(store, State.IN_DOUBT)
@@ -379,7 +379,7 @@ class TestMoney:
         assert 2 == (await store.totals()).images
 
     async def test_an_image_that_is_there_was_bought(self, store):
-        """Whatever is said of its request afterwards."""
+        """A stored image stays committed, even if its request is requeued."""
         await store.add([row(1)])
         await advance(store, State.SENT)
         await store.add_image(key(1), image(0))
@@ -388,7 +388,7 @@ class TestMoney:
         assert (0, 0, 1) == await self.sums(store)
 
     async def test_fewer_images_than_asked_for(self, store):
-        """Those that are there count, not those that were expected; more do as well."""
+        """A done request counts the images that came, whether fewer or more than it asked for."""
         await store.add([row(1, n=4), row(2, n=1)])
         await advance(store, State.SENT)
         await store.finish(key(1), [image(0)], cost=1, about={}, request_id=None, at=300.0)
@@ -411,7 +411,7 @@ class TestReading:
         assert [None] * 4 == [await store.get(name) for name in (key(3), key(1)[:8], "abc", "")]
 
     async def test_many_in_pages(self, store):
-        """All of them once and in their order, while others change."""
+        """Pages give every request once and in order while others change."""
         numbers = range(1, 3 * PAGE + 2)
         await store.add([row(number) for number in numbers])
         found = []
@@ -425,7 +425,7 @@ class TestReading:
         assert [] == await listed(store.records(set()))
 
     async def test_in_some_states(self, store):
-        """In the order of the inputs, not of the states."""
+        """Requests in several states come in the order of the inputs."""
         await store.add([row(number) for number in range(1, 5)])
         for state in (State.SENT, State.DONE, State.FAILED):
             await advance(store, state)
@@ -435,7 +435,7 @@ class TestReading:
         assert [4] == [one.line for one in await listed(store.records({State.PENDING}))]
 
     async def test_images_alone(self, store, monkeypatch):
-        """Of what is done, in pages, without all the rest."""
+        """Images of done requests are read in pages without the prompts."""
         monkeypatch.setattr(queries, "IMAGE_PAGE", 2)
         await store.add([row(number) for number in range(1, 8)])
         for state in (State.DONE, State.IN_DOUBT, State.DONE, State.RECEIVED, State.DONE):
@@ -446,14 +446,14 @@ class TestReading:
         assert [[one, three], [five]] == pages
 
     async def test_problems_in_pages(self, store):
-        """All of them."""
+        """Pages give every bad row once."""
         bad_rows = [attrs.evolve(BAD, line=line) for line in range(1, 2 * PAGE + 2)]
         await store.add(bad_rows)
 
         assert bad_rows == await listed(store.bad_rows())
 
     async def test_what_was_sent_lately(self, store):
-        """By the time that is said, whatever the clock does; what was withdrawn was sent, too."""
+        """Recent sends include earlier attempts and released requests."""
         await store.add([row(number) for number in range(1, 6)])
         await store.lease(4)
         for number, at in ((1, 1000.0), (2, 50.0), (3, 86_400.0), (4, 999.0)):
@@ -465,7 +465,7 @@ class TestReading:
         )
 
     async def test_things_about_the_job(self, store):
-        """Are kept as JSON, the last word counts."""
+        """Metadata is stored as JSON, and the last value counts."""
         assert await store.get_metadata("running") is None
         await store.set_metadata("running", True)
         await store.set_metadata("inputs", {"水.txt": {"rows": None, "mtime": 2**60}})
@@ -479,7 +479,7 @@ class TestOrder:
     """What is said first is so first, whether or not anybody waits for it."""
 
     async def test_reading_sees_what_was_said_before(self, store):
-        """Also what nobody has waited for."""
+        """A read sees every change that was queued before it, awaited or not."""
         await store.add([row(1)])
         await advance(store, State.SENT)
         store.add_image(key(1), image(0))
@@ -490,7 +490,7 @@ class TestOrder:
         assert [1, 2] == [len((await found).images), len((await both).images)]
 
     async def test_a_whole_life_without_waiting(self, store):
-        """Is taken down in its order."""
+        """Changes that are not awaited take effect in the order of the calls."""
         store.add([row(1)])
         store.lease(1)
         store.mark_sent(key(1), reserved=1, at=1.0)
@@ -502,7 +502,7 @@ class TestOrder:
         assert State.DONE is (await store.get(key(1))).state
 
     async def test_whoever_waits_may_be_cancelled(self, store):
-        """What was said is so, and whole."""
+        """A change takes effect even if its caller is cancelled."""
         await store.add([row(1), row(2)])
         await store.lease(2)
         waiting = [asyncio.ensure_future(store.mark_sent(key(number), reserved=5, at=1.0)) for number in (1, 2)]
@@ -514,7 +514,7 @@ class TestOrder:
         assert counts(sent=2) == (await store.totals()).counts
 
     async def test_closing_carries_out_what_was_said(self, path):
-        """To the last word, and a second time there is nothing left to do."""
+        """Closing executes all queued changes, and closing twice does nothing more."""
         store = await JobStore.open(path)
         store.add([row(1)])
         await store.aclose()
@@ -524,7 +524,7 @@ class TestOrder:
             assert 1 == (await store.totals()).requests
 
     async def test_nothing_is_said_to_a_closed_store(self, path):
-        """That is a mistake in the program."""
+        """A change of a closed store raises an error."""
         store = await JobStore.open(path)
         await store.aclose()
 
@@ -536,14 +536,14 @@ class TestFailures:
     """A change that fails raises where it is awaited, and the store goes on."""
 
     async def test_it_raises_where_it_is_awaited(self, store):
-        """The next change is made all the same."""
+        """A failed change raises where it is awaited, and the next change is made."""
         with pytest.raises(RuntimeError, match="There is no request"):
             await store.release(key(1))
 
         assert () == tuple(await store.lease(1))
 
     async def test_it_raises_when_it_is_awaited_later(self, store):
-        """The future keeps the error until then."""
+        """The future of a failed change keeps the error until it is awaited."""
         future = store.release(key(1))
         await store.totals()
 
@@ -564,7 +564,7 @@ class TestView:
     """Another process may look while a run goes on."""
 
     async def test_it_sees_what_is_so(self, store, path):
-        """From one moment to the next."""
+        """A reader sees every change that another process commits."""
         await store.add([row(1), row(2, label="two"), BAD])
         async with await JobStore.open_for_reading(path) as view:
             assert counts(pending=2) == (await view.totals()).counts
@@ -579,7 +579,7 @@ class TestView:
             assert await view.get_metadata("running") is True
 
     async def test_it_cannot_change_anything(self, store, path):
-        """A change raises and leaves the store as it was."""
+        """A change through a reader raises and leaves the store as it was."""
         async with await JobStore.open_for_reading(path) as view:
             with pytest.raises(errors.StorageError, match="readonly database"):
                 await view.add([row(1)])
@@ -587,20 +587,20 @@ class TestView:
                 await view.writer.read(lambda connection: connection.execute("DELETE FROM requests"))
 
     async def test_of_a_run_that_was_killed(self, store, path, tmp_path):
-        """What it had written is there."""
+        """A reader sees what a killed run had written."""
         await store.add([row(1)])
         async with await JobStore.open_for_reading(copy_files(path, tmp_path / "killed")) as view:
             assert 1 == (await view.totals()).requests
 
     async def test_of_a_job_at_its_end(self, path):
-        """All that was."""
+        """A reader sees a store that was closed."""
         async with await JobStore.open(path) as store:
             await store.add([row(1)])
         async with await JobStore.open_for_reading(path) as view:
             assert 1 == (await view.totals()).requests
 
     async def test_where_nothing_can_be_written(self, path, monkeypatch):
-        """As it was put away: nothing is made beside it."""
+        """A store in a read-only directory can be read, and nothing is created beside it."""
         async with await JobStore.open(path) as store:
             await store.add([row(1)])
         path.parent.chmod(0o500)
@@ -612,7 +612,7 @@ class TestView:
         path.parent.chmod(0o700)
 
     async def test_of_no_job(self, path):
-        """Nothing is made."""
+        """Reading a store that does not exist raises and creates nothing."""
         with pytest.raises(errors.JobError, match=f"^There is no job: {path} does not exist"):
             await JobStore.open_for_reading(path)
 
@@ -623,7 +623,7 @@ class TestSecrets:
     """Signed addresses are for nobody else, and for no longer than they are needed."""
 
     async def test_only_the_owner_reads_the_files(self, path):
-        """All three, whatever the mask."""
+        """All three files of a store are readable by their owner only."""
         before = os.umask(0)
         try:
             async with await JobStore.open(path) as store:
@@ -635,7 +635,7 @@ class TestSecrets:
         assert {f"job.sqlite3{suffix}": 0o600 for suffix in ("", "-wal", "-shm")} == modes
 
     async def test_addresses_are_erased(self, path):
-        """Once an image is there, and from everything once the store is closed."""
+        """URLs are erased once their image is stored, and from all files once the store is closed."""
         secret = b"signature="
         async with await JobStore.open(path) as store:
             await store.add([row(number) for number in range(1, 60)])
@@ -655,7 +655,7 @@ class TestSecrets:
         }
 
     async def test_no_value_shows_them(self, store):
-        """Nor does an error."""
+        """Neither the repr of a value nor an error shows a URL's secrets."""
         await store.add([row(1)])
         record = await advance(store, State.RECEIVED)
 
@@ -666,7 +666,7 @@ class TestSecrets:
 
 
 async def test_large_values_come_back(store):
-    """A prompt of a hundred thousand characters, and more images than any API makes."""
+    """A prompt of a hundred thousand characters and 500 images come back unchanged."""
     images = tuple(StoredImage(index=index, path="p" * 200, size=2**40, sha256="0" * 64) for index in range(500))
     await store.add([NewRequest(key=key(1), document={"prompt": "獺" * 100_000, "n": 500}, source="s", line=1)])
     await advance(store, State.SENT)

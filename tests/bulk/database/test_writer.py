@@ -88,7 +88,7 @@ class TestDurability:
     """Nobody goes on before what was said is on the disk."""
 
     async def test_callers_wait_for_the_commit(self, gated):
-        """And go on once it has returned."""
+        """A caller resumes when the commit has returned, and not before."""
         leased = gated.store.lease(1)
         await gated.gate.at_commit()
         assert not leased.done()
@@ -97,7 +97,7 @@ class TestDurability:
         assert [key(1)] == [record.key for record in await leased]
 
     async def test_what_is_read_meanwhile_waits_as_well(self, gated):
-        """It may tell of what is not durable yet; and it sees it."""
+        """A read waits for the commit before it, since it sees changes that are not durable yet."""
         gated.store.lease(1)
         found = gated.store.get(key(1))
         await gated.gate.at_commit()
@@ -107,7 +107,7 @@ class TestDurability:
         assert State.LEASED is (await found).state
 
     async def test_callers_share_a_commit(self, gated):
-        """All that came while another was under way."""
+        """Changes that queue up during a commit share the next one."""
         gated.store.lease(1)
         await gated.gate.at_commit()
         waiting = [gated.store.set_metadata(str(number), number) for number in range(CALLERS)]
@@ -120,27 +120,27 @@ class TestDurability:
         assert 2 == gated.gate.commits
 
     async def test_reading_alone_commits_nothing(self, gated):
-        """There is nothing to sync."""
+        """Reads alone cause no commit."""
         await gated.store.totals()
         await listed(gated.store.records())
 
         assert 0 == gated.gate.commits
 
     async def test_commits_are_synced(self, store):
-        """As the file was opened."""
+        """The connection has the settings with which commits are synced."""
         settings = {name: await pragma(store, name) for name in SYNCED}
 
         assert settings == SYNCED
         assert is_durable(settings)
 
     async def test_a_store_that_does_not_sync_would_be_noticed(self, store):
-        """So the test before this can fail."""
+        """The check of the settings fails for a connection that does not sync."""
         await store.writer.read(lambda connection: connection.execute("PRAGMA synchronous = OFF"))
 
         assert not is_durable({name: await pragma(store, name) for name in SYNCED})
 
     async def test_what_was_committed_is_in_the_files(self, store, path, tmp_path):
-        """At the moment when its caller goes on, without closing anything."""
+        """A change is in the files when its caller resumes, before the store is closed."""
         await store.add([row(1), row(2)])
         sent = await advance(store, State.SENT)
 
@@ -152,7 +152,7 @@ class TestFailures:
     """What fails leaves nothing behind, and takes nothing with it."""
 
     async def test_one_change_of_many(self, gated):
-        """Of one commit: the others are made."""
+        """A change that fails does not undo the others of its commit."""
         gated.store.lease(3)
         await gated.gate.at_commit()
         said = [
@@ -172,7 +172,7 @@ class TestFailures:
         assert [State.SENT, State.LEASED, State.SENT] == [record.state for record in records]
 
     async def test_a_transaction_that_sqlite_has_undone(self, gated):
-        """As it may when it has no memory: what came before is undone, so what comes after is not carried out."""
+        """If SQLite rolls a transaction back, all of its changes fail."""
 
         def lose(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
@@ -197,7 +197,7 @@ class TestFailures:
         ]
 
     async def test_a_connection_that_cannot_be_closed(self, path):
-        """Is told of when the store is."""
+        """An error of closing the connection is raised by aclose."""
 
         def refuse(connection: sqlite3.Connection) -> None:
             connection.close()
@@ -209,12 +209,12 @@ class TestFailures:
             await writer.aclose()
 
     async def test_a_statement_that_is_none(self, store):
-        """Is a mistake in the program, and stays as it is."""
+        """A wrong use of SQLite raises SQLite's own error."""
         with pytest.raises(sqlite3.ProgrammingError):
             await store.writer.read(lambda connection: connection.execute("SELECT ?", ()))
 
     async def test_the_loop_may_be_gone(self, path):
-        """What was said to a store that nobody closed is written, as far as the process lives."""
+        """Queued changes are written even if the event loop ended before the store was closed."""
 
         async def say() -> threading.Thread:
             store = await JobStore.open(path)
@@ -229,7 +229,7 @@ class TestFailures:
             assert 1 == (await store.totals()).requests
 
     async def test_opening_may_be_cancelled(self, path):
-        """Then nothing is left open; the fixtures look."""
+        """Cancelling the opening of a store leaves no open file."""
         opening = asyncio.ensure_future(JobStore.open(path))
         await asyncio.sleep(0)
         opening.cancel()
@@ -240,7 +240,7 @@ class TestFailures:
             assert 0 == (await store.totals()).requests
 
     async def test_closing_may_be_cancelled(self, path):
-        """It goes on all the same."""
+        """Closing finishes even if it is cancelled."""
         store = await JobStore.open(path)
         store.add([row(1)])
         closing = asyncio.ensure_future(store.aclose())
@@ -252,7 +252,7 @@ class TestFailures:
         assert ["job.sqlite3"] == [file.name for file in path.parent.iterdir()]
 
     async def test_a_thread_says_what_it_cannot_open(self):
-        """And ends."""
+        """An error of opening the connection is raised, and the thread ends."""
 
         def refuse() -> sqlite3.Connection:
             raise ZeroDivisionError
@@ -284,7 +284,7 @@ class TestFullDisk:
     """Whoever changes something hears of it, and once there is room the store goes on."""
 
     async def test_every_caller_hears_of_it(self, store):
-        """Nothing of their changes is left; reading goes on."""
+        """On a full disk every change fails and leaves nothing, and reads go on."""
         await store.add([row(1)])
         before = await advance(store, State.SENT)
         await fill(store)
@@ -302,7 +302,7 @@ class TestFullDisk:
         assert 1 == (await store.totals()).requests
 
     async def test_it_goes_on_when_there_is_room(self, store):
-        """As if nothing had been."""
+        """Changes succeed again as soon as there is room."""
         await fill(store)
         with pytest.raises(errors.StorageError):
             await store.add(MANY)
@@ -312,7 +312,7 @@ class TestFullDisk:
 
     @pytest.mark.parametrize("helps", [True, False])
     async def test_room_is_made_once(self, path, helps):
-        """In the thread, where it may take its time; if that helps, nobody hears of anything."""
+        """Room is made once, in the thread; if that helps, no caller sees an error."""
         asked = []
 
         def make_room() -> bool:
@@ -333,7 +333,7 @@ class TestFullDisk:
 
     @pytest.mark.parametrize("way", ["there is none", "it fails"])
     async def test_no_room_can_be_made(self, path, way):
-        """Then the full disk is the news."""
+        """If no room can be made, the callers get the error of the full disk."""
 
         def make_room() -> bool:
             if way == "it fails":
@@ -347,7 +347,7 @@ class TestFullDisk:
             assert () == tuple(await store.lease(1))
 
     async def test_a_disk_that_fails(self, store, path):
-        """Is told in the same way; here the system refuses to let the log grow."""
+        """A disk that fails is reported like a full one, here by a limit on the size of files."""
         await store.add([row(1)])
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name("job.sqlite3-wal").stat().st_size, limits[1]))
@@ -373,7 +373,7 @@ class TestLoop:
         guard.deactivate()
 
     async def test_nothing_of_sqlite_runs_in_it(self, path, guard):
-        """Nor anything else that blocks."""
+        """Nothing that blocks runs in the event loop."""
         async with await JobStore.open(path) as store:
             await store.add([row(number) for number in range(8)])
             for state in set(State) - {State.PENDING}:
@@ -385,12 +385,12 @@ class TestLoop:
                 await view.totals()
 
     async def test_the_guard_would_notice(self, path, guard):
-        """So the test before this can fail."""
+        """The guard of the event loop notices a blocking call."""
         with pytest.raises(BlockingError):
             connect(path)
 
     async def test_callers_share_commits_by_themselves(self, store):
-        """Many who wait for each other's commits make a few, not one each."""
+        """Many callers that await their changes share a few commits."""
         statements: list[str] = []
         await store.writer.read(lambda connection: connection.set_trace_callback(statements.append))
         await store.add([row(number) for number in range(CALLERS)])

@@ -25,6 +25,7 @@ def names(folder: Path) -> set[str]:
 
 
 async def test_all_outputs_are_there(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """All outputs are written, and the report counts the requests."""
     store = MemoryStore([done(1), failed(2), in_doubt(3), to_record(4)], [BAD])
     await write_outputs(store, tmp_path, format="jsonl", facts=FACTS, executor=executor)
 
@@ -33,6 +34,7 @@ async def test_all_outputs_are_there(tmp_path: Path, executor: ThreadPoolExecuto
 
 
 async def test_writing_again_changes_nothing(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Writing the outputs of the same job again gives the same bytes."""
     store = MemoryStore([done(1), failed(2), in_doubt(3)], [BAD])
 
     def content() -> dict[str, bytes]:
@@ -46,6 +48,7 @@ async def test_writing_again_changes_nothing(tmp_path: Path, executor: ThreadPoo
 
 
 async def test_cancelled_half_way_it_leaves_no_unfinished_file(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Cancellation leaves no unfinished file."""
     reached = asyncio.Event()
 
     class Endless(MemoryStore):
@@ -65,6 +68,7 @@ async def test_cancelled_half_way_it_leaves_no_unfinished_file(tmp_path: Path, e
 
 
 async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """An error names the folder that cannot be written."""
     (tmp_path / "gallery").write_bytes(b"in the way")
     with pytest.raises(StorageError, match=r"gallery cannot be written: Not a directory"):
         await write_outputs(MemoryStore([done(1)]), tmp_path, format="jsonl", facts={}, executor=executor)
@@ -84,6 +88,8 @@ class Many:
 
 @pytest.mark.slow
 async def test_memory_stays_flat_however_many_requests_there_are(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Memory does not grow with the number of requests."""
+
     async def peak(count: int) -> int:
         tracemalloc.start()
         try:
@@ -99,6 +105,7 @@ async def test_memory_stays_flat_however_many_requests_there_are(tmp_path: Path,
 
 
 async def test_every_problem_has_a_line_with_its_place(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Every bad row has a line with its source, line, id and reason."""
     bad = [BadRow(source="a.csv", line=number, label="otter", reason="half \ud83d") for number in range(1, 1_300)]
     await write_bad_rows(MemoryStore((), bad), tmp_path, executor=executor)
     rows = [json.loads(line) for line in (tmp_path / "bad_rows.jsonl").read_bytes().splitlines()]
@@ -108,6 +115,7 @@ async def test_every_problem_has_a_line_with_its_place(tmp_path: Path, executor:
 
 
 async def test_without_problems_there_is_no_file_any_more(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """A job without bad rows removes the file of an earlier run."""
     (tmp_path / "bad_rows.jsonl").write_bytes(b"earlier")
 
     await write_bad_rows(MemoryStore(), tmp_path, executor=executor)
@@ -115,6 +123,8 @@ async def test_without_problems_there_is_no_file_any_more(tmp_path: Path, execut
 
 
 async def test_an_error_on_the_way_leaves_the_earlier_file(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """An error leaves the file of an earlier run as it was."""
+
     class Broken(MemoryStore):
         async def bad_rows(self) -> AsyncIterator[BadRow]:
             for number in range(1_200):

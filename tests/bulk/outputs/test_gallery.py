@@ -17,6 +17,7 @@ from burncloud_images.bulk.records import Failure, Link, State
 
 
 def test_every_image_is_a_card_and_bears_its_share_of_the_cost() -> None:
+    """Every image has a card with its share of the cost."""
     cards = list(to_cards([done(1, images=3, label="otter-1")]))
 
     assert [(1, 3), (2, 3), (3, 3)] == [(card["image"], card["of"]) for card in cards]
@@ -26,12 +27,14 @@ def test_every_image_is_a_card_and_bears_its_share_of_the_cost() -> None:
 
 
 def test_a_card_is_without_what_is_not_known() -> None:
+    """A card has no fields for unknown values."""
     (card,) = to_cards([done(1, cost=None, request_id=None, document={})])
 
     assert not {"cost", "request", "prompt", "model", "quality", "id", "error", "inputs"} & set(card)
 
 
 def test_a_failed_request_says_why_and_what_to_do() -> None:
+    """The card of a failed request shows the error and what to do."""
     (card,) = to_cards([failed(1)])
 
     assert ("failed", "ModerationError", "moderation_blocked", 400) == tuple(
@@ -44,12 +47,14 @@ def test_a_failed_request_says_why_and_what_to_do() -> None:
 
 
 def test_advice_that_the_message_gives_is_not_given_twice() -> None:
+    """Advice that is in the message is not repeated."""
     (card,) = to_cards([failed(1, message="It was refused. Change the prompt or the input images.")])
 
     assert "Change the prompt" not in card["advice"]
 
 
 def test_an_error_that_this_version_does_not_know_has_a_card_all_the_same() -> None:
+    """An error class that this version does not know has a card, too."""
     for failure in (Failure(error="StrangeError", message="Odd."), Failure(error="T", message=""), None):
         (card,) = to_cards([attrs.evolve(failed(1), failure=failure)])
 
@@ -57,6 +62,7 @@ def test_an_error_that_this_version_does_not_know_has_a_card_all_the_same() -> N
 
 
 def test_a_request_in_doubt_says_what_to_ask_the_provider_by() -> None:
+    """The card of a request in doubt shows the ids to ask the provider by."""
     (card,) = to_cards([in_doubt(1)])
 
     assert ("in_doubt", to_key(1), "req_1", 0.19) == tuple(
@@ -67,6 +73,7 @@ def test_a_request_in_doubt_says_what_to_ask_the_provider_by() -> None:
 
 
 def test_images_of_a_request_in_doubt_are_shown_beside_it() -> None:
+    """Images of a request in doubt have cards beside its own."""
     image = to_image(to_key(1), 1, of=2)
     cards = list(to_cards([in_doubt(1, images=(image,), document={"n": 2})]))
 
@@ -75,6 +82,7 @@ def test_images_of_a_request_in_doubt_are_shown_beside_it() -> None:
 
 
 def test_what_is_paid_and_not_fetched_is_shown_without_its_address() -> None:
+    """An image that is paid for and not fetched has a card without its URL."""
     link = Link(index=0, url="https://cdn.example/a.png?signature=secret")
     record = attrs.evolve(to_record(1), state=State.RECEIVED, links=(link,))
     (card,) = to_cards([record])
@@ -84,6 +92,7 @@ def test_what_is_paid_and_not_fetched_is_shown_without_its_address() -> None:
 
 
 def test_what_was_not_sent_has_no_card() -> None:
+    """A request that was not sent has no card."""
     waiting = [
         attrs.evolve(to_record(number), state=state) for number, state in enumerate((State.PENDING, State.LEASED))
     ]
@@ -92,6 +101,7 @@ def test_what_was_not_sent_has_no_card() -> None:
 
 
 def test_input_images_are_named_without_folders_and_secrets() -> None:
+    """Input images are shown by name, without folders and secrets."""
     document = {
         "operation": "edits",
         "image": [
@@ -108,6 +118,7 @@ def test_input_images_are_named_without_folders_and_secrets() -> None:
 
 
 def test_an_address_that_cannot_be_read_is_not_shown() -> None:
+    """A URL that cannot be parsed is not shown."""
     (card,) = to_cards([done(1, document={"image": {"url": "http://[broken"}})])
 
     assert ["an address"] == card["inputs"]
@@ -133,6 +144,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_cards_come_in_scripts_of_500(tmp_path: Path) -> None:
+    """Cards are written in scripts of 500."""
     write(tmp_path, 1_234)
     scripts = [read(tmp_path / "gallery" / name) for name in names(tmp_path / "gallery")]
 
@@ -141,6 +153,7 @@ def test_cards_come_in_scripts_of_500(tmp_path: Path) -> None:
 
 
 def test_a_prompt_cannot_end_its_script(tmp_path: Path) -> None:
+    """A prompt cannot end the script that it is in."""
     prompt = "</script><script>alert(1)</script><!-- \u2028 \ud83d"
     gallery = Gallery(tmp_path)
     gallery.add([done(1, document={"prompt": prompt})])
@@ -152,6 +165,7 @@ def test_a_prompt_cannot_end_its_script(tmp_path: Path) -> None:
 
 
 def test_a_smaller_gallery_leaves_nothing_of_a_larger_one(tmp_path: Path) -> None:
+    """A smaller gallery removes the scripts of a larger one."""
     write(tmp_path, 1_600)
     (tmp_path / "gallery" / ".0009.js.part").write_bytes(b"of a killed run")
     (tmp_path / "gallery" / "notes.txt").write_bytes(b"mine")
@@ -161,6 +175,7 @@ def test_a_smaller_gallery_leaves_nothing_of_a_larger_one(tmp_path: Path) -> Non
 
 
 def test_the_earlier_gallery_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    """The earlier gallery stays until the new one is committed."""
     write(tmp_path, 600)
     gallery = Gallery(tmp_path)
     gallery.add([done(number) for number in range(5_000, 5_600)])
@@ -171,6 +186,7 @@ def test_the_earlier_gallery_stays_until_the_new_one_is_whole(tmp_path: Path) ->
 
 
 def test_a_full_disk_leaves_the_earlier_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk leaves the earlier gallery as it was."""
     write(tmp_path, 600)
     gallery = Gallery(tmp_path)
 
@@ -188,6 +204,7 @@ def test_a_full_disk_leaves_the_earlier_gallery(tmp_path: Path, monkeypatch: pyt
 
 
 async def test_the_page_and_all_that_it_loads_are_written(tmp_path: Path) -> None:
+    """The page and all files that it loads are written."""
     gallery = write(tmp_path, 3)
     store = MemoryStore([done(number) for number in range(3)])
     builder = ReportBuilder({"started": 1.0, "ended": 3.5, "stopped": "finished"})

@@ -36,6 +36,7 @@ async def write_metadata(store: MemoryStore, folder: Path, format: Format, *, ex
 
 
 async def test_every_image_has_a_row_with_all_columns(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Every stored image has a row with all columns."""
     store = MemoryStore([done(1, images=3), to_record(2), failed(3), done(4)])
     path = await write_metadata(store, tmp_path, "jsonl", executor=executor)
     rows = read(path)
@@ -48,6 +49,7 @@ async def test_every_image_has_a_row_with_all_columns(tmp_path: Path, executor: 
 
 
 async def test_a_row_says_what_is_known_of_the_image(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """A row contains the known facts of its image."""
     record = done(1, about=ABOUT, label="otter-1")
     record = attrs.evolve(record, images=(attrs.evolve(record.images[0], revised_prompt="an otter, wet"),))
     (row,) = read(await write_metadata(MemoryStore([record]), tmp_path, "jsonl", executor=executor))
@@ -77,6 +79,7 @@ async def test_a_row_says_what_is_known_of_the_image(tmp_path: Path, executor: T
 
 
 def test_without_a_date_in_the_answer_the_end_of_the_request_counts() -> None:
+    """Without a valid date in the answer, the end of the request is the creation time."""
     for about in ({}, {"created": "yesterday"}, {"created": 5}):
         record = done(1, about=about)
 
@@ -86,6 +89,7 @@ def test_without_a_date_in_the_answer_the_end_of_the_request_counts() -> None:
 
 
 def test_an_image_of_a_request_in_doubt_is_listed_too() -> None:
+    """An image of a request in doubt has a row."""
     record = in_doubt(1, images=(to_image(to_key(1)),))
 
     assert "in_doubt" == to_row(record, record.images[0], 0)["state"]
@@ -93,6 +97,7 @@ def test_an_image_of_a_request_in_doubt_is_listed_too() -> None:
 
 @given(st.integers(0, 10**12), st.integers(1, 10))
 def test_the_shares_of_a_cost_add_up_to_it(cost: int, count: int) -> None:
+    """The shares of the images add up exactly to the cost of the request."""
     shares = [share(cost, place, count) for place in range(count)]
 
     assert cost == sum(shares)
@@ -100,6 +105,7 @@ def test_the_shares_of_a_cost_add_up_to_it(cost: int, count: int) -> None:
 
 
 def test_without_a_price_there_is_no_cost() -> None:
+    """An image of unknown price has no cost."""
     record = done(1, cost=None)
 
     assert to_row(record, record.images[0], 0)["cost"] is None
@@ -109,6 +115,7 @@ def test_without_a_price_there_is_no_cost() -> None:
 async def test_odd_prompts_and_missing_values_are_written_whole(
     tmp_path: Path, executor: ThreadPoolExecutor, kind: str
 ) -> None:
+    """Odd prompts and missing values are written and read back."""
     prompts = ["half \ud83d", "two\u2028lines\x85", "=1+1", "<script>", "", "\0", "狐" * 30_000]
     records = [done(number, document={"prompt": prompt}) for number, prompt in enumerate(prompts)]
     path = await write_metadata(MemoryStore(records), tmp_path, kind, executor=executor)
@@ -123,6 +130,7 @@ async def test_odd_prompts_and_missing_values_are_written_whole(
 
 
 async def test_parquet_holds_what_lines_hold(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Parquet and JSON Lines have the same rows."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     store = MemoryStore([done(number, images=2, about=ABOUT) for number in range(6_000)])
     rows = read(await write_metadata(store, tmp_path, "jsonl", executor=executor))
@@ -134,6 +142,7 @@ async def test_parquet_holds_what_lines_hold(tmp_path: Path, executor: ThreadPoo
 
 
 async def test_a_job_without_images_has_metadata_without_rows(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """A job without images has metadata with columns and no rows."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     assert [] == read(await write_metadata(MemoryStore(), tmp_path, "jsonl", executor=executor))
     path = await write_metadata(MemoryStore(), tmp_path, "parquet", executor=executor)
@@ -142,6 +151,7 @@ async def test_a_job_without_images_has_metadata_without_rows(tmp_path: Path, ex
 
 
 async def test_only_one_format_is_there_at_a_time(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Writing one format removes the file of the other."""
     pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     for kind in ("jsonl", "parquet", "jsonl"):
         await write_metadata(MemoryStore([done(1)]), tmp_path, kind, executor=executor)
@@ -152,6 +162,7 @@ async def test_only_one_format_is_there_at_a_time(tmp_path: Path, executor: Thre
 async def test_without_pyarrow_parquet_is_refused_with_what_to_install(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without pyarrow, Parquet raises an error that says what to install."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
 
@@ -162,6 +173,8 @@ async def test_without_pyarrow_parquet_is_refused_with_what_to_install(
 async def test_an_error_on_the_way_leaves_the_earlier_file_and_no_other(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
+    """An error leaves the earlier file, and no unfinished one."""
+
     class Broken:
         def __iter__(self) -> Iterator[Record]:
             yield from (done(number) for number in range(1_200))

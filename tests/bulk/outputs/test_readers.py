@@ -70,6 +70,7 @@ def make(folder: Path) -> MemoryStore:
 async def test_the_directory_of_a_job_is_an_image_folder(
     tmp_path: Path, executor: ThreadPoolExecutor, kind: str
 ) -> None:
+    """Hugging Face's imagefolder loads the directory of a job."""
     need("datasets", "pyarrow")
     folder = tmp_path / "out"
     store = make(folder)
@@ -87,6 +88,7 @@ async def test_the_directory_of_a_job_is_an_image_folder(
 async def test_shards_are_read_by_those_they_are_made_for(
     tmp_path: Path, executor: ThreadPoolExecutor, program: str, needed: str
 ) -> None:
+    """The webdataset and datasets libraries read the shards."""
     need(needed)
     folder = tmp_path / "out"
     store = make(folder)

@@ -32,6 +32,7 @@ async def summarise(records: Sequence[Record], facts: dict[str, object] | None =
 
 
 async def test_the_report_counts_requests_images_bytes_and_money() -> None:
+    """The report counts requests, images, bytes and money."""
     records = [done(1, images=2), done(2), failed(3), in_doubt(4), to_record(5)]
     document = to_document(await summarise(records, FACTS))
     counts = {"pending": 1, "leased": 0, "sent": 0, "received": 0, "done": 2, "failed": 1, "in_doubt": 1}
@@ -42,6 +43,7 @@ async def test_the_report_counts_requests_images_bytes_and_money() -> None:
 
 
 async def test_the_rates_are_those_of_this_run() -> None:
+    """The rates count only what ended in this run."""
     records = [done(-5, images=4), done(1, images=2), done(2), failed(3)]
     run = to_document(await summarise(records, FACTS))["run"]
 
@@ -58,12 +60,14 @@ async def test_the_rates_are_those_of_this_run() -> None:
 
 
 async def test_a_run_without_times_has_no_rates() -> None:
+    """A run without times has no rates."""
     run = to_document(await summarise([done(1)]))["run"]
 
     assert (None, None, 1) == (run["seconds"], run["images_per_second"], run["images"])
 
 
 async def test_equal_errors_are_one_whatever_ids_and_numbers_they_name() -> None:
+    """Errors that differ only in ids and numbers are counted as one."""
     records = [
         failed(
             number, message=f"Refused after {number} s: key {to_key(number)}, req_{number}. (request id: req_{number})"
@@ -85,6 +89,7 @@ async def test_equal_errors_are_one_whatever_ids_and_numbers_they_name() -> None
 
 
 async def test_only_the_most_frequent_errors_are_listed_and_the_others_counted() -> None:
+    """The most frequent errors are listed, and the others are counted."""
     words = [f"word{'x' * number}" for number in range(30)]
     records = [failed(1_000 + number, message=words[number % 30]) for number in range(60)]
     records += [failed(number, message=words[-1]) for number in range(5)]
@@ -96,6 +101,7 @@ async def test_only_the_most_frequent_errors_are_listed_and_the_others_counted()
 
 
 async def test_messages_that_never_repeat_do_not_fill_the_memory() -> None:
+    """The number of errors that are told apart is limited."""
     letters = str.maketrans("0123456789", "abcdefghij")
     builder = ReportBuilder({})
     builder.add([failed(number, message=str(number).translate(letters)) for number in range(MAX_KINDS + 50)])
@@ -105,6 +111,7 @@ async def test_messages_that_never_repeat_do_not_fill_the_memory() -> None:
 
 
 async def test_all_requests_in_doubt_are_listed_with_what_a_support_asks_for() -> None:
+    """All requests in doubt are listed with the ids that a provider's support asks for."""
     records = [in_doubt(number, label=f"row-{number}") for number in range(300)]
     doubts = to_document(await summarise(records))["in_doubt"]
 
@@ -117,6 +124,7 @@ async def test_all_requests_in_doubt_are_listed_with_what_a_support_asks_for() -
 
 
 async def test_facts_about_the_run_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Facts about the run are written as they are."""
     facts = {**FACTS, "settings": {"concurrency": 16, "into": tmp_path, "rpm": float("inf")}, "versions": {"a": "1"}}
     path = tmp_path / "report.json"
     write_report(path, await summarise([done(1)], facts))
@@ -128,6 +136,7 @@ async def test_facts_about_the_run_are_taken_as_they_are(tmp_path: Path) -> None
 
 
 async def test_a_failure_that_let_a_request_wait_again_is_no_error_of_the_job() -> None:
+    """A failure of a request that is pending again is not counted."""
     failure = Failure(error="QuotaExceededError", message="Out of money.")
     summary = await summarise([attrs.evolve(to_record(1), failure=failure)])
 

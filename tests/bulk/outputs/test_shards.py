@@ -38,6 +38,7 @@ def fill(folder: Path, *records: Record) -> Shard:
 
 
 def test_a_sample_is_an_image_its_facts_and_its_prompt(tmp_path: Path) -> None:
+    """A sample is an image, its metadata as JSON and its prompt as text."""
     record = put(tmp_path, done(1, label="otter-1"))
     shard = fill(tmp_path, record)
     key = record.key
@@ -52,6 +53,7 @@ def test_a_sample_is_an_image_its_facts_and_its_prompt(tmp_path: Path) -> None:
 
 
 def test_several_images_of_a_request_are_several_samples(tmp_path: Path) -> None:
+    """Each image of a request is a sample of its own."""
     shard = fill(tmp_path, put(tmp_path, done(1, images=2)))
     key = to_key(1)
     with tarfile.open(shard.path) as archive:
@@ -62,6 +64,7 @@ def test_several_images_of_a_request_are_several_samples(tmp_path: Path) -> None
 
 
 def test_nothing_in_it_tells_who_made_it_and_when(tmp_path: Path) -> None:
+    """A shard contains no times, owners or modes of files."""
     shard = fill(tmp_path, put(tmp_path, done(1)))
     with tarfile.open(shard.path) as archive:
         members = archive.getmembers()
@@ -71,6 +74,7 @@ def test_nothing_in_it_tells_who_made_it_and_when(tmp_path: Path) -> None:
 
 
 def test_an_image_that_changed_or_is_gone_is_left_out_with_all_of_its_request(tmp_path: Path) -> None:
+    """If one image of a request changed or is missing, none of its images is added."""
     records = [put(tmp_path, done(number, images=2)) for number in range(1, 6)]
     second = [tmp_path / record.images[1].path for record in records]
     second[1].unlink()
@@ -89,6 +93,7 @@ def test_an_image_that_changed_or_is_gone_is_left_out_with_all_of_its_request(tm
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    """An image file that is a symbolic link is not added."""
     record = put(tmp_path, done(1))
     path = tmp_path / record.images[0].path
     path.rename(tmp_path / "elsewhere.png")
@@ -101,6 +106,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_it_is_full_by_images_or_by_bytes_but_takes_one_request_at_least(tmp_path: Path) -> None:
+    """A shard is full by images or by bytes, and takes at least one request."""
     records = [put(tmp_path, done(number, images=2)) for number in range(1, 4)]
     by_images, by_bytes = Shard(tmp_path, 0, ShardLimits(samples=3)), Shard(tmp_path, 1, ShardLimits(size=1))
     for shard in (by_images, by_bytes):
@@ -118,6 +124,7 @@ def test_it_is_full_by_images_or_by_bytes_but_takes_one_request_at_least(tmp_pat
 
 
 def test_a_shard_is_never_larger_than_its_limit(tmp_path: Path) -> None:
+    """A shard of several requests is never larger than its limit."""
     limit = 40 * 1024
     shard = Shard(tmp_path, 0, ShardLimits(size=limit))
     for number in range(1, 200):
@@ -133,6 +140,7 @@ def test_a_shard_is_never_larger_than_its_limit(tmp_path: Path) -> None:
 
 
 def test_digests_are_those_of_the_bytes_within(tmp_path: Path) -> None:
+    """The digests are computed from the bytes in the shard."""
     records = [put(tmp_path, done(number, images=2)) for number in range(1, 4)]
     shard = fill(tmp_path, *records)
     name = shard.moved[records[1].key][0].path.partition("/")[2]
@@ -144,6 +152,7 @@ def test_digests_are_those_of_the_bytes_within(tmp_path: Path) -> None:
 
 
 def test_an_odd_prompt_is_written_as_text(tmp_path: Path) -> None:
+    """A prompt with a lone surrogate is written as valid UTF-8."""
     shard = fill(tmp_path, put(tmp_path, done(1, document={"prompt": "half \ud83d 狐\n"})))
     with tarfile.open(shard.path) as archive:
         assert "half � 狐\n" == archive.extractfile(f"{to_key(1)}.txt").read().decode()
@@ -178,6 +187,7 @@ def check(folder: Path, store: MemoryStore, expected: Sequence[Record]) -> None:
 async def test_images_of_done_requests_go_into_shards_in_their_order(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
+    """The images of done requests are packed in the order of the requests."""
     store = make(tmp_path, 9)  # 14 images
     before = list(store.rows)
     assert [] == await pack(store, tmp_path, executor=executor, limits=FIVE)
@@ -190,6 +200,7 @@ async def test_images_of_done_requests_go_into_shards_in_their_order(
 
 
 async def test_packing_again_changes_nothing(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Packing a second time changes nothing."""
     store = make(tmp_path, 9)
     await pack(store, tmp_path, executor=executor, limits=FIVE)
     before = shards(tmp_path)
@@ -201,6 +212,7 @@ async def test_packing_again_changes_nothing(tmp_path: Path, executor: ThreadPoo
 async def test_a_job_that_goes_on_gives_the_shards_it_would_have_given_at_once(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
+    """Packing a job step by step gives the same shards as packing it at once."""
     at_once, step_by_step = tmp_path / "at_once", tmp_path / "step_by_step"
     store = make(at_once, 20)
     await pack(store, at_once, executor=executor, limits=FIVE)
@@ -218,6 +230,7 @@ async def test_a_job_that_goes_on_gives_the_shards_it_would_have_given_at_once(
 async def test_a_request_that_failed_or_is_in_doubt_holds_nothing_up(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
+    """Failed and in-doubt requests do not hold up those behind them."""
     image = to_image(to_key(2), of=2)
     doubtful = put(tmp_path, in_doubt(2, images=(image,)))
     store = MemoryStore([failed(1), doubtful, put(tmp_path, done(3))])
@@ -228,6 +241,7 @@ async def test_a_request_that_failed_or_is_in_doubt_holds_nothing_up(
 
 
 async def test_images_of_later_requests_come_into_later_shards(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Images of later requests go into later shards."""
     store = make(tmp_path, 2)
     await pack(store, tmp_path, executor=executor)
     first = shards(tmp_path)
@@ -240,6 +254,7 @@ async def test_images_of_later_requests_come_into_later_shards(tmp_path: Path, e
 
 
 async def test_a_file_that_is_not_as_it_was_stays_and_is_named(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """The key of a request whose file changed is returned, and the file stays."""
     store = make(tmp_path, 3)
     changed = tmp_path / store.rows[1].images[0].path
     changed.write_bytes(b"changed")
@@ -251,6 +266,7 @@ async def test_a_file_that_is_not_as_it_was_stays_and_is_named(tmp_path: Path, e
 
 
 async def test_a_tar_file_that_is_not_of_the_job_stays(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """A tar file that does not belong to the job stays as it is."""
     store = make(tmp_path, 3)
     before = list(store.rows)
     (tmp_path / "00003.tar").write_bytes(b"no tar file")
@@ -266,6 +282,7 @@ async def test_a_tar_file_that_is_not_of_the_job_stays(tmp_path: Path, executor:
 async def test_an_image_of_another_content_in_the_last_shard_is_packed_anew(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
+    """An image with other content than in the last shard is packed again."""
     older = make(tmp_path, 2)
     await pack(older, tmp_path, executor=executor)
     newer = MemoryStore([put(tmp_path, done(number), lambda _: b"another") for number in (1, 2)])
@@ -283,6 +300,7 @@ async def test_an_image_of_another_content_in_the_last_shard_is_packed_anew(
 async def test_a_full_disk_leaves_all_images_where_they_were(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A full disk leaves all images where they were."""
     store = make(tmp_path, 4)
     before = files(tmp_path)
 
@@ -301,6 +319,8 @@ async def test_a_full_disk_leaves_all_images_where_they_were(
 
 
 async def test_cancelled_it_leaves_no_unfinished_shard(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
+    """Cancellation leaves no unfinished shard."""
+
     class Slow(MemoryStore):
         async def records(self, states: object = None) -> object:
             async for record in super().records(states):
@@ -399,6 +419,7 @@ async def sweep(folder: Path, executor: ThreadPoolExecutor) -> tuple[int, list[i
 async def test_killed_at_any_step_and_run_again_it_gives_the_same_shards(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
+    """Packing that is killed at any step and run again gives the same shards."""
     steps, wrong = await sweep(tmp_path, executor)
 
     assert [] == wrong
@@ -419,6 +440,7 @@ async def forget_the_last(packer: Packer) -> None:
 async def test_the_sweep_finds_a_wrong_order(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, step: str, wrong: object
 ) -> None:
+    """The sweep over kills notices a wrong order of steps."""
     monkeypatch.setattr(Packer, step, wrong)
     _, found = await sweep(tmp_path, executor)
 
@@ -428,6 +450,7 @@ async def test_the_sweep_finds_a_wrong_order(
 async def test_the_store_is_told_after_the_shard_is_durable_and_before_files_go(
     tmp_path: Path, executor: ThreadPoolExecutor
 ) -> None:
+    """The store is updated after the shard is durable and before the files are removed."""
     death = Death(0)
     await run_until_killed(tmp_path, make(tmp_path, 2), death, executor)
     kinds = [name for name, after in zip(death.steps, [*death.steps[1:], ""], strict=True) if name != after]
