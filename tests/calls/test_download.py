@@ -79,10 +79,10 @@ def shifted(seconds):
 
 
 class TestFetching:
-    """An image exists and is paid for."""
+    """An image of an answer exists and is paid for, so its download is retried."""
 
     async def test_without_the_key_and_with_the_query_as_it_was(self):
-        """Encoding it again would break its signature."""
+        """The request has no API key, and a query that is not encoded again, as that breaks signatures."""
         gateway = Gateway(a=(200, IMAGE))
         result = await fetch(gateway, "a?sig=%2b%2F%3d&x=a+b%20c")
 
@@ -96,7 +96,7 @@ class TestFetching:
         assert "sig=" not in repr(result)
 
     async def test_into_files(self, tmp_path):
-        """The sink is the same."""
+        """Images that came as URLs are stored by the same sink."""
         gateway = Gateway(a=(200, IMAGE), b=(200, IMAGE))
         result = await fetch(gateway, "a", "b", into=Directory(tmp_path / "out"))
 
@@ -104,7 +104,7 @@ class TestFetching:
 
     @pytest.mark.parametrize("status", [403, 404, 408, 410, 425, 429, 500, 502, 503, 504])
     async def test_again_what_may_pass(self, status):
-        """A GET is free; stores answer 404 for a moment after the image was made."""
+        """Statuses that may pass are retried, since a GET is free."""
         gateway = Gateway(a=[(status, b""), (200, IMAGE)])
         result = await fetch(gateway, "a")
 
@@ -112,14 +112,14 @@ class TestFetching:
         assert 2 == len(gateway.gets)
 
     async def test_again_what_came_without_its_end(self):
-        """A truncated image is not an image."""
+        """An image that was cut is downloaded again."""
         gateway = Gateway(a=[(200, IMAGE[:-20]), (200, IMAGE)])
         result = await fetch(gateway, "a")
 
         assert IMAGE == result.image.data
 
     async def test_not_again_what_cannot_help(self, tmp_path):
-        """And leaves no file."""
+        """A status that cannot pass is raised at once, and leaves no file."""
         gateway = Gateway(a=(400, b""))
         with pytest.raises(errors.DownloadError, match="answered 400") as caught:
             await fetch(gateway, "a?sig=canary", into=Directory(tmp_path / "out"))
@@ -131,7 +131,7 @@ class TestFetching:
         assert [] == list((tmp_path / "out").iterdir())
 
     async def test_the_others_when_one_fails(self):
-        """They are on the error."""
+        """The images that were downloaded are on the error of the one that was not."""
         gateway = Gateway(a=(200, IMAGE), b=(400, b""), c=(200, IMAGE), d=(400, b""))
         with pytest.raises(errors.DownloadError) as caught:
             await fetch(gateway, "a", "b", "c", "d")
@@ -140,19 +140,19 @@ class TestFetching:
         assert 1 == len(caught.value.__notes__)
 
     async def test_not_what_is_larger_than_the_cap(self):
-        """Counted while reading."""
+        """An image larger than the limit is refused, also without a length."""
         gateway = Gateway(a=(200, png(pad=100_000)))
         with pytest.raises(errors.DownloadError, match=r"Limits\.image"):
             await fetch(gateway, "a", limits=Limits(image=50_000))
 
     async def test_not_what_comes_compressed(self):
-        """It was not asked for, and can be made to grow without end."""
+        """A compressed image is refused: it was not asked for, and could grow without end."""
         gateway = Gateway(a=(200, gzip.compress(IMAGE), b"Content-Encoding: gzip"))
         with pytest.raises(errors.DownloadError, match="compressed"):
             await fetch(gateway, "a")
 
     async def test_cancelled_leaves_no_file(self, tmp_path):
-        """Nor a connection."""
+        """A cancelled download leaves no file and no connection."""
 
         class Slow(Gateway):
             async def __call__(self, reader, writer, request):
@@ -174,14 +174,14 @@ class TestFetching:
 
 
 class TestExpiry:
-    """The host decides; what is known of the end only tells how to read its refusals, and who goes first."""
+    """The host decides; the expiry only tells how to read its refusals, and which download starts first."""
 
     ended = "a?st=2026-11-23T12:00:00Z&se=2026-11-23T12:00:01Z"
 
     @pytest.mark.parametrize("ahead", [-7200, 0, 7200])
     @pytest.mark.parametrize("status", [403, 404, 410])
     async def test_an_expired_url_is_tried_once_and_says_when_it_ended(self, status, ahead):
-        """A GET is free, so no clock alone decides, and the computer's own not at all."""
+        """A URL that should have expired is still tried once, by the server's clock."""
         gateway = Gateway(a=(status, b"<AuthenticationFailed>"))
         gateway.date = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
         with pytest.raises(errors.ResultExpiredError) as caught:
@@ -193,7 +193,7 @@ class TestExpiry:
         assert missing.expired
 
     async def test_an_expired_url_that_still_works_is_taken(self):
-        """The store is the judge."""
+        """A URL that should have expired is taken if the host still serves it."""
         gateway = Gateway(a=(200, IMAGE))
         gateway.date = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
         result = await fetch(gateway, self.ended)
@@ -204,7 +204,7 @@ class TestExpiry:
     @pytest.mark.parametrize("ahead", [-7200, 0, 7200])
     @pytest.mark.parametrize("status", [403, 404, 410])
     async def test_a_url_that_should_be_good_is_tried_for_ten_seconds(self, status, ahead):
-        """Stores need a moment; 410 alone says that it is no such moment."""
+        """A file that is missing at first is looked for during ten seconds; then 410 says that it is gone."""
         gateway = Gateway(a=(status, b""))
         clock = shifted(ahead)
         with pytest.raises(errors.DownloadError) as caught:
@@ -217,7 +217,7 @@ class TestExpiry:
         assert (status == 410) == caught.value.unfetched[0].expired
 
     async def test_a_url_that_ends_meanwhile_is_not_waited_for(self):
-        """Once it has ended nothing is repeated."""
+        """Once a URL has expired nothing is retried."""
         gateway = Gateway(a=(503, b"", b"Retry-After: 100"))
         gateway.date = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         clock = FakeClock()
@@ -228,7 +228,7 @@ class TestExpiry:
         assert 200 <= sum(clock.slept) <= 240
 
     async def test_the_one_that_ends_first_is_fetched_first(self, monkeypatch):
-        """Whatever its place in the answer."""
+        """The URL that expires first is downloaded first, whatever its place in the answer."""
         monkeypatch.setattr("burncloud_images.calls.result_urls.MOST_DOWNLOADS", 1)
         gateway = Gateway(a=(200, IMAGE), b=(200, IMAGE), c=(200, IMAGE))
         gateway.date = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -240,10 +240,10 @@ class TestExpiry:
 
 
 class TestErrors:
-    """Every image that is paid for is found on the error: its bytes, its path or its address."""
+    """Every image that is paid for is on the error: its bytes, its path or its URL."""
 
     async def test_all_addresses_are_on_it(self, tmp_path):
-        """In the order of the answer, with their ends and reasons, and shown by nothing."""
+        """All URLs are on the error in the answer's order, with expiry and reason, and no text shows them."""
         addresses = "a?sig=canary", "b", "c?sig=canary&se=2026-11-23T12:30:00Z"
         gateway = Gateway(a=(400, b""), b=(200, IMAGE), c=(418, b""))
         gateway.date = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -264,7 +264,7 @@ class TestErrors:
         assert b"canary" not in pickle.dumps(error)
 
     async def test_an_address_that_is_good_comes_before_one_that_ended(self):
-        """It tells what can still be done."""
+        """The error of a URL that still works is raised before that of one that has expired."""
         gateway = Gateway(a=(403, b""), b=(400, b""))
         gateway.date = datetime(2026, 11, 23, 13, 0, tzinfo=UTC)
         with pytest.raises(errors.DownloadError) as caught:
@@ -275,7 +275,7 @@ class TestErrors:
         assert 1 == len(caught.value.__notes__)
 
     async def test_they_are_on_it_too_if_others_cannot_be_stored(self):
-        """Neither failure hides the other."""
+        """A failed download and a failed write are both on the error."""
 
         class Full(Memory):
             def open(self, placement):
@@ -302,7 +302,7 @@ class TestErrors:
         assert "canary" not in str(caught.value)
 
     async def test_a_damaged_image_is_told_beside_them(self):
-        """One image came in the answer and is broken, another was not fetched."""
+        """A damaged image and one that was not downloaded are both on the error."""
         gateway = Gateway(a=(400, b""))
         gateway.more = [{"b64_json": "AAAA"}]
         with pytest.raises(errors.DownloadError) as caught:
@@ -311,7 +311,7 @@ class TestErrors:
         assert ["Image 2 is damaged: its bytes are no image."] == caught.value.__notes__
 
     async def test_a_client_that_is_closed_meanwhile_leaves_the_address(self):
-        """The error is one of ours, not a group."""
+        """A client that is closed during a download raises one of its own errors, with the URL."""
 
         class Closing(Gateway):
             async def __call__(self, reader, writer, request):
@@ -331,7 +331,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("location", [b"Location: //10.0.0.1/x?sig=hop", b"Location: http://[::1", b""])
     async def test_the_address_is_the_images_own_and_not_a_redirects(self, location):
-        """Only that can be fetched again."""
+        """The URL on the error is the image's own and not that of a redirect."""
         gateway = Gateway(a=(302, b"", *([location] if location else [])))
         with pytest.raises(errors.DownloadRefusedError) as caught:
             await fetch(gateway, "a?sig=canary")
@@ -341,7 +341,7 @@ class TestErrors:
 
 
 class TestGuard:
-    """A result URL comes from a server and is fetched from inside our network."""
+    """A result URL comes from a server and is downloaded from inside the caller's network."""
 
     @pytest.mark.parametrize(
         "url",
@@ -368,7 +368,7 @@ class TestGuard:
         ],
     )
     async def test_refuses_what_is_not_public(self, url):
-        """In any spelling, and without a connection."""
+        """Addresses that are not public are refused in any spelling, without a connection."""
         gateway = Gateway()
         with pytest.raises(errors.DownloadError) as caught:
             await fetch(gateway, url)
@@ -377,7 +377,7 @@ class TestGuard:
         assert isinstance(caught.value, errors.DownloadRefusedError) or "cannot be resolved" in str(caught.value)
 
     async def test_refuses_another_port_of_this_machine(self):
-        """Only the API's own address is exempt."""
+        """Only the API's own host and port are exempt from the guard."""
         async with serve(Gateway(a=(200, IMAGE))) as other:
             with pytest.raises(errors.DownloadRefusedError):
                 await fetch(Gateway(), f"{other.url}/a")
@@ -385,7 +385,7 @@ class TestGuard:
         assert [] == other.requests
 
     async def test_lets_through_what_the_operator_vouches_for(self):
-        """By host, or by host and port."""
+        """Hosts that the operator allows are reached, by host or by host and port."""
         async with serve(Gateway(a=(200, IMAGE))) as other:
             network = Network(allowed_result_hosts=(f"127.0.0.1:{other.port}",))
             result = await fetch(Gateway(), f"{other.url}/a", network=network)
@@ -394,7 +394,7 @@ class TestGuard:
 
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     async def test_follows_redirects_one_by_one(self, status):
-        """Of every kind."""
+        """Redirects of every kind are followed."""
         gateway = Gateway(a=(status, b"", b"Location: /b"), b=(307, b"", b"Location: c?x=1"), c=(200, IMAGE))
         result = await fetch(gateway, "a")
 
@@ -405,7 +405,7 @@ class TestGuard:
         "location", [b"https://127.0.0.1:9/x", b"file:///etc/passwd", b"data:image/png;base64,AAAA", b"//10.0.0.1/x"]
     )
     async def test_refuses_a_redirect_to_what_is_not_public(self, location):
-        """Each hop is checked."""
+        """The guard checks every hop of a redirect."""
         gateway = Gateway(a=(302, b"", b"Location: " + location))
         with pytest.raises(errors.DownloadRefusedError):
             await fetch(gateway, "a")
@@ -413,7 +413,7 @@ class TestGuard:
         assert 1 == len(gateway.gets)
 
     async def test_refuses_endless_redirects(self):
-        """Five are enough, and five are allowed."""
+        """Five redirects are followed and a sixth is refused."""
         hops = {f"h{n}": (302, b"", b"Location: /h%d" % (n + 1)) for n in range(9)}
         gateway = Gateway(**hops)
         with pytest.raises(errors.DownloadRefusedError, match="more than 5"):
@@ -425,7 +425,7 @@ class TestGuard:
 
     @pytest.mark.parametrize("location", [b"/a", b"/b", b"#x", b""])
     async def test_refuses_redirects_in_a_circle(self, location):
-        """At once."""
+        """A redirect to an address that was visited is refused at once."""
         gateway = Gateway(a=(302, b"", b"Location: " + location), b=(302, b"", b"Location: /a"))
         with pytest.raises(errors.DownloadRefusedError, match="in a circle"):
             await fetch(gateway, "a")
@@ -433,7 +433,7 @@ class TestGuard:
         assert len(gateway.gets) <= 2
 
     async def test_carries_no_cookie_from_hop_to_hop(self):
-        """Nor to the next image."""
+        """No cookie is carried to the next hop or to the next image."""
         gateway = Gateway(a=(302, b"", b"Location: /b", b"Set-Cookie: sid=1; Path=/"), b=(200, IMAGE), c=(200, IMAGE))
         await fetch(gateway, "a", "c")
 

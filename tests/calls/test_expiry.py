@@ -1,4 +1,4 @@
-"""When a result URL ends: by the server's clock, in seconds that nobody can set."""
+"""When a result URL expires: by the server's clock, in seconds that nobody can set."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def ago(seconds):
     [(None, 20), (NOW, 0), (ago(12), 12), (ago(25), 25), (ago(26), 25), (ago(90_000), 25), (ago(-90), 0)],
 )
 def test_an_image_is_as_old_as_the_answer_says_within_reason(created, age):
-    """Not from the future, and not older than its request, but for what clocks differ by."""
+    """An image is not from the future and not older than its request, but for differing clocks."""
     assert 3600 - age == left(created=created)
 
 
 @pytest.mark.parametrize("created", [None, NOW, ago(90_000)])
 def test_an_image_is_as_old_as_its_request_if_the_server_tells_no_time(created):
-    """What it says of the creation cannot be compared with anything."""
+    """Without the server's date, the creation time cannot be compared with anything."""
     assert 3600 - 20 == left(created=created, date=None)
 
 
 @pytest.mark.parametrize("date", [NOW, None])
 @given(wrong=st.timedeltas(-timedelta(days=900), timedelta(days=900)), created=st.sampled_from([None, NOW, ago(9)]))
 def test_the_local_date_decides_nothing(date, wrong, created):
-    """Set it to any day: the deadline is the same."""
+    """The deadline is the same whatever the computer's date is."""
     url = f"{PLAIN}?st=2026-11-24T11:50:00Z&se=2026-11-24T12:30:00Z"
     right = find_expiry(url, created, arrival(date=date))
 
@@ -73,7 +73,7 @@ def test_the_local_date_decides_nothing(date, wrong, created):
     ],
 )
 def test_a_signature_can_end_it_earlier(query, with_date, without):
-    """Azure's and S3's; without the server's date, by the time between the signature's two."""
+    """Signatures of Azure and S3 count, without the server's date by the time between their two dates."""
     assert with_date == left(f"{PLAIN}?{query}")
     assert without == left(f"{PLAIN}?{query}", date=None)
 
@@ -91,12 +91,12 @@ def test_a_signature_can_end_it_earlier(query, with_date, without):
     ],
 )
 def test_a_signature_that_makes_no_sense_says_nothing(query):
-    """Nothing is raised: the image is paid for."""
+    """A signature that cannot be read raises nothing, since the image is paid for."""
     assert 3580 == left(f"{PLAIN}?{query}")
 
 
 def test_a_server_in_the_year_9999_is_no_trouble():
-    """Its end is beyond what dates can say, so one of ours is shown."""
+    """If the expiry is later than a date can be, the local date is shown instead."""
     end_of_time = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
     expiry = find_expiry(PLAIN, end_of_time, arrival(date=end_of_time))
 
@@ -118,10 +118,10 @@ def test_a_server_in_the_year_9999_is_no_trouble():
     ],
 )
 def test_an_address_alone_may_tell_its_end(query, end):
-    """By its signature."""
+    """A URL alone says by its signature when it expires."""
     assert end == find_signed_expiry(PLAIN + query)
 
 
 def test_what_is_no_address_has_no_end():
-    """The guard is what refuses it."""
+    """Text that is not a URL has no expiry, and raises nothing."""
     assert find_signed_expiry("https://[x?se=2026-11-24T13:00:00Z") is None

@@ -94,7 +94,7 @@ def streams(draw):
 
 @given(body=st.one_of(answers, streams(), st.binary(max_size=80)), data=st.data())
 def test_any_body_comes_to_the_same_however_it_is_cut(executor, body, data):
-    """Also in another encoding, and what is kept of it is what came."""
+    """Any body gives the same result however it is cut, in any encoding, and its bytes are kept."""
     encoding = data.draw(st.sampled_from([None, None, "utf-16", "utf-32-le"]))
     if encoding is not None:
         body = body.decode(errors="replace").encode(encoding)
@@ -144,7 +144,7 @@ async def measure(body, executor):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL_THINGS)
 async def test_others_run_while_many_small_things_are_taken(monkeypatch, executor, name):
-    """All of it is there at once, and nothing of it is waited for."""
+    """Other tasks run while an answer of many small parts is taken that is there at once."""
     monkeypatch.setattr("burncloud_images.calls.incoming.TURN", 0.0)
 
     assert await measure(SMALL_THINGS[name], executor) < MOST_HELD
@@ -153,7 +153,7 @@ async def test_others_run_while_many_small_things_are_taken(monkeypatch, executo
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["nested items", "events"])
 async def test_without_pauses_others_would_be_held(monkeypatch, executor, name):
-    """The negative control."""
+    """Without pauses other tasks do not run, which shows that the test above tests something."""
     monkeypatch.setattr("burncloud_images.calls.incoming.TURN", 1e9)
 
     assert await measure(SMALL_THINGS[name], executor) > MOST_HELD

@@ -122,10 +122,10 @@ async def fetch(store, into=None, clock=None, **options):
 
 
 class TestGoesOn:
-    """What has arrived is not fetched again."""
+    """Bytes that have arrived are not downloaded again."""
 
     async def test_from_where_it_was_cut(self):
-        """With the validator, and hardly a byte twice: those that the cut caught on their way."""
+        """A download resumes where it was cut, with the validator."""
         store = Store(Step(cut=HALF), Step())
         image = await fetch(store)
 
@@ -138,7 +138,7 @@ class TestGoesOn:
         assert SIZE + HALF - begun == store.sent
 
     async def test_in_a_file(self, tmp_path):
-        """The same hidden file goes on, and is hashed over its whole length."""
+        """A download resumes in the same hidden file, and the hash covers its whole length."""
         store = Store(Step(content=HUGE, cut=2_500_000), Step(content=HUGE, cut=200_000), Step(content=HUGE))
         image = await fetch(store, Directory(tmp_path / "out", hash=True))
 
@@ -149,7 +149,7 @@ class TestGoesOn:
 
     @pytest.mark.parametrize("then", [Step(status=400), Step(content=HUGE, tag='"two"', cut=2_500_000)])
     async def test_and_leaves_no_file_if_that_fails(self, tmp_path, then):
-        """Neither what was begun nor what was begun anew."""
+        """A download that fails leaves neither the first file nor the second."""
         store = Store(Step(content=HUGE, cut=2_500_000), then, Step(status=400))
         with pytest.raises(errors.DownloadError, match="answered 400"):
             await fetch(store, Directory(tmp_path / "out"))
@@ -157,7 +157,7 @@ class TestGoesOn:
         assert [] == list((tmp_path / "out").iterdir())
 
     async def test_by_date_if_the_file_has_no_tag(self):
-        """It has to be a minute old."""
+        """A file without a tag is identified by a date that is at least a minute old."""
         date = "Last-Modified: Tue, 24 Nov 2020 11:00:00 GMT"
         store = Store(Step(cut=HALF, tag=None, headers=(date,)), Step(tag=None, headers=(date,)))
         image = await fetch(store)
@@ -167,7 +167,7 @@ class TestGoesOn:
         assert store.sent < SIZE * 1.5
 
     async def test_as_often_as_it_gets_further(self):
-        """A connection that is cut every 100 kB still brings the image: that is state, not failure."""
+        """A connection that is cut every 100 kB still brings the image, since progress is not a failure."""
         store = Store(Step(cut=100_000))
         image = await fetch(store)
 
@@ -175,7 +175,7 @@ class TestGoesOn:
         assert len(store.asked) > 8
 
     async def test_not_for_ever_without_progress(self):
-        """Eight times in all; and the image's address is on the error."""
+        """Without progress the download ends after eight attempts, with the URL on the error."""
         store = Store(Step(cut=HALF), Step(cut=0))
         with pytest.raises(errors.DownloadError) as caught:
             await fetch(store)
@@ -184,7 +184,7 @@ class TestGoesOn:
         assert caught.value.url.startswith(store.url)
 
     async def test_not_for_ever_with_little_progress(self):
-        """Less than 64 KiB at a time is none."""
+        """Less than 64 KiB per attempt does not count as progress."""
         store = Store(Step(cut=60_000))
         with pytest.raises(errors.DownloadError):
             await fetch(store)
@@ -192,7 +192,7 @@ class TestGoesOn:
         assert 8 == len(store.asked)
 
     async def test_as_long_as_the_caller_wants(self):
-        """Its deadline counts, and without one the address's own end."""
+        """The caller's deadline limits the retries, and without one the expiry of the URL."""
         store = Store(Step(cut=0))
         with pytest.raises(errors.DownloadError):
             await fetch(store, retry=RetryPolicy(deadline=0))
@@ -204,7 +204,7 @@ class TestGoesOn:
         assert 10 == len(store.asked)
 
     async def test_not_at_all_if_nothing_is_to_be_repeated(self):
-        """One attempt is one attempt."""
+        """With a policy of one attempt a download is tried once."""
         store = Store(Step(cut=HALF), Step())
         with pytest.raises(errors.DownloadError):
             await fetch(store, retry=RetryPolicy(attempts=1))
@@ -212,7 +212,7 @@ class TestGoesOn:
         assert 1 == len(store.asked)
 
     async def test_if_only_the_end_of_the_answer_was_missing(self):
-        """All bytes are there, so the host has no more: 416 with the length is the end."""
+        """If all bytes had arrived, an answer 416 with their number ends the download."""
         ending = Step(status=416, content=b"", headers=(f"Content-Range: bytes */{SIZE}",), length=True)
         store = Store(Step(headers=("Transfer-Encoding: chunked",), length=False), ending)
         store.steps[0].content = b"%x\r\n%b\r\n" % (SIZE, IMAGE)
@@ -223,7 +223,7 @@ class TestGoesOn:
         assert 2 == len(store.asked)
 
     async def test_while_its_checksum_is_counted(self):
-        """Over all parts."""
+        """The checksum covers all parts of a resumed download."""
         checksum = f"Content-MD5: {base64.b64encode(hashlib.md5(IMAGE).digest()).decode()}"
         store = Store(Step(cut=HALF, headers=(checksum,)), Step())
 
@@ -245,7 +245,7 @@ class TestBeginsAnew:
         ids=["no ranges", "no ranges and another file", "another file", "no tag any more"],
     )
     async def test_if_the_whole_comes(self, second, tmp_path):
-        """What was there is thrown away."""
+        """If the whole file comes instead of the rest, the bytes before are discarded."""
         store = Store(Step(cut=HALF), second)
         image = await fetch(store, Directory(tmp_path / "out", hash=True))
 
@@ -259,7 +259,7 @@ class TestBeginsAnew:
         [('W/"one"', "2020"), (None, formatdate(usegmt=True)[12:16] + "x"), (None, None), ('"one', "2020")],
     )
     async def test_if_nothing_tells_the_file_from_another(self, tag, date):
-        """A weak tag, a fresh date or none: the rest is not even asked for."""
+        """Without a validator for the file the rest is not asked for."""
         headers = (f"Last-Modified: Tue, 24 Nov {date} 11:00:00 GMT",) if date else ()
         store = Store(Step(cut=HALF, tag=tag, headers=headers), Step(tag=tag))
         image = await fetch(store)
@@ -293,7 +293,7 @@ class TestBeginsAnew:
         ],
     )
     async def test_if_the_part_is_not_the_one_that_was_asked_for(self, second):
-        """And that host is not asked for parts again."""
+        """A host that sends another part is not asked for parts again."""
         if second.headers and second.headers[0].startswith("ETag"):
             second = attrs.evolve(second, tag='"one"')
         store = Store(Step(cut=HALF), second, Step(cut=HALF), Step())
@@ -304,7 +304,7 @@ class TestBeginsAnew:
         assert [(None, None), (None, None)] == store.asked[2:]
 
     async def test_a_part_that_nobody_asked_for_is_no_image(self):
-        """It is refused and not repeated."""
+        """An answer 206 to a request without a range is refused and not retried."""
         store = Store(Step(status=206))
         with pytest.raises(errors.DownloadError, match="answered 206"):
             await fetch(store)
@@ -313,10 +313,10 @@ class TestBeginsAnew:
 
 
 class TestChecks:
-    """Whole means: as long as it says, with the checksum that it says, and with an end."""
+    """An image is whole if its length, its checksums and its end marker are right."""
 
     async def test_a_wrong_checksum_is_tried_again_and_then_an_error(self, tmp_path):
-        """No file has its name."""
+        """A wrong checksum is retried, and then raised without leaving a file."""
         wrong = f"Content-MD5: {base64.b64encode(bytes(16)).decode()}"
         store = Store(Step(headers=(wrong,)))
         with pytest.raises(errors.DownloadError, match="its checksum is not the one in content-md5") as caught:
@@ -328,7 +328,7 @@ class TestChecks:
         assert "canary" not in str(caught.value)
 
     async def test_a_checksum_that_came_wrong_once_is_no_loss(self):
-        """The file of the second attempt is right."""
+        """After one wrong checksum the file of the second attempt is kept."""
         wrong = f"Repr-Digest: sha-256=:{base64.b64encode(bytes(32)).decode()}:"
         right = f"Repr-Digest: sha-256=:{base64.b64encode(hashlib.sha256(IMAGE).digest()).decode()}:"
         store = Store(Step(headers=(wrong,)), Step(headers=(right,)))
@@ -337,33 +337,33 @@ class TestChecks:
         assert 2 == len(store.asked)
 
     async def test_checksums_may_come_in_several_headers(self):
-        """The second of a name counts as well."""
+        """Each of several checksums counts, also the second in one header."""
         md5 = base64.b64encode(bytes(16)).decode()
         store = Store(Step(headers=("x-goog-hash: crc32c=AAAAAA==", f"x-goog-hash: md5={md5}")))
         with pytest.raises(errors.DownloadError, match="x-goog-hash"):
             await fetch(store, retry=RetryPolicy(attempts=1))
 
     async def test_an_end_without_a_length_is_seen(self):
-        """The connection just closed, which is no error of HTTP."""
+        """An image without a length that was cut is noticed by its end marker."""
         store = Store(Step(cut=HALF, length=False), Step(length=False))
 
         assert IMAGE == (await fetch(store)).data
         assert [(None, None), (None, None)] == store.asked
 
     async def test_a_page_with_status_200_is_no_image(self):
-        """And says so."""
+        """A page with status 200 is refused as not an image."""
         store = Store(Step(content=b"<html>please log in</html>"))
         with pytest.raises(errors.DownloadError, match="its bytes are no image"):
             await fetch(store)
 
     async def test_nothing_is_no_image(self):
-        """An empty answer."""
+        """An empty answer is refused as not an image."""
         store = Store(Step(content=b""))
         with pytest.raises(errors.DownloadError, match="its bytes are no image"):
             await fetch(store)
 
     async def test_the_cap_counts_all_parts(self):
-        """And a length that passes it is believed before anything is read."""
+        """The limit counts all parts, and a length above it is refused before anything is read."""
         store = Store(Step(cut=HALF), Step())
         with pytest.raises(errors.DownloadError, match=r"Limits\.image"):
             await fetch(store, limits=Limits(image=SIZE - 1))
@@ -376,7 +376,7 @@ class TestChecks:
             await fetch(store, limits=Limits(image=SIZE - 1))
 
     async def test_an_image_as_large_as_the_cap_is_taken(self):
-        """Not one byte less is allowed."""
+        """An image of exactly the limit is taken."""
         assert IMAGE == (await fetch(Store(Step()), limits=Limits(image=SIZE))).data
 
 
@@ -410,11 +410,11 @@ PATIENT = dict.fromkeys(STAGES, 9_000.0)
 
 
 class TestTime:
-    """A host that is slower than anyone can mean is given up, and asked again."""
+    """A host that is too slow is given up and asked again."""
 
     @pytest.mark.parametrize("tag", ['"one"', None])
     async def test_a_drip_is_ended(self, tag):
-        """Below 1 KiB a second, although something always comes, and whether it can go on or not."""
+        """A connection below 1 KiB a second is given up, whether or not it can be resumed."""
         store = Store(Step(drip=10, tag=tag), Step(tag=tag))
         image = await fetch(store, clock=FakeClock(scale=0.001), timeouts=Timeouts(**PATIENT))
 
@@ -423,7 +423,7 @@ class TestTime:
         assert tag == store.asked[1][1]
 
     async def test_a_long_connection_is_ended_if_it_can_go_on(self):
-        """Five minutes; the rest comes by another, and what came before is state."""
+        """After five minutes a connection that can be resumed is replaced."""
         store = Store(Step(content=HUGE, drip=40_000), Step(content=HUGE))
         image = await fetch(store, clock=FakeClock(scale=0.001), timeouts=Timeouts(**PATIENT))
 
@@ -432,7 +432,7 @@ class TestTime:
         assert store.asked[1][0] is not None
 
     async def test_a_long_connection_is_left_alone_if_it_cannot(self):
-        """To begin anew would not be faster."""
+        """A connection that cannot be resumed may take as long as it moves."""
         store = Store(Step(content=HUGE, drip=40_000, tag=None))
         image = await fetch(store, clock=FakeClock(scale=0.001), timeouts=Timeouts(**PATIENT))
 
@@ -440,7 +440,7 @@ class TestTime:
         assert 1 == len(store.asked)
 
     async def test_the_time_of_the_sink_does_not_count(self):
-        """A slow disk is not a slow host: nothing more is sent before it took what there was."""
+        """The time that a slow disk takes does not count as the host's."""
         small = png(pad=12_000)
         taken = asyncio.Semaphore(1)
 
@@ -458,7 +458,7 @@ class TestTime:
         assert small == image.data
 
     async def test_a_stall_is_ended(self):
-        """Twenty seconds without a byte."""
+        """A connection is given up after twenty seconds without a byte."""
 
         class Silent(Store):
             async def answer(self, writer, step, head):
@@ -475,7 +475,7 @@ class TestTime:
 
 
 class TestEmulator:
-    """The same against the emulator, whose store fails as stores do."""
+    """The same faults, played by the emulator's store."""
 
     @pytest.mark.parametrize(
         ("fault", "statuses"),
@@ -492,7 +492,7 @@ class TestEmulator:
         ids=["cut", "reset", "stall", "checksum", "truncated", "page", "drip", "not yet"],
     )
     async def test_one_failure_costs_nothing(self, fault, statuses, tmp_path):
-        """The image is bought once, and whole."""
+        """After one failure the image is still whole, and was bought once."""
         faults, clock = [fault], FakeClock(scale=0.002)
         image, ledger = await self.make(faults, tmp_path, clock)
 
@@ -502,7 +502,7 @@ class TestEmulator:
         assert image.path.stat().st_size == image.size
 
     async def test_a_length_that_was_never_true_is_forgotten(self, tmp_path):
-        """The store's word on its parts contradicts it, so the image begins anew."""
+        """A length that the store's parts contradict is forgotten, and the image starts again."""
         fault = Fault(operation="downloads", headers={"Content-Length": "999999"})
         _, ledger = await self.make([fault], tmp_path, FakeClock())
 
@@ -512,7 +512,7 @@ class TestEmulator:
 
     @pytest.mark.parametrize("store", ["ignores-range", "wrong-range", "no-range", "replaced"])
     async def test_a_failure_after_a_cut_costs_nothing_either(self, store, tmp_path):
-        """Whatever the store then sends, no two files are mixed."""
+        """After a cut, no failure of the store makes the client mix two files."""
         faults = [
             Fault(operation="downloads", cut="close", place="answer", byte=0.5),
             Fault(operation="downloads", store=store),
@@ -540,11 +540,11 @@ class TestEmulator:
 
 
 class TestAbruptEnds:
-    """A connection that ends without TLS's own end tells nothing about how much was to come."""
+    """A connection that ends without TLS's own end does not say how much was to come."""
 
     @pytest.mark.parametrize("ranges", [True, False])
     async def test_a_cut_is_gone_on_from(self, ranges):
-        """As on any connection; where the store serves no ranges the image begins anew."""
+        """A cut download resumes, or starts again if the store serves no ranges."""
         store = Store(Step(cut=HALF, abrupt=True), Step(ranges=ranges, abrupt=True))
         image = await fetch(store)
 
@@ -552,7 +552,7 @@ class TestAbruptEnds:
         assert f"bytes={HALF}-" == store.asked[1][0]
 
     async def test_a_wrong_length_is_not_believed(self):
-        """Of a length that is too large the rest never comes, so the image is fetched again."""
+        """If the announced length is too large, the image is downloaded again."""
         lying = Step(headers=(f"Content-Length: {len(IMAGE) + 9}",), length=False, abrupt=True)
         store = Store(lying, Step(abrupt=True))
         image = await fetch(store)
@@ -562,7 +562,7 @@ class TestAbruptEnds:
         assert (None, None) == store.asked[2]
 
     async def test_half_an_image_without_a_length_is_not_taken(self):
-        """Only its own end mark says that an image is whole."""
+        """Half an image without a length is refused, since its end marker is missing."""
         store = Store(Step(cut=HALF, length=False, abrupt=True), Step(abrupt=True))
         image = await fetch(store)
 
@@ -570,7 +570,7 @@ class TestAbruptEnds:
         assert 2 == len(store.asked)
 
     async def test_a_whole_image_without_a_length_is(self):
-        """However its connection ended."""
+        """A whole image without a length is taken, however its connection ended."""
         store = Store(Step(length=False, abrupt=True))
         image = await fetch(store)
 

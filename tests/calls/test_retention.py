@@ -52,7 +52,7 @@ async def add(retention, data, size=100_000):
 
 
 async def test_nothing_is_left_of_what_is_let_go(hold, tmp_path):
-    """Neither in memory nor on the disk, and nothing more is taken."""
+    """After a drop nothing is left in memory or on disk, and nothing more is taken."""
     retention = hold(tmp_path / "new" / "x.answer")
     await add(retention, LARGE)
     (part,) = (tmp_path / "new").iterdir()
@@ -66,7 +66,7 @@ async def test_nothing_is_left_of_what_is_let_go(hold, tmp_path):
 
 
 async def test_a_restart_begins_anew(hold):
-    """And does nothing while something is held."""
+    """A restart after a drop takes new bytes; while bytes are held it does nothing."""
     retention = hold()
     await retention.add(b"one")
     await retention.restart(b"two")
@@ -79,7 +79,7 @@ async def test_a_restart_begins_anew(hold):
 
 @pytest.mark.parametrize("in_file", [False, True])
 async def test_a_small_answer_is_in_a_file_if_it_is_worth_one(hold, tmp_path, in_file):
-    """Else it is in memory."""
+    """A small answer is in a file if that was asked for, otherwise in memory."""
     retention = hold(tmp_path / "x.answer")
     await retention.add(b"small")
     kept = await retention.keep(in_file=in_file)
@@ -90,7 +90,7 @@ async def test_a_small_answer_is_in_a_file_if_it_is_worth_one(hold, tmp_path, in
 
 
 async def test_an_unnamed_file_goes_with_its_value(hold):
-    """No descriptor is left."""
+    """An unnamed file is closed with its value, and no descriptor is left."""
     retention = hold()
     await add(retention, LARGE)
     kept = await retention.keep(in_file=False)
@@ -107,7 +107,7 @@ async def test_an_unnamed_file_goes_with_its_value(hold):
 
 @pytest.mark.parametrize("after", [0, 2, 16])
 async def test_a_disk_that_fails_leaves_it_to_another(hold, tmp_path, failing, after):
-    """What was written already comes along."""
+    """If a disk fails, another one takes the answer, with the bytes that were written already."""
     failing(after)
     retention = hold(tmp_path / "x.answer")
     await add(retention, LARGE)
@@ -120,7 +120,7 @@ async def test_a_disk_that_fails_leaves_it_to_another(hold, tmp_path, failing, a
 
 @pytest.mark.parametrize("after", [0, 16])
 async def test_without_any_disk_it_stays_in_memory(hold, tmp_path, failing, after):
-    """It is paid for."""
+    """If no disk takes the answer it stays in memory, since it is paid for."""
     failing(after, times=1000)
     retention = hold(tmp_path / "x.answer")
     await add(retention, LARGE)
@@ -131,7 +131,7 @@ async def test_without_any_disk_it_stays_in_memory(hold, tmp_path, failing, afte
 
 
 async def test_memory_is_not_for_any_amount(hold, failing, monkeypatch):
-    """Where no disk takes it, so much is held as fits."""
+    """If no disk takes the answer, only as much is held in memory as its limit allows."""
     monkeypatch.setattr(module, "MOST_IN_MEMORY", 1_200_000)
     failing(0, times=1000)
     retention = hold()
@@ -143,7 +143,7 @@ async def test_memory_is_not_for_any_amount(hold, failing, monkeypatch):
 
 
 async def test_a_file_that_cannot_have_its_name_keeps_the_one_it_has(hold, tmp_path, monkeypatch):
-    """It is there all the same."""
+    """A file that cannot be renamed keeps its first name, and can be read."""
 
     def fail(*_args, **_options):
         raise OSError(errno.EPERM, "no")
@@ -158,7 +158,7 @@ async def test_a_file_that_cannot_have_its_name_keeps_the_one_it_has(hold, tmp_p
 
 
 async def test_a_name_is_taken_only_once(hold, tmp_path):
-    """Others get numbers."""
+    """A name that is taken gets a number."""
     paths = []
     for text in (b"one", b"two", b"three"):
         retention = hold(tmp_path / "x.answer")
@@ -170,7 +170,7 @@ async def test_a_name_is_taken_only_once(hold, tmp_path):
 
 
 async def test_a_file_that_was_removed_reads_as_nothing(hold, tmp_path):
-    """An error can be looked at after its file was moved."""
+    """A file that was moved reads as empty, so that its error can still be shown."""
     retention = hold(tmp_path / "x.answer")
     await retention.add(b"small")
     kept = await retention.keep(in_file=True)
@@ -180,7 +180,7 @@ async def test_a_file_that_was_removed_reads_as_nothing(hold, tmp_path):
 
 
 def test_previews_do_not_change_the_place(tmp_path):
-    """A sink around another has the place of that one."""
+    """A sink around another one keeps answers in that one's place."""
     folder = Directory(tmp_path)
     place = type("ImageContext", (), {"id": "x"})()
     around = [WithPartials(images=sink, folder=folder, show=print) for sink in (folder, Memory())]

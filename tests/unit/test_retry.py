@@ -1,4 +1,4 @@
-"""What is sent again, how long after, and who is told what: decided without a clock, a network or chance."""
+"""Which requests are sent again, after how long, and which error is raised: without a clock, a network or chance."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ REFUSED = InvalidRequestError([Violation("prompt", "no")])
 
 
 class TestKinds:
-    """The kind of a failure decides, and the caller's own codes before the documented ones."""
+    """The kind of a failure decides, after the caller's own codes."""
 
     @pytest.mark.parametrize(
         ("error", "verdict"),
@@ -79,7 +79,7 @@ class TestKinds:
         ],
     )
     def test_decides(self, error, verdict):
-        """Whether the failure is repeated, waited for or raised."""
+        """Each kind of failure is retried, retried as throttled, or raised."""
         assert verdict == POLICY.judge(error)
 
     @pytest.mark.parametrize(
@@ -107,35 +107,35 @@ class TestKinds:
         ],
     )
     def test_can_be_changed(self, options, error, verdict):
-        """By codes of a gateway, and by what the caller accepts or knows of the server."""
+        """Codes of a gateway change the verdict, as does what the caller accepts or knows of the server."""
         assert verdict == RetryPolicy(**options).judge(error)
 
 
 class TestWaits:
-    """Waits double with full jitter, and the server's own are never undercut."""
+    """Waits double with full jitter, and are never shorter than the server asks for."""
 
     @pytest.mark.parametrize(
         ("attempt", "jitter", "expected"),
         [(1, 1.0, 0.5), (2, 1.0, 1.0), (3, 1.0, 2.0), (3, 0.5, 1.0), (1, 0.0, 0.1), (2, 0.05, 0.1)],
     )
     def test_after_failures_begin_at_half_a_second(self, attempt, jitter, expected):
-        """Of each most a random part, but at least a tenth of a second."""
+        """The wait is a random part of its maximum, but at least a tenth of a second."""
         wait = POLICY.wait(error_of(ServerError), attempt=attempt, elapsed=0, jitter=jitter)
         assert expected == wait
 
     def test_after_failures_grow_to_their_most(self):
-        """Eight seconds, however many there were."""
+        """Waits after failures grow to eight seconds and no further."""
         patient = RetryPolicy(attempts=2000)
         for attempt in (5, 6, 1100):
             assert 8.0 == patient.wait(error_of(ServerError), attempt=attempt, elapsed=0, jitter=1.0)
 
     @pytest.mark.parametrize(("attempt", "expected"), [(1, 1.0), (2, 2.0), (5, 16.0), (6, 30.0), (400, 30.0)])
     def test_after_throttling_begin_at_a_second(self, attempt, expected):
-        """And are not limited in number."""
+        """Waits after throttling start at one second, grow to thirty, and are not limited in number."""
         assert expected == POLICY.wait(error_of(RateLimitError), attempt=attempt, elapsed=0, jitter=1.0)
 
     def test_may_all_be_zero(self):
-        """The shortest wait gives way to a policy that wants none."""
+        """The shortest wait gives way to a policy that wants no waits."""
         eager = RetryPolicy(first_wait=0, max_wait=0, throttle_wait=0)
         assert 0 == eager.wait(error_of(ServerError), attempt=1, elapsed=0, jitter=0.5)
         assert 0 == eager.wait(error_of(RateLimitError), attempt=1, elapsed=0, jitter=0.5)
@@ -146,7 +146,7 @@ class TestWaits:
         [(3, 0.0, 3.0), (3, 1.0, 3.3), (100, 1.0, 105.0), (120, 0.5, 122.5)],
     )
     def test_that_the_server_asks_for_are_exceeded_a_little(self, kind, asked, jitter, expected):
-        """By a tenth at most, and five seconds."""
+        """A wait that the server asks for is exceeded by at most a tenth, and by at most five seconds."""
         error = error_of(kind, retry_after=asked)
         wait = RetryPolicy(on_unknown="retry").wait(error, attempt=1, elapsed=0, jitter=jitter)
         assert expected == pytest.approx(wait)
@@ -154,22 +154,22 @@ class TestWaits:
     @pytest.mark.parametrize("asked", [None, 0, 0.001, 0.006, 1])
     @pytest.mark.parametrize(("attempt", "least", "most"), [(1, 0.5, 1.1), (2, 1, 1.1), (4, 4, 4), (9, 15, 15)])
     def test_of_throttling_grow_whatever_the_server_asks_for(self, asked, attempt, least, most):
-        """A moment, asked for again and again, is no reason to knock again and again."""
+        """Waits grow even if the server asks for the same short wait again and again."""
         wait = POLICY.wait(error_of(RateLimitError, retry_after=asked), attempt=attempt, elapsed=0, jitter=0.5)
         assert least <= wait <= most
 
     def test_of_a_download_follow_its_server(self):
-        """They have a header of the same kind."""
+        """A download waits as long as its host asks for."""
         assert 7 == POLICY.wait(error_of(DownloadError, retryable=True, retry_after=7), attempt=1, elapsed=0, jitter=0)
 
     @pytest.mark.parametrize(("asked", "expected"), [(120, 120), (120.5, None), (3600, None), (3600.5, 0.5)])
     def test_that_are_too_long_are_raised_and_absurd_ones_ignored(self, asked, expected):
-        """Two minutes are slept, an hour is told, more says nothing."""
+        """The client waits up to two minutes, raises up to an hour, and ignores more."""
         wait = POLICY.wait(error_of(RateLimitError, retry_after=asked), attempt=1, elapsed=0, jitter=0)
         assert (0.1 if expected == 0.5 else expected) == wait
 
     def test_for_a_request_in_flight_are_five_seconds(self):
-        """Unless the server names its own."""
+        """A request in flight is asked for after five seconds, unless the server names a time."""
         in_flight = error_of(OutcomeUnknownError, in_flight=True)
         assert 5 == POLICY.wait(in_flight, attempt=9, elapsed=0, jitter=0)
         for asked, expected in ((2, 2), (0, 5), (0.001, 1)):
@@ -184,7 +184,7 @@ class TestWaits:
         kind=st.sampled_from([RateLimitError, ServerError, ConnectionFailedError, OutcomeUnknownError]),
     )
     def test_are_finite_and_within_the_deadline(self, attempt, elapsed, jitter, asked, kind):
-        """Whatever happens, no sleep without an end."""
+        """For any failure, a wait is finite, ends before the deadline, and honours the server."""
         wait = POLICY.wait(error_of(kind, retry_after=asked), attempt=attempt, elapsed=elapsed, jitter=jitter)
         if wait is not None:
             assert 0 <= wait <= 132
@@ -193,7 +193,7 @@ class TestWaits:
 
 
 class TestEnds:
-    """Attempts, and the deadline, which bounds the start of one."""
+    """The number of attempts, and the deadline for the start of the last one."""
 
     @pytest.mark.parametrize(("attempt", "goes_on"), [(3, True), (4, False), (5, False)])
     def test_after_four_attempts(self, attempt, goes_on):
@@ -203,46 +203,46 @@ class TestEnds:
 
     @pytest.mark.parametrize("kind", [ServerError, RateLimitError, ConnectionFailedError])
     def test_at_once_if_one_attempt_is_all(self, kind):
-        """Pace included."""
+        """With one attempt nothing is retried, throttling included."""
         assert RetryPolicy(attempts=1).wait(error_of(kind), attempt=1, elapsed=0, jitter=0) is None
 
     @pytest.mark.parametrize(("most", "attempt", "goes_on"), [(2, 1, True), (2, 2, False), (9, 4, False)])
     def test_sooner_where_a_failure_is_worth_less(self, most, attempt, goes_on):
-        """But never later."""
+        """A failure can allow fewer attempts than the policy, but not more."""
         wait = POLICY.wait(error_of(ConnectionFailedError, most_attempts=most), attempt=attempt, elapsed=0, jitter=0)
         assert goes_on == (wait is not None)
 
     @pytest.mark.parametrize(("elapsed", "goes_on"), [(895, True), (895.1, False), (1e9, False)])
     def test_at_the_deadline(self, elapsed, goes_on):
-        """An attempt may start at it, not after it."""
+        """An attempt may start at the deadline and not after it."""
         wait = POLICY.wait(error_of(RateLimitError, retry_after=5), attempt=1, elapsed=elapsed, jitter=0)
         assert goes_on == (wait is not None)
 
     def test_never_without_a_deadline(self):
-        """A year of throttling is waited for."""
+        """Without a deadline a year of throttling is waited for."""
         patient = RetryPolicy(deadline=None)
         assert 30 == patient.wait(error_of(RateLimitError), attempt=10**6, elapsed=3e7, jitter=1.0)
 
 
 class TestValues:
-    """A policy is a value that can hold no nonsense."""
+    """A policy refuses values that make no sense."""
 
     @pytest.mark.parametrize("name", ["first_wait", "max_wait", "throttle_wait", "deadline"])
     @pytest.mark.parametrize("value", [-1, math.nan, math.inf, -0.001])
     def test_refuses_what_is_no_duration(self, name, value):
-        """Sleeping for nan seconds never ends."""
+        """A wait of nan or infinite seconds is refused, since it would never end."""
         with pytest.raises(ValueError, match=f"^{name} has to be a number of seconds from 0 on, not {value}$"):
             RetryPolicy(**{name: value})
 
     @pytest.mark.parametrize("attempts", [0, -1, 2.5, math.nan])
     def test_refuses_what_is_no_number_of_attempts(self, attempts):
-        """There is at least one."""
+        """The number of attempts is an integer of at least one."""
         with pytest.raises((ValueError, TypeError)):
             RetryPolicy(attempts=attempts)
 
     @pytest.mark.parametrize("options", [{"on_unknown": "ask"}, {"server_idempotency": "perhaps"}])
     def test_refuses_unknown_words(self, options):
-        """Money hangs on them."""
+        """Options that decide about money take only the words they know."""
         with pytest.raises(ValueError, match=next(iter(options))):
             RetryPolicy(**options)
 
@@ -268,22 +268,22 @@ class TestValues:
         ("given_names", "kept"), [("slow_down", ("slow_down",)), (["a", "b"], ("a", "b")), ((), ()), ("", ("",))]
     )
     def test_takes_one_name_for_one_name(self, given_names, kept):
-        """A text is not its letters."""
+        """A string is one name and not its letters."""
         assert kept == to_names(given_names)
         assert kept == RetryPolicy(retry_codes=given_names).retry_codes
 
 
 class TestBudget:
-    """Retries of all calls draw on one budget, and success refills it."""
+    """The retries of all calls draw on one budget, which success refills."""
 
     def test_is_good_for_thirty_five_retries(self):
-        """The numbers of the AWS SDKs."""
+        """The budget allows 35 retries, by the numbers of the AWS SDKs."""
         budget = RetryBudget()
         assert 35 == sum(budget.take() for _ in range(1000))
         assert 10 == budget.tokens
 
     def test_a_retry_that_succeeds_costs_nothing(self):
-        """What was taken comes back."""
+        """A call that succeeds gets back the tokens of its retries."""
         budget = RetryBudget(most=100)
         assert budget.take()
         assert budget.take()
@@ -291,14 +291,14 @@ class TestBudget:
         assert 100 == budget.tokens
 
     def test_a_call_without_retries_earns_a_token(self):
-        """Never beyond the most."""
+        """A call without retries earns a token, up to the maximum."""
         budget = RetryBudget(most=100, tokens=98)
         for expected in (99, 100, 100):
             budget.refund(0)
             assert expected == budget.tokens
 
     def test_pays_with_its_last_tokens(self):
-        """What is left is enough or not."""
+        """The last tokens pay for a retry if they are enough."""
         budget = RetryBudget(most=14)
         assert budget.take()
         assert not budget.take()
@@ -306,14 +306,14 @@ class TestBudget:
 
 
 class TestGate:
-    """A gate opens by the clock that it is asked with."""
+    """A gate opens by the clock of the calls that ask it."""
 
     def test_is_open_at_first(self):
-        """Whatever the clock says."""
+        """A new gate is open at any time."""
         assert 0 == PacingGate().remaining(-1e9)
 
     def test_is_closed_until_then(self):
-        """And an earlier end does not open it."""
+        """An earlier end does not open a gate that is closed for longer."""
         gate = PacingGate()
         gate.close(10)
         gate.close(5)
@@ -360,7 +360,7 @@ class Loop:
 
 
 class TestLoop:
-    """The loop does what the policy says, and tells what happened about money."""
+    """The loop does what the policy says, and reports every failure."""
 
     async def test_returns_what_comes_of_the_last_attempt(self):
         """Each failure is seen with the wait that follows."""
@@ -371,7 +371,7 @@ class TestLoop:
         assert [0.25, 3.15] == loop.slept
 
     async def test_tells_what_failed_where_nothing_can_be_loaded(self, monkeypatch):
-        """Without a file descriptor tenacity cannot be: the call ends with its own error, seen like any other."""
+        """If tenacity cannot be loaded, the call raises its own error, which is seen like any other."""
 
         class Exhausted:
             @staticmethod
@@ -410,13 +410,13 @@ class TestLoop:
         assert 6 == loop.attempts
 
     async def test_waits_although_nothing_is_asked_for(self):
-        """A date that has passed says nothing, and whoever refuses wants to be left alone."""
+        """A refusal with a wait of zero is followed by the shortest wait."""
         loop = Loop(error_of(RateLimitError, retry_after=0), "image")
         await loop.run()
         assert [0.1] == loop.slept
 
     async def test_counts_failures_and_pace_apart(self):
-        """Ten times patience between four failures."""
+        """Ten throttled attempts do not count against four failures."""
         outcomes = [error_of(ServerError), *[error_of(RateLimitError, retry_after=1) for _ in range(10)]]
         last = error_of(ServerError)
         loop = Loop(*outcomes, error_of(ServerError), error_of(ServerError), last)
@@ -427,21 +427,21 @@ class TestLoop:
         assert (last, None) == loop.seen[-1]
 
     async def test_raises_anything_else_at_once(self):
-        """Also where it comes second."""
+        """An exception of another kind is raised at once, also by a retry."""
         loop = Loop(error_of(ServerError), MemoryError())
         with pytest.raises(MemoryError):
             await loop.run()
         assert 2 == loop.attempts
 
     async def test_hides_no_error_behind_another(self):
-        """The traceback shows what was raised, and nothing of the loop's own."""
+        """The traceback shows the error itself and nothing of tenacity's own."""
         with pytest.raises(ServerError) as caught:
             await Loop(*[error_of(ServerError) for _ in range(4)]).run()
         assert caught.value.__cause__ is None
         assert "RetryError" not in "".join(traceback.format_exception(caught.value))
 
     async def test_says_that_the_deadline_ended_it(self):
-        """As a note; the error is the last one."""
+        """A note says that the deadline ended the call; the error is the last one."""
         loop = Loop(*[error_of(RateLimitError, retry_after=10) for _ in range(9)])
         with pytest.raises(RateLimitError) as caught:
             await loop.run(RetryPolicy(deadline=35))
@@ -449,7 +449,7 @@ class TestLoop:
         assert ["It was not tried again: that would have been after the deadline of 35 s."] == caught.value.__notes__
 
     async def test_says_so_too_where_a_wait_is_longer_than_all_the_time(self):
-        """The first wait already."""
+        """The note is there even if the first wait is longer than the deadline."""
         loop = Loop(error_of(RateLimitError, retry_after=10))
         with pytest.raises(RateLimitError) as caught:
             await loop.run(RetryPolicy(deadline=5))
@@ -457,13 +457,13 @@ class TestLoop:
 
     @pytest.mark.parametrize("error", [error_of(RateLimitError, retry_after=121), error_of(APIError, status=400)])
     async def test_says_nothing_of_a_deadline_that_did_not_end_it(self, error):
-        """Other reasons are in the error itself."""
+        """There is no note if something other than the deadline ended the call."""
         with pytest.raises(APIError) as caught:
             await Loop(error).run()
         assert not hasattr(caught.value, "__notes__")
 
     async def test_stops_when_the_budget_is_spent(self):
-        """And says so; pace is free."""
+        """A note says that the budget ended the call; throttled attempts cost nothing."""
         budget = RetryBudget(most=500, tokens=20)
         loop = Loop(error_of(RateLimitError), error_of(ServerError), error_of(ServerError), "never")
         with pytest.raises(ServerError) as caught:
@@ -474,7 +474,7 @@ class TestLoop:
         assert ["It was not tried again: too many calls of this client have failed."] == caught.value.__notes__
 
     async def test_gives_back_what_a_success_paid(self):
-        """Or a token for one that paid nothing."""
+        """A success gives back its tokens, or earns one if it paid none."""
         budget = RetryBudget(most=500, tokens=100)
         await Loop(error_of(ServerError), error_of(ServerError), "image").run(budget=budget)
         assert 100 == budget.tokens
@@ -484,7 +484,7 @@ class TestLoop:
         assert 102 == budget.tokens
 
     async def test_asks_for_nothing_where_the_policy_gives_up(self):
-        """A budget is for retries."""
+        """A failure that is not retried takes nothing from the budget."""
         budget = RetryBudget(tokens=100)
         with pytest.raises(APIError):
             await Loop(error_of(APIError, status=400)).run(budget=budget)
@@ -492,10 +492,10 @@ class TestLoop:
 
 
 class TestGates:
-    """What the server tells one call holds for all."""
+    """A wait that the server asks of one call holds for all calls."""
 
     async def test_a_servers_pace_closes_the_gate(self):
-        """For as long as was asked, without the jitter of the one that was told."""
+        """The gate closes for the time the server asked for, without jitter."""
         gate = PacingGate()
         await Loop(error_of(RateLimitError, retry_after=8), "image", jitter=0.5).run(gate=gate)
         assert 108 == gate.opens_at
@@ -510,20 +510,20 @@ class TestGates:
         ],
     )
     async def test_nothing_else_does(self, error):
-        """Neither our own guess, nor what is too long to be waited for, nor a failure."""
+        """Our own waits, waits that are too long, and failures do not close the gate."""
         gate = PacingGate()
         with pytest.raises(ImagesError):
             await Loop(*[error] * 20).run(RetryPolicy(deadline=1), gate=gate)
         assert 0 == gate.remaining(100)
 
     async def test_the_longest_wait_that_is_honoured_closes_it(self):
-        """Two minutes."""
+        """A wait of two minutes closes the gate."""
         gate = PacingGate()
         await Loop(error_of(RateLimitError, retry_after=120), "image").run(gate=gate)
         assert 220 == gate.opens_at
 
     async def test_a_first_attempt_waits_for_it(self):
-        """Those who wait go together, as they would have without it."""
+        """A first attempt waits until the gate opens, without jitter of its own."""
         gate = PacingGate()
         gate.close(110)
         loop = Loop("image", jitter=0.5)
@@ -531,7 +531,7 @@ class TestGates:
         assert [10] == loop.slept
 
     async def test_is_waited_for_however_short(self):
-        """A second or less is a wait."""
+        """A gate that is closed for half a second is waited for."""
         gate = PacingGate()
         gate.close(100.5)
         loop = Loop("image")
@@ -539,7 +539,7 @@ class TestGates:
         assert [0.5] == loop.slept
 
     async def test_waits_again_if_it_was_closed_meanwhile(self):
-        """Another call may be told to wait longer."""
+        """A call waits again if another call was asked for a longer wait."""
         gate = PacingGate()
         gate.close(110)
         loop = Loop("image")
@@ -555,7 +555,7 @@ class TestGates:
         assert [10, 20] == loop.slept
 
     async def test_a_first_attempt_asks_for_itself_beyond_the_deadline(self):
-        """It has no error to raise yet."""
+        """A first attempt does not wait for a gate that opens after the deadline."""
         gate = PacingGate()
         gate.close(160)
         loop = Loop("image")
@@ -563,7 +563,7 @@ class TestGates:
         assert [] == loop.slept
 
     async def test_is_waited_for_up_to_the_deadline(self):
-        """An attempt may start at it."""
+        """An attempt may start at the deadline, when the gate opens."""
         gate = PacingGate()
         gate.close(160)
         loop = Loop("image")
@@ -571,7 +571,7 @@ class TestGates:
         assert [60] == loop.slept
 
     async def test_another_attempt_ends_the_call_beyond_the_deadline(self):
-        """With the last error, which is seen once, and a note."""
+        """The last error is raised with a note, and is seen only once."""
         gate = PacingGate()
         error = error_of(ServerError)
         loop = Loop(error, "never")
@@ -600,7 +600,7 @@ class TestMoney:
         [error_of(ConnectionFailedError, retryable=False), error_of(QuotaExceededError), error_of(InputChangedError)],
     )
     async def test_the_unknown_attempt_is_raised(self, last):
-        """From the one that ended the call."""
+        """An earlier attempt that may have been billed is raised from the one that ended the call."""
         unknown = error_of(OutcomeUnknownError)
         with pytest.raises(OutcomeUnknownError) as caught:
             await Loop(unknown, last).run(self.TWICE)
@@ -609,7 +609,7 @@ class TestMoney:
 
     @pytest.mark.parametrize("last", [error_of(ProtocolError), error_of(StorageError)])
     async def test_an_error_that_may_hold_images_is_raised_itself(self, last):
-        """It says itself that it may have been billed."""
+        """An error that says itself that it may have been billed is raised as it is."""
         with pytest.raises(type(last)) as caught:
             await Loop(error_of(OutcomeUnknownError), last).run(self.TWICE)
         assert last is caught.value
@@ -617,7 +617,7 @@ class TestMoney:
 
     @pytest.mark.parametrize(("held", "raised"), [((0, 0, 0), 2), ((1, 0, 0), 0), ((0, 2, 1), 1), ((1, 1, 1), 2)])
     async def test_of_several_the_one_that_holds_most_is_raised(self, held, raised):
-        """Else the last."""
+        """Of several unknown outcomes the one with the most images is raised, otherwise the last."""
         unknown = [error_of(OutcomeUnknownError, images=(Image(data=b""),) * count) for count in held]
         with pytest.raises(OutcomeUnknownError) as caught:
             await Loop(*unknown).run(self.TWICE)
@@ -641,21 +641,21 @@ class TestMoney:
         ids=["damaged", "partials", "images"],
     )
     async def test_fragments_and_previews_count(self, held, last):
-        """They are paid for as well, whatever ends the call."""
+        """Damaged images and previews count as images, since they are paid for."""
         second = error_of(OutcomeUnknownError, **held)
         with pytest.raises(OutcomeUnknownError) as caught:
             await Loop(error_of(OutcomeUnknownError), second, last).run(self.TWICE)
         assert second is caught.value
 
     async def test_an_error_in_the_middle_of_a_stream_is_one(self):
-        """Whatever its class."""
+        """An error in the middle of a stream may have been billed, whatever its class."""
         midway = error_of(ServerError, billed=Billing.MAYBE)
         with pytest.raises(ServerError) as caught:
             await Loop(midway, error_of(ConnectionFailedError, retryable=False)).run(self.TWICE)
         assert midway is caught.value
 
     async def test_a_key_that_is_taken_raises_the_first_error(self):
-        """An earlier attempt had arrived, whatever it looked like."""
+        """If the key is already used, the first error is raised, since its attempt had arrived."""
         first, taken = error_of(ConnectionFailedError), error_of(APIError, status=422, key_already_used=True)
         with pytest.raises(ConnectionFailedError) as caught:
             await Loop(first, error_of(ServerError), taken).run()
@@ -664,7 +664,7 @@ class TestMoney:
         assert ["A later attempt was refused: it failed So an earlier one may have been billed."] == first.__notes__
 
     async def test_a_key_that_is_taken_raises_the_unknown_error_before_the_first(self):
-        """That is the one."""
+        """An unknown outcome is raised before the first error if the key is already used."""
         unknown = error_of(OutcomeUnknownError)
         taken = error_of(APIError, status=409, key_already_used=True, billed=Billing.MAYBE)
         with pytest.raises(OutcomeUnknownError) as caught:
@@ -672,7 +672,7 @@ class TestMoney:
         assert unknown is caught.value
 
     async def test_a_key_that_is_taken_at_once_is_raised_itself(self):
-        """There is nothing before it."""
+        """A first attempt whose key is already used raises that error."""
         taken = error_of(APIError, status=422, key_already_used=True)
         with pytest.raises(APIError) as caught:
             await Loop(taken).run()
@@ -680,7 +680,7 @@ class TestMoney:
         assert not hasattr(taken, "__notes__")
 
     async def test_without_an_unknown_attempt_the_last_error_is_raised(self):
-        """As ever."""
+        """Without an unknown outcome the last error is raised."""
         last = error_of(QuotaExceededError)
         with pytest.raises(QuotaExceededError) as caught:
             await Loop(error_of(ServerError), last).run()
