@@ -162,16 +162,16 @@ class Passage(CallHooks):
         self.doubtful = self.doubtful or (error is not None and error.billed > Billing.NO)
         self.known = isinstance(error, OutcomeUnknownError) and error.in_flight
         if error is not None and attempt.wait is not None and not self.doubtful:
-            self.release()
-            await self.withdraw()
+            self.release_budget()
+            await self.release()
 
-    async def withdraw(self) -> None:
+    async def release(self) -> None:
         """Note that nothing was billed, and that another attempt follows."""
         if self.sent:
             self.sent = False
             await self.store.release(self.record.key)
 
-    def release(self) -> None:
+    def release_budget(self) -> None:
         """Take back what was set aside."""
         if self.holds:
             self.holds = False

@@ -16,7 +16,7 @@ MAX_ROUNDS_PER_RUN = 3
 
 
 @attrs.define(kw_only=True, eq=False)
-class Parked:
+class Requeued:
     """A request that is tried again later, in the same run."""
 
     due: float
@@ -46,7 +46,7 @@ class Queue:
     handed_out: int = 0
     received: list[Record] = attrs.field(factory=list)
     waiting: deque[Record] = attrs.field(factory=deque)
-    parked: list[Parked] = attrs.field(factory=list)
+    requeued: list[Requeued] = attrs.field(factory=list)
     rounds: dict[str, int] = attrs.field(factory=dict)
     leasing: asyncio.Lock = attrs.field(factory=asyncio.Lock)
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -62,12 +62,12 @@ class Queue:
         while not self.closed:
             if self.received:
                 return self.received.pop()
-            record = await self.next_new() or self.next_parked()
+            record = await self.next_new() or self.next_requeued()
             if record is not None:
                 return record
-            if not self.parked:
+            if not self.requeued:
                 return None
-            await self.pause(min(parked.due for parked in self.parked) - self.clock.monotonic())
+            await self.pause(min(requeued.due for requeued in self.requeued) - self.clock.monotonic())
         return None
 
     async def next_new(self) -> Record | None:
@@ -82,17 +82,17 @@ class Queue:
             self.handed_out += 1
             return self.waiting.popleft()
 
-    def next_parked(self) -> Record | None:
+    def next_requeued(self) -> Record | None:
         now = self.clock.monotonic()
-        first = min(self.parked, key=lambda parked: parked.due, default=None)
+        first = min(self.requeued, key=lambda requeued: requeued.due, default=None)
         if first is None or first.due > now:
             return None
-        self.parked.remove(first)
+        self.requeued.remove(first)
         return first.record
 
-    def park(self, record: Record, seconds: float) -> None:
+    def requeue(self, record: Record, seconds: float) -> None:
         """Hand a request out again, after a while."""
-        self.parked.append(Parked(due=self.clock.monotonic() + seconds, record=record))
+        self.requeued.append(Requeued(due=self.clock.monotonic() + seconds, record=record))
 
     def count_round(self, record: Record) -> bool:
         """Say whether there is to be another round for a request."""

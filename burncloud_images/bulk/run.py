@@ -360,7 +360,7 @@ class Run:
             if passage.may_be_billed:  # by an attempt before the one that was not made
                 self.cut.append(passage)
             else:
-                await self.hand_back(record, passage)
+                await self.requeue(record, passage)
         except ImagesError as error:
             await self.settle(record, passage, error)
 
@@ -469,7 +469,7 @@ class Run:
             case "fail" | "fail_billed":
                 await self.fail(record, error, may_be_billed=verdict == "fail_billed")
             case "later":
-                await self.hand_back(record, passage, error)
+                await self.requeue(record, passage, error)
             case "again":
                 await self.try_again(record, passage, error)
             case "fetch":
@@ -477,28 +477,28 @@ class Run:
             case "save":
                 await self.save(record, passage, error)
             case "crash":
-                await self.hand_back(record, passage, error)
+                await self.requeue(record, passage, error)
                 self.crash = self.crash or error
                 self.stop("failed", error.message, error)
             case _:
                 self.stop(verdict, error.message, error)
-                await self.hand_back(record, passage, error)
+                await self.requeue(record, passage, error)
 
-    async def hand_back(self, record: Record, passage: Passage, error: ImagesError | None = None) -> None:
+    async def requeue(self, record: Record, passage: Passage, error: ImagesError | None = None) -> None:
         """Let a request that was not billed wait: for a moment, or for another run."""
-        passage.release()
+        passage.release_budget()
         if error is None or self.reasons:
             await self.store.requeue(record.key, to_failure(error) if error is not None else None)
         else:
-            await passage.withdraw()
-            self.queue.park(record, MOMENT)
+            await passage.release()
+            self.queue.requeue(record, MOMENT)
 
     async def try_again(self, record: Record, passage: Passage, error: ImagesError) -> None:
         """Try a request again later that the API failed to serve, a few times."""
         if self.queue.count_round(record):
-            passage.release()
-            await passage.withdraw()
-            self.queue.park(record, COOL_DOWN)
+            passage.release_budget()
+            await passage.release()
+            self.queue.requeue(record, COOL_DOWN)
         else:
             await self.fail(record, error, may_be_billed=False)
 
@@ -587,7 +587,7 @@ class Run:
         assert isinstance(error, StorageError)
         self.stop("disk", error.message, error)
         if not passage.may_be_billed:
-            await self.hand_back(record, passage, error)
+            await self.requeue(record, passage, error)
             return
         saved = await self.save_images(record, error.unsaved)  # before the store is told of others: it may be full, too
         images = [image for image in saved if isinstance(image, StoredImage)]
