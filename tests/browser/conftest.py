@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browser.exhibits import crowd, exhibit, run_beside, write
+from browser.sample_jobs import crowd, exhibit, run_beside, write
 from browser.visits import Visit
 from pictures import png
 

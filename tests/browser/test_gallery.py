@@ -13,7 +13,7 @@ from pathlib import Path
 import attrs
 import pytest
 from browser.conftest import PICTURE
-from browser.exhibits import write
+from browser.sample_jobs import write
 from browser.visits import Visit
 from jobs import done, failed, in_doubt, put, to_image, to_key, to_record
 from PIL import Image

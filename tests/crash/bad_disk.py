@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 from crash.judge import Case, Verdict
-from crash.lane import Lane, command, environment
+from crash.sandbox import Sandbox, command, environment
 from crash.sweeps import MOST_RUNS
 from crash.worker import Plan
 
@@ -46,7 +46,7 @@ def failures(most: Mapping[str, int], step: int = 1) -> Iterator[Failure]:
             yield Failure(call, "ENOSPC" if call in FULL else "EIO", when)
 
 
-def fail(lane: Lane, plan: Plan, failure: Failure, reference: Mapping[tuple[int, int], str]) -> Verdict:
+def fail(sandbox: Sandbox, plan: Plan, failure: Failure, reference: Mapping[tuple[int, int], str]) -> Verdict:
     """Run a job once on the bad disk, and on a good one until it is done; a run that was hit counts as a kill."""
     plan = attrs.evolve(plan, counts=False)
     done = subprocess.run(
@@ -65,12 +65,12 @@ def fail(lane: Lane, plan: Plan, failure: Failure, reference: Mapping[tuple[int,
     assert not done.returncode or any(f".{name}:" in ended for name in ERRORS), f"{failure}: {done.stderr}"
     hit = done.returncode or json.loads(plan.result.read_text(encoding="utf-8"))["stopped"] != "finished"
     for _ in range(MOST_RUNS):
-        ending = lane.run(plan)
+        ending = sandbox.run(plan)
         assert ending.status == 0, f"{failure}: {ending.errors}"
-        store = lane.inspect(plan)
+        store = sandbox.inspect(plan)
         if not any(store["totals"]["counts"][name] for name in ("pending", "leased", "sent", "received")):
             break
-    ledger = lane.ledger("none")
+    ledger = sandbox.ledger("none")
     case = Case(
         directory=Path(plan.directory),
         store=store,
@@ -82,5 +82,5 @@ def fail(lane: Lane, plan: Plan, failure: Failure, reference: Mapping[tuple[int,
         notes=[str(failure)],
     )
     verdict = case.judge()
-    lane.clean(plan)
+    sandbox.clean(plan)
     return verdict

@@ -10,15 +10,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from crash.lane import Lane, open_lane
 from crash.report import Report
+from crash.sandbox import Sandbox, open_sandbox
 from reliability import write_part
 
 REPORT = os.environ.get("CRASH_REPORT")
 """The file to write; read before any test clears the environment."""
 SEED = int(os.environ.get("CRASH_SEED") or random.SystemRandom().randrange(1_000_000))
 """Of all chance; printed, and given again by the environment."""
-LANES = 2
+SANDBOXES = 2
 
 FOUND = pytest.StashKey[Report]()
 STARTED = pytest.StashKey[float]()
@@ -37,11 +37,11 @@ def found(request: pytest.FixtureRequest) -> Report:
 
 
 @pytest.fixture(scope="module")
-def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Lane]]:
+def sandboxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Sandbox]]:
     """Start what jobs run in."""
     folder = tmp_path_factory.mktemp("crash")
     with ExitStack() as stack:
-        yield [stack.enter_context(open_lane(folder / f"lane-{number}")) for number in range(LANES)]
+        yield [stack.enter_context(open_sandbox(folder / f"sandbox-{number}")) for number in range(SANDBOXES)]
 
 
 @pytest.hookimpl(trylast=True)

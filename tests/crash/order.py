@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 from crash.disk import Disk, File, Naming, lay_out
 from crash.judge import FINAL
-from crash.lane import Lane, command, environment
+from crash.sandbox import Sandbox, command, environment
 from crash.syscalls import Call, read_log, tracing
 from crash.worker import Plan
 
@@ -40,7 +40,7 @@ class Trace:
     connects: Sequence[Call]
 
 
-def trace(lane: Lane, plan: Plan) -> Trace:
+def trace(sandbox: Sandbox, plan: Plan) -> Trace:
     """Run a job under strace."""
     log = Path(f"{plan.directory}.log")
     root = Path(plan.directory).parent

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 from crash.disk import lay_out
 from crash.judge import Case, Verdict
-from crash.lane import Lane
 from crash.order import Trace
+from crash.sandbox import Sandbox
 from crash.sweeps import MOST_RUNS
 
 
@@ -22,14 +22,14 @@ class PowerCuts:
     One run, and the disks that it may leave behind.
 
     Attributes:
-        lane: Where the job is gone on with.
+        sandbox: Where the job is gone on with.
         found: The run.
         bought: What its server says.
         reference: See `judge.Case`.
         seed: Of all chance.
     """
 
-    lane: Lane
+    sandbox: Sandbox
     found: Trace
     bought: Sequence[Mapping[str, Any]]
     reference: Mapping[tuple[int, int], str]
@@ -60,14 +60,14 @@ class PowerCuts:
         )
         plan = attrs.evolve(self.found.plan, directory=str(target), counts=False, control="")
         for _ in range(MOST_RUNS):
-            ending = self.lane.run(plan)
+            ending = self.sandbox.run(plan)
             assert ending.status == 0, ending.errors
-            store = self.lane.inspect(plan)
+            store = self.sandbox.inspect(plan)
             if not any(store["totals"]["counts"][name] for name in ("pending", "leased", "sent", "received")):
                 break
         sent = {key for key, call in self.found.sends.items() if call.begin <= until}
         before = [entry for entry in self.bought if entry["key"] in sent]
-        after = self.lane.ledger("none")
+        after = self.sandbox.ledger("none")
         verdict = Case(
             directory=target,
             store=store,
@@ -77,5 +77,5 @@ class PowerCuts:
             doubts=[store["totals"]["counts"]["in_doubt"]],
             kills=1,
         ).judge()
-        self.lane.clean(plan)
+        self.sandbox.clean(plan)
         return verdict

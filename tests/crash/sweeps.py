@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import attrs
 from crash.judge import Case, Verdict, outputs_of
-from crash.lane import Ending, Lane
+from crash.sandbox import Ending, Sandbox
 from crash.worker import Plan
 
 T = TypeVar("T")
@@ -60,13 +60,13 @@ class Sweep:
     Jobs of one kind.
 
     Attributes:
-        lanes: Where they run.
+        sandboxes: Where they run.
         policy: What is done about what is in doubt.
         control: What is broken on purpose.
         name: Part of every job's tag.
     """
 
-    lanes: Sequence[Lane]
+    sandboxes: Sequence[Sandbox]
     policy: str = "hold"
     control: str = ""
     name: str = "sweep"
@@ -74,44 +74,44 @@ class Sweep:
 
     def __attrs_post_init__(self) -> None:
         """Run a job that nothing disturbs."""
-        lane = self.lanes[0]
-        plan = self.plan(lane, "reference")
-        ending = lane.run(plan)
+        sandbox = self.sandboxes[0]
+        plan = self.plan(sandbox, "reference")
+        ending = sandbox.run(plan)
         assert ending.status == 0, ending.errors
         self.reference = Reference(
-            points=ending.result["points"], outputs=outputs_of(lane.inspect(plan)), seconds=ending.seconds
+            points=ending.result["points"], outputs=outputs_of(sandbox.inspect(plan)), seconds=ending.seconds
         )
-        lane.ledger(self.server)
-        lane.clean(plan)
+        sandbox.ledger(self.server)
+        sandbox.clean(plan)
 
     @property
     def server(self) -> str:
         return SERVERS[self.policy]
 
-    def plan(self, lane: Lane, tag: str) -> Plan:
+    def plan(self, sandbox: Sandbox, tag: str) -> Plan:
         control, policy = self.control, self.policy
-        return lane.plan(f"{self.name}-{tag}", idempotency=self.server, control=control, policy=policy)
+        return sandbox.plan(f"{self.name}-{tag}", idempotency=self.server, control=control, policy=policy)
 
     # --- one job -----------------------------------------------------------------------------------------------------
 
-    def at_points(self, lane: Lane, *points: int) -> Tried:
+    def at_points(self, sandbox: Sandbox, *points: int) -> Tried:
         """Kill a job's first runs at these points, one after the other, and let it come to its end."""
-        plan = self.plan(lane, "-".join(map(str, points)))
-        return self.go(lane, plan, [lambda point=point: lane.run(plan, die_at=point) for point in points])
+        plan = self.plan(sandbox, "-".join(map(str, points)))
+        return self.go(sandbox, plan, [lambda point=point: sandbox.run(plan, die_at=point) for point in points])
 
-    def at_point(self, lane: Lane, ending: str, number: int) -> Tried:
+    def at_point(self, sandbox: Sandbox, ending: str, number: int) -> Tried:
         """Kill a job's first run at that one of the points whose names end so, and let it come to its end."""
-        plan = self.plan(lane, f"{ending}-{number}".replace(" ", "-"))
-        return self.go(lane, plan, [lambda: lane.run(plan, die_at=number, ending=ending)])
+        plan = self.plan(sandbox, f"{ending}-{number}".replace(" ", "-"))
+        return self.go(sandbox, plan, [lambda: sandbox.run(plan, die_at=number, ending=ending)])
 
-    def at_times(self, lane: Lane, tag: str, *seconds: float) -> Tried:
+    def at_times(self, sandbox: Sandbox, tag: str, *seconds: float) -> Tried:
         """Kill a job's first runs after so many seconds, one after the other, and let it come to its end."""
-        plan = self.plan(lane, tag)
+        plan = self.plan(sandbox, tag)
         return self.go(
-            lane, plan, [lambda after=after: lane.run(plan, kill_after=after, counts=False) for after in seconds]
+            sandbox, plan, [lambda after=after: sandbox.run(plan, kill_after=after, counts=False) for after in seconds]
         )
 
-    def go(self, lane: Lane, plan: Plan, runs: Sequence[Callable[[], Ending]]) -> Tried:
+    def go(self, sandbox: Sandbox, plan: Plan, runs: Sequence[Callable[[], Ending]]) -> Tried:
         where: list[str] = []
         kills = 0
         doubts: list[int] = []
@@ -125,14 +125,14 @@ class Sweep:
             doubts.append(0)
         points: Sequence[str] = ()
         for _ in range(MOST_RUNS):
-            ending = lane.run(plan)
+            ending = sandbox.run(plan)
             assert ending.status == 0, ending.errors
             points = points or ending.result["points"]
-            store = lane.inspect(plan)
+            store = sandbox.inspect(plan)
             counts = store["totals"]["counts"]
             if not any(counts[state] for state in ("pending", "leased", "sent", "received")):
                 break
-        ledger = lane.ledger(self.server)
+        ledger = sandbox.ledger(self.server)
         case = Case(
             directory=Path(plan.directory),
             store=store,
@@ -143,36 +143,36 @@ class Sweep:
             kills=kills,
         )
         tried = Tried(where=where, verdict=case.judge(), points=points)
-        lane.clean(plan)
+        sandbox.clean(plan)
         return tried
 
     # --- many --------------------------------------------------------------------------------------------------------
 
-    def each(self, tries: Iterable[Callable[[Lane], T]]) -> list[T]:
-        """Do *tries* on all lanes at once, and return what came of them, in their order."""
-        free: SimpleQueue[Lane] = SimpleQueue()
-        for lane in self.lanes:
-            free.put(lane)
+    def each(self, tries: Iterable[Callable[[Sandbox], T]]) -> list[T]:
+        """Do *tries* on all sandboxes at once, and return what came of them, in their order."""
+        free: SimpleQueue[Sandbox] = SimpleQueue()
+        for sandbox in self.sandboxes:
+            free.put(sandbox)
 
-        def attempt(do: Callable[[Lane], T]) -> T:
-            lane = free.get()
+        def attempt(do: Callable[[Sandbox], T]) -> T:
+            sandbox = free.get()
             try:
-                return do(lane)
+                return do(sandbox)
             finally:
-                free.put(lane)
+                free.put(sandbox)
 
-        with ThreadPoolExecutor(len(self.lanes), thread_name_prefix="lane") as threads:
+        with ThreadPoolExecutor(len(self.sandboxes), thread_name_prefix="sandbox") as threads:
             return list(threads.map(attempt, list(tries)))
 
     def every_point(self, step: int = 1, first: int = 1) -> list[Tried]:
         """Kill a job at each point that a run has."""
         points = range(first, len(self.reference.points) + 1, step)
-        return self.each(lambda lane, k=k: self.at_points(lane, k) for k in points)
+        return self.each(lambda sandbox, k=k: self.at_points(sandbox, k) for k in points)
 
     def every_point_of_a_recovery(self, first: int, step: int = 1) -> list[Tried]:
         """Kill a job at point *first*, and the run that goes on with it at each of its points."""
-        recovery = self.each([lambda lane: self.at_points(lane, first)])[0].points
-        return self.each(lambda lane, k=k: self.at_points(lane, first, k) for k in chosen_points(recovery, step))
+        recovery = self.each([lambda sandbox: self.at_points(sandbox, first)])[0].points
+        return self.each(lambda sandbox, k=k: self.at_points(sandbox, first, k) for k in chosen_points(recovery, step))
 
     def random_times(self, count: int, seed: int) -> list[Tried]:
         """Kill jobs at random times until there were so many kills: some once, some again and again."""
@@ -182,7 +182,7 @@ class Sweep:
             times = [self.moments(dice) for _ in range(-(-left // 2))]
             tags = range(len(tries), len(tries) + len(times))
             tries += self.each(
-                lambda lane, tag=tag, moments=moments: self.at_times(lane, f"{seed}-{tag}", *moments)
+                lambda sandbox, tag=tag, moments=moments: self.at_times(sandbox, f"{seed}-{tag}", *moments)
                 for tag, moments in zip(tags, times, strict=True)
             )
         return tries

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 from crash.conftest import SEED
 from crash.judge import add_up
-from crash.lane import Lane
 from crash.report import Line, Report
+from crash.sandbox import Sandbox
 from crash.sweeps import Sweep
 
 STEP = 32
@@ -24,9 +24,9 @@ def spread(sweep: Sweep, endings: Sequence[str], most: int) -> Iterator[tuple[st
         yield from ((ending, 1 + passed * number // share) for number in range(share))
 
 
-def test_killed_at_some_points_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
+def test_killed_at_some_points_a_job_keeps_its_promises(sandboxes: list[Sandbox], found: Report):
     """A job that is killed keeps its promises at one of every few points; `nox -s crash` tries them all."""
-    sweep = Sweep(lanes=lanes, name="some")
+    sweep = Sweep(sandboxes=sandboxes, name="some")
     tries = sweep.every_point(STEP, first=1 + SEED % STEP)
     sums = add_up([tried.verdict for tried in tries])
     found.lines.append(Line(what=f"one point in {STEP}, held", jobs=len(tries), sums=sums))
@@ -44,11 +44,11 @@ def test_killed_at_some_points_a_job_keeps_its_promises(lanes: list[Lane], found
         ("torn images", "hold", "torn"),
     ],
 )
-def test_a_broken_promise_is_found_out(lanes: list[Lane], found: Report, control: str, policy: str, figure: str):
+def test_a_broken_promise_is_found_out(sandboxes: list[Sandbox], found: Report, control: str, policy: str, figure: str):
     """The harness notices each kind of broken promise."""
-    sweep = Sweep(lanes=lanes, name="control", control=control, policy=policy)
+    sweep = Sweep(sandboxes=sandboxes, name="control", control=control, policy=policy)
     endings = ("part half",) if figure == "torn" else AFTER_SENDING
-    tries = sweep.each(lambda lane, at=at: sweep.at_point(lane, *at) for at in spread(sweep, endings, most=6))
+    tries = sweep.each(lambda sandbox, at=at: sweep.at_point(sandbox, *at) for at in spread(sweep, endings, most=6))
     sums = add_up([tried.verdict for tried in tries])
     found.controls.append(Line(what=control or "blind retry", jobs=len(tries), sums=sums))
 

@@ -9,9 +9,9 @@ from crash import bad_disk, order, syscalls
 from crash.conftest import SEED
 from crash.disk import Disk
 from crash.judge import add_up
-from crash.lane import Lane
 from crash.powercuts import PowerCuts
 from crash.report import Line, Report
+from crash.sandbox import Sandbox
 from crash.sweeps import Sweep
 
 UNAVAILABLE = syscalls.unavailable()
@@ -21,18 +21,18 @@ FEW = 8
 MANY = 200
 
 
-def cut(lane: Lane, count: int, control: str = "") -> tuple[PowerCuts, list[str], list[object]]:
+def cut(sandbox: Sandbox, count: int, control: str = "") -> tuple[PowerCuts, list[str], list[object]]:
     """Trace a run and cut its power so many times."""
-    reference = Sweep(lanes=[lane], name="reference").reference
-    plan = lane.plan(f"traced{control}", control=control)
-    trace = order.trace(lane, plan)
-    bought = lane.ledger("none")["requests"]
-    cuts = PowerCuts(lane=lane, found=trace, bought=bought, reference=reference.outputs, seed=SEED)
+    reference = Sweep(sandboxes=[sandbox], name="reference").reference
+    plan = sandbox.plan(f"traced{control}", control=control)
+    trace = order.trace(sandbox, plan)
+    bought = sandbox.ledger("none")["requests"]
+    cuts = PowerCuts(sandbox=sandbox, found=trace, bought=bought, reference=reference.outputs, seed=SEED)
     return cuts, order.problems(trace), [cuts.cut(number) for number in range(count)]
 
 
-def check(lane: Lane, found: Report, count: int) -> None:
-    cuts, problems, verdicts = cut(lane, count)
+def check(sandbox: Sandbox, found: Report, count: int) -> None:
+    cuts, problems, verdicts = cut(sandbox, count)
     sums = add_up(verdicts)
     found.lines.append(Line(what="power cut, unsynced writes lost", jobs=count, sums=sums))
     images = sum(entry["images"] for entry in cuts.bought)
@@ -47,17 +47,17 @@ def check(lane: Lane, found: Report, count: int) -> None:
     assert sums.clean, "\n".join(sums.notes)
 
 
-def test_what_is_paid_is_durable_before_anything_depends_on_it(lanes: list[Lane], found: Report):
+def test_what_is_paid_is_durable_before_anything_depends_on_it(sandboxes: list[Sandbox], found: Report):
     """The intent is synced before the connection, the image before `done`, and a run can resume after a power cut."""
-    check(lanes[0], found, FEW)
+    check(sandboxes[0], found, FEW)
 
 
 @pytest.mark.crash
 @pytest.mark.timeout(600)
-def test_the_power_can_go_at_any_moment(lanes: list[Lane], found: Report):
+def test_the_power_can_go_at_any_moment(sandboxes: list[Sandbox], found: Report):
     """The same holds if the power goes at any of many moments."""
     found.lines = [line for line in found.lines if not line.what.startswith("power cut")]
-    check(lanes[0], found, MANY)
+    check(sandboxes[0], found, MANY)
 
 
 MOST = {"fdatasync": 40, "fsync": 12, "pwrite64": 120, "rename": 4, "mkdir": 6, "ftruncate": 3}
@@ -66,11 +66,11 @@ MOST = {"fdatasync": 40, "fsync": 12, "pwrite64": 120, "rename": 4, "mkdir": 6, 
 
 @pytest.mark.crash
 @pytest.mark.timeout(600)
-def test_a_call_to_the_disk_may_fail(lanes: list[Lane], found: Report):
+def test_a_call_to_the_disk_may_fail(sandboxes: list[Sandbox], found: Report):
     """A run reports a full or bad disk, and another run can resume."""
-    sweep = Sweep(lanes=lanes, name="bad disk")
+    sweep = Sweep(sandboxes=sandboxes, name="bad disk")
     verdicts = sweep.each(
-        lambda lane, one=one: bad_disk.fail(lane, lane.plan(f"bad {one}"), one, sweep.reference.outputs)
+        lambda sandbox, one=one: bad_disk.fail(sandbox, sandbox.plan(f"bad {one}"), one, sweep.reference.outputs)
         for one in bad_disk.failures(MOST, step=2)
     )
     sums = add_up(verdicts)
@@ -103,9 +103,9 @@ def test_a_descriptor_may_be_reused_before_it_is_seen_to_be_closed(tmp_path: Pat
     ("control", "words"),
     [("not durable", "before its bytes are synced"), ("unsynced intent", "is sent while the disk has it as")],
 )
-def test_a_broken_order_is_found_out(lanes: list[Lane], found: Report, control: str, words: str):
+def test_a_broken_order_is_found_out(sandboxes: list[Sandbox], found: Report, control: str, words: str):
     """The check fails without the syncs, and without waiting for the intent."""
-    _, problems, verdicts = cut(lanes[0], FEW if control == "not durable" else 0, control)
+    _, problems, verdicts = cut(sandboxes[0], FEW if control == "not durable" else 0, control)
     if verdicts:
         found.controls.append(Line(what=f"power cut, {control}", jobs=len(verdicts), sums=add_up(verdicts)))
 

@@ -16,8 +16,8 @@ import hypothesis
 import pytest
 from crash.conftest import SEED
 from crash.judge import Case, add_up
-from crash.lane import Lane
 from crash.report import Line, Report
+from crash.sandbox import Sandbox
 from crash.sweeps import MOST_RUNS, Sweep
 from hypothesis import strategies as st
 
@@ -78,17 +78,17 @@ runs = st.builds(
 )
 
 
-def test_any_story_keeps_the_promises(lanes: list[Lane], found: Report):
+def test_any_story_keeps_the_promises(sandboxes: list[Sandbox], found: Report):
     """Nothing is bought twice, lost or torn, in whatever order things happen."""
-    sweep = Sweep(lanes=lanes[:1], name="stories")
-    lane = lanes[0]
+    sweep = Sweep(sandboxes=sandboxes[:1], name="stories")
+    sandbox = sandboxes[0]
     verdicts = []
 
     @hypothesis.seed(SEED)
     @hypothesis.settings(max_examples=STORIES, deadline=None, database=None, phases=[hypothesis.Phase.generate])
     @hypothesis.given(st.lists(runs, min_size=1, max_size=4))
     def tell(story: Sequence[Run]) -> None:
-        verdicts.append(play(lane, sweep, story, f"story-{len(verdicts)}"))
+        verdicts.append(play(sandbox, sweep, story, f"story-{len(verdicts)}"))
         assert verdicts[-1].clean, "\n".join(verdicts[-1].notes)
 
     tell()
@@ -97,24 +97,24 @@ def test_any_story_keeps_the_promises(lanes: list[Lane], found: Report):
     )
 
 
-def play(lane: Lane, sweep: Sweep, story: Sequence[Run], tag: str):
+def play(sandbox: Sandbox, sweep: Sweep, story: Sequence[Run], tag: str):
     """Play a story, let the job come to its end, and judge it."""
-    plan = sweep.plan(lane, tag)
+    plan = sweep.plan(sandbox, tag)
     requests: list[Mapping[str, Any]] = []
     kills = 0
     for run in story:
-        requests += lane.ledger("none", run.faults)["requests"]
-        ending = lane.run(plan, die_at=run.die_at, ahead=run.ahead)
+        requests += sandbox.ledger("none", run.faults)["requests"]
+        ending = sandbox.run(plan, die_at=run.die_at, ahead=run.ahead)
         assert ending.status in {0, -9}, ending.errors
         kills += ending.killed
-    requests += lane.ledger("none")["requests"]
+    requests += sandbox.ledger("none")["requests"]
     for _ in range(MOST_RUNS):
-        ending = lane.run(plan)
+        ending = sandbox.run(plan)
         assert ending.status == 0, ending.errors
-        store = lane.inspect(plan)
+        store = sandbox.inspect(plan)
         if not any(store["totals"]["counts"][name] for name in ("pending", "leased", "sent", "received")):
             break
-    requests += lane.ledger("none")["requests"]
+    requests += sandbox.ledger("none")["requests"]
     doubtful = sum(fault in DOUBTFUL for run in story for fault in run.faults)
     by_kills = max(0, store["totals"]["counts"]["in_doubt"] - doubtful)
     verdict = Case(
@@ -126,5 +126,5 @@ def play(lane: Lane, sweep: Sweep, story: Sequence[Run], tag: str):
         kills=kills,
         notes=[f"story: {story}"],
     ).judge()
-    lane.clean(plan)
+    sandbox.clean(plan)
     return verdict

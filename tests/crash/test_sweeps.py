@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 from crash.conftest import SEED
 from crash.judge import add_up
-from crash.lane import Lane
 from crash.report import Line, Report
+from crash.sandbox import Sandbox
 from crash.sweeps import Sweep, Tried
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
@@ -27,9 +27,9 @@ def enter(found: Report, what: str, tries: Sequence[Tried]):
     return sums
 
 
-def test_killed_at_every_point_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
+def test_killed_at_every_point_a_job_keeps_its_promises(sandboxes: list[Sandbox], found: Report):
     """A job that is killed at any point is resumed without losing or repeating what may have been billed."""
-    sweep = Sweep(lanes=lanes, name="every")
+    sweep = Sweep(sandboxes=sandboxes, name="every")
     tries = sweep.every_point()
     sums = enter(found, "every point, held", tries)
     names = {name for tried in tries for name in tried.where if name}
@@ -39,9 +39,9 @@ def test_killed_at_every_point_a_job_keeps_its_promises(lanes: list[Lane], found
     assert sums.kills > 0.9 * len(tries)
 
 
-def test_a_server_that_honours_keys_serves_all_of_them_once(lanes: list[Lane], found: Report):
+def test_a_server_that_honours_keys_serves_all_of_them_once(sandboxes: list[Sandbox], found: Report):
     """With a server that honours keys, every image arrives once and nothing stays in doubt."""
-    sweep = Sweep(lanes=lanes, name="replay", policy="replay")
+    sweep = Sweep(sandboxes=sandboxes, name="replay", policy="replay")
     tries = sweep.every_point()
     sums = enter(found, "every point, server honours keys", tries)
 
@@ -50,9 +50,9 @@ def test_a_server_that_honours_keys_serves_all_of_them_once(lanes: list[Lane], f
     assert len(sweep.reference.outputs) * len(tries) == sums.outputs
 
 
-def test_killed_while_it_recovers_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
+def test_killed_while_it_recovers_a_job_keeps_its_promises(sandboxes: list[Sandbox], found: Report):
     """A job that is killed again during recovery keeps its promises."""
-    sweep = Sweep(lanes=lanes, name="twice")
+    sweep = Sweep(sandboxes=sandboxes, name="twice")
     points = len(sweep.reference.points)
     tries = [
         tried
@@ -64,9 +64,9 @@ def test_killed_while_it_recovers_a_job_keeps_its_promises(lanes: list[Lane], fo
     assert sums.clean, "\n".join(sums.notes)
 
 
-def test_killed_at_random_a_job_keeps_its_promises(lanes: list[Lane], found: Report):
+def test_killed_at_random_a_job_keeps_its_promises(sandboxes: list[Sandbox], found: Report):
     """A job that is killed at random moments, once or repeatedly, keeps its promises."""
-    sweep = Sweep(lanes=lanes, name="random")
+    sweep = Sweep(sandboxes=sandboxes, name="random")
     sums = enter(found, "random moments", sweep.random_times(KILLS, SEED))
 
     assert sums.clean, "\n".join(sums.notes)
@@ -74,9 +74,9 @@ def test_killed_at_random_a_job_keeps_its_promises(lanes: list[Lane], found: Rep
 
 
 @pytest.mark.parametrize(("control", "policy"), [("late intent", "hold"), ("", "retry")])
-def test_without_the_promise_there_are_doubles(lanes: list[Lane], found: Report, control: str, policy: str):
+def test_without_the_promise_there_are_doubles(sandboxes: list[Sandbox], found: Report, control: str, policy: str):
     """Without the durable intent, images are bought twice: the control of the sweeps."""
-    sweep = Sweep(lanes=lanes, name="doubles", control=control, policy=policy)
+    sweep = Sweep(sandboxes=sandboxes, name="doubles", control=control, policy=policy)
     tries = sweep.every_point(4)
     sums = add_up([tried.verdict for tried in tries])
     found.controls.append(Line(what=f"{control or 'blind retry'}, one point in 4", jobs=len(tries), sums=sums))

@@ -1,7 +1,7 @@
 """
 One run of one job, in a process that may be killed: adds twelve requests, runs them, three at once, and ends.
 
-`python -m crash.worker '{"directory": …}'` runs it alone; `crash.nursery` forks it.
+`python -m crash.worker '{"directory": …}'` runs it alone; `crash.fork_server` forks it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from crash import sabotage
+from crash import controls
 from crash.failpoints import Failpoints
 
 from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest
@@ -196,7 +196,7 @@ def totals_to_json(totals: Totals) -> dict[str, Any]:
 def main(plan: Plan) -> int:
     """Do what *plan* says, and write down what came of it."""
     points = Failpoints(die_at=plan.die_at, ending=plan.ending, told=plan.point)
-    sabotage.install(plan.control)
+    controls.install(plan.control)
     if plan.counts and not plan.inspects:
         points.install()
     try:

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from crash.judge import add_up
-from crash.lane import Lane, open_lane
+from crash.sandbox import Sandbox, open_sandbox
 from crash.sweeps import Sweep, Tried
 from fakes import until
 from faults import jobs
@@ -56,9 +56,11 @@ def killed(sweep: Callable[[Sweep], Sequence[Tried]], policy: str = "hold") -> P
 
 def kill(stage: Stage, sweep: Callable[[Sweep], Sequence[Tried]], policy: str) -> Sequence[Tried]:
     with ExitStack() as stack:
-        lanes: list[Lane] = [stack.enter_context(open_lane(stage.folder / f"lane{number}")) for number in range(2)]
-        jobs_of = Sweep(lanes=lanes, policy=policy)
-        return sweep(jobs_of) if stage.faulty else [jobs_of.at_points(lanes[0])]
+        sandboxes: list[Sandbox] = [
+            stack.enter_context(open_sandbox(stage.folder / f"sandbox{number}")) for number in range(2)
+        ]
+        jobs_of = Sweep(sandboxes=sandboxes, policy=policy)
+        return sweep(jobs_of) if stage.faulty else [jobs_of.at_points(sandboxes[0])]
 
 
 case("B01", "killed at each failpoint, unknown outcomes held", NONE_LOST, bound=400)(

@@ -243,14 +243,14 @@ async def bad_redirects(stage: Stage) -> None:
 
     def play_of(target: str) -> Play:
         async def play(stage: Stage) -> None:
-            async with Store() as neighbour:
-                location = target.replace("PORT", str(neighbour.port))
+            async with Store() as private_server:
+                location = target.replace("PORT", str(private_server.port))
                 redirect = Serve(status=302, headers={"Location": location})
                 world = await stage.world(stored(redirect))
                 user = await stage.client(world.base_url, **world.options)
                 outcome = await stage.call(generate(user))
                 stage.judge(outcome, REFUSED if stage.faulty else succeeds())
-                assert 0 == neighbour.connections, "the neighbour was called"
+                assert 0 == private_server.connections, "the private_server was called"
                 assert 1 == len(world.store.gets)
 
         return play
@@ -270,7 +270,7 @@ async def bad_redirects(stage: Stage) -> None:
 @case("D16", "name that is public when looked at and private when used", REFUSED)
 async def rebound(stage: Stage) -> None:
     """There is no earlier look that could be deceived: addresses are checked where they are used, at the socket."""
-    neighbour = await stage.enter(Store())
+    private_server = await stage.enter(Store())
     looked = []
 
     def resolve(host: str, port: int, *_: object, **__: object) -> list[object]:
@@ -279,14 +279,16 @@ async def rebound(stage: Stage) -> None:
 
     stage.monkeypatch.setattr(socket, "getaddrinfo", resolve)
     if stage.faulty:
-        await refused(stage, f"{here().scheme}://images.test:{neighbour.port}/a.png", network=Network(allow_http=True))
+        await refused(
+            stage, f"{here().scheme}://images.test:{private_server.port}/a.png", network=Network(allow_http=True)
+        )
         await refused(stage, "http://images.test/a.png", network=Network(allow_http=True))
         assert looked
-        assert 0 == neighbour.connections
+        assert 0 == private_server.connections
     else:
-        url = f"{here().scheme}://images.test:{neighbour.port}/a.png"
+        url = f"{here().scheme}://images.test:{private_server.port}/a.png"
         await refused(stage, url, network=Network(allow_http=True, allowed_result_hosts=("images.test",)))
-        assert 1 == neighbour.connections
+        assert 1 == private_server.connections
 
 
 SPELLINGS = (
@@ -302,16 +304,18 @@ async def spellings(stage: Stage) -> None:
 
     def play_of(host: str) -> Play:
         async def play(stage: Stage) -> None:
-            neighbour = await stage.enter(Store())
+            private_server = await stage.enter(Store())
             if stage.faulty:
-                url = f"{here().scheme}://{host}:{neighbour.port}/a.png"
+                url = f"{here().scheme}://{host}:{private_server.port}/a.png"
                 # A resolver may not know this name at all.
                 expected = LOST if host == "LOCALHOST." else REFUSED
                 await refused(stage, url, expected, network=Network(allow_http=True))
-                assert 0 == neighbour.connections
+                assert 0 == private_server.connections
             else:
                 await refused(
-                    stage, neighbour.url, network=Network(allowed_result_hosts=(f"127.0.0.1:{neighbour.port}",))
+                    stage,
+                    private_server.url,
+                    network=Network(allowed_result_hosts=(f"127.0.0.1:{private_server.port}",)),
                 )
 
         return play

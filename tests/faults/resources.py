@@ -326,17 +326,17 @@ async def scarce(stage: Stage) -> None:
 async def many_calls(stage: Stage) -> None:
     """The client keeps nothing of a call that is over."""
     calls = CALLS if stage.faulty else 20
-    async with neighbour() as url:
-        client = await stage.client(url, api_key="sk-neighbour")
+    async with private_server() as url:
+        client = await stage.client(url, api_key="sk-private_server")
 
-        async def lane(count: int) -> None:
+        async def sandbox(count: int) -> None:
             for _ in range(count):
                 await client.generate("a sea otter", **SMALL)
 
         warm = max(calls // 5, 20)
-        await asyncio.gather(*(lane(warm // 20) for _ in range(20)))
+        await asyncio.gather(*(sandbox(warm // 20) for _ in range(20)))
         descriptors, before = len(open_descriptors()), resident()
-        await asyncio.gather(*(lane(calls // 20) for _ in range(20)))
+        await asyncio.gather(*(sandbox(calls // 20) for _ in range(20)))
         grown = resident() - before
         assert len(open_descriptors()) <= descriptors + 2
     stage.seen.append(f"{grown / calls:.0f} bytes a call")
@@ -344,10 +344,10 @@ async def many_calls(stage: Stage) -> None:
 
 
 @asynccontextmanager
-async def neighbour() -> AsyncIterator[str]:
+async def private_server() -> AsyncIterator[str]:
     """Serve images in another process, whose ledger costs this one no memory."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(SCRIPTS / "scripts" / "neighbour.py"), *here().chain),
+        *(sys.executable, str(SCRIPTS / "scripts" / "private_server.py"), *here().chain),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

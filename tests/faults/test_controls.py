@@ -49,7 +49,7 @@ async def test_who_accepts_to_pay_twice_does(name, stage: Stage, found):
     assert (2, 2, 1) == (stage.posts, stage.billed, stage.double)
     found.notes["Negative controls"] = (
         f'With `on_unknown="retry"` each of {len(LOST_ANSWERS)} lost answers is a double bill, and with the guard off '
-        "the neighbour of the client is reached; the tests fail if not."
+        "the private_server of the client is reached; the tests fail if not."
     )
 
 
@@ -58,26 +58,26 @@ async def test_without_the_guard_the_neighbour_is_reached(monkeypatch):
     monkeypatch.setattr(AddressPolicy, "check", lambda *_args, **_options: None)
     monkeypatch.setattr(http, "open_public_socket", http.open_socket)
     async with (
-        Store() as neighbour,
-        Gateway(Step(answer=links(neighbour.url), closes=False)) as gateway,
+        Store() as private_server,
+        Gateway(Step(answer=links(private_server.url), closes=False)) as gateway,
         AsyncImagesClient(CANARY, gateway.base_url) as client,
     ):
         await generate(client)
 
-    assert 1 == neighbour.connections
+    assert 1 == private_server.connections
 
 
 async def test_with_the_guard_it_is_not():
     """With the guard a download does not reach the private server."""
     async with (
-        Store() as neighbour,
-        Gateway(Step(answer=links(neighbour.url), closes=False)) as gateway,
+        Store() as private_server,
+        Gateway(Step(answer=links(private_server.url), closes=False)) as gateway,
         AsyncImagesClient(CANARY, gateway.base_url) as client,
     ):
         with pytest.raises(errors.DownloadRefusedError):
             await generate(client)
 
-    assert 0 == neighbour.connections
+    assert 0 == private_server.connections
 
 
 async def found_by(stage: Stage, action) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a sweep runs in: an emulator and a nursery, in processes of their own, and directories that come and go."""
+"""What a sweep runs in: an emulator and a fork server, in processes of their own, and directories that come and go."""
 
 from __future__ import annotations
 
@@ -105,20 +105,20 @@ class Ending:
 
 
 @attrs.define(kw_only=True)
-class Lane:
+class Sandbox:
     """
     Runs jobs one after the other.
 
     Attributes:
         folder: For their directories.
         photo: The picture to edit.
-        nursery: Forks the runs.
+        fork_server: Forks the runs.
         servers: Emulators, by what they do with idempotency keys.
     """
 
     folder: Path
     photo: Path
-    nursery: Talker
+    fork_server: Talker
     servers: dict[str, Talker] = attrs.field(factory=dict)
     addresses: dict[str, str] = attrs.field(factory=dict)
     made: int = 0
@@ -146,7 +146,7 @@ class Lane:
         plan = attrs.evolve(plan, **changes)
         for path in (plan.result, plan.point):
             path.unlink(missing_ok=True)
-        answer = self.nursery.ask({"plan": attrs.asdict(plan), "kill_after": kill_after})
+        answer = self.fork_server.ask({"plan": attrs.asdict(plan), "kill_after": kill_after})
         errors = plan.errors.read_text(encoding="utf-8", errors="replace") if plan.errors.exists() else ""
         assert not answer["hangs"], f"a run hangs: {errors}"
         return Ending(
@@ -176,14 +176,14 @@ class Lane:
 
 
 @contextmanager
-def open_lane(folder: Path) -> Iterator[Lane]:
+def open_sandbox(folder: Path) -> Iterator[Sandbox]:
     """Start what a sweep runs in."""
     folder.mkdir(parents=True, exist_ok=True)
     photo = folder / "photo.png"
     photo.write_bytes(png(64, 64, pad=30_000))
-    lane = Lane(folder=folder, photo=photo, nursery=Talker.start("nursery"))
+    sandbox = Sandbox(folder=folder, photo=photo, fork_server=Talker.start("fork_server"))
     try:
-        yield lane
+        yield sandbox
     finally:
-        for talker in (lane.nursery, *lane.servers.values()):
+        for talker in (sandbox.fork_server, *sandbox.servers.values()):
             talker.stop()
