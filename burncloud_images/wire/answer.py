@@ -78,6 +78,30 @@ class Answer:
     raw: bytes = attrs.field(default=b"", repr=False)
 
 
+def parse_json(text: bytes | bytearray) -> object:
+    """
+    Return what *text* holds.
+
+    Raises:
+        ValueError: It is not JSON.
+        RecursionError: It is nested too deeply.
+    """
+    return DECODER.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+
+
+def parse_digits(digits: str) -> object:
+    """Return a number; one that no counter can have stays text, since converting it takes too long."""
+    return int(digits) if len(digits) <= MAX_DIGITS else digits
+
+
+def refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+MAX_DIGITS = 300
+DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_int=parse_digits)
+
+
 def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int, str], raw: bytes) -> Answer:
     """
     Return what *document* says.
@@ -91,7 +115,7 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
     Raises:
         ProtocolError: It is no answer of the images API.
     """
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise ProtocolError("The answer is JSON, but no object.", raw=raw)
     items = document.get("data") or []
     found = tuple(to_items(items, decoded, failures)) if isinstance(items, list) else ()
@@ -122,8 +146,8 @@ def to_items(items: list[object], decoded: AbstractSet[int], failures: Mapping[i
     # Of a key that stands twice the parser keeps the last; an image of the first one is paid for all the same.
     lost = max(decoded, default=-1) + 1 - len(items)
     for index, item in enumerate([*items, *[None] * lost]):
-        known = item if isinstance(item, Mapping) else {}
-        if isinstance(item, Mapping) or index in decoded:
+        known = item if isinstance(item, dict) else {}
+        if isinstance(item, dict) or index in decoded:
             yield AnswerItem(
                 index=index,
                 decoded=index in decoded,
@@ -136,7 +160,7 @@ def to_items(items: list[object], decoded: AbstractSet[int], failures: Mapping[i
 
 def says_something(error: object) -> bool:
     """Whether an `error` is one: a gateway in Go writes an empty one beside images, and that says nothing."""
-    if isinstance(error, Mapping):
+    if isinstance(error, dict):
         return any(is_word(error.get(name)) for name in ("message", "code", "type"))
     return is_word(error)
 
@@ -171,7 +195,7 @@ def count(value: object) -> int | None:
 
 
 def to_usage(value: object) -> Usage | None:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     return Usage(
         total_tokens=count(value.get("total_tokens")),
@@ -183,17 +207,17 @@ def to_usage(value: object) -> Usage | None:
 
 
 def to_details(value: object) -> TokenDetails | None:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     return TokenDetails(text_tokens=count(value.get("text_tokens")), image_tokens=count(value.get("image_tokens")))
 
 
 def to_odd_usage(value: object) -> Mapping[str, object]:
     """Return a usage with counts that are none, as text under its name; nothing if all of it is plain."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return {}
     details = [value.get(name) for name in ("input_tokens_details", "output_tokens_details")]
     counts = [value.get(name) for name in COUNTS]
-    counts += [detail.get(name) for detail in details if isinstance(detail, Mapping) for name in COUNTS_OF_DETAILS]
+    counts += [detail.get(name) for detail in details if isinstance(detail, dict) for name in COUNTS_OF_DETAILS]
     is_odd = any(item is not None and count(item) is None for item in counts)
     return {"usage": json.dumps(value)} if is_odd else {}

@@ -22,8 +22,9 @@ from typing import TypeAlias
 import attrs
 
 from burncloud_images.errors import Billing, OutcomeUnknownError, ProtocolError, TooLargeError
-from burncloud_images.wire.answer import Answer, to_answer
+from burncloud_images.wire.answer import Answer, parse_json, to_answer
 from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
+from burncloud_images.wire.whole_answer import WholeAnswer, decode_whole
 
 
 @attrs.frozen
@@ -87,7 +88,6 @@ AT_ONCE = 2000
 PAUSE = Pause()
 MOST_DEPTH = 100
 """Nesting that is followed; the standard parser would exhaust its stack at about ten times that."""
-MOST_DIGITS = 300
 ITEMS = 2
 """Levels around the items of an answer: the object, and `data`."""
 LEAD = 256
@@ -235,7 +235,7 @@ class ImageExtractor:
         if self.is_open:
             raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
-            return json.loads(self.text, parse_constant=refuse_constant, parse_int=parse_digits)
+            return parse_json(self.text)
         except (ValueError, RecursionError):  # RecursionError is no ValueError
             what = "is empty" if not self.text.strip() else "is not JSON"
             raise ProtocolError(f"The {self.what} {what}.", raw=self.raw) from None
@@ -450,6 +450,27 @@ class AnswerDecoder(ImageExtractor):
         super().__init__()
         self.most_items = most_items
         self.has_surplus = False
+        self.whole: WholeAnswer | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Yield what *chunk* brings; a small answer that is whole in it is decoded in one step."""
+        if self.passed:
+            return super().feed(chunk)
+        self.whole = decode_whole(chunk, self.most_items)
+        return super().feed(chunk) if self.whole is None else self.take_whole(self.whole)
+
+    def take_whole(self, whole: WholeAnswer) -> Iterator[Event]:
+        """Yield the images of *whole*, and stand where the decoder would after it."""
+        self.count(1)
+        self.text += whole.text
+        for index, data in whole.images:
+            self.ended.add(index)
+            yield from (ImageStarted(index), ImageChunk(index, data), ImageEnded(index))
+
+    def parse(self) -> object:
+        """Return the document, which is known already if nothing came after a whole answer."""
+        whole = self.whole
+        return whole.document if whole is not None and len(whole.text) == len(self.text) else super().parse()
 
     def find_surplus(self) -> None:
         """Take no more items of `data`."""
@@ -546,12 +567,3 @@ def read_key(literal: bytes | bytearray) -> str | None:
         return str(json.loads(literal))
     except ValueError:
         return None  # the parser will refuse it at the end
-
-
-def parse_digits(digits: str) -> object:
-    """Return a number; one that no counter can have stays text, as it would hold up whoever reads it."""
-    return int(digits) if len(digits) <= MOST_DIGITS else digits
-
-
-def refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
