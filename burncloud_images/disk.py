@@ -105,9 +105,10 @@ def sha256_of(path: Path) -> str:
 def default_mode() -> int:
     # The umask can only be read by setting it, which other threads would notice for a moment; Linux shows it.
     try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("Umask:"):
-                return 0o666 & ~int(line.split()[1], 8)
+        with Path("/proc/self/status").open("rb", buffering=0) as status:
+            _, found, rest = status.read(4096).partition(b"\nUmask:")
+        if found:
+            return 0o666 & ~int(rest.split(maxsplit=1)[0], 8)
     except OSError:
         pass
     return 0o644

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal, TypeAlias
+from functools import cache
+from typing import ClassVar, Literal, TypeAlias, cast
 
 import attrs
 
@@ -93,6 +94,40 @@ def to_optional_source(value: ImageLike | None) -> ImageSource | None:
     return None if value is None else to_source(value)
 
 
+@attrs.frozen
+class FieldTable:
+    """
+    The fields of one request class.
+
+    Attributes:
+        names: All of them.
+        checked: Those that the constructor checks itself.
+        required: Those without a default.
+        sent: Those that are sent as they are.
+    """
+
+    names: frozenset[str]
+    checked: tuple[str, ...]
+    required: frozenset[str]
+    sent: tuple[str, ...]
+
+
+def table_of(request: ImagesRequest) -> FieldTable:
+    """Return the fields of *request*'s class."""
+    return make_table(cast("type", type(request)))
+
+
+@cache
+def make_table(owner: type) -> FieldTable:
+    fields = attrs.fields(owner)
+    return FieldTable(
+        names=frozenset(field.name for field in fields),
+        checked=tuple(field.name for field in fields if field.name not in IMAGE_FIELDS),
+        required=frozenset(field.name for field in fields if field.default is attrs.NOTHING),
+        sent=tuple(field.name for field in fields if field.name not in NOT_ON_THE_WIRE),
+    )
+
+
 @attrs.frozen(kw_only=True)
 class ImagesRequest:
     """
@@ -126,35 +161,32 @@ class ImagesRequest:
 
     def violations(self) -> Iterator[Violation]:
         """Yield all reasons why no server could take this request."""
-        for field in attrs.fields(type(self)):
-            value = getattr(self, field.name)
-            if field.name in IMAGE_FIELDS:
-                continue
+        table = table_of(self)
+        for name in table.checked:
+            value = getattr(self, name)
             if value is not None:
-                yield from field_problems(field.name, value)
-            elif field.default is attrs.NOTHING:
-                yield Violation(field.name, "it has to be given")
+                yield from field_problems(name, value)
+            elif name in table.required:
+                yield Violation(name, "it has to be given")
         if isinstance(self.extra, Mapping):
             yield from self.extra_problems(self.extra)
         if isinstance(self.n, int) and self.n < 1:
             yield Violation("n", f"at least 1 image has to be asked for, not {self.n}")
 
     def extra_problems(self, extra: Mapping[str, object]) -> Iterator[Violation]:
-        known = {field.name for field in attrs.fields(type(self))} | RESERVED
+        known = table_of(self).names
         for name, value in extra.items():
-            if name in known:
+            if name in known or name in RESERVED:
                 yield Violation("extra", f"{name} is no unknown field; {advice_for(name)}")
             elif not is_json({name: value}):
                 yield Violation("extra", f"{name} is nothing that JSON can hold")
 
     def fields(self) -> dict[str, object]:
         """Return the fields to send, without images: those that are set, in the documented order, `extra` last."""
-        named = {
-            field.name: getattr(self, field.name)
-            for field in attrs.fields(type(self))
-            if field.name not in NOT_ON_THE_WIRE
-        }
-        return {name: value for name, value in {**named, **(self.extra or {})}.items() if value is not None}
+        fields = {name: getattr(self, name) for name in table_of(self).sent}
+        if self.extra:
+            fields |= self.extra
+        return {name: value for name, value in fields.items() if value is not None}
 
     def images(self) -> tuple[tuple[str, ImageSource], ...]:
         """Return the images to upload, each with its field name, in the order in which they are sent."""

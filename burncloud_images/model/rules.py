@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import attrs
 
@@ -158,9 +159,13 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-RULES_OF_FIELD: Mapping[str, tuple[Rule, ...]] = {
-    field: tuple(row for row in RULES if row.field == field) for field in dict.fromkeys(row.field for row in RULES)
-}
+@lru_cache(maxsize=64)
+def find_rules(operation: Operation, model: str | None) -> Mapping[str, tuple[Rule, ...]]:
+    """Return the limits of *model* at an endpoint, by field; those of every model for one that is not known."""
+    rows = [row for row in RULES if operation in row.operations and (not row.models or model in row.models)]
+    return {
+        field: tuple(row for row in rows if row.field == field) for field in dict.fromkeys(row.field for row in rows)
+    }
 
 
 @attrs.frozen(kw_only=True)
@@ -227,14 +232,11 @@ def field_violations(operation: Operation, fields: Mapping[str, object]) -> tupl
 
 
 def find_field_violations(operation: Operation, fields: Mapping[str, object]) -> Iterator[Violation]:
-    model = without_date(fields.get("model"))
-    for field, rows in RULES_OF_FIELD.items():
+    for field, rows in find_rules(operation, without_date(fields.get("model"))).items():
         value = fields.get(field)
         if value is None or (field == "by_reference" and value is False):
             continue
         for row in rows:
-            if operation not in row.operations or (row.models and model not in row.models):
-                continue
             problem = row.limit(value, fields)
             if problem:
                 yield Violation(field, problem, f"{row.source}, {row.date}")
@@ -252,6 +254,8 @@ def upload_violations(
         images: In the order in which they are sent.
         most_bytes: The largest file that any server takes.
     """
+    if not images:
+        return (), ()
     certain = [Violation(image.field, too_large(image, most_bytes)) for image in images if image.size > most_bytes]
     advisory = list(count_violations(operation, fields.get("model"), images))
     for image in images:

@@ -56,7 +56,7 @@ def encode(
 
 
 def to_json(fields: Mapping[str, object]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=plain).encode()
+    return ENCODER.encode(fields).encode()
 
 
 def plain(value: object) -> object:
@@ -66,6 +66,9 @@ def plain(value: object) -> object:
     if isinstance(value, Sequence):
         return list(value)
     raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")  # the request's constructor refuses it
+
+
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=plain)
 
 
 def to_form_fields(name: str, value: object) -> Iterator[tuple[str, str]]:
