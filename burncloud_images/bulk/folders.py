@@ -53,3 +53,16 @@ def open_below(folder: int, name: str, *, make: bool) -> int:
             os.mkdir(name, 0o700 if name in PRIVATE else 0o777, dir_fd=folder)
         os.fsync(folder)
         return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+
+
+def write_new(folder: int, name: str, data: bytes) -> None:
+    """
+    Write a file that only its owner can read, and sync it, but not *folder*; blocks.
+
+    Raises:
+        FileExistsError: There is one of this name.
+    """
+    with os.fdopen(os.open(name, NEW, 0o600, dir_fd=folder), "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.fsync(handle.fileno())

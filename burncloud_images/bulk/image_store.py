@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.folders import NEW, opened
+from burncloud_images.bulk.folders import opened, write_new
 from burncloud_images.bulk.records import StoredImage
 from burncloud_images.disk import default_mode, run, sha256_of
 from burncloud_images.errors import ImagesError, StorageError
@@ -309,13 +309,8 @@ def write_private(folder: int, wanted: str, data: bytes) -> str:
     while True:
         name = next(names)
         with suppress(FileExistsError):
-            descriptor = os.open(name, NEW, 0o600, dir_fd=folder)
-            break
-    with os.fdopen(descriptor, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
-    return name
+            write_new(folder, name, data)
+            return name
 
 
 def make_way(directory: JobDirectory, key: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.folders import NEW
+from burncloud_images.bulk.folders import write_new
 from burncloud_images.bulk.records import InputFile
 from burncloud_images.disk import sha256_of
 from burncloud_images.errors import InputChangedError
@@ -58,10 +58,7 @@ def write_into(folder: int, name: str, data: bytes) -> None:
     part = f".{name}.{os.getpid()}.part"
     with suppress(FileNotFoundError):
         os.unlink(part, dir_fd=folder)
-    with os.fdopen(os.open(part, NEW, 0o600, dir_fd=folder), "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+    write_new(folder, part, data)
     os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
     os.fsync(folder)
 

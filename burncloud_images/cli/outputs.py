@@ -16,6 +16,7 @@ from burncloud_images.calls.retention import find_place
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import Output, Streaming
 from burncloud_images.cli.streams import escaped, silence
+from burncloud_images.disk import write_whole
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext, ImageWriter, Sink
 from burncloud_images.model.inputs import SCHEME, ImageURL, PathSource
@@ -234,7 +235,6 @@ def write_sidecar(image: SavedImage, request: ImagesRequest, result: ImagesResul
         OSError: It cannot be written; the image is there.
     """
     path = image.path.with_name(f"{image.path.name}.json")
-    part = path.with_name(f".{path.name[:200]}.{os.getpid()}.part")
     document = {
         "operation": request.operation,
         **{name: value for name, value in to_json(result).items() if name != "images"},
@@ -242,11 +242,7 @@ def write_sidecar(image: SavedImage, request: ImagesRequest, result: ImagesResul
         "request": request.fields(),
         "inputs": [{"field": name, "source": source_to_text(source)} for name, source in request.images()],
     }
-    try:
-        part.write_bytes(encode(document, indent=2) + b"\n")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(path, encode(document, indent=2) + b"\n", overwrite=True)
     return path
 
 
