@@ -70,9 +70,9 @@ class Budget:
             ConfigurationError: There is a limit of cost, and no price.
         """
         if self.max_cost is not None and cost is None:
-            raise ConfigurationError("max_cost cannot be kept without a price; use max_images.")
+            raise ConfigurationError("max_cost needs the price of every request; use max_images.")
         if key in self._shares:
-            raise RuntimeError(f"something is set aside for {key} already")
+            raise RuntimeError(f"something is already reserved for {key}")
         if not self.fits(cost or 0, images):
             return False
         self._shares[key] = Share(cost=cost, images=images)
@@ -125,15 +125,15 @@ class Budget:
         """Return, as sentences, why a request does not fit."""
         sentences = []
         if not within(self.cost + self.reserved + (cost or 0), self.max_cost):
-            doubt = f" and {show_money(self.reserved)} may be" if self.reserved else ""
+            doubt = f", {show_money(self.reserved)} in doubt" if self.reserved else ""
             sentences.append(
-                f"The next request may cost {show_money(cost or 0)}, and of {show_money(self.max_cost or 0)} "
-                f"{show_money(self.cost)} is spent{doubt}."
+                f"Budget reached: {show_money(self.cost)} of {show_money(self.max_cost or 0)} spent{doubt}, "
+                f"and the next request may cost {show_money(cost or 0)}."
             )
         if not within(self.images + images, self.max_images):
             sentences.append(
-                f"The next request asks for {count(images)}, and of {self.max_images or 0:,} "
-                f"{self.images:,} are bought or may be."
+                f"Limit reached: {self.images:,} of {count(self.max_images or 0)} bought or in doubt, "
+                f"and the next request asks for {count(images)}."
             )
         return " ".join(sentences)
 

@@ -117,7 +117,9 @@ class JobDirectory:
             with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.path / folder) as entries:
                 link = next((entry for entry in entries if entry.is_symlink() and names.fullmatch(entry.name)), None)
                 if link is not None:
-                    raise JobError(f"{link.path} is a link, through which no job writes; put its target there.")
+                    raise JobError(
+                        f"{link.path} is a link, and a job does not write through links; put its target there."
+                    )
 
     # --- held by a run -----------------------------------------------------------------------------------------------
 

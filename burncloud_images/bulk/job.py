@@ -188,7 +188,7 @@ class Job:
             name: Of requests that come from a program, as the source of their rows.
 
         Raises:
-            InputChangedError: The file, or how it is read, changed; what is new would be bought besides.
+            InputChangedError: The file, or how it is read, changed; this run would also buy its new rows.
             InvalidRequestError: It cannot be read at all. Single bad rows are listed instead.
         """
         if not isinstance(source, str | Path):
@@ -380,7 +380,7 @@ class Job:
                 circuit=Circuit(self.clock),
                 clock=self.clock,
                 patience=options.patience,
-                give_up=lambda reason: run.stop("gave_up", f"Nothing has come for {options.patience:g} s. {reason}"),
+                give_up=lambda reason: run.stop("gave_up", f"Nothing succeeded for {options.patience:g} s. {reason}"),
             ),
             budget=Budget(
                 max_cost=options.max_cost,

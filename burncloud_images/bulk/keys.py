@@ -153,7 +153,7 @@ def describe(value: ImageSource | tuple[ImageSource, ...], files: Mapping[Path, 
     if isinstance(value, PathSource):
         file = files[value.path]
         if not is_unicode(str(file.path)):
-            raise Unkeepable("the name of the file is no UTF-8 text; rename it")
+            raise Unkeepable("the file name is not UTF-8 text; rename the file")
         return {"path": str(file.path), "sha256": file.sha256, "size": file.size, "mtime_ns": file.mtime_ns}
     if isinstance(value, ImageURL):
         return {"url": value.url}

@@ -16,7 +16,7 @@ MAX_TIMES_WORST_CASE = 10
 """A usage that costs more than so many times the worst case is none: a server may count otherwise, but not so."""
 MAX_COST = 10**15
 """Nano-dollars that a request without a worst case can cost: a million dollars."""
-UNBELIEVABLE = "The answer names a usage out of all proportion, so the worst case counts as spent."
+UNBELIEVABLE = "The usage in the answer is not plausible, so the worst case counts as spent."
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -88,6 +88,7 @@ MOMENT = 1.0
 """Seconds until a request is tried again that the API had no time for; the pace and the circuit hold it longer."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Why an image cannot be written that can be once there is room."""
+ABANDONED_SENT = "It was abandoned after it was sent, so it may have been billed."
 ABANDONED = "The job was abandoned before there was room."
 DISK_WAIT = 2.0
 """Seconds until a full disk is tried again for an image that is held in memory."""
@@ -208,7 +209,7 @@ class Run:
         if self.crash is not None:
             raise self.crash
         if self.queue.exhausted and not self.reasons:
-            self.stop("limit", f"{self.queue.handed_out:,} requests were started, as was asked.")
+            self.stop("limit", f"{self.queue.handed_out:,} requests were started, as the limit allows.")
         self.is_lost()
         totals = await self.store.totals()
         stopped = self.stopped or "finished"
@@ -295,7 +296,7 @@ class Run:
         if not passage.may_be_billed:
             await self.store.requeue(record.key)
             return
-        failure = Failure(error="OutcomeUnknownError", message="It was abandoned on its way: it may have been billed.")
+        failure = Failure(error="OutcomeUnknownError", message=ABANDONED_SENT)
         done = await settle_unanswered(record, self.store, self.directory, self.executor, failure=failure, now=self.now)
         settled = await self.store.get(record.key)
         images = settled.images if settled is not None else ()
@@ -555,7 +556,7 @@ class Run:
         # What is paid is tried to the last, whatever came of the rest.
         if self.tally.is_hopeless(failure) and not self.queue.received:
             reason: Stop = "authentication" if isinstance(error, PermissionDeniedError) else "failed"
-            self.stop(reason, f"The first requests all failed alike: {failure.message}", error)
+            self.stop(reason, f"The first requests all failed for the same reason: {failure.message}", error)
 
     async def keep_fetched(self, record: Record, error: ImagesError) -> None:
         """Note what was fetched of a paid answer; the rest is fetched again later."""
@@ -652,7 +653,7 @@ class Run:
         """Write what is paid to where it can be, and say where that is unless it is in the directory."""
         paths = await in_thread(self.executor, write)
         for path in paths:
-            self.tally.note(f"{name(record)} is paid for, and what came of it is in {path}.")
+            self.tally.note(f"{name(record)} is paid for; what was received is in {path}.")
         return paths
 
 

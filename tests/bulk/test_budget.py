@@ -268,7 +268,7 @@ class TestSharing:
 
     def test_a_limit_of_cost_needs_a_price(self):
         """It would not be one otherwise."""
-        with pytest.raises(ConfigurationError, match="max_cost cannot be kept without a price; use max_images"):
+        with pytest.raises(ConfigurationError, match="max_cost needs the price of every request; use max_images"):
             fresh(10).reserve("a", cost=None, images=1)
 
     def test_without_limits_everything_fits(self):
@@ -282,7 +282,7 @@ class TestSharing:
         """Two would be a mistake of the program."""
         budget = fresh(10)
         budget.reserve("a", cost=1, images=1)
-        with pytest.raises(RuntimeError, match="something is set aside for a already"):
+        with pytest.raises(RuntimeError, match="something is already reserved for"):
             budget.reserve("a", cost=1, images=1)
 
     def test_a_share_ends_once(self):
@@ -336,18 +336,23 @@ class TestWords:
     def test_money_that_is_short_is_told(self):
         """With what is spent, and what may be."""
         budget = fresh(500 * CENT, cost=480 * CENT, reserved=15 * CENT)
-        assert "The next request may cost $0.10, and of $5.00 $4.80 is spent and $0.15 may be." == budget.describe(
-            10 * CENT, 1
+        assert (
+            "Budget reached: $4.80 of $5.00 spent, $0.15 in doubt, and the next request may cost $0.10."
+            == budget.describe(10 * CENT, 1)
         )
         budget = fresh(500 * CENT, cost=500 * CENT)
-        assert "The next request may cost $0.10, and of $5.00 $5.00 is spent." == budget.describe(10 * CENT, 1)
+        said = budget.describe(10 * CENT, 1)
+        assert "Budget reached: $5.00 of $5.00 spent, and the next request may cost $0.10." == said
 
     def test_images_that_are_too_many_are_told(self):
         """With or without money."""
         budget = fresh(None, 1000, images=999)
-        assert "The next request asks for 4 images, and of 1,000 999 are bought or may be." == budget.describe(None, 4)
+        assert (
+            "Limit reached: 999 of 1,000 images bought or in doubt, and the next request asks for 4 images."
+            == budget.describe(None, 4)
+        )
         assert "" == budget.describe(None, 1)
-        assert fresh(None, 0).describe(None, 1).startswith("The next request asks for 1 image, and of 0 0 are bought")
+        assert fresh(None, 0).describe(None, 1).startswith("Limit reached: 0 of 0 images bought")
 
 
 class TestPrices:

@@ -115,7 +115,7 @@ async def chunks():
         (io.BytesIO(b"x"), "image: an open file is gone with the process; give its path"),
         (chunks(), "image: a stream can be read once only; write it to a file and give its path"),
         (lambda: io.BytesIO(b"x"), "image: an opener is gone with the process; give a path or an ImageURL"),
-        (Path("/\udcff.png"), "image: the name of the file is no UTF-8 text; rename it"),
+        (Path("/\udcff.png"), "image: the file name is not UTF-8 text; rename the file"),
     ],
 )
 def test_what_another_process_cannot_open_is_refused(image, advice):

@@ -91,7 +91,7 @@ def unwrap(value: dict[str, object]) -> dict[str, object]:
         raise UnusableRow("method: it has to be POST")
     for name in OURS:
         if name in body:
-            raise UnusableRow(f"body: {name} is no field of the API")
+            raise UnusableRow(f"body: {name} is not a field of the API")
     around = {name: item for name, item in value.items() if name not in ENVELOPE}
     return {**around, **with_images(body), "id": value.get("custom_id"), "operation": to_operation(value.get("url"))}
 
@@ -103,7 +103,7 @@ def to_operation(url: object) -> str | None:
     for operation in REQUESTS:
         if path.endswith(f"/images/{operation}"):
             return operation
-    raise UnusableRow("url: it is no address of the images API, such as /v1/images/generations")
+    raise UnusableRow("url: it is not a URL of the images API, such as /v1/images/generations")
 
 
 def with_images(body: Mapping[str, object]) -> Mapping[str, object]:
@@ -138,7 +138,7 @@ def read_json_lines(lines: Iterable[RawLine]) -> ParsedRows:
 def read_line(text: str) -> Parsed:
     value = load_json(text)
     if not isinstance(value, dict):
-        raise UnusableRow("it is JSON, but no object")
+        raise UnusableRow("it is JSON, but not an object")
     try:
         return unwrap(value), None
     except UnusableRow as problem:
@@ -174,7 +174,7 @@ def parse_line(line: RawLine, parse: Callable[[str], Parsed]) -> ParsedRow:
 
 def decode(line: RawLine) -> str:
     if not line.closed:
-        raise UnusableRow("a quote is opened in it and never closed, so that all of the rest belongs to it")
+        raise UnusableRow("a quote is opened in it and never closed, so that all the rest belongs to it")
     if line.data is None:
         raise UnusableRow(f"it is longer than {MAX_LINE_MIB} MiB")
     if b"\0" in line.data:
@@ -192,7 +192,7 @@ def to_cells(text: str, delimiter: str) -> list[str]:
     try:
         (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
     except csv.Error as error:
-        raise UnusableRow(f"it is no row of a table: {error}") from None
+        raise UnusableRow(f"it is not a row of a table: {error}") from None
     return cells
 
 

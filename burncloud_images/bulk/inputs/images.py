@@ -89,12 +89,12 @@ class ImageFiles:
     def resolve(self, name: str) -> str:
         """Return where *name* leads, without links."""
         if not name or "\0" in name or not is_unicode(name):
-            raise UnusableRow("it is no name of a file")
+            raise UnusableRow("it is not a file name")
         path = os.path.realpath(f"{self.root}/{name}" if name[0] != "/" else name)
         if not f"{path}/".startswith(f"{self.root.rstrip('/')}/"):
             raise UnusableRow("it lies outside the folder that rows may name images in")
         if not is_unicode(path):
-            raise UnusableRow("the name of the file is no UTF-8 text; rename it")
+            raise UnusableRow("the file name is not UTF-8 text; rename the file")
         return path
 
     def look_at(self, path: str) -> LookedAt:
@@ -142,7 +142,7 @@ def check_kind(status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise UnusableRow("it is a folder")
     if not stat.S_ISREG(status.st_mode):
-        raise UnusableRow("it is no regular file")
+        raise UnusableRow("it is not a regular file")
 
 
 def check(handle: BinaryIO, size: int) -> Media:
@@ -152,7 +152,7 @@ def check(handle: BinaryIO, size: int) -> Media:
         raise UnusableRow(f"{size / MB:.1f} MiB is more than {MAX_IMAGE_BYTES / MB:g} MiB")
     media = examine_handle(handle, 0, size)
     if media.media_type not in UPLOADABLE:
-        raise UnusableRow("it is no PNG, JPEG, WebP or GIF image")
+        raise UnusableRow("it is not a PNG, JPEG, WebP or GIF image")
     return media
 
 

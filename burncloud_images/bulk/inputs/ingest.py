@@ -181,7 +181,7 @@ class Reading:
         folder = Path() if self.source == STDIN else Path(self.source).parent
         root = self.options.input_root
         if root is not None and not root.is_dir():
-            raise refusal(root, "it is no folder that rows could name images in")
+            raise refusal(root, "it is not a folder, so rows cannot name images in it")
         return RowParser.of(
             self.source,
             Defaults.of(self.options.defaults),
@@ -265,7 +265,7 @@ def refuse_change(path: Path, before: Mapping[str, object], now: Mapping[str, ob
     what = "" if same(before, now, ("sha256",)) else "has changed since this job read it"
     what = what or ("" if same(before, now, ("settings",)) else "was read by this job with other defaults")
     if what:
-        error = InputChangedError(f"{path} {what}, and what is new in it would be bought besides.")
+        error = InputChangedError(f"{path} {what}, so this run would also buy its new rows.")
         error.add_note("Say that this is wanted, or use another directory.")
         raise error
 

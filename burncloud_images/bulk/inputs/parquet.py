@@ -45,7 +45,7 @@ def read_parquet(path: Path, *, has_defaults: bool) -> ParsedRows:
         file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
         names: list[str] = file.schema_arrow.names
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise refusal(path, f"it is no Parquet file that can be read: {clip(str(error))}") from None
+        raise refusal(path, f"it cannot be read as Parquet: {clip(str(error))}") from None
     with file:
         known = check_columns(names, path, has_defaults=has_defaults)
         for field in (file.schema_arrow.field(name) for name in known if name in IMAGE_FIELDS):
@@ -60,7 +60,7 @@ def read_parquet(path: Path, *, has_defaults: bool) -> ParsedRows:
                     line += 1
                     yield to_parsed_row(row, unknown if line == 1 else {}, line)
         except (pa.ArrowException, OSError):
-            yield ParsedRow(line=line + 1, problem="it is damaged, and nothing from here on can be read")
+            yield ParsedRow(line=line + 1, problem="it is damaged, and the rest cannot be read")
 
 
 def check_columns(names: list[str], path: Path, *, has_defaults: bool) -> list[str]:
@@ -96,7 +96,7 @@ def rows_of(batch: RecordBatch) -> Iterator[Mapping[str, object] | None]:
 
 def to_parsed_row(row: Mapping[str, object] | None, unknown: Mapping[str, object], line: int) -> ParsedRow:
     if row is None:
-        return ParsedRow(line=line, problem="it holds text that is no UTF-8, or a date that cannot be")
+        return ParsedRow(line=line, problem="it holds text that is not UTF-8, or a date that does not exist")
     size = sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
     if size > MAX_LINE_BYTES:
         return ParsedRow(line=line, size=size, problem="it is longer than 1 MiB")

@@ -44,11 +44,9 @@ class RowWarnings:
         """Note a column that is not sent."""
         if self.is_new("column", name[:MAX_NAME]):
             slip = nearest(name)
-            advice = f"Did you mean {slip}?" if slip else "What the API is to get goes into extra."
+            advice = f"Did you mean {slip}?" if slip else "Put further API fields into extra."
             shown = f"Column {clip(name, MAX_NAME)!r}" if name.strip() else "A column without a name"
-            self.waiting.append(
-                f"{self.source}, line {line}: {shown} is no field of this version and is not sent. {advice}"
-            )
+            self.waiting.append(f"{self.source}, line {line}: {shown} is not a known field and is not sent. {advice}")
 
     def warn_of_violation(self, violation: Violation, model: object, line: int) -> None:
         """Note a documented limit that a row passes over."""
@@ -187,7 +185,7 @@ class RequestBuilder:
                 return check_url(url, allow_http=self.allow_http)
             case {"file_id": str(identity), **rest} if not rest and identity:
                 return FileID(identity)
-        raise UnusableRow("it has to be a path, an address, or an object with image_url or file_id")
+        raise UnusableRow("it has to be a path, a URL, or an object with image_url or file_id")
 
     def find_text(self, text: str, found: dict[Path, LookedAt]) -> ImageSource:
         if SCHEME.match(text) or text[:5].lower() == "data:":
@@ -257,11 +255,11 @@ def check_url(url: str, *, allow_http: bool) -> ImageURL:
         parts = urlsplit(url)
         scheme, host, _ = parts.scheme.lower(), parts.hostname or "", parts.port
     except ValueError:
-        raise UnusableRow("its address cannot be read") from None
+        raise UnusableRow("its URL cannot be read") from None
     if scheme not in {"http", "https"}:
-        raise UnusableRow("its address is neither https nor http")
+        raise UnusableRow("its URL is neither https nor http")
     if len(url) > MAX_URL or not url.isprintable() or " " in url or not host or "@" in parts.netloc:
-        raise UnusableRow("its address is too long, names no host, or holds what no address has")
+        raise UnusableRow("its URL is too long, has no host, or has characters that a URL cannot have")
     if scheme == "http" and not allow_http and not is_loopback(host):
         raise UnusableRow("it would be fetched unencrypted; use https://")
     return ImageURL(url)
@@ -273,7 +271,7 @@ def check_data(url: str) -> ImageURL:
     except InvalidRequestError as error:
         raise UnusableRow(error.violations[0].message) from None
     if not isinstance(source, BytesSource) or examine_bytes(source.data).media_type not in UPLOADABLE:
-        raise UnusableRow("the data: URL holds no PNG, JPEG, WebP or GIF image")
+        raise UnusableRow("the data: URL does not hold a PNG, JPEG, WebP or GIF image")
     return ImageURL(f"data:{url[5:]}")
 
 
@@ -330,7 +328,7 @@ class RowParser:
     def known(self, given: Mapping[str, object], line: int) -> Mapping[str, object]:
         """Return the columns that make the request, and note those that are not sent."""
         if given.get("stream"):
-            raise UnusableRow("stream: streams are asked for by another method")
+            raise UnusableRow("stream: rows cannot ask for streams")
         made = {}
         for name, value in given.items():
             if name not in COLUMNS:
@@ -374,13 +372,13 @@ def measure(request: ImagesRequest, files: Mapping[Path, LookedAt]) -> list[Meas
 def find_label(given: Mapping[str, object]) -> str:
     """Return the row's own name; empty if it has none."""
     if "id" in given and "custom_id" in given:
-        raise UnusableRow("id: custom_id says it already")
+        raise UnusableRow("id: a row has either id or custom_id")
     value = given.get("id", given.get("custom_id", ""))
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise UnusableRow("id: it has to be text or a whole number")
     label = str(value).strip()
     if len(label) > MAX_ID or not label.isprintable():
-        raise UnusableRow(f"id: it is longer than {MAX_ID} characters, or holds some that cannot be shown")
+        raise UnusableRow(f"id: it is longer than {MAX_ID} characters, or has some that cannot be printed")
     return label
 
 

@@ -103,7 +103,7 @@ def open_file(path: Path) -> io.BufferedReader:
         if stat.S_ISDIR(status.st_mode):
             raise refusal(path, "it is a folder")
         if not stat.S_ISREG(status.st_mode):
-            raise refusal(path, "it is no regular file, which could be read again; pipe it into -")
+            raise refusal(path, "it is not a regular file, so it could not be read again; pipe it into -")
         return path.open("rb")
     except OSError as error:
         raise unreadable(path, error) from None
@@ -140,7 +140,8 @@ def find_format(name: str, wanted: str | None) -> str | None:
     if name == STDIN and wanted is None:
         return None
     known = ", ".join(sorted(set(FORMATS.values())))
-    raise refusal(name, f"{f'{wanted} is no format' if wanted else 'its name tells no format'}; known are {known}")
+    problem = f"{wanted} is not a format" if wanted else "its name does not tell the format"
+    raise refusal(name, f"{problem}; known formats are {known}")
 
 
 @attrs.frozen

@@ -260,7 +260,7 @@ def parse_money(text: str) -> int:
     """
     match = AMOUNT.fullmatch(text.strip())
     if match is None:
-        raise ConfigurationError(f"{text!r} is no amount of dollars such as 5.00.")
+        raise ConfigurationError(f"{text!r} is not an amount of dollars such as 5.00.")
     return int(Decimal(match[1]).scaleb(9))
 
 

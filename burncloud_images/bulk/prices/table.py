@@ -175,7 +175,7 @@ def parse(content: bytes, path: Path) -> Mapping[str, object]:
             return tomllib.loads(text, parse_float=Decimal)
         table = json.loads(text, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=refuse_twice)
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path} is no UTF-8 text: byte {error.start + 1} is wrong.") from None
+        raise ConfigurationError(f"{path} is not UTF-8 text: byte {error.start + 1} is wrong.") from None
     except RecursionError:
         raise ConfigurationError(f"{path} is nested too deeply to hold prices.") from None
     except ValueError as error:  # of either parser, with line and column

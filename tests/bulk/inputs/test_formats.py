@@ -85,7 +85,7 @@ async def test_the_first_row_of_a_table_names_its_fields(read, name, delimiter):
         7: "it has 2 cells, and the first row has 6",
         8: "it has 7 cells, and the first row has 6",
         9: {"prompt": 'x"y'},
-        10: f"it is no row of a table: '{delimiter}' expected after '\"'".replace("\t", "\ufffd"),
+        10: f"it is not a row of a table: '{delimiter}' expected after '\"'".replace("\t", "\ufffd"),
     } == asked(rows)
     assert ["one", "two", "three", "", "", "six", ""] == [row.label for row in rows]
 
@@ -94,7 +94,7 @@ async def test_a_quote_that_is_never_closed_buys_nothing(read):
     """What stands behind it is not guessed at."""
     rows = await read('prompt\na\n"b\nc\nd\n', "list.csv")
 
-    reason = "a quote is opened in it and never closed, so that all of the rest belongs to it"
+    reason = "a quote is opened in it and never closed, so that all the rest belongs to it"
     assert {2: {"prompt": "a"}, 3: reason} == asked(rows)
 
 
@@ -102,7 +102,7 @@ async def test_a_huge_cell_is_told_of(read):
     """The standard library's own limit holds."""
     rows = await read(f"prompt\n{'x' * 200_000}\ny", "list.csv")
 
-    assert {2: "it is no row of a table: field larger than field limit (131072)", 3: {"prompt": "y"}} == asked(rows)
+    assert {2: "it is not a row of a table: field larger than field limit (131072)", 3: {"prompt": "y"}} == asked(rows)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +155,9 @@ async def test_a_line_of_json_gives_fields_by_their_names(read):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[]", "it is JSON, but no object"),
-        ('"x"', "it is JSON, but no object"),
-        ("null", "it is JSON, but no object"),
+        ("[]", "it is JSON, but not an object"),
+        ('"x"', "it is JSON, but not an object"),
+        ("null", "it is JSON, but not an object"),
         ("{", "it is not JSON: expecting property name enclosed in double quotes, at character 2"),
         ('{"prompt": "x", "prompt": "y"}', "a name stands twice in one object"),
         ('{"prompt": "x", "n": NaN}', "it holds a number that JSON does not have"),
@@ -181,7 +181,7 @@ async def test_a_line_of_a_batch_gives_the_fields_of_its_body(read):
     bad = {"custom_id": "b", "method": "POST", "url": "/v1/chat/completions", "body": {"prompt": "x"}}
     rows = await read(json.dumps(good) + "\n" + json.dumps(bad))
 
-    reason = "url: it is no address of the images API, such as /v1/images/generations"
+    reason = "url: it is not a URL of the images API, such as /v1/images/generations"
     assert {1: {"n": 2, "prompt": "x"}, 2: reason} == asked(rows)
     assert ["a", "b"] == [row.label for row in rows]
 
@@ -233,10 +233,10 @@ def test_what_else_an_envelope_holds_is_kept():
     [
         (line(body=[]), "body: it has to be an object"),
         (line(method="GET"), "method: it has to be POST"),
-        (line(url="/v1/responses"), "url: it is no address of the images API, such as /v1/images/generations"),
-        (line(url=7), "url: it is no address of the images API, such as /v1/images/generations"),
-        (line(body={"id": "b"}), "body: id is no field of the API"),
-        (line(body={"operation": "edits"}), "body: operation is no field of the API"),
+        (line(url="/v1/responses"), "url: it is not a URL of the images API, such as /v1/images/generations"),
+        (line(url=7), "url: it is not a URL of the images API, such as /v1/images/generations"),
+        (line(body={"id": "b"}), "body: id is not a field of the API"),
+        (line(body={"operation": "edits"}), "body: operation is not a field of the API"),
         (line(body={"image": "a", "images": []}), "body: it has both image and images"),
     ],
 )

@@ -85,9 +85,9 @@ def test_the_folder_may_be_all_there_is(tmp_path):
     """Then devices and the like are refused all the same."""
     files = ImageFiles.below(tmp_path.root)
 
-    assert "it is no regular file" == reason_of(files, "/dev/zero")
+    assert "it is not a regular file" == reason_of(files, "/dev/zero")
     assert "it is empty" == reason_of(files, "/proc/self/environ")
-    assert "it is no PNG, JPEG, WebP or GIF image" == reason_of(files, "/etc/passwd")
+    assert "it is not a PNG, JPEG, WebP or GIF image" == reason_of(files, "/etc/passwd")
 
 
 def test_the_folder_may_be_a_link(folder, tmp_path):
@@ -101,8 +101,8 @@ def test_the_folder_may_be_a_link(folder, tmp_path):
     ("content", "reason"),
     [
         (b"", "it is empty"),
-        (b"root:x:0:0", "it is no PNG, JPEG, WebP or GIF image"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "it is no PNG, JPEG, WebP or GIF image"),
+        (b"root:x:0:0", "it is not a PNG, JPEG, WebP or GIF image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'></svg>", "it is not a PNG, JPEG, WebP or GIF image"),
     ],
 )
 def test_what_is_no_image_is_refused(files, folder, content, reason):
@@ -130,7 +130,7 @@ def test_what_is_no_file_is_neither_opened_nor_waited_for(files, folder):
         listener.bind(os.path.relpath(folder / "socket"))
         reasons = [reason_of(files, name) for name in ("pipe", "socket", ".", "no-such.png", "a.png/x")]
 
-    assert ["it is no regular file"] * 2 + ["it is a folder", ABSENT] == reasons[:4]
+    assert ["it is not a regular file"] * 2 + ["it is a folder", ABSENT] == reasons[:4]
     assert reason_of(files, "loop")
     assert reason_of(files, "x" * 300) == "it cannot be read: File name too long"
 
@@ -138,7 +138,7 @@ def test_what_is_no_file_is_neither_opened_nor_waited_for(files, folder):
 @pytest.mark.parametrize("name", ["", "a\0.png", "\udcff.png", "~/a.png"])
 def test_what_is_no_name_is_refused(files, name):
     """A tilde is a letter."""
-    assert ABSENT == reason_of(files, name) if "~" in name else "it is no name of a file" == reason_of(files, name)
+    assert ABSENT == reason_of(files, name) if "~" in name else "it is not a file name" == reason_of(files, name)
 
 
 def test_a_name_that_is_no_text_cannot_be_kept(files, folder):
@@ -146,7 +146,7 @@ def test_a_name_that_is_no_text_cannot_be_kept(files, folder):
     (folder / "\udcff.png").write_bytes(png())
     (folder / "link.png").symlink_to("\udcff.png")
 
-    assert "the name of the file is no UTF-8 text; rename it" == reason_of(files, "link.png")
+    assert "the file name is not UTF-8 text; rename the file" == reason_of(files, "link.png")
 
 
 def test_a_file_is_read_once(files, folder, monkeypatch):

@@ -201,10 +201,14 @@ async def test_a_reading_that_is_left_closes_its_file(folder, executor):
     ("name", "options", "problem"),
     [
         ("no-such.txt", {}, "no-such.txt: there is no such file"),
-        ("rows", {}, "rows: its name tells no format"),
+        ("rows", {}, "rows: its name does not tell the format"),
         (".", {"format": "txt"}, "it is a folder"),
-        ("rows.txt", {"input_root": Path("/no-such")}, "/no-such: it is no folder that rows could name images in"),
-        ("rows.txt", {"format": "xml"}, "xml is no format"),
+        (
+            "rows.txt",
+            {"input_root": Path("/no-such")},
+            "/no-such: it is not a folder, so rows cannot name images in it",
+        ),
+        ("rows.txt", {"format": "xml"}, "xml is not a format"),
         ("rows.txt", {"format": "csv"}, "neither prompt nor image is among them"),
     ],
 )

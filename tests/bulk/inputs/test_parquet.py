@@ -109,7 +109,7 @@ async def test_a_bad_row_is_told_and_the_rest_goes_on(read_table):
     rows = await read_table({"prompt": bad})
     long = await read_table({"prompt": ["x" * (1024 * 1024 + 1), "y"]})
 
-    assert ["a", "it holds text that is no UTF-8, or a date that cannot be", "b"] == [
+    assert ["a", "it holds text that is not UTF-8, or a date that does not exist", "b"] == [
         made if isinstance(made, str) else made["prompt"] for made in asked(rows)
     ]
     assert "it is longer than 1 MiB" == asked(long)[0]
@@ -122,7 +122,7 @@ async def test_a_date_that_python_does_not_have_is_a_bad_row(read_table):
     rows = await read_table({"prompt": ["x", "y"], "user": dates})
 
     assert [
-        "it holds text that is no UTF-8, or a date that cannot be",
+        "it holds text that is not UTF-8, or a date that does not exist",
         "user: it has to be text, not datetime",
     ] == asked(rows)
 
@@ -163,7 +163,7 @@ async def test_a_table_without_names_cannot_be_read(read_table, table, problem):
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1", b"prompt\nx\n"])
 async def test_what_is_no_parquet_cannot_be_read(read, content):
     """In one line, without a traceback."""
-    with pytest.raises(InvalidRequestError, match="it is no Parquet file") as caught:
+    with pytest.raises(InvalidRequestError, match="it cannot be read as Parquet") as caught:
         await read(content, "rows.parquet")
 
     assert len(str(caught.value)) < 500
@@ -180,7 +180,7 @@ async def test_a_file_that_is_damaged_is_told_of(read, tmp_path):
     rows = await read(bytes(data), "rows.parquet")
 
     assert prompts[: len(rows) - 1] == [row.document["prompt"] for row in rows[:-1]]
-    assert "it is damaged, and nothing from here on can be read" == rows[-1].reason
+    assert "it is damaged, and the rest cannot be read" == rows[-1].reason
     assert len(rows) == rows[-1].line
 
 

@@ -17,7 +17,7 @@ from burncloud_images.model.operations import EditRequest, GenerationRequest, Va
 
 URL = "https://images.example/a.png"
 DATA = f"data:image/png;base64,{base64.b64encode(png(1, 1)).decode()}"
-HINT = "it has to be a path, an address, or an object with image_url or file_id"
+HINT = "it has to be a path, a URL, or an object with image_url or file_id"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def test_the_operation_is_as_it_is_said_or_seen(make, columns, kind):
         ({"prompt": "x", "mask": "a.png"}, "mask: generations do not take it"),
         ({"prompt": "x", "image": "a.png", "style": "vivid"}, "style: edits do not take it"),
         ({"prompt": "x", "image": "a.png", "operation": "variations"}, "prompt: variations do not take it"),
-        ({"prompt": "x", "stream": True}, "stream: streams are asked for by another method"),
+        ({"prompt": "x", "stream": True}, "stream: rows cannot ask for streams"),
     ],
 )
 async def test_what_an_operation_does_not_take_is_refused(make, columns, reason):
@@ -157,20 +157,23 @@ async def test_images_are_files_addresses_and_ids(make, folder):
         ({"path": "a.png"}, HINT),
         ({"file_id": "f", "image_url": URL}, HINT),
         ({"file_id": ""}, HINT),
-        ("", "it is no name of a file"),
+        ("", "it is not a file name"),
         (["a.png"] * 101, "no model takes more than 100 images"),
-        ("ftp://images.example/a.png", "its address is neither https nor http"),
-        ("file:///etc/passwd", "its address is neither https nor http"),
+        ("ftp://images.example/a.png", "its URL is neither https nor http"),
+        ("file:///etc/passwd", "its URL is neither https nor http"),
         ("http://images.example/a.png", "it would be fetched unencrypted; use https://"),
-        ("https://[x/a.png", "its address cannot be read"),
-        ("https://images.example:x/", "its address cannot be read"),
-        ("https:///a.png", "its address is too long, names no host, or holds what no address has"),
-        ("https://me:secret@images.example/", "its address is too long, names no host, or holds what no address has"),
-        ("https://images.example/a b", "its address is too long, names no host, or holds what no address has"),
-        (f"{URL}?{'x' * 9000}", "its address is too long, names no host, or holds what no address has"),
+        ("https://[x/a.png", "its URL cannot be read"),
+        ("https://images.example:x/", "its URL cannot be read"),
+        ("https:///a.png", "its URL is too long, has no host, or has characters that a URL cannot have"),
+        (
+            "https://me:secret@images.example/",
+            "its URL is too long, has no host, or has characters that a URL cannot have",
+        ),
+        ("https://images.example/a b", "its URL is too long, has no host, or has characters that a URL cannot have"),
+        (f"{URL}?{'x' * 9000}", "its URL is too long, has no host, or has characters that a URL cannot have"),
         ("data:image/png,x", "a data: URL has to hold base64"),
         ("data:;base64,!", "the data: URL holds characters that are not base64"),
-        ("data:;base64,AAAA", "the data: URL holds no PNG, JPEG, WebP or GIF image"),
+        ("data:;base64,AAAA", "the data: URL does not hold a PNG, JPEG, WebP or GIF image"),
     ],
 )
 async def test_what_is_no_image_is_refused(make, image, reason):
@@ -263,12 +266,12 @@ async def test_a_row_has_the_name_that_it_is_given(one, columns, label):
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"id": "a", "custom_id": "b"}, "id: custom_id says it already"),
+        ({"id": "a", "custom_id": "b"}, "id: a row has either id or custom_id"),
         ({"id": True}, "id: it has to be text or a whole number"),
         ({"id": 1.5}, "id: it has to be text or a whole number"),
         ({"id": ["a"]}, "id: it has to be text or a whole number"),
         *(
-            ({"id": bad}, "id: it is longer than 200 characters, or holds some that cannot be shown")
+            ({"id": bad}, "id: it is longer than 200 characters, or has some that cannot be printed")
             for bad in ("x" * 201, "a\x1b[2J", "a\nb", "\u202egnp", "\ud83d")
         ),
     ],
@@ -334,10 +337,10 @@ async def test_a_column_that_is_not_sent_is_told_of_once(warned, folder):
     rows, row_warnings = await warned(lines({}, {"promt": "y", "seed": 1}, {"seed": 2}, {"promt": "z"}))
     name = folder / "rows.jsonl"
 
-    slip, unknown = (f"{name}, line 2: Column {column!r} is no field of this version" for column in ("promt", "seed"))
+    slip, unknown = (f"{name}, line 2: Column {column!r} is not a known field" for column in ("promt", "seed"))
     assert [
         f"{slip} and is not sent. Did you mean prompt?",
-        f"{unknown} and is not sent. What the API is to get goes into extra.",
+        f"{unknown} and is not sent. Put further API fields into extra.",
     ] == row_warnings
     assert [{"operation": "generations", "prompt": "x"}] * 4 == [row.document for row in rows]
 

@@ -60,7 +60,7 @@ def test_what_is_no_file_cannot_be_an_input(tmp_path):
     assert {
         "no-such": "there is no such file",
         ".": "it is a folder",
-        "pipe": "it is no regular file, which could be read again; pipe it into -",
+        "pipe": "it is not a regular file, so it could not be read again; pipe it into -",
         "x" * 300: "it cannot be read: File name too long",
     } == reasons
 
@@ -100,11 +100,11 @@ def test_the_name_tells_the_format(name, wanted, found):
 @pytest.mark.parametrize(
     ("name", "wanted", "problem"),
     [
-        ("a.xlsx", None, "its name tells no format; known are csv, jsonl, parquet, tsv, txt"),
-        ("a", None, "its name tells no format"),
-        ("txt", None, "its name tells no format"),
-        ("a.txt", "xml", "xml is no format; known are"),
-        ("-", "xml", "xml is no format"),
+        ("a.xlsx", None, "its name does not tell the format; known formats are csv, jsonl, parquet, tsv, txt"),
+        ("a", None, "its name does not tell the format"),
+        ("txt", None, "its name does not tell the format"),
+        ("a.txt", "xml", "xml is not a format; known formats are"),
+        ("-", "xml", "xml is not a format"),
     ],
 )
 def test_a_format_that_is_not_known_is_refused(name, wanted, problem):

@@ -36,7 +36,7 @@ def test_an_amount_is_read_exactly(text, amount):
 )
 def test_what_is_no_amount_is_refused(text):
     """Also what is finer than a nano-dollar, or could be meant in two ways."""
-    with pytest.raises(ConfigurationError, match=r"is no amount of dollars such as 5\.00"):
+    with pytest.raises(ConfigurationError, match=r"is not an amount of dollars such as 5\.00"):
         parse_money(text)
 
 

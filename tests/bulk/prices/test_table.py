@@ -368,7 +368,7 @@ class TestFiles:
             ("missing.toml", None, "missing.toml cannot be read: No such file or directory."),
             ("bad.toml", b"date = \n", "bad.toml cannot be read: Invalid value (at line 1, column 8)."),
             ("bad.json", b'{"date": }', "bad.json cannot be read: Expecting value: line 1 column 10 (char 9)."),
-            ("bytes.toml", b"date = '\xff'", "bytes.toml is no UTF-8 text: byte 9 is wrong."),
+            ("bytes.toml", b"date = '\xff'", "bytes.toml is not UTF-8 text: byte 9 is wrong."),
             ("list.json", b"[]", "list.json holds no JSON object, so it holds no prices."),
             (
                 "twice.json",
