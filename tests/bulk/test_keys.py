@@ -58,7 +58,7 @@ def a_file(name: str = "/a.png", **changes: object) -> InputFile:
 
 @given(generation_requests | edit_requests | variation_requests)
 def test_a_document_brings_its_request_back(request):
-    """Also through JSON text, as the store keeps it; and it makes the same document again."""
+    """A document gives back its request, also through JSON text, and the same document again."""
     request, files = on_disk(request)
     document = to_document(request, files)
     again = json.loads(json.dumps(document))
@@ -167,7 +167,7 @@ def test_a_key_is_32_hex_digits_of_the_document(request, repeat):
 
 @given(generation_requests | edit_requests | variation_requests, generation_requests | edit_requests)
 def test_keys_are_equal_if_the_same_is_sent(one, other):
-    """And only then."""
+    """Two keys are equal if and only if the same is sent."""
     documents = [to_document(*on_disk(request)) for request in (one, other)]
     sent = [
         json.dumps([request.operation, request.fields(), list(map(repr, on_disk(request)[0].images()))], sort_keys=True)

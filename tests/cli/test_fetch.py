@@ -82,7 +82,7 @@ def test_json(cli, make_urls):
 
 
 def test_the_bytes_of_one_image_on_stdout(cli, make_urls):
-    """And of one only."""
+    """With `-o -` the bytes of exactly one image go to stdout."""
     _, urls = make_urls(count=2)
 
     one, two = cli("fetch", urls[0], "-o", "-"), cli("fetch", *urls, "-o", "-")

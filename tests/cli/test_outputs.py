@@ -52,7 +52,7 @@ class TestPartials:
         assert 1 == len(names(tmp_path / "early"))
 
     def test_are_events_for_programs(self, cli, serve):
-        """With their paths."""
+        """With `--progress json` partial images are events that have their paths."""
         serve()
         ran = cli(*FOX, "--partials", "early", "--progress", "json")
 
@@ -79,7 +79,7 @@ class TestPartials:
         assert not server.ledger.requests
 
     def test_a_folder_that_cannot_be_made(self, cli, serve, tmp_path):
-        """Nothing is sent."""
+        """If the folder cannot be made, nothing is sent."""
         server = serve()
         (tmp_path / "here" / "early").write_bytes(b"")
         ran = cli(*FOX, "--partials", "early")

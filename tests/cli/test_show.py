@@ -284,7 +284,7 @@ def test_lines_that_are_no_json(cli):
     ],
 )
 def test_what_cannot_be_used(cli, words, said):
-    """Code 2."""
+    """A file that cannot be used gives exit code 2."""
     save("r.json", encoded())
 
     ran = cli("show", *words)

@@ -233,7 +233,7 @@ async def test_a_stream_that_is_declined_is_a_plain_answer(emulator, caller, mod
 
 
 async def test_variations_do_not_know_the_field(emulator, caller, photo):
-    """Variations ignore `stream`."""
+    """The endpoint of variations ignores `stream`."""
     files = [("image", "a.png", "image/png", photo)]
     reply = await caller.upload(emulator, "variations", files, size="256x256", stream="true")
     assert (reply.status, len(reply.json["data"])) == (200, 1)

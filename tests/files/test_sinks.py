@@ -54,7 +54,7 @@ class TestMemory:
     """Bytes."""
 
     async def test_keeps_the_bytes(self, placement):
-        """And what they are."""
+        """A memory writer keeps the bytes and says what they are."""
         image = await store(Memory(), placement)
 
         assert Image(index=0, media_type="image/png", width=16, height=16, data=DATA) == image
@@ -109,7 +109,7 @@ class TestDirectory:
         assert [] == list(folder.iterdir())
 
     async def test_discarding_what_was_never_written_is_fine(self, placement, folder):
-        """Nothing was made."""
+        """Discarding a writer that was never written to makes nothing."""
         await Directory(folder).open(placement).discard()
 
         assert [] == list(folder.iterdir())
@@ -207,7 +207,7 @@ class TestDirectory:
         assert ["file", "name", "folder", "name"] == steps
 
     async def test_a_planted_hidden_file_is_not_written_to(self, placement, folder, monkeypatch):
-        """Nor what a link in its place leads to: the image stays in memory."""
+        """A planted hidden file or link is not written to, and the image stays in memory."""
         monkeypatch.setattr(os, "urandom", bytes)
         target = folder / "precious"
         target.write_text("precious")
@@ -323,7 +323,7 @@ class TestNames:
         ],
     )
     def test_the_extension_follows_the_bytes(self, placement, name, media_type, index, expected):
-        """And several images are numbered."""
+        """The extension follows the bytes, and several images are numbered."""
         at = attrs.evolve(placement, index=index)
 
         assert expected == Directory("out", name=name).file_name(at, Media(media_type=media_type), "")
@@ -348,7 +348,7 @@ class TestSave:
     image = Image(data=png(), media_type="image/png")
 
     async def test_writes_the_image_whole(self, folder):
-        """And returns the path."""
+        """Saving writes the whole image and returns its path."""
         path = await self.image.save(folder / "otter.png")
 
         assert self.image.data == path.read_bytes()
@@ -373,7 +373,7 @@ class TestSave:
         await self.image.save(folder / "otter.data")
 
     async def test_says_why_it_cannot(self, folder):
-        """Without leaving anything."""
+        """The error says why saving failed, and no file is left."""
         with pytest.raises(errors.StorageError, match="No such file"):
             await self.image.save(folder / "none" / "otter.png")
 

@@ -89,7 +89,7 @@ class TestChanges:
                 await edit(emulator, handle, on_attempt=lambda _: handle.truncate(1000))
 
     async def test_a_handle_that_fails_while_it_is_read_is_an_error(self):
-        """Also where its own error is of another kind."""
+        """An error of a file object while it is read becomes one of ours, whatever its class."""
 
         class Failing(io.BytesIO):
             reads = 0
@@ -107,7 +107,7 @@ class TestChanges:
         assert 0 == emulator.ledger.billed_requests
 
     async def test_an_opener_that_opens_something_else_is_an_error(self):
-        """Sizes are compared."""
+        """An opener that gives another size at the next attempt is an error."""
         opened = []
 
         def open_it():
@@ -121,7 +121,7 @@ class TestChanges:
         assert all(handle.closed for handle in opened)
 
     async def test_an_opener_that_fails_later_is_an_error(self):
-        """Nothing is billed."""
+        """An opener that fails at a later attempt is an error, and nothing is billed."""
         opened = []
 
         def open_it():
@@ -141,7 +141,7 @@ class TestKinds:
     """Sources that need a word of their own."""
 
     async def test_a_pillow_image_is_sent_as_png(self):
-        """Whatever its mode."""
+        """A Pillow image of any mode is sent as PNG."""
         async with Emulator() as emulator:
             await edit(emulator, Pillow.new("CMYK", (16, 16)).convert("RGBA"))
 
@@ -171,7 +171,7 @@ class TestKinds:
         assert (name, content_type) == (part.filename, part.content_type)
 
     async def test_a_data_url_is_bytes(self):
-        """Base64 only."""
+        """A data URL in base64 is read as bytes."""
         import base64
 
         async with Emulator() as emulator:
@@ -235,7 +235,7 @@ class TestSpooling:
 
     @pytest.mark.parametrize("validation", ["warn", "off"])
     async def test_can_be_limited(self, validation):
-        """Whatever the rules."""
+        """A source that can be read once is refused past `Limits.spool`, whatever `validation` says."""
 
         async def once():
             while True:

@@ -153,7 +153,7 @@ def test_an_unknown_outcome_names_both_ways_on():
 
 
 def test_all_violations_are_one_sentence():
-    """And each is kept."""
+    """The message joins all violations, and each is kept."""
     violations = [Violation("n", "too many"), Violation("size", "too large", "openapi")]
     error = InvalidRequestError(violations)
 
@@ -211,7 +211,7 @@ def test_an_error_crosses_processes(error):
 
 @pytest.mark.parametrize("error", FULL, ids=lambda error: type(error).__name__)
 def test_no_error_shows_what_is_secret(error):
-    """Nor does a traceback of it; the values that it holds do not either."""
+    """Neither an error's text, its traceback nor the repr of its values shows a secret."""
     shown = [repr(error), str(error), *traceback.format_exception(error), repr(error.images)]
 
     assert [] == [text for text in shown if SECRET in text]

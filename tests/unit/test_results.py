@@ -37,7 +37,7 @@ VALUES = [
 
 
 def test_the_only_image_is_at_hand():
-    """And it is the one."""
+    """`.image` is the only image of the result."""
     assert IMAGE is ImagesResult(images=(IMAGE,)).image
 
 
@@ -49,7 +49,7 @@ def test_there_is_no_only_image_of_none_or_several(count):
 
 
 def test_an_image_knows_its_size():
-    """In bytes."""
+    """An image has its size in bytes."""
     assert 3 == Image(data=b"abc").size
 
 

@@ -101,7 +101,7 @@ def test_json_comes_back(value):
     ],
 )
 def test_json_that_parsers_do_not_agree_on_is_refused(text, reason):
-    """Or that exhausts them; the reason shows nothing of it."""
+    """JSON that parsers read differently or cannot finish is refused, and the reason does not quote it."""
     with pytest.raises(UnusableRow) as caught:
         load_json(text)
 

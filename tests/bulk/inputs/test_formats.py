@@ -143,7 +143,7 @@ async def test_an_empty_list_is_one(read):
 
 
 async def test_a_line_of_json_gives_fields_by_their_names(read):
-    """Null gives nothing."""
+    """A JSON line gives fields by name, and null gives none."""
     line = {"id": "a", "prompt": "x", "n": 2, "size": None, "extra": {"seed": [1, None]}}
     (row,) = await read(json.dumps(line))
 
@@ -219,12 +219,12 @@ def test_a_line_without_a_body_is_taken_as_it_is():
 
 
 def test_a_line_may_leave_its_address_to_what_it_holds():
-    """As rows do."""
+    """A batch line without `url` gets its operation from its fields, as rows do."""
     assert {"prompt": "x", "id": "a"} == given(line(url=None))
 
 
 def test_what_else_an_envelope_holds_is_kept():
-    """So that it can be told of."""
+    """Other keys of an envelope are kept, so that a warning can name them."""
     assert {"prompt": "x", "id": "a", "operation": "edits", "priority": 1} == given(line(priority=1))
 
 

@@ -142,7 +142,7 @@ def test_what_is_no_name_is_refused(files, name):
 
 
 def test_a_name_that_is_no_text_cannot_be_kept(files, folder):
-    """Nor reached by a link that has one."""
+    """A file name that is not text is refused, also behind a link."""
     (folder / "\udcff.png").write_bytes(png())
     (folder / "link.png").symlink_to("\udcff.png")
 

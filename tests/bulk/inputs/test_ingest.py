@@ -64,7 +64,7 @@ def test_every_line_comes_to_a_row_a_bad_row_or_is_blank(lines, ends):
     st.sampled_from(["csv", "tsv"]),
 )
 def test_a_table_comes_to_as_many_rows(cells, name):
-    """Also with line ends within them, and with cells that are of another kind."""
+    """A table gives one request for each row, even with line ends in its cells."""
     text = io.StringIO(newline="")
     out = csv.writer(text, delimiter="," if name == "csv" else "\t")
     out.writerow(["prompt", "n"])
@@ -221,7 +221,7 @@ async def test_an_input_that_cannot_be_read_raises(folder, executor, name, optio
 
 
 async def test_a_relative_name_is_that_of_the_current_folder(folder, executor, monkeypatch):
-    """And its images are beside it."""
+    """A relative name is read from the current folder, and its images lie beside it."""
     monkeypatch.chdir(folder.parent)
     (folder / "rows.jsonl").write_text('{"image": "a.png"}')
     (row,) = [row async for row in open_input("list/rows.jsonl", InputOptions(), executor)]

@@ -191,7 +191,7 @@ async def test_parquet_comes_from_files(read):
 
 
 async def test_pyarrow_is_an_extra(read, monkeypatch):
-    """Which is named where it is missing; nothing else needs it."""
+    """The error names pyarrow where it is missing, and nothing else needs it."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'burncloud-images\[data\]'"):
         await read(b"PAR1", "rows.parquet")

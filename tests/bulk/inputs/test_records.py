@@ -82,7 +82,7 @@ def test_a_row_that_is_wrong_does_not_reach_the_next(row, next_line):
 
 
 def test_a_quote_that_is_never_closed_takes_the_rest():
-    """And says so: whatever is guessed of the rest could be bought."""
+    """An unclosed quote makes the rest one bad row, as a guess could be bought."""
     one, two = split(b'a,b\n"c,d\ne,f\n', ",")
 
     assert (1, b"a,b", True) == (one.line, one.data, one.closed)
@@ -150,5 +150,5 @@ def test_half_a_mark_is_no_mark():
 
 
 def test_empty_lines_are_passed_over():
-    """They are counted."""
+    """Empty lines are skipped but counted."""
     assert [(100_001, b"x")] == lines(b"\n" * 100_000 + b"x")

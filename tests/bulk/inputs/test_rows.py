@@ -74,7 +74,7 @@ async def test_what_an_operation_does_not_take_is_refused(make, columns, reason)
 
 
 async def test_all_that_is_wrong_comes_at_once(make):
-    """So that it is mended in one go."""
+    """A bad row gives all its reasons at once."""
     images = await make({"prompt": "", "image": ["no.png", "a.png", "../x"], "style": "vivid"})
     fields = await make({"prompt": "", "n": 0, "size": 7})
 
@@ -182,7 +182,7 @@ async def test_what_is_no_image_is_refused(make, image, reason):
 
 
 async def test_unencrypted_addresses_have_to_be_allowed(make):
-    """But for those of this machine."""
+    """Unencrypted URLs are refused unless allowed or of this machine."""
     for url, options in [("http://images.example/a.png", {"allow_http": True}), ("http://127.0.0.1:8080/a.png", {})]:
         assert ImageURL(url) == (await make({"image": url}, **options)).image
 
@@ -194,7 +194,7 @@ async def test_a_variation_takes_one_image(make):
 
 
 async def test_files_and_references_do_not_mix(make):
-    """As everywhere."""
+    """A row cannot have both files and references."""
     reason = await make({"prompt": "x", "image": "a.png", "by_reference": True})
 
     assert "image: by_reference sends addresses, so it takes ImageURL and FileID only" == reason
@@ -202,7 +202,7 @@ async def test_files_and_references_do_not_mix(make):
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../secret.png", "/dev/zero", "/proc/self/environ"])
 async def test_a_row_names_no_file_outside_its_folder(make, name, tmp_path):
-    """Which is that of the list, or the one that is said."""
+    """A row names files below the list's folder, or the folder that was given."""
     assert "image: it lies outside the folder that rows may name images in" == await make({"image": name})
     allowed = await make({"image": "../secret.png"}, input_root=tmp_path / "list" / "..")
     assert "image: it lies outside the folder that rows may name images in" == allowed
@@ -210,7 +210,7 @@ async def test_a_row_names_no_file_outside_its_folder(make, name, tmp_path):
 
 
 async def test_the_document_says_what_the_file_was(read, folder):
-    """And the key depends on its bytes alone."""
+    """The document has the file's name and digest, and the key depends on the bytes alone."""
     (one,) = await read(json.dumps({"image": "a.png"}))
     (folder / "c.png").write_bytes((folder / "a.png").read_bytes())
     (two,) = await read(json.dumps({"image": "c.png"}))
@@ -295,7 +295,7 @@ async def test_repeats_of_a_request_have_keys_of_their_own(one):
 
 @pytest.mark.parametrize("repeat", [-1, 1.0, True, "1", 10**10])
 async def test_a_repeat_is_a_whole_number(one, repeat):
-    """From 0."""
+    """A repeat is a whole number from 0."""
     row = await one(repeat=repeat, id="a")
 
     assert "repeat: it has to be a whole number from 0, which of several equal requests this is" == row.reason
@@ -346,7 +346,7 @@ async def test_a_column_that_is_not_sent_is_told_of_once(warned, folder):
 
 
 async def test_columns_of_a_table_are_told_of_where_they_are_filled(warned):
-    """Also those without a name, as spreadsheets and data frames have them."""
+    """Unknown columns are warned of where a row fills them, also unnamed ones."""
     rows, row_warnings = await warned(",prompt,note\n0,a,\n1,b,seen\n", "list.csv")
 
     assert 2 == len(rows)
@@ -383,7 +383,7 @@ async def test_limits_of_uploads_warn_too(warned):
 
 
 async def test_a_million_odd_columns_are_not_told_of(warned):
-    """Nor kept in memory; names are cut."""
+    """A million unknown columns are neither all named nor kept in memory."""
     rows, row_warnings = await warned(lines(*({f"{'x' * 1000}{number}": 1} for number in range(3))))
     _, many = await warned(lines(*({f"x{number}": 1} for number in range(300))))
 
@@ -395,6 +395,6 @@ async def test_a_million_odd_columns_are_not_told_of(warned):
 
 
 async def test_a_warning_that_is_an_error_ends_the_reading(read):
-    """And leaves nothing open."""
+    """A warning that is raised as an error ends the reading and leaves nothing open."""
     with pytest.raises(ImagesWarning, match="seed"):
         await read(lines({"seed": 1}))

@@ -173,7 +173,7 @@ def test_a_disk_that_fails_is_told_of():
 
 
 def test_standard_input_is_that_of_the_process(monkeypatch):
-    """Its bytes."""
+    """Standard input gives the bytes of the process."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
 
     assert b"x" == open_stdin().read()

@@ -150,7 +150,7 @@ class TestPerToken:
         ],
     )
     def test_images_to_edit_are_counted(self, images, number):
-        """Masks as well."""
+        """The images to edit are counted, and so are masks."""
         fields = {"model": "gpt", "quality": "low", **images}
 
         assert 64 * 5_000 + number * 1000 * 8_000 + 200 * 30_000 == TOKENS.worst_case(fields)

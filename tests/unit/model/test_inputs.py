@@ -131,7 +131,7 @@ def test_a_callable_opens():
 
 
 def test_a_pillow_image_is_a_picture(tmp_path):
-    """Also one of a file format's own class; though it has no `read`, it is not a callable either."""
+    """A Pillow image, also one of a file format's own class, is a picture and not a callable."""
     picture = Image.new("RGB", (2, 2))
     picture.save(tmp_path / "otter.png")
     with Image.open(tmp_path / "otter.png") as opened:

@@ -81,7 +81,7 @@ def test_what_no_server_could_take_is_refused(fields, reason):
 
 
 def test_all_reasons_come_at_once():
-    """So that a caller mends them in one go; the error is also a ValueError."""
+    """The constructor's error has all reasons at once and is also a ValueError."""
     found = reasons(EditRequest, [], "", n=-1, by_reference=1)
 
     assert ["by_reference", "image", "n", "prompt"] == sorted(reason.partition(":")[0] for reason in found)

@@ -111,7 +111,7 @@ def test_a_moment_that_makes_no_sense_is_none(created):
 
 @pytest.mark.parametrize("usage", [None, [], "x", 7])
 def test_usage_that_is_no_object_is_none(usage):
-    """And details that are none are None in it."""
+    """Usage that is not an object is None, and so are its details."""
     assert None is answer({"usage": usage}).usage
     assert Usage(total_tokens=1) == answer({"usage": {"total_tokens": 1, "input_tokens_details": usage}}).usage
 

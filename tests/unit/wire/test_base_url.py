@@ -141,7 +141,7 @@ def test_any_text_is_a_base_url_or_a_configuration_error(spelling, allow_http):
     ],
 )
 def test_loopback_is_known_by_name_and_address(host, expected):
-    """Nothing is resolved."""
+    """Loopback is recognised by name and address without resolving anything."""
     assert expected is is_loopback(host)
 
 

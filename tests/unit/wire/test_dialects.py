@@ -55,7 +55,7 @@ def test_refusals_are_those_of_all():
 
 
 def test_only_a_server_that_is_known_to_refund_vouches_for_its_errors():
-    """And only for errors of its own form."""
+    """Only the errors of a server that is known to refund are free, and only in its own form."""
     error = {"message": "x", "type": "new_api_error", "param": "", "code": "c"}
     vouching = {dialect.name for dialect in DIALECTS if dialect.vouches(error)}
 

@@ -20,12 +20,12 @@ def b64(algorithm, data=DATA):
 class TestLength:
     @pytest.mark.parametrize(("text", "expected"), [("0", 0), (" 12 ", 12), ("9" * 18, 10**18 - 1)])
     def test_is_read(self, text, expected):
-        """In bytes."""
+        """The length is read as bytes."""
         assert expected == find_remote_file({"content-length": text}).length
 
     @pytest.mark.parametrize("text", ["", "-1", "1.5", "1e3", "\u0663", "1_000", "9" * 19, "5, 5"])
     def test_is_unknown_if_it_is_no_number(self, text):
-        """Also one that Python would take."""
+        """A length that is not a plain number is unknown, even if Python would parse it."""
         assert find_remote_file({"content-length": text}).length is None
 
 
@@ -34,7 +34,7 @@ class TestValidator:
 
     @pytest.mark.parametrize("tag", ['"a"', '""', '"0x8D\'~!#"', ' "a" '])
     def test_a_strong_tag(self, tag):
-        """As it came."""
+        """A strong tag is kept as it came."""
         assert tag.strip() == find_remote_file({"etag": tag}).validator
 
     @pytest.mark.parametrize("tag", ['W/"a"', "a", '"a', '"a"b"', '"a b"', '"ä"', '"a\r\nX: y"', ""])

@@ -345,7 +345,7 @@ class TestLimits:
         assert 5 == len(streamed(*[COMPLETED] * 5, most=len(COMPLETED)).images)
 
     def test_pings_count_for_no_event(self):
-        """Nor do the comments between two."""
+        """Pings do not count as events, and neither do comments between two events."""
         assert 1 == len(streamed(*[b": PING\n\n"] * 1000, COMPLETED, most=len(COMPLETED)).images)
 
     def test_what_is_kept_for_errors_is_small(self):
@@ -409,7 +409,7 @@ class TestPlainAnswers:
             said(plain_answer(1, 2, type="x"))
 
     def test_only_so_many_are_taken(self):
-        """Others are text."""
+        """Images past the cap are kept as text."""
         decoder = StreamDecoder(10**8, 2)
         events = list(decoder.feed(plain_answer(*[{"b64_json": BASE64}] * 5)))
 
@@ -444,7 +444,7 @@ class TestErrorsBesideImages:
 
 
 def test_many_events_are_taken_with_pauses():
-    """So that others can run."""
+    """The decoder pauses among many events, so that other tasks can run."""
     decoder = StreamDecoder(10**8)
     events = list(decoder.feed(b'data: {"type":"x"}\n\n' * 1000))
 

@@ -232,7 +232,7 @@ class TestWords:
 
     @pytest.mark.parametrize("status", [408, 409, 429, 503, 504, 521])
     def test_every_error_has_what_the_server_says_about_trying_again(self, status):
-        """Whatever its class."""
+        """Every error has the server's word about retries, whatever its class."""
         body = said(code="idempotency_in_flight") if status == 409 else PAGE
         error = to_error(reply(status, body, {"retry-after": "7", "x-should-retry": "true"}))
         assert 7 == error.retry_after
@@ -343,7 +343,7 @@ class TestWords:
         assert (PAGE, 307, "r-1") == (error.raw, error.status, error.request_id)
 
     def test_an_api_error_says_all_that_the_api_said(self):
-        """Field by field."""
+        """An API error has every field of the API's error object."""
         body = said("Bad size.", type="invalid_request_error", param="size", code="invalid_value")
         error = to_error(reply(400, body, {"x-request-id": "r-1"}))
         assert "The API answered 400 Bad Request: Bad size." == error.message
@@ -421,7 +421,7 @@ class TestEnvelopes:
 
     @pytest.mark.parametrize(("text", "kind", "meaning"), BY_TEXT, ids=[meaning for _, _, meaning in BY_TEXT])
     def test_a_text_counts_before_the_status(self, text, kind, meaning):
-        """And is said in English as well."""
+        """The text counts before the status, and the message says it in English as well."""
         error = to_error(reply(418, said(f"…{text}…")))
         assert kind is type(error)
         assert error.message.endswith(f" ({meaning}).")
@@ -447,7 +447,7 @@ class TestEnvelopes:
         ],
     )
     def test_variations_are_served_by_hardly_anyone(self, status, body, kind):
-        """So what looks like a mistake of the caller is none."""
+        """An error that looks like the caller's mistake is an unsupported endpoint for variations."""
         error = to_error(reply(status, body, operation="variations"))
         assert kind is type(error)
         assert (kind is UnsupportedError) == ("(no server known today answers variations)" in error.message)
@@ -460,7 +460,7 @@ class TestEnvelopes:
     phase=st.sampled_from(Phase),
 )
 def test_any_answer_becomes_an_error_of_ours(status, body, headers, phase):
-    """And each has a verdict and finite waits."""
+    """Any answer becomes an error with a verdict and finite waits."""
     error = to_error(reply(status, body, headers, phase=phase))
     assert isinstance(error, APIError | OutcomeUnknownError | ConnectionFailedError | ProtocolError)
     wait = RetryPolicy(on_unknown="retry").wait(error, attempt=1, elapsed=0, jitter=0.5)

@@ -127,7 +127,7 @@ def test_the_reset_of_a_limit_is_a_wait_only_where_it_is_about_that(resets, expe
 
 
 def test_of_a_header_that_stands_twice_the_first_counts():
-    """But all waits are kept, since the longest is to count."""
+    """The first of two equal headers counts, but all waits are kept."""
     pairs = [
         ("Retry-After", "3"),
         ("X-A", "1"),

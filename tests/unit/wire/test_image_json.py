@@ -685,7 +685,7 @@ def test_only_the_items_of_an_answer_are_counted():
 
 
 def test_many_things_are_passed_over_with_pauses():
-    """So that others can run, and as often however long a chunk is."""
+    """The decoder pauses among many items, as often however long a chunk is."""
     body = json.dumps({"x": [[]] * 20_000}).encode()
 
     assert 25 < Taken([body], 1).pauses < 40

@@ -37,7 +37,7 @@ class TestAfterTheWork:
 
     @pytest.mark.parametrize("dialect", [None, *(dialect.name for dialect in DIALECTS)])
     def test_what_is_known_of_the_server_does_not_excuse_it(self, answer, dialect):
-        """Nor does the caller's word; but new-api's own error is believed where new-api was named."""
+        """Neither the host nor the caller's word makes such an answer free, except new-api's own error."""
         about = {"dialect": find_dialect("https://x.example/v1", dialect) if dialect else None, "trust_errors": True}
         if dialect in {"newapi", "burncloud"}:
             about["trust_errors"] = False

@@ -87,7 +87,7 @@ class TestTexts:
         assert time.process_time() - began < 1
 
     def test_it_does_not_show_its_own_key(self):
-        """Tracebacks print it."""
+        """The repr does not show the key, because tracebacks print it."""
         redaction = Redaction(KEY)
         redaction.text(f"{KEY} %")
 
