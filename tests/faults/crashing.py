@@ -294,7 +294,8 @@ async def full_disk(stage: Stage) -> None:
 
 
 async def fill_and_free(stage: Stage, disk: Path) -> None:
-    world = await stage.world(scripted())
+    # Three images come at once, and fill the disk while the others are on their way.
+    world = await stage.world(scripted(Fault(delay=0.02, times=3), Fault(delay=0.4, times=None)))
     client = await stage.client(world.base_url)
     filler = Filler(disk / "filler")
     held = []
