@@ -1,7 +1,7 @@
 """
-Many requests as one job: a directory that can be killed at any instant and gone on with.
+Many requests as one job, in a directory: stop or kill it at any time and resume later.
 
-An image that was paid for is found in the directory, none is bought twice, and no more is spent than was allowed.
+Every paid image is in the directory, none is bought twice, and a budget is never exceeded.
 """
 
 from burncloud_images.bulk.job import Job

@@ -118,7 +118,7 @@ def is_absent(error: ImagesError | None) -> bool:
 
 
 def asks_for_patience(error: ImagesError) -> bool:
-    """Whether the API said to come back later: it has no time, or it is still at work on an earlier attempt."""
+    """Whether the API said to come back later: it is busy, or still works on an earlier attempt."""
     return isinstance(error, RateLimitError) or (isinstance(error, OutcomeUnknownError) and error.in_flight)
 
 

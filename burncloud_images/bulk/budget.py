@@ -1,4 +1,4 @@
-"""What may be spent: the worst case of a request is set aside before it is sent, and what it cost takes its place."""
+"""What may be spent: the worst case of a request is reserved before it is sent, and its cost replaces it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_MODELS_NAMED = 5
 @attrs.frozen(kw_only=True)
 class Share:
     """
-    What is set aside for a request.
+    What is reserved for a request.
 
     Attributes:
         cost: Nano-dollars; None without a price.
@@ -39,7 +39,7 @@ class Budget:
         max_cost: Nano-dollars that all runs together may spend; None for no limit.
         max_images: Images that all runs together may buy; None for no limit.
         cost: Nano-dollars that are spent.
-        reserved: Nano-dollars that may have been spent besides.
+        reserved: Nano-dollars that may have been spent in addition.
         images: Images that are there or may have been bought.
     """
 
@@ -55,15 +55,15 @@ class Budget:
 
     def reserve(self, key: str, *, cost: int | None, images: int) -> bool:
         """
-        Set the worst case of a request aside.
+        Reserve the worst case of a request.
 
         Args:
-            key: Of the request, for which nothing is set aside now.
+            key: Of the request, for which nothing is reserved now.
             cost: Nano-dollars; None if the price is not known.
             images: How many it asks for.
 
         Returns:
-            Whether it fits; if not, nothing is set aside. While something else is under way it may fit later, unless it
+            Whether it fits; if not, nothing is reserved. While something else is sent it may fit later, unless it
             `never_fits`.
 
         Raises:
@@ -91,14 +91,14 @@ class Budget:
         return not self.fits((cost or 0) - back, images - fewer)
 
     def adopt(self, key: str, *, cost: int, images: int) -> None:
-        """Take up again what an earlier run set aside for a request, and which counts as reserved since."""
+        """Take over what an earlier run reserved for a request, and what counts as reserved already."""
         self._shares[key] = Share(cost=cost, images=images)
 
     def settle(self, key: str, *, cost: int | None, images: int) -> None:
         """
-        Put what a request cost in the place of what was set aside for it.
+        Replace what was reserved for a request with what it cost.
 
-        For one for which nothing is set aside the cost is added, and its images are taken to be counted already.
+        If nothing is reserved for it, the cost is added, and its images are taken to be counted already.
 
         Args:
             key: Of the request.
@@ -112,13 +112,13 @@ class Budget:
             self.cost += cost
 
     def release(self, key: str) -> None:
-        """Take back what was set aside for a request: nothing was billed."""
+        """Release what was reserved for a request: nothing was billed."""
         share = self._shares.pop(key, Share(cost=None, images=0))
         self.reserved -= share.cost or 0
         self.images -= share.images
 
     def keep(self, key: str) -> None:
-        """Leave what was set aside for a request as it is, for good: it may have been billed."""
+        """Keep what was reserved for a request: it may have been billed."""
         self._shares.pop(key, None)
 
     def describe(self, cost: int | None, images: int) -> str:
@@ -140,7 +140,7 @@ class Budget:
 
 def refuse_unpriced(prices: PriceTable | None, documents: Iterable[Mapping[str, object]]) -> None:
     """
-    Hold requests against a price table, before the first is sent under a limit of cost.
+    Check that every request has a price, before the first is sent under a limit of cost.
 
     Args:
         prices: The table, if there is one.

@@ -1,4 +1,4 @@
-"""The directory that a job is: where things lie in it, who holds it, and the room that is kept free for paid images."""
+"""The job's directory: its files and folders, its lock, and the disk space that is reserved for paid images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from burncloud_images.files.sinks import sync_folder
 @attrs.frozen
 class JobDirectory:
     """
-    Where things lie.
+    The paths of a job.
 
     Attributes:
         path: The job's directory.
@@ -60,7 +60,7 @@ class JobDirectory:
 
     @property
     def rescue(self) -> Path:
-        """What came of answers that cannot be used; only its owner may read it."""
+        """Answers that could not be used; only its owner may read it."""
         return self.path / "rescue"
 
     @property
@@ -99,7 +99,7 @@ class JobDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be made: {error.strerror or error}.") from None
-        if not self.store.exists():  # nothing has been bought yet, and whatever will be lies below these names
+        if not self.store.exists():  # first use: sync the parent folders so the job directory survives a power cut
             for folder in self.path.parents:
                 with suppress(OSError):  # one that may not be read, or cannot be synced
                     sync_folder(folder)
@@ -245,7 +245,7 @@ def free(path: Path) -> Path:
 @attrs.define(eq=False)
 class JobLock:
     """
-    Says that a run is alive; the system lets go of it when the process ends, however it does.
+    A lock file that is held while a run is alive; the system releases it when the process ends.
 
     Attributes:
         path: Its file, which holds the process's number.
@@ -258,7 +258,7 @@ class JobLock:
     @classmethod
     def acquire(cls, path: Path) -> Self:
         """
-        Hold the lock; blocks not.
+        Take the lock, without waiting for it.
 
         Raises:
             JobLockedError: Another process, or another job object of this one, holds it.
@@ -291,7 +291,7 @@ class JobLock:
         self.release()
 
     def release(self) -> None:
-        """Let go of it."""
+        """Release it."""
         HELD.discard(self)
         if self.descriptor != FOREIGN:
             os.ftruncate(self.descriptor, 0)
@@ -305,7 +305,7 @@ class JobLock:
 
 
 FOREIGN = -1
-"""In place of the descriptor of a lock that is let go of, or that another process holds."""
+"""In place of the descriptor of a lock that was released, or that another process holds."""
 HELD: weakref.WeakSet[JobLock] = weakref.WeakSet()
 """A fork copies all descriptors of the process, so there is one list of them for the process."""
 
@@ -353,7 +353,7 @@ def read_pid(descriptor: int) -> int | None:
 @attrs.frozen
 class Ballast:
     """
-    A file that holds nothing but room: given up when the disk is full, so that images that are paid for still fit.
+    A file that reserves disk space. It is deleted when the disk is full, so that paid images still fit.
 
     Attributes:
         path: The file.
@@ -365,7 +365,7 @@ class Ballast:
 
     def load(self) -> None:
         """
-        Take the room; blocks.
+        Reserve the space; blocks.
 
         Raises:
             StorageError: There is too little, so nothing ought to be bought.
@@ -384,7 +384,7 @@ class Ballast:
                 os.close(descriptor)
 
     def drop(self) -> bool:
-        """Give the room up, and say whether there was any; blocks."""
+        """Release the space, and return whether there was any; blocks."""
         with suppress(OSError):
             held = self.path.stat().st_size
             self.path.unlink()

@@ -1,4 +1,4 @@
-"""Folders by their descriptors: reached one below the other, so that no link on the way is followed."""
+"""Folders by their descriptors, opened one below the other, so that no link is followed."""
 
 from __future__ import annotations
 

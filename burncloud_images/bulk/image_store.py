@@ -29,7 +29,7 @@ PART = re.compile(r"\.([0-9a-f]{32})-(\d+)-[0-9a-f]+\.part")
 @attrs.define
 class ImageStore:
     """
-    The folders that images are put in, each made once.
+    The folders of the job's images, each made once.
 
     Attributes:
         directory: Of the job.
@@ -63,7 +63,7 @@ class ImageStore:
         return f".{key}-{index + 1}-{self.mark}{next(self.numbers):x}.part"
 
     def make(self, image_folder: str) -> None:
-        """Make a folder for good; blocks."""
+        """Create a folder and sync its parent directory; blocks."""
         images, image_folder = self.directory.image_folder_names(image_folder)
         for names in ((images,), (images, image_folder)):
             if names[-1] not in self.made:
@@ -242,7 +242,7 @@ RESCUE = "rescue"
 
 def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anywhere: bool = False) -> list[Path]:
     """
-    Write down what *error* holds of an answer, for its owner only, and return the files; blocks.
+    Write what *error* holds of an answer to files that only their owner can read, and return them; blocks.
 
     Args:
         error: How the call of a request ended.
@@ -283,7 +283,7 @@ def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anyw
 
 def rescue_pieces(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
     """
-    Write what is paid and has no place to where it can be: to `rescue`, or to the folder for temporary files; blocks.
+    Write paid bytes to `rescue`, or if that is not possible to the folder for temporary files; blocks.
 
     Raises:
         OSError: The folder does not exist.
@@ -314,7 +314,7 @@ def write_private(folder: int, wanted: str, data: bytes) -> str:
 
 
 def make_way(directory: JobDirectory, key: str) -> None:
-    """Put the files of a request aside that is bought again, so that no old one is taken for a new one; blocks."""
+    """Move the old files of a request that is bought again, so that none is taken for a new one; blocks."""
     with directory.folder(*directory.image_folder_names(key)) as image_folder:
         names = [name for name in os.listdir(image_folder) if name.startswith(key)]  # noqa: PTH208 (a descriptor)
     for name in names:
@@ -322,7 +322,7 @@ def make_way(directory: JobDirectory, key: str) -> None:
 
 
 def move_to_rescue(directory: JobDirectory, key: str, name: str) -> None:
-    """Keep a file of a request that is in the way of another purchase; blocks."""
+    """Move a file of a request to `rescue`; blocks."""
     with directory.folder(*directory.image_folder_names(key)) as image_folder, directory.folder(RESCUE) as rescue:
         taken = set(os.listdir(rescue))  # noqa: PTH208
         kept = next(free for free in numbered(name.lstrip(".")) if free not in taken)

@@ -1,4 +1,4 @@
-"""The images that requests of a job upload: the same bytes in every run, or none are sent."""
+"""The images that a job's requests upload. A request is not sent if the bytes of its images have changed."""
 
 from __future__ import annotations
 

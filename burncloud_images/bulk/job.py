@@ -1,4 +1,4 @@
-"""`Job`: a directory of requests, run as often as it takes; the page to read first."""
+"""`Job`: a directory of requests, which can be run again until all are done. Read this module first."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ MAX_NAMED = 5
 @attrs.define(kw_only=True, eq=False)
 class Job:
     """
-    Many requests, of which none is bought twice and no paid image is lost, whenever the process is killed.
+    Many requests in a directory. None is bought twice and no paid image is lost, even if the process is killed.
 
     Open it with `async with Job.open(path) as job`.
 
@@ -207,7 +207,7 @@ class Job:
         self, client: AsyncImagesClient, options: Options | None = None, watch: Watch | None = None
     ) -> Report:
         """
-        Send what waits, fetch what is paid, write the outputs, and return what came of it.
+        Send the requests that wait, fetch paid images, write the outputs, and return a report.
 
         Args:
             client: Sends; its own retry policy holds for each call, without its deadline.
@@ -219,8 +219,8 @@ class Job:
             ConfigurationError: The client or the prices do not allow it.
             ClientClosedError: The client is closed.
 
-        Cancellation leaves at once. The run goes on in a task of the client, however often its caller is cancelled,
-        until what is on its way has ended, as after `drain`; the client's end waits for it. `abandon` gives up more.
+        Cancellation returns at once. The run goes on in a task of the client until the requests that were sent have
+        finished, as after `drain`; `AsyncImagesClient.aclose` waits for it. `abandon` gives up those, too.
         """
         await self.settle()
         self.is_left = False
@@ -232,7 +232,7 @@ class Job:
         except asyncio.CancelledError as error:
             self.leave()
             mark(error, self.outstanding)
-            error.add_note("What is on its way goes on; AsyncImagesClient.aclose waits for it.")
+            error.add_note("Requests that were sent go on; AsyncImagesClient.aclose waits for them.")
             raise
         self.task = None
         try:
@@ -241,7 +241,7 @@ class Job:
             del work  # it holds the exception, which holds this frame
 
     async def run_through(self, client: AsyncImagesClient, options: Options, watch: Watch | None) -> Report:
-        """Do what `run` is for, whoever waits for it."""
+        """Do the work of `run`, in a task of the client."""
         require(options.metadata)
         if options.max_cost is not None:
             refuse_unpriced(options.prices, await self.find_unpriced(client, options))
@@ -276,41 +276,41 @@ class Job:
 
     @property
     def outstanding(self) -> Billing:
-        """What may be billed of what is on its way."""
+        """Whether requests that were sent may be billed."""
         active = self.run_now.active.values() if self.run_now is not None else ()
         return Billing.MAYBE if any(request.passage.may_be_billed for request in active) else Billing.NO
 
     def leave(self) -> None:
-        """Let the present run start nothing more, since nobody waits for it."""
+        """Start no more requests in the present run: its caller has left."""
         self.is_left = True
         if self.run_now is not None:
             self.run_now.stop("interrupted")
 
     async def settle(self) -> None:
-        """Wait until a run that outlives its caller has ended."""
+        """Wait for a run that outlived its caller."""
         if self.task is not None and not self.task.done():
             self.leave()
             await asyncio.wait((self.task,))
 
     def drain(self) -> None:
-        """Start nothing more; `run` returns when what is on its way has come to its end."""
+        """Start no more requests; `run` returns when those that were sent have finished."""
         self.stop_requested = "drain"
         if self.run_now is not None:
             self.run_now.stop("interrupted")
 
     def abandon(self) -> None:
-        """Give up what is on its way, too: it is listed as in doubt, with its keys."""
+        """Give up the requests that were sent, too: they are listed as in doubt, with their keys."""
         self.stop_requested = "abandon"
         if self.run_now is not None:
             self.run_now.abandon()
 
     async def reopen(self, options: Options) -> None:
-        """Let requests of earlier runs wait again, as far as *options* says."""
+        """Retry requests of earlier runs, as *options* says."""
         if states := wanted_again(options):
             await self.store.retry(states)
 
     async def adopt(self, client: AsyncImagesClient, options: Options) -> Adopted:
-        """Take over images that are there under the keys of requests that wait, as after the loss of a store."""
+        """Adopt images on the disk that belong to requests that wait, as after the loss of a store."""
 
         def worst_case(record: Record) -> int:
             fields = {"model": client.model, **record.document}
@@ -335,7 +335,7 @@ class Job:
         return found
 
     async def find_lost(self) -> None:
-        """Fail requests that were done and whose images are gone: buying them again is for a person to say."""
+        """Mark done requests as failed whose images are missing. Buying them again needs consent."""
         missing = await find_missing(self.store, self.directory, self.executor)
         lost: dict[str, list[Discrepancy]] = {}
         for found in missing:
@@ -347,7 +347,7 @@ class Job:
             await self.store.mark_lost(key, left, failure, at=self.now())
 
     async def find_leap(self) -> float:
-        """Return by how many seconds the clock was set forward since the last run, and begin to watch it anew."""
+        """Return by how many seconds the clock was set forward since the last run, and remember the present time."""
         now, uptime = self.now(), self.uptime()
         leap = find_leap(await self.store.get_metadata("uptime"), now, uptime)
         await self.store.set_metadata("uptime", remembered(now, uptime))
@@ -453,7 +453,7 @@ async def recover_if_needed(store: JobStore, directory: JobDirectory, executor: 
 
 
 def wanted_again(options: Options) -> set[State]:
-    """Return the states at whose end requests are begun anew."""
+    """Return which final states this run retries."""
     asked = ((options.buys_again, State.IN_DOUBT), (options.retry_failed, State.FAILED))
     return {state for is_asked, state in asked if is_asked}
 

@@ -108,7 +108,7 @@ def to_request(document: Mapping[str, object]) -> ImagesRequest:
 
 def to_key(document: Mapping[str, object], repeat: int) -> str:
     """
-    Return 32 hex digits that are the same for whatever sends the same.
+    Return 32 hex digits that are equal for requests that send the same.
 
     Args:
         document: Of `to_document`.

@@ -1,8 +1,8 @@
 """
-One request on its way to the API and back, as the job sees it.
+The client hooks of one job request: budget, rate limits and state around each attempt.
 
-Its permits are asked for at the moment of sending, and what is about to be bought is durable before a connection is
-asked for. What was sent may be billed; what waits, or waits again after a refusal, is not.
+It asks for permits at the moment of sending, and records durably what is about to be bought before a connection is
+opened. A request that was sent may be billed; one that waits, also after a refusal, is not.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ class Purse(Protocol):
 
     async def reserve(self, record: Record) -> int:
         """
-        Set the worst case of *record* aside, and return it in nano-dollars.
+        Reserve the worst case of *record*, and return it in nano-dollars.
 
         Raises:
             Halted: It does not fit, now or ever, or the job starts nothing more.
         """
 
     def free(self, record: Record) -> None:
-        """Take back what was set aside: nothing was billed."""
+        """Release what was reserved: nothing was billed."""
 
     def keep(self, record: Record) -> None:
-        """Leave what was set aside as it is, for good: it may have been billed."""
+        """Keep what was reserved: it may have been billed."""
 
 
 @attrs.define(kw_only=True)
 class Passage(CallHooks):
     """
-    Accompanies the call of one request.
+    The hooks of one request's call.
 
     Attributes:
         record: The request.
@@ -59,15 +59,15 @@ class Passage(CallHooks):
         store: Takes down how far it is.
         admission: Gives permits.
         purse: Pays.
-        make_way: Puts aside what an earlier purchase of the same request left.
+        make_way: Moves files of an earlier attempt to `rescue/`.
         halted: Says whether the job starts nothing more.
         pays_again: Whether another attempt buys anew after one that may have been billed.
         now: The date, in seconds since 1970.
         ticket: The permit of the attempt that is under way.
         doubtful: Whether an attempt may have been billed that brought nothing.
-        known: Whether the server has just said that it works on it, so that asking again buys nothing.
+        known: Whether the server answered "in flight" for this key, so that asking again buys nothing.
         paid: Whether a whole answer has come.
-        holds: Whether money is set aside.
+        holds: Whether money is reserved.
         sent: Whether the store has it as sent.
         dropped: Whether the job has given it up.
         request_id: The server's id for its last answer.
@@ -125,7 +125,7 @@ class Passage(CallHooks):
             raise Halted
 
     async def reserve(self) -> int:
-        """Set the worst case aside, for each attempt that may buy; what was set aside before may be spent by then."""
+        """Reserve the worst case for each attempt that may buy; what was reserved before may be spent by then."""
         if self.buys_again:
             self.purse.keep(self.record)
             self.holds = False
@@ -172,7 +172,7 @@ class Passage(CallHooks):
             await self.store.release(self.record.key)
 
     def release_budget(self) -> None:
-        """Take back what was set aside."""
+        """Release what was reserved."""
         if self.holds:
             self.holds = False
             self.purse.free(self.record)
@@ -194,7 +194,7 @@ def is_countable(usage: Mapping[str, object]) -> bool:
 
 
 def describe(answer: Answer | ImagesResult[SavedImage]) -> dict[str, object]:
-    """Return what an answer says beside its images, as JSON."""
+    """Return what an answer says in addition to its images, as JSON."""
     usage = attrs.asdict(answer.usage) if answer.usage is not None else {}
     about: dict[str, object] = {
         "created": answer.created.isoformat() if answer.created is not None else None,

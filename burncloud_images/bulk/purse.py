@@ -22,7 +22,7 @@ UNBELIEVABLE = "The usage in the answer is not plausible, so the worst case coun
 @attrs.define(kw_only=True, eq=False)
 class JobPurse:
     """
-    Sets the worst case aside before a request is sent, and puts what it cost in its place.
+    Reserves the worst case before a request is sent, and replaces it with the actual cost.
 
     Attributes:
         budget: What may be spent.
@@ -42,7 +42,7 @@ class JobPurse:
 
     async def reserve(self, record: Record) -> int:
         """
-        Set the worst case of a request aside; waits for what is under way if that may make room.
+        Reserve the worst case of a request; wait for requests that are sent if those may make room.
 
         Raises:
             Halted: It does not fit, or the job starts nothing more.
@@ -58,12 +58,12 @@ class JobPurse:
         return worst or 0
 
     def free(self, record: Record) -> None:
-        """Take back what was set aside: nothing was billed."""
+        """Release what was reserved: nothing was billed."""
         self.budget.release(record.key)
         self.queue.notify()
 
     def keep(self, record: Record) -> None:
-        """Leave what was set aside as it is, for good: it may have been billed."""
+        """Keep what was reserved: it may have been billed."""
         self.budget.keep(record.key)
         self.queue.notify()
 

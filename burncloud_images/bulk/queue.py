@@ -58,7 +58,7 @@ class Queue:
         return records
 
     async def take(self) -> Record | None:
-        """Return the next request; None if there is none for whoever asks."""
+        """Return the next request, or None when this worker is done."""
         while not self.closed:
             if self.received:
                 return self.received.pop()
@@ -110,7 +110,7 @@ class Queue:
             slept.cancel()
 
     def notify(self) -> None:
-        """Let everybody who waits look again."""
+        """Wake all who wait, to look again."""
         self.changed.set()
         self.changed = asyncio.Event()
 
@@ -121,7 +121,7 @@ class Queue:
 
 
 def expiry_of(link: Link) -> float:
-    """Return when an address ends, in seconds since 1970; 0 if nobody knows."""
+    """Return when a URL expires, in seconds since 1970; 0 if that is not known."""
     return link.expires_at.timestamp() if link.expires_at is not None else 0.0
 
 

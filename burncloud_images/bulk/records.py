@@ -58,7 +58,7 @@ class NewRequest:
 @attrs.frozen(kw_only=True)
 class BadRow:
     """
-    A line that asks for nothing that can be sent.
+    A line that is not a valid request.
 
     Attributes:
         source: Name of the input; `-` for stdin.
@@ -88,15 +88,15 @@ class State(enum.StrEnum):
 
     PENDING = "pending"
     LEASED = "leased"
-    """A worker has it and waits for its turn."""
+    """A worker has it and waits for a permit to send it."""
     SENT = "sent"
     """Written down durably before the connection opens; from here on it may be billed."""
     RECEIVED = "received"
-    """Paid, and its images are at addresses from which they are to be fetched."""
+    """Paid, and its images are at URLs from which they are to be fetched."""
     DONE = "done"
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
-    """It was sent and nothing usable came. It may have been billed, and is never bought again without consent."""
+    """It was sent and brought nothing usable. It may have been billed, so it is never sent again without consent."""
 
 
 UNFINISHED = frozenset({State.PENDING, State.LEASED, State.SENT, State.RECEIVED})
@@ -105,12 +105,12 @@ UNFINISHED = frozenset({State.PENDING, State.LEASED, State.SENT, State.RECEIVED}
 @attrs.frozen(kw_only=True)
 class Link:
     """
-    A paid image that is still where the server put it.
+    A paid image that was not downloaded.
 
     Attributes:
         index: Place in the server's answer, from 0.
-        url: Where it is. It is a secret while it is valid, and is erased once the image is there.
-        expires_at: When that ends, aware UTC.
+        url: A secret while it is valid; erased once the image is in the job's directory.
+        expires_at: When it expires, aware UTC.
     """
 
     index: int
@@ -147,11 +147,11 @@ class StoredImage:
 @attrs.frozen(kw_only=True)
 class Failure:
     """
-    Why a request did not come to its end.
+    Why a request failed, is in doubt or was not fetched.
 
     Attributes:
         error: Name of the error's class.
-        message: What happened, as one or more sentences; neither key nor signed address nor base64.
+        message: What happened, as one or more sentences, without keys, signed URLs or base64.
         code: The API's error code.
         status: HTTP status.
     """
@@ -165,26 +165,20 @@ class Failure:
 @attrs.frozen(kw_only=True)
 class Record:
     """
-    A request of a job.
+    A request of a job. `key`, `document`, `source`, `line` and `label` are as in `NewRequest`.
 
     Attributes:
-        key: See `NewRequest`.
         number: Place in the order of the inputs, from 1.
-        document: See `NewRequest`.
-        source: See `NewRequest`.
-        line: See `NewRequest`.
-        label: See `NewRequest`.
-        state: How far it is.
         attempts: How often it was given to a worker.
-        reserved: Nano-dollars that it may have cost beside `cost`: the worst case while it is under way or in doubt.
+        reserved: Nano-dollars that it may have cost in addition to `cost`: the worst case while it is sent or in doubt.
         cost: Nano-dollars that it cost, as far as is known; None without a price.
-        images: The images that are there.
-        links: Where others are.
-        failure: Why it failed, is in doubt or was given back.
-        request_id: The server's id, for its support.
+        images: Images in the job's directory.
+        links: URLs of images that are not fetched yet.
+        failure: Why it failed, is in doubt or waits again.
+        request_id: The server's id, to quote to the provider's support.
         sent_at: When it was last sent, in seconds since 1970.
-        ended_at: When it came to its end, in seconds since 1970.
-        about: What the answer says beside its images: `created`, `usage`, `size`, `quality` and others, as JSON.
+        ended_at: When it was done, failed or put in doubt, in seconds since 1970.
+        about: What the answer says in addition to its images: `created`, `usage`, `size`, `quality` and others, as JSON.
     """
 
     key: str
@@ -214,7 +208,7 @@ class Record:
 @attrs.frozen(kw_only=True)
 class Added:
     """
-    What came of adding rows.
+    How many rows were added.
 
     Attributes:
         new: How many are new.
@@ -234,12 +228,12 @@ class Totals:
 
     Attributes:
         counts: Requests by state; all states are there.
-        bad_rows: Lines of the inputs that are no requests.
-        images: Images that are there.
-        bytes: Of these.
-        committed: Images that are there, or may have been bought: what `max_images` counts.
+        bad_rows: Lines of the inputs that are not valid requests.
+        images: Images in the job's directory.
+        bytes: Their total size.
+        committed: Images that were or may have been bought: what `max_images` counts.
         cost: Nano-dollars that are known to have been spent.
-        reserved: Nano-dollars that may have been spent besides: under way, in doubt, and paid without a known price.
+        reserved: Nano-dollars that may have been spent in addition: sent, in doubt, or paid at an unknown price.
     """
 
     counts: Mapping[State, int]
@@ -257,7 +251,7 @@ class Totals:
 
     @property
     def left(self) -> int:
-        """Those that are not at their end."""
+        """Those that are not done, failed or in doubt."""
         return sum(self.counts[state] for state in UNFINISHED)
 
     @property
@@ -279,7 +273,7 @@ Stop: TypeAlias = Literal[
     "failed",
 ]
 """
-Why a run came to its end. `finished`: nothing is left to start. `interrupted` and `abandoned`: as `drain` and `abandon`
+Why a run ended. `finished`: nothing is left to start. `interrupted` and `abandoned`: as `drain` and `abandon`
 asked. `budget`: what is left would pass `max_cost` or `max_images`. `limit`: as many requests as were asked for were
 started. `quota`, `authentication`: the account or the key. `gave_up`: the API was not there, or asked for patience, for
 too long. `disk`: images cannot be written. `failed`: a request failed and `fail_fast` was set, or the first ones all
@@ -307,16 +301,16 @@ class Progress:
 
     Attributes:
         requests: All of the job.
-        done: Requests at their end, of all runs.
-        failed: Likewise.
-        in_doubt: Likewise.
+        done: Requests that are done, of all runs.
+        failed: Requests that failed, of all runs.
+        in_doubt: Requests that are in doubt, of all runs.
         unfetched: Requests that are paid and whose images could not be fetched in this run.
-        running: Requests under way.
-        images: Images that are there, of all runs.
+        running: Requests that workers have now.
+        images: Images in the job's directory, of all runs.
         cost: Nano-dollars that are known to have been spent, by all runs.
-        reserved: Nano-dollars that may have been spent besides.
+        reserved: Nano-dollars that may have been spent in addition.
         elapsed: Seconds since this run began.
-        ended: Requests that came to their end in this run.
+        ended: Requests that were done, failed or put in doubt in this run.
         made: Images that came in this run.
     """
 
@@ -355,8 +349,8 @@ class Event:
     Something that happened.
 
     Attributes:
-        kind: A request came to its end as `done`, `failed` or `in_doubt`; it is `unfetched`, paid and left for another
-            run to fetch; or a `note` on how the job goes.
+        kind: What happened to a request: `done`, `failed`, `in_doubt`, or `unfetched`, which is paid and left for
+            another run to fetch. Or a `note` about the run.
         progress: How far the job is.
         record: The request as it was when it was sent; None for a note.
         images: Its images.
@@ -382,8 +376,8 @@ class Outstanding:
 
     Attributes:
         requests: How many.
-        expires_at: When the first of their addresses ends, aware UTC; None if no server said.
-        refused: How many have an address that no download may touch.
+        expires_at: When the first of their URLs expires, aware UTC; None if no server said.
+        refused: How many have a URL that the SSRF guard refuses.
         reason: Why the first of them was not fetched.
     """
 
@@ -408,12 +402,12 @@ class Outstanding:
 @attrs.frozen(kw_only=True)
 class Report:
     """
-    What came of a run.
+    The result of a run.
 
     Attributes:
         stopped: Why it ended; of several reasons the first of `STOP_PRECEDENCE`.
         totals: Sums over the whole job.
-        ended: Requests that came to their end in this run.
+        ended: Requests that were done, failed or put in doubt in this run.
         made: Images that came in this run.
         elapsed: Seconds that it took.
         message: More about why it stopped; empty if it finished.

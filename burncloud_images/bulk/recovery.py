@@ -50,7 +50,7 @@ class Recovered:
 
 async def recover(store: JobStore, directory: JobDirectory, executor: Executor) -> Recovered:
     """
-    Settle what was under way when the last run ended.
+    Settle the requests that were sent or leased when the last run ended.
 
     Raises:
         StorageError: It cannot be written down.
@@ -66,7 +66,7 @@ async def recover(store: JobStore, directory: JobDirectory, executor: Executor) 
         done += await settle_unanswered(record, store, directory, executor, left.pop(record.key, ()))
     for key, others in left.items():
         found = await store.get(key)
-        if found is not None and found.state is State.RECEIVED:  # whatever is whole need not be fetched
+        if found is not None and found.state is State.RECEIVED:  # whole images need not be fetched
             await run(executor, collect, found, directory, others)
         else:
             await run(executor, remove, directory, key, *(path.name for _, path in others))
@@ -83,7 +83,7 @@ async def settle_unanswered(
     now: Callable[[], float] = time.time,
 ) -> bool:
     """
-    Bring a request that was sent, and is no longer waited for, to its end: done if its images are there, or in doubt.
+    Settle a request that was sent and is no longer waited for: done if its images are on the disk, else in doubt.
 
     Returns:
         Whether it is done.
@@ -102,7 +102,7 @@ async def settle_unanswered(
 def collect(
     record: Record, directory: JobDirectory, parts: list[tuple[int, Path]] | tuple[()]
 ) -> tuple[StoredImage, ...]:
-    """Return the whole images of a request; what is not whole is put aside; blocks."""
+    """Return the whole images of a request; move incomplete files to `rescue`; blocks."""
     for index, part in parts:
         if restore(directory, part.name, record.key, index, several=record.wanted > 1):
             continue

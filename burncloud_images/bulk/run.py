@@ -1,8 +1,8 @@
 """
-One run of a job: workers take requests from the store, send them, and write down what came of each.
+One run of a job: workers take requests from the store, send them, and record the results.
 
-What is paid is fetched before anything new is bought. Whatever stops the run, requests that are on their way come to
-their end first, unless they are abandoned; those that wait for a permit or for another attempt go back to the store.
+Paid images are fetched before anything new is bought. When a run stops, requests that were sent finish first, unless
+they are abandoned; those that wait for a permit or for another attempt go back to the store.
 """
 
 from __future__ import annotations
@@ -185,14 +185,14 @@ class Run:
         )
 
     def say(self, message: str) -> None:
-        """Say something about the run."""
+        """Tell the observer something about the run."""
         self.tally.note(message)
 
     # --- the course of a run -----------------------------------------------------------------------------------------
 
     async def go(self) -> Report:
         """
-        Send what is to be sent, and return what came of it.
+        Send the requests, and return a report.
 
         Raises:
             StorageError: There is too little room to begin.
@@ -258,7 +258,7 @@ class Run:
                 self.queue.notify()
 
     async def next(self) -> Record | None:
-        """Return the next request; where the store gives none out, the others come to their end first."""
+        """Return the next request; None if there is none, or if the store fails, so that the others can finish."""
         try:
             record = await self.queue.take()
             return None if record is None or self.is_lost() else record
@@ -269,19 +269,19 @@ class Run:
         return None
 
     def is_lost(self) -> bool:
-        """Stop if something was removed: what is bought from now on could not be found again."""
+        """Stop if the directory or store was removed: images bought from now on could not be found again."""
         loss = self.directory.find_loss() or self.image_store.loss
         if loss is not None:
             self.stop("disk", loss, StorageError(loss))
         return loss is not None
 
     def fall(self, error: Exception) -> None:
-        """Stop for a mistake of ours, which must not cost what others have paid; `go` raises it at the end."""
+        """Stop for a bug, without losing what other requests have paid for; `go` raises it at the end."""
         self.crash = self.crash or error
         self.stop("failed", f"An unexpected error: {type(error).__name__}.")
 
     async def clear(self) -> None:
-        """Write down what was abandoned, and let what was only waiting wait again."""
+        """Settle requests that were abandoned, and release those that only waited."""
         with suppress(StorageError):  # what is not written down now is found out by the next run
             for passage in self.cut:
                 await self.give_up(passage)
@@ -289,7 +289,7 @@ class Run:
         await in_thread(self.executor, self.ballast.drop)
 
     async def give_up(self, passage: Passage) -> None:
-        """Bring a request to its end that is no longer waited for, unless it has come to one."""
+        """Settle a request that is no longer waited for, unless it is settled."""
         record = await self.store.get(passage.record.key)
         if record is None or record.state not in {State.LEASED, State.SENT}:
             return
@@ -325,14 +325,14 @@ class Run:
             if message:
                 self.tally.note(message)
         for active in list(self.active.values()):
-            # Only what waits for its first attempt, or for another after a refusal, is let go.
+            # Only requests that wait for their first attempt, or for another after a refusal, are cancelled.
             if not active.passage.may_be_billed and active.passage.record.state is not State.RECEIVED:
                 active.passage.dropped = True
                 active.task.cancel()
         self.queue.close()
 
     def abandon(self) -> None:
-        """Give up what is on its way as well."""
+        """Give up the requests that were sent, too."""
         self.stop("abandoned")
         for active in list(self.active.values()):
             active.passage.dropped = True
@@ -341,7 +341,7 @@ class Run:
     # --- one request -------------------------------------------------------------------------------------------------
 
     async def fulfil(self, record: Record, passage: Passage) -> None:
-        """Bring one request to its end, and write that down."""
+        """Send one request, or fetch its images, and record the result."""
         try:
             await self.attempt(record, passage)
         except asyncio.CancelledError:
@@ -395,7 +395,7 @@ class Run:
         self.tally.tell("done", record, images=tuple(images))
 
     async def fetch(self, record: Record, rounds: int = ROUNDS) -> None:
-        """Fetch what is paid and lies at addresses, the one that expires first first; tries again after a while."""
+        """Fetch the paid images of a request, the one that expires first; try again after a while."""
         found = await in_thread(self.executor, find_images, self.directory, record.key)  # named before a run was killed
         images = {image.index: image for image in (*found, *record.images)}
         lost: list[DownloadError] = []
@@ -424,7 +424,7 @@ class Run:
         )
 
     async def leave(self, record: Record, error: DownloadError) -> None:
-        """Leave what is paid for another run to fetch; nothing that is bought makes room for it."""
+        """Leave paid images for another run to fetch. What they cost stays reserved."""
         self.budget.keep(record.key)
         failure = to_failure(error)
         await self.store.requeue(record.key, failure)
@@ -432,7 +432,7 @@ class Run:
         self.suspect(error, failure)
 
     async def get(self, link: Link, record: Record, images: dict[int, StoredImage]) -> DownloadError | None:
-        """Put the image at an address among *images*, or return why it cannot be had; a full disk is waited for."""
+        """Download an image into *images*, or return the error; wait while the disk is full."""
         try:
             saved = await self.client.fetch(
                 link.url, into=self.sink(record), index=link.index, expires_at=link.expires_at
@@ -454,10 +454,10 @@ class Run:
         await self.store.add_image(record.key, images[link.index])
         return None
 
-    # --- what came of it ---------------------------------------------------------------------------------------------
+    # --- results -----------------------------------------------------------------------------------------------------
 
     async def settle(self, record: Record, passage: Passage, error: ImagesError) -> None:
-        """Do what the error of a call asks for; a disk that is full stops the run."""
+        """Record the result of a call that failed; a full disk stops the run."""
         try:
             await self.act(judge(error, doubtful=passage.doubtful), record, passage, error)
         except StorageError as problem:
@@ -486,7 +486,7 @@ class Run:
                 await self.requeue(record, passage, error)
 
     async def requeue(self, record: Record, passage: Passage, error: ImagesError | None = None) -> None:
-        """Let a request that was not billed wait: for a moment, or for another run."""
+        """Return a request that was not billed to the queue, or to the store for another run."""
         passage.release_budget()
         if error is None or self.reasons:
             await self.store.requeue(record.key, to_failure(error) if error is not None else None)
@@ -504,7 +504,7 @@ class Run:
             await self.fail(record, error, may_be_billed=False)
 
     async def doubt(self, record: Record, error: ImagesError) -> None:
-        """List a request that may have been billed, with all that came of it."""
+        """Mark a request that may have been billed as in doubt, and save what was received."""
         await self.rescue(record, error)
         images = await self.keep_all(record, error)
         failure = to_failure(error)
@@ -514,7 +514,7 @@ class Run:
         self.suspect(error, failure)
 
     async def rescue(self, record: Record, error: ImagesError) -> None:
-        """Write down what came of an answer that cannot be used; if the disk is full, in the room that is kept free."""
+        """Save an answer that cannot be used; if the disk is full, in the room that was reserved."""
         try:
             await in_thread(self.executor, rescue_answer, error, record.key, self.directory)
         except OSError as problem:
@@ -525,7 +525,7 @@ class Run:
                 await self.rescue_pieces(record, write)
 
     async def fail(self, record: Record, error: ImagesError, *, may_be_billed: bool) -> None:
-        """Give a request up."""
+        """Mark a request as failed."""
         if may_be_billed:
             await self.rescue(record, error)
         images = await self.keep_all(record, error) if may_be_billed else ()
@@ -553,7 +553,7 @@ class Run:
         """Stop if that was asked for, or if nothing has come of this run but one and the same failure."""
         if self.options.fail_fast:
             self.stop("failed", f"A request failed: {failure.message}", error)
-        # What is paid is tried to the last, whatever came of the rest.
+        # Paid images are fetched all the same.
         if self.tally.is_hopeless(failure) and not self.queue.received:
             reason: Stop = "authentication" if isinstance(error, PermissionDeniedError) else "failed"
             self.stop(reason, f"The first requests all failed for the same reason: {failure.message}", error)
@@ -578,13 +578,13 @@ class Run:
         await self.fetch(stored, ROUNDS - 1)
 
     async def cool_down(self) -> None:
-        """Give a host time to come back, or less if the run is to end soon."""
+        """Wait for a host to come back, but not if the run is to end soon."""
         until = self.clock.monotonic() + COOL_DOWN
         while not self.gives_up and (left := until - self.clock.monotonic()) > 0:
             await self.queue.pause(left)
 
     async def save(self, record: Record, passage: Passage, error: ImagesError) -> None:
-        """Stop buying, and give what is paid the room that was kept for it."""
+        """Stop buying, and save the paid images in the room that was reserved."""
         assert isinstance(error, StorageError)
         self.stop("disk", error.message, error)
         if not passage.may_be_billed:
@@ -640,7 +640,7 @@ class Run:
                 await self.clock.sleep(DISK_WAIT)
 
     async def save_elsewhere(self, record: Record, image: Image, error: StorageError) -> StorageError:
-        """Write an image to where it can be, and return what to say of it."""
+        """Write an image to another place, and return an error that says where it is."""
         extension = EXTENSIONS.get(image.media_type or "", "image")
         pieces = {f"{record.key}-{image.index + 1}.{extension}": image.data}
         try:
@@ -650,7 +650,7 @@ class Run:
         return StorageError(f"{error.message} It is paid for, and it is in {path}.")
 
     async def rescue_pieces(self, record: Record, write: Callable[[], list[Path]]) -> list[Path]:
-        """Write what is paid to where it can be, and say where that is unless it is in the directory."""
+        """Write paid bytes with *write*, and tell the observer where they are."""
         paths = await in_thread(self.executor, write)
         for path in paths:
             self.tally.note(f"{name(record)} is paid for; what was received is in {path}.")

@@ -29,7 +29,7 @@ class Tally:
         clock: Time.
         running: Says how many requests are under way.
         began: When the run began, on the clock.
-        counts: Requests that came to an end in this run, and those that are left for another to fetch.
+        counts: Requests that ended in this run, by how they ended, and those left for another run to fetch.
         made: Images that came in this run.
     """
 
@@ -50,13 +50,13 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Requests that came to an end in this run."""
+        """Requests that were done, failed or put in doubt in this run."""
         return sum(number for end, number in self.counts.items() if end != "unfetched")
 
     def tell(
         self, kind: End, record: Record, *, images: tuple[StoredImage, ...] = (), failure: Failure | None = None
     ) -> None:
-        """Count a request that came to its end, and say so."""
+        """Count how a request ended, and tell the observer."""
         self.counts[kind] += 1
         self.made += len(images)
         if kind == "done":

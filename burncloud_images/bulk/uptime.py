@@ -1,4 +1,4 @@
-"""How long the computer has been up, which tells when somebody sets its clock."""
+"""How long the computer has been up, which shows that its clock was set."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def find_leap(known: object, now: float, uptime: Uptime | None) -> float:
     Args:
         known: What `remembered` gave at an earlier moment; anything else tells nothing.
         now: The date, in seconds since 1970.
-        uptime: Likewise.
+        uptime: As now read.
     """
     if uptime is None or not isinstance(known, Mapping) or known.get("boot") != uptime.boot:
         return 0.0

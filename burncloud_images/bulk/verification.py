@@ -1,4 +1,4 @@
-"""Whether the images of a job are there, as the store has them: quickly by size, or wholly by their bytes."""
+"""Check the images of a job against the store: quickly by size, or completely by their bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Entry: TypeAlias = tuple[str, tuple[StoredImage, ...]]
 Depth = Literal["size", "bytes"]
 
 BATCH: Mapping[Depth, int] = {"size": 1000, "bytes": 256}
-"""Requests whose images are looked at with one hop to a thread, at the most."""
+"""How many requests are checked with one hop to a thread."""
 
 
 @attrs.frozen(kw_only=True)

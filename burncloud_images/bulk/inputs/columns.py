@@ -137,7 +137,7 @@ def load_json(text: str) -> object:
     Return what *text* holds; keys that stand twice, numbers that JSON does not have and deep nesting are refused.
 
     Raises:
-        UnusableRow: It is no such JSON; the reason shows nothing of it.
+        UnusableRow: It is not such JSON. The reason does not show it.
     """
     try:
         value = DECODER.decode(text)

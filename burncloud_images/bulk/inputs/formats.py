@@ -72,7 +72,7 @@ CLOSED: Mapping[str, re.Pattern[bytes]] = {",": match_closed(b","), "\t": match_
 
 ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
 OURS = ("id", "custom_id", "operation", "repeat")
-"""Columns of rows that are no fields of the API."""
+"""Columns of rows that are not fields of the API."""
 
 
 def unwrap(value: dict[str, object]) -> dict[str, object]:

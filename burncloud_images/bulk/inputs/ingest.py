@@ -83,9 +83,9 @@ async def open_input(
     source: str | Path, options: InputOptions, executor: Executor | None, *, stdin: BinaryIO | None = None
 ) -> AsyncIterator[NewRequest | BadRow]:
     """
-    Yield what each record of an input comes to, in their order; blank ones are passed over.
+    Yield a request or a bad row for each record of an input, in order; blank ones are skipped.
 
-    Columns that are not sent and documented limits that are passed over are told by an `ImagesWarning`, each once.
+    Columns that are not sent and values beyond documented limits are each reported once, by an `ImagesWarning`.
 
     Args:
         source: Path of the input, or `-` for stdin.
@@ -120,7 +120,7 @@ async def take(reading: Reading, executor: Executor | None) -> Taken | None:
 
 
 def run_in_daemon(function: Callable[[], T]) -> asyncio.Future[T]:
-    """Call *function* in a thread that nobody has to wait for, and return what to await for its value."""
+    """Call *function* in a daemon thread, and return a future of its result."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
@@ -136,7 +136,7 @@ def run_in_daemon(function: Callable[[], T]) -> asyncio.Future[T]:
         result, error = None, None
         try:
             result = function()
-        except Exception as problem:  # noqa: BLE001 (whoever awaits it gets it)
+        except Exception as problem:  # noqa: BLE001 (raised where the future is awaited)
             error = problem
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(settle, result, error)

@@ -31,7 +31,7 @@ def read_parquet(path: Path, *, has_defaults: bool) -> ParsedRows:
 
     Raises:
         ConfigurationError: pyarrow is missing.
-        InvalidRequestError: It is no Parquet, or no column makes a request.
+        InvalidRequestError: It is not Parquet, or no column makes a request.
     """
     try:
         import pyarrow as pa
@@ -83,7 +83,7 @@ def holds_bytes(kind: DataType) -> bool:
 
 
 def rows_of(batch: RecordBatch) -> Iterator[Mapping[str, object] | None]:
-    """Yield the rows of a batch; None for one that has no form in Python: text that is no UTF-8, years beyond 9999."""
+    """Yield the rows of a batch; None for one that Python cannot represent, as text that is not UTF-8."""
     try:
         yield from batch.to_pylist()
     except (ValueError, OverflowError):

@@ -41,7 +41,7 @@ class RowWarnings:
     waiting: list[str] = attrs.field(factory=list, repr=False)
 
     def warn_of_column(self, name: str, line: int) -> None:
-        """Note a column that is not sent."""
+        """Warn of a column that is not sent."""
         if self.is_new("column", name[:MAX_NAME]):
             slip = nearest(name)
             advice = f"Did you mean {slip}?" if slip else "Put further API fields into extra."
@@ -49,7 +49,7 @@ class RowWarnings:
             self.waiting.append(f"{self.source}, line {line}: {shown} is not a known field and is not sent. {advice}")
 
     def warn_of_violation(self, violation: Violation, model: object, line: int) -> None:
-        """Note a documented limit that a row passes over."""
+        """Warn of a value beyond a documented limit."""
         if self.is_new("limit", violation.field, str(model)[:MAX_NAME]):
             self.waiting.append(f"{self.source}, line {line}: {clip(str(violation))} ({violation.source}).")
 
@@ -94,7 +94,7 @@ class Defaults:
         Return what *values* give; those that no operation has are sent as `extra`.
 
         Raises:
-            InvalidRequestError: Their own `extra` is no mapping.
+            InvalidRequestError: Their own `extra` is not a mapping.
         """
         given = {name: value for name, value in values.items() if value is not None}
         fields = frozenset({"operation"}).union(*FIELDS.values())
@@ -339,7 +339,7 @@ class RowParser:
 
     def judge(self, request: ImagesRequest, files: Mapping[Path, LookedAt], line: int) -> dict[str, object]:
         """
-        Return the document of a request, and note documented limits that it passes over.
+        Return the document of a request, and warn of values beyond documented limits.
 
         Raises:
             InvalidRequestError: A job cannot keep it.

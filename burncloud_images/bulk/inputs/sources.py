@@ -47,7 +47,7 @@ NO_TEXT: Mapping[bytes, str] = {
     b"PK\3\4": "it is an archive or a spreadsheet; save it as CSV",
     b"\x1f\x8b": "it is compressed; unpack it",
 }
-"""How inputs begin that are no text, and what to say."""
+"""How inputs begin that are not text, and what the error says."""
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +96,7 @@ def open_file(path: Path) -> io.BufferedReader:
     Open an input; blocks.
 
     Raises:
-        InvalidRequestError: It is not there, is no regular file, or may not be read.
+        InvalidRequestError: It is not there, is not a regular file, or may not be read.
     """
     try:
         status = path.stat()

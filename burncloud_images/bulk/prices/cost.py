@@ -25,7 +25,7 @@ What an image to edit takes at the very most, where a price table does not say: 
 for one that is to be kept closely and some hundreds for its tiles; gpt-image-2 fewer than 1,600.
 """
 PROMPT_TOKENS_BESIDE = 64
-"""Text tokens that a server may count beside the prompt, of which no token is shorter than a byte."""
+"""Text tokens that a server may count in addition to the prompt, whose tokens have at least a byte each."""
 PARTIAL_IMAGE_TOKENS = 100
 """What each preview of a stream adds, as OpenAI documents it."""
 MAX_FRAMES = 16
@@ -50,7 +50,7 @@ class Rates:
 
         Args:
             quality: As asked for; where the server decides, None or `auto`, any fits.
-            size: Likewise.
+            size: As *quality*.
 
         Returns:
             None if nothing fits: what is asked for is not in the table.
@@ -224,7 +224,7 @@ def ceil_million(amount: int) -> int:
 
 
 def whole(value: object) -> int:
-    """Return a count; 0 for whatever is none."""
+    """Return *value* if it is a count, else 0."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
