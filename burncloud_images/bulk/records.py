@@ -178,7 +178,7 @@ class Record:
         request_id: The server's id, to quote to the provider's support.
         sent_at: When it was last sent, in seconds since 1970.
         ended_at: When it was done, failed or put in doubt, in seconds since 1970.
-        about: What the answer says in addition to its images: `created`, `usage`, `size`, `quality` and others, as JSON.
+        about: What the answer says in addition to its images (`created`, `usage`, `size` and others), as JSON.
     """
 
     key: str
