@@ -17,7 +17,7 @@ import pytest
 from burncloud_images import AsyncImagesClient
 from burncloud_images.bulk.inputs import InputOptions, open_input
 from burncloud_images.bulk.keys import to_request
-from burncloud_images.bulk.records import Row
+from burncloud_images.bulk.records import NewRequest
 from burncloud_images.emulator import Emulator, Fault
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -246,6 +246,6 @@ async def test_first_list_keeps_to_the_documents(emulator):
     """No row exceeds a documented limit."""
     async with AsyncImagesClient(emulator.api_key, emulator.base_url, validation="strict") as client:
         async for row in open_input(EXAMPLES / "prompts.jsonl", InputOptions(), None):
-            assert isinstance(row, Row), row
+            assert isinstance(row, NewRequest), row
             result = await client.send(to_request(row.document))
             assert row.document.get("n", 1) == len(result.images)
