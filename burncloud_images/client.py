@@ -361,9 +361,9 @@ class AsyncImagesClient:
         on_unclaimed: OnUnclaimed[Q, M] | None = None,
     ) -> Outcomes[Q, M]:
         """
-        Send many requests, a few at a time, and iterate over what came of each: a `Done` or a `Failed`.
+        Send many requests, a few at a time, and iterate over the outcome of each: a `Done` or a `Failed`.
 
-        The form to use where the loop may be left early is a block::
+        If the loop may be left early, use a block::
 
             async with client.map(requests, into=Directory("out")) as outcomes:
                 async for outcome in outcomes:
@@ -371,30 +371,30 @@ class AsyncImagesClient:
                         case Done(result=result): ...
                         case Failed(request=request, error=error): ...
 
-        Requests are pulled when there is room for them, so there may be any number, and outcomes that are not taken
+        Requests are pulled when there is room for them, so their number is not limited, and outcomes that are not taken
         slow the calls down.
 
         Args:
-            requests: An iterable or an async iterable. An async generator is closed in the end.
+            requests: An iterable or an async iterable. An async generator is closed at the end.
             into: Takes the images, as for `send`; by default they are in memory.
-            concurrency: Calls at once. Twice as many may be outstanding: running, or ended and not yet taken. More than
+            concurrency: Calls at once. Twice as many may be in flight: running, or ended and not yet taken. More than
                 the client's `max_connections` wait for a connection.
             ordered: Whether outcomes come in the order of the requests, rather than as they end. One slow call then
-                holds up those behind it, within the same bounds.
+                holds up those behind it, within the same limits.
             via_stream: As for `send`.
-            max_bytes: Of images in memory: those of outcomes that are not yet taken, and those that the running calls
-                are expected to bring. One call is always let through. Images in files count nothing.
-            on_exit: What becomes of running calls when the loop is left early. With `drain` what is on its way goes on
-                to its end, and calls that wait to be sent, or to be tried again, are given up; `cancel` ends them all,
-                and what was already sent may be billed.
-            on_unclaimed: Is called with every outcome that nobody took: those that were waiting, and those of the calls
-                that `on_exit` ends. Without it they are gone, but for images in files, and an `ImagesWarning` says so
-                if something that was paid for is among them: at the end of the block, or when the client closes. What
-                came after the block was left is also logged as it comes.
+            max_bytes: Maximum bytes of images in memory: those of outcomes that are not yet taken, and an estimate for
+                the running calls. One call is always let through. Images in files do not count.
+            on_exit: What happens to running calls when the loop is left early. With `drain` requests that were sent
+                finish, and calls that wait to be sent or retried are cancelled; `cancel` cancels them all, and requests
+                that were sent may be billed.
+            on_unclaimed: Called with every outcome that nobody took: those that were waiting, and those of the calls
+                that `on_exit` ends. Without it they are lost, except images in files, and an `ImagesWarning` says so if
+                something that was paid for is among them: at the end of the block, or when the client closes. Outcomes
+                that come after the block was left are also logged.
 
         Every request that is pulled has one outcome, which is taken or unclaimed. A call that was cancelled has
         `Failed`: with an `OutcomeUnknownError` and its key if it may have been billed, with a `DownloadError` and the
-        addresses if its images were being fetched, and else with an error that says that nothing was billed.
+        URLs if its images were being downloaded, and otherwise with an error that says that nothing was billed.
 
         Leaving the `async with` block waits until nothing runs any more. Without it, `async for` alone works too: after
         a `break` the calls end in the background, and `aclose` of the client waits for them.
@@ -405,7 +405,7 @@ class AsyncImagesClient:
             ClientClosedError: Now, if the client is closed; from the iterator if it is closed later and there were
                 requests left.
 
-        Cancellation of whoever waits for an outcome ends only the waiting; nothing is started until somebody waits
+        Cancellation of a task that waits for an outcome ends only the waiting; nothing is started until a task waits
         again. It leaves the block, as any exception does, but without waiting: calls that may be billed go on in tasks
         of the client, however often the caller is cancelled, and `aclose` of the client waits for them. With
         `on_exit="cancel"` the block ends them first, and the `CancelledError` carries a note for each that may have

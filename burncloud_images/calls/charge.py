@@ -1,4 +1,4 @@
-"""What ends a call that is never billed says so, whatever the same failure means elsewhere."""
+"""Calls that are never billed: every error of theirs says so."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from burncloud_images.errors import Billing
 
 @contextmanager
 def free_of_charge(sentence: str) -> Iterator[None]:
-    """Let whatever ends the block, a cancellation too, say with *sentence* that it cost nothing."""
+    """Mark every exception that leaves the block as not billed, which its text says with *sentence*."""
     try:
         yield
     except BaseException as error:

@@ -124,7 +124,7 @@ def checksums(headers: Mapping[str, str]) -> Iterator[Checksum]:
 
 
 def from_base64(text: str) -> bytes:
-    """Return what *text* encodes; nothing if it is no base64, as a header that is broken says nothing."""
+    """Return what *text* encodes; nothing if it is not valid base64, so that a broken header is ignored."""
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
