@@ -228,7 +228,7 @@ class TestSharing:
     """What one call does."""
 
     def test_what_is_set_aside_counts_until_it_comes_back(self):
-        """And what it cost counts after that."""
+        """The worst case counts until the request is settled, and its cost after that."""
         budget = fresh(10, None)
         assert budget.reserve("a", cost=6, images=1)
         assert not budget.reserve("b", cost=5, images=1)
@@ -237,7 +237,7 @@ class TestSharing:
         assert (4, 6, 2, 1) == (budget.cost, budget.reserved, budget.images, count_held(budget))
 
     def test_what_does_not_fit_sets_nothing_aside(self):
-        """Of neither kind."""
+        """A request that does not fit reserves neither money nor images."""
         budget = fresh(10, 5)
         assert not budget.reserve("a", cost=11, images=1)
         assert not budget.reserve("a", cost=1, images=6)
@@ -259,7 +259,7 @@ class TestSharing:
         assert not budget.fits(0, 1)
 
     def test_without_a_price_images_can_be_counted(self):
-        """And what they cost is added if it is known in the end."""
+        """Without a price images are counted, and a cost that becomes known is added."""
         budget = fresh(None, 2)
         assert budget.reserve("a", cost=None, images=2)
         assert not budget.reserve("b", cost=None, images=1)
@@ -376,7 +376,7 @@ class TestPrices:
             refuse_unpriced(TABLE, ({"model": f"m{number}"} for number in range(5)))
 
     def test_without_prices_there_is_no_limit_of_cost(self):
-        """But one of images."""
+        """Without prices a limit of cost is refused, and the error names `max_images`."""
         with pytest.raises(ConfigurationError, match="max_cost needs prices; without them use max_images"):
             refuse_unpriced(None, [])
 

@@ -62,6 +62,7 @@ class TestJobLock:
     """Held by one run, for as long as its process lives."""
 
     def test_another_process_is_told_who_holds_it(self, tmp_path):
+        """A second process gets an error that names the one that holds the lock."""
         path = tmp_path / "job.lock"
         command = [sys.executable, "-c", HOLD, str(path)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
@@ -95,6 +96,7 @@ class TestJobLock:
         assert (parent.pid, None) == (held, after)
 
     def test_a_link_in_its_place_is_refused(self, tmp_path):
+        """A link in the place of the lock file is refused."""
         (tmp_path / "other").write_text("precious")
         (tmp_path / "job.lock").symlink_to(tmp_path / "other")
         with pytest.raises(errors.StorageError):
@@ -107,6 +109,7 @@ class TestBallast:
     """Room that is taken, and given up at once."""
 
     def test_it_takes_real_room(self, tmp_path):
+        """The reserved file occupies real blocks of the disk."""
         ballast = Ballast(tmp_path / ".ballast", 1 << 20)
         ballast.load()
 
@@ -115,6 +118,7 @@ class TestBallast:
         assert not ballast.drop()
 
     def test_too_little_room_is_said_before_anything_is_bought(self, tmp_path):
+        """Too little room is an error before anything is bought."""
         with pytest.raises(errors.StorageError, match="too little room"):
             Ballast(tmp_path / ".ballast", 1 << 60).load()
 
@@ -125,18 +129,21 @@ class TestJobDirectory:
     """Where things lie, and who may read them."""
 
     async def test_what_can_hold_addresses_is_for_its_owner_alone(self, workshop):
+        """Files that can hold URLs are readable by their owner alone."""
         shop = await workshop()
         await shop.run([{"prompt": "one", "model": "dall-e-2", "size": "256x256"}])
         for name in ("job.sqlite3", "job.lock"):
             assert 0o600 == stat.S_IMODE((shop.path / "out" / name).stat().st_mode)
 
     def test_a_folder_that_may_not_be_written_is_refused(self, tmp_path):
+        """A folder without write permission is refused."""
         (tmp_path / "file").write_text("x")
         with pytest.raises(errors.StorageError):
             JobDirectory(tmp_path / "file").make()
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
     def test_so_is_one_of_somebody_else(self, tmp_path):
+        """A folder that belongs to another user is refused."""
         tmp_path.chmod(0o500)
         with pytest.raises(errors.StorageError, match="permission"):
             JobDirectory(tmp_path).make()

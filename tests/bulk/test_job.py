@@ -28,6 +28,7 @@ class TestWhatIsBought:
     """Every request once, whatever happens around it."""
 
     async def test_every_row_becomes_a_file_and_a_second_run_buys_nothing(self, workshop):
+        """Every row becomes a file, and a second run buys nothing."""
         shop = await workshop()
         report = await shop.run(EIGHT)
 
@@ -39,6 +40,7 @@ class TestWhatIsBought:
         assert 8 == shop.posts
 
     async def test_the_store_knows_the_bytes_of_every_file(self, workshop):
+        """The store has the size and digest of every file."""
         shop = await workshop()
         await shop.run(prompts(3, n=2))
         for record in await shop.records():
@@ -48,6 +50,7 @@ class TestWhatIsBought:
         assert 6 == len(shop.images)
 
     async def test_a_row_that_is_there_twice_is_one_request(self, workshop):
+        """A row that occurs twice is one request."""
         shop = await workshop()
         await shop.run(
             [{"prompt": "one", **SMALL}, {"prompt": "one", **SMALL}, {"prompt": "one", "repeat": 1, **SMALL}]
@@ -65,6 +68,7 @@ class TestWhatIsBought:
         assert {record.key} == {entry.idempotency_key for entry in shop.emulator.ledger.requests}
 
     async def test_requests_of_a_program_are_rows_like_others(self, workshop):
+        """Requests that a program adds are treated like rows of a list."""
         shop = await workshop()
         async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
             added = await job.add([GenerationRequest("from code", **SMALL), GenerationRequest("from code", **SMALL)])
@@ -77,6 +81,7 @@ class TestInDoubt:
     """What may have been billed is listed, and bought again only with consent."""
 
     async def test_an_answer_that_never_comes_is_in_doubt_and_stays_so(self, workshop):
+        """A request whose answer never comes stays in doubt."""
         shop = await workshop(Fault(cut="close", billed=True))
         report = await shop.run(EIGHT)
 
@@ -101,6 +106,7 @@ class TestInDoubt:
         assert 8 == len(shop.images)
 
     async def test_a_server_that_honours_keys_is_asked_again(self, workshop):
+        """A server that honours keys is asked again with the same key, and bills once."""
         shop = await workshop(Fault(cut="close", billed=True), emulator={"idempotency": "replay"})
         await shop.run(EIGHT, server_idempotency="replay")
 
@@ -108,6 +114,7 @@ class TestInDoubt:
         assert 1 == max(shop.billed_keys.values())
 
     async def test_images_that_came_whole_before_the_cut_are_kept(self, workshop):
+        """Images that were whole before the cut are kept."""
         shop = await workshop(Fault(cut="close", place="answer", byte=-40))
         await shop.run(prompts(1, n=2))
         (record,) = await shop.records()
@@ -121,6 +128,7 @@ class TestStopping:
     """Whatever stops a run, what is paid comes to its end and the rest waits."""
 
     async def test_the_first_interrupt_lets_paid_calls_finish(self, workshop):
+        """After the first interrupt, calls that may be billed finish."""
         shop = await workshop(emulator={"latency": 0.05})
 
         async def interrupt(job):
@@ -139,6 +147,7 @@ class TestStopping:
         assert 8 == shop.billed == len(shop.images)
 
     async def test_the_second_interrupt_lists_what_was_on_its_way(self, workshop):
+        """After the second interrupt, requests in flight are listed as in doubt."""
         shop = await workshop(emulator={"latency": 5.0})
 
         async def interrupt(job):
@@ -280,6 +289,7 @@ class TestStopping:
         assert shop.posts <= 4
 
     async def test_a_gateway_with_nothing_behind_it_is_not_asked_for_every_row(self, workshop):
+        """A gateway without a backend is probed and not asked for every row."""
         shop = await workshop(Fault(status=503, times=None))
         report = await shop.run(prompts(200))
 
@@ -288,12 +298,14 @@ class TestStopping:
         assert report.totals.counts[State.PENDING] > 180
 
     async def test_the_same_failure_ten_times_at_first_stops_the_run(self, workshop):
+        """A run stops if its first ten requests fail alike."""
         shop = await workshop(Fault(status=404, times=None))
         report = await shop.run(prompts(40), concurrency=1)
 
         assert ("failed", 10) == (report.stopped, shop.posts)
 
     async def test_one_job_is_run_once_at_a_time(self, workshop):
+        """A job cannot be run twice at the same time."""
         shop = await workshop()
         async with bulk.Job.open(shop.path / "out"):
             with pytest.raises(errors.JobLockedError) as caught:
@@ -307,6 +319,7 @@ class TestBudget:
     """No more is bought than was said."""
 
     async def test_a_cap_of_images_buys_exactly_as_many(self, workshop):
+        """A limit of images buys exactly that number."""
         shop = await workshop()
         report = await shop.run(prompts(60), concurrency=32, max_images=25)
 
@@ -316,6 +329,7 @@ class TestBudget:
         assert ("budget", 30) == (report.stopped, shop.billed)
 
     async def test_what_is_in_doubt_counts_as_bought(self, workshop):
+        """Requests in doubt count as bought."""
         shop = await workshop(Fault(cut="close", billed=True, times=3))
         await shop.run(prompts(20), concurrency=8, max_images=10)
 
@@ -330,6 +344,7 @@ class TestBudget:
         assert 10 == shop.billed == report.totals.committed
 
     async def test_a_run_that_stops_before_another_attempt_lists_the_one_in_doubt(self, workshop):
+        """A run that stops before a retry lists the request that is in doubt."""
         shop = await workshop(Fault(cut="close", billed=True, times=None))
         report = await shop.run(prompts(3), concurrency=1, max_images=2, on_unknown="retry")
 
@@ -340,6 +355,7 @@ class TestAddresses:
     """Images that come as URLs are paid before they are there."""
 
     async def test_they_are_fetched(self, workshop):
+        """Images that came as URLs are downloaded."""
         shop = await workshop()
         report = await shop.run([{"prompt": str(number), **BY_URL} for number in range(3)])
 
@@ -347,6 +363,7 @@ class TestAddresses:
         assert not any(record.links for record in await shop.records())
 
     async def test_a_run_that_was_killed_between_answer_and_image_fetches_it_and_buys_nothing(self, workshop):
+        """After a kill between answer and download, the next run downloads the image and buys nothing."""
         shop = await workshop(Fault(operation="downloads", status=503, times=3), retry=ONCE)
         await shop.run([{"prompt": "one", **BY_URL}])
         (record,) = await shop.records()
@@ -361,6 +378,7 @@ class TestDisk:
     """A full disk stops the buying and loses nothing."""
 
     async def test_images_that_do_not_fit_are_saved_once_there_is_room(self, workshop, monkeypatch):
+        """Images that do not fit on the disk are saved once there is room."""
         shop = await workshop()
         write, full = DirectoryWriter.write_batch, Counter()
 
@@ -434,6 +452,7 @@ class TestDisk:
         assert obstacle.is_file()
 
     async def test_a_job_without_room_does_not_begin(self, workshop):
+        """A job without room on its disk does not start."""
         shop = await workshop()
         with pytest.raises(errors.StorageError, match="too little room"):
             await shop.run(prompts(2), room=1 << 60)
@@ -445,6 +464,7 @@ class TestInputs:
     """What a job was made from stays as it was."""
 
     async def test_a_list_that_changed_is_refused(self, workshop):
+        """A list that changed since the last run is refused."""
         shop = await workshop()
         await shop.run(prompts(2))
         path = write_rows(shop.path / "rows.jsonl", prompts(3))
@@ -456,6 +476,7 @@ class TestInputs:
         assert (1, 2) == (added.new, added.known)
 
     async def test_other_defaults_are_a_change(self, workshop):
+        """Other defaults count as a change of the list."""
         shop = await workshop()
         path = write_rows(shop.path / "rows.jsonl", [{"prompt": "one"}])
         async with bulk.Job.open(shop.path / "out") as job:
@@ -464,6 +485,7 @@ class TestInputs:
                 await job.add(path, defaults={"model": "gpt-image-1"})
 
     async def test_an_image_that_changed_before_it_was_sent_is_not_sent(self, workshop, png_file):
+        """An input image that changed is not sent."""
         shop = await workshop()
         async with bulk.Job.open(shop.path / "out") as job:
             await job.add(write_rows(shop.path / "rows.jsonl", [{"image": png_file.name, "prompt": "snow", **SMALL}]))
@@ -474,6 +496,7 @@ class TestInputs:
         assert (State.FAILED, "InputChangedError", 0) == (record.state, record.failure.error, shop.posts)
 
     async def test_an_image_that_is_gone_is_not_bought_again_unasked(self, workshop):
+        """An image that was deleted is not bought again unless asked for."""
         shop = await workshop()
         await shop.run(prompts(2))
         shop.images[0].unlink()
@@ -485,6 +508,7 @@ class TestInputs:
         assert 3 == shop.billed
 
     async def test_a_request_that_lost_several_images_fails_once(self, workshop):
+        """A request that lost several images is counted as one failure."""
         shop = await workshop()
         await shop.run(prompts(1, n=2))
         for path in shop.images:
@@ -548,6 +572,7 @@ class TestOutputs:
 
     @pytest.mark.parametrize("name", ["report.json", "metadata.jsonl", "gallery.html"])
     async def test_what_was_deleted_is_written_again(self, workshop, name):
+        """Outputs that were deleted are written again."""
         shop = await workshop()
         await shop.run(prompts(1))
         (shop.path / "out" / name).unlink()

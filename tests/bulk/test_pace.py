@@ -153,7 +153,7 @@ class TestWindows:
         assert [at if at is None else pytest.approx(at, abs=1e-6) for at in expected] == passed
 
     def test_a_limit_of_50_a_second_lets_50_through_in_any_second(self):
-        """And 200 that wait get through in three seconds and a little."""
+        """No second has more than 50 permits, and 200 waiting requests take little more than three seconds."""
         _, passed = simulate(play_with({"requests": Window(50, 1)}, [Arrival(0, {"requests": 1})] * 200))
 
         assert 50 == fullest([(at, 1) for at in passed], 1)
@@ -211,7 +211,7 @@ class TestWindows:
         assert [0, 120, 240, 360] == [pytest.approx(at, abs=0.1) for at in passed]
 
     def test_without_limits_nobody_waits(self):
-        """Nor does who weighs nothing."""
+        """Without limits, or with no weight, nothing waits."""
         _, passed = simulate(play_with({}, [Arrival(0, {"requests": 1e9})] * 100))
         assert [0.0] * 100 == passed
 
@@ -298,7 +298,7 @@ class TestCancellation:
     """Who gives up leaves the queue and spends nothing."""
 
     def test_the_first_in_the_queue_gives_way_to_the_next(self):
-        """Which passes when the first would have."""
+        """When the first in the queue is cancelled, the next passes at the same time."""
 
         async def main():
             pacer = Pacer({"requests": Window(1, 10)}, CLOCK)
@@ -409,7 +409,7 @@ class TestHistory:
         assert fullest(simulate(main()), 60) <= 10
 
     def test_what_is_longer_ago_does_not_count(self):
-        """Nor what has no limit; what seems to be in the future is taken to be now."""
+        """Old permits and those without a limit do not count; future ones count as of now."""
 
         async def main():
             pacer = Pacer({"images": Window(2, 60)}, CLOCK)
@@ -454,7 +454,7 @@ class TestAllowances:
     """What a server says is left of its limits is all that passes until they are reset."""
 
     def test_nothing_passes_while_nothing_is_left(self):
-        """And after the reset the server's word is forgotten."""
+        """Nothing passes until the server's limit resets, and then that limit is forgotten."""
 
         async def main():
             pacer = Pacer({}, CLOCK)
@@ -475,7 +475,7 @@ class TestAllowances:
         assert [0, 0, 0, 30, 30] == simulate(main())
 
     def test_what_weighs_nothing_is_not_held(self):
-        """Even where more is under way than was left."""
+        """A request without weight passes even if more is in flight than was left."""
 
         async def main():
             pacer = Pacer({}, CLOCK)
@@ -794,7 +794,7 @@ class TestLevel:
 
     @pytest.mark.parametrize(("level", "needed"), [(1, 1), (4, 4), (10, 10), (25, 10)])
     def test_ten_successes_or_a_round_raise_it(self, level, needed):
-        """Whatever is less."""
+        """The level rises after ten successes or a round, whichever is less."""
 
         async def main():
             limit = AdaptiveLimit(30, CLOCK, level)
@@ -882,7 +882,7 @@ class TestPlaces:
     """Places go to those who asked first, and none is lost."""
 
     def test_places_are_given_in_order(self):
-        """Also where the level falls and rises meanwhile."""
+        """Slots are given in order, even while the level changes."""
 
         async def main():
             limit, order = AdaptiveLimit(3, CLOCK), []
@@ -1029,7 +1029,7 @@ class TestCircuit:
         assert 15.0 == simulate(main())
 
     def test_who_is_cancelled_leaves_its_turn_to_the_next(self):
-        """And no timer behind."""
+        """A cancelled waiter leaves its turn to the next and no timer behind."""
 
         async def main():
             circuit = Circuit(CLOCK, threshold=1)

@@ -102,7 +102,7 @@ def test_what_tells_nothing_is_no_leap(known):
 
 
 def test_this_computer_tells_how_long_it_is_up():
-    """Or says nothing."""
+    """The uptime is a positive number or is not known."""
     uptime = read_uptime()
 
     assert uptime is None or uptime.seconds > 0 < len(uptime.boot)

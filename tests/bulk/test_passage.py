@@ -98,12 +98,14 @@ class TestPassage:
     """Permits are asked for at the moment of sending, and the intent is durable before it."""
 
     async def test_money_then_permit_then_intent(self, passage, diary):
+        """Money is reserved first, then a permit is taken, then the intent is written."""
         await passage.before_attempt()
 
         assert ["reserve", "enter", "mark_sent 7"] == diary.entries
         assert passage.may_be_billed
 
     async def test_a_refused_attempt_that_is_repeated_is_as_if_it_was_never_sent(self, passage, diary):
+        """A refused attempt that is retried leaves no trace of having been sent."""
         await passage.before_attempt()
         await passage.after_attempt(attempt(wait=1.0), refusal())
 
@@ -111,6 +113,7 @@ class TestPassage:
         assert not passage.may_be_billed
 
     async def test_an_attempt_after_one_that_may_be_billed_is_paid_for_besides(self, passage, diary):
+        """An attempt after one that may be billed reserves its cost in addition."""
         await passage.before_attempt()
         await passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
         await passage.before_attempt()
@@ -119,6 +122,7 @@ class TestPassage:
         assert passage.may_be_billed
 
     async def test_where_the_server_knows_the_key_it_buys_nothing_more(self, passage, diary):
+        """An attempt with a key that the server knows reserves nothing more."""
         passage.pays_again = False
         await passage.before_attempt()
         await passage.after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("x"))
@@ -148,6 +152,7 @@ class TestPassage:
         assert ["reserve", "enter", "make way", "mark_sent 7"] == diary.entries
 
     async def test_a_client_that_was_closed_has_sent_nothing(self, passage):
+        """A request of a closed client was not sent."""
         await passage.before_attempt()
         await passage.after_attempt(attempt(), errors.ClientClosedError("x"))
 
@@ -170,12 +175,14 @@ class TestPassage:
         assert passage.may_be_billed
 
     async def test_one_that_cost_nothing_may_be(self, passage):
+        """An attempt that was refused cannot have been billed."""
         await passage.before_attempt()
         await passage.after_attempt(attempt(), refusal())
 
         assert not passage.may_be_billed
 
     async def test_a_job_that_stops_sends_nothing_more(self, passage, diary):
+        """A job that stops sends no further requests."""
         passage.halted = lambda: bool(diary.entries)  # from the moment on at which it waits for a permit
         with pytest.raises(Halted):
             await passage.before_attempt()
@@ -183,6 +190,7 @@ class TestPassage:
         assert ["reserve", "enter", "cancel"] == diary.entries
 
     async def test_what_cannot_be_written_down_is_not_sent(self, passage, diary):
+        """A request whose intent cannot be written is not sent."""
         diary.trouble = errors.StorageError("disk full")
         with pytest.raises(errors.StorageError):
             await passage.before_attempt()
@@ -191,6 +199,7 @@ class TestPassage:
         assert not passage.may_be_billed
 
     async def test_addresses_that_cannot_be_kept_are_fetched_all_the_same(self, passage, diary):
+        """URLs that cannot be stored are downloaded all the same."""
         diary.trouble = errors.StorageError("disk full")
         await passage.on_links([Unfetched(index=0, url="https://x/y")], Answer())
 

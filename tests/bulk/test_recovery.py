@@ -46,6 +46,7 @@ class TestRecovery:
     """Final names are whole images, so what is there counts; the rest is in doubt."""
 
     async def test_a_request_whose_image_is_there_is_done(self, workshop):
+        """A request whose images are all there is done."""
         shop = await workshop()
         (record,) = await leave_sent(shop)
         (shop.path / "out/images" / record.key[:2] / f"{record.key}.png").write_bytes(png())
@@ -60,6 +61,7 @@ class TestRecovery:
         )
 
     async def test_a_whole_part_is_given_its_name(self, workshop):
+        """A whole part file is given its final name."""
         shop = await workshop()
         (record,) = await leave_sent(shop)
         part = shop.path / "out/images" / record.key[:2] / f".{record.key}-1-abcdef.part"
@@ -72,6 +74,7 @@ class TestRecovery:
         assert 0o644 & ~os.umask(os.umask(0o022)) == (shop.path / "out" / record.images[0].path).stat().st_mode & 0o777
 
     async def test_a_torn_part_is_put_aside_and_its_request_is_in_doubt(self, workshop):
+        """A torn part file is moved away, and its request is in doubt."""
         shop = await workshop()
         (record,) = await leave_sent(shop)
         part = shop.path / "out/images" / record.key[:2] / f".{record.key}-1-abcdef.part"
@@ -82,6 +85,7 @@ class TestRecovery:
         assert [f"{record.key}-1-abcdef.part"] == [path.name for path in (shop.path / "out/rescue").iterdir()]
 
     async def test_one_of_two_images_is_kept_and_the_request_is_in_doubt(self, workshop):
+        """One of two images is kept, and its request is in doubt."""
         shop = await workshop()
         (record,) = await leave_sent(shop, n=2)
         (shop.path / "out/images" / record.key[:2] / f"{record.key}-1.png").write_bytes(png())
@@ -90,6 +94,7 @@ class TestRecovery:
         assert (State.IN_DOUBT, [0]) == (record.state, [image.index for image in record.images])
 
     async def test_what_was_leased_waits_again(self, workshop):
+        """A request that was only leased waits again."""
         shop = await workshop()
         await leave_sent(shop)
         async with bulk.Job.open(shop.path / "out") as job:

@@ -101,7 +101,7 @@ class TestDownloadsThatFail:
         assert 1 == shop.posts
 
     async def test_images_that_were_named_before_a_kill_are_found(self, workshop, monkeypatch):
-        """Even if their addresses have ended since."""
+        """Images that had their final names before a kill are found, even if their URLs have expired."""
 
         async def stuck(*args, **options):
             await asyncio.Event().wait()
@@ -240,7 +240,7 @@ class TestOthersThatRun:
         assert {State.DONE: 4, State.PENDING: 4} == await shop.states()
 
     async def test_a_client_that_is_closed_sends_nothing(self, workshop):
-        """So nothing is in doubt."""
+        """A closed client sends nothing, so nothing is in doubt."""
         session = aiohttp.ClientSession()
         await session.close()
         shop = await workshop(session=session)

@@ -55,6 +55,7 @@ NAMES = [f"{number}-{type(error).__name__}-{verdict}" for number, (error, verdic
 
 @pytest.mark.parametrize(("error", "verdict"), CASES, ids=NAMES)
 def test_an_error_has_its_verdict(error, verdict):
+    """Each class of error has its verdict in the table."""
     assert verdict == judge(error)
 
 

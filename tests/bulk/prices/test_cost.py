@@ -35,7 +35,7 @@ def test_an_amount_is_read_exactly(text, amount):
     ["", "$", "five", "-5", "+5", "1e3", "nan", "inf", "5,00", "1_000", "5.", ".5", "$-5", "0.0000000001", "5 $", "٣"],
 )
 def test_what_is_no_amount_is_refused(text):
-    """Also what is finer than a nano-dollar, or could be meant in two ways."""
+    """Text that is not an amount, is finer than a nano-dollar, or is ambiguous is refused."""
     with pytest.raises(ConfigurationError, match=r"is not an amount of dollars such as 5\.00"):
         parse_money(text)
 
