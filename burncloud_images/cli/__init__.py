@@ -1,6 +1,6 @@
 """
-The command line: words become request values, `client.send` does the work, results go to stdout.
+The command line: arguments become a request, `client.send` sends it, and results go to stdout.
 
-It knows no parameter of the API: options, their names and their help are read off the request classes. Whatever is not
-a result goes to stderr. Nothing heavy is imported before a command needs it, so that `--help` is quick.
+Options, their names and their help are derived from the request classes. Everything but results goes to stderr. Heavy
+imports wait until a command needs them, so that `--help` is quick.
 """

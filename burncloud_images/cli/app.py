@@ -1,4 +1,4 @@
-"""The program: its commands by name, each loaded when it is asked for."""
+"""The program: its commands by name, each imported when it is called."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from burncloud_images.cli.options import STDIN
 from burncloud_images.cli.streams import escaped, silence, unfailing
 
 COMMANDS: Mapping[str, str] = {
-    "generate": "Make images from a prompt, and print where they are.",
-    "edit": "Change images, or make a new one of them, as a prompt says.",
+    "generate": "Generate images from a prompt and print their paths.",
+    "edit": "Edit images, or combine them into a new one, by a prompt.",
     "variation": "Make variations of an image.",
-    "batch": "Make the images of whole lists, as a job that can be stopped and gone on with.",
-    "plan": "Say what lists ask for and may cost; nothing is sent.",
-    "status": "Say how far a job is, what failed and what is in doubt.",
-    "verify": "Read every image of a job and compare it with what came.",
-    "usage": "Say what a job used and cost, by day and model.",
-    "fetch": "Fetch images from result URLs, before those expire; no key is needed.",
-    "show": "Take the images out of saved answers of the API.",
+    "batch": "Generate images for a list of prompts, as a resumable job.",
+    "plan": "Show what lists ask for and may cost; send nothing.",
+    "status": "Show the progress of a job, its failures and its requests in doubt.",
+    "verify": "Check that every image of a job is intact.",
+    "usage": "Show what a job used and cost, by day and model.",
+    "fetch": "Download images from result URLs before they expire; needs no key.",
+    "show": "Extract the images from saved API responses.",
     "models": "List the models that the key may use.",
     "emulator": "Serve the API on this machine until Ctrl-C.",
-    "doctor": "Check what is installed, set up and reachable; nothing is billed.",
+    "doctor": "Check the installation, the settings and the connection; nothing is billed.",
 }
 
 HELP = frozenset({"--help", "-h", "--version"})
@@ -39,12 +39,12 @@ were not fetched, 130 abandoned."""
 
 
 def build() -> App:
-    """Return the program; the help of all commands together loads none of them."""
+    """Return the program; its own help imports no command."""
     app = App(
         name="burncloud-images",
-        help="Images by Burncloud's API: nothing paid is lost, nothing is bought twice.",
+        help="Create images with Burncloud's API. A paid image is never lost and never silently bought twice.",
         help_epilogue=EPILOGUE,
-        # Markdown would load a parser and a highlighter for a few words.
+        # Markdown would load a parser and a highlighter.
         help_format="plaintext",
         version=find_version,
         suppress_keyboard_interrupt=False,
@@ -64,23 +64,23 @@ def find_version() -> str:
 def run(words: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     if sys.stdout is None:
-        return fail("standard output is closed; send it to /dev/null if nobody needs the results.", USAGE)
+        return fail("standard output is closed; redirect it to /dev/null to discard the results.", USAGE)
     try:
         words_seen = [STDIN if word == "-" else word for word in words]
         code = build()(words_seen, print_error=False, exit_on_error=False, verbose=False, result_action="return_value")
     except CycloptsError as error:
-        # One sentence, and the command that shows what is possible.
+        # One sentence, and the command that lists the options.
         text = "".join(character if character.isprintable() else " " for character in str(error).replace(STDIN, "-"))
         return fail(f"{text} See `{help_for(words)}`.", USAGE)
     except KeyboardInterrupt:
         return ABANDONED
-    except BrokenPipeError:  # the reader of our stdout has gone
+    except BrokenPipeError:  # the reader of stdout has closed it
         silence(sys.stdout)
         return 1
     except OSError as error:
         if words and HELP.isdisjoint(words):
             raise
-        # Commands turn this into an exit code themselves; help and version are printed by cyclopts.
+        # Commands map this to an exit code themselves; cyclopts prints help and version.
         silence(sys.stdout)
         return fail(f"standard output cannot be written: {error.strerror or error}.", STORAGE)
     return code if isinstance(code, int) else 0

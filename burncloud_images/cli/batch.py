@@ -1,4 +1,4 @@
-"""`batch`: lists become a job in a folder, from the words to the exit code; the page to read first of those on jobs."""
+"""`batch`: runs lists as a job in a folder, from the arguments to the exit code; the module to read first on jobs."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
 
 MOST_BAD_ROWS = 5
-"""Bad rows that are told when lists are read; `status` lists all."""
+"""Bad rows that are printed after reading the lists; `status` lists all."""
 
 
 async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
     """
-    Do what `batch` is for, and return its exit code.
+    Run the job and return the exit code.
 
     Args:
-        values: What was given, by field.
-        reporter: For all that is no result.
+        values: The given values, by field.
+        reporter: Writes everything but results.
 
     Raises:
-        UsageError: What was given cannot be used.
-        ImagesError: The job cannot be opened, or not run at all.
+        UsageError: A value cannot be used.
+        ImagesError: The job cannot be opened or run.
     """
     stdin = Stdin()
     connection, running = build_options(Connection, values), build_options(Running, values)
     lists, folder = to_lists(values, stdin), to_folder(values)
     options = to_options(values, reporter)
     if not lists.names and not JobDirectory(folder).store.exists():
-        raise UsageError(f"{folder} holds no job to go on with; name at least one list.")
+        raise UsageError(f"There is no job in {folder}; give at least one list of prompts.")
     if running.dry_run:
         return await show_dry_run(lists, folder, options, values, reporter)
     async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:
@@ -73,10 +73,10 @@ class JobCommand:
 
     Attributes:
         job: The job.
-        folder: Where it is, as it was typed.
-        running: What was asked for.
-        reporter: For all that is no result.
-        unprinted: Why results could not be printed, if they could not.
+        folder: Its folder, as given.
+        running: The run options.
+        reporter: Writes everything but results.
+        unprinted: The error that kept results from being printed.
     """
 
     job: Job
@@ -87,17 +87,17 @@ class JobCommand:
 
     async def add(self, lists: Lists) -> None:
         """
-        Add what the lists ask for, and tell what is wrong with them.
+        Add the rows of the lists to the job, and report bad rows.
 
         Raises:
-            UsageError: A list is another than it was, or was not read to its end.
+            UsageError: A list has changed, or was not read completely.
         """
         self.note_recovered()
         with self.reporter.working("reading"):
             for name in lists.names:
                 await self.add_list(name, lists)
         if unread := await find_unread(self.job.store):
-            raise UsageError(f"{unread[0]} was not read to its end when the job was interrupted; name it again.")
+            raise UsageError(f"{unread[0]} was not read completely before the job was interrupted; give it again.")
         if lists.names and not self.reporter.options.quiet:
             await self.note_bad_rows()
 
@@ -132,16 +132,16 @@ class JobCommand:
         recovered = self.job.recovered
         if recovered.done or recovered.in_doubt or recovered.waiting:
             self.reporter.note(
-                f"the last run was killed: of what was under way {recovered.done:,} turned out to be done, "
-                f"{recovered.in_doubt:,} are in doubt, {recovered.waiting:,} were not sent"
+                f"the last run was killed: {recovered.done:,} of its requests are done, "
+                f"{recovered.in_doubt:,} are in doubt, {recovered.waiting:,} had not been sent"
             )
 
     async def run(self, client: AsyncImagesClient, options: Options) -> Report:
         """
-        Run the job, and show how it goes.
+        Run the job and show its progress.
 
         Raises:
-            UsageError: A budget cannot be kept, as a price is not known.
+            UsageError: There is a budget, and a price is unknown.
         """
         progress = JobProgress(reporter=self.reporter, ask=self.ask)
 
@@ -160,15 +160,15 @@ class JobCommand:
         return self.job.run_now.progress() if self.job.run_now is not None else None
 
     def print_row(self, event: Event, record: Record) -> None:
-        """Print what came of a row; if nobody can read that any more, nothing more is bought for it."""
+        """Print the result of a row; if stdout cannot be written, stop buying."""
         try:
             print_json(self.row_to_json(event, record))
         except BrokenPipeError:
-            self.reporter.note("nobody reads the results any more; finishing what is paid for")
+            self.reporter.note("the reader of stdout has closed it; finishing requests already sent")
             self.job.drain()
         except StorageError as error:
             self.unprinted = error
-            self.reporter.note("the results cannot be printed any more; finishing what is paid for")
+            self.reporter.note("stdout cannot be written; finishing requests already sent")
             self.job.drain()
 
     def row_to_json(self, event: Event, record: Record) -> dict[str, object]:
@@ -187,7 +187,7 @@ class JobCommand:
 
     def print_report(self, report: Report) -> int:
         """
-        Say what came of the run, and return the exit code.
+        Print the report of the run and return the exit code.
 
         Raises:
             StorageError: Results could not be printed.
@@ -216,7 +216,7 @@ def to_folder(values: Mapping[str, Any]) -> Path:
     Return the job's folder.
 
     Raises:
-        UsageError: None is named.
+        UsageError: It is missing.
     """
     directory = build_options(JobFolder, values).directory
     if not directory:
@@ -226,14 +226,14 @@ def to_folder(values: Mapping[str, Any]) -> Path:
 
 def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
     """
-    Return how the job is run.
+    Return the options of the job.
 
     Args:
-        values: What was given, by field.
-        reporter: Told which prices count.
+        values: The given values, by field.
+        reporter: Told which prices apply.
 
     Raises:
-        UsageError: A value is none that it can have.
+        UsageError: An option does not accept its value.
     """
     validate_numbers(values)
     folder, running = build_options(JobFolder, values), build_options(Running, values)
@@ -260,7 +260,7 @@ def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
 
 
 def to_layout(folder: JobFolder, asked: str | None) -> Any:  # noqa: ANN401 (a literal, checked by the options)
-    """Return how images are kept: --layout, or --format where it says that."""
+    """Return how images are stored: --layout, or --format if that names a layout."""
     said = asked if asked in CONTAINERS else None
     if said and folder.layout and said != folder.layout:
         raise UsageError(f"--layout {folder.layout} and --format {said} contradict each other.")
@@ -268,20 +268,20 @@ def to_layout(folder: JobFolder, asked: str | None) -> Any:  # noqa: ANN401 (a l
 
 
 MOST_UNPRICED = 1000
-"""Requests without a price that are enough to refuse a list."""
+"""Requests without a price after which reading ends: a list is refused anyway."""
 
 
 async def check_prices(lists: Lists, folder: Path, options: Options) -> None:
     """
-    Refuse lists that a budget cannot hold for, before the job has them: there they would be in the way of better ones.
+    Refuse lists whose cost a budget cannot limit before they are added to the job, from which rows cannot be removed.
 
     Args:
-        lists: What is to be added. Only files can be read twice, so stdin and pipes are left to the run.
-        folder: The job, which may not be there yet; what it has already is left to the run, too.
-        options: How it is to be run.
+        lists: The lists. Only files can be read twice; stdin and pipes are checked by the run.
+        folder: The job's folder, which may not exist; requests that the job has are checked by the run.
+        options: The options of the job.
 
     Raises:
-        UsageError: The price of a request is not known.
+        UsageError: The price of a request is unknown.
         InvalidRequestError: A list cannot be read.
     """
     files = attrs.evolve(lists, names=tuple(name for name in lists.names if Path(name).is_file()))
@@ -294,7 +294,7 @@ async def check_prices(lists: Lists, folder: Path, options: Options) -> None:
 
 
 async def find_unpriced(lists: Lists, folder: Path, prices: PriceTable | None) -> AsyncIterator[Mapping[str, object]]:
-    """Yield new requests whose price is not known, up to a thousand."""
+    """Yield new requests whose price is unknown, up to a thousand."""
     found = 0
     async with AsyncExitStack() as stack:
         known = await stack.enter_async_context(view(str(folder))) if JobDirectory(folder).store.exists() else None
@@ -315,19 +315,19 @@ async def show_dry_run(
     Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.
 
     Args:
-        lists: What would be added; without any it is about what waits in the job.
-        folder: The job.
-        options: How it would be run.
-        values: What was given, by field.
-        reporter: Told why the first request cannot be shown, if it cannot.
+        lists: The lists; without any, the plan is about the waiting requests of the job.
+        folder: The job's folder.
+        options: The options of the job.
+        values: The given values, by field.
+        reporter: Reports why the first request cannot be shown.
 
     Raises:
-        UsageError: An emulator is asked for, which nothing would be sent to.
+        UsageError: --emulator was given as well.
         ImagesError: A list, or an image of the first request, cannot be read.
     """
     connection, running = build_options(Connection, values), build_options(Running, values)
     if connection.emulator:
-        raise UsageError("--dry-run sends nothing, so it cannot go together with --emulator.")
+        raise UsageError("--dry-run sends nothing, so it cannot be combined with --emulator.")
     plan = await make_plan(lists.read() if lists.names else read_job(folder), options.prices)
     show_plan(
         plan,
@@ -346,7 +346,7 @@ async def show_dry_run(
 
 
 async def read_job(folder: Path) -> AsyncIterator[NewRequest | BadRow]:
-    """Yield what waits in a job."""
+    """Yield the waiting requests of a job."""
     async with view(str(folder)) as store:
         async for record in store.records({State.PENDING}):
             yield NewRequest(

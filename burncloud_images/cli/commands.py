@@ -1,4 +1,4 @@
-"""The commands: each is a signature read off classes, and a room that does the work, entered when it is called."""
+"""The commands: signatures derived from classes; the module that does the work is imported when one is called."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ Work = Callable[[Values, "Reporter"], Awaitable[int]]
 # `extra` is what -O fills.
 NO_OPTIONS = frozenset({"extra"})
 
-# Nothing is asked of the API, and nothing is known of how an image came to be.
+# `show` sends no request and does not know which request made an image.
 NOT_OF_SHOW = frozenset({"sidecar", "dry_run"})
 NOT_OF_FETCH = NOT_OF_SHOW | {"api_key_file", "emulator", "timeout", "validation"}
 
 API = Group("API fields", sort_key=1)
-DEFAULTS = Group("API fields, for rows that do not have them", sort_key=4)
+DEFAULTS = Group("API fields, for rows without them", sort_key=4)
 JOB = Group("Job", sort_key=1)
 MONEY = Group("Pace and money", sort_key=2)
 OUTPUT = Group("Output", sort_key=3)
@@ -73,20 +73,20 @@ SHARED = (Connection, Reporting, Configuration)
 KNOWN = (*REQUESTS, *GROUPS)
 
 HOW_TO_GIVE: Mapping[str, str] = {
-    "image": "A file, an https:// address, or - for stdin.",
-    "prompt": "The text itself, @FILE, or - for stdin.",
+    "image": "A file, an https:// URL, or - for stdin.",
+    "prompt": "The text, @FILE, or - for stdin.",
 }
 LISTS = "Lists of prompts: text, CSV, TSV, JSONL or Parquet, or - for stdin."
-JOB_FOLDER = "The folder of the job."
+JOB_FOLDER = "The job's folder."
 ADDRESSES = (
-    "Where images are, as an answer said; @FILE or - for lists of addresses, one a line. A signed address is a key to "
-    "its image, and other users of the machine can see it on the command line."
+    "Result URLs; @FILE or - reads URLs from a file or stdin, one per line. Anyone who has a signed URL can download "
+    "its image, and other users of this machine can see your command line."
 )
-RESPONSES = "Files with answers of the API, as JSON, as event streams, or as lines of a batch; - for stdin."
+RESPONSES = "Files with API responses: JSON, event streams, or the output lines of a batch; - for stdin."
 
 
 def request_parameters(kind: type[ImagesRequest]) -> Iterator[inspect.Parameter]:
-    """Yield what a request is made of: its first required field by position, all others as options."""
+    """Yield the parameters of a request: its first required field is positional, the others are options."""
     first = next(field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING)
     words = tuple[str, ...] if kind is EditRequest else str
     yield by_position(first, words, f"{help_of(kind)[first]} {HOW_TO_GIVE[first]}")
@@ -94,7 +94,7 @@ def request_parameters(kind: type[ImagesRequest]) -> Iterator[inspect.Parameter]
 
 
 def by_position(name: str, words: Any, text: str, *, required: bool = True) -> inspect.Parameter:  # noqa: ANN401 (annotations have no type of their own)
-    """Return what is given without an option's name."""
+    """Return a positional parameter."""
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_ONLY,
@@ -106,7 +106,7 @@ def by_position(name: str, words: Any, text: str, *, required: bool = True) -> i
 
 
 def row_parameters(*, required: bool) -> Iterator[inspect.Parameter]:
-    """Yield the lists, and the fields of any request, for rows that do not have them."""
+    """Yield the lists, and the fields of all requests as defaults for rows."""
     yield by_position("inputs", tuple[str, ...], LISTS, required=required)
     seen = set(NO_OPTIONS)
     for owner in (*REQUESTS, ExtraFields):
@@ -116,7 +116,7 @@ def row_parameters(*, required: bool) -> Iterator[inspect.Parameter]:
 
 
 def wrap(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int]:
-    """Return what a command does with what it is given: settle the options, run, and turn errors into exit codes."""
+    """Return a function that completes the options, runs *work*, and turns errors into exit codes."""
 
     def command(given: dict[str, Any]) -> int:
         import asyncio
@@ -163,12 +163,12 @@ def make(
     Return a command.
 
     Args:
-        name: Its name.
+        name: The name of the command.
         owners: Classes whose fields are its options.
-        work: What it does.
+        work: Does the work and returns the exit code.
         own: Its other parameters.
-        unseen: Classes whose fields are among these.
-        without: Fields that are no options of this command.
+        unseen: Classes whose fields are among the other parameters.
+        without: Fields that this command does not offer.
     """
     shared = [parameter for owner in owners for parameter in derive(owner, GROUPS[owner], without=without)]
     return as_command(name, [*own, *shared], wrap((*unseen, *owners), work))
@@ -248,7 +248,7 @@ async def show_images(values: Values, reporter: Reporter) -> int:
 
 
 def job_view(name: str, owners: tuple[type, ...], work: Work) -> Any:  # noqa: ANN401 (as above)
-    """Return a command that looks at a job."""
+    """Return a command that reads a job and changes nothing."""
     return make(name, owners, work, own=[by_position("directory", str, JOB_FOLDER)])
 
 

@@ -1,7 +1,7 @@
 """
-Values that come from a file: flags win over the environment, that over the file, and the file over the defaults.
+The configuration file: flags win over the environment, the environment over the file, the file over defaults.
 
-The file is TOML. Its keys are the names of options; a table `[profile.NAME]` is laid over them when asked for:
+The file is TOML. Its keys are option names; the values of a chosen table `[profile.NAME]` override the others:
 
     model = "gpt-image-2"
     into = "pictures"
@@ -30,34 +30,34 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "api_key_file": KEY_VARIABLES,
     "dialect": DIALECT_VARIABLES,
 }
-"""Options that the environment can give; it wins over the file."""
+"""Options that environment variables can set; they win over the file."""
 
 REFUSED: Mapping[str, str] = {
-    "api_key": "a key does not belong into a file that is shared; name its file by api-key-file",
-    "emulator": "the emulator is chosen on the command line only",
-    "dry_run": "it is for the command line only",
-    "directory": "it is for the command line only",
-    "config": "it is for the command line only",
-    "prompt": "it is for the command line only",
-    "image": "it is for the command line only",
+    "api_key": "keep the key out of a file that may be shared; name the file that holds it with api-key-file",
+    "emulator": "the emulator can only be chosen on the command line",
+    "dry_run": "it can only be given on the command line",
+    "directory": "it can only be given on the command line",
+    "config": "it can only be given on the command line",
+    "prompt": "it can only be given on the command line",
+    "image": "it can only be given on the command line",
 }
 
 RIVALS = frozenset({"output", "into"})
-"""Options of which one excludes the other: a flag drops the file's."""
+"""Options that exclude each other: a flag drops the value of either from the file."""
 
 
 def user_file() -> Path:
-    """Return where the user's file is, whether there is one or not."""
+    """Return the path of the user's file, which may not exist."""
     folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     return Path(folder).expanduser() / "burncloud-images" / "config.toml"
 
 
 def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterable[type]) -> dict[str, Any]:
     """
-    Return *given* with what the file adds.
+    Return *given* and the values that the file adds.
 
     Args:
-        given: The flags.
+        given: The values of the flags.
         owners: Classes whose fields are options of this command.
         known: Classes whose fields are options of any command.
 
@@ -69,7 +69,7 @@ def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterab
     profiles = content.pop("profile", {})
     chosen = profiles.get(profile, {}) if isinstance(profiles, dict) else None
     if not isinstance(chosen, dict):
-        raise UsageError(f"In {path}, profiles have to be tables [profile.NAME].")
+        raise UsageError(f"In {path}, each profile has to be a table [profile.NAME].")
     if profile is not None and not chosen:
         raise UsageError(f"There is no [profile.{profile}] in {path}.")
     defaults = {key.replace("-", "_"): value for key, value in {**content, **chosen}.items()}
@@ -95,17 +95,25 @@ def read(named: str | None) -> tuple[Path, dict[str, Any]]:
     except OSError as error:
         raise UsageError(f"The configuration file {path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:  # neither UTF-8 nor TOML
-        raise UsageError(f"The configuration file {path} is no TOML: {error}.") from None
+        raise UsageError(f"The configuration file {path} is not valid TOML: {error}.") from None
 
 
 def check(path: Path, name: str, value: object, kinds: Mapping[str, Any]) -> None:
-    """Refuse what no option takes: a misspelt key would be a setting that silently does not hold."""
+    """Refuse a key or value that no option accepts: a misspelt key would silently have no effect."""
     if name in REFUSED:
         raise UsageError(f"In {path}, {name} cannot be set: {REFUSED[name]}.")
     if name not in kinds:
-        raise UsageError(f"In {path}, {name} is no option; its keys are names of options without dashes in front.")
+        raise UsageError(f"In {path}: unknown option {name!r}{suggest(name, kinds)}.")
     if not fits(value, kinds[name]):
-        raise UsageError(f"In {path}, {name} has a value that {option_name(name)} cannot take.")
+        raise UsageError(f"In {path}, {name} has a value that {option_name(name)} does not accept.")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the option that was probably meant."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def fits(value: object, kind: Any) -> bool:  # noqa: ANN401 (annotations have no type of their own)

@@ -1,4 +1,4 @@
-"""How the API is reached: options of every command that sends, and the client made from them."""
+"""The client made from the connection options."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from burncloud_images.emulator import Emulator
 
 NO_KEY = "none"
-"""For what is sent without a key."""
+"""The key of clients that send none."""
 
 MOST_CONNECTIONS = 100
 
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """Where requests go and with which key; it is never shown."""
+    """The base URL and the key, which is never shown."""
 
     base_url: str
     api_key: str = attrs.field(repr=False)
@@ -48,11 +48,11 @@ class Endpoint:
 
 def find_key(connection: Connection, stdin: Stdin) -> tuple[str, str] | None:
     """
-    Return the key and where it is from; None if there is none.
+    Return the key and its origin; None if there is none.
 
     Raises:
         UsageError: Its file cannot be read.
-        ConfigurationError: It is no key.
+        ConfigurationError: It is not a valid key.
     """
     if connection.api_key_file is not None:
         path = connection.api_key_file
@@ -70,7 +70,7 @@ def find_key(connection: Connection, stdin: Stdin) -> tuple[str, str] | None:
 
 def to_endpoint(connection: Connection, stdin: Stdin) -> Endpoint:
     """
-    Return where to send to.
+    Return the base URL and the key.
 
     Raises:
         UsageError: There is no key.
@@ -80,7 +80,7 @@ def to_endpoint(connection: Connection, stdin: Stdin) -> Endpoint:
     base_url = to_base_url(address, allow_http=connection.allow_http)
     found = find_key(connection, stdin)
     if found is None:
-        message = "There is no API key: set BURNCLOUD_API_KEY or use --api-key-file; with --emulator none is needed."
+        message = "There is no API key: set BURNCLOUD_API_KEY or use --api-key-file; --emulator needs none."
         raise UsageError(message)
     return Endpoint(base_url=base_url, api_key=found[0])
 
@@ -95,14 +95,14 @@ async def open_client(
     max_connections: int = MOST_CONNECTIONS,
 ) -> AsyncIterator[AsyncImagesClient]:
     """
-    Give a client, and the emulator behind it if that is wanted.
+    Open a client, and start the emulator if asked for.
 
     Args:
-        connection: How the API is reached.
-        reporter: Told where it is.
-        stdin: For a key.
-        on_attempt: Sees each attempt as it ends.
-        max_connections: To the API at once.
+        connection: The connection options.
+        reporter: Told the base URL.
+        stdin: May be read for the key.
+        on_attempt: Called after each attempt.
+        max_connections: Maximum number of connections to the API.
 
     Raises:
         UsageError: An option cannot be used.
@@ -112,7 +112,7 @@ async def open_client(
         stack.enter_context(without_log())
         if connection.emulator:
             server = await stack.enter_async_context(start_emulator(connection))
-            reporter.note(f"using an emulator at {server.base_url}: nothing is sent to Burncloud, nothing costs")
+            reporter.note(f"using an emulator at {server.base_url}: nothing is sent to Burncloud or billed")
             endpoint = Endpoint(base_url=server.base_url, api_key=server.api_key)
         else:
             endpoint = to_endpoint(connection, stdin)
@@ -122,7 +122,7 @@ async def open_client(
 
 @contextmanager
 def without_log() -> Iterator[None]:
-    """Keep the package's log from the terminal, where the reporter says the same."""
+    """Keep the package's log off the terminal, where the reporter writes the same."""
     import logging
 
     logger, handler = logging.getLogger("burncloud_images"), logging.NullHandler()
@@ -135,7 +135,7 @@ def without_log() -> Iterator[None]:
 
 def make_fetcher(connection: Connection) -> AsyncImagesClient:
     """
-    Return a client for results, which are fetched without a key.
+    Return a client for downloads, which need no key.
 
     Raises:
         UsageError: An option cannot be used.
@@ -156,7 +156,7 @@ def make_client(
         retry = RetryPolicy(attempts=connection.retries, deadline=connection.deadline)
         timeouts = Timeouts(first_byte=connection.timeout)
     except ValueError:
-        raise UsageError("--retries has to be at least 1, --timeout more than 0, --deadline not negative.") from None
+        raise UsageError("--retries has to be at least 1, --timeout greater than 0, --deadline not negative.") from None
     return AsyncImagesClient(
         api_key=endpoint.api_key,
         base_url=endpoint.base_url,
@@ -174,13 +174,13 @@ def to_network(connection: Connection, base_url: str) -> Network:
     if connection.proxy is not None:
         parts = urlsplit(connection.proxy)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise UsageError("The proxy has to be a URL as http://host:port; other kinds, as SOCKS, cannot be used.")
+            raise UsageError("The proxy has to be a URL such as http://host:port; SOCKS proxies are not supported.")
     return Network(
         proxy=connection.proxy,
         ca=load_authorities(connection.cacert) if connection.cacert is not None else None,
         allow_http=connection.allow_http,
         allowed_result_hosts=connection.result_host,
-        # As curl does; but an unencrypted key is for the host that was named, never for a proxy.
+        # As curl does; but an unencrypted key goes to the named host only, never to a proxy.
         trust_env=base_url.startswith("https:"),
     )
 
@@ -192,7 +192,7 @@ def load_authorities(path: str) -> ssl.SSLContext:
     try:
         context.load_verify_locations(cafile=path)
     except OSError as error:  # SSLError is one
-        reason = "it is no PEM file" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = "it is not a PEM file" if isinstance(error, ssl.SSLError) else error.strerror
         raise UsageError(f"The certificates in {path} cannot be read: {reason}.") from None
     return context
 
@@ -200,7 +200,7 @@ def load_authorities(path: str) -> ssl.SSLContext:
 @asynccontextmanager
 async def start_emulator(connection: Connection) -> AsyncIterator[Emulator]:
     if connection.base_url is not None or connection.api_key_file is not None:
-        raise UsageError("--emulator has an address and a key of its own; leave --base-url and --api-key-file out.")
+        raise UsageError("--emulator has its own URL and key; leave out --base-url and --api-key-file.")
     from burncloud_images.emulator import Emulator
 
     server = Emulator()

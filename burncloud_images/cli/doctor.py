@@ -1,4 +1,4 @@
-"""`doctor`: what is set up and what is not, a line each, with what to do; nothing is billed."""
+"""`doctor`: checks of the installation, the settings and the connection, with advice; nothing is billed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from burncloud_images.cli.connection import find_key, open_client
 from burncloud_images.cli.exits import USAGE, UsageError, describe, to_exit
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.options import Connection, JsonOutput
-from burncloud_images.cli.outputs import print_bytes, print_json
-from burncloud_images.cli.reporting import Reporter, to_one_line
+from burncloud_images.cli.outputs import print_json, print_lines
+from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL
 from burncloud_images.errors import ConfigurationError, ImagesError
 from burncloud_images.wire.base_url import to_base_url
@@ -29,12 +29,12 @@ PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "
 @attrs.frozen
 class Check:
     """
-    One thing that was looked at.
+    One check.
 
     Attributes:
-        what: Its name.
-        finding: A clause, with what to do if it is a problem.
-        code: Exit code if it is a problem, else 0.
+        what: What was checked.
+        finding: The result, with advice if there is a problem.
+        code: The exit code if there is a problem, else 0.
     """
 
     what: str
@@ -48,7 +48,7 @@ async def examine(connection: Connection, output: JsonOutput, reporter: Reporter
     async for check in checks(connection, reporter):
         found.append(check)
         if not output.json:
-            print_bytes(f"{'problem' if check.code else 'ok':8}{check.what}: {to_one_line(check.finding)}\n".encode())
+            print_lines([f"{'problem' if check.code else 'ok':8}{check.what}: {check.finding}"])
     if output.json:
         print_json({"checks": [attrs.asdict(check) for check in found]})
     return next((check.code for check in found if check.code), 0)
@@ -63,7 +63,7 @@ async def checks(connection: Connection, reporter: Reporter) -> AsyncIterator[Ch
     yield address
     yield key
     if address.code or key.code:
-        yield Check("API", "not asked, as the base URL or the key cannot be used")
+        yield Check("API", "not checked, because the base URL or the key cannot be used")
     else:
         yield await check_api(connection, stdin, reporter)
 
@@ -86,9 +86,9 @@ def installed(name: str) -> str:
 
 def surroundings() -> Iterator[Check]:
     path = user_file()
-    yield Check("configuration", f"{path}" if path.is_file() else f"no file {path}, which is fine")
+    yield Check("configuration", f"{path}" if path.is_file() else f"no file {path} (optional)")
     proxies = [name for name in PROXIES if os.environ.get(name)]
-    yield Check("proxy", f"{', '.join(proxies)} of the environment count" if proxies else "none in the environment")
+    yield Check("proxy", f"{', '.join(proxies)} set in the environment" if proxies else "none in the environment")
     folder = Path.cwd()
     if os.access(folder, os.W_OK | os.X_OK):
         yield Check("current folder", f"{folder} can be written")
@@ -124,13 +124,13 @@ def check_key(connection: Connection, stdin: Stdin) -> tuple[Check, Connection]:
 
 
 async def check_api(connection: Connection, stdin: Stdin, reporter: Reporter) -> Check:
-    """Ask for the list of models: it needs the key and costs nothing."""
+    """Request the list of models, which needs the key and costs nothing."""
     try:
         async with open_client(attrs.evolve(connection, retries=1), reporter, stdin) as client:
             models = await client.models()
     except ImagesError as error:
-        # `describe` would send people to this command.
+        # `describe` would advise to run this command.
         return Check("API", f"{error.message} {error.advice}", to_exit(error))
     except UsageError as error:
         return Check("API", str(error), USAGE)
-    return Check("API", f"answers and takes the key; it lists {len(models)} models")
+    return Check("API", f"reachable, accepts the key and lists {len(models)} models")

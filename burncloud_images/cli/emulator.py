@@ -1,4 +1,4 @@
-"""`emulator`: the API on this machine until Ctrl-C."""
+"""`emulator`: serves an emulator of the API until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from burncloud_images.cli.reporting import Reporter
 
 async def serve(serving: Serving, reporter: Reporter) -> int:
     """
-    Serve until SIGINT or SIGTERM; print what a shell needs to use the server, and at the end what it was asked for.
+    Serve until SIGINT or SIGTERM; print variables for a shell first, and a summary of the requests at the end.
 
     Raises:
-        UsageError: It cannot be served so.
+        UsageError: An option cannot be used.
     """
     from burncloud_images.emulator import Emulator, Fault
 
@@ -49,7 +49,7 @@ async def serve(serving: Serving, reporter: Reporter) -> int:
         if server.ca is not None:
             lines["SSL_CERT_FILE"] = str(server.ca)  # OpenSSL's own variable, so curl and other clients know it too
         print_bytes("".join(f"export {name}={shlex.quote(value)}\n" for name, value in lines.items()).encode())
-        reporter.note("serving until Ctrl-C; put the lines above into another shell to use it")
+        reporter.note("serving until Ctrl-C; run the lines above in another shell to use it")
         if server.ca is not None:
             reporter.note("SSL_CERT_FILE makes that shell trust this server's certificate alone; Network(ca=…) and")
             reporter.note("--cacert take the same file")

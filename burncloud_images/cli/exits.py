@@ -15,17 +15,17 @@ UNFETCHED = 12
 ABANDONED = 130
 
 WEIGHTIEST = (ABANDONED, INTERRUPTED, STORAGE, UNFETCHED, 8, 5, 4, 10)
-"""Codes that tell of all the work, whatever came of its parts."""
+"""Codes that describe the whole work, whatever its parts returned."""
 
 
 class UsageError(Exception):
-    """What was typed, or configured, cannot be used; the message is one sentence. Nothing was sent."""
+    """An argument or a setting cannot be used; the message is one sentence. Nothing was sent."""
 
 
 LOOK = "It was not sent again: look at the account's log before you repeat the command."
 AGAIN = "then type the same command again."
 
-# The first class that fits counts. None as advice: the error's own, where it makes sense outside Python.
+# The first matching class counts. None as advice means the error's own, which makes sense outside Python.
 TABLE: tuple[tuple[type[errors.ImagesError], int, str | None], ...] = (
     (errors.ConfigurationError, 2, "See `burncloud-images doctor`."),
     (errors.InvalidRequestError, 2, ""),
@@ -42,7 +42,7 @@ TABLE: tuple[tuple[type[errors.ImagesError], int, str | None], ...] = (
     (errors.TooLargeError, 1, ""),
     (errors.ProtocolError, 1, "Check the base URL with `burncloud-images doctor`."),
     (errors.ResultExpiredError, 1, None),
-    (errors.DownloadRefusedError, 1, "If the host is yours, name it with --result-host."),
+    (errors.DownloadRefusedError, 1, "If you trust the host, add --result-host HOST."),
     (errors.DownloadError, 1, ""),
     (errors.ImagesError, 1, None),
 )
@@ -55,20 +55,20 @@ VOCABULARY: Mapping[str, str] = {
     "(Timeouts.first_byte)": "(--timeout)",
     "use max_images in place of max_cost": "use --max-images in place of --budget",
 }
-"""What the library's sentences call by its Python name."""
+"""Python names in the library's messages, and the options that users type instead."""
 
 
 def to_exit(error: errors.ImagesError) -> int:
     """Return the exit code for *error*."""
     if isinstance(error, errors.DownloadRefusedError) and not error.billed:
-        return USAGE  # an address that was typed
+        return USAGE  # a URL given by the user
     if is_doubtful(error):
         return next(code for kind, code, _ in TABLE if kind is errors.OutcomeUnknownError)
     return next(code for kind, code, _ in TABLE if isinstance(error, kind))
 
 
 def is_doubtful(error: errors.ImagesError) -> bool:
-    """Say whether the API refused what it may have billed; of moderation that is always so, and has a code."""
+    """Return whether the API refused a request that may have been billed; moderation has a code of its own."""
     return isinstance(error, errors.APIError) and not isinstance(error, errors.ModerationError) and bool(error.billed)
 
 
@@ -86,7 +86,7 @@ def combine(codes: Sequence[int]) -> int:
 
 
 def describe(error: errors.ImagesError) -> str:
-    """Return what happened, whether it was billed, what to type next, and the ids that a support asks for."""
+    """Return what happened, whether it was billed, what to type next, and the ids to quote to support."""
     message = translate(error.message)
     ids = []
     if error.request_id and error.request_id not in message:
@@ -99,7 +99,7 @@ def describe(error: errors.ImagesError) -> str:
 
 
 def translate(message: str) -> str:
-    """Return a sentence of the library with the names of options in it."""
+    """Return a message of the library with Python names replaced by options."""
     for python, words in VOCABULARY.items():
         message = message.replace(python, words)
     return message
@@ -107,7 +107,7 @@ def translate(message: str) -> str:
 
 def advice(error: errors.ImagesError) -> str:
     if isinstance(error, errors.InvalidRequestError) and all(violation.source for violation in error.violations):
-        return "If the gateway takes it all the same, add --validation off."
+        return "If the gateway accepts it anyway, add --validation off."
     if is_doubtful(error):
         return LOOK
     found = next(text for kind, _, text in TABLE if isinstance(error, kind))

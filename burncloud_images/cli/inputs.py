@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @attrs.define
 class Stdin:
-    """Standard input, which can be read for one thing only."""
+    """Standard input, which can only be read once."""
 
     reader: str | None = None
 
@@ -41,7 +41,7 @@ class Stdin:
         Return stdin for *reader*.
 
         Raises:
-            UsageError: Something else reads it, or it is closed.
+            UsageError: It is read for something else, or it is closed.
         """
         if sys.stdin is None:
             raise UsageError(f"Standard input is closed, so it cannot be {reader}.")
@@ -75,20 +75,20 @@ def read_prompt(word: str, stdin: Stdin) -> str:
     try:
         return content.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise UsageError("The prompt is no UTF-8 text.") from None
+        raise UsageError("The prompt is not valid UTF-8.") from None
 
 
 def to_image(word: str, stdin: Stdin, *, allow_http: bool) -> ImageLike:
-    """Return where the image is that *word* names: a file, a URL, or `-` for stdin."""
+    """Return the image that *word* names: a file, a URL, or `-` for stdin."""
     if word == "-":
         return stdin.open("an image")
     scheme = SCHEME.match(word)
     if scheme is None:
         return word
     if scheme[1].lower() not in {"http", "https"}:
-        raise UsageError(f"{scheme[0]} is no address that an image can be fetched from; use https://.")
+        raise UsageError(f"Images cannot be downloaded from {scheme[0]} URLs; use https://.")
     if scheme[1].lower() == "http" and not allow_http and not is_loopback(urlsplit(word).hostname or ""):
-        raise UsageError("An image would be fetched unencrypted; use https:// or --allow-http.")
+        raise UsageError("The image would be downloaded unencrypted; use https:// or --allow-http.")
     return ImageURL(word)
 
 
@@ -99,14 +99,14 @@ def to_request(
     Return the request that *values* describe.
 
     Args:
-        kind: Its class.
-        values: What was given, by field.
-        stdin: For `-`.
-        allow_http: Whether images may come from unencrypted addresses.
+        kind: The class of the request.
+        values: The given values, by field.
+        stdin: Read for `-`.
+        allow_http: Whether images may be downloaded unencrypted.
 
     Raises:
         UsageError: A value cannot be read.
-        InvalidRequestError: No server could take it.
+        InvalidRequestError: No server could accept it.
     """
     names = {field.name for field in attrs.fields(kind)}
     fields: dict[str, Any] = {
@@ -142,18 +142,18 @@ def from_json(name: str, text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise UsageError(f"What {name} is given is no JSON.") from None
+        raise UsageError(f"The value of {name} is not valid JSON.") from None
 
 
 def extra_fields(kind: type[ImagesRequest], words: Iterable[str]) -> Iterable[tuple[str, object]]:
-    """Yield the fields of `-O key=value`: JSON where it is JSON, else text; text always for fields that are text."""
+    """Yield the fields of `-O key=value`: as JSON if it is valid JSON, else as text; known text fields as text."""
     names = {field.name for field in attrs.fields(kind)}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise UsageError(f"-O takes key=value, not {word!r}.")
         if name in {*IMAGE_FIELDS, "prompt", "extra"}:
-            raise UsageError(f"{name} is no field for -O; give it by its own argument.")
+            raise UsageError(f"-O cannot set {name}; use its own argument.")
         if name in names and kind_of(kind, name)[0] is str and not text.startswith('"'):
             yield name, text
         elif name in names:
@@ -172,22 +172,22 @@ def json_or_text(text: str) -> object:
 FIELDS: Mapping[str, type[ImagesRequest]] = {
     field.name: kind for kind in (VariationRequest, EditRequest, GenerationRequest) for field in attrs.fields(kind)
 }
-"""A class that has it, for each field of any request."""
+"""For each field of any request, a class that has it."""
 
 CONTAINERS = ("files", "webdataset")
-"""What --format says about how images are kept, and not about the images."""
+"""Values of --format that name a layout instead of an image format."""
 
 
 @attrs.frozen(kw_only=True)
 class Lists:
     """
-    What a job is to be made of.
+    The lists of a job.
 
     Attributes:
-        names: Files, and `-` for stdin.
-        defaults: Fields for rows that do not have them.
+        names: Files, or `-` for stdin.
+        defaults: Fields for rows without them.
         rows: How they are read.
-        allow_http: Whether rows may name images at unencrypted addresses.
+        allow_http: Whether rows may name unencrypted URLs.
     """
 
     names: tuple[str, ...]
@@ -197,7 +197,7 @@ class Lists:
 
     async def read(self) -> AsyncIterator[NewRequest | BadRow]:
         """
-        Yield what the lists ask for, one list after the other.
+        Yield the rows of the lists, one list after the other.
 
         Raises:
             InvalidRequestError: One of them cannot be read.
@@ -221,7 +221,7 @@ def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
     Return the lists that *values* name.
 
     Raises:
-        UsageError: A field cannot be read, a list is not there, or stdin is named twice.
+        UsageError: A field cannot be read, a list does not exist, or stdin is named twice.
     """
     names = tuple(values.get("inputs") or ())
     for name in names:
@@ -238,7 +238,7 @@ def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
 
 
 def find_model() -> Mapping[str, object]:
-    """Return the model that the environment names; as a field it is part of what a row asks for, and of its key."""
+    """Return the environment's model as a field, so that it becomes part of each row's key."""
     model = from_environment(MODEL_VARIABLES)
     return {"model": model} if model else {}
 
@@ -264,7 +264,7 @@ def find_defaults(values: Mapping[str, Any], stdin: Stdin) -> Iterator[tuple[str
 
 
 def to_sources(words: str | tuple[str, ...]) -> object:
-    """Return where images are, for rows, whose paths begin elsewhere."""
+    """Return images as rows name them, with absolute paths: rows resolve relative ones against another folder."""
     places = [word if SCHEME.match(word) else str(Path(word).absolute()) for word in to_words(words)]
     return places[0] if len(places) == 1 else places
 
@@ -276,21 +276,21 @@ def to_words(words: str | tuple[str, ...]) -> tuple[str, ...]:
 AT_LEAST: Mapping[str, float] = {"concurrency": 1, "limit": 1, "max_images": 0, "deadline": 0}
 MORE_THAN_NOTHING = ("rpm", "ipm", "tpm")
 TINY = 1e-9
-"""What is as good as 0: a job at such a pace takes longer than a float can say."""
+"""Rates up to this count as 0: the duration of the job would exceed a float."""
 
 
 def validate_numbers(values: Mapping[str, Any]) -> None:
     """
-    Refuse numbers that a job cannot be run with.
+    Check the numbers of a job's options.
 
     Args:
-        values: What was given, by field.
+        values: The given values, by field.
 
     Raises:
-        UsageError: A value is none that its option can have.
+        UsageError: An option does not accept its value.
     """
     for name, least in AT_LEAST.items():
-        if (value := values.get(name)) is not None and not value >= least:  # so written, it refuses nan too
+        if (value := values.get(name)) is not None and not value >= least:  # refuses nan too
             raise UsageError(f"{option_name(name)} has to be at least {least:g}.")
     for name in (*MORE_THAN_NOTHING, *AT_LEAST):
         if (value := values.get(name)) is None:

@@ -1,8 +1,8 @@
 """
-Ctrl-C during a request that costs money.
+Ctrl-C during requests that cost money.
 
-The first one lets the request that is on its way come to its end, as it may be paid for already; no other is started.
-The second one abandons it. Between two attempts nothing is on its way, so the first one ends the waiting at once.
+After the first one the current request finishes, as it may be paid for already, and no other starts. The second one
+abandons it. Between two attempts the first one ends the wait at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Interrupted(Exception):  # noqa: N818 (asked for, no error)
-    """The first Ctrl-C ended the work; nothing that was left undone was billed."""
+    """The first Ctrl-C ended the work; no unfinished request was billed."""
 
 
 class Abandoned(Exception):  # noqa: N818 (asked for, no error)
@@ -36,10 +36,10 @@ class RequestInterrupts:
     Counts interrupts while one request runs.
 
     Attributes:
-        reporter: Told what happens.
-        task: The request.
+        reporter: Reports what happens.
+        task: Sends the request.
         count: Interrupts so far.
-        resting_until: Loop time at which the next attempt starts, if one has failed.
+        resting_until: Loop time at which the next attempt starts, after a failed one.
     """
 
     reporter: Reporter
@@ -48,7 +48,7 @@ class RequestInterrupts:
     resting_until: float = 0.0
 
     def attempted(self, attempt: Attempt) -> None:
-        """Take note that an attempt has ended; after an interrupt no other starts."""
+        """Record the end of an attempt; after an interrupt no other starts."""
         self.reporter.attempted(attempt)
         if attempt.wait is None:
             return
@@ -57,7 +57,7 @@ class RequestInterrupts:
             self.task.cancel()
 
     def interrupt(self) -> None:
-        """Take one Ctrl-C."""
+        """Handle Ctrl-C."""
         self.count += 1
         if self.count > 1 or asyncio.get_running_loop().time() < self.resting_until:
             self.task.cancel()
@@ -65,7 +65,7 @@ class RequestInterrupts:
             self.reporter.say("note", "finishing the paid request; press Ctrl-C again to abandon it")
 
     def abandon(self) -> None:
-        """Take a request to terminate, which is not made twice."""
+        """Handle SIGTERM: like two Ctrl-C, as it is sent once."""
         self.count += 1
         self.interrupt()
 
@@ -74,8 +74,8 @@ class RequestInterrupts:
         Return what *work* returns.
 
         Raises:
-            Interrupted: It was ended between two attempts.
-            Abandoned: It was ended while a request was on its way.
+            Interrupted: It was stopped between two attempts.
+            Abandoned: It was stopped during an attempt.
         """
         self.task = asyncio.ensure_future(work)
         with self.handlers():
@@ -95,25 +95,25 @@ class RequestInterrupts:
 
 
 class Stoppable(Protocol):
-    """Work that can be ended kindly, or at once."""
+    """Work that can be stopped."""
 
     def drain(self) -> None:
-        """Start nothing more."""
+        """Finish the requests that were sent; start no others."""
 
     def abandon(self) -> None:
-        """Give up what is under way as well."""
+        """Stop at once."""
 
 
 @attrs.define(kw_only=True)
 class JobInterrupts:
     """
-    Counts interrupts while a job runs: the first one starts nothing more, the second one gives up what is under way.
+    Counts interrupts while a job runs: after the first no request starts; the second stops at once.
 
     Attributes:
-        job: Is told.
-        reporter: Likewise.
+        job: The job.
+        reporter: Reports what happens.
         count: Interrupts so far.
-        reading: What reads the lists, while that is done; nothing is sent before.
+        reading: The task that reads the lists, before anything is sent.
     """
 
     job: Stoppable
@@ -122,27 +122,27 @@ class JobInterrupts:
     reading: asyncio.Task[None] | None = None
 
     def interrupt(self) -> None:
-        """Take one Ctrl-C."""
+        """Handle Ctrl-C."""
         self.count += 1
         if self.reading is not None:
             self.reading.cancel()
         elif self.count == 1:
             self.job.drain()
-            self.reporter.say("note", "finishing what is paid for; press Ctrl-C again to abandon it")
+            self.reporter.say("note", "finishing requests already sent; press Ctrl-C again to abandon them")
         else:
             self.job.abandon()
 
     def terminate(self) -> None:
-        """Take a request to terminate, which is as one Ctrl-C however often it is made."""
+        """Handle SIGTERM or SIGHUP: like one Ctrl-C, however often it is sent."""
         if not self.count:
             self.interrupt()
 
     async def read(self, work: Coroutine[Any, Any, None]) -> None:
         """
-        Let *work* read lists.
+        Run *work*, which reads lists.
 
         Raises:
-            Interrupted: It was ended.
+            Interrupted: It was stopped.
         """
         self.reading = asyncio.ensure_future(work)
         try:
@@ -150,13 +150,13 @@ class JobInterrupts:
         except asyncio.CancelledError:
             if not self.count:
                 raise
-            message = "Interrupted before anything was sent; the same command goes on where this one stopped."
+            message = "Interrupted before anything was sent; the same command resumes the job."
             raise Interrupted(message) from None
         finally:
             self.reading = None
 
     def handlers(self) -> AbstractContextManager[None]:
-        """Take interrupts in place of the event loop, and the end of the terminal unless `nohup` ignores it."""
+        """Handle interrupts, and SIGHUP unless `nohup` ignores it."""
         handlers = {signal.SIGINT: self.interrupt, signal.SIGTERM: self.terminate}
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             handlers[signal.SIGHUP] = self.terminate
@@ -165,7 +165,7 @@ class JobInterrupts:
 
 @contextmanager
 def signal_handlers(handlers: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
-    """Let functions take signals, within a running event loop."""
+    """Install signal handlers in the running event loop."""
     loop = asyncio.get_running_loop()
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)

@@ -1,4 +1,4 @@
-"""What came of a job becomes an exit code, a summary, and what to type next."""
+"""The result of a job as an exit code, a summary and what to type next."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ STATES: Mapping[State, int] = {
     State.IN_DOUBT: IN_DOUBT,
     State.RECEIVED: UNFETCHED,
 }
-"""Codes of what a run may leave, beside what is done, failed or waits."""
+"""Codes for requests that are neither done, failed nor waiting after a run."""
 PRECEDENCE = (*WEIGHTIEST, GAVE_UP, SOME_FAILED, FAILED)
-"""Where several apply, the first counts."""
+"""If several codes apply, the first one counts."""
 
-AGAIN = "the same command goes on where this one stopped."
+AGAIN = "the same command resumes the job."
 ONLY_AGAIN = f"{AGAIN[0].upper()}{AGAIN[1:]}"
-RETRY_FAILED = "--retry-failed sends failed requests again, and so buys again those that may have been billed"
+RETRY_FAILED = "--retry-failed sends failed requests again and buys those again that may have been billed"
 NEXT: Mapping[Stop, str] = {
     "interrupted": ONLY_AGAIN,
     "abandoned": ONLY_AGAIN,
@@ -49,12 +49,12 @@ NEXT: Mapping[Stop, str] = {
     "quota": f"Top up the account or raise the key's limit; then {AGAIN}",
     "authentication": f"Check the key with `burncloud-images doctor`; then {AGAIN}",
     "gave_up": f"Check the connection with `burncloud-images doctor`; then {AGAIN}",
-    "disk": f"Make room, or put the folder right; then {AGAIN}",
+    "disk": f"Free disk space or repair the folder; then {AGAIN}",
 }
 
 
 def to_exit(stopped: Stop, totals: Totals) -> int:
-    """Return the exit code: of all that went wrong, what is to be looked at first."""
+    """Return the exit code of the most important problem."""
     found = {code for state, code in STATES.items() if totals.counts[state]}
     if stopped in CODES:
         found.add(CODES[stopped])
@@ -67,7 +67,7 @@ def to_exit(stopped: Stop, totals: Totals) -> int:
 
 
 def summarise(report: Report) -> str:
-    """Return one sentence on the whole job."""
+    """Return a summary of the job as one sentence."""
     totals = report.totals
     counts = totals.counts
     parts = [
@@ -91,9 +91,9 @@ def format_images(totals: Totals) -> str:
 
 
 def format_spending(cost: int, reserved: int) -> str:
-    """Return what was spent, and what may have been besides."""
+    """Return what was spent, and what may have been spent in addition."""
     return f"{show_money(cost)} spent" + (
-        f", up to {show_money(reserved)} more under way, in doubt or at a price that is not known" if reserved else ""
+        f", up to {show_money(reserved)} more in flight, in doubt or at an unknown price" if reserved else ""
     )
 
 
@@ -106,29 +106,29 @@ def advise(report: Report, directory: str) -> Iterator[str]:
         yield from advise_on_addresses(report.outstanding)
     if counts[State.FAILED] or report.totals.bad_rows:
         again = f"; {RETRY_FAILED}" if counts[State.FAILED] else ""
-        yield f"`burncloud-images status {directory}` says what failed and why{again}."
+        yield f"`burncloud-images status {directory}` shows what failed and why{again}."
     if counts[State.IN_DOUBT]:
         yield (
-            "What is in doubt may have been billed and is not sent again: "
-            f"`burncloud-images status {directory}` lists it with request ids for the provider; "
-            "--on-unknown retry accepts to pay twice."
+            "Requests in doubt may have been billed and are not resent: "
+            f"`burncloud-images status {directory}` lists them with request ids for the provider; "
+            "--on-unknown retry resends them and may pay twice."
         )
 
 
 def advise_on_addresses(outstanding: Outstanding) -> Iterator[str]:
-    """Yield how what is paid comes to be fetched, and until when."""
-    until = f"; the first address ends at {outstanding.expires_at:%Y-%m-%d %H:%M} UTC" if outstanding.expires_at else ""
+    """Yield how to download the paid images, and until when that is possible."""
+    until = f"; the first URL expires at {outstanding.expires_at:%Y-%m-%d %H:%M} UTC" if outstanding.expires_at else ""
     reason = f" {translate(outstanding.reason)}" if outstanding.reason else ""
     number = outstanding.requests
     what = "1 request is paid" if number == 1 else f"{number:,} requests are paid"
-    yield f"{what}, and not all images are fetched.{reason}"
-    yield f"The same command fetches them and buys nothing for that{until}."
+    yield f"{what} but not all of their images are downloaded.{reason}"
+    yield f"The same command downloads them without buying anything again{until}."
     if outstanding.refused:
-        yield "An address that is refused stays so: if its host is yours, or your gateway's, add --result-host HOST."
+        yield "A refused URL stays refused: if its host is yours or your gateway's, add --result-host HOST."
 
 
 def to_json(totals: Totals) -> dict[str, object]:
-    """Return the sums for programs; dollars as numbers."""
+    """Return the totals as JSON, with amounts in dollars."""
     return {
         "requests": totals.requests,
         **{str(state): number for state, number in totals.counts.items()},

@@ -23,7 +23,7 @@ from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import signal_handlers
 from burncloud_images.cli.job_exit import format_images, format_spending, to_json
 from burncloud_images.cli.options import JsonOutput, Watching
-from burncloud_images.cli.outputs import print_bytes, print_json
+from burncloud_images.cli.outputs import print_bytes, print_json, print_lines
 from burncloud_images.cli.plan import NO_MODEL
 from burncloud_images.cli.reporting import (
     INTERVAL,
@@ -31,23 +31,22 @@ from burncloud_images.cli.reporting import (
     format_count,
     format_location,
     format_request,
-    to_one_line,
 )
 
 T = TypeVar("T")
 
 MOST = 20
-"""Rows of a kind that are printed; --json has all."""
+"""Rows of each kind that are printed; --json prints all."""
 MINUTE = 60.0
 FRAME = 1.0
-"""Seconds between two looks on a terminal."""
+"""Seconds between two updates on a terminal."""
 ALWAYS = ("done", "failed", "in doubt")
 CLEAR = b"\x1b[H\x1b[2J"
 
 
 @attrs.frozen(kw_only=True)
 class RecentRequests:
-    """What was asked for in a minute."""
+    """The requests of the last minute."""
 
     requests: int
     images: int
@@ -60,18 +59,18 @@ def to_rate(sent: Sequence[tuple[float, Mapping[str, object]]]) -> RecentRequest
 @attrs.frozen(kw_only=True)
 class Snapshot:
     """
-    How far a job is at one moment.
+    The state of a job at one moment. Its lists may be cut after the first rows.
 
     Attributes:
-        directory: Where it is, as it was typed.
-        holder: The process that runs it; None if none does.
-        totals: Sums; without a run, what the last one left under way is in doubt.
-        killed: Whether the last run left something under way, so that the next one settles it.
-        sent: What was asked for in the last minute.
-        failed: Requests that failed, or the first of them.
-        in_doubt: Likewise.
-        unfetched: Requests that are paid and whose images are to be fetched, or the first of them.
-        bad_rows: Bad rows, or the first of them.
+        directory: Its folder, as given.
+        holder: The process that runs it; None if it is not running.
+        totals: Totals; if the last run was killed, its unfinished requests count as in doubt.
+        killed: Whether the last run left unfinished requests, which the next run settles.
+        sent: Requests of the last minute.
+        failed: Requests that failed.
+        in_doubt: Requests in doubt.
+        unfetched: Paid requests whose images are not downloaded.
+        bad_rows: Bad rows.
     """
 
     directory: str
@@ -88,7 +87,7 @@ class Snapshot:
 @asynccontextmanager
 async def view(directory: str) -> AsyncIterator[JobStore]:
     """
-    Give the store of a job, to be read only; a run may be alive.
+    Open the store of a job for reading; the job may be running.
 
     Raises:
         JobError: There is no job, or it cannot be read.
@@ -99,7 +98,7 @@ async def view(directory: str) -> AsyncIterator[JobStore]:
 
 async def print_status(directory: str, watching: Watching, output: JsonOutput, reporter: Reporter) -> int:
     """
-    Print how far a job is, and return 0.
+    Print the state of a job, and return 0.
 
     Raises:
         JobError: There is no job, or it cannot be read.
@@ -130,11 +129,11 @@ async def pause(ended: asyncio.Event, seconds: float) -> None:
 
 
 async def take_snapshot(directory: str, most: int | None) -> Snapshot:
-    """Return how far a job is now, with at most *most* rows of each kind."""
+    """Return the state of a job, with at most *most* rows of each kind."""
     lock = JobDirectory(Path(directory)).lock
     async with view(directory) as store:
         holder, totals = find_holder(lock), await store.totals()
-        # A run that has begun only now has sent these itself.
+        # A run that has just begun may have sent these itself.
         holder = holder if holder is not None else find_holder(lock)
         killed = holder is None and totals.counts[State.SENT] > 0
         doubtful = {State.IN_DOUBT, State.SENT} if killed else {State.IN_DOUBT}
@@ -172,7 +171,7 @@ def show(snapshot: Snapshot, output: JsonOutput) -> None:
     if output.json:
         print_json(snapshot_to_json(snapshot))
     else:
-        print_bytes("".join(f"{to_one_line(line)}\n" for line in to_lines(snapshot)).encode(errors="backslashreplace"))
+        print_lines(to_lines(snapshot))
 
 
 def to_lines(snapshot: Snapshot) -> Iterator[str]:
@@ -193,7 +192,7 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     sent = snapshot.sent
     yield f"in the last minute {format_count(sent.requests, 'request')} sent, for {format_count(sent.images, 'image')}"
     if snapshot.killed:
-        yield "the last run was killed while requests were under way; the next `batch` settles them"
+        yield "the last run was killed with unfinished requests; the next `batch` settles them"
     yield from describe_requests("failed", snapshot.failed, counts[State.FAILED])
     yield from describe_requests("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
     if snapshot.holder is None:  # a run that is alive fetches them now
@@ -213,13 +212,13 @@ def describe_requests(kind: str, records: list[Record], number: int) -> Iterator
     for record in records:
         failure = record.failure
         if record.state is State.SENT:
-            why = "It was under way when the last run was killed."
+            why = "It was not finished when the last run was killed."
         elif failure is not None:
             why = f"{failure.error}: {failure.message}"
         elif record.state is State.RECEIVED:
-            why = "The run ended before it was fetched."
+            why = "The run ended before its images were downloaded."
         else:
-            why = "It is not known why."
+            why = "The reason is unknown."
         why += expiry_of(record)
         request = f"request id {record.request_id}, " if record.request_id else ""
         yield f"{kind}: {format_request(record)}: {why} ({request}key {record.key})"
@@ -227,9 +226,9 @@ def describe_requests(kind: str, records: list[Record], number: int) -> Iterator
 
 
 def expiry_of(record: Record) -> str:
-    """Return until when the images of a request can be fetched, as a sentence."""
+    """Return when the URLs of a request expire, as a sentence."""
     expires = find_expiry(record)
-    return f" Its address ends at {expires:%Y-%m-%d %H:%M} UTC." if expires is not None else ""
+    return f" Its URL expires at {expires:%Y-%m-%d %H:%M} UTC." if expires is not None else ""
 
 
 def find_expiry(record: Record) -> datetime | None:
@@ -279,13 +278,13 @@ HEAD = ("day", "model", "requests", "images", "tokens in", "tokens out", "cost")
 @attrs.define(kw_only=True)
 class UsageTotals:
     """
-    What one model was used for in one day.
+    Usage of one model on one day.
 
     Attributes:
-        requests: That came to their end.
-        images: That came.
-        input_tokens: As the API says; 0 where it says nothing.
-        output_tokens: Likewise.
+        requests: Requests that ended.
+        images: Images received.
+        input_tokens: As reported by the API; 0 if it reports none.
+        output_tokens: As reported by the API; 0 if it reports none.
         cost: Nano-dollars, as far as prices were known.
     """
 
@@ -340,7 +339,7 @@ async def print_usage(directory: str, output: JsonOutput, reporter: Reporter) ->
     else:
         rows = [(day, model, *share.cells()) for (day, model), share in sorted(shares.items())]
         lines = (*to_table([HEAD, *rows, ("total", "", *total.cells())]), format_spending(totals.cost, totals.reserved))
-        print_bytes("".join(f"{to_one_line(line)}\n" for line in lines).encode(errors="backslashreplace"))
+        print_lines(lines)
     return 0
 
 
@@ -349,7 +348,7 @@ def share_to_json(share: UsageTotals) -> dict[str, object]:
 
 
 def to_table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield lines in which columns stand below each other, numbers to the right."""
+    """Yield lines with aligned columns, numbers to the right."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -380,8 +379,9 @@ async def verify_images(directory: str, output: JsonOutput, reporter: Reporter) 
         lines = [
             f"{Path(directory) / item.image.path}: {item.problem} ({format_request(item.record)})" for item in found
         ]
-        lines.append(f"{format_count(checked, 'image')} read, {len(found):,} not as they came")
-        print_bytes("".join(f"{to_one_line(line)}\n" for line in lines).encode(errors="backslashreplace"))
+        result = f"{len(found):,} missing or damaged" if found else "all intact"
+        lines.append(f"{format_count(checked, 'image')} checked, {result}")
+        print_lines(lines)
     return 1 if found else 0
 
 

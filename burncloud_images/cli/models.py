@@ -1,4 +1,4 @@
-"""`models`: what the API lists, one a line."""
+"""`models`: the models that the API lists, one per line."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import attrs
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.inputs import Stdin
 from burncloud_images.cli.options import Connection, JsonOutput
-from burncloud_images.cli.outputs import print_bytes, print_json
-from burncloud_images.cli.reporting import Reporter, to_one_line
+from burncloud_images.cli.outputs import print_json, print_lines
+from burncloud_images.cli.reporting import Reporter
 
 
 async def print_models(connection: Connection, output: JsonOutput, reporter: Reporter) -> int:
@@ -17,12 +17,12 @@ async def print_models(connection: Connection, output: JsonOutput, reporter: Rep
 
     Raises:
         UsageError: An option cannot be used.
-        ImagesError: They cannot be had.
+        ImagesError: The request failed.
     """
     async with open_client(connection, reporter, Stdin()) as client:
         models = await client.models()
     if output.json:
         print_json({"models": [attrs.asdict(model) for model in models]})
     else:
-        print_bytes("".join(f"{to_one_line(model.id)}\n" for model in models).encode())
+        print_lines(model.id for model in models)
     return 0

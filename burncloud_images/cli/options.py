@@ -1,4 +1,4 @@
-"""The options of all commands: the command line's own as classes, and how classes become options."""
+"""The options of all commands: classes for those that are not API fields, and how a class becomes options."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from burncloud_images.model.parameters import describe_parameters
 @attrs.frozen(kw_only=True)
 class ExtraFields:
     """
-    Fields that have no option.
+    API fields without an option of their own.
 
     Args:
-        field: Any field of the API as key=value, the value as JSON or text; for fields that this version does not know.
+        field: Any API field as key=value; the value is JSON or text. For fields that this version does not know.
             Repeatable.
     """
 
@@ -34,15 +34,15 @@ class Output:
     Where results go.
 
     Args:
-        output: A file, a folder (with a final slash, or one that is there), a name with fields as in --name, or - for
-            the bytes of one image on stdout. The extension follows the image.
-        into: A folder; it is made if it is not there. By default the current one.
-        name: File names within the folder, made of {id}, {index}, {ext}, {slug}, {sha8}, {model} and {date}.
-        exists: What to do about names that are taken: error (before anything is sent), skip (the request, if all of its
-            images are there), rename or overwrite. By default error.
-        sidecar: Write what is known about an image to NAME.json beside it.
+        output: A file, a folder (existing, or with a trailing slash), a name with fields as in --name, or - to write
+            one image to stdout. The extension follows the image's format.
+        into: A folder; created if missing. Default: the current folder.
+        name: Template for file names, from {id}, {index}, {ext}, {slug}, {sha8}, {model} and {date}.
+        exists: If a file exists already: error (before anything is sent), skip (the request, if all its images
+            exist), rename or overwrite. Default: error.
+        sidecar: Also write the request and the result of each image to NAME.json.
         json: Print one JSON object instead of paths.
-        dry_run: Print the request and send nothing; no key is needed.
+        dry_run: Print the request and send nothing; needs no key.
     """
 
     output: str | None = attrs.field(default=None, metadata={"metavar": "PATH"})
@@ -60,9 +60,8 @@ class Streaming:
     Whether the answer is a stream.
 
     Args:
-        partials: A folder for previews of images that are being made, as many as --partial-images says, 3 by default;
-            it is made if it is not there.
-        via_stream: Let the answer come as a stream, for gateways that cut connections on which nothing moves.
+        partials: A folder for preview images; created if missing. --partial-images sets how many, 3 by default.
+        via_stream: Receive the answer as a stream, for gateways that close idle connections.
     """
 
     partials: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
@@ -75,9 +74,9 @@ class Rows:
     How lists are read.
 
     Args:
-        input_root: The folder that rows may name images in; by default that of the list.
-        input_format: txt (a prompt a line), csv, tsv, jsonl or parquet; by default as the name of the list ends, and
-            for stdin as its first line looks.
+        input_root: The folder of the images that rows name. Default: the folder of the list.
+        input_format: txt (one prompt per line), csv, tsv, jsonl or parquet. Default: by the extension of the list;
+            for stdin, by its first line.
     """
 
     input_root: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
@@ -87,14 +86,14 @@ class Rows:
 @attrs.frozen(kw_only=True)
 class JobFolder:
     """
-    The folder that a job is.
+    The folder of a job.
 
     Args:
-        directory: The folder of the job: images, gallery, and what is known of every row. A folder that holds a job
-            already goes on with it.
-        layout: How images are kept: as files, or as webdataset, tar files of many images each. Said by
-            --format webdataset as well.
-        metadata: The table of all images: jsonl, or parquet, which needs the extra data.
+        directory: The job's folder: images, gallery and the state of every row. If it holds a job already, that job
+            resumes.
+        layout: How images are stored: files, or webdataset (tar files of many images each). --format webdataset
+            means the same.
+        metadata: Format of the table of all images: jsonl, or parquet (needs the extra `data`).
     """
 
     directory: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
@@ -108,20 +107,19 @@ class Running:
     How a job is run.
 
     Args:
-        retry_failed: Send rows that failed in earlier runs again; those of them that may have been billed are bought
-            again.
-        on_unknown: What to do about rows that may have been billed and brought nothing: hold lists them and buys none
-            again; retry accepts to pay twice. By default hold.
+        retry_failed: Send rows again that failed in earlier runs. Those that may have been billed are bought again.
+        on_unknown: What to do with rows in doubt, which may have been billed but have no image: hold (list them,
+            never resend) or retry (resend, and possibly pay twice). Default: hold.
         server_idempotency: What the server does with an idempotency key that it has seen: none (it may make the image
-            again, the default), replay (it repeats its answer) or reject (it refuses). With the latter two rows in
-            doubt are sent again, since that buys nothing twice.
-        limit: Start at most so many rows in this run.
+            again, the default), replay (it repeats its answer) or reject (it refuses). With replay or reject, rows in
+            doubt are sent again, because that cannot buy an image twice.
+        limit: Start at most this many rows in this run.
         fail_fast: Stop at the first row that fails.
-        via_stream: Let answers come as streams, for gateways that cut connections on which nothing moves.
-        allow_input_change: Take a list that has changed since the job first read it, or that is read with other fields;
-            what is new in it is bought besides.
-        dry_run: Print the plan and the first request, and send nothing; no key is needed.
-        json: Print one JSON object for each row as it ends, and one for the job.
+        via_stream: Receive answers as streams, for gateways that close idle connections.
+        allow_input_change: Accept a list that has changed since the job first read it, or is read with other fields.
+            New rows are bought in addition.
+        dry_run: Print the plan and the first request and send nothing; needs no key.
+        json: Print one JSON object per finished row, and one for the job.
     """
 
     retry_failed: bool = False
@@ -138,13 +136,13 @@ class Running:
 @attrs.frozen(kw_only=True)
 class Pace:
     """
-    How fast a job goes.
+    How fast a job runs.
 
     Args:
-        concurrency: Most requests under way at once; fewer are while the API pushes back. 16 by default.
-        rpm: Most requests in any minute, over restarts too.
-        ipm: Most images asked for in any minute.
-        tpm: Most tokens in any minute, as far as they can be told before.
+        concurrency: Maximum number of requests in flight; lowered while the API throttles. Default: 16.
+        rpm: Maximum requests per minute, across restarts.
+        ipm: Maximum images requested per minute.
+        tpm: Maximum tokens per minute, as far as they can be estimated before sending.
     """
 
     concurrency: int = 16
@@ -159,10 +157,11 @@ class Spending:
     What a job may cost.
 
     Args:
-        budget: Most dollars for all runs of the job together, as 5.00; what is in doubt counts as spent.
-        prices: A file that says what images cost, as docs/bulk-jobs.md describes it. By default the list prices that
-            come with this version; your gateway may charge otherwise.
-        max_images: Most images for all runs of the job together, those in doubt included; the only limit for
+        budget: Maximum cost of all runs of the job together in dollars, such as 5.00. Requests in doubt count as
+            spent.
+        prices: A price file, described in docs/bulk-jobs.md. Default: the list prices of this version; your gateway
+            may charge differently.
+        max_images: Maximum images of all runs of the job together, including those in doubt. The only limit for
             models without a price.
     """
 
@@ -174,10 +173,10 @@ class Spending:
 @attrs.frozen(kw_only=True)
 class Watching:
     """
-    How long a job is looked at.
+    Whether the status is shown repeatedly.
 
     Args:
-        watch: Look again and again, until no run is alive or Ctrl-C.
+        watch: Refresh until the run ends or Ctrl-C.
     """
 
     watch: bool = False
@@ -186,7 +185,7 @@ class Watching:
 @attrs.frozen(kw_only=True)
 class JsonOutput:
     """
-    How a list is printed.
+    Whether the result is printed as JSON.
 
     Args:
         json: Print one JSON object.
@@ -201,21 +200,22 @@ class Connection:
     How the API is reached.
 
     Args:
-        base_url: Where the API is: a host or a URL. By default BURNCLOUD_API_BASE_URL, else https://ai.burncloud.com/v1.
-        api_key_file: A file that holds the API key, or - for stdin. By default the key is BURNCLOUD_API_KEY.
-        emulator: Start the API on this machine and use it: no key, no cost, drawn pictures.
-        timeout: Longest wait for an answer to begin; 600 by default. A request that is given up may be billed.
-        deadline: No retry starts later than this after the first attempt; a job gives up after as long without a
-            success. 900 by default.
-        retries: Attempts in all, at least 1; 4 by default. What may have been billed is never sent again.
-        validation: What to do about requests that the API's document does not allow; warn by default.
-        proxy: URL of an HTTP proxy. By default HTTPS_PROXY and NO_PROXY.
-        cacert: A PEM file of certificate authorities to trust besides the system's.
-        allow_http: Let the key and images travel unencrypted to hosts other than this machine.
-        result_host: A host, or host:port, from which results may come wherever it is: on a private address, unencrypted
-            or at another port than 443. Repeatable.
-        dialect: Which server it is, where the base URL does not tell: burncloud, newapi, openai. It decides what errors
-            say about money. By default BURNCLOUD_DIALECT.
+        base_url: The API's host or URL. Default: BURNCLOUD_API_BASE_URL, else https://ai.burncloud.com/v1.
+        api_key_file: A file with the API key, or - for stdin. Default: the key in BURNCLOUD_API_KEY.
+        emulator: Start a local emulator of the API and use it: no key, no cost, drawn pictures.
+        timeout: Maximum time until an answer begins. Default: 600. A request that times out may be billed.
+        deadline: Seconds after the first attempt in which retries may start; for a job, seconds without any success
+            before it gives up. Default: 900.
+        retries: Maximum number of attempts, including the first. Default: 4. A request that may have been billed is
+            never resent.
+        validation: What to do with requests that the API's documentation does not allow. Default: warn.
+        proxy: URL of an HTTP proxy. Default: HTTPS_PROXY and NO_PROXY.
+        cacert: A PEM file of additional certificate authorities to trust.
+        allow_http: Allow the key and images to travel unencrypted to other machines.
+        result_host: A host or host:port that results may come from even if its address is private, its port is not
+            443, or the connection is unencrypted. Repeatable.
+        dialect: The kind of server, if the base URL does not tell: burncloud, newapi or openai. Errors depend on it in
+            what they say about billing. Default: BURNCLOUD_DIALECT.
     """
 
     base_url: str | None = attrs.field(default=None, metadata={"metavar": "URL"})
@@ -235,12 +235,12 @@ class Connection:
 @attrs.frozen(kw_only=True)
 class Reporting:
     """
-    What is said on the way.
+    What is reported on stderr.
 
     Args:
-        progress: `auto` shows a bar on a terminal and lines elsewhere; `json` writes one event a line to stderr.
-        quiet: Say nothing but errors.
-        verbose: Say more; twice, show where an error comes from.
+        progress: `auto` shows a bar on a terminal and lines elsewhere; `json` writes one event per line to stderr.
+        quiet: Print errors only.
+        verbose: Print details; given twice, also print tracebacks of errors.
     """
 
     progress: Literal["auto", "bar", "lines", "json", "none"] = "auto"
@@ -254,9 +254,9 @@ class Configuration:
     Where defaults come from.
 
     Args:
-        config: A TOML file whose keys are names of options. By default burncloud-images/config.toml in the user's
+        config: A TOML file whose keys are option names. Default: burncloud-images/config.toml in the user's
             configuration folder.
-        profile: Take the values of the file's table [profile.NAME] first.
+        profile: Prefer the values in the file's table [profile.NAME].
     """
 
     config: str | None = attrs.field(default=None, metadata={"metavar": "FILE"})
@@ -269,12 +269,12 @@ class Serving:
     How the emulator is served.
 
     Args:
-        host: Address to listen on; 127.0.0.1 by default.
-        port: Port to listen on; 0, the default, takes any that is free.
-        fault: Let something go wrong once, or with a probability: 429, 500:0.1, reset-after-billing:0.05. Repeatable.
+        host: Address to listen on. Default: 127.0.0.1.
+        port: Port to listen on. Default: 0, any free port.
+        fault: A fault to inject once, or with a probability: 429, 500:0.1, reset-after-billing:0.05. Repeatable.
         latency: Seconds before each answer.
-        url_lifetime: Seconds for which result URLs are good; 3600 by default.
-        tls: Serve HTTPS, with a certificate made for the occasion; what is printed tells clients to trust it.
+        url_lifetime: Seconds until result URLs expire. Default: 3600.
+        tls: Serve HTTPS with a temporary certificate; the printed variables make clients trust it.
     """
 
     host: str = attrs.field(default="127.0.0.1", metadata={"metavar": "ADDRESS"})
@@ -300,12 +300,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "verbose": ("--verbose", "-v"),
     "field": ("--field", "-O"),
 }
-"""Names that are not the field's own with dashes."""
+"""Options whose names are not the field's name with dashes."""
 
 STDIN = "\0-"
-"""
-What cyclopts sees in place of a lone dash, which it would take for an option. No argument of a process holds a NUL.
-"""
+"""Stands for a lone dash, which cyclopts would read as an option. No argument of a process contains a NUL."""
 
 METAVARS: Mapping[type, str] = {int: "N", float: "SECONDS", str: "TEXT", dict: "JSON"}
 
@@ -323,9 +321,9 @@ def derive(
 
     Args:
         owner: The class.
-        group: Panel of the help.
-        without: Fields that are no options.
-        needed: Whether a field without a default is required.
+        group: Panel in the help.
+        without: Fields to leave out.
+        needed: Whether fields without a default are required.
     """
     texts = help_of(owner)
     for field in attrs.fields(owner):
@@ -339,7 +337,7 @@ def derive(
             negative=(),
             count=field.name == "verbose",
             show_default=False,
-            # Choices are offered and not enforced: the server may know more.
+            # Choices are suggested and not enforced: the server may know more.
             completer=offer(choices) if choices else None,
             metavar=field.metadata.get("metavar") or METAVARS.get(kind),
         )
@@ -353,7 +351,7 @@ def derive(
 
 
 def text_for(kind: Any) -> Any:  # noqa: ANN401 (annotations have no type of their own)
-    # JSON is parsed where its errors can be told in a sentence.
+    # JSON is parsed later, where an error becomes one sentence.
     return str if kind is dict else kind
 
 
@@ -362,13 +360,13 @@ def offer(choices: tuple[str, ...]) -> Callable[[object], tuple[str, ...]]:
 
 
 def with_choices(text: str, choices: tuple[str, ...]) -> str:
-    """Return *text* with the values that are known, unless it names them all itself."""
+    """Return *text* with the known values, unless it names all of them."""
     said = all(choice in text for choice in choices)
     return text if said else f"{text} Known: {', '.join(choices)}."
 
 
 def kind_of(owner: type, name: str) -> tuple[Any, tuple[str, ...]]:
-    """Return the type of the words for a field, and the values that its literals offer beside any text."""
+    """Return the type of a field on the command line, and the values its literals suggest if it takes any text."""
     members = tuple(flatten(hints(owner)[name]))
     choices = tuple(choice for member in members if get_origin(member) is Literal for choice in get_args(member))
     for kind in (bool, int, float):
@@ -402,7 +400,7 @@ def help_of(owner: type) -> dict[str, str]:
 
 
 def build_options(owner: type[T], values: Mapping[str, Any]) -> T:
-    """Return an instance of the option class *owner* made of those of *values* that are given and its own."""
+    """Return an instance of the option class *owner*, with those of *values* that are its fields."""
     names = {field.name for field in attrs.fields(owner)}  # type: ignore[arg-type]
     return owner(**{name: value for name, value in values.items() if name in names and value is not None})
 
@@ -415,11 +413,11 @@ def with_dashes(value: object) -> object:
 
 def as_command(name: str, parameters: list[inspect.Parameter], work: Callable[..., int]) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
     """
-    Return a function that cyclopts sees with *parameters*, and that hands what was given to *work* as one mapping.
+    Return a function with the signature *parameters* that passes its arguments to *work* as one mapping.
 
     Args:
-        name: Of the command.
-        parameters: Its options.
+        name: The name of the command.
+        parameters: Its parameters.
         work: Returns the exit code.
     """
     ordered = sorted(parameters, key=lambda parameter: parameter.kind)

@@ -1,4 +1,4 @@
-"""Where results go: files by `-o`, `--into`, `--name` and `--exists`; stdout; files beside images; previews."""
+"""Where results go: files by `-o`, `--into`, `--name` and `--exists`; stdout; sidecars; previews."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import attrs
 from burncloud_images.calls.retention import find_place
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import Output, Streaming
+from burncloud_images.cli.reporting import to_one_line
 from burncloud_images.cli.streams import escaped, silence
 from burncloud_images.disk import write_whole
 from burncloud_images.errors import ImagesError, StorageError
@@ -28,7 +29,7 @@ DEFAULT_NAME = "{id}-{index}.{ext}"
 
 
 class ImagesExist(Exception):  # noqa: N818 (a reason to stop, and a success)
-    """All images that a request would make are there already."""
+    """All images of a request exist already."""
 
     def __init__(self, paths: list[Path]) -> None:
         super().__init__("all images exist already")
@@ -38,16 +39,15 @@ class ImagesExist(Exception):  # noqa: N818 (a reason to stop, and a success)
 @attrs.frozen(kw_only=True)
 class OutputDirectory:
     """
-    A sink that decides about taken names before anything is paid for, and then loses nothing to one.
+    A sink that checks for existing files before anything is paid for.
 
-    `Directory` looks for a name with every extension, as it cannot know the format. Here `-o photo.png` is not stopped
-    by the photo.jpg that it may have been made from. So a name can still turn out to be taken once the bytes are there,
-    and then the image gets a number.
+    The format is not known before the image arrives. So `-o photo.png` ignores a photo.jpg, from which it may be made,
+    and if the image turns out to be a JPEG it gets a number.
 
     Attributes:
-        directory: Where files are written.
+        directory: Writes the files.
         exists: As `Output.exists`.
-        named: Whether the user gave the file's own name, by -o.
+        named: Whether the user gave the name of the file, with -o.
     """
 
     directory: Directory
@@ -70,7 +70,7 @@ class OutputDirectory:
         if self.exists == "skip" and len(taken) == count:
             raise ImagesExist(taken)
         if taken:
-            others = "" if len(taken) == count else f" ({len(taken)} of {count} names are taken)"
+            others = "" if len(taken) == count else f" ({len(taken)} of {count} files exist)"
             choices = "rename or overwrite" if self.exists == "skip" else "skip, rename or overwrite"
             message = (
                 f"{taken[0]} exists already{others}, so nothing was sent; choose another name, or --exists {choices}."
@@ -78,7 +78,7 @@ class OutputDirectory:
             raise StorageError(message)
 
     def find(self, placement: ImageContext) -> Path | None:
-        """Return the file that is in the way of one image."""
+        """Return the existing file with the name of an image."""
         paths = (self.directory.path / name for name in self.directory.candidates(placement))
         return next((path for path in paths if path.exists() or path.is_symlink()), None)
 
@@ -87,11 +87,11 @@ class OutputDirectory:
         return self.directory.open(placement)
 
     def answer_path(self, placement: ImageContext) -> Path:
-        """Return the file for an answer that is not understood."""
+        """Return the file for an answer that cannot be read."""
         return self.directory.answer_path(placement)
 
     def remark(self, image: SavedImage) -> str | None:
-        """Return what is to be said if the name is not the one that was asked for."""
+        """Return a remark if the extension is not the one that was asked for."""
         wanted = Path(self.directory.name)
         if not self.named or "{" in wanted.name or not wanted.suffix:
             return None
@@ -105,14 +105,14 @@ class OutputDirectory:
 
 def to_target(output: Output) -> OutputDirectory:
     """
-    Return the sink for files; `-o -` is not for this function.
+    Return the sink for files; not for `-o -`.
 
     Raises:
         UsageError: The options contradict each other.
-        ConfigurationError: The name holds something that no name may hold.
+        ConfigurationError: The template of the name is not valid.
     """
     if output.output is not None and output.into is not None:
-        raise UsageError("-o and --into both say where images go; give one of them.")
+        raise UsageError("-o and --into both set where images go; give one of them.")
     place = output.output if output.output is not None else output.into
     if place is not None and SCHEME.match(place):
         raise UsageError(f"Images are written to files, not to {SCHEME.match(place)[0]} addresses.")  # type: ignore[index]
@@ -121,20 +121,20 @@ def to_target(output: Output) -> OutputDirectory:
     path = Path(place or ".")
     named = output.output is not None and not output.output.endswith("/") and not path.is_dir()
     if named and output.name is not None:
-        raise UsageError("-o names a file, so --name has nothing to name; give a folder to -o, or --into.")
+        raise UsageError("-o names a file, so --name does not apply; give a folder with -o or --into.")
     folder, name = (path.parent, path.name) if named else (path, output.name or DEFAULT_NAME)
     if "{" in str(folder) and not folder.is_dir():
-        raise UsageError(f"Fields are for file names only, not for the folder {folder}.")
+        raise UsageError(f"Fields such as {{id}} can only be used in file names, not in the folder {folder}.")
     directory = Directory(folder, name=name, exists="overwrite" if output.exists == "overwrite" else "rename")
     return OutputDirectory(directory=directory, exists=output.exists, named=named)
 
 
 def check_stdout(output: Output, count: int) -> None:
     """
-    Refuse what stdout cannot carry.
+    Refuse `-o -` if stdout cannot take the result.
 
     Raises:
-        UsageError: The *count* images, or what else was asked for.
+        UsageError: There is more than one image, a terminal, or an option that contradicts it.
     """
     if output.output != "-":
         return
@@ -143,16 +143,21 @@ def check_stdout(output: Output, count: int) -> None:
     if count != 1:
         raise UsageError(f"-o - takes one image, not {count}; use --into for several.")
     if sys.stdout.isatty() and not output.dry_run:
-        raise UsageError("An image is nothing for a terminal; use -o FILE, or send -o - into a pipe.")
+        raise UsageError("Image bytes are not written to a terminal; use -o FILE, or pipe the output.")
 
 
 def print_paths(paths: Iterable[Path]) -> None:
-    """Print paths as the file system has them, whatever the terminal's encoding."""
+    """Print paths in the file system's encoding."""
     print_bytes(b"".join(os.fsencode(path) + b"\n" for path in paths))
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print text; control characters within a line are replaced."""
+    print_bytes("".join(f"{to_one_line(line)}\n" for line in lines).encode(errors="backslashreplace"))
+
+
 def print_json(document: object) -> None:
-    """Print one line of JSON in UTF-8; a path that is not UTF-8 keeps its bytes as escapes."""
+    """Print one line of JSON in UTF-8; bytes of paths that are not UTF-8 are escaped."""
     print_bytes(encode(document) + b"\n")
 
 
@@ -161,8 +166,8 @@ def print_bytes(data: bytes) -> None:
     Write to stdout.
 
     Raises:
-        BrokenPipeError: Its reader has left.
-        StorageError: It cannot be written; what is printed later goes nowhere.
+        BrokenPipeError: Its reader has closed it.
+        StorageError: It cannot be written; later output is discarded.
     """
     try:
         sys.stdout.flush()
@@ -186,7 +191,7 @@ def to_plain(value: object) -> object:
 
 
 def to_json(result: ImagesResult[SavedImage]) -> dict[str, Any]:
-    """Return what is known about a result; no bytes, no addresses that are secrets."""
+    """Return a result as JSON, without image bytes and without signed URLs."""
     return {
         "images": [image_to_json(image) for image in result.images],
         "created": result.created,
@@ -217,7 +222,7 @@ def history_to_json(history: Iterable[Attempt]) -> list[dict[str, Any]]:
 
 
 def failure_to_json(error: ImagesError, paths: Sequence[Path]) -> dict[str, Any]:
-    """Return what is left of a request that failed: the images that are there all the same."""
+    """Return a failed request as JSON, with the images that arrived anyway."""
     return {
         "images": [{"path": str(path)} for path in paths],
         "error": type(error).__name__,
@@ -229,10 +234,10 @@ def failure_to_json(error: ImagesError, paths: Sequence[Path]) -> dict[str, Any]
 
 def write_sidecar(image: SavedImage, request: ImagesRequest, result: ImagesResult[SavedImage]) -> Path:
     """
-    Write what is known about *image* beside it, whole or not at all.
+    Write the request and the result of *image* to a file beside it, atomically.
 
     Raises:
-        OSError: It cannot be written; the image is there.
+        OSError: It cannot be written.
     """
     path = image.path.with_name(f"{image.path.name}.json")
     document = {
@@ -247,7 +252,7 @@ def write_sidecar(image: SavedImage, request: ImagesRequest, result: ImagesResul
 
 
 def source_to_text(source: object) -> str:
-    """Return where an input came from; the query of an address may be a key."""
+    """Return where an input came from, without the query of a URL, which may hold a signature."""
     if isinstance(source, PathSource):
         return str(source.path)
     if isinstance(source, ImageURL):
@@ -262,14 +267,14 @@ BY_DEFAULT = 3
 
 def ask_for_partials(request: ImagesRequest, streaming: Streaming) -> ImagesRequest:
     """
-    Return *request*, asking for previews if there is a folder for them.
+    Return *request*, with partial images if there is a folder for them.
 
     Raises:
-        UsageError: It asks for some, and there is none.
+        UsageError: It asks for partial images without a folder.
     """
     number = getattr(request, "partial_images", None)
     if number is not None and streaming.partials is None and not streaming.via_stream:
-        raise UsageError("--partial-images asks for previews; give a folder for them with --partials.")
+        raise UsageError("--partial-images needs a folder for the previews: add --partials DIR.")
     if streaming.partials is None or number is not None:
         return request
     return attrs.evolve(request, partial_images=BY_DEFAULT)  # type: ignore[call-arg]
@@ -278,12 +283,12 @@ def ask_for_partials(request: ImagesRequest, streaming: Streaming) -> ImagesRequ
 @attrs.frozen(kw_only=True)
 class WithPartials(Generic[T]):
     """
-    A sink that takes previews as well.
+    A sink that also stores previews.
 
     Attributes:
-        images: Takes the images.
-        folder: Takes the previews; a file that is there keeps its name.
-        show: Told of each preview that is there: what it is, and its path.
+        images: Stores the images.
+        folder: Stores the previews; existing files are kept.
+        show: Called with the description and the file of each preview.
     """
 
     images: Sink[T]
@@ -292,10 +297,10 @@ class WithPartials(Generic[T]):
 
     async def prepare(self, placement: ImageContext, count: int) -> None:
         """
-        Make sure that both can be taken.
+        Make sure that both can be stored.
 
         Raises:
-            StorageError: They cannot.
+            StorageError: They cannot be stored.
         """
         await self.images.prepare(placement, count)
         await self.folder.prepare(placement, count)
@@ -305,11 +310,11 @@ class WithPartials(Generic[T]):
         return self.images.open(placement)
 
     def answer_path(self, placement: ImageContext) -> Path | None:
-        """Return the file for an answer that is not understood, where images go to files."""
+        """Return the file for an answer that cannot be read, if images go to files."""
         return find_place(self.images, placement)
 
     def open_partial(self, placement: ImageContext, number: int) -> PartialWriter:
-        """Return a writer for a preview, whole or not there like any image."""
+        """Return a writer for a preview."""
         name = f"{{id}}-{{index}}-partial{number}.{{ext}}"
         what = f"preview {number + 1} of image {placement.index + 1}"
         folder = Directory(self.folder.path, name=name, exists="rename")
@@ -318,7 +323,7 @@ class WithPartials(Generic[T]):
 
 @attrs.frozen(kw_only=True)
 class PartialWriter:
-    """A writer that tells of its file."""
+    """A writer that reports its file."""
 
     file: DirectoryWriter
     what: str
@@ -334,7 +339,7 @@ class PartialWriter:
         try:
             saved = await self.file.keep(media)
         except StorageError as error:
-            return error.images[0]  # it is only a preview, and the folder was looked at before
+            return error.images[0]  # only a preview, so no reason to fail
         self.show(self.what, saved)
         return saved
 

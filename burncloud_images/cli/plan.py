@@ -1,4 +1,4 @@
-"""`plan`: what lists ask for, what that may cost and how long it takes, without sending or writing anything."""
+"""`plan`: what lists ask for, what it may cost and how long it takes; nothing is sent or written."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from burncloud_images.bulk.records import BadRow, NewRequest, count_images
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.inputs import Stdin, to_lists, validate_numbers
 from burncloud_images.cli.options import JsonOutput, Pace, Spending, build_options
-from burncloud_images.cli.outputs import print_bytes, print_json
-from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location, to_one_line
+from burncloud_images.cli.outputs import print_json, print_lines
+from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.errors import ConfigurationError
 
 MOST_BAD_ROWS = 20
-"""Bad rows that are printed; --json has all."""
+"""Bad rows that are printed; --json prints all."""
 MOST_UNPRICED = 5
 NO_MODEL = "no model named"
 
@@ -45,7 +45,7 @@ async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
 
 @attrs.define(kw_only=True)
 class ModelTotals:
-    """What one model is asked for."""
+    """The requests for one model; the cost is the worst case in nano-dollars."""
 
     requests: int = 0
     images: int = 0
@@ -58,15 +58,15 @@ class Plan:
     What lists ask for.
 
     Attributes:
-        rows: Lines that were read, blank ones left out.
-        duplicates: Rows that are the same request as one before.
-        bad_rows: Rows that are no requests.
-        models: What each model is asked for; costs are the worst case.
-        unpriced: What has no price, and how often it is asked for.
-        tokens: The most that those requests take of which the price table tells it.
+        rows: Rows read, without blank ones.
+        duplicates: Rows whose request is the same as an earlier one.
+        bad_rows: Bad rows.
+        models: Totals per model.
+        unpriced: Number of requests for each model without a price.
+        tokens: Maximum tokens of the requests for which the price table states it.
         first: The first request.
-        keys: Of all requests.
-        labels: The request that each id belongs to.
+        keys: The keys of all requests.
+        labels: The key of the request with each id.
     """
 
     rows: int = 0
@@ -81,17 +81,17 @@ class Plan:
 
     @property
     def requests(self) -> int:
-        """How many different ones there are."""
+        """The number of different requests."""
         return sum(share.requests for share in self.models.values())
 
     @property
     def images(self) -> int:
-        """How many they ask for."""
+        """The number of images they ask for."""
         return sum(share.images for share in self.models.values())
 
     @property
     def cost(self) -> int:
-        """The most that those with a price cost, in nano-dollars."""
+        """The maximum cost of the requests with a price, in nano-dollars."""
         return sum(share.cost for share in self.models.values())
 
     @property
@@ -100,8 +100,8 @@ class Plan:
         return 0 if not self.bad_rows else 3 if self.models else 1
 
     def seconds(self, pace: Pace) -> float | None:
-        """Return how long it takes at *pace*; None without one."""
-        # Without a price table's word on tokens, tokens do not limit the job itself either.
+        """Return the duration at *pace*; None without a limit."""
+        # Tokens limit the job only if the price table states them.
         limits = ((self.requests, pace.rpm), (self.images, pace.ipm), (self.tokens, pace.tpm if self.tokens else None))
         return max((60 * number / most for number, most in limits if most), default=None)
 
@@ -137,7 +137,7 @@ class Plan:
 
 
 async def make_plan(rows: AsyncIterator[NewRequest | BadRow], prices: PriceTable | None) -> Plan:
-    """Return what *rows* ask for."""
+    """Return the plan for *rows*."""
     plan = Plan()
     model = from_environment(MODEL_VARIABLES)
     async for row in rows:
@@ -152,7 +152,7 @@ def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int |
     else:
         limits = limits_to_lines(plan, pace, max_cost, max_images)
         lines = (*to_lines(plan), *limits, *problems_to_lines(plan))
-        print_bytes("".join(f"{to_one_line(line)}\n" for line in lines).encode(errors="backslashreplace"))
+        print_lines(lines)
 
 
 def to_lines(plan: Plan) -> Iterator[str]:
@@ -171,7 +171,7 @@ def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: in
     if plan.unpriced:
         names = [f"{name} ({number:,})" for name, number in plan.unpriced.most_common(MOST_UNPRICED)]
         more = [f"{len(plan.unpriced) - MOST_UNPRICED:,} more"] if len(plan.unpriced) > MOST_UNPRICED else []
-        yield f"no price: {'; '.join(names + more)}. No budget holds for these; --max-images does."
+        yield f"no price: {'; '.join(names + more)}. --budget cannot limit these; use --max-images."
     over = f", more than the budget of {show_money(max_cost)}" if max_cost is not None and plan.cost > max_cost else ""
     yield f"cost: at most {show_money(plan.cost)}{' for what has a price' if plan.unpriced else ''}{over}"
     if max_images is not None and plan.images > max_images:
@@ -211,7 +211,7 @@ def find_budget(spending: Spending) -> int | None:
     Return the budget in nano-dollars; None if there is none.
 
     Raises:
-        UsageError: It is no amount.
+        UsageError: It is not a valid amount.
     """
     if spending.budget is None:
         return None
@@ -223,12 +223,12 @@ def find_budget(spending: Spending) -> int | None:
 
 def find_prices(spending: Spending, reporter: Reporter, *, free: bool = False) -> PriceTable | None:
     """
-    Return what images cost: as the user's file says, or else the list prices.
+    Return the prices of the user's file, or else the list prices.
 
     Args:
-        spending: What was given.
-        reporter: Told which prices count, if the user named none.
-        free: Whether nothing is paid, so that no prices are needed without a budget.
+        spending: The options.
+        reporter: Told which list prices apply, if the user gave no file.
+        free: Whether nothing is paid, so that prices are only needed for a budget.
 
     Raises:
         UsageError: The file cannot be used.
@@ -237,7 +237,7 @@ def find_prices(spending: Spending, reporter: Reporter, *, free: bool = False) -
         if free and spending.budget is None:
             return None
         prices = PriceTable.listed()
-        reporter.note(f"costs are counted by the list prices of {prices.date}; --prices FILE says what you pay")
+        reporter.note(f"costs are estimated with the list prices of {prices.date}; --prices FILE sets your own")
         return prices
     try:
         return PriceTable.load(spending.prices)

@@ -1,4 +1,4 @@
-"""Everything that is said on stderr: notes, progress, errors; as lines, under a bar, or as JSON for programs."""
+"""Everything that goes to stderr: notes, progress and errors; as lines, above a bar, or as JSON."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from burncloud_images.bulk.records import BadRow, Event, NewRequest, Progress, Record
 
 INTERVAL = 10.0
-"""Seconds between two lines that say that the request is still on its way."""
+"""Seconds between two lines of progress."""
 MOST_WARNINGS = 100
 
 
 def to_one_line(text: str) -> str:
-    """Return *text* as one line without control characters, which a server could aim at the terminal."""
+    """Return *text* as one line without control characters, which could come from a server."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
@@ -42,10 +42,10 @@ class Reporter:
     Writes to stderr.
 
     Attributes:
-        options: What is wanted.
-        stream: Where to; once it cannot be written, nothing is said any more, and nothing ends by that.
-        live: What draws the bar, while there is one.
-        describe: Changes what the bar says.
+        options: The user's options.
+        stream: Receives the text; once it cannot be written, output is discarded.
+        live: The console of the bar, while there is one.
+        describe: Changes the description of the bar.
     """
 
     options: Reporting
@@ -63,17 +63,17 @@ class Reporter:
         return "bar" if self.stream.isatty() else "lines"
 
     def note(self, text: str) -> None:
-        """Say something that is good to know."""
+        """Write a note, unless quiet."""
         if not self.options.quiet:
             self.say("note", text)
 
     def detail(self, text: str) -> None:
-        """Say something that only those want to know who ask for more."""
+        """Write a note if verbose."""
         if self.options.verbose:
             self.note(text)
 
     def fail(self, error: UsageError | ImagesError, where: str = "") -> None:
-        """Say what went wrong, and with what if there are several."""
+        """Write an error; *where* names its input if there are several."""
         if isinstance(error, ImagesError):
             kind = type(error).__name__
             facts = {"error": kind, "request_id": error.request_id, "idempotency_key": error.idempotency_key}
@@ -81,11 +81,11 @@ class Reporter:
         else:
             self.say("error", where + str(error), error="UsageError")
         if self.options.verbose > 1:
-            # Neither messages nor frames' source lines hold values, so nothing secret is in here.
+            # Messages and source lines hold no values, so this shows no secrets.
             self.stream.write(escaped("".join(traceback.format_exception(error))))
 
     def say(self, event: str, text: str, **facts: object) -> None:
-        """Write one line, whatever the options."""
+        """Write one line, even if quiet."""
         if self.mode == "json":
             self.emit(event, message=to_one_line(text), **facts)
         elif self.live is not None:
@@ -95,13 +95,13 @@ class Reporter:
             self.stream.flush()
 
     def emit(self, event: str, **facts: object) -> None:
-        """Write one event, if programs read along."""
+        """Write one event with `--progress json`."""
         if self.mode == "json":
             self.stream.write(escaped(json.dumps({"event": event, **facts})) + "\n")
             self.stream.flush()
 
     def attempted(self, attempt: Attempt) -> None:
-        """Say how an attempt ended, if another follows or if details are wanted."""
+        """Report the end of an attempt if another follows; otherwise only if verbose."""
         self.emit("attempt", **attrs.asdict(attempt, filter=lambda field, _: field.name != "phase"))
         if self.mode == "json":
             return
@@ -115,7 +115,7 @@ class Reporter:
             )
 
     def show_partial(self, what: str, saved: SavedImage) -> None:
-        """Say that a preview is there: in the bar, or as a line."""
+        """Report a preview, in the bar or as a line."""
         if self.mode == "json":
             self.emit("partial", message=what, path=str(saved.path))
         elif self.describe is not None:
@@ -125,7 +125,7 @@ class Reporter:
 
     @contextmanager
     def working(self, what: str) -> Iterator[None]:
-        """Show that *what* takes its time, within a running event loop."""
+        """Show that *what* is in progress; needs a running event loop."""
         self.emit("started", message=what)
         with self.bar(what) if self.mode == "bar" else self.lines(what):
             yield
@@ -138,7 +138,7 @@ class Reporter:
         self.live = Console(file=self.stream)
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         try:
-            # Streams stay as they are: stdout may be carrying the bytes of an image.
+            # Redirect nothing: stdout may carry the bytes of an image.
             with Progress(
                 *columns, console=self.live, transient=True, redirect_stdout=False, redirect_stderr=False
             ) as bar:
@@ -163,7 +163,7 @@ class Reporter:
 
     @contextmanager
     def showing_warnings(self) -> Iterator[None]:
-        """Turn the library's warnings into notes, each once however many requests give cause."""
+        """Write each different warning of the library once."""
         said: set[str] = set()
 
         def show(message: Warning | str, *_: object, **__: object) -> None:
@@ -171,7 +171,7 @@ class Reporter:
             if self.options.quiet or text in said or len(said) > MOST_WARNINGS:
                 return
             said.add(text)
-            self.say("warning", text if len(said) <= MOST_WARNINGS else "There are more, which are not shown.")
+            self.say("warning", text if len(said) <= MOST_WARNINGS else "Further warnings are not shown.")
 
         with warnings.catch_warnings():
             warnings.simplefilter("always", ImagesWarning)
@@ -181,7 +181,7 @@ class Reporter:
 
 @contextmanager
 def call_every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
-    """Do *work* at intervals, within a running event loop."""
+    """Call *work* at intervals; needs a running event loop."""
     import asyncio
 
     loop = asyncio.get_running_loop()
@@ -202,13 +202,13 @@ def call_every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
 
 
 FRAME = 0.2
-"""Seconds between two pictures of the bar."""
+"""Seconds between two updates of the bar."""
 MOST_ALIKE = 5
-"""Failures of one kind that are told singly; `status` lists all."""
+"""Failures of one kind that are printed; `status` lists all."""
 
 
 def describe_progress(progress: Progress) -> Iterator[tuple[str, str]]:
-    """Yield how far a job is, as pieces of one line with their colours."""
+    """Yield the progress of a job as parts of one line, with their colours."""
     from burncloud_images.bulk.prices.cost import show_money
 
     yield f"{progress.done:,}", "green"
@@ -226,10 +226,10 @@ class JobProgress:
     Shows a job's events on stderr.
 
     Attributes:
-        reporter: Writes.
-        ask: Gives how far the job is now; None between runs.
-        latest: How far it was when last looked at.
-        alike: How many failures of each kind were told.
+        reporter: Writes the lines.
+        ask: Returns the current progress; None between runs.
+        latest: The last known progress.
+        alike: Number of failures of each kind.
     """
 
     reporter: Reporter
@@ -238,7 +238,7 @@ class JobProgress:
     alike: Counter[str] = attrs.field(factory=Counter)
 
     def see(self, event: Event) -> None:
-        """Take one event."""
+        """Report one event."""
         self.latest = event.progress
         if event.record is None:
             self.reporter.note(event.message)
@@ -251,21 +251,21 @@ class JobProgress:
         return {"id": record.label, "key": record.key, "source": record.source, "line": record.line}
 
     def complain(self, event: Event, record: Record) -> None:
-        """Tell of a request that failed or is in doubt; of many alike only the first."""
+        """Report a request that failed or is in doubt; of many failures of a kind only the first."""
         failure = event.failure
-        message = failure.message if failure else "It is not known why."
+        message = failure.message if failure else "The reason is unknown."
         kind = f"{event.kind} {failure.error if failure else ''}"
         self.alike[kind] += 1
         if self.reporter.mode == "json":
             name = failure.error if failure else None
             self.reporter.emit(event.kind, **self.facts(record), error=name, message=message)
         elif not self.reporter.options.quiet and self.alike[kind] <= MOST_ALIKE:
-            more = "; more of the kind are counted only" if self.alike[kind] == MOST_ALIKE else ""
+            more = "; further failures of this kind are only counted" if self.alike[kind] == MOST_ALIKE else ""
             self.reporter.say(event.kind.replace("_", " "), f"{format_request(record)}: {message}{more}")
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Show how far the job is, again and again, within a running event loop."""
+        """Show the progress at intervals; needs a running event loop."""
         if self.reporter.mode == "bar":
             with draw_bar(self.reporter) as draw, call_every(FRAME, lambda: draw(self.look())):
                 yield
@@ -278,7 +278,7 @@ class JobProgress:
         return self.latest
 
     def tell(self) -> None:
-        """Say how far the job is, as a line or an event."""
+        """Report the progress, as a line or an event."""
         progress = self.look()
         if progress is None:
             return
@@ -294,7 +294,7 @@ class JobProgress:
 
 @contextmanager
 def draw_bar(reporter: Reporter) -> Iterator[Callable[[Progress | None], None]]:
-    """Give a function that draws the bar; while there is one, the reporter writes above it."""
+    """Provide a function that updates the bar; meanwhile the reporter writes above it."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -331,7 +331,7 @@ def format_count(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return seconds as the two largest units that say something."""
+    """Return seconds in their two largest units."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -343,7 +343,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(number: int) -> str:
-    """Return bytes in the largest unit of which there is one."""
+    """Return bytes in the largest fitting unit."""
     amount = float(number)
     for unit in ("bytes", "kB", "MB", "GB"):
         if amount < 1000:
@@ -353,13 +353,13 @@ def format_size(number: int) -> str:
 
 
 def format_request(record: Record) -> str:
-    """Return what a person calls a request: its id and where it stands."""
+    """Return a name of a request for people: its id and its location."""
     place = format_location(record) if record.source else record.key[:12]
     return f"{record.label} ({place})" if record.label else place
 
 
 def format_location(row: Record | NewRequest | BadRow) -> str:
-    """Return the list and the line; what lies in the current folder goes without it."""
+    """Return the list and the line, relative to the current folder if below it."""
     path = Path(row.source)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())

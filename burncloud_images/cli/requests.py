@@ -1,4 +1,4 @@
-"""One request from its words to its exit code, or what it would be (`--dry-run`): the page to read first."""
+"""`generate`, `edit` and `variation`, from the arguments to the exit code; the module to read first."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ VERBS: Mapping[str, str] = {"generations": "generating", "edits": "editing", "va
 
 async def send(kind: type[ImagesRequest], values: Mapping[str, Any], reporter: Reporter) -> int:
     """
-    Do what one of the three commands is for, and return its exit code.
+    Send one request, print its result and return the exit code.
 
     Args:
-        kind: Class of the request.
-        values: What was given, by field.
-        reporter: For all that is no result.
+        kind: The class of the request.
+        values: The given values, by field.
+        reporter: Writes everything but results.
 
     Raises:
-        UsageError: What was given cannot be used.
-        ImagesError: What the client raises, if no image came with it.
+        UsageError: A value cannot be used.
+        ImagesError: The request cannot be made.
     """
     stdin = Stdin()
     connection, output = build_options(Connection, values), build_options(Output, values)
@@ -93,11 +93,11 @@ class RequestCommand:
     One request and where its images go.
 
     Attributes:
-        output: What was asked for.
-        streaming: Likewise.
-        reporter: For all that is no result.
-        target: Takes the images; None for stdout.
-        request: What is sent.
+        output: The output options.
+        streaming: The stream options.
+        reporter: Writes everything but results.
+        target: Stores the images; None for stdout.
+        request: The request.
     """
 
     output: Output
@@ -122,7 +122,7 @@ class RequestCommand:
         return self.print_result(result, self.target)
 
     def write_to_stdout(self, images: Sequence[Image]) -> None:
-        """Write an image to stdout, and to a file what cannot go there, as it is paid for."""
+        """Write an image to stdout; if that fails, or there are more, save them to files, as they are paid for."""
         first, *others = images
         try:
             print_bytes(first.data)
@@ -132,14 +132,14 @@ class RequestCommand:
         save_images(others, "stdout", self.reporter)
 
     async def send(self, client: AsyncImagesClient, sink: Sink[T]) -> ImagesResult[T]:
-        """Send the request; its previews go to their folder, if it has one."""
+        """Send the request; previews go to their folder, if there is one."""
         if self.streaming.partials is not None:
             folder = Directory(self.streaming.partials, exists="rename")
             sink = WithPartials(images=sink, folder=folder, show=self.reporter.show_partial)
         return await client.send(self.request, into=sink, via_stream=self.streams)
 
     def print_result(self, result: ImagesResult[SavedImage], target: OutputDirectory) -> int:
-        """Print a result and write what goes beside its images."""
+        """Print a result and write the sidecars."""
         for image in result.images:
             self.reporter.emit("saved", path=str(image.path))
             if remark := target.remark(image):
@@ -152,14 +152,14 @@ class RequestCommand:
         try:
             write_sidecar(image, self.request, result)
         except OSError as error:
-            self.reporter.say("error", f"{image.path} is there, but its sidecar is not: {error.strerror or error}.")
+            self.reporter.say("error", f"{image.path} was saved, but its sidecar was not: {error.strerror or error}.")
             return 11
         return 0
 
     def show(self, paths: list[Path], document: Mapping[str, object]) -> None:
-        """Print paths, or what is known about them; where that cannot be, say where the images are."""
+        """Print paths or JSON; if stdout cannot be written, report the paths on stderr."""
         if self.target is None:
-            return  # stdout is for bytes, and what was saved elsewhere has been said
+            return  # stdout is for bytes, and files were reported already
         try:
             if self.output.json:
                 print_json(document)
@@ -219,7 +219,7 @@ async def preview(
         ImagesError: As before sending.
     """
     if connection.emulator:
-        raise UsageError("--dry-run sends nothing, so it cannot go together with --emulator.")
+        raise UsageError("--dry-run sends nothing, so it cannot be combined with --emulator.")
     fetched = () if getattr(request, "by_reference", False) else request.images()
     if any(isinstance(source, ImageURL) for _, source in fetched):
         raise UsageError("--dry-run fetches no image; download it first, or add --by-reference.")

@@ -1,4 +1,4 @@
-"""Standard streams whose reader has left, whose disk is full, or that are closed."""
+"""Standard streams that are closed, whose reader has closed them, or whose disk is full."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import attrs
 
 def escaped(text: str) -> str:
     r"""
-    Return *text* with whatever a terminal might obey, or take for the end of a line, as JSON's `\uXXXX`.
+    Return *text* with control characters and special line ends as JSON's `\uXXXX`.
 
-    Line feeds stay. JSON stays the JSON that it is: it has such characters in its strings alone.
+    Line feeds are kept. JSON keeps its meaning, as it has such characters only in strings.
     """
     return text if text.isascii() and text.isprintable() else "".join(map(escape, text))
 
@@ -26,8 +26,8 @@ def escape(character: str) -> str:
 
 
 def silence(stream: TextIO) -> None:
-    """Let what is written to *stream* from now on go nowhere, what its buffer holds as well."""
-    with suppress(OSError, ValueError):  # one without a descriptor, as tests have
+    """Discard everything written to *stream* from now on, and what its buffer holds."""
+    with suppress(OSError, ValueError):  # a stream without a descriptor, as in tests
         descriptor = os.open(os.devnull, os.O_WRONLY)
         try:
             os.dup2(descriptor, stream.fileno())
@@ -38,16 +38,16 @@ def silence(stream: TextIO) -> None:
 @attrs.define(eq=False)
 class Unfailing:
     """
-    A stream that is silent for good once it cannot be written: what is said on the way must not end what is paid for.
+    A stream that discards its output once it cannot be written, so that messages never stop a paid request.
 
     Attributes:
-        stream: Where to; None for one that was closed before the program began.
+        stream: The stream; None if it was closed before the program started or has failed.
     """
 
     stream: TextIO | None
 
     def write(self, text: str) -> int:
-        """Write as long as that is possible."""
+        """Write *text*, or discard it."""
         try:
             return self.stream.write(text) if self.stream is not None else len(text)
         except (OSError, ValueError):
@@ -55,7 +55,7 @@ class Unfailing:
             return len(text)
 
     def flush(self) -> None:
-        """Likewise."""
+        """Flush, or discard the output."""
         try:
             if self.stream is not None:
                 self.stream.flush()
@@ -63,11 +63,11 @@ class Unfailing:
             self.end()
 
     def isatty(self) -> bool:
-        """Return whether somebody may be watching."""
+        """Return whether it is a terminal."""
         return self.stream is not None and self.stream.isatty()
 
     def end(self) -> None:
-        # A buffer that stays full would be an error of its own when the interpreter ends.
+        # A full buffer would raise another error when the interpreter exits.
         if self.stream is not None:
             silence(self.stream)
         self.stream = None
@@ -77,5 +77,5 @@ class Unfailing:
 
 
 def unfailing(stream: TextIO | None) -> TextIO:
-    """Return *stream* in a form that never raises."""
+    """Return *stream* wrapped so that it never raises."""
     return cast("TextIO", Unfailing(stream))

@@ -441,7 +441,7 @@ def test_an_image_that_fits_nowhere_is_told(cli, serve, spoil, monkeypatch):
     ran = cli(*GENERATE)
 
     assert (ran.code, ran.out) == (11, b"")
-    assert "Image 1 is paid for and could be saved nowhere." in ran.err
+    assert "Image 1 is paid for but could not be saved anywhere." in ran.err
 
 
 def test_what_is_left_of_a_damaged_image_is_saved(cli, serve):
@@ -520,7 +520,7 @@ def test_an_address_that_fits_nowhere_is_told(cli, serve, monkeypatch):
     ran = cli("generate", "x", "-m", "dall-e-3", "--response-format", "url", "--into", "out", "--retries", "1")
 
     assert "Image 1 is paid for and was not fetched" in ran.err
-    assert "Its address could be saved nowhere." in ran.err
+    assert "Its URL could not be saved anywhere." in ran.err
     assert "sig=" not in ran.err
 
 

@@ -57,7 +57,7 @@ def test_a_plan(cli, here):
         "7 rows, 1 duplicate, 2 bad: 4 requests for 7 images",
         "  dall-e-2     1 request, 1 image",
         "  gpt-image-2  3 requests, 6 images, at most $1.50",
-        "no price: dall-e-2 (1). No budget holds for these; --max-images does.",
+        "no price: dall-e-2 (1). --budget cannot limit these; use --max-images.",
         "cost: at most $1.50 for what has a price, more than the budget of $1.00",
         "time: about 2 min 0 s at this pace, if the API keeps it",
         "bad row: rows.jsonl:5: prompt: it is empty",
@@ -247,7 +247,7 @@ def test_status_of_a_job_whose_run_was_killed(cli, held, here):
 
     doubts = [line for line in lines if line.startswith("in doubt: ")]
     assert "4 requests: 0 done, 0 failed, 2 in doubt, 2 waiting" == lines[1]
-    assert "the last run was killed while requests were under way; the next `batch` settles them" in lines
+    assert "the last run was killed with unfinished requests; the next `batch` settles them" in lines
     assert 2 == len(doubts) == len(found["doubts"])
     assert [f"key {each['key']})" for each in found["doubts"]] == [f"key {line.split('key ')[-1]}" for line in doubts]
     assert "It was under way when the last run was killed." in doubts[0]
