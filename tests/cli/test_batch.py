@@ -1,4 +1,4 @@
-"""Whole lists on the command line: what is bought, what is said, which exit code, and how it goes on."""
+"""Whole lists on the command line: what is bought, what is said, which exit code, and how it resumes."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def test_every_row_becomes_a_file(cli, serve, here):
 
 
 def test_lists_of_several_kinds(cli, serve, here):
-    """Several lists and stdin are one job; equal rows of them are one request."""
+    """Several lists and stdin form one job; equal rows are one request."""
     server = serve()
     (here / "animals.txt").write_text("an otter\na fox\n")
     (here / "animals.csv").write_text("prompt,n\na fox,\nan owl,2\n")
@@ -112,7 +112,7 @@ def test_defaults_are_for_rows_that_lack_them(cli, serve):
 
 
 def test_a_field_that_is_given_twice(cli):
-    """The two ways to give a field exclude each other."""
+    """A field can be given by its option or by -O, but not by both."""
     ran = make(cli, prompts(1), "--size", "64x64", "-O", "size=32x32")
 
     assert (2, "error: size is given twice, by --size and by -O.\n") == (ran.code, ran.err)
@@ -131,7 +131,7 @@ def test_warnings_are_said_once(cli, serve):
 
 
 def test_images_in_tar_files(cli, serve, here):
-    """--format webdataset is about the files, and asks the API for no format."""
+    """--format webdataset sets the layout and sends no image format to the API."""
     server = serve()
 
     ran = make(cli, prompts(3), "--format", "webdataset")
@@ -159,7 +159,7 @@ def test_json_for_programs(cli, serve, here):
 
 
 def test_nothing_is_said_when_quiet(cli, serve):
-    """-q leaves the path, and the errors."""
+    """-q prints only the path on stdout and errors on stderr."""
     serve()
 
     ran = make(cli, prompts(2), "-q")
@@ -168,7 +168,7 @@ def test_nothing_is_said_when_quiet(cli, serve):
 
 
 def test_errors_are_said_when_quiet(cli, serve):
-    """One line says why the code is not 0."""
+    """With -q, one line says why the exit code is not 0."""
     serve(Fault(status=400))
 
     ran = make(cli, [*prompts(2), {"prompt": ""}], "-q", "-j", "1")
@@ -184,13 +184,13 @@ def test_errors_are_said_when_quiet(cli, serve):
     ("fault", "words", "code", "next_step"),
     [
         (Fault(status=400), (), 3, "--retry-failed sends failed requests again"),
-        (Fault(status=400, times=None), (), 1, "says what failed and why"),
+        (Fault(status=400, times=None), (), 1, "shows what failed and why"),
         (Fault(status=400), ("--fail-fast",), 1, "--retry-failed"),
         (Fault(status=401, times=None), (), 4, "burncloud-images doctor"),
         (Fault(status=429, body={"error": {"code": "insufficient_quota"}}, times=None), (), 5, "Top up"),
         (None, ("--max-images", "2"), 8, "Raise --budget or --max-images"),
-        (None, ("--limit", "2"), 0, "The same command goes on"),
-        (Fault(cut="close", billed=True), (), 10, "--on-unknown retry accepts to pay twice"),
+        (None, ("--limit", "2"), 0, "The same command resumes"),
+        (Fault(cut="close", billed=True), (), 10, "--on-unknown retry resends them and may pay twice"),
         (Fault(cut="close", billed=True, times=2), ("--max-images", "2"), 8, "--on-unknown retry"),
     ],
 )
@@ -205,7 +205,7 @@ def test_exit_codes(cli, serve, fault, words, code, next_step):
 
 
 def test_a_row_that_failed_is_tried_again_when_asked(cli, serve):
-    """Without --retry-failed it stays as it is."""
+    """A failed row is only sent again with --retry-failed."""
     server = serve(Fault(status=400))
     first = make(cli, prompts(3), "-j", "1")
     second = cli("batch", "--into", "out/")
@@ -223,12 +223,12 @@ def test_trying_failed_rows_again_may_cost(cli, serve):
     shown = " ".join(cli("batch", "--help").out.decode().replace("│", " ").split())
 
     (advice,) = [line for line in ran.err.splitlines() if line.startswith("next: ")]
-    assert advice.endswith("and so buys again those that may have been billed.")
-    assert "those of them that may have been billed are bought again." in shown
+    assert advice.endswith("and buys those again that may have been billed.")
+    assert "Those that may have been billed are bought again." in shown
 
 
 def test_what_is_in_doubt_is_bought_again_with_consent(cli, serve):
-    """--on-unknown retry accepts to pay twice, under the same key."""
+    """--on-unknown retry sends a request in doubt again under the same key."""
     server = serve(Fault(cut="close", billed=True))
     first = make(cli, prompts(2), "-j", "1")
     second = cli("batch", "--into", "out/")
@@ -254,14 +254,14 @@ def test_bad_rows_are_told_and_counted(cli, serve):
 
 
 def test_a_list_of_bad_rows(cli, serve):
-    """Where nothing can be made at all the code is 1."""
+    """A list with bad rows only ends with exit code 1."""
     serve()
 
     assert 1 == make(cli, [{"prompt": ""}]).code
 
 
 def test_a_budget(cli, serve, here):
-    """Exactly what the money is for is bought; the rest waits for more."""
+    """The job buys exactly what the budget allows; the rest waits."""
     server = serve()
     (here / "prices.toml").write_text('date = 2026-11-24\n[models.gpt-image-2.images]\n"*"."*" = 0.25\n')
 
@@ -302,7 +302,7 @@ def test_a_list_without_a_price_leaves_no_job(cli, serve, here):
 
 
 def test_a_budget_for_a_list_that_is_made_already(cli, serve, here):
-    """What was bought without a price is no reason to refuse a budget for more; what is new and has none is."""
+    """Requests bought without a price do not prevent a budget; new requests without a price do."""
     server = serve()
     (here / "old.txt").write_text("a fox\n")
     (here / "worse.txt").write_text("a fox\nan otter\n")
@@ -320,7 +320,7 @@ def test_a_budget_for_a_list_that_is_made_already(cli, serve, here):
     ("words", "problem"),
     [
         ([], "A job needs a folder: add --into DIR."),
-        (["--into", "out"], "out holds no job to go on with; name at least one list."),
+        (["--into", "out"], "There is no job in out; give at least one list of prompts."),
         (["nothing.txt", "--into", "out"], "There is no list nothing.txt."),
         (["-", "-", "--into", "out"], "Standard input cannot be both a list and a list."),
         (["-", "-p", "-", "--into", "out"], "Standard input cannot be both"),
@@ -331,9 +331,9 @@ def test_a_budget_for_a_list_that_is_made_already(cli, serve, here):
         (["-", "--into", "out", "--deadline", "nan"], "--deadline has to be at least 0."),
         (["-", "--into", "out", "--budget", "much"], "--budget: 'much' is no amount of dollars"),
         (["-", "--into", "out", "--prices", "none.toml"], "none.toml cannot be read"),
-        (["-", "--into", "out", "--svg", "{"], "What --svg is given is no JSON."),
+        (["-", "--into", "out", "--svg", "{"], "The value of --svg is not valid JSON."),
         (["-", "--into", "out", "--layout", "files", "--format", "webdataset"], "contradict each other"),
-        (["-", "--into", "out", "--emulator", "--dry-run"], "cannot go together with --emulator"),
+        (["-", "--into", "out", "--emulator", "--dry-run"], "cannot be combined with --emulator"),
     ],
 )
 def test_what_cannot_be_used(cli, serve, here, words, problem):
@@ -349,7 +349,7 @@ def test_what_cannot_be_used(cli, serve, here, words, problem):
 
 
 def test_without_a_key(cli, here):
-    """No folder is made for a job that could not run."""
+    """A job that cannot run creates no folder."""
     ran = make(cli, prompts(1))
 
     assert 2 == ran.code
@@ -358,7 +358,7 @@ def test_without_a_key(cli, here):
 
 
 def test_a_folder_that_cannot_be_made(cli, serve, here):
-    """A file in its place is code 11, and nothing is sent."""
+    """A file in place of the folder ends with exit code 11, and nothing is sent."""
     server = serve()
     (here / "out").write_text("")
 
@@ -421,7 +421,7 @@ def test_a_dry_run(cli, here, monkeypatch):
 
 
 def test_a_dry_run_fetches_no_image(cli):
-    """A request whose image is somewhere else is planned and not shown."""
+    """A dry run plans a request with a remote image but does not show it."""
     ran = make(cli, [{"prompt": "x", "image": "https://images.example/fox.png", **SMALL}], "--dry-run")
 
     assert 0 == ran.code
@@ -430,7 +430,7 @@ def test_a_dry_run_fetches_no_image(cli):
 
 
 def test_a_dry_run_of_a_job(cli, serve, here):
-    """Without a list the plan is about what waits."""
+    """Without a list, the dry run plans the waiting requests of the job."""
     serve()
     make(cli, prompts(4), "--limit", "1", "-j", "1")
 
@@ -459,7 +459,7 @@ def test_events_for_programs(cli, serve):
 
 @pytest.mark.parametrize("mode", ["lines", "json"])
 def test_a_line_now_and_then(cli, serve, monkeypatch, mode):
-    """Where there is no terminal, how far it is is said at intervals."""
+    """Without a terminal, progress is printed at intervals."""
     from burncloud_images.cli import reporting
 
     monkeypatch.setattr(reporting, "INTERVAL", 0.01)
@@ -484,7 +484,7 @@ def test_failures_alike_are_told_a_few_times(cli, serve):
     told = [line for line in ran.err.splitlines() if line.startswith("failed: ")]
     assert 5 == len(told)
     assert told[0].startswith("failed: row-0 (rows.jsonl:1): ")
-    assert told[-1].endswith("more of the kind are counted only")
+    assert told[-1].endswith("further failures of this kind are only counted")
 
 
 # --- interrupts and other runs ---------------------------------------------------------------------------------------
@@ -515,19 +515,19 @@ def test_the_first_interrupt_lets_paid_requests_finish(cli, serve, here, number)
     with begin(here) as process:
         wait_for(server, 2)
         process.send_signal(number)
-        read_until(process.stderr, "press Ctrl-C again to abandon it")
+        read_until(process.stderr, "press Ctrl-C again to abandon them")
         out, err = process.communicate()
 
     assert 7 == process.returncode
     assert f"{here / 'out/gallery.html'}\n" == out
-    assert "the same command goes on" in err.lower()
+    assert "the same command resumes" in err.lower()
     assert 2 == len(server.ledger.requests) == len(images_of(here))
     assert 0 == cli("batch", "--into", here / "out").code
     assert 6 == server.ledger.billed_images
 
 
 def test_a_job_outlives_its_terminal(serve, here):
-    """With `nohup` the end of the terminal changes nothing: all is made."""
+    """With `nohup`, the job finishes after its terminal has closed."""
     server = serve(latency=0.2)
     rows = write_rows(here / "rows.jsonl", prompts(6))
     words = ["nohup", *PROGRAM, "batch", rows, "--into", "out", "-j", "2"]
@@ -559,7 +559,7 @@ def test_the_second_interrupt_abandons(cli, serve, here):
 
 @pytest.mark.slow
 def test_a_request_to_terminate_is_made_as_often_as_one_likes(serve, here):
-    """SIGTERM twice is still the first Ctrl-C."""
+    """Two SIGTERM count as one Ctrl-C."""
     server = serve(latency=0.5)
     with begin(here) as process:
         wait_for(server, 2)
@@ -573,7 +573,7 @@ def test_a_request_to_terminate_is_made_as_often_as_one_likes(serve, here):
 
 
 def test_a_second_run_is_refused(cli, serve, here):
-    """It is told which process has the job; `status` says so too, and reads on."""
+    """A second run is refused and names the running process; `status` names it too."""
     server = serve(latency=0.5)
     with begin(here) as process:
         wait_for(server, 2)
@@ -600,7 +600,7 @@ def test_a_killed_run_is_settled_by_the_next(cli, serve, here):
     ran = cli("batch", "--into", here / "out")
 
     assert 10 == ran.code
-    assert "the last run was killed: of what was under way 0 turned out to be done, 2 are in doubt" in ran.err
+    assert "the last run was killed: 0 of its requests are done, 2 are in doubt" in ran.err
     assert (6, 4) == (server.ledger.billed_requests, len(images_of(here)))
 
 
@@ -613,7 +613,7 @@ def test_a_reader_that_leaves(serve, here):
         err = process.stderr.read()
 
     assert 7 == process.returncode
-    assert "nobody reads the results any more" in err
+    assert "the reader of stdout has closed it" in err
     assert server.ledger.billed_requests == len(images_of(here)) < 6
 
 
@@ -648,7 +648,7 @@ def test_nobody_reads_what_is_said(serve, here, mode):
 
 @pytest.mark.slow
 def test_stderr_that_is_closed_or_full(serve, here):
-    """Neither is a reason to stop: what cannot be said is left out."""
+    """The job finishes although stderr is closed or full."""
     serve()
     rows = write_rows(here / "rows.jsonl", prompts(2))
     words = shlex.join([*PROGRAM, "batch", str(rows), "--into", "out"])
@@ -673,7 +673,7 @@ def test_a_pause_beyond_the_deadline_is_not_slept_through(serve, here, seconds):
 
 @pytest.mark.parametrize("seconds", [100, 3599])
 def test_a_single_request_does_not_sleep_past_its_deadline(cli, serve, seconds):
-    """It ends with 6 and what the API said."""
+    """A single request ends with 6 and the API's message instead of waiting past its deadline."""
     server = serve(Fault(status=429, retry_after=seconds, times=None))
 
     ran = cli("generate", "an otter", "-m", "gpt-image-2", "--deadline", "5")
@@ -683,7 +683,7 @@ def test_a_single_request_does_not_sleep_past_its_deadline(cli, serve, seconds):
 
 
 def test_an_api_that_is_not_there(serve, here, unused_tcp_port):
-    """The job gives up after --deadline; all that waits still waits."""
+    """The job gives up after --deadline, and all its requests still wait."""
     serve()
     rows = write_rows(here / "rows.jsonl", prompts(3))
     with start("batch", rows, "--into", here / "out", "--base-url", f"http://127.0.0.1:{unused_tcp_port}",
@@ -702,7 +702,7 @@ async def forget_the_end(folder):
 
 
 def test_a_list_that_was_read_in_part(cli, serve, here):
-    """A job whose list was not read to its end is not run as if it had been."""
+    """A job does not run with a list that was only partly read."""
     server = serve()
     make(cli, prompts(2), "--limit", "1")
     asyncio.run(forget_the_end(here / "out"))
@@ -711,7 +711,7 @@ def test_a_list_that_was_read_in_part(cli, serve, here):
     taken = make(cli, prompts(2))
 
     assert (2, 0) == (refused.code, taken.code)
-    assert "rows.jsonl was not read to its end when the job was interrupted; name it again." in refused.errors[0]
+    assert "rows.jsonl was not read completely before the job was interrupted; give it again." in refused.errors[0]
     assert 2 == server.ledger.billed_images
 
 
@@ -734,7 +734,7 @@ def test_an_interrupt_while_lists_are_read(serve, here):
 
 
 def make_image(server):
-    """Return the address of an image on another server, which is no public one."""
+    """Return the address of an image on another server, which has a private address."""
     body = json.dumps({"model": "dall-e-2", "prompt": "an otter", "size": "256x256"}).encode()
     headers = {"Authorization": f"Bearer {server.api_key}", "Content-Type": "application/json"}
     request = urllib.request.Request(f"{server.base_url}/images/generations", body, headers)

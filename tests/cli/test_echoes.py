@@ -38,7 +38,7 @@ def texts_in(folder):
 @pytest.mark.parametrize("options", [(), ("-vv",), ("--json",), ("-vv", "--json")], ids=" ".join)
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 def test_no_terminal_shows_the_key(cli, serve, spelling, options):
-    """Not even a traceback."""
+    """No output shows the key, not even a traceback."""
     serve(refusal(spelling))
 
     ran = cli("generate", "otter", "--model", "gpt-image-2", *options)

@@ -57,7 +57,7 @@ def make_bad(name, folder):
     ],
 )
 def test_a_bad_image(cli, serve, tmp_path, name, sentence):
-    """A file that is no usable image is refused before anything is sent."""
+    """A file that is not a usable image is refused before anything is sent."""
     server = serve()
 
     error = refused(cli(*EDIT, make_bad(name, tmp_path)), server)
@@ -67,14 +67,14 @@ def test_a_bad_image(cli, serve, tmp_path, name, sentence):
 
 
 def test_a_mask_of_another_size(cli, serve, photo, other_photo):
-    """A mask that is not as large as the image would waste the upload."""
+    """A mask whose size differs from the image is refused before the upload."""
     server = serve()
 
     assert "32x32" in refused(cli(*EDIT, photo, "--mask", other_photo), server)
 
 
 def test_an_address_that_may_not_be_fetched(cli, serve):
-    """An image on a private address is as wrong as a file that is not there."""
+    """An image URL with a private address is a usage error."""
     server = serve()
 
     error = refused(cli(*EDIT, "https://127.0.0.1:1/a.png"), server)
@@ -109,33 +109,33 @@ def test_a_long_prompt(cli, serve):
         (["generate", " "], "prompt: it is empty"),
         (["generate", "x", "-n", "many"], 'unable to convert "many" into int'),
         (["generate", "x", "--retries", "0"], "--retries has to be at least 1"),
-        (["generate", "x", "--timeout", "0"], "--timeout more than 0"),
+        (["generate", "x", "--timeout", "0"], "--timeout greater than 0"),
         (["generate", "x", "--base-url", "https://h.example/?q=1"], "holds a query"),
         (["generate", "x", "--base-url", "http://h.example"], "--allow-http"),
         (["generate", "x", "--proxy", "localhost"], "http://host:port"),
-        (["generate", "x", "--proxy", "socks5://localhost:1080"], "SOCKS, cannot be used"),
+        (["generate", "x", "--proxy", "socks5://localhost:1080"], "SOCKS proxies are not supported"),
         (["generate", "x", "--cacert", "nowhere.pem"], "No such file"),
         (["generate", "x", "--cacert", "."], "cannot be read"),
         (["generate", "x", "-O", "nothing"], "-O takes key=value"),
-        (["generate", "x", "-O", "n=two"], "What -O n is given is no JSON"),
-        (["generate", "x", "-O", "prompt=y"], "prompt is no field for -O"),
+        (["generate", "x", "-O", "n=two"], "The value of -O n is not valid JSON"),
+        (["generate", "x", "-O", "prompt=y"], "-O cannot set prompt"),
         (["generate", "x", "-O", "stream=true"], "streams are asked for by another method"),
         (["generate", "x", "-O", "partial_images=2"], "partial"),
         (["generate", "x", "-n", "2", "-O", "n=3"], "n is given twice"),
-        (["generate", "x", "--svg", "{"], "What --svg is given is no JSON"),
+        (["generate", "x", "--svg", "{"], "The value of --svg is not valid JSON"),
         (["generate", "@nowhere.txt"], "The prompt file nowhere.txt cannot be read"),
         (["generate", "-"], "prompt: it is empty"),
         (["generate", "x", "-o", "a", "--into", "b"], "give one of them"),
         (["generate", "x", "-o", "https://h.example/a.png"], "not to https:// addresses"),
         (["generate", "x", "-o", ""], "is empty"),
-        (["generate", "x", "-o", "a.png", "--name", "b"], "--name has nothing to name"),
-        (["generate", "x", "-o", "{id}/a.png"], "Fields are for file names only"),
+        (["generate", "x", "-o", "a.png", "--name", "b"], "--name does not apply"),
+        (["generate", "x", "-o", "{id}/a.png"], "can only be used in file names"),
         (["generate", "x", "--name", "{row.a}"], "may hold"),
         (["generate", "x", "-o", "-", "-n", "2"], "-o - takes one image, not 2"),
         (["generate", "x", "-o", "-", "--json"], "do not apply"),
         (["generate", "x", "--exists", "ask"], "Choose from"),
-        (["generate", "x", "--emulator", "--base-url", "h.example"], "leave --base-url and --api-key-file out"),
-        (["generate", "x", "--emulator", "--dry-run"], "cannot go together"),
+        (["generate", "x", "--emulator", "--base-url", "h.example"], "leave out --base-url and --api-key-file"),
+        (["generate", "x", "--emulator", "--dry-run"], "cannot be combined"),
         (["generate", "x", "--api-key-file", "-"], "The API key is empty"),
         (["generate"], "PROMPT requires an argument"),
         (["generate", "x", "--sise", "1"], "Did you mean --size?"),
@@ -159,14 +159,14 @@ def test_wrong_words(cli, serve, words, sentence):
 
 
 def test_a_prompt_that_is_no_text(cli, serve):
-    """Bytes that are not UTF-8 are no prompt."""
+    """A prompt that is not valid UTF-8 is refused."""
     server = serve()
 
-    assert "no UTF-8" in refused(cli("generate", "-", stdin=b"\xff\xfe\xff"), server)
+    assert "not valid UTF-8" in refused(cli("generate", "-", stdin=b"\xff\xfe\xff"), server)
 
 
 def test_stdin_is_read_once(cli, serve):
-    """The prompt and the key cannot both come by standard input."""
+    """The prompt and the key cannot both be read from stdin."""
     server = serve()
 
     ran = cli(*GENERATE[:1], "-", "--api-key-file", "-", stdin=b"an otter")
@@ -175,20 +175,20 @@ def test_stdin_is_read_once(cli, serve):
 
 
 def test_a_terminal_gets_no_bytes(cli, serve, monkeypatch):
-    """-o - into a terminal is refused."""
+    """-o - is refused if stdout is a terminal."""
     server = serve()
     import sys
 
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
 
-    assert "nothing for a terminal" in refused(cli(*GENERATE, "-o", "-"), server)
+    assert "not written to a terminal" in refused(cli(*GENERATE, "-o", "-"), server)
 
 
 @pytest.mark.parametrize(
     ("key", "sentence"), [(None, "There is no API key"), ("sk-a\nsk-b", "line break"), ("sk-é€", "header cannot carry")]
 )
 def test_a_bad_key(cli, serve, monkeypatch, key, sentence):
-    """Without a usable key nothing is sent, and the sentence does not show it."""
+    """Without a usable key nothing is sent, and the message does not show the key."""
     server = serve()
     monkeypatch.delenv("BURNCLOUD_API_KEY")
     if key is not None:
@@ -215,12 +215,12 @@ def test_a_key_from_a_file(cli, serve, monkeypatch, tmp_path):
 
 
 def test_certificates_that_are_none(cli, serve, tmp_path):
-    """A file that holds no certificates is told as such; one that does is taken."""
+    """A file without certificates is reported; one with certificates is used."""
     server = serve()
     file = tmp_path / "ca.pem"
     file.write_text("nothing")
 
-    assert "it is no PEM file" in refused(cli(*GENERATE, "--cacert", file), server)
+    assert "it is not a PEM file" in refused(cli(*GENERATE, "--cacert", file), server)
 
     import ssl
 
@@ -250,7 +250,7 @@ def test_certificates_that_are_none(cli, serve, tmp_path):
     ids=lambda value: None if isinstance(value, Fault) else str(value)[:12],
 )
 def test_exit_codes(cli, serve, fault, code, sentence):
-    """Each failure has its code and says what to do; stdout stays empty."""
+    """Each failure has its exit code and says what to do; stdout stays empty."""
     serve(fault)
 
     ran = cli(*GENERATE)
@@ -312,14 +312,14 @@ def test_a_server_that_is_named_is_believed(cli, serve, monkeypatch, here, no_wa
 
 
 def test_a_dialect_that_does_not_exist(cli, serve):
-    """It is refused before anything is sent."""
+    """An unknown dialect is refused before anything is sent."""
     server = serve()
 
     assert "There is no dialect 'new-api'" in refused(cli(*GENERATE, "--dialect", "new-api"), server, code=2)
 
 
 def test_the_request_id_is_quoted(cli, serve):
-    """An error's request id is told, once."""
+    """An error prints its request id once."""
     server = serve(Fault(status=500))
 
     ran = cli(*GENERATE)
@@ -328,7 +328,7 @@ def test_the_request_id_is_quoted(cli, serve):
 
 
 def test_a_closed_port(cli, monkeypatch):
-    """Where nothing listens the connection fails, and nothing was billed."""
+    """A refused connection ends with 6, and nothing was billed."""
     monkeypatch.setenv("BURNCLOUD_API_KEY", "sk-test")
 
     ran = cli(*GENERATE, "--base-url", "127.0.0.1:9")
@@ -338,7 +338,7 @@ def test_a_closed_port(cli, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_made(cli, serve):
-    """A folder in place of which a file stands is found before anything is sent."""
+    """A file in place of the folder is found before anything is sent."""
     server = serve()
     Path("file").write_text("")
 
@@ -346,7 +346,7 @@ def test_a_folder_that_cannot_be_made(cli, serve):
 
 
 def test_control_characters_of_a_server_do_not_reach_the_terminal(cli, serve):
-    """An answer's text is printed without escapes."""
+    """The text of an answer is printed without escape sequences."""
     serve(Fault(status=400, body={"error": {"message": "\x1b]0;owned\x07 no\nerror: forged"}}))
 
     ran = cli(*GENERATE)
@@ -356,7 +356,7 @@ def test_control_characters_of_a_server_do_not_reach_the_terminal(cli, serve):
 
 
 def test_tracebacks(cli, serve):
-    """Twice verbose shows where an error comes from; less does not."""
+    """-v given twice prints tracebacks; given once it does not."""
     serve(Fault(status=500, times=None))
 
     assert "Traceback" not in cli(*GENERATE, "-v").err
@@ -364,7 +364,7 @@ def test_tracebacks(cli, serve):
 
 
 def test_an_error_as_json(cli, serve):
-    """With --progress json the error is an event too."""
+    """--progress json prints the error as an event."""
     serve(Fault(status=503))
 
     ran = cli(*GENERATE, "--progress", "json")
@@ -384,7 +384,7 @@ def test_images_that_arrived_before_a_cut_are_printed(cli, serve):
     assert ran.code == 10
     assert len(ran.paths) == 1
     assert examine_bytes(ran.paths[0].read_bytes()).complete
-    assert "the answer, without the images that were taken, is in out" in ran.err
+    assert "the answer, without its saved images, is in out" in ran.err
 
 
 def test_images_in_memory_go_to_a_file(cli, serve):
@@ -431,7 +431,7 @@ def test_a_full_disk_loses_nothing(cli, serve, spoil):
 
 
 def test_an_image_that_fits_nowhere_is_told(cli, serve, spoil, monkeypatch):
-    """If no folder takes an image, that is an error of its own."""
+    """An image that no folder takes is reported as an error."""
     from burncloud_images.cli import rescue
 
     serve()
@@ -457,11 +457,11 @@ def test_what_is_left_of_a_damaged_image_is_saved(cli, serve):
     assert data.read_bytes() == png(16, 16)[:30]
     assert rest.read_bytes() == b"A"
     assert {stat.S_IMODE(path.stat().st_mode) for path in (data, rest)} == {0o600}
-    assert f"image 2 is damaged (base64 ends 3 characters short); what came of it is in {data}" in ran.err
+    assert f"image 2 is damaged (base64 ends 3 characters short); what arrived is in {data}" in ran.err
 
 
 def test_a_rescued_image_replaces_nothing(tmp_path):
-    """A name that is taken is left alone, and the next folder is tried."""
+    """An existing file is kept, and the image goes to the next folder."""
     from burncloud_images.cli.rescue import keep
 
     first, second = tmp_path / "1", tmp_path / "2"
@@ -490,7 +490,7 @@ def test_the_address_of_an_image_that_could_not_be_fetched(cli, serve):
 
 
 def test_the_addresses_of_all_images_that_could_not_be_fetched(cli, serve):
-    """One file for each, by its number; what was fetched is printed as ever."""
+    """Each missing image gets a file with its URL, and downloaded images are printed as usual."""
     serve(Fault(status=418, operation="downloads"), Fault(status=404, operation="downloads"))
 
     ran = cli("generate", "x", "-m", "dall-e-2", "-n", "3", "--size", "256x256", "--into", "out", "--retries", "1")
@@ -511,7 +511,7 @@ def test_the_addresses_of_all_images_that_could_not_be_fetched(cli, serve):
 
 
 def test_an_address_that_fits_nowhere_is_told(cli, serve, monkeypatch):
-    """It is not printed, even so."""
+    """A URL that could not be saved is reported but not printed."""
     from burncloud_images.cli import rescue
 
     serve(Fault(status=418, operation="downloads"))
@@ -519,13 +519,13 @@ def test_an_address_that_fits_nowhere_is_told(cli, serve, monkeypatch):
 
     ran = cli("generate", "x", "-m", "dall-e-3", "--response-format", "url", "--into", "out", "--retries", "1")
 
-    assert "Image 1 is paid for and was not fetched" in ran.err
+    assert "Image 1 is paid for but was not downloaded" in ran.err
     assert "Its URL could not be saved anywhere." in ran.err
     assert "sig=" not in ran.err
 
 
 def test_an_expired_address_is_not_kept(cli, serve):
-    """An address that has ended helps nobody."""
+    """An expired URL is not saved."""
     serve(Fault(expired=True))
 
     ran = cli("generate", "x", "-m", "dall-e-3", "--response-format", "url", "--into", "out", "--retries", "1")
@@ -556,14 +556,14 @@ def test_more_images_than_stdout_takes(cli, serve):
 
 
 def test_a_storage_error_without_images_was_not_billed(cli, serve):
-    """Only an error that holds images speaks of money."""
+    """A storage error mentions billing only if it holds images."""
     from burncloud_images.cli.exits import describe
 
     assert describe(StorageError("out cannot be written.")) == "out cannot be written."
 
 
 def test_the_key_is_nowhere(cli, serve, photo):
-    """Whatever is asked for, the key is in no output."""
+    """No output of any mode contains the key."""
     server = serve(Fault(status=401, body={"error": {"message": "bad key sk-canary-5e1f"}}))
     words = [
         (*GENERATE, "-vv"),
@@ -598,7 +598,7 @@ def test_an_answer_in_another_form_is_kept_and_named(cli, serve, size):
 
 @pytest.mark.parametrize("size", [500_000, 10])
 def test_an_answer_in_another_form_without_a_folder_is_kept_and_named(cli, serve, size):
-    """With -o - it goes to the temporary folder."""
+    """With -o -, an answer in an unknown form is kept in the temporary folder."""
     body = {"created": 1, "images": ["iVBO" * size]}
     serve(Fault(status=200, body=body, billed=True))
 

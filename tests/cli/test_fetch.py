@@ -53,7 +53,7 @@ def test_one_address(cli, make_urls):
 
 @pytest.mark.parametrize("how", ["file", "stdin"])
 def test_a_list_of_addresses(cli, make_urls, how):
-    """One a line, where no process list shows them; the paths come in its order."""
+    """URLs can be read from a file or stdin, one per line, and paths are printed in their order."""
     server, urls = make_urls(count=4)
     text = "\r\n".join(["", *urls, ""])
     Path("list.urls").write_text(text, newline="")
@@ -68,7 +68,7 @@ def test_a_list_of_addresses(cli, make_urls, how):
 
 
 def test_json(cli, make_urls):
-    """What is known of each image, by its number in the list; no address."""
+    """--json prints each image with its number in the list and without its URL."""
     _, urls = make_urls(Fault(status=404, operation="downloads"), count=1)
 
     ran = cli("fetch", *urls, *urls, "--into", "out", "--json", "--retries", "1")
@@ -93,11 +93,13 @@ def test_the_bytes_of_one_image_on_stdout(cli, make_urls):
 
 
 def test_the_file_that_an_error_left(cli, make_urls, serve):
-    """What `generate` says to type after a failed download is what works."""
+    """The command that `generate` prints after a failed download works."""
     server = serve(Fault(status=418, operation="downloads"))
 
     failed = cli("generate", "x", "-m", "dall-e-3", "--into", "out", "--retries", "1")
-    (command,) = [line.partition("fetch it with: ")[2] for line in failed.err.splitlines() if "fetch it with" in line]
+    (command,) = [
+        line.partition("download it with: ")[2] for line in failed.err.splitlines() if "download it with" in line
+    ]
     ran = cli(*command.split()[1:])
 
     assert (1, 0) == (failed.code, ran.code)
@@ -106,7 +108,7 @@ def test_the_file_that_an_error_left(cli, make_urls, serve):
 
 
 def test_some_fail(cli, make_urls):
-    """Code 3; the others are there, and the sentence says which it was."""
+    """If some downloads fail the exit code is 3, and the message names which."""
     _, urls = make_urls(Fault(status=404, operation="downloads", times=1), count=3)
 
     ran = cli("fetch", *urls, "--into", "out", "--retries", "1")
@@ -119,7 +121,7 @@ def test_some_fail(cli, make_urls):
 
 
 def test_an_address_that_has_expired(cli, make_urls):
-    """Code 1, and who may still have the image."""
+    """An expired URL ends with exit code 1 and says who may still have the image."""
     _, (url,) = make_urls(url_lifetime=0)
 
     ran = cli("fetch", url)
@@ -141,7 +143,7 @@ def test_an_address_that_has_expired(cli, make_urls):
 )
 @pytest.mark.parametrize("output", ["out/", "-"])
 def test_an_address_that_may_not_be_fetched(cli, url, said, output):
-    """The guard of all downloads; code 2, and no secret is shown."""
+    """A URL that the address checks refuse ends with exit code 2 and shows no secret."""
     ran = cli("fetch", url, "-o", output)
 
     assert (2, b"") == (ran.code, ran.out)
@@ -164,7 +166,7 @@ def test_an_address_that_may_not_be_fetched(cli, url, said, output):
     ],
 )
 def test_what_cannot_be_used(cli, words, said):
-    """Code 2 and one sentence."""
+    """Unusable arguments end with exit code 2 and one sentence."""
     Path("empty").write_text("\n \n")
 
     ran = cli("fetch", *words)
@@ -192,7 +194,7 @@ def test_a_name_that_is_taken(cli, make_urls):
 
 
 def test_a_folder_that_fails_midway(cli, make_urls, monkeypatch):
-    """The image is paid for, so it is saved elsewhere: code 11."""
+    """An image that the folder cannot take is saved elsewhere, with exit code 11."""
     from burncloud_images.files import sinks
 
     def fail(*_args, **_options):
@@ -211,7 +213,7 @@ def test_a_folder_that_fails_midway(cli, make_urls, monkeypatch):
 
 
 def test_an_extension_that_the_image_does_not_have(cli, make_urls):
-    """The name follows the bytes, and it is said."""
+    """The extension follows the bytes, and a note says so."""
     _, (url,) = make_urls()
 
     ran = cli("fetch", url, "-o", "otter.webp")
@@ -221,7 +223,7 @@ def test_an_extension_that_the_image_does_not_have(cli, make_urls):
 
 
 def test_events_for_programs(cli, make_urls):
-    """One for each file."""
+    """--progress json writes one event per file."""
     _, (url,) = make_urls()
 
     ran = cli("fetch", url, "-o", "otter.png", "--progress", "json")
@@ -230,7 +232,7 @@ def test_events_for_programs(cli, make_urls):
 
 
 def test_ctrl_c_leaves_no_partial_file(make_urls, tmp_path):
-    """Nothing is billed here, so the first one ends it: code 130."""
+    """The first Ctrl-C ends the download with 130, as nothing is billed."""
     server, (url,) = make_urls(Fault(operation="downloads", cut="stall", place="answer", byte=0.5, times=None))
     words = [sys.executable, "-m", "burncloud_images", "fetch", url, "--into", str(tmp_path / "out")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -260,12 +262,12 @@ def test_ctrl_c_leaves_no_partial_file(make_urls, tmp_path):
     ],
 )
 def test_the_code_of_several(codes, code):
-    """The weightiest of those that tell of all; else 3 if some failed."""
+    """The code of several downloads is the most important one, else 3 if some failed."""
     assert code == combine(codes)
 
 
 def test_paths_that_cannot_be_printed(make_urls, here):
-    """A full disk behind stdout is one sentence, and exit code 11."""
+    """A full disk behind stdout ends with one sentence and exit code 11."""
     _, urls = make_urls(count=2)
     words = shlex.join([*PROGRAM, "fetch", *urls])
 

@@ -67,7 +67,7 @@ def test_a_plan(cli, here):
 
 
 def test_a_plan_for_programs(cli, here):
-    """--json has the same, with numbers as numbers and all bad rows."""
+    """--json prints the whole plan, with numbers as numbers and all bad rows."""
     (here / "prices.toml").write_text(PRICES)
 
     ran = plan(cli, [*prompts(2), *[{"prompt": ""}] * 30], "--prices", "prices.toml", "--ipm", "4", "--json")
@@ -82,7 +82,7 @@ def test_a_plan_for_programs(cli, here):
 
 
 def test_many_bad_rows_in_a_plan(cli):
-    """Of many the first are printed; where nothing else is there the code is 1."""
+    """Only the first bad rows are printed, and the exit code is 1 if there are no others."""
     ran = plan(cli, [{"prompt": ""}] * 30)
 
     lines = ran.out.decode().splitlines()
@@ -107,7 +107,7 @@ def test_a_plan_counts_what_the_job_would_make(cli, serve, monkeypatch):
 
 
 def test_a_plan_names_more_than_max_images(cli):
-    """What --max-images would leave undone is said."""
+    """The plan says how many images exceed --max-images."""
     assert b"images: 2 more than --max-images\n" in plan(cli, prompts(5), "--max-images", "3").out
 
 
@@ -147,7 +147,7 @@ def test_tokens_in_a_plan(cli, here):
 
 
 def test_a_plan_without_lists(cli):
-    """A plan is for lists."""
+    """`plan` requires a list."""
     assert 2 == cli("plan").code
 
 
@@ -174,7 +174,7 @@ def test_status(cli, serve):
 
 
 def test_status_for_programs(cli, serve):
-    """--json has all of it, and no address of an image."""
+    """--json prints the whole status, without image URLs."""
     serve(Fault(status=400))
     make(cli, [*prompts(3), {"prompt": ""}])
 
@@ -189,7 +189,7 @@ def test_status_for_programs(cli, serve):
 
 
 def test_many_failures_in_a_status(cli, serve):
-    """Of many the first are printed, and how many more there are."""
+    """Only the first failures are printed, with the number of the others."""
     serve()
     make(cli, [*prompts(1), *prompts(25, model="no-such-model")[1:]], "-q")
 
@@ -200,7 +200,7 @@ def test_many_failures_in_a_status(cli, serve):
 
 @pytest.mark.parametrize("command", ["status", "verify", "usage"])
 def test_a_folder_without_a_job(cli, here, command):
-    """Nothing is made there; the code is 2."""
+    """A folder without a job ends with exit code 2, and nothing is created in it."""
     ran = cli(command, "nowhere")
 
     assert 2 == ran.code
@@ -210,7 +210,7 @@ def test_a_folder_without_a_job(cli, here, command):
 
 @pytest.mark.parametrize("command", ["status", "verify", "usage"])
 def test_a_job_that_is_damaged(cli, here, command):
-    """It is said, without a traceback."""
+    """A damaged job is reported without a traceback."""
     (here / "out").mkdir()
     (here / "out/job.sqlite3").write_bytes(b"something else" * 100)
 
@@ -237,7 +237,7 @@ def held(serve, here):
 
 
 def test_status_of_a_job_whose_run_was_killed(cli, held, here):
-    """What was under way is in doubt and listed with its key, until the next `batch` settles it."""
+    """Requests of a killed run are listed as in doubt with their keys until the next `batch` settles them."""
     alive = cli("status", here / "out", "--json").json
     held.kill()
     held.communicate()
@@ -250,7 +250,7 @@ def test_status_of_a_job_whose_run_was_killed(cli, held, here):
     assert "the last run was killed with unfinished requests; the next `batch` settles them" in lines
     assert 2 == len(doubts) == len(found["doubts"])
     assert [f"key {each['key']})" for each in found["doubts"]] == [f"key {line.split('key ')[-1]}" for line in doubts]
-    assert "It was under way when the last run was killed." in doubts[0]
+    assert "It was not finished when the last run was killed." in doubts[0]
     assert (True, 2, 0, {"sent"}) == (
         found["killed"], found["in_doubt"], found["sent"], {each["state"] for each in found["doubts"]}
     )  # fmt: skip
@@ -259,7 +259,7 @@ def test_status_of_a_job_whose_run_was_killed(cli, held, here):
 
 @pytest.mark.slow
 def test_watching_a_job(held, here):
-    """`status --watch` looks while a run is alive, and ends on Ctrl-C."""
+    """`status --watch` repeats until the run ends or Ctrl-C."""
     with start("status", here / "out", "--watch") as watch:
         lines = [watch.stdout.readline(), watch.stdout.readline()]
         watch.send_signal(signal.SIGINT)
@@ -272,7 +272,7 @@ def test_watching_a_job(held, here):
 
 @pytest.mark.slow
 def test_watching_on_a_terminal(held, here):
-    """There the page is drawn anew, until no run is alive."""
+    """On a terminal, `status --watch` redraws until the run ends."""
     master, terminal = os.openpty()
     with subprocess.Popen([*held.args[:3], "status", here / "out", "--watch"], stdout=terminal) as watch:
         os.close(terminal)
@@ -303,18 +303,18 @@ def test_verify(cli, serve, here):
     ran = cli("verify", "out")
     found = cli("verify", "out", "--json").json
 
-    assert (0, b"3 images read, 0 not as they came\n") == (whole.code, whole.out)
+    assert (0, b"3 images checked, all intact\n") == (whole.code, whole.out)
     assert 1 == ran.code
     assert {
         f"{first.relative_to(here)}: it is missing",
         f"{second.relative_to(here)}: its bytes are not those that came",
     } == {line.partition(" (row-")[0] for line in ran.out.decode().splitlines()[:-1]}
     assert {str(first.relative_to(here)), str(second.relative_to(here))} == {each["path"] for each in found["problems"]}
-    assert "3 images read, 2 not as they came" == ran.out.decode().splitlines()[-1]
+    assert "3 images checked, 2 missing or damaged" == ran.out.decode().splitlines()[-1]
 
 
 def test_a_missing_image_is_not_bought_again_by_itself(cli, serve, here):
-    """A run tells of it and leaves it to --retry-failed."""
+    """A run reports a missing image and leaves it to --retry-failed."""
     server = serve()
     make(cli, prompts(2))
     next((here / "out/images").rglob("*.png")).unlink()
@@ -330,7 +330,7 @@ def test_a_missing_image_is_not_bought_again_by_itself(cli, serve, here):
 
 
 def test_usage(cli, serve, here):
-    """Tokens, images and cost are summed by day and model."""
+    """`usage` sums tokens, images and cost by day and model."""
     (here / "prices.toml").write_text(PRICES)
     serve()
     make(cli, [*prompts(2, n=2), {"prompt": "x", "model": "dall-e-2", "size": "256x256"}], "--prices", "prices.toml")
@@ -355,7 +355,7 @@ def test_usage(cli, serve, here):
 
 
 def test_looking_reads_only(cli, serve, here, monkeypatch):
-    """None of these opens the store to write."""
+    """`status`, `verify` and `usage` never open the store for writing."""
     serve()
     make(cli, prompts(1))
 

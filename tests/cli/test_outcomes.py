@@ -130,7 +130,7 @@ def test_of_several_reasons_to_stop_the_first_code_counts():
 
 
 def test_what_is_paid_and_not_fetched_is_told():
-    """How many, why, until when, and what to type, though nothing of it failed."""
+    """Paid images that are not downloaded are reported, with the reason, the expiry and the command."""
     ends = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
     outstanding = Outstanding(requests=2, refused=2, expires_at=ends, reason="It is refused.")
     report = Report(stopped="finished", totals=totals(done=1, received=2), outstanding=outstanding)
@@ -138,8 +138,11 @@ def test_what_is_paid_and_not_fetched_is_told():
     said = " ".join(advise(report, "out"))
     assert "1 of 3 requests done, 0 failed, 0 in doubt, 2 paid and not fetched; " in summarise(report)
     assert "not started" not in summarise(report)
-    assert "2 requests are paid, and not all images are fetched. It is refused. The same command fetches" in said
-    assert "the first address ends at 2030-01-02 03:04 UTC" in said
+    assert (
+        "2 requests are paid but not all of their images are downloaded. It is refused. The same command downloads"
+        in said
+    )
+    assert "the first URL expires at 2030-01-02 03:04 UTC" in said
     assert "add --result-host HOST" in said
 
 
@@ -163,7 +166,7 @@ def test_what_is_paid_and_not_fetched_is_told():
     ],
 )
 def test_figures(shown, text):
-    """Figures have the unit that a person would choose."""
+    """Numbers are formatted with a readable unit."""
     assert text == shown
 
 
@@ -216,7 +219,7 @@ def test_the_bar_says_how_far_it_is(terminal):
 
 
 async def test_notes_stand_above_the_bar(terminal):
-    """What happens meanwhile is written above; the bar is gone at the end."""
+    """Notes are written above the bar, and the bar disappears at the end."""
     shown = JobProgress(reporter=terminal, ask=lambda: PROGRESS)
     record = Record(key="ab" * 16, number=1, document={}, source="rows.jsonl", line=7, label="fox")
     with shown.showing():
@@ -260,7 +263,7 @@ def patience():
     ],
 )
 def test_interrupts_are_counted(patience, signals, asked):
-    """Only a second Ctrl-C gives up what is paid for; SIGTERM never does."""
+    """Only a second Ctrl-C abandons paid requests; SIGTERM never does."""
     for name in signals:
         getattr(patience, name)()
 
@@ -268,7 +271,7 @@ def test_interrupts_are_counted(patience, signals, asked):
 
 
 async def test_reading_is_ended_at_once(patience):
-    """Nothing was sent while lists are read."""
+    """Ctrl-C while lists are read ends at once, as nothing was sent."""
     reading = asyncio.ensure_future(patience.read(asyncio.Event().wait()))
     await asyncio.sleep(0)
     patience.interrupt()
@@ -279,7 +282,7 @@ async def test_reading_is_ended_at_once(patience):
 
 
 async def test_reading_that_is_cancelled_is_no_interrupt(patience):
-    """What ends it is not taken for a Ctrl-C."""
+    """A cancellation from outside is not mistaken for Ctrl-C."""
     reading = asyncio.ensure_future(patience.read(asyncio.Event().wait()))
     await asyncio.sleep(0)
     reading.cancel()
@@ -289,7 +292,7 @@ async def test_reading_that_is_cancelled_is_no_interrupt(patience):
 
 
 def test_the_help_names_all_exit_codes(cli):
-    """Every code that a job can end with is in the help of all commands."""
+    """The help lists every exit code of a job."""
     shown = " ".join(cli("--help").out.decode().split())
 
     assert [] == [code for code in {*ALL_STOPS.values(), 1, 2, 9, 10, 12} if f" {code} " not in shown]

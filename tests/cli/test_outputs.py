@@ -33,7 +33,7 @@ class TestPartials:
         assert f"note: preview 2 of image 1 is early/{stem}-partial1.png" in ran.err
 
     def test_are_as_many_as_there_can_be(self, cli, serve, tmp_path):
-        """Unless a number is given; a file that is there keeps its name."""
+        """The maximum of previews is requested unless a number is given, and existing files are kept."""
         server = serve()
         for _ in range(2):
             assert 0 == cli(*FOX, "-o", "fox.png", "--exists", "overwrite", "--partials", "early").code
@@ -42,7 +42,7 @@ class TestPartials:
         assert ("partial_images", "3") in [tuple(field) for field in server.ledger.requests[0].fields]
 
     def test_of_an_edit_on_the_way_to_stdout(self, cli, serve, photo, tmp_path):
-        """The image's bytes are all that stdout gets."""
+        """Previews go to their folder, and stdout gets only the image."""
         serve()
         words = ("edit", photo, "-p", "add snow", "-m", "gpt-image-2", "-o", "-", "--partials", tmp_path / "early")
         ran = cli(*words, "--partial-images", "1")
@@ -61,7 +61,7 @@ class TestPartials:
         assert all(item["path"].startswith("early/") for item in partials)
 
     def test_stay_when_the_image_does_not_come(self, cli, serve, tmp_path):
-        """They are all that is left of a request that may be paid for."""
+        """Previews are kept if the image does not arrive, as they may be paid for."""
         serve(Fault(cut="reset", place="answer", after=2))
         ran = cli(*FOX, "--into", "out", "--partials", "early")
 
@@ -70,7 +70,7 @@ class TestPartials:
         assert [] == list((tmp_path / "here" / "out").glob("*.png"))
 
     def test_need_a_folder(self, cli, serve):
-        """The number alone asks for nothing that could be kept."""
+        """--partial-images without a folder is refused."""
         server = serve()
         ran = cli(*FOX, "--partial-images", "2")
 
@@ -88,7 +88,7 @@ class TestPartials:
         assert not server.ledger.requests
 
     def test_variations_have_none(self, cli, serve, photo):
-        """Their endpoint does not stream."""
+        """Variations have no option for previews, as their endpoint does not stream."""
         serve()
 
         assert 2 == cli("variation", photo, "--partials", "early").code
@@ -96,7 +96,7 @@ class TestPartials:
 
 class TestKeepAlive:
     def test_streams_inside(self, cli, serve):
-        """The outcome is the same."""
+        """--via-stream gives the same result as a plain answer."""
         server = serve(Fault(pings=3))
         ran = cli(*FOX, "--via-stream")
 
@@ -106,7 +106,7 @@ class TestKeepAlive:
 
     @pytest.mark.parametrize("words", [("--via-stream",), ("--partials", "early")])
     def test_is_shown_by_a_dry_run(self, cli, photo, words):
-        """In JSON and in a form."""
+        """A dry run shows the request for a stream, in JSON and in a form."""
         plain = cli(*FOX, *words, "--dry-run")
         form = cli("edit", photo, "-p", "snow", "-m", "gpt-image-2", *words, "--dry-run", "--json")
 
@@ -122,7 +122,7 @@ class Terminal(io.StringIO):
 
 class TestTheBar:
     def test_tells_of_the_latest_preview(self, monkeypatch, tmp_path):
-        """On a terminal it is one line that changes, and nothing is left of it."""
+        """On a terminal the bar names the latest preview and disappears at the end."""
         monkeypatch.setenv("TERM", "xterm")
         terminal = Terminal()
         reporter = Reporter(options=Reporting(progress="bar"), stream=terminal)

@@ -171,8 +171,8 @@ def test_doctor_is_content(cli, serve, monkeypatch):
     assert ran.code == 0
     assert all(line.startswith("ok ") for line in ran.out.decode().splitlines())
     assert b"API key: found in BURNCLOUD_API_KEY" in ran.out
-    assert b"NO_PROXY of the environment" in ran.out
-    assert b"answers and takes the key" in ran.out
+    assert b"NO_PROXY set in the environment" in ran.out
+    assert b"reachable, accepts the key" in ran.out
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_doctor_is_content(cli, serve, monkeypatch):
         ([], {"BURNCLOUD_API_BASE_URL": "ftp://h.example"}, 2, "neither http nor https"),
         (["--base-url", "127.0.0.1:9"], {}, 6, "API: The connection to 127.0.0.1:9 failed"),
         ([], {"BURNCLOUD_API_KEY": "sk-wrong"}, 4, "Check the API key"),
-        (["--timeout", "0"], {}, 2, "--timeout more than 0"),
+        (["--timeout", "0"], {}, 2, "--timeout greater than 0"),
         (["--emulator"], {}, 0, "the emulator's"),
     ],
 )

@@ -259,7 +259,7 @@ def test_skip(cli, serve):
     assert (ran.code, ran.out) == (0, first.out)
     assert as_json.json == {"images": [{"path": "fox.png"}, {"path": "fox-2.png"}]}
     assert (more.code, more.out) == (11, b"")
-    assert "(2 of 3 names are taken)" in more.err
+    assert "(2 of 3 files exist)" in more.err
     assert len(server.ledger.requests) == 1
 
 
@@ -339,7 +339,7 @@ def test_a_sidecar_that_cannot_be_written(cli, serve):
     ran = cli(*GENERATE, "-o", "a.png", "--sidecar", "json")
 
     assert (ran.code, ran.out) == (11, b"a.png\n")
-    assert "a.png is there, but its sidecar is not" in ran.err
+    assert "a.png was saved, but its sidecar was not" in ran.err
 
 
 def test_dry_run(cli, serve):

@@ -38,7 +38,7 @@ def decode(chunks):
 
 @given(st.data(), st.booleans())
 def test_both_forms_are_decoded_however_they_are_cut(data, is_wrapped):
-    """What stands around an answer makes no difference to it."""
+    """A saved answer and a batch line decode to the same images, however they are cut."""
     document = json.dumps(wrap(ANSWER) if is_wrapped else ANSWER).encode()
     decoder, images, ended, answer = decode(cut(document, data.draw(chunkings(len(document)))))
 
@@ -59,7 +59,7 @@ def test_both_forms_are_decoded_however_they_are_cut(data, is_wrapped):
     ],
 )
 def test_errors_are_found_in_either_place(document, error):
-    """In the body, or beside it."""
+    """The error of a batch line is found in the body or beside it."""
     _, _, _, answer = decode([json.dumps(document).encode()])
 
     assert error == answer.error["error"]
@@ -69,7 +69,7 @@ def test_errors_are_found_in_either_place(document, error):
     "document", [{"response": ANSWER}, {"body": ANSWER}, {"response": [{"body": ANSWER}]}, {"x": {"response": ANSWER}}]
 )
 def test_images_are_looked_for_in_their_places_only(document):
-    """A base64 text elsewhere is a text."""
+    """Base64 text outside `data` is not decoded as an image."""
     _, images, ended, _ = decode([json.dumps(document).encode()])
 
     assert (b"", []) == (images, ended)
@@ -77,13 +77,13 @@ def test_images_are_looked_for_in_their_places_only(document):
 
 @pytest.mark.parametrize("document", [b"[]", b"hello", b"{}{}"])
 def test_what_is_no_answer_is_refused(document):
-    """With the error of any answer."""
+    """A document that is not an answer raises the same error as from the API."""
     with pytest.raises(ProtocolError):
         decode([document])
 
 
 def test_a_saved_answer_can_end_in_the_middle():
-    """The decoder knows that something is open."""
+    """The decoder reports an answer that ends in the middle."""
     decoder = SavedAnswerDecoder()
     list(decoder.feed(b'{"data": [{"b64_json": "AAAA'))
 
@@ -107,5 +107,5 @@ def test_a_saved_answer_can_end_in_the_middle():
     ],
 )
 def test_streams_are_known_by_their_first_line(beginning, expected):
-    """JSON begins with a bracket."""
+    """An event stream is recognised by its first line, as JSON starts with a bracket."""
     assert expected == is_event_stream(beginning)

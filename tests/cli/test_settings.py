@@ -79,16 +79,16 @@ def test_a_flag_drops_its_rival(cli, configure):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("model = ", "is no TOML"),
-        ("modle = 'x'", "modle is no option"),
-        ("api-key = 'sk-secret'", "a key does not belong into a file"),
-        ("emulator = true", "on the command line only"),
-        ("n = '2'", "n has a value that -n cannot take"),
-        ("n = true", "cannot take"),
-        ("exists = 'ask'", "--exists cannot take"),
-        ("field = 'a=1'", "--field cannot take"),
-        ("profile = 1", "profiles have to be tables"),
-        ("profile.a = 1", "profiles have to be tables"),
+        ("model = ", "is not valid TOML"),
+        ("modle = 'x'", "unknown option 'modle' (did you mean model?)"),
+        ("api-key = 'sk-secret'", "keep the key out of a file"),
+        ("emulator = true", "on the command line"),
+        ("n = '2'", "n has a value that -n does not accept"),
+        ("n = true", "does not accept"),
+        ("exists = 'ask'", "--exists does not accept"),
+        ("field = 'a=1'", "--field does not accept"),
+        ("profile = 1", "each profile has to be a table"),
+        ("profile.a = 1", "each profile has to be a table"),
     ],
 )
 def test_a_file_that_cannot_be_used(cli, configure, text, sentence):

@@ -58,7 +58,7 @@ def test_an_answer(cli, serve):
 
 @pytest.mark.parametrize("how", ["indented", "bom", "blank lines", "data URL"])
 def test_an_answer_as_editors_and_gateways_write_it(cli, how):
-    """White space and a byte order mark are no obstacles."""
+    """White space and a byte order mark around an answer are accepted."""
     answer = {"data": [encoded(), encoded(png(8, 8))]}
     if how == "data URL":
         answer = {"data": [{"url": f"data:image/png;base64,{encoded(image)['b64_json']}"} for image in (PNG, PNG)]}
@@ -74,7 +74,7 @@ def test_an_answer_as_editors_and_gateways_write_it(cli, how):
 
 @pytest.mark.parametrize("fields", [{"n": 1}, {"n": 2, "partial_images": 2}])
 def test_a_stream(cli, serve, fields):
-    """The finished images of its events; early states are none."""
+    """`show` extracts the finished images of a stream and no previews."""
     Path("stream.txt").write_bytes(ask(serve(), stream=True, **fields))
 
     ran = cli("show", "stream.txt", "--into", "out")
@@ -97,7 +97,7 @@ def test_a_batch(cli):
 
 
 def test_json(cli):
-    """What is known of each image, with its response."""
+    """--json prints each image with the name of its response."""
     Path("batch.jsonl").write_text(f"{line('row-1', encoded())}\n{line('row-2', encoded())}\n")
 
     ran = cli("show", "batch.jsonl", "--into", "out", "--json")
@@ -108,7 +108,7 @@ def test_json(cli):
 
 
 def test_several_files_and_stdin(cli):
-    """Each by its own name; one that is bad does not stop the others."""
+    """Images are named after their file, and a bad file does not stop the others."""
     save("a.json", encoded())
     Path("b.json").write_text("nothing")
     answer = json.dumps({"data": [encoded()]}).encode()
@@ -121,7 +121,7 @@ def test_several_files_and_stdin(cli):
 
 
 def test_bytes_through_pipes(cli):
-    """From stdin to stdout."""
+    """`show - -o -` reads from stdin and writes to stdout."""
     answer = json.dumps({"data": [encoded()]}).encode()
 
     one = cli("show", "-", "-o", "-", stdin=answer)
@@ -151,7 +151,7 @@ def test_what_is_whole_before_the_damage_is_kept(cli, serve, kind, share):
 
 
 def test_a_stream_without_its_last_blank_line_is_whole(cli, serve):
-    """Its last event has all of its JSON."""
+    """A stream without its last blank line is complete if its last event is valid JSON."""
     Path("stream.txt").write_bytes(ask(serve(), n=2, stream=True).rstrip())
 
     ran = cli("show", "stream.txt")
@@ -181,7 +181,7 @@ def test_the_end_of_a_stream(cli, serve, end, code):
 
 
 def test_a_damaged_image(cli):
-    """It is named by its number, and the others are kept."""
+    """A damaged image is reported by its number, and the others are kept."""
     save("r.json", encoded(), {"b64_json": "AAAA*AAA"}, encoded(PNG[:-20]), encoded())
 
     ran = cli("show", "r.json")
@@ -194,7 +194,7 @@ def test_a_damaged_image(cli):
 
 
 def test_an_answer_that_is_no_json_behind_its_images(cli):
-    """They are kept, and printed."""
+    """Images before invalid JSON are kept and printed."""
     Path("r.json").write_text(json.dumps({"data": [encoded(), encoded()], "created": "X"}).replace('"X"', "07"))
 
     ran = cli("show", "r.json")
@@ -213,18 +213,20 @@ def test_addresses_go_to_a_file_for_fetch(cli):
     file = Path("out/r.urls")
     assert [URL, f"{URL}2"] == file.read_text().splitlines()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "2 of the images are at addresses" in ran.err
+    assert "2 images must be downloaded; the URLs are in" in ran.err
     assert "burncloud-images fetch @out/r.urls" in ran.err
     assert "s3cr3t" not in ran.err
 
 
 def test_what_show_says_to_type_works(cli, serve):
-    """From a response with addresses to its images."""
+    """The command that `show` prints for URLs downloads the images."""
     server = serve()
     Path("r.json").write_bytes(ask(server, model="dall-e-2", size="256x256", n=2))
 
     shown = cli("show", "r.json", "--into", "out")
-    (command,) = [said.partition("fetch them with: ")[2] for said in shown.err.splitlines() if "fetch them" in said]
+    (command,) = [
+        said.partition("Before they expire, run: ")[2] for said in shown.err.splitlines() if "Before they" in said
+    ]
     ran = cli(*command.split()[1:])
 
     assert (1, 0) == (shown.code, ran.code)
@@ -250,7 +252,7 @@ def test_what_show_says_to_type_works(cli, serve):
     ],
 )
 def test_a_file_without_images(cli, content, said):
-    """Code 1, one sentence, no file."""
+    """A file without images ends with exit code 1 and one sentence, and creates no file."""
     Path("r.json").write_bytes(content)
 
     ran = cli("show", "r.json", "--into", "out")
@@ -262,7 +264,7 @@ def test_a_file_without_images(cli, content, said):
 
 
 def test_lines_that_are_no_json(cli):
-    """They are counted in one sentence, whatever their number."""
+    """Lines that are not JSON are counted in one sentence."""
     lines = ["oops", line("row-1", encoded()), *["oops"] * 40, line("row-2", encoded())]
     Path("batch.jsonl").write_text("\n".join(lines))
 
@@ -294,7 +296,7 @@ def test_what_cannot_be_used(cli, words, said):
 
 
 def test_names_that_are_taken(cli):
-    """As for every command that writes images."""
+    """Existing files are handled by --exists, as in every command that writes images."""
     save("r.json", encoded(), encoded())
     Path("otter.png").write_bytes(b"mine")
 
@@ -310,7 +312,7 @@ def test_names_that_are_taken(cli):
 
 
 def test_a_disk_that_is_full(cli, monkeypatch):
-    """Code 11; the response still has the image."""
+    """A full disk ends with exit code 11."""
     from burncloud_images.files import sinks
 
     def fail(*_args, **_options):
@@ -326,7 +328,7 @@ def test_a_disk_that_is_full(cli, monkeypatch):
 
 
 def test_a_disk_that_fails_while_it_is_read(cli, monkeypatch):
-    """Code 2, and the file is named."""
+    """A read error ends with exit code 2 and names the file."""
     save("r.json", encoded())
 
     class Broken:
@@ -342,7 +344,7 @@ def test_a_disk_that_fails_while_it_is_read(cli, monkeypatch):
 
 
 def test_an_extension_that_the_image_does_not_have(cli):
-    """The name follows the bytes, and it is said; programs get an event."""
+    """The extension follows the bytes, with a note and an event."""
     save("r.json", encoded())
 
     ran = cli("show", "r.json", "-o", "otter.webp", "--progress", "json")
@@ -365,7 +367,7 @@ sys.exit(code)
 
 @pytest.mark.slow
 def test_a_large_response_takes_little_memory(tmp_path):
-    """100 MB of base64 in four images."""
+    """A response with 100 MB of base64 in four images is read in little memory."""
     picture = png(8, 8, pad=19_000_000)
     (tmp_path / "small.json").write_text(json.dumps({"data": [encoded()]}))
     (tmp_path / "large.json").write_text(json.dumps({"data": [encoded(picture)] * 4}))

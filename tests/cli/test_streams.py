@@ -22,7 +22,7 @@ def unsafe(text):
 
 @given(st.text(st.characters()))
 def test_json_is_one_line_and_says_the_same(text):
-    """Whatever stands in it, half a character as well."""
+    """Escaped JSON stays on one line and keeps its meaning, whatever characters it contains."""
     line = encode({"text": text}).decode()
 
     assert unsafe(line) == []
@@ -31,7 +31,7 @@ def test_json_is_one_line_and_says_the_same(text):
 
 
 def test_a_text_without_such_characters_is_the_same():
-    """Letters of other scripts are shown as they are."""
+    """Text without control characters is unchanged, in any script."""
     assert escaped("水獭\n\tô 🦦") == "水獭\n\\u0009ô 🦦"
 
 
@@ -39,7 +39,7 @@ def test_a_text_without_such_characters_is_the_same():
     "options", [(), ("-vv",), ("--json",), ("-vv", "--json"), ("--progress", "json")], ids=" ".join
 )
 def test_an_error_of_the_server_reaches_no_terminal_raw(cli, serve, options):
-    """Not in its traceback either."""
+    """A server's error is escaped, in tracebacks too."""
     body = json.dumps({"error": {"message": HOSTILE, "code": HOSTILE}})
     serve(Fault(status=400, body=body, times=None))
 
@@ -51,7 +51,7 @@ def test_an_error_of_the_server_reaches_no_terminal_raw(cli, serve, options):
 
 
 def test_what_was_typed_reaches_no_terminal_raw(cli):
-    """An argument may have been pasted."""
+    """Arguments in error messages are escaped, as they may be pasted."""
     ran = cli("generate", "otter", f"--no-such-option{HOSTILE.replace(chr(0), '')}")
 
     assert ran.code != 0
