@@ -165,7 +165,7 @@ class Fault:
         return self.cut is not None and self.place != "answer" and not self.answers
 
     @property
-    def spares_the_work(self) -> bool:
+    def prevents_images(self) -> bool:
         """Whether no images are made."""
         return (self.answers or self.silent) and not self.billed
 

@@ -203,7 +203,7 @@ class Handler:
         if fault is None:
             return await self.answer(await self.make())
         answer = to_replacement(fault) if fault.answers else None
-        if not fault.spares_the_work:
+        if not fault.prevents_images:
             made = await self.make()
             answer = answer or attrs.evolve(made, headers=merge_headers(made.headers, self.fault or Fault()))
         if answer is None or fault.silent:
