@@ -1,8 +1,7 @@
 """
-`fetch`: images from result URLs, before those expire.
+`fetch`: downloads images from result URLs before they expire.
 
-It is the way of every result: past the guard that keeps downloads off private addresses, resumed where it was cut,
-looked at, and whole or not there. It needs no API key, and sends none.
+They are downloaded like any result, with the same address checks and resumption. It needs no API key and sends none.
 """
 
 from __future__ import annotations
@@ -42,24 +41,24 @@ AT_ONCE = 8
 
 async def fetch(words: Sequence[str], connection: Connection, output: Output, reporter: Reporter) -> int:
     """
-    Fetch images, print where they are, and return the exit code.
+    Download images, print their paths, and return the exit code.
 
     Args:
-        words: Addresses, `@file` or `-` for lists of them.
-        connection: How they are reached.
-        output: Where images go.
-        reporter: For all that is no result.
+        words: URLs; `@file` or `-` for lists of them.
+        connection: The connection options.
+        output: The output options.
+        reporter: Writes everything but results.
 
     Raises:
-        UsageError: What was given cannot be used.
-        StorageError: Nothing can be stored there.
-        ImagesError: The image for stdout cannot be fetched.
+        UsageError: An argument cannot be used.
+        StorageError: The images cannot be stored.
+        ImagesError: The image for stdout cannot be downloaded.
     """
     urls = list(read_addresses(words, Stdin()))
     if not urls:
-        raise UsageError("There is no address to fetch from.")
+        raise UsageError("There is no URL to download from.")
     if any("?" in word for word in words if not word.startswith("@")):
-        reporter.note("while this runs other users of this machine can see the address; - or @FILE would hide it")
+        reporter.note("other users of this machine can see the URL while this runs; use @FILE or - to hide it")
     check_stdout(output, len(urls))
     what = "fetching an image" if len(urls) == 1 else f"fetching {len(urls)} images"
     async with make_fetcher(connection) as client:
@@ -70,7 +69,7 @@ async def fetch(words: Sequence[str], connection: Connection, output: Output, re
 
 
 def read_addresses(words: Sequence[str], stdin: Stdin) -> Iterator[str]:
-    """Yield the addresses that are named, and those in files and on stdin, one a line."""
+    """Yield the URLs given as arguments, and those in files and on stdin, one per line."""
     for word in words:
         if word == "-":
             content = stdin.open("the addresses").read()
@@ -93,7 +92,7 @@ async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Outp
     try:
         await prepare(target, len(urls))
     except ImagesExist as present:
-        reporter.note("nothing was fetched: all images exist already")
+        reporter.note("nothing was downloaded: all images already exist")
         print_paths(present.paths)
         return 0
     result = FetchResult(target=target, as_json=output.json, reporter=reporter)
@@ -131,12 +130,12 @@ async def prepare(target: OutputDirectory, count: int) -> None:
 
 @attrs.frozen
 class Prepared:
-    """A sink that was prepared for all of its images at once."""
+    """A sink whose names were checked for all images at once."""
 
     target: OutputDirectory
 
     async def prepare(self, placement: ImageContext, count: int) -> None:
-        """Need nothing more."""
+        """Do nothing."""
 
     def open(self, placement: ImageContext) -> DirectoryWriter:
         """Return a writer into a hidden file."""
@@ -146,14 +145,14 @@ class Prepared:
 @attrs.define(kw_only=True)
 class FetchResult:
     """
-    What came of the addresses, in their order.
+    The results of the downloads, in the order of the URLs.
 
     Attributes:
-        target: Takes the images.
-        as_json: Whether one object is printed in the end, in place of paths.
-        reporter: For all that is no result.
-        images: What is known of each image.
-        failed: What is known of each failure.
+        target: Stores the images.
+        as_json: Whether to print one JSON object at the end instead of paths.
+        reporter: Writes everything but results.
+        images: The images as JSON.
+        failed: The failures as JSON.
     """
 
     target: OutputDirectory
@@ -163,7 +162,7 @@ class FetchResult:
     failed: list[dict[str, Any]] = attrs.field(factory=list)
 
     def add(self, index: int, outcome: SavedImage | ImagesError) -> int:
-        """Say what came of one address, and return the exit code for it."""
+        """Report the result of one URL, and return its exit code."""
         if isinstance(outcome, ImagesError):
             return self.add_failure(index, outcome)
         self.reporter.emit("saved", path=str(outcome.path))
@@ -176,13 +175,13 @@ class FetchResult:
 
     def add_failure(self, index: int, error: ImagesError) -> int:
         self.failed.append({"number": index + 1, "error": type(error).__name__})
-        self.reporter.fail(error, f"address {index + 1}: ")
+        self.reporter.fail(error, f"URL {index + 1}: ")
         paths = save_images(error.images, f"fetched-{os.getpid()}", self.reporter)
         if not self.as_json:
             print_paths(paths)
         return to_exit(error)
 
     def finish(self) -> None:
-        """Print what is printed in the end."""
+        """Print the JSON, if asked for."""
         if self.as_json:
             print_json({"images": self.images, "failed": self.failed})

@@ -22,11 +22,11 @@ from burncloud_images.results import Attempt
 T = TypeVar("T")
 
 
-class Interrupted(Exception):  # noqa: N818 (asked for, no error)
+class Interrupted(Exception):  # noqa: N818 (requested, not an error)
     """The first Ctrl-C ended the work; no unfinished request was billed."""
 
 
-class Abandoned(Exception):  # noqa: N818 (asked for, no error)
+class Abandoned(Exception):  # noqa: N818 (requested, not an error)
     """The second Ctrl-C ended a request; the message says whether it may have been billed."""
 
 

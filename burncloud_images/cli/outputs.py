@@ -28,7 +28,7 @@ from burncloud_images.results import Attempt, ImageDetails, ImagesResult, SavedI
 DEFAULT_NAME = "{id}-{index}.{ext}"
 
 
-class ImagesExist(Exception):  # noqa: N818 (a reason to stop, and a success)
+class ImagesExist(Exception):  # noqa: N818 (not an error)
     """All images of a request exist already."""
 
     def __init__(self, paths: list[Path]) -> None:

@@ -1,8 +1,8 @@
 """
-`show`: images out of responses that somebody has saved, read by the decoders that read the API's answers.
+`show`: extracts images from saved responses, with the decoders of the client.
 
-A file holds one response, as JSON or as a stream of events, or one on each line. A line of what OpenAI's Batch API puts
-out has the answer in `response.body`, beside the row's `custom_id`; or what went wrong, in `error` or in the body.
+A file holds one response, as JSON or as an event stream, or one JSON response per line. An output line of OpenAI's
+Batch API holds the response in `response.body` beside the row's `custom_id`; an error is in `error` or in the body.
 Source: OpenAI's Batch guide, "Retrieve the results".
 """
 
@@ -44,7 +44,7 @@ from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.image_json import AnswerDecoder, Container, locate_in_answer
 
 PIECE = 256 * 1024
-"""Bytes that are read and decoded in one go."""
+"""Bytes that are read and decoded at once."""
 
 
 async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
@@ -53,16 +53,16 @@ async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
 
     Args:
         words: Files, or `-` for stdin.
-        output: Where images go.
-        reporter: For all that is no result.
+        output: The output options.
+        reporter: Writes everything but results.
 
     Raises:
         UsageError: A file cannot be read, or an option cannot be used.
-        StorageError: The images cannot be taken.
+        StorageError: The images cannot be stored.
     """
     check_stdout(output, 1)
     if words.count("-") > 1:
-        raise UsageError("Standard input can be read once only.")
+        raise UsageError("Standard input can only be read once.")
     target = None if output.output == "-" else to_target(output)
     stdin, codes = Stdin(), []
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-images") as executor:
@@ -70,7 +70,7 @@ async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
         try:
             await album.sink.prepare(album.placement("response"), 1)
         except ImagesExist as present:
-            reporter.note("nothing was read: the image exists already")
+            reporter.note("nothing was read: the image already exists")
             print_paths(present.paths)
             return 0
         for word in words:
@@ -86,7 +86,7 @@ async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
 @asynccontextmanager
 async def open_file(word: str, stdin: Stdin, executor: Executor) -> AsyncIterator[AsyncIterator[bytes]]:
     """
-    Give the pieces of a file.
+    Open a file and provide its pieces.
 
     Raises:
         UsageError: It cannot be read.
@@ -130,14 +130,14 @@ class SavedFile:
     One file: a response, or one on each line.
 
     Attributes:
-        word: As it was named.
-        album: Takes what is in it.
-        receiver: Takes the response at hand.
+        word: Its name, as given.
+        album: Stores and prints the images.
+        receiver: Receives the current response.
         codes: Exit codes of its responses.
-        strange: Lines that are no response.
-        line: The one at hand, from 1.
-        began: The one at which the response at hand began.
-        urls: Addresses of images that are elsewhere.
+        strange: Lines that are not responses.
+        line: The current line, from 1.
+        began: The first line of the current response.
+        urls: URLs of images that are not in the response.
     """
 
     word: str
@@ -151,21 +151,21 @@ class SavedFile:
 
     @property
     def stem(self) -> str:
-        """What everything of the file is called."""
+        """The id of the file in names."""
         return "stdin" if self.word == "-" else slug(Path(self.word).stem)
 
     @property
     def name(self) -> str:
-        """What the images of the response at hand are called."""
+        """The id of the current response in names."""
         return f"{self.stem}-{len(self.codes) + 1}" if self.codes else self.stem
 
     async def add(self, piece: bytes) -> None:
-        """Take the next bytes of the file."""
+        """Process the next bytes of the file."""
         for part in cut_at_line_ends(piece):
             await self.take(part)
 
     async def take(self, part: bytes) -> None:
-        """Take a line, or a part of one."""
+        """Process a line, or a part of one."""
         if self.receiver is None and part.strip(BLANK):
             self.receiver, self.began = self.begin(part), self.line
         if self.receiver is not None:
@@ -173,7 +173,7 @@ class SavedFile:
         self.line += part.endswith(b"\n")
 
     def begin(self, beginning: bytes) -> Receiver[ShownImage]:
-        """Return what takes a response, by how it begins."""
+        """Return the receiver for a response, by its beginning."""
         is_stream = is_event_stream(beginning.lstrip(BLANK))
         return Receiver(
             decoder=StreamDecoder(NO_LIMITS.event) if is_stream else SavedAnswerDecoder(),
@@ -194,14 +194,14 @@ class SavedFile:
             await self.end(receiver)
 
     async def finish(self) -> int:
-        """Take the end of the file, and return its exit code."""
+        """Process the end of the file, and return its exit code."""
         if self.receiver is not None:
             await self.end(self.receiver)
         if self.strange and len(self.codes) > len(self.strange):
             count, first = len(self.strange), self.strange[0]
-            self.album.complain(self.word, f"{count} of its lines are no JSON; the first of them is line {first}.")
+            self.album.complain(self.word, f"{count} of its lines are not valid JSON; the first is line {first}.")
         elif self.strange:
-            self.album.complain(self.word, "It is neither JSON nor a stream of events.")
+            self.album.complain(self.word, "It is neither JSON nor an event stream.")
         elif not self.codes:
             self.codes.append(self.album.complain(self.word, "It is empty."))
         if self.urls:
@@ -209,12 +209,12 @@ class SavedFile:
         return combine(self.codes)
 
     async def end(self, receiver: Receiver[ShownImage]) -> None:
-        """Take the end of a response."""
+        """Process the end of a response."""
         problem = ""
         try:
             if isinstance(
                 receiver.decoder, StreamDecoder
-            ):  # one that was cut off may have a whole image in its last event
+            ):  # if it was cut off, its last event may still hold a whole image
                 cut = OutcomeUnknownError("The stream ends in the middle.")
                 await receiver.salvage(cut)
                 problem = cut.message if receiver.decoder.is_open else ""
@@ -244,7 +244,7 @@ class SavedFile:
         problems = [problem] if problem else []
         problems += find_problems(receiver, answer)
         if not kept and not urls and not problems:
-            problems = ["It holds no image."]
+            problems = ["It contains no image."]
         for what in problems:
             self.album.complain(where, what)
         failed = FAILED if problems or urls else 0
@@ -271,33 +271,33 @@ def cut_at_line_ends(piece: bytes) -> Iterator[bytes]:
 
 
 def find_problems(receiver: Receiver[ShownImage], answer: Answer) -> Iterator[str]:
-    """Yield why images of a response are not there, as sentences."""
+    """Yield the reasons why images of a response are missing, as sentences."""
     for index, reason in sorted(receiver.damaged.items()):
         if index not in receiver.kept:
             yield f"Image {index + 1} is damaged: {reason}."
     for error in receiver.unstored:
         yield error.message
     if answer.error is not None:
-        yield f"It holds an error and no images: {find_message(answer.error)}"
+        yield f"It contains an error and no images: {find_message(answer.error)}"
 
 
 def find_message(document: Mapping[str, object]) -> str:
     error = document.get("error")
     message = error.get("message") if isinstance(error, Mapping) else error
-    return message if isinstance(message, str) else "it does not say which."
+    return message if isinstance(message, str) else "no message."
 
 
 @attrs.define(kw_only=True)
 class ShowResult:
     """
-    Takes responses, and says what is in them.
+    Stores the images of responses and prints them.
 
     Attributes:
-        output: What was asked for.
-        target: Takes the images; None for stdout.
-        reporter: For all that is no result.
+        output: The output options.
+        target: Stores the images; None for stdout.
+        reporter: Writes everything but results.
         executor: Reads and writes files.
-        images: All that were taken, with the name of their response.
+        images: All images, with the name of their response.
     """
 
     output: Output
@@ -308,14 +308,14 @@ class ShowResult:
 
     @property
     def sink(self) -> Sink[ShownImage]:
-        """What takes the images."""
+        """The sink for the images."""
         return self.target if self.target is not None else Memory()
 
     def placement(self, name: str) -> ImageContext:
         return ImageContext(id=name, index=0, prompt="", model="", date=datetime.now(UTC), executor=self.executor)
 
     def add_images(self, images: Sequence[ShownImage], where: str) -> None:
-        """Print images that are there, unless they are printed all together."""
+        """Add the images of a response and print their paths, unless they are printed as JSON at the end."""
         self.images += [(image, where) for image in images]
         paths = [image.path for image in images if isinstance(image, SavedImage)]
         for path in paths:
@@ -327,20 +327,20 @@ class ShowResult:
             print_paths(paths)
 
     def add_addresses(self, urls: Sequence[str], name: str) -> None:
-        """Say where images are that are not in the response."""
+        """Save the URLs of images that are not in the response."""
         save_addresses(urls, name, self.target.directory.path if self.target else None, self.reporter)
 
     def complain(self, where: str, what: str) -> int:
-        """Say what is wrong with a response, and return the exit code for it."""
+        """Report a problem of a response, and return the exit code for it."""
         self.reporter.say("error", f"{where}: {what}", error="ProtocolError")
         return FAILED
 
     def finish(self) -> None:
         """
-        Print what is printed in the end.
+        Print the JSON, or the image for stdout.
 
         Raises:
-            UsageError: Stdout cannot carry several images.
+            UsageError: There are several images for stdout.
         """
         saved = [(image, where) for image, where in self.images if isinstance(image, SavedImage)]
         in_memory = [image for image, _ in self.images if isinstance(image, Image)]
@@ -357,20 +357,20 @@ BATCH = ("response", "body")
 
 class SavedAnswerDecoder(AnswerDecoder):
     """
-    Cuts the images out of one saved answer.
+    Extracts the images of one saved answer.
 
     Attributes:
-        custom_id: Of its row in a batch; known when the answer is.
+        custom_id: The id of its row in a batch; set by `close`.
     """
 
     custom_id: str | None = None
 
     def locate(self) -> int | None:
-        """Find the images of an answer, or of one that is wrapped."""
+        """Find the images of an answer, wrapped or not."""
         return locate_in_answer(self.levels[len(BATCH) :] if is_wrapped(self.levels) else self.levels)
 
     def close(self) -> Answer:
-        """Return the rest of the answer, and of none of what is around it."""
+        """Return the rest of the answer, without what it is wrapped in."""
         document = self.parse()
         if isinstance(document, Mapping) and "response" in document and "data" not in document:
             self.custom_id = to_text(document.get("custom_id"))
@@ -387,7 +387,7 @@ def is_wrapped(levels: list[Container]) -> bool:
 
 def is_event_stream(beginning: bytes) -> bool:
     """
-    Say whether a body that begins so is a stream of events: lines with a name and a colon, where JSON has a bracket.
+    Return whether a body is an event stream, by its beginning: a field name and a colon, where JSON has a bracket.
 
     Source: WHATWG HTML §9.2.6.
     """

@@ -38,7 +38,7 @@ def make_urls(serve, monkeypatch):
 
 
 def test_one_address(cli, make_urls):
-    """The image is whole, no key went along, and the address is told to be in sight but not shown."""
+    """The image is whole, no key was sent, and a note warns that the URL is visible without showing it."""
     server, (url,) = make_urls()
 
     ran = cli("fetch", url, "-o", "otter.png")
@@ -47,7 +47,7 @@ def test_one_address(cli, make_urls):
     assert examine_bytes(Path("otter.png").read_bytes()).complete
     (download,) = server.ledger.downloads
     assert not download.authorization
-    assert "other users of this machine can see the address" in ran.err
+    assert "other users of this machine can see the URL" in ran.err
     assert "sig=" not in ran.err
 
 
@@ -64,7 +64,7 @@ def test_a_list_of_addresses(cli, make_urls, how):
     assert ["otter.png", "otter-2.png", "otter-3.png", "otter-4.png"] == [str(path) for path in ran.paths]
     assert all(examine_bytes(path.read_bytes()).complete for path in ran.paths)
     assert 4 == len(server.ledger.downloads)
-    assert "can see the address" not in ran.err
+    assert "can see the URL" not in ran.err
 
 
 def test_json(cli, make_urls):
@@ -116,7 +116,7 @@ def test_some_fail(cli, make_urls):
     assert 3 == ran.code
     assert 2 == len(ran.paths) == len(list(Path("out").iterdir()))
     (error,) = ran.errors
-    assert error.startswith("error: address ")
+    assert error.startswith("error: URL ")
     assert "404" in error
 
 
@@ -156,7 +156,7 @@ def test_an_address_that_may_not_be_fetched(cli, url, said, output):
     ("words", "said"),
     [
         (["@nowhere"], "The file of addresses nowhere cannot be read"),
-        (["@empty"], "no address"),
+        (["@empty"], "no URL"),
         (["-", "-"], "Standard input cannot be both"),
         (["https://x.example/", "-o", "a", "--into", "b"], "give one of them"),
         (["https://x.example/", "--retries", "0"], "--retries has to be at least 1"),

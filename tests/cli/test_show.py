@@ -93,7 +93,7 @@ def test_a_batch(cli):
     assert 3 == ran.code
     names = ["batch-1.png", "batch-3-1.png", "batch-3-2.png"]
     assert names == [path.name for path in ran.paths]
-    assert ["error: batch.jsonl, row-2: It holds an error and no images: refused"] == ran.errors
+    assert ["error: batch.jsonl, row-2: It contains an error and no images: refused"] == ran.errors
 
 
 def test_json(cli):
@@ -117,7 +117,7 @@ def test_several_files_and_stdin(cli):
 
     assert 3 == ran.code
     assert ["a-1.png", "stdin-1.png"] == [str(path) for path in ran.paths]
-    assert ["error: b.json: It is neither JSON nor a stream of events."] == ran.errors
+    assert ["error: b.json: It is neither JSON nor an event stream."] == ran.errors
 
 
 def test_bytes_through_pipes(cli):
@@ -238,17 +238,17 @@ def test_what_show_says_to_type_works(cli, serve):
     [
         (b"", "It is empty."),
         (b" \n\n", "It is empty."),
-        (b"<html>\n<body>\n", "It is neither JSON nor a stream of events."),
-        (b"[1, 2]", "It is neither JSON nor a stream of events."),
-        (b'{"data": []}', "It holds no image."),
-        (b'{"model": "gpt-image-2"}', "It holds no image."),
-        (b'{"error": {"message": "no money"}}', "It holds an error and no images: no money"),
-        (b'{"error": "no"}', "It holds an error and no images: no"),
-        (b'{"error": {"code": 7}}', "It holds an error and no images: it does not say which."),
+        (b"<html>\n<body>\n", "It is neither JSON nor an event stream."),
+        (b"[1, 2]", "It is neither JSON nor an event stream."),
+        (b'{"data": []}', "It contains no image."),
+        (b'{"model": "gpt-image-2"}', "It contains no image."),
+        (b'{"error": {"message": "no money"}}', "It contains an error and no images: no money"),
+        (b'{"error": "no"}', "It contains an error and no images: no"),
+        (b'{"error": {"code": 7}}', "It contains an error and no images: no message."),
         (b'{"data": [{"b64_json": "AAAA', "The answer ends in the middle."),
         (b"event: x\ndata: {}\n\n", "The stream ended without a completed image."),
         (b"[" * 200, "nested more than"),
-        (b"\xff\xfeh\x00", "It is neither JSON nor a stream of events."),
+        (b"\xff\xfeh\x00", "It is neither JSON nor an event stream."),
     ],
 )
 def test_a_file_without_images(cli, content, said):
@@ -271,7 +271,7 @@ def test_lines_that_are_no_json(cli):
     ran = cli("show", "batch.jsonl")
 
     assert (3, 2) == (ran.code, len(ran.paths))
-    assert ["error: batch.jsonl: 41 of its lines are no JSON; the first of them is line 1."] == ran.errors
+    assert ["error: batch.jsonl: 41 of its lines are not valid JSON; the first is line 1."] == ran.errors
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_lines_that_are_no_json(cli):
     [
         (["nowhere.json"], "The response nowhere.json cannot be read: No such file"),
         (["."], "The response . cannot be read: Is a directory"),
-        (["-", "-"], "Standard input can be read once only"),
+        (["-", "-"], "Standard input can only be read once"),
         (["r.json", "-o", "a", "--into", "b"], "give one of them"),
         (["r.json", "-o", "-", "--json"], "--json, --sidecar, --into and --name do not apply"),
         ([], "requires"),
