@@ -366,14 +366,14 @@ class Job:
         now = self.now() - await self.find_leap()
         sent = await self.store.recent(now - MINUTE - SLACK)
         table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
-        scales = Scales(client.model, table)
-        pacer.restore([(max(0.0, now - at), scales.weigh(document)) for at, document in sent])
+        weights = partial(weights_of, model=client.model, table=table)
+        pacer.restore([(max(0.0, now - at), weights(document)) for at, document in sent])
         run = Run(
             client=client.with_options(retry=patient),
             store=self.store,
             directory=self.directory,
             options=options,
-            weigh=lambda record: scales.weigh(record.document),
+            weights=weights,
             admission=Admission(
                 pacer=pacer,
                 limit=AdaptiveLimit(options.concurrency, self.clock),
@@ -467,25 +467,19 @@ def limits_of(options: Options) -> dict[str, Window]:
     return {name: Window(amount, MINUTE) for name, amount in named.items() if amount is not None}
 
 
-@attrs.frozen
-class Scales:
+def weights_of(document: Mapping[str, object], model: str | None, table: PriceTable | None) -> dict[str, float]:
     """
-    Says what a request counts for in each limit of the pace.
+    Return how many requests, images and tokens a request counts for in the rate limits.
 
-    Attributes:
-        model: Of requests that name none.
-        table: Tells how many tokens one can take; None if nobody asks.
+    Args:
+        document: The request.
+        model: The model of requests that name none.
+        table: Tells how many tokens a request can take; None if there is no limit of tokens.
     """
-
-    model: str | None
-    table: PriceTable | None
-
-    def weigh(self, document: Mapping[str, object]) -> dict[str, float]:
-        """Return how many requests, images and tokens a request is."""
-        weights = {"requests": 1.0, "images": float(count_images(document))}
-        if self.table is not None:
-            weights["tokens"] = float(self.table.count_tokens({"model": self.model, **document}) or 0)
-        return weights
+    weights = {"requests": 1.0, "images": float(count_images(document))}
+    if table is not None:
+        weights["tokens"] = float(table.count_tokens({"model": model, **document}) or 0)
+    return weights
 
 
 def describe_unpacked(keys: Sequence[str]) -> str:

@@ -126,7 +126,7 @@ class Run:
         store: Remembers.
         directory: Takes the images.
         options: How.
-        weigh: What a request counts for in each limit of the pace.
+        weights: Tells what a request counts for in each rate limit.
         admission: Gives permits.
         budget: What may be spent.
         totals: Sums over the job when the run began.
@@ -141,7 +141,7 @@ class Run:
     store: JobStore
     directory: JobDirectory
     options: Options
-    weigh: Callable[[Record], Mapping[str, float]]
+    weights: Callable[[Mapping[str, object]], Mapping[str, float]]
     admission: Admission
     budget: Budget
     totals: Totals
@@ -237,7 +237,7 @@ class Run:
         while (record := await self.next()) is not None:
             passage = Passage(
                 record=record,
-                weights=self.weigh(record),
+                weights=self.weights(record.document),
                 store=self.store,
                 admission=self.admission,
                 purse=self.purse,
