@@ -62,7 +62,7 @@ nitpick_ignore_regex = [
     ),
     ("py:class", r"(Key|Validation|OnAttempt|OnExit|OnUnclaimed|Session|Watch|concurrent\..*\.Executor)"),
     ("py:class", r"(_asyncio\.Task|burncloud_images\.calls\.background\.Background)"),
-    ("py:class", r"burncloud_images\.bulk\.(run\.Run|directory\.JobDirectory|database\.store\.JobStore|prices\.cost\.ModelPrices)"),
+    ("py:class", r"burncloud_images\.bulk\..*\.(Run|JobDirectory|JobStore|ModelPrices)"),
     ("py:class", r"burncloud_images\.model\.inputs\.(\w+Source|Picture)"),
 ]
 
