@@ -1,4 +1,4 @@
-"""`AsyncImagesClient`: a table of contents; each verb delegates."""
+"""`AsyncImagesClient`: the verbs and options of the client; each method delegates."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class AsyncImagesClient:
     @accepts(GenerationRequest)
     async def generate(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
         """
-        Make images from a prompt; takes what `GenerationRequest` takes and returns them in memory.
+        Make images from a prompt and return them in memory. Takes the parameters of `GenerationRequest`.
 
         Raises:
             ImagesError: See `send`.
@@ -205,7 +205,7 @@ class AsyncImagesClient:
     @accepts(EditRequest)
     async def edit(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
         """
-        Change images as a prompt says; takes what `EditRequest` takes and returns the new ones in memory.
+        Change images as a prompt says and return the new ones in memory. Takes the parameters of `EditRequest`.
 
         Raises:
             ImagesError: See `send`.
@@ -217,7 +217,7 @@ class AsyncImagesClient:
     @accepts(VariationRequest)
     async def create_variation(self, *args: Any, **kwargs: Any) -> ImagesResult[Image]:  # noqa: ANN401 (typed by `accepts`)
         """
-        Make variations of an image; takes what `VariationRequest` takes and returns them in memory.
+        Make variations of an image and return them in memory. Takes the parameters of `VariationRequest`.
 
         Raises:
             ImagesError: See `send`.
@@ -302,13 +302,13 @@ class AsyncImagesClient:
         """
         Fetch the image at a result URL, as an error's `unfetched` names it; nothing is billed.
 
-        It goes the way of all results: past the guard, without the key, resumed where it was cut, looked at.
+        It is downloaded like any result: with the same address checks, without the key, and resumed if it is cut off.
 
         Args:
             url: Where the image is. It is a secret while it is valid.
             into: Takes the image: `Memory()`, or a `Directory`.
             index: Place of the image in its answer, from 0.
-            expires_at: When the address ends, aware UTC; by default what its own signature says. One that has ended is
+            expires_at: When the URL expires, aware UTC; by default what its own signature says. One that has expired is
                 tried once.
 
         Raises:

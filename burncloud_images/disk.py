@@ -50,7 +50,7 @@ async def finish_whatever_happens(work: asyncio.Future[T]) -> T:
     if cancellation is None:
         return work.result()
     if not work.cancelled():
-        work.exception()  # so that nobody complains that it was not looked at
+        work.exception()  # or asyncio logs that it was never retrieved
     try:
         raise cancellation
     finally:

@@ -61,7 +61,7 @@ E = TypeVar("E", bound="ImagesError")
 UNEXECUTED = frozenset({300, 301, 302, 307, 308})
 """
 Redirects that say where to ask instead; they are not followed, so nothing was executed. 303 is not among them: it says
-where to find what came of a request that was. Source: RFC 9110 §15.4.
+where to find the result of a request that was. Source: RFC 9110 §15.4.
 """
 NOT_BILLED = "Nothing was billed."
 NOT_SENT = "Nothing was sent."
@@ -115,7 +115,7 @@ SENTENCES: Mapping[Billing, str] = {
 
 
 def mark(error: BaseException, billed: Billing) -> None:
-    """Let *error*, a `CancelledError` for instance, say by `billed` what it may have cost; less than before never."""
+    """Set `billed` on *error*, which may be a `CancelledError`; it is never lowered."""
     error.__dict__["billed"] = max(billed, find_billing(error))
 
 
@@ -138,7 +138,7 @@ def completed(
 
 
 def find_billing(error: BaseException) -> Billing:
-    """Return what *error* says about money; an exception that says nothing cost nothing."""
+    """Return whether *error*'s call was billed; `NO` for an exception that does not say."""
     billed: Billing = getattr(error, "billed", Billing.NO)
     return billed
 
@@ -152,7 +152,7 @@ def hide_query(url: str | None) -> str:
 
 
 class ImagesWarning(UserWarning):
-    """Something to know about a call that succeeds: a documented limit passed over, fewer images than asked for."""
+    """A call that succeeded needs attention: it ignored a documented limit, or returned fewer images than asked for."""
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -236,7 +236,7 @@ class ImagesError(Exception):
         damaged: What had arrived of other images.
         unfetched: Paid images of the answer that were not downloaded, in its order, with their URLs.
         retry_after: Seconds the server asks to wait.
-        request_id: The server's id, for its support.
+        request_id: The server's id, to quote to the provider's support.
         history: Every attempt that was made.
         idempotency_key: Our key for the call, the same for all its attempts.
         phase: How far the last attempt got.
@@ -361,7 +361,7 @@ class ClientClosedError(ImagesError, RuntimeError):
 
 
 class InputChangedError(ImagesError):
-    """A source changed, shrank or cannot be read again for another attempt."""
+    """An input changed, shrank or cannot be read again for another attempt."""
 
     usual_advice = "Send the request again once its inputs stay as they are."
 
@@ -395,7 +395,7 @@ class ConnectionFailedError(ImagesError):
 
     Attributes:
         timed_out: Whether it took too long; the message names the seconds and the option.
-        most_attempts: How many attempts it is worth, if fewer than usual, as with a name that nobody knows.
+        most_attempts: How many attempts it is worth, if fewer than usual, as with a host name that does not resolve.
     """
 
     timed_out: bool = False

@@ -43,7 +43,7 @@ class Attempt:
         phase: The furthest point reached.
         elapsed: Seconds from its start to its end.
         status: HTTP status, if an answer began.
-        request_id: The server's id for this attempt, for its support.
+        request_id: The server's id for this attempt, to quote to the provider's support.
         sent: Body bytes handed to the connection.
         failure: Name of the error class that ended it; None if it succeeded.
         wait: Seconds until the next attempt; None if there was none.
@@ -75,7 +75,7 @@ class ImageDetails:
         height: Pixels, read from the bytes; None if the format does not say.
         revised_prompt: The prompt that was really used, where the model changed it.
         url: Where the server offered the image, if it sent a URL. It is a secret while it is valid.
-        expires_at: When that URL ends, aware UTC.
+        expires_at: When that URL expires, aware UTC.
         extra: Fields of this image that this version does not know.
     """
 
@@ -163,13 +163,13 @@ class SavedImage(ImageDetails):
 @attrs.frozen(kw_only=True)
 class Unfetched:
     """
-    A paid image that is still where the server put it.
+    A paid image that was not downloaded.
 
     Attributes:
         index: Place in the server's answer, from 0.
         url: Where it is. It is a secret while it is valid.
-        expires_at: When that ends, aware UTC.
-        expired: Whether it had already ended when it was tried.
+        expires_at: When the URL expires, aware UTC.
+        expired: Whether it had already expired when it was tried.
         reason: Why the image was not fetched, in one sentence.
     """
 
@@ -183,13 +183,13 @@ class Unfetched:
 @attrs.frozen(kw_only=True)
 class DamagedImage:
     """
-    What arrived of an image that is not whole: it is paid for, and a support may be able to use it.
+    The part of an image that arrived. It is paid for, and the provider's support may be able to use it.
 
     Attributes:
         index: Place in the server's answer, from 0.
         reason: What is wrong with it, as one clause.
         data: Its bytes, up to where it broke off or stopped being base64.
-        rest: The text from there on, as it came, where that is no base64.
+        rest: The text from there on, as it came, where that is not base64.
     """
 
     index: int
@@ -239,7 +239,7 @@ class ImagesResult(Generic[T_co]):
         output_format: As made.
         quality: As made.
         size: `WIDTHxHEIGHT`, as made.
-        request_id: The server's id for this request, for its support.
+        request_id: The server's id for this request, to quote to the provider's support.
         idempotency_key: Our key for this call.
         history: Every attempt, the successful one last.
         extra: Fields of the answer that this version does not know; an `error` beside the images is among them.
@@ -319,7 +319,7 @@ class ImageEvent:
         background: As made; of a preview as asked for.
         output_format: As made; of a preview as asked for.
         output_index: Which of several images it is, if the server says.
-        request_id: The server's id for this request, for its support.
+        request_id: The server's id for this request, to quote to the provider's support.
         extra: Fields of the event that this version does not know.
     """
 

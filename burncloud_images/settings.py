@@ -25,7 +25,7 @@ MIB = 1024 * 1024
 
 
 def positive(_options: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    """Refuse what is no limit."""
+    """Refuse a value that is not a limit."""
     if not value > 0:  # nan is not
         raise ValueError(f"{attribute.name} has to be more than 0, not {value}")
 
@@ -39,7 +39,7 @@ def known_proxy(_options: object, attribute: attrs.Attribute[Any], value: str | 
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """
-    How long each stage of an attempt may take, in seconds. Waiting for a free connection counts for none.
+    How long each stage of an attempt may take, in seconds. Waiting for a free connection does not count.
 
     Attributes:
         connect: Name resolution, TCP and TLS together.

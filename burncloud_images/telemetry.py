@@ -7,7 +7,7 @@ import logging
 
 def log_warning(message: str, **facts: object) -> None:
     """
-    Log what costs or may cost money, and has nobody else to be told to.
+    Log what costs or may cost money and cannot be raised to a caller.
 
     Args:
         message: One sentence or a few.

@@ -1,4 +1,4 @@
-"""Read files that hold images: say what they are, and give their bytes as long as nobody changes them."""
+"""Read image files: what they are, and their bytes while the file is unchanged."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def identify(path: Path) -> Identity:
     Return what tells whether a file is still the same.
 
     Raises:
-        OSError: It is not there, or is no regular file: a pipe or device has no length and can be read once.
+        OSError: It is not there, or is not a regular file: a pipe or device has no length and can be read once.
     """
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError("is a directory")
     if not stat.S_ISREG(status.st_mode):
-        raise OSError("is no regular file; open it yourself and pass what you opened")
+        raise OSError("is not a regular file; open it yourself and pass what you opened")
     return identity_of(status)
 
 

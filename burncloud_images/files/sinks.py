@@ -184,12 +184,12 @@ class Directory:
         """Make the folder and see whether files can be made in it; blocks."""
         self.path.mkdir(parents=True, exist_ok=True)
         if not self.path.is_dir():
-            raise NotADirectoryError("it is no folder")
+            raise NotADirectoryError("it is not a folder")
         if not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError("permission denied")
 
     def find_taken(self, placement: ImageContext, count: int) -> Path | None:
-        """Return a name that is taken of those that *count* images can get; blocks."""
+        """Return a taken name among those that *count* images can get; blocks."""
         for index in range(count):
             for name in self.candidates(attrs.evolve(placement, index=index)):
                 path = self.path / name

@@ -47,7 +47,7 @@ IN_MEMORY = 8 * MB
 UPLOADABLE = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 Fetch = Callable[[str], Awaitable[bytes]]
-"""Downloads the image at a URL, past the guard."""
+"""Downloads the image at a URL, with the address checks."""
 
 
 @attrs.frozen
@@ -188,7 +188,7 @@ def check(upload: Upload, source: ImageSource) -> None:
     if upload.size == 0:
         raise Unusable(f"{name}it is empty")
     if upload.media.media_type not in UPLOADABLE:
-        raise Unusable(f"{name}it is no PNG, JPEG, WebP or GIF image")
+        raise Unusable(f"{name}it is not a PNG, JPEG, WebP or GIF image")
 
 
 @attrs.frozen(kw_only=True)
@@ -233,7 +233,7 @@ class Opener:
             start = await call(self.executor, handle, "tell")
             end = await call(self.executor, handle, "seek", 0, io.SEEK_END)
             if not isinstance(start, int) or not isinstance(end, int):
-                raise Unusable("it is no binary file")
+                raise Unusable("it is not a binary file")
             media = await examine_open(self.executor, handle, start, end - start)
             await call(self.executor, handle, "seek", start)
         except (OSError, ValueError, TypeError) as error:
@@ -261,7 +261,7 @@ class Opener:
                 async for chunk in chunks:
                     size += len(chunk)
                     if size > self.most_bytes:
-                        raise Unusable(f"it goes on beyond {self.most_bytes / MB:g} MiB")
+                        raise Unusable(f"it is larger than {self.most_bytes / MB:g} MiB")
                     await run(self.executor, file.write, chunk)
         except (OSError, ValueError, TypeError) as error:
             raise Unusable(f"it cannot be read: {reason(error)}") from None
@@ -315,7 +315,7 @@ async def examine_open(executor: Executor, handle: object, start: int, size: int
             await call(executor, handle, "seek", start + offset)
             piece = await call(executor, handle, "read", length)
             if not isinstance(piece, bytes):
-                raise Unusable("it is no binary file; open it with mode 'rb'")
+                raise Unusable("it is not a binary file; open it with mode 'rb'")
             offset, length = probe.send(piece)
     except StopIteration as stop:
         media: Media = stop.value

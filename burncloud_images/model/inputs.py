@@ -94,8 +94,8 @@ class ImageURL:
     """
     An image that is somewhere on the web.
 
-    With `EditRequest(by_reference=True)` the URL itself is sent. Otherwise the image is downloaded first, past the same
-    guard as results, and uploaded.
+    With `EditRequest(by_reference=True)` the URL itself is sent. Otherwise the image is downloaded first, with the same
+    address checks as results, and uploaded.
 
     Attributes:
         url: An `https://` or `data:` URL. Its query or its data is not shown in reprs.
@@ -144,7 +144,7 @@ def to_source(value: ImageLike) -> ImageSource:
     Return where the bytes of *value* are.
 
     Raises:
-        InvalidRequestError: It is nothing that holds an image, or a web address outside `ImageURL`.
+        InvalidRequestError: It cannot hold an image, or it is a web address that is not wrapped in `ImageURL`.
     """
     if isinstance(value, SOURCES):
         return value
@@ -201,7 +201,7 @@ def object_to_source(value: object) -> ImageSource:
         return StreamSource(value)
     if callable(value):
         return OpenerSource(value)  # pyright: ignore[reportArgumentType] (seen when it is called)
-    raise refusal(f"{type(value).__name__} is nothing that an image can be read from")
+    raise refusal(f"{type(value).__name__} cannot be read as an image")
 
 
 def is_picture(value: object) -> TypeGuard[Picture]:

@@ -31,7 +31,7 @@ class Media:
     What the bytes say.
 
     Attributes:
-        media_type: None if the bytes are no image that the API knows.
+        media_type: None if the bytes are not an image that the API knows.
         width: Pixels; None if the format or the file does not say.
         height: Pixels; None if the format or the file does not say.
         alpha: Whether a pixel can be transparent.
@@ -46,7 +46,7 @@ class Media:
 
     @property
     def extension(self) -> str:
-        """The file name extension, without a dot; `bin` for no image."""
+        """The file name extension, without a dot; `bin` if it is not an image."""
         return EXTENSIONS.get(self.media_type or "", "bin")
 
     @property
@@ -65,8 +65,8 @@ def examine(size: int) -> Probe:
     """
     Return a probe for an image file of *size* bytes.
 
-    Every span it asks for lies within the file and is at most 1 KiB long. A file that has fewer bytes than *size* once
-    it is read is no image.
+    Every span it asks for lies within the file and is at most 1 KiB long. A file that has fewer bytes than *size* when
+    it is read is not an image.
     """
     try:
         return (yield from read_image(size))

@@ -177,9 +177,9 @@ class ImagesRequest:
         known = table_of(self).names
         for name, value in extra.items():
             if name in known or name in RESERVED:
-                yield Violation("extra", f"{name} is no unknown field; {advice_for(name)}")
+                yield Violation("extra", f"{name} is a known field; {advice_for(name)}")
             elif not is_json({name: value}):
-                yield Violation("extra", f"{name} is nothing that JSON can hold")
+                yield Violation("extra", f"{name} cannot be written as JSON")
 
     def fields(self) -> dict[str, object]:
         """Return the fields to send, without images: those that are set, in the documented order, `extra` last."""

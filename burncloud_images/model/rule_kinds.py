@@ -46,7 +46,7 @@ class Between:
 
 @attrs.frozen
 class Characters:
-    """A longest text, in Unicode code points."""
+    """A maximum length of a text, in Unicode code points."""
 
     most: int
 

@@ -2,7 +2,7 @@
 What the API document allows, per model: table rows with their source and date.
 
 The rules bind the models they name; an unknown model passes, because a gateway may serve any. They are advisory: the
-caller decides whether a violation warns, raises or is passed over, by `AsyncImagesClient(validation=…)`. Two
+caller decides whether a violation warns, raises or is ignored, by `AsyncImagesClient(validation=…)`. Two
 of them raise under `warn` too, because the upload is surely wasted: those marked `certain`.
 
 Sources are named as follows: `burncloud` is Burncloud's own images page (2025-04-26); `openapi` is OpenAI's

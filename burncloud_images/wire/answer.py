@@ -1,5 +1,5 @@
 """
-The JSON of an answer, without its images, becomes a value: strict about what it must say, lenient about the rest.
+Converts the JSON of an answer, without its images, to a value: strict about what it must say, lenient about the rest.
 
 Gateways write empty strings for absent fields, add fields of their own, and answer errors with status 200; none of
 that may cost an image that is there.
@@ -55,10 +55,6 @@ class Answer:
         items: In the server's order.
         created: Aware UTC.
         usage: Tokens.
-        background: As made.
-        output_format: As made.
-        quality: As made.
-        size: As made.
         error: The document, if it is an error envelope.
         extra: Unknown fields; an error beside images, and a usage that cannot be one, as they were sent.
         has_surplus: Whether some items were not taken, as they are more than anyone asks for.
@@ -113,17 +109,17 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
         raw: The JSON text, for errors.
 
     Raises:
-        ProtocolError: It is no answer of the images API.
+        ProtocolError: It is not an answer of the images API.
     """
     if not isinstance(document, dict):
-        raise ProtocolError("The answer is JSON, but no object.", raw=raw)
+        raise ProtocolError("The answer is JSON, but not an object.", raw=raw)
     items = document.get("data") or []
     found = tuple(to_items(items, decoded, failures)) if isinstance(items, list) else ()
     error = document.get("error")
     if says_something(error) and not any(item.decoded or item.url for item in found):
         return Answer(error=document, raw=raw)
     if not isinstance(items, list):
-        raise ProtocolError("The answer's data is no list.", raw=raw)
+        raise ProtocolError("`data` in the answer is not a list.", raw=raw)
     beside = {"error": error} if says_something(error) else {}
     return Answer(
         items=found,

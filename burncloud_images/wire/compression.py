@@ -43,7 +43,7 @@ class Inflater:
 
     @property
     def is_cut(self) -> bool:
-        """Whether a compressed body has not come to its end."""
+        """Whether a compressed body is incomplete."""
         return self.inflater is not None and not self.inflater.eof
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:

@@ -79,7 +79,7 @@ DIALECTS = (
 )
 
 REFUSALS = frozenset(refusal for dialect in DIALECTS for refusal in dialect.refusals)
-"""They mean the same whoever says them, as long as it is said in the API's form."""
+"""These mean the same from any server, if the error has the API's form."""
 
 
 def find_dialect(base_url: str, name: str | None = None) -> Dialect | None:

@@ -65,7 +65,7 @@ def plain(value: object) -> object:
         return dict(value)
     if isinstance(value, Sequence):
         return list(value)
-    raise TypeError(f"{type(value).__name__} is nothing that JSON can hold")  # the request's constructor refuses it
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")  # the request's constructor refuses it
 
 
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=plain)

@@ -2,7 +2,7 @@
 A stream of server-sent events, chunk by chunk, becomes partial and completed images.
 
 The `data` of an event is one JSON object, whose base64 is cut out as it passes, like an answer's. What an event is, is
-said by its `type`; its name stands in where that is missing. Events of other types are passed over.
+said by its `type`; its name stands in where that is missing. Events of other types are ignored.
 
 What is whole is kept, whatever is wrong around it: a completed event whose blank line was cut off counts, and so does
 the image of one whose JSON broke behind it.
@@ -56,7 +56,7 @@ DONE = b"[DONE]"
 EVENTS_AT_ONCE = 20
 """How many events end between two pauses."""
 MOST_INDEX = 1000
-"""Places that an `output_index` may name; anything else is somebody's mistake."""
+"""Places that an `output_index` may name; anything else is a mistake."""
 
 KNOWN = frozenset(
     {
@@ -134,7 +134,7 @@ class Completed:
 
 @attrs.frozen
 class IgnoredEvent:
-    """An event that is no image's has ended; bytes that came with it are nobody's."""
+    """An unrelated event ended; discard its bytes."""
 
 
 StreamEvent: TypeAlias = Event | PartialStarted | Partial | Completed | IgnoredEvent
@@ -203,7 +203,7 @@ class StreamDecoder:
 
     Args:
         most: Maximum bytes of one event.
-        most_items: Maximum number of images that are taken of one event.
+        most_items: Maximum number of images taken from one event.
         wanted: Number of images that are waited for.
     """
 

@@ -1,5 +1,5 @@
 """
-Status, headers and body of an answer become the right exception.
+Converts status, headers and body of an answer to an exception.
 
 Decided by the error's code, then its type, then the text of gateways that send neither, then the status: gateways
 answer a caller's mistake with 500, an empty purse with 401, and an unknown model with 503.
@@ -151,7 +151,7 @@ PROBLEM = "application/problem+json"
 MESSAGES = ("message", "detail", "title")
 SAYING = (*MESSAGES, "code", "type")
 
-# What servers that honour idempotency keys say of one that they know: the work goes on, or is not for sale again.
+# What servers that honour idempotency keys say of one that they know: still processing, or the key was already used.
 KEY_IN_FLIGHT = re.compile(
     r"in[ _-]?(flight|progress|use\b|process)|process(ing|ed\b)|concurrent|pending", re.IGNORECASE
 )
@@ -162,15 +162,15 @@ KEY_ALREADY_USED = re.compile(r"re-?use|already|used|different|mismatch|conflict
 NOT_REACHED: Mapping[int, bool | None] = {521: None, 523: None, 525: None, 526: False}
 NEVER_SERVED = {501, 505}
 GIVEN_UP = {408, 499}
-"""Somebody was not waited for any longer; 499 is what nginx and Google's APIs say of a call that was cancelled."""
+"""A party stopped waiting; nginx and Google's APIs answer 499 for a cancelled call."""
 TIMEOUTS = {504, 520, 522, 524}
-"""Whoever passes them on, in whatever form: the time was over while somebody worked."""
+"""A timeout while the request was being worked on, in any form and from any proxy."""
 
 
 @attrs.frozen(kw_only=True)
 class ErrorResponse:
     """
-    An answer that is no result.
+    An answer that is not a result.
 
     Attributes:
         status: HTTP status.
@@ -269,7 +269,7 @@ def to_in_flight_error(response: ErrorResponse, envelope: ErrorObject) -> Outcom
 
 
 def is_unknown(response: ErrorResponse, envelope: ErrorObject) -> bool:
-    """Whether an image may have been made although no answer came of it."""
+    """Whether an image may have been made although the answer has none."""
     if response.operation is None:
         return False
     if envelope.code in AFTER_THE_WORK or envelope.code in response.unknown_codes or response.status in GIVEN_UP:
@@ -328,7 +328,7 @@ def to_redirect_error(response: ErrorResponse) -> ProtocolError:
 
 
 def describe_target(response: ErrorResponse) -> str:
-    """Return where a redirect leads, as far as it is no secret."""
+    """Return where a redirect leads, without anything secret."""
     try:
         address = urlsplit(response.headers.get("location", ""))
     except ValueError:
@@ -433,7 +433,7 @@ def is_of_api(envelope: ErrorObject) -> bool:
 
 
 def is_of_proxy(envelope: ErrorObject, headers: Mapping[str, str]) -> bool:
-    """Whether an error object in the API's form is known to be somebody else's."""
+    """Whether an error object in the API's form is known to come from a proxy."""
     if headers.get("content-type", "").partition(";")[0].strip().lower() == PROBLEM:
         return True
     if OF_A_PROXY.fullmatch(envelope.type or ""):

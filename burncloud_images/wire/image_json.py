@@ -67,14 +67,14 @@ class UndecodedText:
 
 @attrs.frozen
 class Surplus:
-    """Text of items past the most that are taken."""
+    """Text of items beyond the maximum."""
 
     text: bytes = attrs.field(repr=lambda text: f"<{len(text)} bytes>")
 
 
 @attrs.frozen
 class Pause:
-    """Much was passed over; a chunk of many small things takes long, and others may want to run in between."""
+    """A good moment to let other tasks run: a chunk of many small values takes long."""
 
 
 Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed | UndecodedText | Surplus | Pause
@@ -84,14 +84,14 @@ MOST_TEXT = 16 * 1024 * 1024
 MOST_VALUES = 200_000
 """Values, names and brackets of an answer; the parser takes 20 ms for so many, and holds up everything else."""
 AT_ONCE = 2000
-"""How many are passed over between two pauses."""
+"""Values between two pauses."""
 PAUSE = Pause()
 MOST_DEPTH = 100
 """Nesting that is followed; the standard parser would exhaust its stack at about ten times that."""
 ITEMS = 2
 """Levels around the items of an answer: the object, and `data`."""
 LEAD = 256
-"""Bytes in which a `data:` URL has to come to its comma."""
+"""Bytes in which a `data:` URL has to have its comma."""
 
 SPACE = rb"[ \t\r\n]*"
 SHORT = rb'[^"\\]{0,64}"'
@@ -211,7 +211,7 @@ class ImageExtractor:
             raise self.too_large(f"{MOST_VALUES:,} values")
 
     def count(self, values: int) -> None:
-        """Take note that so much was passed over."""
+        """Count values that were passed."""
         self.passed += values
         if not self.is_surplus:
             self.values += values
@@ -236,12 +236,12 @@ class ImageExtractor:
             raise OutcomeUnknownError(f"The {self.what} ends in the middle.", raw=self.raw)
         try:
             return parse_json(self.text)
-        except (ValueError, RecursionError):  # RecursionError is no ValueError
+        except (ValueError, RecursionError):  # RecursionError is not a ValueError
             what = "is empty" if not self.text.strip() else "is not JSON"
             raise ProtocolError(f"The {self.what} {what}.", raw=self.raw) from None
 
     def locate(self) -> int | None:
-        """Return the index of the image whose value a string that begins here is; None if it is no image's."""
+        """Return the index of the image whose value begins here; None if the string is not an image."""
         raise NotImplementedError
 
     def outside_strings(self, chunk: bytes, position: int) -> int:
@@ -318,7 +318,7 @@ class ImageExtractor:
             level.wants_key = False
 
     def find_surplus(self) -> None:
-        """Take note that another item begins past the most that are taken, if it is one that counts."""
+        """Mark the item that begins here as surplus, if it counts as an item."""
 
     def open_string(self) -> None:
         self.string_offset = len(self.into) - 1
@@ -380,7 +380,7 @@ class ImageExtractor:
         self.decode(piece)
         if end < 0:
             return len(chunk)
-        if ends_escaped(chunk[position:end]):  # the quote is part of a string that is no base64
+        if ends_escaped(chunk[position:end]):  # the quote is part of a string that is not base64
             self.fail(NOT_BASE64, self.base64.carry if self.base64 else b"")
             self.keep_rest(b'"')
         else:
@@ -498,7 +498,7 @@ class AnswerDecoder(ImageExtractor):
 
 class OpaqueDecoder(ImageExtractor):
     """
-    Takes a body that is no JSON and no stream: it may be anything, and holds no image that is known.
+    Takes a body that is neither JSON nor a stream, in which no image can be found.
 
     Args:
         encoding: How its header says that it is compressed; empty if it does not say so.
@@ -515,7 +515,7 @@ class OpaqueDecoder(ImageExtractor):
 
     def close(self) -> Answer:
         """
-        Say that there is no answer.
+        Raise that this is not an answer.
 
         Raises:
             ProtocolError: Always.
@@ -525,7 +525,7 @@ class OpaqueDecoder(ImageExtractor):
 
 
 def locate_in_answer(levels: Sequence[Container]) -> int | None:
-    """Return the index of the image whose value begins below *levels* of an answer; None if it is no image's."""
+    """Return the index of the image whose value begins below *levels* of an answer; None if it is not an image."""
     match levels:
         case [
             Container(is_object=True, key="data"),

@@ -1,5 +1,5 @@
 """
-A key is taken out of whatever a server says, in all the spellings in which servers echo one.
+Removes the API key from what a server says, in all the spellings in which servers echo one.
 
 Rule 1: a key may be spelled letter by letter in several ways at once, so each letter has its own alternatives: plain,
 escaped as in JSON, percent-encoded any number of times, an HTML entity.
@@ -27,7 +27,7 @@ MASK = "***"
 SHORT = 8
 """Characters below which a key may be an ordinary word, as in `EMPTY`; such a one is masked where it stands alone."""
 MOST_DEPTH = 50
-"""Nesting of a JSON document that is looked into; nobody reads further."""
+"""Nesting of a JSON document that is searched."""
 ESCAPES = ("\\", "%", "&")
 """With what every other spelling of a letter begins."""
 LEFT_ALONE = frozenset({"data", "rest", "url", "path", "unfetched"})

@@ -3,7 +3,7 @@ Server-sent events, chunk by chunk: one `data` line may be as long as an image.
 
 So data is handed on in pieces as they arrive and never collected here. Lines end with CR, LF or CRLF wherever a chunk
 is cut; everything is bytes, so that a cut inside a UTF-8 character makes no difference. Comments, which gateways send
-as pings, and fields that images do not need are passed over without being kept.
+as pings, and fields that images do not need are skipped without being kept.
 
 Source: WHATWG HTML §9.2.6, but for one thing: an event that lacks its blank line is told at the end instead of being
 dropped, because what it holds may be whole and paid for.
@@ -46,7 +46,7 @@ class EventEnded:
 
 @attrs.frozen
 class Lines:
-    """Many lines have ended; whoever takes the tokens may want to let others run."""
+    """A good moment to let other tasks run: many lines have ended."""
 
 
 Token: TypeAlias = Data | EventEnded | Lines

@@ -52,7 +52,7 @@ def make_bad(name, folder):
         ("missing", "there is no such file"),
         ("folder", "is a directory"),
         ("empty", "it is empty"),
-        ("text", "it is no PNG, JPEG, WebP or GIF image"),
+        ("text", "it is not a PNG, JPEG, WebP or GIF image"),
         ("large", "is more than 50"),
     ],
 )

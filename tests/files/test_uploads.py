@@ -242,7 +242,7 @@ class TestSpooling:
                 yield BIG
 
         async with Emulator() as emulator:
-            with pytest.raises(errors.InvalidRequestError, match="it goes on beyond 5 MiB"):
+            with pytest.raises(errors.InvalidRequestError, match="it is larger than 5 MiB"):
                 await edit(emulator, once(), limits=Limits(spool=5 * 1024 * 1024), validation=validation)
 
         assert () == emulator.ledger.requests

@@ -162,7 +162,7 @@ async def test_a_line_of_json_gives_fields_by_their_names(read):
         ('{"prompt": "x", "prompt": "y"}', "a name stands twice in one object"),
         ('{"prompt": "x", "n": NaN}', "it holds a number that JSON does not have"),
         ('{"prompt": "x", "n": ' + "9" * 10_000 + "}", "it holds a number of too many digits"),
-        ('{"prompt": "x", "extra": {"a": 1e999}}', "extra: a is nothing that JSON can hold"),
+        ('{"prompt": "x", "extra": {"a": 1e999}}', "extra: a cannot be written as JSON"),
         ('{"extra": ' + "[" * 300_000, "it is nested more than 100 levels deep"),
         ('{"prompt": "\\ud83d"}', "prompt: it holds half of a surrogate pair, which UTF-8 cannot carry"),
         ('{"prompt": "x\0"}', "it holds a NUL byte"),

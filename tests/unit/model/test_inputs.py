@@ -174,7 +174,7 @@ def test_a_path_object_that_names_no_file_is_refused(value):
 @pytest.mark.parametrize("value", [7, 1.5, object(), {"image": b""}, [b"x"]])
 def test_anything_else_is_refused(value):
     """The reason names its type."""
-    with pytest.raises(InvalidRequestError, match=f"{type(value).__name__} is nothing that an image can be read from"):
+    with pytest.raises(InvalidRequestError, match=f"{type(value).__name__} cannot be read as an image"):
         to_source(value)
 
 

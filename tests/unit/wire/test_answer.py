@@ -64,7 +64,7 @@ def test_everything_that_is_documented_is_read():
 @pytest.mark.parametrize("document", [None, [], "x", 7, True, [{"data": []}]])
 def test_what_is_no_object_is_no_answer(document):
     """The text is kept with the error."""
-    with pytest.raises(ProtocolError, match="but no object") as caught:
+    with pytest.raises(ProtocolError, match="but not an object") as caught:
         answer(document)
 
     assert b"raw" == caught.value.raw
@@ -73,7 +73,7 @@ def test_what_is_no_object_is_no_answer(document):
 @pytest.mark.parametrize("data", [{"0": {}}, "x", 7, True])
 def test_data_that_is_no_list_is_no_answer(data):
     """Absent, null and empty are an answer without images."""
-    with pytest.raises(ProtocolError, match="data is no list"):
+    with pytest.raises(ProtocolError, match="`data` in the answer is not a list"):
         answer({"data": data})
     assert [(), (), ()] == [answer(document).items for document in ({}, {"data": None}, {"data": []})]
 

@@ -151,7 +151,7 @@ def test_a_thing_that_json_cannot_hold_is_an_error():
     """It got past the constructor, so it is our mistake and is told as one."""
     request = GenerationRequest("x", extra={"seed": 1})
     object.__setattr__(request, "extra", {"seed": object()})
-    with pytest.raises(TypeError, match="object is nothing that JSON can hold"):
+    with pytest.raises(TypeError, match="object cannot be written as JSON"):
         encode(request, boundary=BOUNDARY)
 
 

@@ -491,11 +491,11 @@ def test_an_error_beside_images_costs_no_image():
         (b'{"created":-Infinity}', "The answer is not JSON."),
         (b'{"x":"\xff"}', "The answer is not JSON."),
         ('{"x":"é"}'.encode("latin-1"), "The answer is not JSON."),
-        (b"[]", "The answer is JSON, but no object."),
-        (b"7", "The answer is JSON, but no object."),
-        (b'"{}"', "The answer is JSON, but no object."),
-        (b'{"data":{"b64_json":"AAAA"}}', "The answer's data is no list."),
-        (b'{"data":"AAAA"}', "The answer's data is no list."),
+        (b"[]", "The answer is JSON, but not an object."),
+        (b"7", "The answer is JSON, but not an object."),
+        (b'"{}"', "The answer is JSON, but not an object."),
+        (b'{"data":{"b64_json":"AAAA"}}', "`data` in the answer is not a list."),
+        (b'{"data":"AAAA"}', "`data` in the answer is not a list."),
     ],
 )
 def test_what_is_no_answer_is_an_error_of_its_own(body, message):
@@ -533,7 +533,7 @@ def test_half_of_a_surrogate_pair_is_kept():
 def test_nesting_is_followed_up_to_a_depth():
     """A hundred levels are taken and the next is refused, long before a stack is exhausted."""
     found = decoded(b"[" * 100 + b"]" * 100)
-    assert "The answer is JSON, but no object." == found.error.message
+    assert "The answer is JSON, but not an object." == found.error.message
 
     for body in (b"[" * 101, b'{"data":' + b"[" * 100_000, b'{"x":' * 100_000):
         found = decoded(body)
