@@ -142,7 +142,7 @@ class AsyncImagesClient:
 
         api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
         network = network or Network()
-        address = base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
+        address, source = find_base_url(base_url)
         where = to_base_url(address, allow_http=network.allow_http)
         self._settings = Settings(
             base_url=where,
@@ -154,6 +154,7 @@ class AsyncImagesClient:
             network=network,
             validation=validation,
             on_attempt=on_attempt,
+            base_url_source=source,
             dialect=find_dialect(where, dialect or from_environment(DIALECT_VARIABLES)),
         )
         proxy_for(network, *origin(self._settings.base_url)[:2])  # refuses what it cannot use before anything is sent
@@ -472,6 +473,16 @@ class AsyncImagesClient:
     async def __aexit__(self, *exc_info: object) -> None:
         """Close the connections."""
         await self.aclose()
+
+
+def find_base_url(given: str | None) -> tuple[str, str]:
+    """Return the base URL, and where it was set as a sentence."""
+    if given:
+        return given, "The base URL was given as base_url."
+    for name in BASE_URL_VARIABLES:
+        if value := os.environ.get(name):
+            return value, f"The base URL is set by the variable {name}."
+    return DEFAULT_BASE_URL, "The base URL is the default."
 
 
 def from_environment(names: tuple[str, ...]) -> str | None:

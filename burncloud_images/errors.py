@@ -119,9 +119,13 @@ def mark(error: BaseException, billed: Billing) -> None:
     error.__dict__["billed"] = max(billed, find_billing(error))
 
 
-def completed(
+def completed(  # noqa: PLR0913 (what a call knows)
     error: E,
     *,
+    images: Sequence[ImageDetails] = (),
+    partials: Sequence[PartialImage] = (),
+    damaged: Sequence[DamagedImage] = (),
+    unfetched: Sequence[Unfetched] = (),
     request_id: str | None = None,
     phase: Phase | None = None,
     idempotency_key: str | None = None,
@@ -129,6 +133,10 @@ def completed(
     billed: Billing = Billing.NO,
 ) -> E:
     """Return *error* with what only the attempt or the call that it ended knows; what is not given stays as it is."""
+    error.images = error.images or tuple(images)
+    error.partials = tuple(partials) or error.partials
+    error.damaged = tuple(damaged) or error.damaged
+    error.unfetched = tuple(unfetched) or error.unfetched
     error.request_id = error.request_id or request_id
     error.phase = phase if phase is not None else error.phase
     error.idempotency_key = idempotency_key or error.idempotency_key
@@ -401,9 +409,19 @@ class ConnectionFailedError(ImagesError):
     timed_out: bool = False
     most_attempts: int | None = None
 
-    def __init__(self, message: str, *, phase: Phase | None = None, retryable: bool | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        phase: Phase | None = None,
+        retryable: bool | None = None,
+        timed_out: bool = False,
+        most_attempts: int | None = None,
+    ) -> None:
         super().__init__(message, phase=phase)
         self.retryable = retryable
+        self.timed_out = timed_out
+        self.most_attempts = most_attempts
 
     @property
     def advice(self) -> str:
@@ -441,12 +459,14 @@ class OutcomeUnknownError(ImagesError):
         images: Sequence[ImageDetails] = (),
         raw: bytes = b"",
         status: int | None = None,
+        timed_out: bool = False,
         request_id: str | None = None,
         phase: Phase | None = None,
     ) -> None:
         super().__init__(message, request_id=request_id, phase=phase)
         self.kept = KeptAnswer(size=len(raw), data=raw) if raw else None
         self.status = status
+        self.timed_out = timed_out
         self.take_images(images)
 
 

@@ -120,6 +120,7 @@ class Settings:
         network: How the network is reached.
         validation: What to do about requests that the API's document does not allow.
         on_attempt: Sees each attempt as it ends.
+        base_url_source: Where the base URL was set, as a sentence; empty if that is not known.
         dialect: What is known of the server; None if nothing is.
     """
 
@@ -132,6 +133,7 @@ class Settings:
     network: Network = attrs.field(factory=Network)
     validation: Validation = attrs.field(default="warn", validator=attrs.validators.in_(("warn", "strict", "off")))
     on_attempt: OnAttempt | None = None
+    base_url_source: str = ""
     dialect: Dialect | None = None
 
 
@@ -171,8 +173,19 @@ def proxy_for(network: Network, scheme: str, host: str) -> str | None:
     Raises:
         ConfigurationError: The environment names one that is not asked by HTTP.
     """
+    found = find_proxy(network, scheme, host)
+    return found[0] if found is not None else None
+
+
+def find_proxy(network: Network, scheme: str, host: str) -> tuple[str, str] | None:
+    """
+    Return the proxy for an address, if there is one, and where it was set.
+
+    Raises:
+        ConfigurationError: The environment names one that is not asked by HTTP.
+    """
     if network.proxy is not None:
-        return to_proxy(network.proxy, "Network.proxy")
+        return to_proxy(network.proxy, "Network.proxy"), "Network.proxy"
     if not network.trust_env:
         return None
     from urllib.request import getproxies, proxy_bypass
@@ -181,7 +194,8 @@ def proxy_for(network: Network, scheme: str, host: str) -> str | None:
     found = next((kind for kind in (scheme, "all") if proxies.get(kind)), None)
     if found is None or proxy_bypass(host):
         return None
-    return to_proxy(proxies[found], f"the variable {found.upper()}_PROXY")
+    source = f"the variable {found.upper()}_PROXY"
+    return to_proxy(proxies[found], source), source
 
 
 def to_proxy(spelling: str, source: str) -> str:

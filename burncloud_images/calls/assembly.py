@@ -93,29 +93,30 @@ def find_error(
 ) -> DownloadError | ProtocolError | StorageError | None:
     """Return the error that says why images are missing, with those that are whole; None if all are there."""
     lost = tuple(url.unfetched(failures[url]) for url in sorted(failures, key=lambda url: url.index))
-    error = choose_error(received, failures, lost)
+    error = choose_error(received, failures)
     if error is None:
         return None
-    error.damaged = received.receiver.fragments
     add_notes(error, lost, received.receiver.damaged)
-    return completed(error, request_id=received.request_id, phase=Phase.COMPLETE, billed=find_billed(received))
+    return completed(
+        error,
+        images=received.receiver.whole,
+        damaged=received.receiver.fragments,
+        unfetched=lost,
+        request_id=received.request_id,
+        phase=Phase.COMPLETE,
+        billed=find_billed(received),
+    )
 
 
 def choose_error(
-    received: Received[T], failures: Mapping[ResultURL, DownloadError], lost: Sequence[Unfetched]
+    received: Received[T], failures: Mapping[ResultURL, DownloadError]
 ) -> DownloadError | ProtocolError | StorageError | None:
     receiver = received.receiver
     if receiver.unstored:
-        message = " ".join(error.message for error in receiver.unstored)
-        unstored = StorageError(message, images=receiver.whole)
-        unstored.unfetched = tuple(lost)
-        return unstored
+        return StorageError(" ".join(error.message for error in receiver.unstored), images=receiver.whole)
     if failures:
         # One that can still be fetched tells more than one that cannot.
-        first = min(failures, key=lambda url: (url.unfetched(failures[url]).expired, url.index))
-        error = failures[first]
-        error.images, error.unfetched = receiver.whole, tuple(lost)
-        return error
+        return failures[min(failures, key=lambda url: (url.unfetched(failures[url]).expired, url.index))]
     if receiver.damaged or not receiver.kept:
         what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(receiver.damaged.items()))
         message = f"The answer is damaged: {what}." if what else "The answer holds no image."

@@ -27,6 +27,7 @@ from burncloud_images.errors import (
     OutcomeUnknownError,
     Phase,
     ProtocolError,
+    completed,
 )
 from burncloud_images.files.sinks import ImageContext, Sink
 from burncloud_images.model.operations import ImagesRequest
@@ -115,6 +116,10 @@ class Received(Generic[T]):
     request_id: str | None
 
 
+def make_state(attempt: RequestAttempt[T]) -> AttemptState:
+    return AttemptState(clock=attempt.spec.resources.clock, source=attempt.spec.settings.base_url_source)
+
+
 def make_retention(attempt: RequestAttempt[T]) -> Retention:
     find_path = partial(find_place, attempt.spec.sink, attempt.context)
     return Retention(executor=attempt.spec.resources.executor, find_path=find_path)
@@ -142,9 +147,7 @@ class RequestAttempt(Generic[T]):
     spec: CallSpec[T]
     key: str = attrs.field(repr=False)
     number: int
-    state: AttemptState = attrs.field(
-        default=attrs.Factory(lambda self: AttemptState(clock=self.spec.resources.clock), takes_self=True)
-    )
+    state: AttemptState = attrs.field(default=attrs.Factory(make_state, takes_self=True))
     started: float = attrs.field(default=attrs.Factory(lambda self: self.spec.now, takes_self=True))
     redaction: Redaction = attrs.field(default=attrs.Factory(lambda self: Redaction(self.key), takes_self=True))
     context: ImageContext = attrs.field(
@@ -296,9 +299,7 @@ class RequestAttempt(Generic[T]):
             return self.redaction.value(answer)
         await self.retention.drop()  # unless the error has it
         self.redaction.error(error)
-        error.phase = self.state.phase
-        error.request_id = error.request_id or self.request_id
-        raise error
+        raise completed(error, phase=self.state.phase, request_id=self.request_id)
 
     async def abandon(self) -> None:
         """Remove what has arrived."""

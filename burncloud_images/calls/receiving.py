@@ -25,7 +25,7 @@ from burncloud_images.errors import (
     ProtocolError,
     StorageError,
     TooLargeError,
-    mark,
+    completed,
 )
 from burncloud_images.files.sinks import ImageContext, ImageWriter, ReadableWriter, Sink
 from burncloud_images.model.media import Media
@@ -351,15 +351,13 @@ class Receiver(Generic[T]):
             await self.add_arrived(error)
         else:
             await self.release()
-        mark(error, Billing.YES if isinstance(error, StorageError) else self.billed)
+        completed(error, billed=Billing.YES if isinstance(error, StorageError) else self.billed)
         return None
 
     async def add_arrived(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
         """Put on *error* what arrived before it: images, previews, fragments and the answer itself."""
-        error.images = error.images or self.whole
-        error.damaged = self.fragments
-        error.partials = tuple(self.watch.partials) if self.watch is not None else ()
-        await self.retain(error)
+        partials = self.watch.partials if self.watch is not None else ()
+        await self.retain(completed(error, images=self.whole, damaged=self.fragments, partials=partials))
 
     async def retain(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
         """Put the answer on *error*: as it came if no image was found in it, and else its text."""

@@ -164,6 +164,4 @@ def check_life(state: AttemptState, alive: float, patience: float) -> None:
         message = (
             f"For {patience:g} s (Timeouts.first_byte) the stream brought nothing of an image, only signs of waiting."
         )
-        error = OutcomeUnknownError(message)
-        error.timed_out = True
-        raise error
+        raise OutcomeUnknownError(message, timed_out=True)

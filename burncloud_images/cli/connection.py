@@ -40,10 +40,16 @@ MOST_CONNECTIONS = 100
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
-    """The base URL and the key, which is never shown."""
+    """
+    The base URL and the key, which is never shown.
+
+    Attributes:
+        is_chosen: Whether an option or the configuration names the base URL; if not, the client finds it itself.
+    """
 
     base_url: str
     api_key: str = attrs.field(repr=False)
+    is_chosen: bool = True
 
 
 def find_key(connection: Connection, stdin: Stdin) -> tuple[str, str] | None:
@@ -82,7 +88,7 @@ def to_endpoint(connection: Connection, stdin: Stdin) -> Endpoint:
     if found is None:
         message = "There is no API key: set BURNCLOUD_API_KEY or use --api-key-file; --emulator needs none."
         raise UsageError(message)
-    return Endpoint(base_url=base_url, api_key=found[0])
+    return Endpoint(base_url=base_url, api_key=found[0], is_chosen=connection.base_url is not None)
 
 
 @asynccontextmanager
@@ -159,7 +165,7 @@ def make_client(
         raise UsageError("--retries has to be at least 1, --timeout greater than 0, --deadline not negative.") from None
     return AsyncImagesClient(
         api_key=endpoint.api_key,
-        base_url=endpoint.base_url,
+        base_url=endpoint.base_url if endpoint.is_chosen else None,
         retry=retry,
         timeouts=timeouts,
         validation=connection.validation,

@@ -60,21 +60,30 @@ NUMBERS: Mapping[int, str] = {
 PERMANENT = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError)
 
 
-def to_failure(error: Exception, state: AttemptState) -> ImagesError:
+def to_failure(error: Exception, state: AttemptState, *, was_reached: bool = True) -> ImagesError:
     """Return what *error* means: decided by how far the request got, never by the class of the exception."""
     if state.input_error is not None:
         return state.input_error
     to = f" to {state.place}" if state.place else ""
-    message = f"The connection{to} failed {stage(state)}: {meaning(error)}."
-    failure: ConnectionFailedError | OutcomeUnknownError
+    message = f"The connection{to} failed {stage(state)}: {meaning(error)}.{find_source(state)}"
+    timed_out = isinstance(error, TimeoutError)
     if state.phase.may_be_billed:
-        failure = OutcomeUnknownError(message, status=state.status, phase=state.phase)
-    else:
-        permanent = isinstance(error, PERMANENT) and not is_cut(error)
-        refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500
-        failure = ConnectionFailedError(message, phase=state.phase, retryable=False if permanent or refused else None)
-    failure.timed_out = isinstance(error, TimeoutError)
-    return failure
+        return OutcomeUnknownError(message, status=state.status, phase=state.phase, timed_out=timed_out)
+    permanent = isinstance(error, PERMANENT) and not is_cut(error)
+    refused = isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500
+    return ConnectionFailedError(
+        message,
+        phase=state.phase,
+        retryable=False if permanent or refused else None,
+        timed_out=timed_out,
+        # A wrong base URL is more likely than a moment without a network.
+        most_attempts=NAMELESS_ATTEMPTS if is_nameless(error) and not was_reached else None,
+    )
+
+
+def find_source(state: AttemptState) -> str:
+    """Return where the host that was not reached was set, as a sentence that follows another."""
+    return f" {state.source}" if state.source and state.phase <= Phase.CONNECTING else ""
 
 
 def stage(state: AttemptState) -> str:
@@ -121,11 +130,7 @@ def find_limit(phase: Phase, timeouts: Timeouts, *, is_download: bool) -> str:
 
 
 def stalled(state: AttemptState, limit: str) -> ImagesError:
-    message = f"Nothing moved for {limit} {stage(state)}, with {state.place}."
-    failure: ConnectionFailedError | OutcomeUnknownError
+    message = f"Nothing moved for {limit} {stage(state)}, with {state.place}.{find_source(state)}"
     if state.phase.may_be_billed:
-        failure = OutcomeUnknownError(message, status=state.status, phase=state.phase)
-    else:
-        failure = ConnectionFailedError(message, phase=state.phase)
-    failure.timed_out = True
-    return failure
+        return OutcomeUnknownError(message, status=state.status, phase=state.phase, timed_out=True)
+    return ConnectionFailedError(message, phase=state.phase, timed_out=True)

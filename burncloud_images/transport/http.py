@@ -24,15 +24,14 @@ from yarl import URL
 
 from burncloud_images.errors import (
     ClientClosedError,
-    ConnectionFailedError,
     DownloadRefusedError,
     OutcomeUnknownError,
     Phase,
 )
 from burncloud_images.retry import Clock
-from burncloud_images.settings import Network, Timeouts, proxy_for, to_ssl
+from burncloud_images.settings import Network, Timeouts, find_proxy, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
-from burncloud_images.transport.connection_errors import NAMELESS_ATTEMPTS, find_limit, is_nameless, stalled, to_failure
+from burncloud_images.transport.connection_errors import find_limit, stalled, to_failure
 from burncloud_images.transport.port import AttemptState, Response, SessionKind, Upload
 from burncloud_images.transport.timeouts import IdleTimer
 from burncloud_images.transport.upload_body import UploadBody
@@ -233,15 +232,12 @@ class AiohttpTransport:
                 headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": agent(), **headers},
                 allow_redirects=False,
                 raise_for_status=False,
-                proxy=self.proxy(session, address),
+                proxy=self.proxy(session, address, state),
                 timeout=NO_TIMEOUT,
                 trace_request_ctx=(state, timeouts),
             )
         except (aiohttp.ClientError, OSError) as error:
-            failure = to_failure(error, state)
-            if isinstance(failure, ConnectionFailedError) and is_nameless(error) and not self.reached:
-                failure.most_attempts = NAMELESS_ATTEMPTS  # a wrong base URL rather than a moment without a network
-            raise failure from None
+            raise to_failure(error, state, was_reached=self.reached) from None
         except RuntimeError:
             if not session.closed:
                 raise
@@ -251,10 +247,14 @@ class AiohttpTransport:
         state.enter(Phase.STATUS, timeouts.idle)
         return response
 
-    def proxy(self, session: aiohttp.ClientSession, address: URL) -> str | None:
+    def proxy(self, session: aiohttp.ClientSession, address: URL, state: AttemptState) -> str | None:
         """Return the proxy for *address*; a borrowed session may read the environment on its own, and unchecked."""
         network = attrs.evolve(self.network, trust_env=True) if session.trust_env else self.network
-        return proxy_for(network, address.scheme, address.host or "")
+        found = find_proxy(network, address.scheme, address.host or "")
+        if found is None:
+            return None
+        state.source = f"The proxy is set by {found[1]}."
+        return found[0]
 
     def session(self, door: SessionKind) -> aiohttp.ClientSession:
         """Return the session behind a door."""

@@ -58,6 +58,7 @@ class AttemptState:
         input_error: What went wrong with the caller's own files.
         reused: Whether the connection had been used before.
         place: Host and port that are connected to.
+        source: Where the base URL was set, or the proxy if there is one, as a sentence; empty if that is not known.
     """
 
     clock: Clock
@@ -71,6 +72,7 @@ class AttemptState:
     input_error: ImagesError | None = None
     reused: bool = False
     place: str = ""
+    source: str = ""
 
     def enter(self, phase: Phase, seconds: float | None = None) -> None:
         """Go on to *phase*, which may take *seconds*; an answer to half a request does not make it whole."""

@@ -32,6 +32,7 @@ from burncloud_images.model.media import examine_bytes
 pytestmark = pytest.mark.ways("tls")
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
+CLOSED = "http://127.0.0.1:9"
 
 
 class TestVerbs:
@@ -346,3 +347,26 @@ def test_importing_the_package_is_light():
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
 
     assert "[]" == done.stdout.strip()
+
+
+# --- where the address was set ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "variables", "network", "sentence"),
+    [
+        (CLOSED, {}, None, "The base URL was given as base_url."),
+        (None, {"BURNCLOUD_API_BASE_URL": CLOSED}, None, "The base URL is set by the variable BURNCLOUD_API_BASE_URL."),
+        (CLOSED, {}, Network(proxy=CLOSED), "The proxy is set by Network.proxy."),
+        (CLOSED, {"HTTP_PROXY": CLOSED}, Network(trust_env=True), "The proxy is set by the variable HTTP_PROXY."),
+    ],
+)
+async def test_a_failed_connection_says_where_its_address_was_set(monkeypatch, given, variables, network, sentence):
+    """The person who reads the error can then change it there."""
+    for name, value in {"NO_PROXY": "", "no_proxy": "", **variables}.items():
+        monkeypatch.setenv(name, value)
+    async with AsyncImagesClient("sk-1", given, network=network, retry=RetryPolicy(attempts=1)) as client:
+        with pytest.raises(errors.ConnectionFailedError) as caught:
+            await client.generate("otter")
+
+    assert caught.value.message.endswith(sentence)

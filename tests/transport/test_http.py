@@ -278,7 +278,8 @@ class TestWords:
             with pytest.raises(errors.ConnectionFailedError) as caught:
                 await client.generate("otter", model="m")
 
-        assert "The connection to 127.0.0.1:9 failed while connecting: connection refused." == caught.value.message
+        said = "The connection to 127.0.0.1:9 failed while connecting: connection refused. "
+        assert f"{said}The base URL was given as base_url." == caught.value.message
         assert not caught.value.timed_out
 
     @pytest.mark.parametrize(
