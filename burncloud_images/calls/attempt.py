@@ -47,7 +47,7 @@ from burncloud_images.wire.redaction import Redaction
 T = TypeVar("T", bound=ImageDetails)
 
 MOST_ITEMS_EACH = 4
-"""Images that are taken of an answer, for each that was asked for; thousands would be somebody's mistake."""
+"""Maximum images that are taken of an answer, for each that was asked for; thousands would be a mistake."""
 LEAST_ITEMS = 100
 
 
@@ -128,7 +128,7 @@ def make_retention(attempt: RequestAttempt[T]) -> Retention:
 @attrs.define(kw_only=True)
 class RequestAttempt(Generic[T]):
     """
-    The request on its way to the API once, and its answer on the way back.
+    One attempt to send the request and to receive its answer.
 
     Attributes:
         spec: What is sent.

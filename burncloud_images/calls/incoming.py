@@ -1,7 +1,7 @@
 """
-The body of one answer on its way in: what came is held as it is, and what it says is handed on as text.
+The body of one answer as it arrives: its bytes are held as they are, and passed on as text.
 
-What the body is, is told by its first bytes, so they are read before anything is chosen that takes it.
+The first bytes tell what the body is, so they are read before a receiver is chosen for it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from burncloud_images.errors import ImagesError, TooLargeError
 from burncloud_images.wire.body import BodyText, Shape
 
 TURN = 0.01
-"""Seconds after which others are let run, although more is there."""
+"""Seconds after which other tasks run, although more data is there."""
 
 
 @attrs.define
 class Turns:
-    """Lets others run while much is there at once: what has arrived is handed on without a pause."""
+    """Lets other tasks run while a lot of data is there at once."""
 
     began: float = attrs.field(factory=lambda: asyncio.get_running_loop().time())
 
     async def give(self) -> None:
-        """Let others run, if that is due."""
+        """Let other tasks run, if that is due."""
         loop = asyncio.get_running_loop()
         if loop.time() - self.began > TURN:
             await asyncio.sleep(0)
@@ -43,11 +43,11 @@ class Incoming:
         chunks: Its bytes, as they arrive.
         text: Reads them.
         retention: Holds them.
-        most: How many are taken.
-        received: How many came.
-        is_whole: Whether all of them came.
-        beginning: Text that came before it was known what the body is.
-        skipped: A chunk that is not held, as it may be a part of a preview, and which preview that is.
+        most: Maximum number of bytes that are taken.
+        received: Number of bytes so far.
+        is_whole: Whether all of them have arrived.
+        beginning: Text that arrived before it was known what the body is.
+        skipped: A chunk that is not held, since it may be part of a preview, and the number of that preview.
     """
 
     chunks: AsyncIterator[bytes]
@@ -65,11 +65,11 @@ class Incoming:
         Return what the body is, as soon as that is known.
 
         Args:
-            check: Called while nothing but comments came; raises if that has gone on for too long.
+            check: Called while only comments arrive; raises if that takes too long.
 
         Raises:
-            OutcomeUnknownError: It ended before.
-            TooLargeError: So much came before.
+            OutcomeUnknownError: The body ended before that.
+            TooLargeError: The body is larger than `Limits.response`.
         """
         while self.text.shape is None:
             chunk = await anext(self.chunks, None)
@@ -90,7 +90,7 @@ class Incoming:
 
         Raises:
             OutcomeUnknownError: It ends in the middle.
-            TooLargeError: It is larger than what is taken.
+            TooLargeError: It is larger than `Limits.response`.
         """
         beginning, self.beginning = self.beginning, b""
         if beginning:
@@ -118,14 +118,14 @@ class Incoming:
         return self.text.feed(chunk)
 
     async def add_skipped(self, *, always: bool = False) -> None:
-        """Hold a chunk that came while a preview arrived after all, unless it was nothing but a part of that."""
+        """Hold a chunk that arrived during a preview, unless all of it belongs to that preview."""
         skipped, self.skipped = self.skipped, None
         is_part = self.retention.is_paused and skipped is not None and skipped[1] == self.retention.pauses
         if skipped is not None and (always or not is_part):
             await self.retention.add(skipped[0])
 
     async def drain(self) -> None:
-        """Hold what is still to come of a body that is not understood; where it breaks off, what came is enough."""
+        """Hold the rest of a body that is not understood; if it breaks off, the part that arrived is enough."""
         await self.add_skipped(always=True)
         self.retention.resume()
         with suppress(ImagesError):

@@ -46,7 +46,7 @@ from burncloud_images.wire.image_json import (
 T = TypeVar("T", bound=ImageDetails)
 
 LEAST_FILE = 16 * 1024
-"""Bytes that may hold an image: so many are worth a file, and are kept beside an error of the API as well."""
+"""Size from which an answer may hold an image: it is kept in a file, and also with an error of the API."""
 
 
 class Decoder(Protocol):
@@ -244,7 +244,7 @@ class Receiver(Generic[T]):
                 await self.abandon()
 
     async def lose(self) -> None:
-        """Hold on to the bytes of an image that broke off; its writer goes."""
+        """Keep the bytes of an image that broke off, and discard its writer."""
         if self.writer is not None and not self.is_preview:
             self.remains[self.index] = await read_back(self.writer, self.room)
         await self.abandon()
@@ -281,7 +281,7 @@ class Receiver(Generic[T]):
     # --- what is held ------------------------------------------------------------------------------------------------
 
     async def let_go(self) -> None:
-        """Hold the answer no more: an image began where one ought to be."""
+        """Drop the held answer: an image began where it is expected."""
         if self.retention is not None and self.retention.is_on and not self.surplus:
             await self.retention.drop()
 
@@ -318,7 +318,7 @@ class Receiver(Generic[T]):
 
     @property
     def fragments(self) -> tuple[DamagedImage, ...]:
-        """What arrived of images that are not whole."""
+        """The parts that arrived of images that are not whole."""
         held = {image.index for image in self.whole}
         return tuple(
             DamagedImage(
@@ -360,7 +360,7 @@ class Receiver(Generic[T]):
         await self.retain(completed(error, images=self.whole, damaged=self.fragments, partials=partials))
 
     async def retain(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
-        """Put the answer on *error*: as it came if no image was found in it, and else its text."""
+        """Keep the answer with *error*: as it arrived if no image was found in it, otherwise its text."""
         retention, is_refusal = self.retention, isinstance(error, APIError)
         if retention is None:
             error.keep(error.kept or to_kept(self.decoder.raw))
@@ -373,7 +373,7 @@ class Receiver(Generic[T]):
             error.keep(await retention.keep(in_file=self.is_whole and is_held))
 
     async def keep_rest(self) -> KeptAnswer | None:
-        """Return an answer that holds more than was taken, or less than was asked for."""
+        """Return the answer, which holds more images than were taken, or fewer than were asked for."""
         if self.retention is None:
             return None
         await self.retention.restart(self.decoder.raw)
@@ -389,7 +389,7 @@ class Damaged(Exception):  # noqa: N818 (never leaves the package)
 
 
 async def read_back(writer: ImageWriter[T], most: int) -> bytes:
-    """Return what *writer* was given, if it can tell."""
+    """Return the bytes that *writer* was given, if it can read them back."""
     if not most or not isinstance(writer, ReadableWriter):
         return b""
     try:

@@ -1,7 +1,7 @@
 """
-What the copies of a client share, made on first use and closed once.
+What the copies of a client share: connections, threads, the clock, the retry budget and the gate.
 
-Connections, threads and the clock; and what calls know of each other: the retry budget and the gate.
+All of it is made on first use and closed once.
 """
 
 from __future__ import annotations
@@ -112,9 +112,9 @@ class ClientResources:
 
     async def aclose(self, on_exit: OnExit | None = None) -> None:
         """
-        Close, once all that goes on has ended as it was asked to, or as *on_exit* says; a second time does nothing.
+        Close, after the running calls have ended as *on_exit* says; a second time does nothing.
 
-        Cancellation leaves at once, and what goes on ends, and is told of, behind the caller's back.
+        Cancellation leaves at once; the calls end in the background, and the log tells of them.
         """
         import asyncio
 

@@ -1,9 +1,9 @@
 """
-What comes of an answer is held until it is known that nothing of it is lost.
+The bytes of an answer are held until it is certain that nothing of it can be lost.
 
-An answer whose image is where it ought to be is let go with the first bytes of that image, before anything was copied.
-One that is not understood stays whole: in memory as long as it is small, and else in a file, which lies beside the
-images where these go to files, and has no name where they do not.
+They are dropped when an image begins where it is expected, before anything has been copied. An answer that is not
+understood is kept whole: in memory while it is small, otherwise in a file, which is beside the images if these go to
+files, and unnamed if they do not.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ Kind = TypeVar("Kind", bound=ImageDetails)
 
 IN_MEMORY = 1024 * 1024
 MOST_IN_MEMORY = 64 * 1024 * 1024
-"""Bytes that are held where no disk takes them."""
+"""Maximum bytes that are held in memory if they cannot be written to a disk."""
 BATCH = 512 * 1024
-"""Bytes that are written with one hop to a thread."""
+"""Bytes that are written in one call to a thread."""
 
 
 @runtime_checkable
 class AnswerSink(Protocol):
-    """A sink that has a place for an answer that is not understood; others have it in memory or in an unnamed file."""
+    """A sink that names a file for an answer that is not understood; for other sinks it is in memory or unnamed."""
 
     def answer_path(self, placement: ImageContext) -> Path | None:
-        """Return the file for the answer; it gets a number if that is there. None if there is no place; may block."""
+        """Return the file for the answer, numbered if it exists; None if there is no place for it. May block."""
 
 
 def find_place(sink: Sink[Kind], placement: ImageContext) -> Path | None:
-    """Return the file for an answer whose images go to *sink*, if it has a place for one; may block."""
+    """Return the file for an answer whose images go to *sink*; None if the sink names none. May block."""
     return sink.answer_path(placement) if isinstance(sink, AnswerSink) else None
 
 
@@ -57,14 +57,14 @@ class Retention:
         executor: Writes files.
         find_path: Returns the file to keep them in; None if they go to memory or to an unnamed file. It may block.
         path: That file, once it is needed.
-        size: Bytes that are held.
-        is_on: Whether anything is held from now on.
-        waiting: Those that are in memory.
-        handle: A file with all before them.
-        part: Its name, if it has one.
-        trouble: Whether the disk failed, so that everything stays in memory, as far as there is room.
-        is_paused: Whether a preview is arriving that goes elsewhere.
-        pauses: How many did.
+        size: Number of bytes that are held.
+        is_on: Whether bytes are held from now on.
+        waiting: Bytes in memory.
+        handle: A file with all bytes before them.
+        part: The temporary name of that file, if it has one.
+        trouble: Whether the disk failed, so that everything stays in memory, up to `MOST_IN_MEMORY`.
+        is_paused: Whether a preview is arriving, whose bytes go elsewhere.
+        pauses: Number of previews so far.
     """
 
     executor: Executor
@@ -81,12 +81,12 @@ class Retention:
     pauses: int = 0
 
     def pause(self) -> None:
-        """Take note that a preview arrives, whose bytes go elsewhere."""
+        """Note that a preview begins, whose bytes go elsewhere."""
         self.is_paused = True
         self.pauses += 1
 
     def resume(self) -> None:
-        """Take note that it has ended."""
+        """Note that the preview has ended."""
         self.is_paused = False
 
     async def add(self, data: bytes) -> None:
@@ -100,7 +100,7 @@ class Retention:
             await self.flush()
 
     async def flush(self) -> None:
-        """Move what is in memory to the file; if no disk takes it, it stays where it is."""
+        """Move bytes from memory to the file; if that fails, they stay in memory."""
         try:
             await self.hop(self.write)
         except OSError:
@@ -112,7 +112,7 @@ class Retention:
         return await finish_whatever_happens(run(self.executor, function, *args))
 
     def write(self) -> None:
-        """Write what waits: beside the images, or to an unnamed file where that cannot be."""
+        """Write the bytes in memory: beside the images, or to an unnamed file if that fails."""
         data, start = b"".join(self.waiting), self.size - self.in_memory
         try:
             handle = self.handle or self.open()
@@ -123,7 +123,7 @@ class Retention:
             self.move(self.handle, start, data)
 
     def move(self, handle: IO[bytes], size: int, data: bytes) -> None:
-        """Go on in an unnamed file, on another disk as a rule; what is in the first one stays until that is done."""
+        """Continue in an unnamed file, usually on another disk; the first file is removed after that."""
         with ExitStack() as stack:
             other = stack.enter_context(unnamed())
             write_at(other, os.pread(handle.fileno(), size, 0) + data, 0)
@@ -132,7 +132,7 @@ class Retention:
         self.path, self.handle = None, other
 
     def open(self) -> IO[bytes]:
-        """Open a file beside the one to be, or an unnamed one where that cannot be."""
+        """Open a temporary file beside the final one, or an unnamed file if that fails."""
         self.path = self.find_path()
         if self.path is not None:
             part = self.path.with_name(f".{self.path.name}-{os.urandom(3).hex()}.part")
@@ -144,7 +144,7 @@ class Retention:
         return self.handle
 
     async def drop(self) -> None:
-        """Let go of everything, and hold nothing more."""
+        """Drop everything, and hold nothing more."""
         self.is_on = False
         self.waiting, self.in_memory, self.size = [], 0, 0
         if self.handle is not None:
@@ -158,7 +158,7 @@ class Retention:
             part.unlink(missing_ok=True)
 
     async def restart(self, *pieces: bytes) -> None:
-        """Begin anew with *pieces*, after what came before was let go."""
+        """Start again with *pieces*, if everything before them has been dropped."""
         if not self.is_on:
             self.is_on = True
             for piece in pieces:
@@ -169,7 +169,7 @@ class Retention:
         Return what is held, and hold nothing more.
 
         Args:
-            in_file: Whether a small answer is worth a file as well, where there is a place for one.
+            in_file: Whether a small answer goes to a file as well, if the sink names one.
         """
         self.is_on = False
         if not self.size:
@@ -179,7 +179,7 @@ class Retention:
         return await self.hop(self.finish)
 
     def finish(self) -> KeptAnswer:
-        """Give the file its name; where the disk failed, everything is in memory again."""
+        """Give the file its name; if the disk has failed, return everything in memory."""
         handle, size = self.handle, self.size
         if handle is None:
             return KeptAnswer(size=size, data=b"".join(self.waiting))
@@ -202,7 +202,7 @@ class Retention:
         return KeptAnswer(size=size, path=path)
 
     def name(self, part: Path, wanted: Path) -> Path | None:
-        """Give the file its name, or the next that is free; None if it keeps the one it has."""
+        """Give the file its name, or the next free one; None if that fails and it keeps its temporary name."""
         for number in range(1, 10_000):
             path = wanted if number == 1 else wanted.with_name(f"{wanted.stem}-{number}{wanted.suffix}")
             try:

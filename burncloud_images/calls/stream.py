@@ -1,9 +1,9 @@
 """
-A stream as its caller sees it: one exchange in a task of its own, its images handed over one by one.
+A stream as its caller sees it: the call runs in a task of its own, and passes its images on one by one.
 
-The task is what makes the stream robust: the connection belongs to it, so the caller may wait for an image with a
-timeout, give up waiting, and wait again, or iterate from another task, without costing the request. The next image is
-received while the caller looks at the last one, and no further.
+The connection belongs to that task. So the caller may wait for an image with a timeout and wait again after it, or
+iterate from another task, without losing the request. While the caller looks at an image the next one is received, and
+no more.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def stream(
     Raises:
         ImagesError: From the iterator.
     """
-    # What was handed over cannot be taken back, so nothing that may be billed is sent again, whatever is accepted.
+    # Images that the caller has seen cannot be taken back, so nothing that may be billed is sent again.
     settings = attrs.evolve(settings, retry=attrs.evolve(settings.retry, on_unknown="raise"))
     images = ImageStream()
     images.task = task = asyncio.create_task(hand_over(request, settings, resources, images))
@@ -49,7 +49,7 @@ async def stream(
 
 
 async def hand_over(request: ImagesRequest, settings: Settings, resources: Resources, images: ImageStream) -> Billing:
-    """Hand everything over, and return what that cost."""
+    """Pass all images on, and return what the call cost."""
     try:
         result = await send(request, PartialMemory(), settings, resources, via_stream=True, observer=images.put)
         left = [image for image in result.images if image.index not in images.completed]
@@ -70,12 +70,12 @@ class PartialMemory(Memory):
 
 class ImageStream:
     """
-    An iterator of what another task hands over.
+    An iterator over the images that another task receives.
 
     Attributes:
-        queue: Holds at most one; None is the end.
-        task: Hands over.
-        completed: Places of the images that were.
+        queue: Holds at most one image; None is the end.
+        task: Receives the images.
+        completed: Places of the images that were passed on.
     """
 
     task: asyncio.Task[Billing]
@@ -86,7 +86,7 @@ class ImageStream:
         self.ended = False
 
     async def put(self, image: StreamedImage) -> None:
-        """Hand *image* over, and wait until it has been taken."""
+        """Pass *image* on, and wait until the caller has taken it."""
         if isinstance(image, CompletedImage):
             self.completed.add(image.image.index)
         self.queue.put_nowait(image)
@@ -108,7 +108,7 @@ class ImageStream:
 
 
 def to_event(image: Image, result: ImagesResult[Image], *, is_last: bool) -> CompletedImage:
-    """Return an image of a plain answer, or one that came by its URL, as an event; the last has the tokens of all."""
+    """Return an image of a plain answer or of a result URL as an event; the last one has the tokens of all."""
     return CompletedImage(
         image=image,
         created_at=result.created,
