@@ -117,11 +117,11 @@ async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Outp
 
 async def prepare(target: OutputDirectory, count: int) -> None:
     """
-    Look at the names of all images, before the first takes one.
+    Check the names of all images before the first file is created.
 
     Raises:
-        Present: They are there.
-        StorageError: They cannot be taken.
+        ImagesExist: They exist already and are to be skipped.
+        StorageError: They cannot be stored.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-images") as executor:
         now = datetime.now(UTC)

@@ -56,11 +56,11 @@ class OutputDirectory:
 
     async def prepare(self, placement: ImageContext, count: int) -> None:
         """
-        Make sure that the images can be taken.
+        Make sure that the images can be stored.
 
         Raises:
-            Present: They are there, and that is enough.
-            StorageError: They cannot.
+            ImagesExist: They exist already and are to be skipped.
+            StorageError: They cannot be stored.
         """
         await self.directory.prepare(placement, count)
         if self.exists in {"rename", "overwrite"} or "{id}" in self.directory.name or "{sha8}" in self.directory.name:
