@@ -329,7 +329,7 @@ def test_a_budget_for_a_list_that_is_made_already(cli, serve, here):
         (["-", "--into", "out", "--limit", "0"], "--limit has to be at least 1."),
         (["-", "--into", "out", "--max-images", "-1"], "--max-images has to be at least 0."),
         (["-", "--into", "out", "--deadline", "nan"], "--deadline has to be at least 0."),
-        (["-", "--into", "out", "--budget", "much"], "--budget: 'much' is no amount of dollars"),
+        (["-", "--into", "out", "--budget", "much"], "--budget: 'much' is not an amount of dollars"),
         (["-", "--into", "out", "--prices", "none.toml"], "none.toml cannot be read"),
         (["-", "--into", "out", "--svg", "{"], "The value of --svg is not valid JSON."),
         (["-", "--into", "out", "--layout", "files", "--format", "webdataset"], "contradict each other"),
