@@ -11,7 +11,7 @@ import asyncio
 import random
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -124,6 +124,7 @@ class Call(Generic[T]):
         history: Those that ended by themselves.
         billed: What they cost.
         is_key_changed: Whether the callable that gives the key was asked for another.
+        hook_error: What a hook raised after images had come.
     """
 
     spec: CallSpec[T]
@@ -131,6 +132,7 @@ class Call(Generic[T]):
     history: list[Attempt] = attrs.field(factory=list)
     billed: Billing = Billing.NO
     is_key_changed: bool = False
+    hook_error: Exception | None = None
 
     async def run(self) -> ImagesResult[T]:
         spec = self.spec
@@ -147,10 +149,16 @@ class Call(Generic[T]):
             received = await self.send_with_retries(encoded, uploads)
         self.billed = max(self.billed, find_billed(received))
         try:
-            await self.record(None, None)
-            return await self.finish(received)
+            await self.call_hook(self.record(None, None))
+            result = await self.finish(received)
         finally:
             await received.receiver.release()
+        if (error := self.hook_error) is not None:
+            mark(error, self.billed)
+            error.__dict__["result"] = result
+            error.add_note("The call itself succeeded: its result, which is paid for, is this exception's .result.")
+            raise error
+        return result
 
     # --- attempts ----------------------------------------------------------------------------------------------------
 
@@ -191,6 +199,13 @@ class Call(Generic[T]):
         self.show(ended)
         await self.spec.hooks.after_attempt(ended, error)
 
+    async def call_hook(self, called: Awaitable[None]) -> None:
+        """Await a hook once images have come. What it raises waits until they are where the caller can have them."""
+        try:
+            await called
+        except Exception as error:  # noqa: BLE001 (raised when the images are there)
+            self.hook_error = self.hook_error or error
+
     def show(self, attempt: Attempt) -> None:
         if self.spec.settings.on_attempt is not None:
             show(self.spec.settings.on_attempt, attempt)
@@ -202,7 +217,7 @@ class Call(Generic[T]):
         spec, receiver, answer = self.spec, received.receiver, received.answer
         urls = find_result_urls(received)
         if urls:
-            await spec.hooks.on_links([url.unfetched() for url in urls], answer)
+            await self.call_hook(spec.hooks.on_links([url.unfetched() for url in urls], answer))
         failures = await download(urls, received, spec) if urls else {}
         if error := find_error(received, failures):
             if isinstance(error, ProtocolError):

@@ -16,7 +16,8 @@ class CallHooks:
     """
     Callbacks around the attempts of one call, each of which does nothing here. Bulk jobs are built on them.
 
-    An exception that one of them raises ends the call.
+    An exception that one of them raises ends the call. Images that have come are not lost with it: it is raised once
+    they are stored, and has the call's result as `result`.
     """
 
     async def before_attempt(self) -> None:
