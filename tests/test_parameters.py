@@ -20,7 +20,7 @@ from burncloud_images.emulator import Fault
         ("text", None),
         ([object()], None),
     ],
-    ids=str,
+    ids=["mapping", "nested mapping", "set", "long bytes", "empty", "exception", "text", "no stable name"],
 )
 def test_a_row_is_named_by_its_value(value, name):
     """A row has the name of what it holds, unless pytest's own name is as good or differs between processes."""
