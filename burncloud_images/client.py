@@ -104,7 +104,8 @@ class AsyncImagesClient:
         timeouts: Of each stage, in seconds.
         limits: Largest sizes, in bytes.
         network: Proxy, certificates, result hosts.
-        validation: What to do about requests that the API's document does not allow: `warn`, `strict` (raise) or `off`.
+        validation: What to do about requests that the API's documentation does not allow: `warn`, `strict` (raise)
+            or `off`.
         max_connections: To the API at once; further requests wait. A few hundred are enough: ten thousand that connect
             at once hold the event loop for half a minute, and most of them time out.
         on_attempt: A callable that sees each `Attempt` as it ends.
@@ -267,7 +268,7 @@ class AsyncImagesClient:
                 result is the same; previews that the request asks for keep the connection busy and are dropped.
             idempotency_key: A key of your own, the same for the same purchase; by default a new one for every call. It
                 is printable ASCII.
-            hooks: Accompanies the call over its attempts: keeps a pace, writes down what is about to be bought.
+            hooks: Called around each attempt, for example to limit the pace or to record what is about to be bought.
 
         Raises:
             InvalidRequestError: Nothing was sent.
@@ -334,8 +335,8 @@ class AsyncImagesClient:
 
         Use it with `async with`, and iterate over what it gives: as many `PartialImage` as `partial_images` asks for or
         fewer, and one `CompletedImage` for each image. Leaving the block closes the connection, also early. A gateway
-        that does not stream and answers plainly gives completed images only. An image that is waited for with a timeout
-        can be waited for again.
+        that does not stream and answers plainly gives completed images only. If waiting for an image times out, you
+        can wait for it again.
 
         Raises:
             OutcomeUnknownError: The stream ended without its images; what came is in its `images` and `partials`. It is

@@ -265,7 +265,7 @@ class ImagesResult(Generic[T_co]):
         The only image.
 
         Raises:
-            ValueError: There are several; take `images`.
+            ValueError: There is not exactly one image; use `images`.
         """
         if len(self.images) != 1:
             message = f"this result holds {len(self.images)} images, not one; take them from .images"

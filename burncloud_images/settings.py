@@ -118,7 +118,7 @@ class Settings:
         timeouts: Of each stage.
         limits: The caps.
         network: How the network is reached.
-        validation: What to do about requests that the API's document does not allow.
+        validation: What to do about requests that the API's documentation does not allow.
         on_attempt: Sees each attempt as it ends.
         base_url_source: Where the base URL was set, as a sentence; empty if that is not known.
         dialect: What is known of the server; None if nothing is.

@@ -98,7 +98,7 @@ class JobDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be made: {error.strerror or error}.") from None
+            raise StorageError(f"{self.path} cannot be created: {error.strerror or error}.") from None
         if not self.store.exists():  # first use: sync the parent folders so the job directory survives a power cut
             for folder in self.path.parents:
                 with suppress(OSError):  # one that may not be read, or cannot be synced

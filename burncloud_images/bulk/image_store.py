@@ -149,7 +149,7 @@ class JobSink:
         try:
             await run(placement.executor, self.image_store.make, folder.name)
         except OSError as error:
-            raise StorageError(f"{folder} cannot be made: {error.strerror or error}.") from None
+            raise StorageError(f"{folder} cannot be created: {error.strerror or error}.") from None
 
     def answer_path(self, placement: ImageContext) -> Path | None:  # noqa: ARG002 (a sink's signature)
         """Return the file for an answer that is not understood; None if the folder for it cannot be opened; blocks."""

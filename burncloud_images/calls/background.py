@@ -158,7 +158,9 @@ class Background:
 
     async def end(self, on_exit: OnExit | None) -> None:
         """
-        Wait until everything has ended, by its own `on_exit` or by the one given.
+        Let all work end, and wait for it.
+
+        If *on_exit* is `cancel`, everything is cancelled; otherwise all work ends as its own `on_exit` says.
 
         Cancellation cancels everything, and waits until that has ended.
         """

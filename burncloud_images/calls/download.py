@@ -1,5 +1,7 @@
 """
-A result URL becomes verified bytes in a sink: past the SSRF guard, without the API key, before the URL expires.
+Downloads images from their URLs into sinks, and verifies them.
+
+A download passes the SSRF guard, does not send the API key, and is not retried after its URL has expired.
 
 The image exists and is paid for, and downloading it is free, so a download is retried more often than a request. Bytes
 that have arrived are kept over the attempts if the host can send the rest, and a URL that should have expired is still

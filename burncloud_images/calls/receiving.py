@@ -209,7 +209,7 @@ class Receiver(Generic[T]):
         await self.writer.write(data)
 
     async def end(self, index: int) -> None:
-        """Keep the image whose bytes are all there."""
+        """Keep the image, now that all its bytes have arrived."""
         writer = self.writer
         if writer is None:
             return
@@ -286,7 +286,7 @@ class Receiver(Generic[T]):
             await self.retention.drop()
 
     async def hold(self, text: bytes) -> None:
-        """Hold text that is not understood, if the whole answer is not held."""
+        """Hold text that is not understood, unless the whole answer is already held."""
         if self.retention is not None and (self.surplus or not self.retention.is_on):
             self.surplus = True
             await self.retention.restart()

@@ -59,7 +59,7 @@ class Loss:
 @attrs.define
 class Losses:
     """
-    What the outcomes contained that nobody took.
+    The contents of outcomes that nobody took.
 
     Attributes:
         paid: Whole images that were in memory only.

@@ -66,8 +66,8 @@ class Fault:
         billed: Whether the images were made and billed before it struck. The true answer is always billed.
         rate: Bytes of the answer's body that are sent in a second; None for all at once.
         expired: Whether the result URLs in the answer have already expired.
-        after: Number of events, early states and finished images alike, after which a stream is cut, goes on with
-            `error`, or else ends as if it were whole.
+        after: Number of events (early states and finished images) that are sent before `cut` or `error` takes effect;
+            with neither, the stream ends there as if it were whole.
         error: JSON of an event that is sent in place of the rest: of the whole stream, if `after` is not given. It is
             called by its `type`, `error` if it has none.
         partials: Maximum number of early states of each image, if fewer than were asked for.

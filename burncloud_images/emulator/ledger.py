@@ -104,7 +104,7 @@ class Download:
     One request for a result.
 
     Attributes:
-        path: Without the query, which is a key to the image.
+        path: The URL's path, without the query, which gives access to the image.
         status: HTTP status that was answered; None if none was sent.
         authorization: Whether an `Authorization` header came with it, which a good client never sends there.
         range: The `Range` header.

@@ -248,7 +248,7 @@ class GenerationRequest(PromptedRequest):
 @attrs.frozen
 class EditRequest(PromptedRequest):
     """
-    Change images, or make a new one of them, as a prompt says.
+    Edit images, or make a new one from them, as a prompt describes.
 
     Args:
         image: The image, or up to 16 of them. PNG, WebP or JPEG below 50 MB each; dall-e-2 takes one square PNG below

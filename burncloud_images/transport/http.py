@@ -87,7 +87,7 @@ class AiohttpResponse:
         for piece in inflater.close():
             yield piece
         if inflater.is_cut:
-            raise OutcomeUnknownError("The answer's compression ends too early.", phase=self.state.phase)
+            raise OutcomeUnknownError("The compressed answer ended too early.", phase=self.state.phase)
 
     async def received(self) -> AsyncGenerator[bytes, None]:
         scale = self.state.clock.loop_seconds

@@ -58,7 +58,7 @@ class AttemptState:
         input_error: What went wrong with the caller's own files.
         reused: Whether the connection had been used before.
         place: Host and port that are connected to.
-        source: Where the base URL was set, or the proxy if there is one, as a sentence; empty if that is not known.
+        source: A sentence that says where the base URL was set, or the proxy if there is one; empty if unknown.
     """
 
     clock: Clock

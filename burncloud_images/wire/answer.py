@@ -185,7 +185,7 @@ def to_datetime(value: object) -> datetime | None:
 
 
 def count(value: object) -> int | None:
-    """Return a number of tokens; one that no image can take is a mistake, or meant to do harm."""
+    """Return *value* if it is a plausible number of tokens, else None."""
     found = to_int(value)
     return found if found is not None and 0 <= found <= MOST_TOKENS else None
 

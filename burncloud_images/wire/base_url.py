@@ -22,7 +22,7 @@ def to_base_url(spelling: str, *, allow_http: bool = False) -> str:
         allow_http: Whether the key may travel unencrypted to hosts other than loopback.
 
     Raises:
-        ConfigurationError: It is not a base URL, or names an unencrypted host.
+        ConfigurationError: It is not a base URL, or it would send the key unencrypted.
     """
     text = spelling.strip()
     if not text or re.search(r"[\s\x00-\x1f\x7f\\]", text):

@@ -24,7 +24,7 @@ class Dialect:
         name: To choose it by.
         hosts: Where it is, over TLS; there is nothing but itself and what it put in front.
         refusals: Error codes, or types, that mean that the work was refused before it began.
-        fields: What each of its own error objects has at least.
+        fields: Fields that each of the server's own error objects contains.
         bills_errors: Whether an error of its own may come although the images were billed.
     """
 

@@ -1,7 +1,7 @@
 """
 What the headers of a download say about the file behind it.
 
-Its length, its checksums, and whether it is still the same file when the rest of it is asked for.
+The file's length and checksums, and whether it is still the same file when a download resumes.
 
 Source: RFC 9110 §8.6 (length), §8.8 (validators), §13.1.5 (If-Range), §14 (ranges); RFC 9530 (digests); RFC 1864
 (Content-MD5); the stores' own names for the same checksum.

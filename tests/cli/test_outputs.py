@@ -79,7 +79,7 @@ class TestPartials:
         assert not server.ledger.requests
 
     def test_a_folder_that_cannot_be_made(self, cli, serve, tmp_path):
-        """If the folder cannot be made, nothing is sent."""
+        """If the folder cannot be created, nothing is sent."""
         server = serve()
         (tmp_path / "here" / "early").write_bytes(b"")
         ran = cli(*FOX, "--partials", "early")

@@ -464,7 +464,7 @@ class TestSlowAnswers:
         """A compressed body that ends too early is an error, even if its document looks whole."""
         body = gzip.compress(BODY)[:-9]
         async with serve(answering(answer(body, b"Content-Encoding: gzip"))) as raw, client_of(raw) as client:
-            with pytest.raises(errors.OutcomeUnknownError, match="compression ends too early") as caught:
+            with pytest.raises(errors.OutcomeUnknownError, match="compressed answer ended too early") as caught:
                 await client.generate("otter", model="m")
 
         assert caught.value.images or caught.value.raw

@@ -107,7 +107,7 @@ def read_totals(connection: sqlite3.Connection) -> Totals:
 
 
 def read_recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:
-    """Return when requests were sent, and their documents."""
+    """Return the time of each attempt since *since*, with the request's document."""
     return [
         (decode_moment(at), decode_mapping(document)) for at, document in connection.execute(RECENT, {"since": since})
     ]

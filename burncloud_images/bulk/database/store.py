@@ -296,7 +296,7 @@ class JobStore:
         )
 
     def set_paths(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
-        """Record that all images of a done request are elsewhere now; the images are the same."""
+        """Record new paths for all images of a done request; the images themselves are unchanged."""
         return self.move(transitions.SET_PATHS, key, images=encode_images(images))
 
     def move(self, transition: Transition, key: str, **values: Text | float | None) -> Awaitable[None]:

@@ -126,7 +126,7 @@ def to_value(name: str, value: object) -> object:
 
 
 def without_gaps(value: object, *, is_map: bool = False) -> object:
-    """Return a nested cell without the members that its type has and it does not give."""
+    """Return a nested cell without its null members, since every row of a struct column has all members."""
     if is_map and isinstance(value, list):
         return dict(value)  # a column of maps
     if isinstance(value, dict):

@@ -383,8 +383,8 @@ def find_label(given: Mapping[str, object]) -> str:
 
 
 def find_repeat(given: Mapping[str, object]) -> int:
-    """Return which of several equal requests it is."""
+    """Return the `repeat` number, which tells equal requests apart."""
     value = given.get("repeat", 0)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_REPEAT:
-        raise UnusableRow("repeat: it has to be a whole number from 0, which of several equal requests this is")
+        raise UnusableRow("repeat: it has to be a whole number from 0 that tells equal requests apart")
     return value

@@ -29,7 +29,7 @@ async def write_outputs(
     Args:
         store: The job, which may run meanwhile.
         folder: Its directory.
-        format: Of the metadata: `jsonl`, or `parquet`, which needs pyarrow.
+        format: Format of the metadata: `jsonl`, or `parquet`, which needs pyarrow.
         facts: What the report says about the run: `started` and `ended` in seconds since 1970, `stopped`, and anything
             else, for example `settings` and `versions`, as it is. Everybody who has the report can read it, so it must
             not contain secrets.

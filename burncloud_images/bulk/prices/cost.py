@@ -234,7 +234,7 @@ def count(fields: Fields) -> int:
 
 
 def frames(fields: Fields) -> int:
-    """Return how many pictures one image may hold."""
+    """Return the maximum number of frames in one image."""
     return (whole(fields.get("frame_count")) or MAX_FRAMES) if fields.get("output_format") == "gif" else 1
 
 

@@ -181,7 +181,7 @@ def parse(content: bytes, path: Path) -> Mapping[str, object]:
     except ValueError as error:  # of either parser, with line and column
         raise ConfigurationError(f"{path} cannot be read: {error}.") from None
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{path} holds no JSON object, so it holds no prices.")
+        raise ConfigurationError(f"{path} does not contain a JSON object of prices.")
     return table
 
 

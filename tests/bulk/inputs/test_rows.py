@@ -298,7 +298,7 @@ async def test_a_repeat_is_a_whole_number(one, repeat):
     """A repeat is a whole number from 0."""
     row = await one(repeat=repeat, id="a")
 
-    assert "repeat: it has to be a whole number from 0, which of several equal requests this is" == row.reason
+    assert "repeat: it has to be a whole number from 0 that tells equal requests apart" == row.reason
     assert "a" == row.label
 
 

@@ -369,7 +369,7 @@ class TestFiles:
             ("bad.toml", b"date = \n", "bad.toml cannot be read: Invalid value (at line 1, column 8)."),
             ("bad.json", b'{"date": }', "bad.json cannot be read: Expecting value: line 1 column 10 (char 9)."),
             ("bytes.toml", b"date = '\xff'", "bytes.toml is not UTF-8 text: byte 9 is wrong."),
-            ("list.json", b"[]", "list.json holds no JSON object, so it holds no prices."),
+            ("list.json", b"[]", "list.json does not contain a JSON object of prices."),
             (
                 "twice.json",
                 b'{"source": 0, "date": 1, "date": 2}',
