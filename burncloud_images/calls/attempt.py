@@ -166,13 +166,16 @@ class RequestAttempt(Generic[T]):
             ImagesError: With all that arrived.
         """
         try:
-            return self.received(await self.send(encoded, uploads))
-        except ImagesError as error:
-            failure = error
+            try:
+                return self.received(await self.send(encoded, uploads))
+            except ImagesError as error:
+                failure = error
+            return self.received(await self.salvage(failure))
+        except ImagesError:
+            raise
         except BaseException:
             await self.abandon()
             raise
-        return self.received(await self.salvage(failure))
 
     def received(self, answer: Answer) -> Received[T]:
         assert self.receiver is not None

@@ -50,7 +50,7 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
-from burncloud_images.retry import repeat
+from burncloud_images.retry import count_images, repeat
 from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.port import Upload
 from burncloud_images.transport.secret import forgetting_locals
@@ -111,6 +111,9 @@ async def send(
     except asyncio.CancelledError as error:
         call.note_cancellation(error)
         raise
+    except Exception as error:
+        call.note_mistake(error)
+        raise
 
 
 @attrs.define
@@ -125,6 +128,7 @@ class Call(Generic[T]):
         billed: What they cost.
         is_key_changed: Whether the callable that gives the key was asked for another.
         hook_error: What a hook raised after images had come.
+        failure: What the last attempt raised; an error with more images is not replaced.
     """
 
     spec: CallSpec[T]
@@ -133,6 +137,7 @@ class Call(Generic[T]):
     billed: Billing = Billing.NO
     is_key_changed: bool = False
     hook_error: Exception | None = None
+    failure: ImagesError | None = attrs.field(default=None, repr=False)
 
     async def run(self) -> ImagesResult[T]:
         spec = self.spec
@@ -184,20 +189,24 @@ class Call(Generic[T]):
             if error.status == 401 and not self.is_key_changed:
                 self.is_key_changed = error.key_changed = await self.spec.settings.key() != key
             raise
-        except asyncio.CancelledError as error:
-            self.billed = max(self.billed, attempt.billed)
-            self.show(attempt.describe(error))
-            raise
 
     async def record(self, error: ImagesError | None, wait: float | None) -> None:
         """Add the attempt that has just ended to the history."""
-        if self.attempt is None or self.attempt.number <= len(self.history):
+        if self.running is None:
             return  # what ended came before it: the callable that gives the key, or a hook
+        if error is not None and (self.failure is None or count_images(error) >= count_images(self.failure)):
+            self.failure = error
         self.billed = max(self.billed, error.billed if error is not None else Billing.MAYBE)
-        ended = self.attempt.describe(error, wait)
+        ended = self.running.describe(error, wait)
         self.history.append(ended)
         self.show(ended)
         await self.spec.hooks.after_attempt(ended, error)
+
+    @property
+    def running(self) -> RequestAttempt[T] | None:
+        """The last attempt, if it is not in the history yet."""
+        attempt = self.attempt
+        return attempt if attempt is not None and attempt.number > len(self.history) else None
 
     async def call_hook(self, called: Awaitable[None]) -> None:
         """Await a hook once images have come. What it raises waits until they are where the caller can have them."""
@@ -237,14 +246,27 @@ class Call(Generic[T]):
         completed(error, idempotency_key=self.spec.idempotency_key, history=self.history, billed=self.billed)
 
     def note_cancellation(self, error: asyncio.CancelledError) -> None:
-        """Let *error* say what may have been billed, and how to ask for it."""
+        """Let *error* say what may have been billed, and how to ask for it; show the attempt that it ended."""
         key = error.__dict__["idempotency_key"] = self.spec.idempotency_key
-        mark(error, self.billed)
+        self.mark(error)
         if self.attempt is None:
             return
+        if self.running is not None:
+            self.show(self.running.describe(error))
         phase = error.__dict__["phase"] = self.attempt.state.phase
         if billed := find_billing(error):
             error.add_note(f"Cancelled at phase {phase.name}, idempotency key {key}. {SENTENCES[billed]}")
+
+    def note_mistake(self, error: Exception) -> None:
+        """Let what a hook raised say what may have been billed; what an attempt had brought is on its cause."""
+        self.mark(error)
+        failure = self.failure
+        if failure is not None and failure.billed and error.__cause__ is None:
+            self.complete(failure)
+            error.__cause__ = failure
+
+    def mark(self, error: BaseException) -> None:
+        mark(error, max(self.billed, self.running.billed if self.running is not None else Billing.NO))
 
 
 # --- before anything is sent -----------------------------------------------------------------------------------------

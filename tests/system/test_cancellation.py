@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
+import tempfile
 import time
 from contextlib import suppress
 from functools import partial
@@ -18,7 +20,7 @@ import anyio
 import pytest
 from fakes import FakeClock, until
 
-from burncloud_images import AsyncImagesClient, Directory, Done, GenerationRequest, errors
+from burncloud_images import AsyncImagesClient, Directory, Done, EditRequest, GenerationRequest, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.files.reading import examine_file
 from burncloud_images.files.sinks import DirectoryWriter
@@ -348,3 +350,58 @@ async def test_a_scope_that_cancels_while_a_file_is_written_tears_none(name, pla
     else:
         assert billed == bought.logged
         assert len(files) == (place == "rename")
+
+
+async def test_a_call_that_is_cancelled_while_its_uploads_are_closed_was_billed(caplog, monkeypatch):
+    """All images have come, and the temporary file of an upload is still being closed."""
+    bought, closing = Bought(caplog), []
+
+    class SlowFile(io.BytesIO):
+        def close(self):
+            closing.append(self)
+            time.sleep(0.03)
+            super().close()
+
+    async def chunks():
+        yield picture
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda **_: SlowFile())
+    async with (
+        Emulator() as emulator,
+        AsyncImagesClient(emulator.api_key, emulator.base_url, on_attempt=bought.watch) as client,
+    ):
+        picture = (await client.generate("otter", **SMALL)).image.data
+        call = asyncio.create_task(client.send(EditRequest(image=chunks(), prompt="otter", **SMALL)))
+        await until(lambda: closing)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await call
+
+    assert (2, errors.Billing.YES) == (emulator.ledger.billed_requests, errors.find_billing(caught.value))
+    assert {caught.value.idempotency_key} == bought.seen == bought.logged
+
+
+async def test_a_call_that_is_cancelled_while_it_fails_leaves_no_unfinished_file(tmp_path, monkeypatch):
+    """An image broke off, and its bytes are still being read back."""
+    begun = []
+    original = DirectoryWriter.read_file
+
+    def slowly(writer, size):
+        begun.append(size)
+        time.sleep(0.03)
+        return original(writer, size)
+
+    monkeypatch.setattr(DirectoryWriter, "read_file", slowly)
+    async with (
+        Emulator(faults=[Fault(cut="reset", place="answer", byte=0.75)]) as emulator,
+        AsyncImagesClient(emulator.api_key, emulator.base_url) as client,
+    ):
+        request = GenerationRequest("otter", n=2, **SMALL)
+        call = asyncio.create_task(client.send(request, into=Directory(tmp_path)))
+        await until(lambda: begun)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    (path,) = tmp_path.iterdir()
+    assert examine_file(path)[1].complete

@@ -6,15 +6,19 @@ import hashlib
 import io
 import itertools
 import os
+import select
 import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import attrs
 
 from burncloud_images.errors import InputChangedError, InvalidRequestError, Violation
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 STDIN = "-"
 MAX_LINE_BYTES = 1024 * 1024
@@ -109,6 +113,16 @@ def open_file(path: Path) -> io.BufferedReader:
         raise unreadable(path, error) from None
 
 
+class WaitingFile(io.FileIO):
+    """A file that waits for its bytes, also if another program has made its pipe one that does not wait."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Read into *buffer*, and return how many bytes; 0 at the end."""
+        while (size := super().readinto(buffer)) is None:
+            select.select([self], [], [])
+        return size
+
+
 def open_stdin() -> BinaryIO:
     """
     Return standard input.
@@ -120,7 +134,7 @@ def open_stdin() -> BinaryIO:
         raise refusal(STDIN, "there is no standard input")
     try:
         # Not sys.stdin.buffer: at exit Python would wait for its lock, which a thread that reads it holds.
-        return open(sys.stdin.fileno(), "rb", closefd=False)
+        return io.BufferedReader(WaitingFile(sys.stdin.fileno(), closefd=False))
     except OSError:  # not a file of the system
         return sys.stdin.buffer
 

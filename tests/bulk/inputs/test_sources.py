@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 import pytest
@@ -177,6 +179,23 @@ def test_standard_input_is_that_of_the_process(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x")))
 
     assert b"x" == open_stdin().read()
+
+
+def test_standard_input_that_does_not_wait_is_waited_for(monkeypatch):
+    """A line that arrives in two pieces is one line: half of a prompt is not bought."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)  # as other programs leave a pipe that they share
+    os.write(writer, b"a red ot")
+    with os.fdopen(reader) as stdin, ThreadPoolExecutor(1) as executor:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        found = executor.submit(lambda: [line.data for line in read_lines("-", open_stdin())])
+        time.sleep(0.05)
+        for piece in (b"ter\nblue", b"\n"):
+            os.write(writer, piece)
+            time.sleep(0.05)
+        os.close(writer)
+
+        assert [b"a red otter", b"blue"] == found.result(5)
 
 
 def test_standard_input_may_be_missing(monkeypatch):
