@@ -17,8 +17,8 @@ class CallHooks:
     Callbacks around the attempts of one call, each of which does nothing here. Bulk jobs are built on them.
 
     An exception that one of them raises ends the call. Images that have come are not lost with it: it is raised once
-    they are stored, and has the call's result as `result`. After a failed attempt its `__cause__` is that attempt's error,
-    which holds what came. It has `billed` as other errors have.
+    they are stored, and has the call's result as `result`. After a failed attempt, its `__cause__` is the error of that
+    attempt, which holds what came. It has `billed`, as other errors have.
     """
 
     async def before_attempt(self) -> None:
