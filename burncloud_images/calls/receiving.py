@@ -191,6 +191,7 @@ class Receiver(Generic[T]):
                 await self.give_up(event)
 
     async def begin(self, index: int) -> None:
+        await self.abandon()  # an image of the same event that nothing tells of
         self.index, self.written, self.is_preview = index, 0, False
         if self.watch is not None:
             self.watch.begin()

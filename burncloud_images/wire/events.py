@@ -390,6 +390,8 @@ class StreamDecoder:
         self.facts.append(facts)
         items = [attrs.evolve(item, index=first + item.index) for item in answer.items[: self.most_items]]
         for item in items:
+            if item.decoded and item.index == self.ended_image:  # it stood where a completed event has it
+                yield ImageEnded(item.index)
             self.items[item.index] = item
             self.is_paid = self.is_paid or item.url is not None
             self.has_begun = True

@@ -333,6 +333,16 @@ class TestEnds:
 
         assert png() == caught.value.images[0].data
 
+    @pytest.mark.parametrize("item", ["b64_json", "url"])
+    async def test_an_event_that_is_an_answer_too_keeps_its_image(self, item):
+        """Some gateways fill both forms; the image that is taken is the one that comes first."""
+        data = [{item: base64.b64encode(png()).decode() if item == "b64_json" else "https://127.0.0.1/a.png"}]
+        both = event("completed").replace(b"}\n\n", b', "data": %b}\n\n' % json.dumps(data).encode())
+        async with serve(answering(HEAD, both)) as raw, client_of(raw) as client:
+            (completed,) = await receive(client)
+
+        assert png() == completed.data
+
     async def test_fewer_images_than_asked_is_a_warning(self, set_up):
         """Fewer images than asked for are returned with a warning."""
         async with serve(answering(HEAD, event("completed"), b"data: [DONE]\n\n")) as raw, client_of(raw) as client:
