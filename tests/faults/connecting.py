@@ -328,11 +328,11 @@ async def idle_race(stage: Stage) -> None:
         assert outcome.error is None, f"call {number}: {outcome.error!r}"
         assert 1 == len(outcome.result.history)
 
-    async def sandbox(numbers: range) -> None:
+    async def worker(numbers: range) -> None:
         for number in numbers:
             await now_and_then(number)
 
-    await asyncio.gather(*(sandbox(range(start, calls, 10)) for start in range(10)))
+    await asyncio.gather(*(worker(range(start, calls, 10)) for start in range(10)))
     stage.count(calls)
     assert (calls, calls) == (stage.posts, stage.billed)
     if stage.faulty:

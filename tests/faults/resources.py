@@ -329,14 +329,14 @@ async def many_calls(stage: Stage) -> None:
     async with private_server() as url:
         client = await stage.client(url, api_key="sk-private_server")
 
-        async def sandbox(count: int) -> None:
+        async def worker(count: int) -> None:
             for _ in range(count):
                 await client.generate("a sea otter", **SMALL)
 
         warm = max(calls // 5, 20)
-        await asyncio.gather(*(sandbox(warm // 20) for _ in range(20)))
+        await asyncio.gather(*(worker(warm // 20) for _ in range(20)))
         descriptors, before = len(open_descriptors()), resident()
-        await asyncio.gather(*(sandbox(calls // 20) for _ in range(20)))
+        await asyncio.gather(*(worker(calls // 20) for _ in range(20)))
         grown = resident() - before
         assert len(open_descriptors()) <= descriptors + 2
     stage.seen.append(f"{grown / calls:.0f} bytes a call")

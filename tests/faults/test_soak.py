@@ -22,7 +22,7 @@ from leaks import open_descriptors, own_threads, resident
 from burncloud_images import AsyncImagesClient, RetryPolicy, Timeouts, errors
 
 CALLS = 10_000
-SANDBOXES = 48
+WORKERS = 48
 SHARES = {
     "429": 0.02,
     "500": 0.02,
@@ -82,7 +82,7 @@ async def test_ten_thousand_calls_with_random_faults(found: Report):
             gc.collect()
             memory = resident()
             left = iter(range(CALLS - 1))
-            await asyncio.gather(*(sandbox(client, told, left) for _ in range(SANDBOXES)))
+            await asyncio.gather(*(worker(client, told, left) for _ in range(WORKERS)))
             grown = resident() - memory
         await asyncio.sleep(0)
         gc.collect()
@@ -112,7 +112,7 @@ async def test_ten_thousand_calls_with_random_faults(found: Report):
     assert grown < 1024 * CALLS
 
 
-async def sandbox(client: AsyncImagesClient, told: dict[str, str], left) -> None:
+async def worker(client: AsyncImagesClient, told: dict[str, str], left) -> None:
     for _ in left:
         await call(client, told)
 
