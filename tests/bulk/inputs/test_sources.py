@@ -185,17 +185,17 @@ def test_standard_input_that_does_not_wait_is_waited_for(monkeypatch):
     """A line that arrives in two pieces is one line: half of a prompt is not bought."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)  # as other programs leave a pipe that they share
-    os.write(writer, b"a red ot")
+    os.write(writer, b"a red p")
     with os.fdopen(reader) as stdin, ThreadPoolExecutor(1) as executor:
         monkeypatch.setattr(sys, "stdin", stdin)
         found = executor.submit(lambda: [line.data for line in read_lines("-", open_stdin())])
         time.sleep(0.05)
-        for piece in (b"ter\nblue", b"\n"):
+        for piece in (b"en\nblue", b"\n"):
             os.write(writer, piece)
             time.sleep(0.05)
         os.close(writer)
 
-        assert [b"a red otter", b"blue"] == found.result(5)
+        assert [b"a red pen", b"blue"] == found.result(5)
 
 
 def test_standard_input_may_be_missing(monkeypatch):
