@@ -170,7 +170,8 @@ async def press(limit, *, warm, measured):
 
         async def work():
             while going:
-                async with limit.slot():
+                await limit.acquire()
+                try:
                     since = CLOCK.monotonic()
                     async with session.get(url) as response:
                         await response.read()
@@ -178,6 +179,8 @@ async def press(limit, *, warm, measured):
                         limit.reject(since)
                     else:
                         limit.succeed()
+                finally:
+                    limit.release()
                 if response.status == 429:
                     await CLOCK.sleep(0.02)
 
