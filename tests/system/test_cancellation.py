@@ -22,6 +22,7 @@ from fakes import FakeClock, until
 
 from burncloud_images import AsyncImagesClient, Directory, Done, EditRequest, GenerationRequest, errors
 from burncloud_images.emulator import Emulator, Fault
+from burncloud_images.files import uploads
 from burncloud_images.files.reading import examine_file
 from burncloud_images.files.sinks import DirectoryWriter
 
@@ -365,7 +366,12 @@ async def test_a_call_that_is_cancelled_while_its_uploads_are_closed_was_billed(
     async def chunks():
         yield picture
 
-    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", lambda **_: SlowFile())
+    original = tempfile.SpooledTemporaryFile
+
+    def open_file(max_size):  # the emulator has such files too
+        return SlowFile() if max_size == uploads.IN_MEMORY else original(max_size=max_size)
+
+    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", open_file)
     async with (
         Emulator() as emulator,
         AsyncImagesClient(emulator.api_key, emulator.base_url, on_attempt=bought.watch) as client,
