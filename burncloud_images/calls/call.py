@@ -159,7 +159,6 @@ class Call(Generic[T]):
         finally:
             await received.receiver.release()
         if (error := self.hook_error) is not None:
-            mark(error, self.billed)
             error.__dict__["result"] = result
             error.add_note("The call itself succeeded: its result, which is paid for, is this exception's .result.")
             raise error
@@ -194,9 +193,10 @@ class Call(Generic[T]):
         """Add the attempt that has just ended to the history."""
         if self.running is None:
             return  # what ended came before it: the callable that gives the key, or a hook
-        if error is not None and (self.failure is None or count_images(error) >= count_images(self.failure)):
-            self.failure = error
-        self.billed = max(self.billed, error.billed if error is not None else Billing.MAYBE)
+        if error is not None:
+            self.billed = max(self.billed, error.billed)
+            if self.failure is None or count_images(error) >= count_images(self.failure):
+                self.failure = error
         ended = self.running.describe(error, wait)
         self.history.append(ended)
         self.show(ended)

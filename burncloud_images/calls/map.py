@@ -140,9 +140,7 @@ class CallTracker(CallHooks, Generic[R]):
             self.error = error
         self.is_safe_to_cancel = attempt.wait is not None and not self.error.billed
         if self.is_safe_to_cancel and not self.may_buy() and (task := asyncio.current_task()):
-            self.cancel(
-                task
-            )  # the call's own task: it is cancelled at its next await, which waits for the next attempt
+            self.cancel(task)  # its own: it ends at its next await, which waits for the next attempt
 
     def cancel(self, task: asyncio.Task[Any]) -> None:
         """Cancel *task*, which makes the call; once."""
