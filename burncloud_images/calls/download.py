@@ -260,9 +260,9 @@ class Download(Generic[T]):
         while len(trail) <= MAX_REDIRECTS + 1:
             self.guard.check(here, previous=trail[-1])
             state = AttemptState(clock=self.clock)
-            door: SessionKind = "exempt" if self.guard.is_exempt(here) else "guarded"
+            kind: SessionKind = "exempt" if self.guard.is_exempt(here) else "guarded"
             headers = {"Accept": "image/*", **self.partial.headers()}
-            async with self.transport.get(here, headers, state, self.timeouts, door=door) as response:
+            async with self.transport.get(here, headers, state, self.timeouts, kind=kind) as response:
                 if response.status not in REDIRECTS:
                     await self.take(response, state)
                     return

@@ -48,7 +48,7 @@ async def request_models(settings: Settings, resources: Resources) -> tuple[Mode
     state = AttemptState(clock=resources.clock)
     url, headers = f"{settings.base_url}/models", {"Authorization": bearer(key)}
     try:
-        async with resources.transport.get(url, headers, state, settings.timeouts, door="api") as answered:
+        async with resources.transport.get(url, headers, state, settings.timeouts, kind="api") as answered:
             body = redaction.body(await read_list(DiscreetResponse(answered, redaction), redaction, state))
     except OutcomeUnknownError as error:
         raise ConnectionFailedError(error.message, phase=error.phase) from None

@@ -174,11 +174,11 @@ class AiohttpTransport:
 
     @asynccontextmanager
     async def get(
-        self, url: str, headers: Mapping[str, str], state: AttemptState, timeouts: Timeouts, *, door: SessionKind
+        self, url: str, headers: Mapping[str, str], state: AttemptState, timeouts: Timeouts, *, kind: SessionKind
     ) -> AsyncIterator[Response]:
         """Fetch something that can be fetched again."""
-        session = self.session(door)
-        if door == "guarded":
+        session = self.session(kind)
+        if kind == "guarded":
             await self.check_behind_proxy(url)
         stages = attrs.evolve(timeouts, first_byte=timeouts.download_first_byte, idle=timeouts.download_idle)
         async with self.answer(session, "GET", url, headers, None, state, stages) as response:
@@ -256,15 +256,15 @@ class AiohttpTransport:
         state.source = f"The proxy is set by {found[1]}."
         return found[0]
 
-    def session(self, door: SessionKind) -> aiohttp.ClientSession:
-        """Return the session behind a door."""
-        if door == "api" and self.borrowed is not None:
+    def session(self, kind: SessionKind) -> aiohttp.ClientSession:
+        """Return the session of this kind, opened on first use."""
+        if kind == "api" and self.borrowed is not None:
             return self.borrowed
         if self.closed:  # a download that is tried again would open connections that nobody closes
             raise ClientClosedError("The client was closed while the request waited.")
-        if door not in self.sessions:
-            self.sessions[door] = self.make_session(guarded=door == "guarded")
-        return self.sessions[door]
+        if kind not in self.sessions:
+            self.sessions[kind] = self.make_session(guarded=kind == "guarded")
+        return self.sessions[kind]
 
     def make_session(self, *, guarded: bool) -> aiohttp.ClientSession:
         # Every handshake needs it. Loaded by the first of them, it would want a descriptor where there may be none.

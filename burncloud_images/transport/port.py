@@ -105,7 +105,7 @@ class Response(Protocol):
 
 
 class Transport(Protocol):
-    """The port between an exchange and the network."""
+    """The port between a call and the network."""
 
     def post(
         self,
@@ -125,7 +125,7 @@ class Transport(Protocol):
         """
 
     def get(
-        self, url: str, headers: Mapping[str, str], state: AttemptState, timeouts: Timeouts, *, door: SessionKind
+        self, url: str, headers: Mapping[str, str], state: AttemptState, timeouts: Timeouts, *, kind: SessionKind
     ) -> AbstractAsyncContextManager[Response]:
         """
         Fetch something that can be fetched again.

@@ -15,7 +15,7 @@ from strategies import Pairs, answers, chunkings, cut, examples
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, ProtocolError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
-from burncloud_images.wire import image_json as decode
+from burncloud_images.wire import image_json
 from burncloud_images.wire.image_json import (
     AnswerDecoder,
     ImageChunk,
@@ -543,7 +543,7 @@ def test_nesting_is_followed_up_to_a_depth():
 
 def test_text_beside_the_images_is_capped(monkeypatch):
     """Images may be large; all else is a few KiB in real answers."""
-    monkeypatch.setattr(decode, "MOST_TEXT", 1000)
+    monkeypatch.setattr(image_json, "MOST_TEXT", 1000)
 
     assert {0: PIXELS} == decoded(answer({"b64_json": BASE64})).images
     found = decoded(b'{"x":"' + b"y" * 1000)
@@ -617,7 +617,7 @@ def test_a_number_of_many_digits_costs_no_image():
 
 def test_too_many_values_are_refused(monkeypatch):
     """The parser would hold up everything else; images are not affected."""
-    monkeypatch.setattr(decode, "MOST_VALUES", 1000)
+    monkeypatch.setattr(image_json, "MOST_VALUES", 1000)
 
     for values in (b"[" + b"{}," * 600 + b"{}]", b"{" + b'"a":1,' * 3000 + b'"b":1}', b"[" + b'"\\n",' * 600 + b"1]"):
         found = decoded(b'{"x":', values, b"}")
