@@ -474,7 +474,7 @@ def weights_of(document: Mapping[str, object], model: str | None, table: PriceTa
     Args:
         document: The request.
         model: The model of requests that name none.
-        table: Tells how many tokens a request can take; None if there is no limit of tokens.
+        table: States the maximum tokens of a request; None if tokens are not limited.
     """
     weights = {"requests": 1.0, "images": float(count_images(document))}
     if table is not None:

@@ -83,7 +83,7 @@ async def settle_unanswered(
     now: Callable[[], float] = time.time,
 ) -> bool:
     """
-    Settle a request that was sent and is no longer waited for: done if its images are on the disk, else in doubt.
+    Settle a request that was sent and then given up: it is done if its images are on disk, otherwise in doubt.
 
     Returns:
         Whether it is done.

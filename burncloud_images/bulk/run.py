@@ -289,7 +289,7 @@ class Run:
         await in_thread(self.executor, self.ballast.drop)
 
     async def give_up(self, passage: Passage) -> None:
-        """Settle a request that is no longer waited for, unless it is settled."""
+        """Settle an abandoned request, unless that has been done already."""
         record = await self.store.get(passage.record.key)
         if record is None or record.state not in {State.LEASED, State.SENT}:
             return

@@ -184,7 +184,7 @@ class Download(Generic[T]):
         expiry: When the URL expires; None if that is not known.
         partial: The bytes that have arrived.
         start: Most bytes that there had been before the attempt that runs.
-        absences: How often the host said that there is no such file.
+        absences: Number of answers that said the file does not exist.
     """
 
     transport: Transport

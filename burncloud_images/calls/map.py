@@ -178,7 +178,7 @@ class CallTracker(CallHooks, Generic[R]):
 @attrs.define(kw_only=True, eq=False)
 class MapRun(Generic[R, T]):
     """
-    Makes the calls, as many at once as the limit lets through, until there are no more requests.
+    Makes a call for each request, and keeps the number in flight within a limit.
 
     Attributes:
         requests: Pulled one by one, each when there is room for it.
@@ -343,7 +343,7 @@ class MapRun(Generic[R, T]):
         Return the next outcome.
 
         Raises:
-            StopAsyncIteration: There are no more.
+            StopAsyncIteration: All outcomes have been taken.
             Exception: A mistake in the program; once, and after all outcomes.
         """
         self.waiting += 1

@@ -218,7 +218,7 @@ def make(operation: Operation, values: dict[str, Any], violations: Sequence[Viol
     """Return the request, or raise for all that is wrong."""
     values = {**missing(operation, values), **values}
     if operation == "edits" and any(isinstance(source, FileID) for source in each_source(values)):
-        values.setdefault("by_reference", True)  # there is no other way to send one
+        values.setdefault("by_reference", True)  # a file ID can only be sent by reference
     try:
         request = REQUESTS[operation](**values)
     except InvalidRequestError as error:

@@ -2,7 +2,7 @@
 Shards: plain tar files of samples, which `webdataset`, `datasets` and every tar program read.
 
 A sample is an image, its metadata as JSON and its prompt as text: `key.png`, `key.json`, `key.txt`; the images of a
-request with several are `key-1`, `key-2`, … The same samples give the same bytes: there are no times and no owners.
+request with several are `key-1`, `key-2`, … The same samples give the same bytes, as no times or owners are stored.
 
 Images move from their files into shards, and none is lost or stored twice, wherever the process is killed:
 
