@@ -328,6 +328,7 @@ async def many_calls(stage: Stage) -> None:
     calls = CALLS if stage.faulty else 20
     async with private_server() as url:
         client = await stage.client(url, api_key="sk-private_server")
+        descriptors = len(open_descriptors())
 
         async def worker(count: int) -> None:
             for _ in range(count):
@@ -335,10 +336,11 @@ async def many_calls(stage: Stage) -> None:
 
         warm = max(calls // 5, 20)
         await asyncio.gather(*(worker(warm // 20) for _ in range(20)))
-        descriptors, before = len(open_descriptors()), resident()
+        before = resident()
         await asyncio.gather(*(worker(calls // 20) for _ in range(20)))
         grown = resident() - before
-        assert len(open_descriptors()) <= descriptors + 2
+        # A connection for each worker at most: how many the first calls opened depends on how fast they ended.
+        assert len(open_descriptors()) <= descriptors + 20 + 2
     stage.seen.append(f"{grown / calls:.0f} bytes a call")
     assert grown < max(1024 * calls, 4 * 1024 * 1024), f"{grown / calls:.0f} bytes a call"
 
