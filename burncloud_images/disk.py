@@ -7,9 +7,10 @@ and a slow disk would stop the network.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +25,8 @@ T = TypeVar("T")
 
 PIECE = 1024 * 1024
 """Bytes that are read or written with one hop to a thread; a hop costs as much as copying this."""
+UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM})
+"""How a file system says that folders cannot be synced: network and user-space ones do."""
 
 
 def run(executor: Executor | None, function: Callable[..., T], *args: object) -> asyncio.Future[T]:
@@ -114,12 +117,37 @@ def default_mode() -> int:
     return 0o644
 
 
+def set_default_mode(descriptor: int) -> None:
+    """Let others read a file as the umask allows; a file system without modes keeps the file all the same; blocks."""
+    with suppress(OSError):
+        os.fchmod(descriptor, default_mode())
+
+
+def sync_folder(folder: Path | int) -> None:
+    """
+    Make the names in a folder durable, where the file system can and the user may open the folder; blocks.
+
+    Raises:
+        OSError: The disk fails at it. The files have their names all the same, but may lose them if the power goes.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY) if isinstance(folder, Path) else folder
+        try:
+            os.fsync(descriptor)
+        finally:
+            if descriptor != folder:
+                os.close(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
 def write_whole(target: Path, data: bytes, overwrite: bool) -> None:  # noqa: FBT001 (called through an executor)
     part = target.with_name(f".{target.name[:200]}.{os.getpid()}-{id(data):x}.part")
     try:
         with open(part, "xb", opener=partial(os.open, mode=0o600)) as handle:
             handle.write(data)
-        part.chmod(default_mode())
+            set_default_mode(handle.fileno())
         place(part, target, overwrite=overwrite)
     finally:
         part.unlink(missing_ok=True)

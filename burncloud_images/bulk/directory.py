@@ -16,8 +16,8 @@ from typing import Self
 import attrs
 
 from burncloud_images.bulk.folders import FOLDER, descend
+from burncloud_images.disk import sync_folder
 from burncloud_images.errors import JobError, JobLockedError, StorageError
-from burncloud_images.files.sinks import sync_folder
 
 
 @attrs.frozen

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from burncloud_images.disk import sync_folder
+
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 PRIVATE = frozenset({"rescue", "inputs"})
@@ -51,7 +53,7 @@ def open_below(folder: int, name: str, *, make: bool) -> int:
             raise
         with suppress(FileExistsError):
             os.mkdir(name, 0o700 if name in PRIVATE else 0o777, dir_fd=folder)
-        os.fsync(folder)
+        sync_folder(folder)
         return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
 
 

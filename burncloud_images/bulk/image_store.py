@@ -16,7 +16,7 @@ import attrs
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.folders import opened, write_new
 from burncloud_images.bulk.records import StoredImage
-from burncloud_images.disk import default_mode, run, sha256_of
+from burncloud_images.disk import run, set_default_mode, sha256_of, sync_folder
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.reading import examine_file, examine_handle
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
@@ -68,7 +68,7 @@ class ImageStore:
         for names in ((images,), (images, image_folder)):
             if names[-1] not in self.made:
                 with self.directory.folder(*names), self.directory.folder(*names[:-1]) as above:
-                    os.fsync(above)
+                    sync_folder(above)
                 self.made.add(names[-1])
 
     @contextmanager
@@ -109,7 +109,7 @@ class JobWriter(DirectoryWriter):
 
     def sync(self) -> None:
         with self.folder() as folder:
-            os.fsync(folder)
+            sync_folder(folder)
 
     def unlink(self) -> None:
         with self.folder() as folder:
@@ -229,11 +229,11 @@ def restore(directory: JobDirectory, part: str, key: str, index: int, *, several
             media = examine_handle(handle, 0, os.fstat(descriptor).st_size)
             if media.media_type is None or not media.complete:
                 return False
-            os.fchmod(descriptor, default_mode())
+            set_default_mode(descriptor)
             os.fsync(descriptor)
         final = f"{key}-{index + 1}.{media.extension}" if several else f"{key}.{media.extension}"
         os.replace(part, final, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        sync_folder(folder)
     return True
 
 
@@ -299,7 +299,8 @@ def rescue_pieces(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[
 def put_into_rescue(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
     with directory.folder(RESCUE) as folder:
         names = [write_private(folder, name, data) for name, data in pieces.items()]
-        os.fsync(folder)
+        with suppress(OSError):  # they are there, and another place is no better
+            sync_folder(folder)
     return [directory.place / RESCUE / name for name in names]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.folders import write_new
 from burncloud_images.bulk.records import InputFile
-from burncloud_images.disk import sha256_of
+from burncloud_images.disk import sha256_of, sync_folder
 from burncloud_images.errors import InputChangedError
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS
@@ -60,7 +60,7 @@ def write_into(folder: int, name: str, data: bytes) -> None:
         os.unlink(part, dir_fd=folder)
     write_new(folder, part, data)
     os.replace(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-    os.fsync(folder)
+    sync_folder(folder)
 
 
 def keep_input_file(data: bytes, directory: JobDirectory) -> InputFile:

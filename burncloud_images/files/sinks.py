@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checka
 
 import attrs
 
-from burncloud_images.disk import default_mode, finish_whatever_happens, place, run
+from burncloud_images.disk import finish_whatever_happens, place, run, set_default_mode, sync_folder
 from burncloud_images.errors import ConfigurationError, StorageError
 from burncloud_images.files.reading import examine_handle
 from burncloud_images.model.media import Media, examine_bytes
@@ -151,7 +151,8 @@ class Directory:
         exists: What to do if the name is taken: `error` before anything is sent where the name can be known,
             `rename` by a number, or `overwrite`.
         hash: Whether to fill `SavedImage.sha256`.
-        durable: Whether the file and its folder are synced to the disk before the image counts as kept.
+        durable: Whether the file is synced to the disk before the image counts as kept, and its folder where the file
+            system can.
     """
 
     path: Path = attrs.field(converter=Path)
@@ -330,12 +331,13 @@ class DirectoryWriter:
         if handle is None:
             raise FileNotFoundError("it is empty")
         sha256 = self.digest.hexdigest() if self.digest is not None else None
-        os.fchmod(handle.fileno(), default_mode())
+        set_default_mode(handle.fileno())
         if self.sink.durable:
             os.fsync(handle.fileno())
         path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
         if self.sink.durable:
-            self.sync()
+            with suppress(OSError):  # the image is whole and has its name, so a failure here must not discard it
+                self.sync()
         handle.close()
         return SavedImage(
             **described(self.placement.index, media),  # type: ignore[arg-type]
@@ -377,14 +379,6 @@ class DirectoryWriter:
 
     def unlink(self) -> None:
         self.part.unlink(missing_ok=True)
-
-
-def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def start_digest(sink: Directory) -> hashlib._Hash | None:

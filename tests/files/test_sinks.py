@@ -167,22 +167,48 @@ class TestDirectory:
         assert "otter.png" == over.path.name
         assert DATA == over.path.read_bytes()
 
-    @pytest.mark.parametrize("failing", ["file", "folder"])
-    async def test_an_image_stays_in_memory_if_it_cannot_be_synced(self, placement, folder, monkeypatch, failing):
-        """Before it has its name, or after: what may not be on the disk does not count as stored."""
+    @pytest.fixture
+    def break_sync(self, monkeypatch):
+        """Let the disk fail at the syncs of files, or of folders."""
         sync = os.fsync
 
-        def fail(descriptor):
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode) == (failing == "folder"):
-                raise OSError(5, "Input/output error")
-            sync(descriptor)
+        def start(is_wrong):
+            def fail(descriptor):
+                if is_wrong(os.fstat(descriptor).st_mode):
+                    raise OSError(5, "Input/output error")
+                sync(descriptor)
 
-        monkeypatch.setattr(os, "fsync", fail)
+            monkeypatch.setattr(os, "fsync", fail)
+
+        return start
+
+    async def test_an_image_stays_in_memory_if_it_cannot_be_synced(self, placement, folder, break_sync):
+        """What may not be on the disk gets no name and does not count as stored."""
+        break_sync(stat.S_ISREG)
         with pytest.raises(errors.StorageError, match="Input/output error") as caught:
             await store(Directory(folder, name="otter.png", durable=True), placement)
 
         assert [DATA] == [image.data for image in caught.value.unsaved]
-        assert ["otter.png"] * (failing == "folder") == [path.name for path in folder.iterdir()]
+        assert [] == list(folder.iterdir())
+
+    async def test_an_image_is_kept_if_its_folder_cannot_be_synced(self, placement, folder, break_sync):
+        """An image that is whole and has its name is stored, though a power cut may take the name."""
+        break_sync(stat.S_ISDIR)
+        saved = await store(Directory(folder, name="otter.png", durable=True), placement)
+
+        assert folder / "otter.png" == saved.path
+        assert DATA == saved.path.read_bytes()
+
+    async def test_an_image_is_kept_where_there_are_no_modes(self, placement, folder, monkeypatch):
+        """A file system that refuses modes keeps the image, which only its owner may read."""
+
+        def refuse(*_):
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "fchmod", refuse)
+        saved = await store(Directory(folder, name="otter.png"), placement)
+
+        assert DATA == saved.path.read_bytes()
 
     async def test_a_durable_image_is_synced_before_it_has_its_name_and_its_folder_after(
         self, placement, folder, monkeypatch

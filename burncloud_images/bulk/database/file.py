@@ -19,9 +19,8 @@ from pathlib import Path
 from burncloud_images.bulk.database.codec import REQUEST_COLUMNS, Damaged, check_checksum
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.records import State
-from burncloud_images.disk import place
+from burncloud_images.disk import place, sync_folder
 from burncloud_images.errors import JobError, StorageError
-from burncloud_images.files.sinks import sync_folder
 
 MAGIC = b"SQLite format 3\x00"
 HEAD = 100

@@ -27,9 +27,8 @@ import attrs
 
 from burncloud_images.bulk.folders import NEW, opened
 from burncloud_images.bulk.records import Record
-from burncloud_images.disk import default_mode, finish_whatever_happens, run
+from burncloud_images.disk import finish_whatever_happens, run, set_default_mode, sync_folder
 from burncloud_images.errors import StorageError
-from burncloud_images.files.sinks import sync_folder
 
 
 @attrs.frozen
@@ -55,7 +54,7 @@ class WholeFile:
     def sync(self) -> None:
         """Write everything to the disk and close the file, which stays hidden."""
         self.handle.flush()
-        os.fchmod(self.handle.fileno(), default_mode())
+        set_default_mode(self.handle.fileno())
         os.fsync(self.handle.fileno())
         self.handle.close()
 

@@ -22,6 +22,7 @@ from burncloud_images.bulk.outputs.files import WholeFile, plain, to_script, wri
 from burncloud_images.bulk.outputs.metadata import dollars, share, to_row
 from burncloud_images.bulk.outputs.report import Summary
 from burncloud_images.bulk.records import Failure, Record, State
+from burncloud_images.disk import sync_folder
 
 Card = dict[str, object]
 
@@ -194,7 +195,7 @@ class Gallery:
         with opened(self.scripts) as folder:
             for name in self.surplus(os.listdir(folder)):  # noqa: PTH208 (a descriptor)
                 os.unlink(name, dir_fd=folder)
-            os.fsync(folder)
+            sync_folder(folder)
 
     def make(self) -> None:
         with opened(self.folder, self.scripts.name, make=True):
