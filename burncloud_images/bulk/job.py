@@ -252,7 +252,7 @@ class Job:
         totals = await self.store.totals()
         run = await self.prepare(client, options, watch, totals)
         self.run_now = run
-        if adopted.images:
+        if adopted.done or adopted.in_doubt:
             run.tally.note(str(adopted))
         try:
             if self.stop_requested is not None or self.is_left:

@@ -56,10 +56,7 @@ async def recover(store: JobStore, directory: JobDirectory, executor: Executor) 
         StorageError: It cannot be written down.
     """
     waiting = await store.release_leases()
-    parts = await run(executor, lambda: list(find_parts(directory)))
-    left: dict[str, list[tuple[int, Path]]] = {}
-    for key, index, path in parts:
-        left.setdefault(key, []).append((index, path))
+    left = await run(executor, list_unfinished, directory)
     sent = [record async for record in store.records({State.SENT})]
     done = 0
     for record in sent:
@@ -78,7 +75,7 @@ async def settle_unanswered(
     store: JobStore,
     directory: JobDirectory,
     executor: Executor,
-    parts: list[tuple[int, Path]] | tuple[()] = (),
+    parts: Sequence[tuple[int, Path]] = (),
     failure: Failure | None = None,
     now: Callable[[], float] = time.time,
 ) -> bool:
@@ -99,9 +96,15 @@ async def settle_unanswered(
     return False
 
 
-def collect(
-    record: Record, directory: JobDirectory, parts: list[tuple[int, Path]] | tuple[()]
-) -> tuple[StoredImage, ...]:
+def list_unfinished(directory: JobDirectory) -> dict[str, list[tuple[int, Path]]]:
+    """Return the index and path of every unfinished file, by the key of its request; blocks."""
+    found: dict[str, list[tuple[int, Path]]] = {}
+    for key, index, path in find_parts(directory):
+        found.setdefault(key, []).append((index, path))
+    return found
+
+
+def collect(record: Record, directory: JobDirectory, parts: Sequence[tuple[int, Path]]) -> tuple[StoredImage, ...]:
     """Return the whole images of a request; move incomplete files to `rescue`; blocks."""
     for index, part in parts:
         if restore(directory, part.name, record.key, index, several=record.wanted > 1):
@@ -193,8 +196,10 @@ async def adopt(
         await store.adopt(record.key, images, failure=failure, reserved=worst_case(record), at=now())
         adopted = adopted.plus(whole=whole, images=len(images))
 
-    for keys in parts(await run(executor, list_files, directory)):
+    unfinished = await run(executor, list_unfinished, directory)
+    for keys in parts(unfinished.keys() | await run(executor, list_files, directory)):
         for record in await store.unsent(keys):
+            await run(executor, collect, record, directory, unfinished.get(record.key, ()))
             await take(record, await run(executor, find_whole, directory, record.key))
     if not totals.images:  # reading shards takes long, and a store that knows an image was there when they were made
         for shard in await run(executor, list_shards, directory):

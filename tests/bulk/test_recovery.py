@@ -211,6 +211,24 @@ async def test_what_is_there_in_part_is_in_doubt(workshop):
     assert third.images == records[third.key].images
 
 
+async def test_unfinished_files_are_adopted_too(workshop):
+    """Without its store a whole unfinished image counts as bought, and a torn one is kept and puts its row in doubt."""
+    shop = await workshop()
+    await shop.run(prompts(3))
+    whole, torn, _ = await shop.records()
+    for record, size in ((whole, None), (torn, -30)):
+        path = shop.path / "out" / record.images[0].path
+        path.with_name(f".{record.key}-1-abcdef.part").write_bytes(path.read_bytes()[:size])
+        path.unlink()
+    lose_store(shop)
+    await shop.run(prompts(3))
+
+    assert {State.DONE: 2, State.IN_DOUBT: 1} == await shop.states()
+    assert 3 == shop.posts
+    assert [f"{torn.key}-1-abcdef.part"] == [path.name for path in (shop.path / "out/rescue").iterdir()]
+    assert 2 == len(shop.images)
+
+
 async def test_adopted_images_count_for_the_limits(workshop):
     """What they cost is not known, so the worst case is spent."""
     shop = await workshop()
