@@ -20,11 +20,11 @@ from burncloud_images.results import (
     ModelInfo,
     PartialImage,
     SavedImage,
-    Unfetched,
+    UnfetchedImage,
     Usage,
 )
 from burncloud_images.retry import Clock, RetryPolicy
-from burncloud_images.settings import Limits, Network, Timeouts
+from burncloud_images.settings import Network, SizeLimits, Timeouts
 
 if TYPE_CHECKING:
     from burncloud_images.calls.map_outcomes import Outcomes
@@ -48,7 +48,6 @@ __all__ = [
     "ImageURL",
     "ImageWriter",
     "ImagesResult",
-    "Limits",
     "Media",
     "Memory",
     "ModelInfo",
@@ -59,8 +58,9 @@ __all__ = [
     "RetryPolicy",
     "SavedImage",
     "Sink",
+    "SizeLimits",
     "Timeouts",
-    "Unfetched",
+    "UnfetchedImage",
     "Usage",
     "VariationRequest",
     "errors",

@@ -28,17 +28,17 @@ from burncloud_images.model.operations import EditRequest, GenerationRequest, Im
 from burncloud_images.model.parameters import PlainAnnotation, with_parameters
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.settings import Limits, Network, OnAttempt, Settings, Timeouts, Validation, proxy_for
+from burncloud_images.settings import Network, OnAttempt, Settings, SizeLimits, Timeouts, Validation, proxy_for
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     import typing_extensions  # of the type checkers themselves
 
-    from burncloud_images.calls.background import Background, OnExit
+    from burncloud_images.calls.background import BackgroundTasks, OnExit
     from burncloud_images.calls.hooks import CallHooks
     from burncloud_images.calls.map_outcomes import Outcomes
-    from burncloud_images.calls.unclaimed import OnUnclaimed
+    from burncloud_images.calls.unclaimed_outcomes import OnUnclaimed
     from burncloud_images.retry import Clock
     from burncloud_images.transport.http import Session
 
@@ -59,13 +59,13 @@ DIALECT_VARIABLES = ("BURNCLOUD_DIALECT",)
 DEFAULT_BASE_URL = "https://ai.burncloud.com/v1"
 
 
-class Options(TypedDict, total=False):
+class ClientOptions(TypedDict, total=False):
     """What `AsyncImagesClient.with_options` can change; each as in the constructor."""
 
     model: str | None
     retry: RetryPolicy
     timeouts: Timeouts
-    limits: Limits
+    limits: SizeLimits
     validation: Validation
     on_attempt: OnAttempt | None
 
@@ -127,7 +127,7 @@ class AsyncImagesClient:
         model: str | None = None,
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
-        limits: Limits | None = None,
+        limits: SizeLimits | None = None,
         network: Network | None = None,
         validation: Validation = "warn",
         max_connections: int = 100,
@@ -151,7 +151,7 @@ class AsyncImagesClient:
             model=model or from_environment(MODEL_VARIABLES),
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
-            limits=limits or Limits(),
+            limits=limits or SizeLimits(),
             network=network,
             validation=validation,
             on_attempt=on_attempt,
@@ -185,7 +185,7 @@ class AsyncImagesClient:
         return self._settings.retry
 
     @property
-    def background(self) -> Background:
+    def background(self) -> BackgroundTasks:
         """
         What goes on behind callers that have left, until it has ended or the client closes. Bulk jobs are built on it.
 
@@ -320,9 +320,9 @@ class AsyncImagesClient:
         Cancellation closes the connection and leaves no partial file.
         """
         from burncloud_images.calls.result_urls import fetch
-        from burncloud_images.transport.secret import Address
+        from burncloud_images.transport.secret import RedactedURL
 
-        url = Address(url)
+        url = RedactedURL(url)
         resources = self._lifecycle.open()
         work = fetch(url, into, self._settings, resources, index=index, expires_at=expires_at)
         return await resources.background.call(work, worst=Billing.NO)
@@ -417,7 +417,7 @@ class AsyncImagesClient:
         from burncloud_images.calls.map import MapRun
         from burncloud_images.calls.map_limits import InFlightLimit
         from burncloud_images.calls.map_outcomes import Outcomes
-        from burncloud_images.calls.unclaimed import Unclaimed
+        from burncloud_images.calls.unclaimed_outcomes import UnclaimedOutcomes
 
         sink = cast("Sink[M]", into if into is not None else Memory())
         settings, resources = self._settings, self._lifecycle.open()
@@ -428,7 +428,7 @@ class AsyncImagesClient:
             ),
             limit=InFlightLimit(concurrency=concurrency, max_bytes=max_bytes, ordered=ordered),
             on_exit=on_exit,
-            unclaimed=Unclaimed(show=on_unclaimed),
+            unclaimed=UnclaimedOutcomes(show=on_unclaimed),
             background=resources.background,
         )
         return Outcomes(run)
@@ -444,7 +444,7 @@ class AsyncImagesClient:
 
         return await list_models(self._settings, self._lifecycle.open())
 
-    def with_options(self, **changes: Unpack[Options]) -> Self:
+    def with_options(self, **changes: Unpack[ClientOptions]) -> Self:
         """Return a copy that differs in what is given and shares the connections; only the original closes them."""
         copy = object.__new__(type(self))
         copy._settings = attrs.evolve(self._settings, **changes)

@@ -161,7 +161,7 @@ class SavedImage(ImageDetails):
 
 
 @attrs.frozen(kw_only=True)
-class Unfetched:
+class UnfetchedImage:
     """
     A paid image that was not downloaded.
 

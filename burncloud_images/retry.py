@@ -276,7 +276,7 @@ class PacingGate:
         self.opens_at = max(self.opens_at, until)
 
 
-class Observer(Protocol):
+class FailureObserver(Protocol):
     """Sees every failed attempt."""
 
     async def __call__(self, error: ImagesError, wait: float | None, /) -> None:
@@ -298,7 +298,7 @@ class RetryState:
     policy: RetryPolicy
     clock: Clock
     jitter: Callable[[], float]
-    on_failure: Observer | None
+    on_failure: FailureObserver | None
     made_progress: Callable[[], bool] | None
     too_late: str | None
     budget: RetryBudget | None
@@ -410,7 +410,7 @@ async def repeat(  # noqa: PLR0913 (ports, each with a default or needed by all)
     *,
     clock: Clock,
     jitter: Callable[[], float],
-    on_failure: Observer | None = None,
+    on_failure: FailureObserver | None = None,
     made_progress: Callable[[], bool] | None = None,
     too_late: str | None = None,
     budget: RetryBudget | None = None,

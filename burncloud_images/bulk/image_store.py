@@ -18,7 +18,7 @@ from burncloud_images.bulk.folders import opened, write_new
 from burncloud_images.bulk.records import StoredImage
 from burncloud_images.disk import run, set_default_mode, sha256_of, sync_folder
 from burncloud_images.errors import ImagesError, StorageError
-from burncloud_images.files.reading import examine_file, examine_handle
+from burncloud_images.files.image_files import examine_file, examine_handle
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
 from burncloud_images.results import EXTENSIONS, Image, SavedImage
 

@@ -41,7 +41,7 @@ from burncloud_images.bulk.recovery import Adopted, Recovered, adopt, recover
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
-from burncloud_images.calls.background import Background
+from burncloud_images.calls.background import BackgroundTasks
 from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import Billing, JobError, StorageError, mark
@@ -83,7 +83,7 @@ class Job:
     run_now: Run | None = None
     stop_requested: str | None = None
     task: asyncio.Task[Report] | None = None
-    background: Background | None = None
+    background: BackgroundTasks | None = None
     is_left: bool = False
 
     @classmethod

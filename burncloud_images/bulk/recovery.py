@@ -27,7 +27,7 @@ from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_to_rescue, restore
 from burncloud_images.bulk.records import Failure, Record, State, StoredImage
 from burncloud_images.disk import PIECE, run
-from burncloud_images.files.reading import examine_file, examine_handle
+from burncloud_images.files.image_files import examine_file, examine_handle
 
 UNWRITTEN = "The run ended before an answer was written down, so it is not known whether the API made the images."
 

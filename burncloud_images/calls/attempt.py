@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from burncloud_images.calls.expiry import ReceivedAt
+from burncloud_images.calls.answer_buffer import AnswerBuffer, find_place
 from burncloud_images.calls.hooks import CallHooks
-from burncloud_images.calls.incoming import Incoming, too_large
 from burncloud_images.calls.receiving import Decoder, Receiver
 from burncloud_images.calls.resources import Resources
-from burncloud_images.calls.retention import Retention, find_place
-from burncloud_images.calls.streaming import Observer, StreamedImage, StreamWatch, check_life
+from burncloud_images.calls.response_body import ResponseBody, too_large
+from burncloud_images.calls.stream_monitor import StreamedImage, StreamMonitor, StreamObserver, check_life
+from burncloud_images.calls.url_expiry import ReceivedAt
 from burncloud_images.errors import (
     Billing,
     ConnectionFailedError,
@@ -33,8 +33,8 @@ from burncloud_images.files.sinks import ImageContext, Sink
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImageDetails
 from burncloud_images.settings import Settings
-from burncloud_images.transport.port import AttemptState, Response, Upload
-from burncloud_images.transport.secret import DiscreetResponse, bearer
+from burncloud_images.transport.interface import AttemptState, Response, Upload
+from burncloud_images.transport.secret import RedactedResponse, bearer
 from burncloud_images.wire.answer import Answer
 from burncloud_images.wire.body import BodyText
 from burncloud_images.wire.encode import EncodedRequest
@@ -73,7 +73,7 @@ class CallSpec(Generic[T]):
     resources: Resources
     idempotency_key: str
     via_stream: bool = False
-    observer: Observer | None = None
+    observer: StreamObserver | None = None
     hooks: CallHooks = attrs.field(factory=CallHooks)
 
     @property
@@ -99,7 +99,7 @@ class CallSpec(Generic[T]):
 
 
 @attrs.frozen(kw_only=True)
-class Received(Generic[T]):
+class ReceivedAnswer(Generic[T]):
     """
     A whole answer.
 
@@ -120,9 +120,9 @@ def make_state(attempt: RequestAttempt[T]) -> AttemptState:
     return AttemptState(clock=attempt.spec.resources.clock, source=attempt.spec.settings.base_url_source)
 
 
-def make_retention(attempt: RequestAttempt[T]) -> Retention:
+def make_buffer(attempt: RequestAttempt[T]) -> AnswerBuffer:
     find_path = partial(find_place, attempt.spec.sink, attempt.context)
-    return Retention(executor=attempt.spec.resources.executor, find_path=find_path)
+    return AnswerBuffer(executor=attempt.spec.resources.executor, find_path=find_path)
 
 
 @attrs.define(kw_only=True)
@@ -138,7 +138,7 @@ class RequestAttempt(Generic[T]):
         started: When it began, on the steady clock.
         redaction: Masks the key in whatever the server says.
         context: For the first image.
-        retention: Holds the answer until it is understood.
+        buffer: Holds the answer until it is understood.
         request_id: The server's id, once an answer has begun.
         received_at: When an answer of success began.
         receiver: Takes it.
@@ -153,12 +153,12 @@ class RequestAttempt(Generic[T]):
     context: ImageContext = attrs.field(
         default=attrs.Factory(lambda self: self.spec.context(self.number - 1), takes_self=True)
     )
-    retention: Retention = attrs.field(default=attrs.Factory(make_retention, takes_self=True))
+    buffer: AnswerBuffer = attrs.field(default=attrs.Factory(make_buffer, takes_self=True))
     request_id: str | None = None
     received_at: ReceivedAt | None = None
     receiver: Receiver[T] | None = attrs.field(default=None, repr=False)  # it holds images
 
-    async def run(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> Received[T]:
+    async def run(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> ReceivedAnswer[T]:
         """
         Send the request and receive its answer.
 
@@ -177,10 +177,10 @@ class RequestAttempt(Generic[T]):
             await self.abandon()
             raise
 
-    def received(self, answer: Answer) -> Received[T]:
+    def received(self, answer: Answer) -> ReceivedAnswer[T]:
         assert self.receiver is not None
         assert self.received_at is not None
-        return Received(answer=answer, receiver=self.receiver, at=self.received_at, request_id=self.request_id)
+        return ReceivedAnswer(answer=answer, receiver=self.receiver, at=self.received_at, request_id=self.request_id)
 
     async def send(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> Answer:
         spec = self.spec
@@ -188,7 +188,7 @@ class RequestAttempt(Generic[T]):
         async with spec.resources.transport.post(
             url, self.headers(), body, self.state, spec.settings.timeouts
         ) as answered:
-            response = DiscreetResponse(answered, self.redaction)
+            response = RedactedResponse(answered, self.redaction)
             self.request_id = find_request_id(response.headers)
             await spec.hooks.on_response(response.status, response.headers)
             if not 200 <= response.status < 300:
@@ -219,12 +219,12 @@ class RequestAttempt(Generic[T]):
             self.receiver = await self.choose_receiver(response, body)
             return self.redaction.value(await self.receiver.take(body))
 
-    def open_body(self, response: Response, chunks: AsyncIterator[bytes]) -> Incoming:
+    def open_body(self, response: Response, chunks: AsyncIterator[bytes]) -> ResponseBody:
         """
         Return the body of an answer, to be read.
 
         Raises:
-            TooLargeError: Its headers say that it is larger than `Limits.response`.
+            TooLargeError: Its headers say that it is larger than `SizeLimits.response`.
         """
         most = self.spec.settings.limits.response
         announced = response.headers.get("content-length", "")
@@ -232,9 +232,9 @@ class RequestAttempt(Generic[T]):
             raise too_large("answer", "response", most)
         label = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         text = BodyText(is_events=label == "text/event-stream")
-        return Incoming(chunks=chunks, text=text, retention=self.retention, most=most)
+        return ResponseBody(chunks=chunks, text=text, buffer=self.buffer, most=most)
 
-    async def choose_receiver(self, response: Response, body: Incoming) -> Receiver[T]:
+    async def choose_receiver(self, response: Response, body: ResponseBody) -> Receiver[T]:
         spec = self.spec
         most_items = max(MOST_ITEMS_EACH * spec.image_count, LEAST_ITEMS)
         patience = spec.settings.timeouts.first_byte
@@ -243,7 +243,7 @@ class RequestAttempt(Generic[T]):
         match await body.begin(partial(check_life, self.state, 0.0, patience)):
             case "events":
                 decoder = StreamDecoder(spec.settings.limits.event, most_items, spec.image_count)
-                watch = StreamWatch(
+                watch = StreamMonitor(
                     state=self.state,
                     patience=patience,
                     observer=discreet(spec.observer, self.redaction) if spec.observer is not None else None,
@@ -262,7 +262,7 @@ class RequestAttempt(Generic[T]):
             sink=spec.sink,
             placement=self.context,
             limits=spec.settings.limits,
-            retention=self.retention,
+            buffer=self.buffer,
             watch=watch,
         )
 
@@ -300,7 +300,7 @@ class RequestAttempt(Generic[T]):
         answer = await self.receiver.salvage(error) if self.receiver is not None else None
         if answer is not None:
             return self.redaction.value(answer)
-        await self.retention.drop()  # unless the error has it
+        await self.buffer.drop()  # unless the error has it
         self.redaction.error(error)
         raise completed(error, phase=self.state.phase, request_id=self.request_id)
 
@@ -308,7 +308,7 @@ class RequestAttempt(Generic[T]):
         """Remove what has arrived."""
         if self.receiver is not None:
             await self.receiver.abandon()
-        await self.retention.drop()
+        await self.buffer.drop()
 
     # --- what can be told of it --------------------------------------------------------------------------------------
 
@@ -334,7 +334,7 @@ class RequestAttempt(Generic[T]):
         )
 
 
-def discreet(observer: Observer, redaction: Redaction) -> Observer:
+def discreet(observer: StreamObserver, redaction: Redaction) -> StreamObserver:
     """Return an observer that is called without the key, which some gateways echo."""
 
     async def show_without_key(image: StreamedImage) -> None:

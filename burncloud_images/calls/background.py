@@ -14,17 +14,17 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.calls.unclaimed import Losses
+from burncloud_images.calls.unclaimed_outcomes import UnclaimedLosses
 from burncloud_images.errors import SENTENCES, Billing, ImagesError, ImagesWarning, find_billing, mark
+from burncloud_images.log_records import log_warning
 from burncloud_images.results import ImagesResult
-from burncloud_images.telemetry import log_warning
 
 T = TypeVar("T")
 
 OnExit: TypeAlias = Literal["drain", "cancel"]
 
 
-class Work(Protocol):
+class BackgroundWork(Protocol):
     """Something that the client waits for when it closes."""
 
     @property
@@ -41,9 +41,9 @@ class Work(Protocol):
 
 
 @attrs.define(eq=False)
-class TaskWork:
+class BackgroundTask:
     """
-    A single task as `Work`.
+    A single task as `BackgroundWork`.
 
     Attributes:
         task: Does the work.
@@ -58,7 +58,7 @@ class TaskWork:
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
 
 
-class Watch(asyncio.Future[None]):
+class TaskFuture(asyncio.Future[None]):
     """
     Done when a task is done; cancelling it cancels the task immediately.
 
@@ -83,7 +83,7 @@ class Watch(asyncio.Future[None]):
 
 
 @attrs.define(eq=False)
-class Background:
+class BackgroundTasks:
     """
     What goes on after its callers have left, for one client.
 
@@ -92,8 +92,8 @@ class Background:
         losses: Results that nobody takes any more.
     """
 
-    works: set[Work] = attrs.field(factory=set)
-    losses: Losses = attrs.field(factory=Losses)
+    works: set[BackgroundWork] = attrs.field(factory=set)
+    losses: UnclaimedLosses = attrs.field(factory=UnclaimedLosses)
 
     async def call(self, work: Coroutine[Any, Any, T], *, worst: Billing = Billing.MAYBE) -> T:
         """
@@ -108,7 +108,7 @@ class Background:
         """
         task = asyncio.create_task(work)
         try:
-            await Watch(task)
+            await TaskFuture(task)
         except asyncio.CancelledError as error:
             await self.leave(task, error, worst=worst)
             raise
@@ -146,7 +146,7 @@ class Background:
         self, task: asyncio.Task[T], *, close: Callable[[], object], cancel: Callable[[], object]
     ) -> asyncio.Task[T]:
         """Let the client wait for *task* when it closes, and return it."""
-        work = TaskWork(task, close, cancel)
+        work = BackgroundTask(task, close, cancel)
 
         def end(_task: asyncio.Task[T]) -> None:
             self.works.discard(work)
@@ -182,7 +182,7 @@ class Background:
 
     def warn(self) -> None:
         """Warn the code that closes the client of paid results that nobody took; once."""
-        losses, self.losses = self.losses, Losses()
+        losses, self.losses = self.losses, UnclaimedLosses()
         if losses:
             warnings.warn(str(losses), ImagesWarning, stacklevel=4)
 
@@ -210,7 +210,7 @@ def tell(task: asyncio.Task[Any], error: BaseException | None) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class End:
+class UnawaitedResult:
     """
     How a call ended that nobody waits for any more.
 
@@ -231,19 +231,19 @@ class End:
         return {name: value for name in names if (value := getattr(self.source, name, None)) is not None}
 
 
-def find_end(task: asyncio.Task[Any]) -> End:
+def find_end(task: asyncio.Task[Any]) -> UnawaitedResult:
     """Return how *task* ended."""
     try:
         result = task.result()
     except asyncio.CancelledError as cancelled:
         notes = " ".join(getattr(cancelled, "__notes__", ()))
-        return End(source=cancelled, message=notes, billed=find_billing(cancelled))
+        return UnawaitedResult(source=cancelled, message=notes, billed=find_billing(cancelled))
     except ImagesError as failure:
         message = f"Cancelled as it failed: {failure}" if failure.billed else ""
-        return End(source=failure, message=message, billed=failure.billed)
+        return UnawaitedResult(source=failure, message=message, billed=failure.billed)
     except Exception as mistake:  # noqa: BLE001 (one in the program, which the task has raised)
-        return End(source=mistake)
+        return UnawaitedResult(source=mistake)
     if not isinstance(result, ImagesResult):
-        return End(source=result, billed=result if isinstance(result, Billing) else Billing.NO)
+        return UnawaitedResult(source=result, billed=result if isinstance(result, Billing) else Billing.NO)
     message = f"Cancelled as its images had come, idempotency key {result.idempotency_key}. {SENTENCES[Billing.YES]}"
-    return End(source=result, message=message, billed=Billing.YES)
+    return UnawaitedResult(source=result, message=message, billed=Billing.YES)

@@ -17,19 +17,19 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from burncloud_images.calls.assembly import (
+from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer, RequestAttempt
+from burncloud_images.calls.hooks import CallHooks
+from burncloud_images.calls.resources import Resources
+from burncloud_images.calls.result_assembly import (
     describe_images,
     find_billed,
     find_error,
     find_warnings,
     to_result,
 )
-from burncloud_images.calls.attempt import CallSpec, Received, RequestAttempt
-from burncloud_images.calls.charge import free_of_charge
-from burncloud_images.calls.hooks import CallHooks
-from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.result_urls import download, find_result_urls, make_download
-from burncloud_images.calls.streaming import Observer
+from burncloud_images.calls.stream_monitor import StreamObserver
+from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.errors import (
     NOT_SENT,
     SENTENCES,
@@ -52,7 +52,7 @@ from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
 from burncloud_images.retry import count_images, repeat
 from burncloud_images.settings import OnAttempt, Settings
-from burncloud_images.transport.port import Upload
+from burncloud_images.transport.interface import Upload
 from burncloud_images.transport.secret import forgetting_locals
 from burncloud_images.wire.encode import EncodedRequest, encode
 
@@ -66,7 +66,7 @@ async def send(
     resources: Resources,
     *,
     via_stream: bool = False,
-    observer: Observer | None = None,
+    observer: StreamObserver | None = None,
     idempotency_key: str | None = None,
     hooks: CallHooks | None = None,
 ) -> ImagesResult[T]:
@@ -166,7 +166,7 @@ class Call(Generic[T]):
 
     # --- attempts ----------------------------------------------------------------------------------------------------
 
-    async def send_with_retries(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> Received[T]:
+    async def send_with_retries(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> ReceivedAnswer[T]:
         resources = self.spec.resources
         return await repeat(
             lambda: self.send_once(encoded, uploads),
@@ -178,7 +178,7 @@ class Call(Generic[T]):
             gate=resources.gate,
         )
 
-    async def send_once(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> Received[T]:
+    async def send_once(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> ReceivedAnswer[T]:
         key = await self.spec.settings.key()
         await self.spec.hooks.before_attempt()
         self.attempt = attempt = RequestAttempt(spec=self.spec, key=key, number=len(self.history) + 1)
@@ -221,7 +221,7 @@ class Call(Generic[T]):
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    async def finish(self, received: Received[T]) -> ImagesResult[T]:
+    async def finish(self, received: ReceivedAnswer[T]) -> ImagesResult[T]:
         """Download what came as URLs, and return the result or raise the error of images that are missing."""
         spec, receiver, answer = self.spec, received.receiver, received.answer
         urls = find_result_urls(received)

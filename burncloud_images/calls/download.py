@@ -18,8 +18,8 @@ from urllib.parse import urljoin
 
 import attrs
 
-from burncloud_images.calls.expiry import Expiry
-from burncloud_images.calls.receiving import Damaged, keep_image
+from burncloud_images.calls.receiving import IncompleteImage, keep_image
+from burncloud_images.calls.url_expiry import Expiry
 from burncloud_images.errors import (
     ConnectionFailedError,
     DownloadError,
@@ -32,9 +32,9 @@ from burncloud_images.errors import (
 from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
 from burncloud_images.retry import Clock, RetryPolicy, repeat
-from burncloud_images.settings import Limits, Timeouts
+from burncloud_images.settings import SizeLimits, Timeouts
 from burncloud_images.transport.address_guard import AddressPolicy
-from burncloud_images.transport.port import AttemptState, Response, SessionKind, Transport
+from burncloud_images.transport.interface import AttemptState, Response, SessionKind, Transport
 from burncloud_images.wire.download_headers import Checksum, RemoteFile, find_content_range, find_remote_file
 from burncloud_images.wire.headers import find_retry_after
 
@@ -133,20 +133,20 @@ class PartialDownload(Generic[T]):
         Keep the image if it is whole and its checksums are right; else discard it.
 
         Raises:
-            Damaged: It is not.
+            IncompleteImage: It is not.
             StorageError: It cannot be stored.
         """
         problem = self.problem()
         if problem is None and self.writer is not None:
             try:
                 kept = await keep_image(self.writer)
-            except Damaged:
+            except IncompleteImage:
                 self.forget()
                 raise
             self.forget()
             return kept
         await self.discard()
-        raise Damaged(problem or "nothing came")
+        raise IncompleteImage(problem or "nothing came")
 
     def problem(self) -> str | None:
         if self.file.length is not None and self.size != self.file.length:
@@ -193,7 +193,7 @@ class Download(Generic[T]):
     jitter: Callable[[], float]
     retry: RetryPolicy
     timeouts: Timeouts
-    limits: Limits
+    limits: SizeLimits
     url: str = attrs.field(repr=hide_query)
     open_writer: Callable[[], ImageWriter[T]]
     expiry: Expiry | None = None
@@ -247,7 +247,7 @@ class Download(Generic[T]):
             return await self.partial.keep()
         except (DownloadError, StorageError):
             raise
-        except Damaged as problem:
+        except IncompleteImage as problem:
             raise DownloadError(f"The image was fetched, but {problem}.", retryable=True) from None
         except ImagesError as error:
             passing = isinstance(error, ConnectionFailedError) and error.retryable is not False
@@ -353,4 +353,4 @@ def next_address(here: str, response: Response) -> str:
 
 
 def too_large(most: int) -> DownloadError:
-    return DownloadError(f"The image is larger than Limits.image, {most:,} bytes.")
+    return DownloadError(f"The image is larger than SizeLimits.image, {most:,} bytes.")

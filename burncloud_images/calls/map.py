@@ -25,10 +25,10 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.calls.background import Background, OnExit
+from burncloud_images.calls.background import BackgroundTasks, OnExit
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.calls.map_limits import InFlightLimit
-from burncloud_images.calls.unclaimed import Outcome, Unclaimed
+from burncloud_images.calls.unclaimed_outcomes import Outcome, UnclaimedOutcomes
 from burncloud_images.errors import (
     Billing,
     ClientClosedError,
@@ -47,7 +47,7 @@ from burncloud_images.results import (
     Image,
     ImageDetails,
     ImagesResult,
-    Unfetched,
+    UnfetchedImage,
 )
 from burncloud_images.wire.answer import Answer
 
@@ -60,7 +60,7 @@ Send: TypeAlias = Callable[[R, str, CallHooks], Coroutine[Any, Any, ImagesResult
 # --- the states -------------------------------------------------------------------------------------------------------
 
 
-class State(Enum):
+class MapState(Enum):
     """
     How far a map has come.
 
@@ -77,22 +77,26 @@ class State(Enum):
     ABANDONED = "left, and nobody waits for the end"
 
 
-OPEN = frozenset({State.NEW, State.PULLING, State.PAUSED})
+OPEN = frozenset({MapState.NEW, MapState.PULLING, MapState.PAUSED})
 """There may be more requests."""
-BUYING = OPEN | {State.FINISHING, State.UNATTENDED}
+BUYING = OPEN | {MapState.FINISHING, MapState.UNATTENDED}
 """Calls may start attempts that buy something."""
-TAKEN = BUYING | {State.STOPPING}
+TAKEN = BUYING | {MapState.STOPPING}
 """Outcomes wait in the queue; in the other states they are unclaimed."""
 
 Event: TypeAlias = Literal["wait", "give up", "end of requests", "stop", "leave", "abandon"]
 
-TRANSITIONS: Mapping[Event, Mapping[State, State]] = {
-    "wait": {State.NEW: State.PULLING, State.PAUSED: State.PULLING, State.UNATTENDED: State.FINISHING},
-    "give up": {State.PULLING: State.PAUSED, State.FINISHING: State.UNATTENDED},
-    "end of requests": {State.PULLING: State.FINISHING, State.PAUSED: State.UNATTENDED},
-    "stop": dict.fromkeys(BUYING, State.STOPPING),
-    "leave": dict.fromkeys(TAKEN, State.LEFT),
-    "abandon": dict.fromkeys(TAKEN | {State.LEFT}, State.ABANDONED),
+TRANSITIONS: Mapping[Event, Mapping[MapState, MapState]] = {
+    "wait": {
+        MapState.NEW: MapState.PULLING,
+        MapState.PAUSED: MapState.PULLING,
+        MapState.UNATTENDED: MapState.FINISHING,
+    },
+    "give up": {MapState.PULLING: MapState.PAUSED, MapState.FINISHING: MapState.UNATTENDED},
+    "end of requests": {MapState.PULLING: MapState.FINISHING, MapState.PAUSED: MapState.UNATTENDED},
+    "stop": dict.fromkeys(BUYING, MapState.STOPPING),
+    "leave": dict.fromkeys(TAKEN, MapState.LEFT),
+    "abandon": dict.fromkeys(TAKEN | {MapState.LEFT}, MapState.ABANDONED),
 }
 """Where each event leads from each state; in a state that is not named it changes nothing."""
 
@@ -123,7 +127,7 @@ class CallTracker(CallHooks, Generic[R]):
     may_buy: Callable[[], bool]
     failures: list[Attempt] = attrs.field(factory=list)
     error: ImagesError | None = None
-    links: Sequence[Unfetched] = ()
+    links: Sequence[UnfetchedImage] = ()
     is_safe_to_cancel: bool = True
     is_cancelled: bool = False
 
@@ -148,7 +152,7 @@ class CallTracker(CallHooks, Generic[R]):
             self.is_cancelled = True
             task.cancel()
 
-    async def on_links(self, links: Sequence[Unfetched], answer: Answer) -> None:  # noqa: ARG002 (a hook)
+    async def on_links(self, links: Sequence[UnfetchedImage], answer: Answer) -> None:  # noqa: ARG002 (a hook)
         """Record where the images are."""
         self.links = links
 
@@ -201,9 +205,9 @@ class MapRun(Generic[R, T]):
     send: Send[R, T]
     limit: InFlightLimit[Outcome[R, T]]
     on_exit: OnExit = attrs.field(validator=attrs.validators.in_(("drain", "cancel")))
-    unclaimed: Unclaimed[R, T]
-    background: Background
-    state: State = State.NEW
+    unclaimed: UnclaimedOutcomes[R, T]
+    background: BackgroundTasks
+    state: MapState = MapState.NEW
     notes: list[str] = attrs.field(factory=list)
     billed: Billing = Billing.NO
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -218,7 +222,7 @@ class MapRun(Generic[R, T]):
         """Belong to the client from now on."""
         self.background.works.add(self)
 
-    def move(self, event: Event) -> State | None:
+    def move(self, event: Event) -> MapState | None:
         """Go where *event* leads, and return the state before; None if it changes nothing."""
         before, after = self.state, TRANSITIONS[event].get(self.state)
         if after is None:
@@ -229,7 +233,7 @@ class MapRun(Generic[R, T]):
     def begin(self) -> None:
         """Start to pull requests, or go on after a pause."""
         before = self.move("wait")
-        if before is State.NEW:
+        if before is MapState.NEW:
             self.feeder = asyncio.create_task(self.feed())
             self.feeder.add_done_callback(self.end_feeding)
         elif before is not None:
@@ -242,7 +246,7 @@ class MapRun(Generic[R, T]):
         requests = iterate(self.requests)
         try:
             while self.state in OPEN:
-                while self.state is State.PAUSED or not self.limit.has_room:
+                while self.state is MapState.PAUSED or not self.limit.has_room:
                     self.changed.clear()
                     await self.changed.wait()
                 try:
@@ -321,7 +325,7 @@ class MapRun(Generic[R, T]):
             self.ended.set()
             self.queue.put_nowait(None)
             self.background.works.discard(self)
-            if self.state is State.ABANDONED:
+            if self.state is MapState.ABANDONED:
                 self.unclaimed.pass_on(self.background.losses)
 
     # --- who takes the outcomes ---------------------------------------------------------------------------------------
@@ -405,7 +409,7 @@ class MapRun(Generic[R, T]):
 
         Outcomes in the queue can still be taken, unless the last task that waited for one was cancelled.
         """
-        if self.state in {State.PAUSED, State.UNATTENDED}:
+        if self.state in {MapState.PAUSED, MapState.UNATTENDED}:
             self.abandon()
             return
         if self.state in OPEN and self.failure is None:

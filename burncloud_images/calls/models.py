@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from burncloud_images.calls.attempt import read_error, read_into
-from burncloud_images.calls.charge import free_of_charge
 from burncloud_images.calls.resources import Resources
+from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, OutcomeUnknownError, ProtocolError
 from burncloud_images.results import ModelInfo
 from burncloud_images.retry import repeat
 from burncloud_images.settings import Settings
-from burncloud_images.transport.port import AttemptState, Response
-from burncloud_images.transport.secret import DiscreetResponse, bearer, forgetting_locals
+from burncloud_images.transport.interface import AttemptState, Response
+from burncloud_images.transport.secret import RedactedResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import to_datetime, to_text
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.redaction import Redaction
@@ -49,7 +49,7 @@ async def request_models(settings: Settings, resources: Resources) -> tuple[Mode
     url, headers = f"{settings.base_url}/models", {"Authorization": bearer(key)}
     try:
         async with resources.transport.get(url, headers, state, settings.timeouts, kind="api") as answered:
-            body = redaction.body(await read_list(DiscreetResponse(answered, redaction), redaction, state))
+            body = redaction.body(await read_list(RedactedResponse(answered, redaction), redaction, state))
     except OutcomeUnknownError as error:
         raise ConnectionFailedError(error.message, phase=error.phase) from None
     if is_cut(body):

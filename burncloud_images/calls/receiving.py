@@ -13,9 +13,9 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from burncloud_images.calls.incoming import Incoming, Turns, too_large
-from burncloud_images.calls.retention import Retention
-from burncloud_images.calls.streaming import StreamWatch
+from burncloud_images.calls.answer_buffer import AnswerBuffer
+from burncloud_images.calls.response_body import LoopYielder, ResponseBody, too_large
+from burncloud_images.calls.stream_monitor import StreamMonitor
 from burncloud_images.errors import (
     APIError,
     Billing,
@@ -30,7 +30,7 @@ from burncloud_images.errors import (
 from burncloud_images.files.sinks import ImageContext, ImageWriter, ReadableWriter, Sink
 from burncloud_images.model.media import Media
 from burncloud_images.results import DamagedImage, Image, ImageDetails
-from burncloud_images.settings import Limits
+from burncloud_images.settings import SizeLimits
 from burncloud_images.wire.answer import Answer, AnswerItem
 from burncloud_images.wire.events import Completed, EventFields, Partial, PartialStarted, StreamEvent
 from burncloud_images.wire.image_json import (
@@ -92,22 +92,22 @@ class Receiver(Generic[T]):
         sink: Takes them.
         placement: For the first image.
         limits: The caps.
-        retention: Holds the bytes of an answer that is not understood; None if they are elsewhere.
+        buffer: Holds the bytes of an answer that is not understood; None if they are elsewhere.
         watch: Looks after what only a stream has: previews, and whether it still brings images.
         keeps_fragments: Whether bytes of damaged images are kept in memory.
         kept: Images that are kept, by their place in the answer.
         damaged: Why others are not, by their place.
         unstored: Images that the sink could not keep, with their bytes.
-        remains: Bytes of damaged images, by their place, within `Limits.image` for all of them.
+        remains: Bytes of damaged images, by their place, within `SizeLimits.image` for all of them.
         rests: Their text that is not base64, within the same limit.
     """
 
     decoder: Decoder
     sink: Sink[T]
     placement: ImageContext
-    limits: Limits
-    retention: Retention | None = None
-    watch: StreamWatch | None = None
+    limits: SizeLimits
+    buffer: AnswerBuffer | None = None
+    watch: StreamMonitor | None = None
     keeps_fragments: bool = True
     writer: ImageWriter[T] | None = None
     written: int = 0
@@ -120,11 +120,11 @@ class Receiver(Generic[T]):
     is_preview: bool = False
     is_whole: bool = False
     surplus: bool = False
-    turns: Turns = attrs.field(factory=Turns)
+    turns: LoopYielder = attrs.field(factory=LoopYielder)
 
     # --- the text of an answer ---------------------------------------------------------------------------------------
 
-    async def take(self, body: Incoming) -> Answer:
+    async def take(self, body: ResponseBody) -> Answer:
         """
         Take a whole answer.
 
@@ -151,11 +151,11 @@ class Receiver(Generic[T]):
         if self.watch is not None and not self.decoder.is_done:
             self.watch.check()
 
-    async def take_rest(self, body: Incoming) -> None:
+    async def take_rest(self, body: ResponseBody) -> None:
         """Hold the rest of an answer that is not understood, unless it is an image that is too large."""
-        if self.retention is None or (self.writer is not None and not self.retention.is_on):
+        if self.buffer is None or (self.writer is not None and not self.buffer.is_on):
             return
-        await self.retention.restart(self.decoder.raw)
+        await self.buffer.restart(self.decoder.raw)
         await body.drain()
         self.is_whole = body.is_whole
 
@@ -218,7 +218,7 @@ class Receiver(Generic[T]):
             self.kept[index] = await keep_image(writer, most_remains=self.room)
         except StorageError as error:
             self.unstored.append(error)
-        except Damaged as problem:
+        except IncompleteImage as problem:
             self.damaged[index] = str(problem)
             self.remains[index] = problem.remains
         self.take_writer()
@@ -257,8 +257,8 @@ class Receiver(Generic[T]):
 
     def take_writer(self) -> ImageWriter[T] | None:
         writer, self.writer = self.writer, None
-        if self.retention is not None:
-            self.retention.resume()
+        if self.buffer is not None:
+            self.buffer.resume()
         return writer
 
     # --- its previews ------------------------------------------------------------------------------------------------
@@ -267,8 +267,8 @@ class Receiver(Generic[T]):
         self.written, self.is_preview = 0, True
         context = attrs.evolve(self.placement, index=index)
         self.writer = self.watch.open_partial(self.sink, context, number) if self.watch is not None else None
-        if self.writer is not None and self.retention is not None:
-            self.retention.pause()
+        if self.writer is not None and self.buffer is not None:
+            self.buffer.pause()
 
     async def end_preview(self, index: int, fields: EventFields) -> None:
         writer = self.take_writer()
@@ -283,20 +283,20 @@ class Receiver(Generic[T]):
 
     async def let_go(self) -> None:
         """Drop the held answer: an image began where it is expected."""
-        if self.retention is not None and self.retention.is_on and not self.surplus:
-            await self.retention.drop()
+        if self.buffer is not None and self.buffer.is_on and not self.surplus:
+            await self.buffer.drop()
 
     async def hold(self, text: bytes) -> None:
         """Hold text that is not understood, unless the whole answer is already held."""
-        if self.retention is not None and (self.surplus or not self.retention.is_on):
+        if self.buffer is not None and (self.surplus or not self.buffer.is_on):
             self.surplus = True
-            await self.retention.restart()
-            await self.retention.add(text)
+            await self.buffer.restart()
+            await self.buffer.add(text)
 
     async def release(self) -> None:
         """Drop what is still held."""
-        if self.retention is not None:
-            await self.retention.drop()
+        if self.buffer is not None:
+            await self.buffer.drop()
 
     @property
     def room(self) -> int:
@@ -362,26 +362,26 @@ class Receiver(Generic[T]):
 
     async def retain(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
         """Keep the answer with *error*: as it arrived if no image was found in it, otherwise its text."""
-        retention, is_refusal = self.retention, isinstance(error, APIError)
-        if retention is None:
+        buffer, is_refusal = self.buffer, isinstance(error, APIError)
+        if buffer is None:
             error.keep(error.kept or to_kept(self.decoder.raw))
-        elif is_refusal and retention.size < LEAST_FILE and self.billed < Billing.YES:
-            await retention.drop()
+        elif is_refusal and buffer.size < LEAST_FILE and self.billed < Billing.YES:
+            await buffer.drop()
         else:
-            is_held = retention.is_on
+            is_held = buffer.is_on
             if not is_held and not is_refusal:
-                await retention.restart(self.decoder.raw)
-            error.keep(await retention.keep(in_file=self.is_whole and is_held))
+                await buffer.restart(self.decoder.raw)
+            error.keep(await buffer.keep(in_file=self.is_whole and is_held))
 
     async def keep_rest(self) -> KeptAnswer | None:
         """Return the answer, which holds more images than were taken, or fewer than were asked for."""
-        if self.retention is None:
+        if self.buffer is None:
             return None
-        await self.retention.restart(self.decoder.raw)
-        return await self.retention.keep(in_file=self.retention.size >= LEAST_FILE)
+        await self.buffer.restart(self.decoder.raw)
+        return await self.buffer.keep(in_file=self.buffer.size >= LEAST_FILE)
 
 
-class Damaged(Exception):  # noqa: N818 (never leaves the package)
+class IncompleteImage(Exception):  # noqa: N818 (never leaves the package)
     """Bytes that are not a whole image, as one clause."""
 
     def __init__(self, problem: str, remains: bytes = b"") -> None:
@@ -405,10 +405,10 @@ async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
 
     Args:
         writer: Has been given all bytes.
-        most_remains: How many bytes of a damaged image `Damaged` is to hold.
+        most_remains: How many bytes of a damaged image `IncompleteImage` is to hold.
 
     Raises:
-        Damaged: It is not.
+        IncompleteImage: It is not.
         StorageError: It cannot be stored.
     """
     media = await writer.finish()
@@ -416,7 +416,7 @@ async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
     if problem:
         remains = await read_back(writer, most_remains)
         await writer.discard()
-        raise Damaged(problem, remains)
+        raise IncompleteImage(problem, remains)
     return await writer.keep(media)
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Executor
 
-    from burncloud_images.calls.background import Background, OnExit
+    from burncloud_images.calls.background import BackgroundTasks, OnExit
     from burncloud_images.retry import Clock, PacingGate, RetryBudget
     from burncloud_images.transport.http import Session
-    from burncloud_images.transport.port import Transport
+    from burncloud_images.transport.interface import Transport
 
 FILE_THREADS = 4
 
@@ -44,7 +44,7 @@ class Resources:
     clock: Clock
     budget: RetryBudget
     gate: PacingGate
-    background: Background
+    background: BackgroundTasks
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -90,7 +90,7 @@ class ClientResources:
     def build(self) -> Resources:
         from concurrent.futures import ThreadPoolExecutor
 
-        from burncloud_images.calls.background import Background
+        from burncloud_images.calls.background import BackgroundTasks
         from burncloud_images.retry import PacingGate, RetryBudget
         from burncloud_images.transport.clock import SystemClock
         from burncloud_images.transport.http import AiohttpTransport
@@ -107,7 +107,7 @@ class ClientResources:
             clock=clock,
             budget=RetryBudget(),
             gate=PacingGate(),
-            background=Background(),
+            background=BackgroundTasks(),
         )
 
     async def aclose(self, on_exit: OnExit | None = None) -> None:

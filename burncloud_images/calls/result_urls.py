@@ -11,17 +11,17 @@ from typing import TypeVar
 
 import attrs
 
-from burncloud_images.calls.attempt import CallSpec, Received
-from burncloud_images.calls.charge import free_of_charge
+from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer
 from burncloud_images.calls.download import Download
-from burncloud_images.calls.expiry import Expiry, find_expiry, find_signed_expiry
 from burncloud_images.calls.resources import Resources
+from burncloud_images.calls.unbilled import free_of_charge
+from burncloud_images.calls.url_expiry import Expiry, find_expiry, find_signed_expiry
 from burncloud_images.errors import DownloadError, ResultExpiredError, StorageError
 from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
-from burncloud_images.results import ImageDetails, Unfetched
+from burncloud_images.results import ImageDetails, UnfetchedImage
 from burncloud_images.settings import Settings
 from burncloud_images.transport.address_guard import AddressPolicy
-from burncloud_images.transport.secret import Address, forgetting_locals
+from burncloud_images.transport.secret import RedactedURL, forgetting_locals
 from burncloud_images.wire.base_url import is_loopback, origin
 
 T = TypeVar("T", bound=ImageDetails)
@@ -39,9 +39,9 @@ class ResultURL:
     url: str = attrs.field(repr=False)
     expiry: Expiry
 
-    def unfetched(self, error: DownloadError | None = None) -> Unfetched:
+    def unfetched(self, error: DownloadError | None = None) -> UnfetchedImage:
         """Return the image as one that was not downloaded: not yet, or because of *error*."""
-        return Unfetched(
+        return UnfetchedImage(
             index=self.index,
             url=self.url,
             expires_at=self.expiry.at,
@@ -50,7 +50,7 @@ class ResultURL:
         )
 
 
-def find_result_urls(received: Received[T]) -> tuple[ResultURL, ...]:
+def find_result_urls(received: ReceivedAnswer[T]) -> tuple[ResultURL, ...]:
     """Return the URLs of the images that did not come with the answer itself."""
     return tuple(
         ResultURL(index=item.index, url=item.url, expiry=find_expiry(item.url, received.answer.created, received.at))
@@ -60,7 +60,7 @@ def find_result_urls(received: Received[T]) -> tuple[ResultURL, ...]:
 
 
 async def download(
-    urls: Sequence[ResultURL], received: Received[T], spec: CallSpec[T]
+    urls: Sequence[ResultURL], received: ReceivedAnswer[T], spec: CallSpec[T]
 ) -> Mapping[ResultURL, DownloadError]:
     """
     Add the images at *urls* to the receiver of the answer; those that expire first are downloaded first.
@@ -109,7 +109,7 @@ async def fetch(
         DownloadError: It could not be downloaded.
         StorageError: It could not be stored.
     """
-    url = Address(url)
+    url = RedactedURL(url)
     clock = resources.clock
     expires_at = expires_at or find_signed_expiry(url)
     context = ImageContext(

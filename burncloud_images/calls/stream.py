@@ -16,7 +16,7 @@ import attrs
 
 from burncloud_images.calls.call import send
 from burncloud_images.calls.resources import Resources
-from burncloud_images.calls.streaming import StreamedImage
+from burncloud_images.calls.stream_monitor import StreamedImage
 from burncloud_images.errors import Billing
 from burncloud_images.files.sinks import ImageContext, Memory, MemoryWriter
 from burncloud_images.model.operations import ImagesRequest

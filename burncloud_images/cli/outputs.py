@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
-from burncloud_images.calls.retention import find_place
+from burncloud_images.calls.answer_buffer import find_place
 from burncloud_images.cli.exits import UsageError
 from burncloud_images.cli.options import Output, Streaming
 from burncloud_images.cli.reporting import to_one_line

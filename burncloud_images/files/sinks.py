@@ -21,7 +21,7 @@ import attrs
 
 from burncloud_images.disk import finish_whatever_happens, place, run, set_default_mode, sync_folder
 from burncloud_images.errors import ConfigurationError, StorageError
-from burncloud_images.files.reading import examine_handle
+from burncloud_images.files.image_files import examine_handle
 from burncloud_images.model.media import Media, examine_bytes
 from burncloud_images.results import EXTENSIONS, Image, ImageDetails, SavedImage
 

@@ -21,7 +21,7 @@ import attrs
 
 from burncloud_images.disk import PIECE, run
 from burncloud_images.errors import ImagesError, InputChangedError, InvalidRequestError, Violation
-from burncloud_images.files.reading import Identity, examine_file, examine_handle, read_pieces
+from burncloud_images.files.image_files import Identity, examine_file, examine_handle, read_pieces
 from burncloud_images.model.inputs import (
     AsyncReadable,
     BytesSource,
@@ -160,7 +160,7 @@ async def open_uploads(
         yield (), ()
         return
     async with AsyncExitStack() as stack:
-        opener = Opener(executor=executor, fetch=fetch, most_bytes=most_bytes, stack=stack)
+        opener = UploadFactory(executor=executor, fetch=fetch, most_bytes=most_bytes, stack=stack)
         uploads: list[Upload] = []
         violations: list[Violation] = []
         count = sum(field == "image" for field, _ in images)
@@ -169,7 +169,7 @@ async def open_uploads(
                 upload = await opener.open(source)
                 check(upload, source)
                 uploads.append(upload)
-            except Unusable as problem:
+            except UnusableSource as problem:
                 which = f"number {number} of {count}: " if field == "image" and count > 1 else ""
                 violations.append(Violation(field, f"{which}{problem}"))
         if violations:
@@ -179,20 +179,20 @@ async def open_uploads(
         yield tuple(uploads), tuple(measured)
 
 
-class Unusable(Exception):  # noqa: N818 (never leaves this module)
+class UnusableSource(Exception):  # noqa: N818 (never leaves this module)
     """A source that cannot be sent, as one clause."""
 
 
 def check(upload: Upload, source: ImageSource) -> None:
     name = f"{source.path}: " if isinstance(source, PathSource) else ""
     if upload.size == 0:
-        raise Unusable(f"{name}it is empty")
+        raise UnusableSource(f"{name}it is empty")
     if upload.media.media_type not in UPLOADABLE:
-        raise Unusable(f"{name}it is not a PNG, JPEG, WebP or GIF image")
+        raise UnusableSource(f"{name}it is not a PNG, JPEG, WebP or GIF image")
 
 
 @attrs.frozen(kw_only=True)
-class Opener:
+class UploadFactory:
     """Turns each kind of source into an upload."""
 
     executor: Executor
@@ -217,13 +217,13 @@ class Opener:
             case ImageURL(url):
                 return await self.fetch_url(url)
             case FileID():
-                raise Unusable("a FileID can only be sent by reference")
+                raise UnusableSource("a FileID can only be sent by reference")
 
     async def open_path(self, path: Path) -> Upload:
         try:
             identity, media = await run(self.executor, examine_file, path)
         except OSError as error:
-            raise Unusable(f"{path}: {reason(error)}") from None
+            raise UnusableSource(f"{path}: {reason(error)}") from None
         return PathUpload(path, identity, media, self.executor)
 
     async def measure_handle(self, handle: Readable | AsyncReadable) -> Upload:
@@ -233,11 +233,11 @@ class Opener:
             start = await call(self.executor, handle, "tell")
             end = await call(self.executor, handle, "seek", 0, io.SEEK_END)
             if not isinstance(start, int) or not isinstance(end, int):
-                raise Unusable("it is not a binary file")
+                raise UnusableSource("it is not a binary file")
             media = await examine_open(self.executor, handle, start, end - start)
             await call(self.executor, handle, "seek", start)
         except (OSError, ValueError, TypeError) as error:
-            raise Unusable(f"it cannot be read: {reason(error)}") from None
+            raise UnusableSource(f"it cannot be read: {reason(error)}") from None
         return HandleUpload(handle, start, max(0, end - start), media, self.executor)
 
     async def open_opener(self, source: OpenerSource) -> Upload:
@@ -252,7 +252,9 @@ class Opener:
     async def spool(self, source: object) -> Upload:
         """Keep what can be read once, so that another attempt can send it."""
         if not self.most_bytes:
-            raise Unusable("it can be read only once, and Limits(spool=0) says not to keep it for another attempt")
+            raise UnusableSource(
+                "it can be read only once, and SizeLimits(spool=0) says not to keep it for another attempt"
+            )
         file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY))  # noqa: SIM115 (closed by the stack)
         self.stack.push_async_callback(run, self.executor, file.close)
         size = 0
@@ -261,10 +263,10 @@ class Opener:
                 async for chunk in chunks:
                     size += len(chunk)
                     if size > self.most_bytes:
-                        raise Unusable(f"it is larger than {self.most_bytes / MB:g} MiB")
+                        raise UnusableSource(f"it is larger than {self.most_bytes / MB:g} MiB")
                     await run(self.executor, file.write, chunk)
         except (OSError, ValueError, TypeError) as error:
-            raise Unusable(f"it cannot be read: {reason(error)}") from None
+            raise UnusableSource(f"it cannot be read: {reason(error)}") from None
         media = await run(self.executor, examine_handle, file, 0, size)
         return HandleUpload(file, 0, size, media, self.executor)
 
@@ -273,7 +275,7 @@ class Opener:
         try:
             await run(self.executor, partial(source.picture.save, buffer, format="PNG"))
         except (OSError, ValueError, TypeError) as error:
-            raise Unusable(f"the picture cannot be written as PNG: {reason(error)}") from None
+            raise UnusableSource(f"the picture cannot be written as PNG: {reason(error)}") from None
         return BytesUpload(buffer.getvalue(), examine_bytes(buffer.getvalue()))
 
     async def fetch_url(self, url: str) -> Upload:
@@ -315,7 +317,7 @@ async def examine_open(executor: Executor, handle: object, start: int, size: int
             await call(executor, handle, "seek", start + offset)
             piece = await call(executor, handle, "read", length)
             if not isinstance(piece, bytes):
-                raise Unusable("it is not a binary file; open it with mode 'rb'")
+                raise UnusableSource("it is not a binary file; open it with mode 'rb'")
             offset, length = probe.send(piece)
     except StopIteration as stop:
         media: Media = stop.value
@@ -331,13 +333,13 @@ async def chunks_of(source: object, executor: Executor) -> AsyncGenerator[bytes,
         async for chunk in source:
             yield as_bytes(chunk)
     else:
-        raise Unusable(f"an opener has to open a binary file or an async iterator, not {type(source).__name__}")
+        raise UnusableSource(f"an opener has to open a binary file or an async iterator, not {type(source).__name__}")
 
 
 def as_bytes(chunk: object) -> bytes:
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return bytes(chunk)
-    raise Unusable(f"it gave {type(chunk).__name__} instead of bytes")
+    raise UnusableSource(f"it gave {type(chunk).__name__} instead of bytes")
 
 
 @asynccontextmanager
@@ -350,7 +352,7 @@ async def opened(source: OpenerSource, executor: Executor) -> AsyncIterator[obje
     except ImagesError:
         raise
     except OSError as error:
-        raise Unusable(f"the opener failed: {reason(error)}") from None
+        raise UnusableSource(f"the opener failed: {reason(error)}") from None
     try:
         yield handle
     finally:

@@ -17,7 +17,7 @@ from burncloud_images.errors import (
     Phase,
 )
 from burncloud_images.settings import Timeouts
-from burncloud_images.transport.port import AttemptState
+from burncloud_images.transport.interface import AttemptState
 
 NAMELESS_ATTEMPTS = 2
 """How many attempts a host is worth whose name does not exist, before anything was ever reached."""

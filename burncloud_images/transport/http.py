@@ -1,5 +1,5 @@
 """
-The transport port's aiohttp form: sessions, requests and responses.
+The transport on aiohttp: sessions, requests and responses.
 
 Three things decide whether a failure was paid for, and none of them is the class of an exception: whether the last
 piece of the body had been handed to the connection, whether an answer began, and whether it came to its end. So the
@@ -32,7 +32,7 @@ from burncloud_images.retry import Clock
 from burncloud_images.settings import Network, Timeouts, find_proxy, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
 from burncloud_images.transport.connection_errors import find_limit, stalled, to_failure
-from burncloud_images.transport.port import AttemptState, Response, SessionKind, Upload
+from burncloud_images.transport.interface import AttemptState, Response, SessionKind, Upload
 from burncloud_images.transport.timeouts import IdleTimer
 from burncloud_images.transport.upload_body import UploadBody
 from burncloud_images.wire.body import BodyText

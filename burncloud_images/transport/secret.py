@@ -12,7 +12,7 @@ import attrs
 from burncloud_images.errors import hide_query
 
 if TYPE_CHECKING:
-    from burncloud_images.transport.port import Response
+    from burncloud_images.transport.interface import Response
     from burncloud_images.wire.redaction import Redaction
 
 OWN = frozenset({"aiohttp", "burncloud_images"})
@@ -44,7 +44,7 @@ def hide(value: T) -> T | Secret:
     return Secret(value) if isinstance(value, str) else value
 
 
-class Address(str):
+class RedactedURL(str):
     """A URL that is printed without its query, which may be a signature."""
 
     __slots__ = ()
@@ -55,7 +55,7 @@ class Address(str):
 
 
 @attrs.frozen(slots=False)
-class DiscreetResponse:
+class RedactedResponse:
     """An answer whose headers do not show the key; its body is another matter, since images are in it."""
 
     response: Response

@@ -21,7 +21,7 @@ from burncloud_images.errors import (
     Phase,
 )
 from burncloud_images.settings import Timeouts
-from burncloud_images.transport.port import AttemptState, Upload
+from burncloud_images.transport.interface import AttemptState, Upload
 from burncloud_images.wire.multipart import BodyPlan, FileSlot
 
 SLICE = 128 * 1024

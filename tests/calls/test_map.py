@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images import Done, Failed, GenerationRequest, errors
-from burncloud_images.calls.background import Background
-from burncloud_images.calls.map import BUYING, OPEN, TAKEN, TRANSITIONS, MapRun, State
+from burncloud_images.calls.background import BackgroundTasks
+from burncloud_images.calls.map import BUYING, OPEN, TAKEN, TRANSITIONS, MapRun, MapState
 from burncloud_images.calls.map_limits import InFlightLimit
 from burncloud_images.calls.map_outcomes import Outcomes
-from burncloud_images.calls.unclaimed import Losses, Unclaimed
+from burncloud_images.calls.unclaimed_outcomes import UnclaimedLosses, UnclaimedOutcomes
 from burncloud_images.errors import Phase
 from burncloud_images.results import Attempt, Image, ImagesResult
 
@@ -48,9 +48,9 @@ class FakeSender:
 
 def start(requests, send, *, on_unclaimed=None, on_exit="drain", concurrency=3, max_bytes=100, ordered=False):
     limit = InFlightLimit(concurrency=concurrency, max_bytes=max_bytes, ordered=ordered)
-    unclaimed = Unclaimed(show=on_unclaimed)
+    unclaimed = UnclaimedOutcomes(show=on_unclaimed)
     run = MapRun(
-        requests=requests, send=send, limit=limit, on_exit=on_exit, unclaimed=unclaimed, background=Background()
+        requests=requests, send=send, limit=limit, on_exit=on_exit, unclaimed=unclaimed, background=BackgroundTasks()
     )
     return Outcomes(run)
 
@@ -275,9 +275,9 @@ def test_what_came_to_a_map_that_outlived_its_loop_is_unclaimed():
 
 def test_a_sum_over_many_maps_names_the_first_requests():
     """A sum keeps only the first 100 keys, since a client may live for years."""
-    total = Losses()
+    total = UnclaimedLosses()
     for number in range(500):
-        losses = Losses()
+        losses = UnclaimedLosses()
         losses.count(
             Done(index=0, request=None, result=ImagesResult(images=(Image(data=b"x"),), idempotency_key=f"k{number}"))
         )
@@ -303,7 +303,7 @@ class TestStates:
 
     def test_every_state_can_be_reached(self):
         """Every state but the first is the end of a transition."""
-        assert set(State) - {State.NEW} == {after for table in TRANSITIONS.values() for after in table.values()}
+        assert set(MapState) - {MapState.NEW} == {after for table in TRANSITIONS.values() for after in table.values()}
 
     def test_every_open_state_can_stop_and_be_left(self):
         """A map can be closed and left at any time before."""
@@ -313,16 +313,16 @@ class TestStates:
     @pytest.mark.parametrize(
         ("events", "state"),
         [
-            (["wait"], State.PULLING),
-            (["wait", "give up"], State.PAUSED),
-            (["wait", "give up", "wait"], State.PULLING),
-            (["wait", "end of requests", "give up"], State.UNATTENDED),
-            (["wait", "give up", "end of requests"], State.UNATTENDED),
-            (["wait", "give up", "end of requests", "wait"], State.FINISHING),
-            (["wait", "stop", "wait"], State.STOPPING),
-            (["wait", "stop", "give up"], State.STOPPING),
-            (["stop", "leave", "stop"], State.LEFT),
-            (["leave", "abandon", "leave"], State.ABANDONED),
+            (["wait"], MapState.PULLING),
+            (["wait", "give up"], MapState.PAUSED),
+            (["wait", "give up", "wait"], MapState.PULLING),
+            (["wait", "end of requests", "give up"], MapState.UNATTENDED),
+            (["wait", "give up", "end of requests"], MapState.UNATTENDED),
+            (["wait", "give up", "end of requests", "wait"], MapState.FINISHING),
+            (["wait", "stop", "wait"], MapState.STOPPING),
+            (["wait", "stop", "give up"], MapState.STOPPING),
+            (["stop", "leave", "stop"], MapState.LEFT),
+            (["leave", "abandon", "leave"], MapState.ABANDONED),
         ],
     )
     async def test_events_lead_to_states(self, events, state):

@@ -58,7 +58,7 @@ async def take(chunks, executor, headers=None):
 
     attempt = make_attempt(executor)
     response = SimpleNamespace(headers=headers or {}, status=200)
-    retention = attempt.retention
+    buffer = attempt.buffer
     error = answer = is_held = None
     async with aclosing(arrive()) as arriving:
         body = attempt.open_body(response, arriving)
@@ -66,10 +66,10 @@ async def take(chunks, executor, headers=None):
         try:
             answer = await receiver.take(body)
         except ImagesError as raised:
-            error, is_held = raised, retention.is_on
+            error, is_held = raised, buffer.is_on
             answer = await receiver.salvage(error)
     kept = error.raw if error is not None and answer is None else b""
-    await retention.drop()
+    await buffer.drop()
     failure = error and (type(error), str(error))
     images = {index: image.data for index, image in receiver.kept.items()}
     return type(receiver.decoder), images, set(receiver.damaged), repr(answer), failure, is_held, kept
@@ -150,7 +150,7 @@ async def measure(body, executor):
 @pytest.mark.parametrize("name", SMALL_THINGS)
 async def test_others_run_while_many_small_things_are_taken(monkeypatch, executor, name):
     """Other tasks run while an answer of many small parts is taken that is there at once."""
-    monkeypatch.setattr("burncloud_images.calls.incoming.TURN", 0.0)
+    monkeypatch.setattr("burncloud_images.calls.response_body.TURN", 0.0)
 
     assert await measure(SMALL_THINGS[name], executor) < MOST_HELD
 
@@ -159,6 +159,6 @@ async def test_others_run_while_many_small_things_are_taken(monkeypatch, executo
 @pytest.mark.parametrize("name", ["nested items", "events"])
 async def test_without_pauses_others_would_be_held(monkeypatch, executor, name):
     """Without pauses other tasks do not run, which shows that the test above tests something."""
-    monkeypatch.setattr("burncloud_images.calls.incoming.TURN", 1e9)
+    monkeypatch.setattr("burncloud_images.calls.response_body.TURN", 1e9)
 
     assert await measure(SMALL_THINGS[name], executor) > MOST_HELD

@@ -165,7 +165,7 @@ class Failpoints:
 
     def watch_requests(self) -> None:
         from burncloud_images.calls.download import Download
-        from burncloud_images.transport.port import AttemptState
+        from burncloud_images.transport.interface import AttemptState
         from burncloud_images.transport.upload_body import UploadBody
 
         enter, write, write_slices, fetch = (

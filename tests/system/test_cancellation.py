@@ -23,7 +23,7 @@ from fakes import FakeClock, until
 from burncloud_images import AsyncImagesClient, Directory, Done, EditRequest, GenerationRequest, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.files import uploads
-from burncloud_images.files.reading import examine_file
+from burncloud_images.files.image_files import examine_file
 from burncloud_images.files.sinks import DirectoryWriter
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}

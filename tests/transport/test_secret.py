@@ -12,8 +12,8 @@ from fakes import FakeClock
 from pictures import png
 from raw import answering, serve
 
-from burncloud_images import AsyncImagesClient, GenerationRequest, Limits, Memory, RetryPolicy, errors
-from burncloud_images.transport.secret import Address, Secret, bearer, forgetting_locals, hide
+from burncloud_images import AsyncImagesClient, GenerationRequest, Memory, RetryPolicy, SizeLimits, errors
+from burncloud_images.transport.secret import RedactedURL, Secret, bearer, forgetting_locals, hide
 
 pytestmark = pytest.mark.ways("tls")
 
@@ -133,7 +133,7 @@ class TestVariables:
         else:
             handler = answering(answer(body))
         async with serve(handler) as raw:
-            limits = Limits(image=400_000)
+            limits = SizeLimits(image=400_000)
             async with AsyncImagesClient(KEY, raw.url, retry=ONCE, limits=limits, clock=FakeClock()) as client:
                 with pytest.raises(errors.ImagesError) as caught:
                     await client.send(GenerationRequest("otter", model="m", n=2), via_stream=streams)
@@ -200,7 +200,7 @@ class TestVariables:
 
 def test_an_address_is_printed_without_its_query():
     """A URL is printed without its query and is otherwise ordinary text."""
-    address = Address(SIGNED)
+    address = RedactedURL(SIGNED)
 
     assert "'https://127.0.0.1:9/image.png?…'" == repr(address)
     assert SIGNED == address

@@ -20,7 +20,7 @@ import attrs
 
 from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.records import InputFile
-from burncloud_images.files.reading import examine_handle
+from burncloud_images.files.image_files import examine_handle
 from burncloud_images.files.uploads import UPLOADABLE
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import is_unicode

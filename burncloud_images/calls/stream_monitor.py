@@ -15,14 +15,14 @@ import attrs
 from burncloud_images.errors import OutcomeUnknownError, StorageError
 from burncloud_images.files.sinks import ImageContext, ImageWriter, PartialSink, Sink
 from burncloud_images.results import CompletedImage, Image, ImageDetails, PartialImage
-from burncloud_images.transport.port import AttemptState
+from burncloud_images.transport.interface import AttemptState
 from burncloud_images.wire.answer import AnswerItem
 from burncloud_images.wire.events import EventFields
 
 T = TypeVar("T", bound=ImageDetails)
 
 StreamedImage: TypeAlias = PartialImage | CompletedImage
-Observer: TypeAlias = Callable[[StreamedImage], Awaitable[None]]
+StreamObserver: TypeAlias = Callable[[StreamedImage], Awaitable[None]]
 
 SIGN_OF_LIFE = 64 * 1024
 """Bytes of an image that show that the server still works on the answer; pings do not."""
@@ -31,7 +31,7 @@ MOST_PARTIALS = 1024 * 1024
 
 
 @attrs.define(kw_only=True)
-class StreamWatch:
+class StreamMonitor:
     """
     Looks after one stream.
 
@@ -52,7 +52,7 @@ class StreamWatch:
 
     state: AttemptState
     patience: float
-    observer: Observer | None = None
+    observer: StreamObserver | None = None
     request_id: str | None = None
     idempotency_key: str | None = None
     most_items: int = sys.maxsize

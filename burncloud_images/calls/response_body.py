@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import attrs
 
-from burncloud_images.calls.retention import Retention
+from burncloud_images.calls.answer_buffer import AnswerBuffer
 from burncloud_images.errors import ImagesError, TooLargeError
 from burncloud_images.wire.body import BodyText, Shape
 
@@ -21,7 +21,7 @@ TURN = 0.01
 
 
 @attrs.define
-class Turns:
+class LoopYielder:
     """Lets other tasks run while a lot of data is there at once."""
 
     began: float = attrs.field(factory=lambda: asyncio.get_running_loop().time())
@@ -35,14 +35,14 @@ class Turns:
 
 
 @attrs.define(kw_only=True)
-class Incoming:
+class ResponseBody:
     """
     One body.
 
     Attributes:
         chunks: Its bytes, as they arrive.
         text: Reads them.
-        retention: Holds them.
+        buffer: Holds them.
         most: Maximum number of bytes that are taken.
         received: Number of bytes so far.
         is_whole: Whether all of them have arrived.
@@ -52,13 +52,13 @@ class Incoming:
 
     chunks: AsyncIterator[bytes]
     text: BodyText
-    retention: Retention
+    buffer: AnswerBuffer
     most: int
     received: int = 0
     is_whole: bool = False
     beginning: bytes = b""
     skipped: tuple[bytes, int] | None = None
-    turns: Turns = attrs.field(factory=Turns)
+    turns: LoopYielder = attrs.field(factory=LoopYielder)
 
     async def begin(self, check: Callable[[], None]) -> Shape:
         """
@@ -69,7 +69,7 @@ class Incoming:
 
         Raises:
             OutcomeUnknownError: The body ended before that.
-            TooLargeError: The body is larger than `Limits.response`.
+            TooLargeError: The body is larger than `SizeLimits.response`.
         """
         while self.text.shape is None:
             chunk = await anext(self.chunks, None)
@@ -90,7 +90,7 @@ class Incoming:
 
         Raises:
             OutcomeUnknownError: It ends in the middle.
-            TooLargeError: It is larger than `Limits.response`.
+            TooLargeError: It is larger than `SizeLimits.response`.
         """
         beginning, self.beginning = self.beginning, b""
         if beginning:
@@ -109,25 +109,25 @@ class Incoming:
         room = self.most - self.received
         self.received += len(chunk)
         if room < len(chunk):
-            await self.retention.add(chunk[:room])
+            await self.buffer.add(chunk[:room])
             raise too_large("answer", "response", self.most)
-        if self.retention.is_paused:
-            self.skipped = (chunk, self.retention.pauses)
+        if self.buffer.is_paused:
+            self.skipped = (chunk, self.buffer.pauses)
         else:
-            await self.retention.add(chunk)
+            await self.buffer.add(chunk)
         return self.text.feed(chunk)
 
     async def add_skipped(self, *, always: bool = False) -> None:
         """Hold a chunk that arrived during a preview, unless all of it belongs to that preview."""
         skipped, self.skipped = self.skipped, None
-        is_part = self.retention.is_paused and skipped is not None and skipped[1] == self.retention.pauses
+        is_part = self.buffer.is_paused and skipped is not None and skipped[1] == self.buffer.pauses
         if skipped is not None and (always or not is_part):
-            await self.retention.add(skipped[0])
+            await self.buffer.add(skipped[0])
 
     async def drain(self) -> None:
         """Hold the rest of a body that is not understood; if it breaks off, the part that arrived is enough."""
         await self.add_skipped(always=True)
-        self.retention.resume()
+        self.buffer.resume()
         with suppress(ImagesError):
             async for chunk in self.chunks:
                 await self.accept(chunk)
@@ -136,4 +136,4 @@ class Incoming:
 
 
 def too_large(what: str, cap: str, most: int) -> TooLargeError:
-    return TooLargeError(f"The {what} is larger than Limits.{cap}, {most:,} bytes.")
+    return TooLargeError(f"The {what} is larger than SizeLimits.{cap}, {most:,} bytes.")

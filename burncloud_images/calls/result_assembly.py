@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import attrs
 
-from burncloud_images.calls.attempt import CallSpec, Received
-from burncloud_images.calls.expiry import find_expiry
+from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer
 from burncloud_images.calls.result_urls import ResultURL
+from burncloud_images.calls.url_expiry import find_expiry
 from burncloud_images.errors import (
     Billing,
     DownloadError,
@@ -19,7 +19,7 @@ from burncloud_images.errors import (
     StorageError,
     completed,
 )
-from burncloud_images.results import Attempt, ImageDetails, ImagesResult, Unfetched
+from burncloud_images.results import Attempt, ImageDetails, ImagesResult, UnfetchedImage
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -27,7 +27,7 @@ MOST_WORDS = 500
 """Characters of an error beside images that a warning quotes."""
 
 
-def find_billed(received: Received[T]) -> Billing:
+def find_billed(received: ReceivedAnswer[T]) -> Billing:
     """Return whether a whole answer of success was billed: by its images, their URLs, or the tokens they cost."""
     answer = received.answer
     named = answer.usage is not None or any(item.url or item.decoded for item in answer.items)
@@ -35,7 +35,11 @@ def find_billed(received: Received[T]) -> Billing:
 
 
 def to_result(
-    received: Received[T], images: Sequence[T], spec: CallSpec[T], history: Sequence[Attempt], kept: KeptAnswer | None
+    received: ReceivedAnswer[T],
+    images: Sequence[T],
+    spec: CallSpec[T],
+    history: Sequence[Attempt],
+    kept: KeptAnswer | None,
 ) -> ImagesResult[T]:
     answer = received.answer
     return ImagesResult(
@@ -54,7 +58,7 @@ def to_result(
     )
 
 
-def describe_images(received: Received[T]) -> Iterator[T]:
+def describe_images(received: ReceivedAnswer[T]) -> Iterator[T]:
     """Yield the images with what the answer says about each."""
     kept = received.receiver.kept
     for item in received.answer.items:
@@ -69,7 +73,7 @@ def describe_images(received: Received[T]) -> Iterator[T]:
             )
 
 
-def find_warnings(received: Received[T], kept: KeptAnswer | None, *, wanted: int, came: int) -> Iterator[str]:
+def find_warnings(received: ReceivedAnswer[T], kept: KeptAnswer | None, *, wanted: int, came: int) -> Iterator[str]:
     """Yield what is to be known about an answer whose images are there."""
     answer = received.answer
     place = kept.whereabouts if kept is not None else ""
@@ -89,7 +93,7 @@ def find_message(error: object) -> str:
 
 
 def find_error(
-    received: Received[T], failures: Mapping[ResultURL, DownloadError]
+    received: ReceivedAnswer[T], failures: Mapping[ResultURL, DownloadError]
 ) -> DownloadError | ProtocolError | StorageError | None:
     """Return the error that says why images are missing, with those that are whole; None if all are there."""
     lost = tuple(url.unfetched(failures[url]) for url in sorted(failures, key=lambda url: url.index))
@@ -109,7 +113,7 @@ def find_error(
 
 
 def choose_error(
-    received: Received[T], failures: Mapping[ResultURL, DownloadError]
+    received: ReceivedAnswer[T], failures: Mapping[ResultURL, DownloadError]
 ) -> DownloadError | ProtocolError | StorageError | None:
     receiver = received.receiver
     if receiver.unstored:
@@ -125,7 +129,7 @@ def choose_error(
 
 
 def add_notes(
-    error: DownloadError | ProtocolError | StorageError, lost: Sequence[Unfetched], damaged: Mapping[int, str]
+    error: DownloadError | ProtocolError | StorageError, lost: Sequence[UnfetchedImage], damaged: Mapping[int, str]
 ) -> None:
     """Add what the message of *error* does not say."""
     for image in lost:

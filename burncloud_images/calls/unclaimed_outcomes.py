@@ -10,8 +10,8 @@ from typing import Generic, TypeAlias, TypeVar
 import attrs
 
 from burncloud_images.errors import ImagesError, ImagesWarning
+from burncloud_images.log_records import log_warning
 from burncloud_images.results import Done, Failed, Image, ImageDetails
-from burncloud_images.telemetry import log_warning
 
 R = TypeVar("R")
 T = TypeVar("T", bound=ImageDetails)
@@ -24,7 +24,7 @@ MAX_KEYS = 100
 
 
 @attrs.define
-class Loss:
+class PossibleLoss:
     """
     Something that was paid for, or may have been.
 
@@ -41,9 +41,9 @@ class Loss:
     def add(self, count: int, key: str | None) -> None:
         """Add *count* of them, of one request."""
         if count:
-            self.merge(Loss(count, 1, [key] if key else []))
+            self.merge(PossibleLoss(count, 1, [key] if key else []))
 
-    def merge(self, other: Loss, *, max_keys: int | None = None) -> None:
+    def merge(self, other: PossibleLoss, *, max_keys: int | None = None) -> None:
         """Add another loss, and keep at most *max_keys* keys."""
         self.count += other.count
         self.requests += other.requests
@@ -57,7 +57,7 @@ class Loss:
 
 
 @attrs.define
-class Losses:
+class UnclaimedLosses:
     """
     The contents of outcomes that nobody took.
 
@@ -68,9 +68,9 @@ class Losses:
         saved: Number of images that are in files.
     """
 
-    paid: Loss = attrs.field(factory=Loss)
-    unfetched: Loss = attrs.field(factory=Loss)
-    doubtful: Loss = attrs.field(factory=Loss)
+    paid: PossibleLoss = attrs.field(factory=PossibleLoss)
+    unfetched: PossibleLoss = attrs.field(factory=PossibleLoss)
+    doubtful: PossibleLoss = attrs.field(factory=PossibleLoss)
     saved: int = 0
 
     def __bool__(self) -> bool:
@@ -108,7 +108,7 @@ class Losses:
         self.paid.add(paid, key)
         self.saved += len(images) - paid
 
-    def add(self, others: Losses) -> None:
+    def add(self, others: UnclaimedLosses) -> None:
         """Add other losses. A client may live for years, so the sum names only the first requests."""
         self.paid.merge(others.paid, max_keys=MAX_KEYS)
         self.unfetched.merge(others.unfetched, max_keys=MAX_KEYS)
@@ -117,7 +117,7 @@ class Losses:
 
 
 @attrs.define(kw_only=True)
-class Unclaimed(Generic[R, T]):
+class UnclaimedOutcomes(Generic[R, T]):
     """
     Receives the outcomes that nobody takes.
 
@@ -127,7 +127,7 @@ class Unclaimed(Generic[R, T]):
     """
 
     show: OnUnclaimed[R, T] | None
-    losses: Losses = attrs.field(factory=Losses)
+    losses: UnclaimedLosses = attrs.field(factory=UnclaimedLosses)
 
     def add(self, outcome: Outcome[R, T]) -> None:
         """Receive one outcome."""
@@ -140,9 +140,9 @@ class Unclaimed(Generic[R, T]):
             context = {"message": "on_unclaimed raised an exception", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
 
-    def withdraw(self) -> Losses:
+    def withdraw(self) -> UnclaimedLosses:
         """Return the losses since the last call."""
-        losses, self.losses = self.losses, Losses()
+        losses, self.losses = self.losses, UnclaimedLosses()
         return losses
 
     def warn(self) -> None:
@@ -150,7 +150,7 @@ class Unclaimed(Generic[R, T]):
         if losses := self.withdraw():
             warnings.warn(str(losses), ImagesWarning, stacklevel=4)
 
-    def pass_on(self, total: Losses) -> None:
+    def pass_on(self, total: UnclaimedLosses) -> None:
         """Log what was lost and add it to *total*, of which the client warns when it closes; once."""
         if losses := self.withdraw():
             keys = [key for loss in (losses.paid, losses.unfetched, losses.doubtful) for key in loss.keys]

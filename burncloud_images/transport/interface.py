@@ -1,5 +1,5 @@
 """
-The transport as a port: requests out, answers in, and how far each attempt got.
+What calls need of a transport: requests out, answers in, and how far each attempt got.
 
 `transport.http` is its aiohttp form.
 """

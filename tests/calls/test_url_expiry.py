@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.calls.expiry import LIFETIME, MARGIN, ReceivedAt, find_expiry, find_signed_expiry
+from burncloud_images.calls.url_expiry import LIFETIME, MARGIN, ReceivedAt, find_expiry, find_signed_expiry
 
 pytestmark = pytest.mark.ways("tls")
 

@@ -49,7 +49,7 @@ def find_place(sink: Sink[Kind], placement: ImageContext) -> Path | None:
 
 
 @attrs.define(kw_only=True)
-class Retention:
+class AnswerBuffer:
     """
     Holds the bytes of one answer.
 
