@@ -25,7 +25,7 @@ import attrs
 from burncloud_images.errors import Billing, ConfigurationError, InvalidRequestError, Violation
 from burncloud_images.files.sinks import Memory, Sink
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
-from burncloud_images.model.parameters import PlainAnnotation, with_parameters
+from burncloud_images.model.parameter_docs import PlainAnnotation, with_parameters
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.settings import Network, OnAttempt, Settings, SizeLimits, Timeouts, Validation, proxy_for

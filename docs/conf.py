@@ -98,7 +98,7 @@ def listed(values: Iterable[str]) -> str:
     return " · ".join(f"`{value}`" for value in values)
 
 
-def needs(limit: limits.Needs) -> str:
+def needs(limit: limits.RequiredField) -> str:
     """Return which value of another field is needed."""
     wanted = " or ".join("unset" if value is None else f"`{value}`" for value in limit.values)
     return f"{f'`{limit.only_for}`' if limit.only_for else 'only'} with `{limit.other}` {wanted}"
@@ -107,14 +107,14 @@ def needs(limit: limits.Needs) -> str:
 WORDS: Mapping[object, Callable[[Any], str]] = {
     limits.OneOf: lambda limit: listed(limit.values),
     limits.Between: lambda limit: f"{limit.low:,}" if limit.low == limit.high else f"{limit.low:,} to {limit.high:,}",
-    limits.Characters: lambda limit: f"at most {limit.most:,} characters",
-    limits.NotTaken: lambda limit: limit.reason,
-    limits.AnySize: lambda limit: (
+    limits.MaxCharacters: lambda limit: f"at most {limit.most:,} characters",
+    limits.UnsupportedField: lambda limit: limit.reason,
+    limits.FlexibleSize: lambda limit: (
         f"`auto`, or multiples of {limit.step} up to {limit.long}x{limit.short} or the other way, "
         f"at most {limit.ratio}:1"
     ),
-    limits.Needs: needs,
-    limits.SmallerThan: lambda limit: f"less than {limit.size / limits.MB:g} MB",
+    limits.RequiredField: needs,
+    limits.BytesBelow: lambda limit: f"less than {limit.size / limits.MB:g} MB",
     limits.MediaTypes: lambda limit: listed(limit.types),
     limits.square: lambda _: "square",
     limits.transparent: lambda _: "with an alpha channel",

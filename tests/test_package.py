@@ -158,7 +158,7 @@ OWN = {
     "burncloud_images.model.inputs",
     "burncloud_images.model.media",
     "burncloud_images.model.operations",
-    "burncloud_images.model.parameters",
+    "burncloud_images.model.parameter_docs",
     "burncloud_images.results",
     "burncloud_images.retry",
     "burncloud_images.settings",

@@ -20,13 +20,13 @@ from burncloud_images.bulk.records import InputFile
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.model.inputs import (
     BytesSource,
+    CallableSource,
     FileID,
-    FileSource,
+    FileObjectSource,
     ImageSource,
     ImageURL,
-    OpenerSource,
     PathSource,
-    PictureSource,
+    PillowSource,
     StreamSource,
     to_source,
 )
@@ -58,10 +58,10 @@ KEY_BYTES = 16
 
 INSTEAD: Mapping[type, str] = {
     BytesSource: "bytes are gone with the process; write them to a file and give its path",
-    FileSource: "an open file is gone with the process; give its path",
+    FileObjectSource: "an open file is gone with the process; give its path",
     StreamSource: "a stream can be read once only; write it to a file and give its path",
-    OpenerSource: "an opener is gone with the process; give a path or an ImageURL",
-    PictureSource: "a picture in memory is gone with the process; save it to a file and give its path",
+    CallableSource: "an opener is gone with the process; give a path or an ImageURL",
+    PillowSource: "a picture in memory is gone with the process; save it to a file and give its path",
 }
 """Why a job cannot keep a source, and what it can."""
 

@@ -20,7 +20,7 @@ from burncloud_images.bulk.records import Link, Record
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
 from burncloud_images.results import Attempt, ImagesResult, SavedImage, UnfetchedImage
-from burncloud_images.wire.answer import Answer
+from burncloud_images.wire.answer import ImagesAnswer
 
 MAX_USAGE_TOKENS = 10**12
 """An answer that names more for one request says nothing."""
@@ -177,7 +177,7 @@ class Passage(CallHooks):
             self.holds = False
             self.purse.free(self.record)
 
-    async def on_links(self, links: Sequence[UnfetchedImage], answer: Answer) -> None:
+    async def on_links(self, links: Sequence[UnfetchedImage], answer: ImagesAnswer) -> None:
         """Keep the addresses of what is paid. If the disk is full, the images are fetched all the same."""
         kept = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
         with suppress(StorageError):
@@ -193,7 +193,7 @@ def is_countable(usage: Mapping[str, object]) -> bool:
     )
 
 
-def describe(answer: Answer | ImagesResult[SavedImage]) -> dict[str, object]:
+def describe(answer: ImagesAnswer | ImagesResult[SavedImage]) -> dict[str, object]:
     """Return what an answer says in addition to its images, as JSON."""
     usage = attrs.asdict(answer.usage) if answer.usage is not None else {}
     about: dict[str, object] = {
@@ -201,6 +201,6 @@ def describe(answer: Answer | ImagesResult[SavedImage]) -> dict[str, object]:
         "usage": usage if is_countable(usage) else None,
         **{name: getattr(answer, name) for name in ("background", "output_format", "quality", "size")},
     }
-    items = answer.items if isinstance(answer, Answer) else answer.images
+    items = answer.items if isinstance(answer, ImagesAnswer) else answer.images
     revised = {str(item.index): item.revised_prompt for item in items if item.revised_prompt}
     return {name: value for name, value in {**about, "revised_prompts": revised}.items() if value}

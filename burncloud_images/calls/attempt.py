@@ -33,16 +33,16 @@ from burncloud_images.files.sinks import ImageContext, Sink
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImageDetails
 from burncloud_images.settings import Settings
-from burncloud_images.transport.interface import AttemptState, Response, Upload
+from burncloud_images.transport.interface import AttemptState, ReplayableUpload, Response
 from burncloud_images.transport.secret import RedactedResponse, bearer
-from burncloud_images.wire.answer import Answer
-from burncloud_images.wire.body import BodyText
-from burncloud_images.wire.encode import EncodedRequest
+from burncloud_images.wire.answer import ImagesAnswer
+from burncloud_images.wire.body_text import BodyTextDecoder
+from burncloud_images.wire.encoded_request import EncodedRequest
 from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_date, find_request_id
 from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
-from burncloud_images.wire.redaction import Redaction
+from burncloud_images.wire.redaction import KeyRedactor
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -110,7 +110,7 @@ class ReceivedAnswer(Generic[T]):
         request_id: The server's id for it.
     """
 
-    answer: Answer
+    answer: ImagesAnswer
     receiver: Receiver[T] = attrs.field(repr=False)
     at: ReceivedAt
     request_id: str | None
@@ -149,7 +149,7 @@ class RequestAttempt(Generic[T]):
     number: int
     state: AttemptState = attrs.field(default=attrs.Factory(make_state, takes_self=True))
     started: float = attrs.field(default=attrs.Factory(lambda self: self.spec.now, takes_self=True))
-    redaction: Redaction = attrs.field(default=attrs.Factory(lambda self: Redaction(self.key), takes_self=True))
+    redaction: KeyRedactor = attrs.field(default=attrs.Factory(lambda self: KeyRedactor(self.key), takes_self=True))
     context: ImageContext = attrs.field(
         default=attrs.Factory(lambda self: self.spec.context(self.number - 1), takes_self=True)
     )
@@ -158,7 +158,7 @@ class RequestAttempt(Generic[T]):
     received_at: ReceivedAt | None = None
     receiver: Receiver[T] | None = attrs.field(default=None, repr=False)  # it holds images
 
-    async def run(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> ReceivedAnswer[T]:
+    async def run(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ReceivedAnswer[T]:
         """
         Send the request and receive its answer.
 
@@ -177,12 +177,12 @@ class RequestAttempt(Generic[T]):
             await self.abandon()
             raise
 
-    def received(self, answer: Answer) -> ReceivedAnswer[T]:
+    def received(self, answer: ImagesAnswer) -> ReceivedAnswer[T]:
         assert self.receiver is not None
         assert self.received_at is not None
         return ReceivedAnswer(answer=answer, receiver=self.receiver, at=self.received_at, request_id=self.request_id)
 
-    async def send(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> Answer:
+    async def send(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ImagesAnswer:
         spec = self.spec
         url, body = f"{spec.settings.base_url}{encoded.path}", (encoded.plan, uploads)
         async with spec.resources.transport.post(
@@ -205,7 +205,7 @@ class RequestAttempt(Generic[T]):
 
     # --- an answer of success ----------------------------------------------------------------------------------------
 
-    async def receive(self, response: Response) -> Answer:
+    async def receive(self, response: Response) -> ImagesAnswer:
         """Take an answer as what it is by how it begins, not as what was asked for or by its label."""
         now = self.spec.now
         self.received_at = ReceivedAt(
@@ -231,7 +231,7 @@ class RequestAttempt(Generic[T]):
         if announced.isascii() and announced.isdigit() and int(announced) > most:
             raise too_large("answer", "response", most)
         label = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        text = BodyText(is_events=label == "text/event-stream")
+        text = BodyTextDecoder(is_events=label == "text/event-stream")
         return ResponseBody(chunks=chunks, text=text, buffer=self.buffer, most=most)
 
     async def choose_receiver(self, response: Response, body: ResponseBody) -> Receiver[T]:
@@ -290,7 +290,7 @@ class RequestAttempt(Generic[T]):
             )
         )
 
-    async def salvage(self, error: ImagesError) -> Answer:
+    async def salvage(self, error: ImagesError) -> ImagesAnswer:
         """
         Return the answer if all of it came before *error*, as over a stream that broke after its last image.
 
@@ -334,7 +334,7 @@ class RequestAttempt(Generic[T]):
         )
 
 
-def discreet(observer: StreamObserver, redaction: Redaction) -> StreamObserver:
+def discreet(observer: StreamObserver, redaction: KeyRedactor) -> StreamObserver:
     """Return an observer that is called without the key, which some gateways echo."""
 
     async def show_without_key(image: StreamedImage) -> None:

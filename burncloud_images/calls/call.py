@@ -52,9 +52,9 @@ from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
 from burncloud_images.retry import count_images, repeat
 from burncloud_images.settings import OnAttempt, Settings
-from burncloud_images.transport.interface import Upload
+from burncloud_images.transport.interface import ReplayableUpload
 from burncloud_images.transport.secret import forgetting_locals
-from burncloud_images.wire.encode import EncodedRequest, encode
+from burncloud_images.wire.encoded_request import EncodedRequest, encode
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -166,7 +166,9 @@ class Call(Generic[T]):
 
     # --- attempts ----------------------------------------------------------------------------------------------------
 
-    async def send_with_retries(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> ReceivedAnswer[T]:
+    async def send_with_retries(
+        self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]
+    ) -> ReceivedAnswer[T]:
         resources = self.spec.resources
         return await repeat(
             lambda: self.send_once(encoded, uploads),
@@ -178,7 +180,7 @@ class Call(Generic[T]):
             gate=resources.gate,
         )
 
-    async def send_once(self, encoded: EncodedRequest, uploads: Sequence[Upload]) -> ReceivedAnswer[T]:
+    async def send_once(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ReceivedAnswer[T]:
         key = await self.spec.settings.key()
         await self.spec.hooks.before_attempt()
         self.attempt = attempt = RequestAttempt(spec=self.spec, key=key, number=len(self.history) + 1)

@@ -35,7 +35,7 @@ from burncloud_images.retry import Clock, RetryPolicy, repeat
 from burncloud_images.settings import SizeLimits, Timeouts
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.interface import AttemptState, Response, SessionKind, Transport
-from burncloud_images.wire.download_headers import Checksum, RemoteFile, find_content_range, find_remote_file
+from burncloud_images.wire.download_headers import ExpectedChecksum, RemoteFile, find_content_range, find_remote_file
 from burncloud_images.wire.headers import find_retry_after
 
 T = TypeVar("T", bound=ImageDetails)
@@ -86,7 +86,7 @@ class PartialDownload(Generic[T]):
     size: int = 0
     reached: int = 0
     distrusted: bool = False
-    digests: list[tuple[Checksum, hashlib._Hash]] = attrs.field(factory=list)
+    digests: list[tuple[ExpectedChecksum, hashlib._Hash]] = attrs.field(factory=list)
 
     @property
     def resumable(self) -> bool:

@@ -49,7 +49,7 @@ from burncloud_images.results import (
     ImagesResult,
     UnfetchedImage,
 )
-from burncloud_images.wire.answer import Answer
+from burncloud_images.wire.answer import ImagesAnswer
 
 R = TypeVar("R", bound=ImagesRequest)
 T = TypeVar("T", bound=ImageDetails)
@@ -152,7 +152,7 @@ class CallTracker(CallHooks, Generic[R]):
             self.is_cancelled = True
             task.cancel()
 
-    async def on_links(self, links: Sequence[UnfetchedImage], answer: Answer) -> None:  # noqa: ARG002 (a hook)
+    async def on_links(self, links: Sequence[UnfetchedImage], answer: ImagesAnswer) -> None:  # noqa: ARG002 (a hook)
         """Record where the images are."""
         self.links = links
 

@@ -18,7 +18,7 @@ from burncloud_images.transport.interface import AttemptState, Response
 from burncloud_images.transport.secret import RedactedResponse, bearer, forgetting_locals
 from burncloud_images.wire.answer import to_datetime, to_text
 from burncloud_images.wire.failures import ErrorResponse, to_error
-from burncloud_images.wire.redaction import Redaction
+from burncloud_images.wire.redaction import KeyRedactor
 
 MAX_BYTES = 16 * 1024 * 1024
 
@@ -44,7 +44,7 @@ async def list_models(settings: Settings, resources: Resources) -> tuple[ModelIn
 async def request_models(settings: Settings, resources: Resources) -> tuple[ModelInfo, ...]:
     """Send the request once; an unknown outcome is raised as a failed connection, since asking again is free."""
     key = await settings.key()
-    redaction = Redaction(key)
+    redaction = KeyRedactor(key)
     state = AttemptState(clock=resources.clock)
     url, headers = f"{settings.base_url}/models", {"Authorization": bearer(key)}
     try:
@@ -57,7 +57,7 @@ async def request_models(settings: Settings, resources: Resources) -> tuple[Mode
     return tuple(to_models(body))
 
 
-async def read_list(response: Response, redaction: Redaction, state: AttemptState) -> bytes:
+async def read_list(response: Response, redaction: KeyRedactor, state: AttemptState) -> bytes:
     """
     Return the body of an answer 200.
 

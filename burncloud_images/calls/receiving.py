@@ -31,15 +31,15 @@ from burncloud_images.files.sinks import ImageContext, ImageWriter, ReadableWrit
 from burncloud_images.model.media import Media
 from burncloud_images.results import DamagedImage, Image, ImageDetails
 from burncloud_images.settings import SizeLimits
-from burncloud_images.wire.answer import Answer, AnswerItem
-from burncloud_images.wire.events import Completed, EventFields, Partial, PartialStarted, StreamEvent
+from burncloud_images.wire.answer import AnswerItem, ImagesAnswer
+from burncloud_images.wire.events import CompletedEnded, EventFields, PartialEnded, PartialStarted, StreamEvent
 from burncloud_images.wire.image_json import (
     ImageChunk,
     ImageEnded,
     ImageFailed,
     ImageStarted,
-    Pause,
-    Surplus,
+    PausePoint,
+    SurplusText,
     UndecodedText,
 )
 
@@ -78,7 +78,7 @@ class Decoder(Protocol):
     def flush(self) -> Iterator[StreamEvent]:
         """Yield what is left of an answer that was cut off."""
 
-    def close(self) -> Answer:
+    def close(self) -> ImagesAnswer:
         """Return what the answer said beside its images."""
 
 
@@ -124,7 +124,7 @@ class Receiver(Generic[T]):
 
     # --- the text of an answer ---------------------------------------------------------------------------------------
 
-    async def take(self, body: ResponseBody) -> Answer:
+    async def take(self, body: ResponseBody) -> ImagesAnswer:
         """
         Take a whole answer.
 
@@ -159,7 +159,7 @@ class Receiver(Generic[T]):
         await body.drain()
         self.is_whole = body.is_whole
 
-    def close(self) -> Answer:
+    def close(self) -> ImagesAnswer:
         """Return what the answer said beside its images, and note which of them are damaged."""
         answer = self.decoder.close()
         for item in answer.items:
@@ -179,13 +179,13 @@ class Receiver(Generic[T]):
                 await self.write(data)
             case ImageEnded(index):
                 await self.end(index)
-            case Completed(item, fields):
+            case CompletedEnded(item, fields):
                 await self.complete(item, fields)
-            case Partial(index, fields):
+            case PartialEnded(index, fields):
                 await self.end_preview(index, fields)
-            case Surplus(text):
+            case SurplusText(text):
                 await self.hold(text)
-            case Pause():
+            case PausePoint():
                 await self.turns.give()
             case _:
                 await self.give_up(event)
@@ -331,7 +331,7 @@ class Receiver(Generic[T]):
             for index in sorted({*self.remains, *self.rests} - held)
         )
 
-    async def salvage(self, error: ImagesError) -> Answer | None:
+    async def salvage(self, error: ImagesError) -> ImagesAnswer | None:
         """
         Put what arrived on an error that ended the answer.
 

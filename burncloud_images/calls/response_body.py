@@ -14,7 +14,7 @@ import attrs
 
 from burncloud_images.calls.answer_buffer import AnswerBuffer
 from burncloud_images.errors import ImagesError, TooLargeError
-from burncloud_images.wire.body import BodyText, Shape
+from burncloud_images.wire.body_text import BodyShape, BodyTextDecoder
 
 TURN = 0.01
 """Seconds after which other tasks run, although more data is there."""
@@ -51,7 +51,7 @@ class ResponseBody:
     """
 
     chunks: AsyncIterator[bytes]
-    text: BodyText
+    text: BodyTextDecoder
     buffer: AnswerBuffer
     most: int
     received: int = 0
@@ -60,7 +60,7 @@ class ResponseBody:
     skipped: tuple[bytes, int] | None = None
     turns: LoopYielder = attrs.field(factory=LoopYielder)
 
-    async def begin(self, check: Callable[[], None]) -> Shape:
+    async def begin(self, check: Callable[[], None]) -> BodyShape:
         """
         Return what the body is, as soon as that is known.
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import attrs
 from cyclopts import Group, Parameter
 
-from burncloud_images.model.parameters import describe_parameters
+from burncloud_images.model.parameter_docs import describe_parameters
 
 
 @attrs.frozen(kw_only=True)

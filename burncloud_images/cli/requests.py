@@ -35,8 +35,8 @@ from burncloud_images.files.sinks import Directory, Memory, Sink
 from burncloud_images.model.inputs import ImageURL
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Image, ImageDetails, ImagesResult, SavedImage
-from burncloud_images.wire.encode import to_file_parts, to_form_fields
-from burncloud_images.wire.multipart import FileSlot
+from burncloud_images.wire.encoded_request import to_file_parts, to_form_fields
+from burncloud_images.wire.multipart import FilePlaceholder
 
 if TYPE_CHECKING:
     from burncloud_images.transport.http import Session
@@ -247,7 +247,7 @@ def preview_to_text(captured: Captured) -> Iterator[bytes]:
     yield b"\n"
     plan = captured.payload.plan
     for segment in (*plan.segments, plan.final):
-        if isinstance(segment, FileSlot):
+        if isinstance(segment, FilePlaceholder):
             yield f"<{segment.size} bytes>".encode()
         else:
             yield segment.replace(b"\r\n", b"\n")

@@ -39,9 +39,9 @@ from burncloud_images.errors import ImagesError, OutcomeUnknownError
 from burncloud_images.files.sinks import ImageContext, Memory, Sink, slug
 from burncloud_images.results import Image, SavedImage
 from burncloud_images.settings import SizeLimits
-from burncloud_images.wire.answer import Answer, to_text
+from burncloud_images.wire.answer import ImagesAnswer, to_text
 from burncloud_images.wire.events import StreamDecoder
-from burncloud_images.wire.image_json import AnswerDecoder, Container, locate_in_answer
+from burncloud_images.wire.image_json import AnswerDecoder, OpenContainer, locate_in_answer
 
 PIECE = 256 * 1024
 """Bytes that are read and decoded at once."""
@@ -188,7 +188,7 @@ class SavedFile:
             await receiver.take_chunk(part)
         except ImagesError as error:
             await receiver.salvage(error)
-            self.conclude(receiver, Answer(), error.message)
+            self.conclude(receiver, ImagesAnswer(), error.message)
             return
         if part.endswith(b"\n") and is_closed(receiver.decoder):
             await self.end(receiver)
@@ -220,13 +220,13 @@ class SavedFile:
                 problem = cut.message if receiver.decoder.is_open else ""
             answer = receiver.close()
         except OutcomeUnknownError as error:
-            answer, problem = Answer(), problem or error.message
+            answer, problem = ImagesAnswer(), problem or error.message
             await receiver.salvage(error)
         except ImagesError as error:
             if not receiver.whole:
                 self.note_strange()
                 return
-            answer, problem = Answer(), error.message
+            answer, problem = ImagesAnswer(), error.message
         self.conclude(receiver, answer, problem)
 
     def note_strange(self) -> None:
@@ -234,7 +234,7 @@ class SavedFile:
         self.strange.append(self.began)
         self.codes.append(FAILED)
 
-    def conclude(self, receiver: Receiver[ShownImage], answer: Answer, problem: str) -> None:
+    def conclude(self, receiver: Receiver[ShownImage], answer: ImagesAnswer, problem: str) -> None:
         self.receiver = None
         where = self.where(receiver)
         kept = [image for _, image in sorted(receiver.kept.items())]
@@ -270,7 +270,7 @@ def cut_at_line_ends(piece: bytes) -> Iterator[bytes]:
         yield piece[begin:]
 
 
-def find_problems(receiver: Receiver[ShownImage], answer: Answer) -> Iterator[str]:
+def find_problems(receiver: Receiver[ShownImage], answer: ImagesAnswer) -> Iterator[str]:
     """Yield the reasons why images of a response are missing, as sentences."""
     for index, reason in sorted(receiver.damaged.items()):
         if index not in receiver.kept:
@@ -369,7 +369,7 @@ class SavedAnswerDecoder(AnswerDecoder):
         """Find the images of an answer, wrapped or not."""
         return locate_in_answer(self.levels[len(BATCH) :] if is_wrapped(self.levels) else self.levels)
 
-    def close(self) -> Answer:
+    def close(self) -> ImagesAnswer:
         """Return the rest of the answer, without what it is wrapped in."""
         document = self.parse()
         if isinstance(document, Mapping) and "response" in document and "data" not in document:
@@ -380,7 +380,7 @@ class SavedAnswerDecoder(AnswerDecoder):
         return self.to_answer(document)
 
 
-def is_wrapped(levels: list[Container]) -> bool:
+def is_wrapped(levels: list[OpenContainer]) -> bool:
     around = levels[: len(BATCH)]
     return all(level.is_object for level in around) and tuple(level.key for level in around) == BATCH
 

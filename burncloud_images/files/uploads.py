@@ -25,13 +25,13 @@ from burncloud_images.files.image_files import Identity, examine_file, examine_h
 from burncloud_images.model.inputs import (
     AsyncReadable,
     BytesSource,
+    CallableSource,
     FileID,
-    FileSource,
+    FileObjectSource,
     ImageSource,
     ImageURL,
-    OpenerSource,
     PathSource,
-    PictureSource,
+    PillowSource,
     Readable,
     StreamSource,
     to_source,
@@ -119,7 +119,7 @@ class HandleUpload:
 class OpenedUpload:
     """A callable that opens a seekable source for every attempt."""
 
-    source: OpenerSource
+    source: CallableSource
     start: int
     size: int
     media: Media
@@ -206,13 +206,13 @@ class UploadFactory:
                 return BytesUpload(data, examine_bytes(data))
             case PathSource(path):
                 return await self.open_path(path)
-            case FileSource(handle):
+            case FileObjectSource(handle):
                 return await self.measure_handle(handle)
             case StreamSource(chunks):
                 return await self.spool(chunks)
-            case OpenerSource():
+            case CallableSource():
                 return await self.open_opener(source)
-            case PictureSource():
+            case PillowSource():
                 return await self.encode_picture(source)
             case ImageURL(url):
                 return await self.fetch_url(url)
@@ -240,7 +240,7 @@ class UploadFactory:
             raise UnusableSource(f"it cannot be read: {reason(error)}") from None
         return HandleUpload(handle, start, max(0, end - start), media, self.executor)
 
-    async def open_opener(self, source: OpenerSource) -> Upload:
+    async def open_opener(self, source: CallableSource) -> Upload:
         async with opened(source, self.executor) as handle:
             if not (hasattr(handle, "seek") and hasattr(handle, "tell")):
                 return await self.spool(handle)
@@ -270,7 +270,7 @@ class UploadFactory:
         media = await run(self.executor, examine_handle, file, 0, size)
         return HandleUpload(file, 0, size, media, self.executor)
 
-    async def encode_picture(self, source: PictureSource) -> Upload:
+    async def encode_picture(self, source: PillowSource) -> Upload:
         buffer = io.BytesIO()
         try:
             await run(self.executor, partial(source.picture.save, buffer, format="PNG"))
@@ -343,7 +343,7 @@ def as_bytes(chunk: object) -> bytes:
 
 
 @asynccontextmanager
-async def opened(source: OpenerSource, executor: Executor) -> AsyncIterator[object]:
+async def opened(source: CallableSource, executor: Executor) -> AsyncIterator[object]:
     """Give what the opener opens, and close it: it was opened for us."""
     try:
         handle: object = source.open()

@@ -33,7 +33,7 @@ class AsyncReadable(Protocol):
     def read(self, size: int = -1, /) -> Awaitable[bytes]: ...
 
 
-class Picture(Protocol):
+class PillowImage(Protocol):
     """A Pillow image."""
 
     def save(self, fp: IO[bytes], format: str | None = None) -> None: ...  # noqa: A002 (Pillow's own name)
@@ -58,7 +58,7 @@ class BytesSource:
 
 
 @attrs.frozen
-class FileSource:
+class FileObjectSource:
     """
     A seekable file object of the caller.
 
@@ -76,17 +76,17 @@ class StreamSource:
 
 
 @attrs.frozen
-class OpenerSource:
+class CallableSource:
     """A callable that opens the source; it is called for every attempt and what it returns is closed."""
 
     open: Callable[[], Openable | Awaitable[Openable]]
 
 
 @attrs.frozen
-class PictureSource:
+class PillowSource:
     """A Pillow image; it is sent as PNG."""
 
-    picture: Picture
+    picture: PillowImage
 
 
 @attrs.frozen
@@ -112,7 +112,7 @@ class FileID:
 
 
 ImageSource: TypeAlias = (
-    PathSource | BytesSource | FileSource | StreamSource | OpenerSource | PictureSource | ImageURL | FileID
+    PathSource | BytesSource | FileObjectSource | StreamSource | CallableSource | PillowSource | ImageURL | FileID
 )
 
 ImageLike: TypeAlias = (
@@ -125,7 +125,7 @@ ImageLike: TypeAlias = (
     | AsyncReadable
     | AsyncIterable[bytes]
     | Callable[[], Openable | Awaitable[Openable]]
-    | Picture
+    | PillowImage
     | ImageSource
 )
 """
@@ -136,7 +136,7 @@ A path, bytes, a seekable (async) file object, an async iterator of bytes, a cal
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 """How a URL begins, but for `data:`."""
 DATA_URL = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
-SOURCES = (PathSource, BytesSource, FileSource, StreamSource, OpenerSource, PictureSource, ImageURL, FileID)
+SOURCES = (PathSource, BytesSource, FileObjectSource, StreamSource, CallableSource, PillowSource, ImageURL, FileID)
 
 
 def to_source(value: ImageLike) -> ImageSource:
@@ -194,17 +194,17 @@ def data_url_bytes(url: str) -> bytes:
 
 def object_to_source(value: object) -> ImageSource:
     if is_picture(value):
-        return PictureSource(value)
+        return PillowSource(value)
     if isinstance(value, Readable):  # structural: an AsyncReadable has the same method name
-        return FileSource(value) if is_seekable(value) else StreamSource(value)
+        return FileObjectSource(value) if is_seekable(value) else StreamSource(value)
     if isinstance(value, AsyncIterable):
         return StreamSource(value)
     if callable(value):
-        return OpenerSource(value)  # pyright: ignore[reportArgumentType] (seen when it is called)
+        return CallableSource(value)  # pyright: ignore[reportArgumentType] (seen when it is called)
     raise refusal(f"{type(value).__name__} cannot be read as an image")
 
 
-def is_picture(value: object) -> TypeGuard[Picture]:
+def is_picture(value: object) -> TypeGuard[PillowImage]:
     # By name, so that Pillow is not imported for those who do not use it.
     return any((kind.__module__, kind.__name__) == ("PIL.Image", "Image") for kind in type(value).__mro__)
 

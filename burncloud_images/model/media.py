@@ -70,18 +70,18 @@ def examine(size: int) -> Probe:
     """
     try:
         return (yield from read_image(size))
-    except Shrunk:
+    except ShortRead:
         return Media()
 
 
-class Shrunk(Exception):  # noqa: N818 (an event in a file's life, handled here)
+class ShortRead(Exception):  # noqa: N818 (an event in a file's life, handled here)
     """A span was answered with fewer bytes."""
 
 
 def read(offset: int, length: int) -> Generator[Span, bytes, bytes]:
     piece = yield offset, length
     if len(piece) < length:
-        raise Shrunk
+        raise ShortRead
     return piece
 
 

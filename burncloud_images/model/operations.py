@@ -21,7 +21,7 @@ import attrs
 
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.model.inputs import FileID, ImageLike, ImageSource, ImageURL, to_source, to_sources
-from burncloud_images.model.parameters import documented
+from burncloud_images.model.parameter_docs import documented
 
 Operation: TypeAlias = Literal["generations", "edits", "variations"]
 

@@ -15,7 +15,7 @@ MB = 1024 * 1024
 """The documents say MB without saying which; the larger reading never refuses what the server would take."""
 
 
-class Limit(Protocol):
+class FieldLimit(Protocol):
     """Says what is wrong with a value."""
 
     def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
@@ -45,7 +45,7 @@ class Between:
 
 
 @attrs.frozen
-class Characters:
+class MaxCharacters:
     """A maximum length of a text, in Unicode code points."""
 
     most: int
@@ -56,7 +56,7 @@ class Characters:
 
 
 @attrs.frozen
-class NotTaken:
+class UnsupportedField:
     """A field that the model does not have."""
 
     reason: str = "this model does not take it"
@@ -66,7 +66,7 @@ class NotTaken:
 
 
 @attrs.frozen
-class AnySize:
+class FlexibleSize:
     """`WIDTHxHEIGHT` in steps, within a ratio and a largest picture in either orientation; or `auto`."""
 
     step: int = 16
@@ -89,7 +89,7 @@ class AnySize:
 
 
 @attrs.frozen
-class Needs:
+class RequiredField:
     """A value that is taken only beside another field's value."""
 
     other: str
@@ -127,7 +127,7 @@ class UploadLimit(Protocol):
 
 
 @attrs.frozen
-class SmallerThan:
+class BytesBelow:
     """A size in bytes that is not reached."""
 
     size: int

@@ -22,16 +22,16 @@ from burncloud_images.errors import Violation
 from burncloud_images.model.operations import Operation
 from burncloud_images.model.rule_kinds import (
     MB,
-    AnySize,
     Between,
-    Characters,
-    Limit,
+    BytesBelow,
+    FieldLimit,
+    FlexibleSize,
+    MaxCharacters,
     MeasuredImage,
     MediaTypes,
-    Needs,
-    NotTaken,
     OneOf,
-    SmallerThan,
+    RequiredField,
+    UnsupportedField,
     UploadLimit,
     as_large_as_first,
     square,
@@ -60,7 +60,7 @@ SNAPSHOT = re.compile(r"-20\d\d-\d\d-\d\d$")
 
 
 @attrs.frozen(kw_only=True)
-class Rule:
+class FieldRule:
     """
     One documented limit of a field.
 
@@ -75,92 +75,94 @@ class Rule:
 
     field: str
     models: tuple[str, ...]
-    limit: Limit
+    limit: FieldLimit
     source: str
     date: str
     operations: tuple[Operation, ...] = EVERYWHERE
 
 
-def burncloud(field: str, models: tuple[str, ...], limit: Limit, *operations: Operation) -> Rule:
+def burncloud(field: str, models: tuple[str, ...], limit: FieldLimit, *operations: Operation) -> FieldRule:
     return rule(field, models, limit, operations, "burncloud", "2025-04-26")
 
 
-def openapi(field: str, models: tuple[str, ...], limit: Limit, *operations: Operation) -> Rule:
+def openapi(field: str, models: tuple[str, ...], limit: FieldLimit, *operations: Operation) -> FieldRule:
     return rule(field, models, limit, operations, "openapi", "2026-08-21")
 
 
-def reference(field: str, models: tuple[str, ...], limit: Limit, *operations: Operation) -> Rule:
+def reference(field: str, models: tuple[str, ...], limit: FieldLimit, *operations: Operation) -> FieldRule:
     return rule(field, models, limit, operations, "reference", "2026-11-17")
 
 
 def rule(
-    field: str, models: tuple[str, ...], limit: Limit, operations: tuple[Operation, ...], source: str, date: str
-) -> Rule:
-    return Rule(field=field, models=models, limit=limit, source=source, date=date, operations=operations or EVERYWHERE)
+    field: str, models: tuple[str, ...], limit: FieldLimit, operations: tuple[Operation, ...], source: str, date: str
+) -> FieldRule:
+    return FieldRule(
+        field=field, models=models, limit=limit, source=source, date=date, operations=operations or EVERYWHERE
+    )
 
 
-NOT_SERVED = NotTaken("this endpoint does not serve that model")
+NOT_SERVED = UnsupportedField("this endpoint does not serve that model")
 LOW_TO_HIGH = ("low", "medium", "high", "auto")
 
-RULES: tuple[Rule, ...] = (
+RULES: tuple[FieldRule, ...] = (
     burncloud("model", DALLE_3, NOT_SERVED, "edits", "variations"),
     openapi("model", GPT, NOT_SERVED, "variations"),
-    burncloud("prompt", DALLE_2, Characters(1_000)),
-    burncloud("prompt", DALLE_3, Characters(4_000)),
-    burncloud("prompt", GPT, Characters(32_000)),
+    burncloud("prompt", DALLE_2, MaxCharacters(1_000)),
+    burncloud("prompt", DALLE_3, MaxCharacters(4_000)),
+    burncloud("prompt", GPT, MaxCharacters(32_000)),
     burncloud("n", DALLE_2 + GPT, Between(1, 10)),
     burncloud("n", DALLE_3, Between(1, 1)),
     burncloud("size", DALLE_2, OneOf(("256x256", "512x512", "1024x1024"))),
     burncloud("size", DALLE_3, OneOf(("1024x1024", "1792x1024", "1024x1792"))),
     burncloud("size", FIXED_SIZE, OneOf(("auto", "1024x1024", "1536x1024", "1024x1536"))),
-    openapi("size", FREE_SIZE, AnySize()),
+    openapi("size", FREE_SIZE, FlexibleSize()),
     burncloud("quality", DALLE_2, OneOf(("standard",))),
     burncloud("quality", DALLE_3, OneOf(("standard", "hd"))),
     burncloud("quality", FIXED_SIZE + GPT_2, OneOf(LOW_TO_HIGH)),
     reference("quality", GPT_2_5 + GPT_2_6, OneOf((*LOW_TO_HIGH, "xhigh", "max"))),
     burncloud("response_format", DALLE, OneOf(("url", "b64_json"))),
-    openapi("response_format", GPT, NotTaken()),
+    openapi("response_format", GPT, UnsupportedField()),
     burncloud("style", DALLE_3, OneOf(("vivid", "natural"))),
-    burncloud("style", DALLE_2 + GPT, NotTaken()),
+    burncloud("style", DALLE_2 + GPT, UnsupportedField()),
     openapi("background", GPT, OneOf(("transparent", "opaque", "auto"))),
-    openapi("background", GPT, Needs("output_format", (None, "png", "webp"), only_for="transparent")),
-    openapi("background", DALLE, NotTaken()),
+    openapi("background", GPT, RequiredField("output_format", (None, "png", "webp"), only_for="transparent")),
+    openapi("background", DALLE, UnsupportedField()),
     openapi("moderation", GPT, OneOf(("low", "auto"))),
-    openapi("moderation", DALLE, NotTaken()),
-    openapi("moderation", EVERY_MODEL, Needs("by_reference", (True,)), "edits"),
+    openapi("moderation", DALLE, UnsupportedField()),
+    openapi("moderation", EVERY_MODEL, RequiredField("by_reference", (True,)), "edits"),
     openapi("output_format", FIXED_SIZE + GPT_2 + GPT_2_5, OneOf(("png", "jpeg", "webp"))),
     reference("output_format", GPT_2_6, OneOf(("png", "jpeg", "webp", "gif", "svg"))),
-    openapi("output_format", DALLE, NotTaken()),
+    openapi("output_format", DALLE, UnsupportedField()),
     openapi("output_compression", GPT, Between(0, 100)),
-    openapi("output_compression", GPT, Needs("output_format", ("jpeg", "webp"))),
-    openapi("output_compression", DALLE, NotTaken()),
+    openapi("output_compression", GPT, RequiredField("output_format", ("jpeg", "webp"))),
+    openapi("output_compression", DALLE, UnsupportedField()),
     openapi("partial_images", GPT, Between(0, 3)),
-    openapi("partial_images", DALLE, NotTaken()),
-    openapi("stream", DALLE, NotTaken("this model does not stream")),
-    reference("stream", GPT, Needs("output_format", (None, "png", "jpeg", "webp"))),
+    openapi("partial_images", DALLE, UnsupportedField()),
+    openapi("stream", DALLE, UnsupportedField("this model does not stream")),
+    reference("stream", GPT, RequiredField("output_format", (None, "png", "jpeg", "webp"))),
     reference("complexity", GPT_2_6, OneOf(("low", "medium", "high"))),
     reference("frame_count", GPT_2_6, Between(2, 16)),
-    reference("frame_count", GPT_2_6, Needs("output_format", ("gif",))),
+    reference("frame_count", GPT_2_6, RequiredField("output_format", ("gif",))),
     reference("frame_duration_ms", GPT_2_6, Between(20, 655_350)),
-    reference("frame_duration_ms", GPT_2_6, Needs("output_format", ("gif",))),
-    reference("svg", GPT_2_6, Needs("output_format", ("svg",))),
-    reference("svg", GPT_2_6, Needs("n", (None, 1))),
+    reference("frame_duration_ms", GPT_2_6, RequiredField("output_format", ("gif",))),
+    reference("svg", GPT_2_6, RequiredField("output_format", ("svg",))),
+    reference("svg", GPT_2_6, RequiredField("n", (None, 1))),
     *(
-        reference(field, DALLE + FIXED_SIZE + GPT_2 + GPT_2_5, NotTaken())
+        reference(field, DALLE + FIXED_SIZE + GPT_2 + GPT_2_5, UnsupportedField())
         for field in ("complexity", "frame_count", "frame_duration_ms", "svg")
     ),
-    reference("safety_identifier", KNOWN, Characters(128)),
+    reference("safety_identifier", KNOWN, MaxCharacters(128)),
     openapi("input_fidelity", GPT_1 + GPT_1_5, OneOf(("high", "low"))),
     openapi("input_fidelity", GPT_1_MINI, OneOf(("low",))),
-    openapi("input_fidelity", DALLE + FREE_SIZE, NotTaken()),
-    reference("markup", GPT_2_5 + GPT_2_6, Needs("mask", (None,))),
-    reference("markup", DALLE + FIXED_SIZE + GPT_2, NotTaken()),
-    openapi("by_reference", DALLE, NotTaken()),
+    openapi("input_fidelity", DALLE + FREE_SIZE, UnsupportedField()),
+    reference("markup", GPT_2_5 + GPT_2_6, RequiredField("mask", (None,))),
+    reference("markup", DALLE + FIXED_SIZE + GPT_2, UnsupportedField()),
+    openapi("by_reference", DALLE, UnsupportedField()),
 )
 
 
 @lru_cache(maxsize=64)
-def find_rules(operation: Operation, model: str | None) -> Mapping[str, tuple[Rule, ...]]:
+def find_rules(operation: Operation, model: str | None) -> Mapping[str, tuple[FieldRule, ...]]:
     """Return the limits of *model* at an endpoint, by field; those of every model for one that is not known."""
     rows = [row for row in RULES if operation in row.operations and (not row.models or model in row.models)]
     return {
@@ -201,13 +203,13 @@ PNG = MediaTypes(("image/png",))
 
 UPLOAD_RULES: tuple[UploadRule, ...] = (
     upload("image", DALLE_2, PNG, "burncloud"),
-    upload("image", DALLE_2, SmallerThan(4 * MB), "burncloud"),
+    upload("image", DALLE_2, BytesBelow(4 * MB), "burncloud"),
     upload("image", DALLE_2, square, "burncloud"),
     upload("image", GPT, MediaTypes(("image/png", "image/webp", "image/jpeg")), "burncloud"),
-    upload("image", GPT_1, SmallerThan(25 * MB), "burncloud"),
+    upload("image", GPT_1, BytesBelow(25 * MB), "burncloud"),
     upload("mask", EVERY_MODEL, as_large_as_first, "burncloud", certain=True),
     upload("mask", KNOWN, PNG, "burncloud"),
-    upload("mask", KNOWN, SmallerThan(4 * MB), "burncloud"),
+    upload("mask", KNOWN, BytesBelow(4 * MB), "burncloud"),
     upload("mask", KNOWN, transparent, "openapi"),
     upload("markup", EVERY_MODEL, as_large_as_first, "reference"),
     upload("markup", KNOWN, PNG, "reference"),

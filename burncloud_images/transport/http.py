@@ -32,11 +32,11 @@ from burncloud_images.retry import Clock
 from burncloud_images.settings import Network, Timeouts, find_proxy, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
 from burncloud_images.transport.connection_errors import find_limit, stalled, to_failure
-from burncloud_images.transport.interface import AttemptState, Response, SessionKind, Upload
+from burncloud_images.transport.interface import AttemptState, ReplayableUpload, Response, SessionKind
 from burncloud_images.transport.timeouts import IdleTimer
 from burncloud_images.transport.upload_body import UploadBody
-from burncloud_images.wire.body import BodyText
-from burncloud_images.wire.compression import Inflater
+from burncloud_images.wire.body_text import BodyTextDecoder
+from burncloud_images.wire.decompression import BodyDecompressor
 from burncloud_images.wire.headers import fold_headers
 from burncloud_images.wire.multipart import BodyPlan
 
@@ -75,7 +75,7 @@ class AiohttpResponse:
         return self.received() if self.inflated or encoding in {"identity", ""} else self.decompressed(encoding)
 
     async def decompressed(self, encoding: str) -> AsyncGenerator[bytes, None]:
-        inflater = Inflater(encoding)
+        inflater = BodyDecompressor(encoding)
         async with aclosing(self.received()) as chunks:
             async for chunk in chunks:
                 try:
@@ -95,7 +95,7 @@ class AiohttpResponse:
         patience = IdleTimer(
             idle=scale(self.timeouts.idle),
             first_byte=scale(self.timeouts.first_byte),
-            text=BodyText(is_events=is_events) if self.watched else None,
+            text=BodyTextDecoder(is_events=is_events) if self.watched else None,
         )
         while True:
             self.state.timer.allow(patience.left)
@@ -164,7 +164,7 @@ class AiohttpTransport:
         self,
         url: str,
         headers: Mapping[str, str],
-        body: tuple[BodyPlan, Sequence[Upload]],
+        body: tuple[BodyPlan, Sequence[ReplayableUpload]],
         state: AttemptState,
         timeouts: Timeouts,
     ) -> AbstractAsyncContextManager[Response]:

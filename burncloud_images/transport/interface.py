@@ -20,7 +20,7 @@ from burncloud_images.transport.timeouts import PhaseTimer
 from burncloud_images.wire.multipart import BodyPlan
 
 
-class Upload(Protocol):
+class ReplayableUpload(Protocol):
     """An image that can be read as often as needed."""
 
     @property
@@ -105,13 +105,13 @@ class Response(Protocol):
 
 
 class Transport(Protocol):
-    """The port between a call and the network."""
+    """Sends requests over the network."""
 
     def post(
         self,
         url: str,
         headers: Mapping[str, str],
-        body: tuple[BodyPlan, Sequence[Upload]],
+        body: tuple[BodyPlan, Sequence[ReplayableUpload]],
         state: AttemptState,
         timeouts: Timeouts,
     ) -> AbstractAsyncContextManager[Response]:

@@ -13,7 +13,7 @@ from burncloud_images.errors import hide_query
 
 if TYPE_CHECKING:
     from burncloud_images.transport.interface import Response
-    from burncloud_images.wire.redaction import Redaction
+    from burncloud_images.wire.redaction import KeyRedactor
 
 OWN = frozenset({"aiohttp", "burncloud_images"})
 """Packages whose frames hold keys, addresses and pieces of bodies."""
@@ -59,7 +59,7 @@ class RedactedResponse:
     """An answer whose headers do not show the key; its body is another matter, since images are in it."""
 
     response: Response
-    redaction: Redaction
+    redaction: KeyRedactor
 
     @property
     def status(self) -> int:

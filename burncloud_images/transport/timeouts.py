@@ -8,7 +8,7 @@ from typing import Self
 
 import attrs
 
-from burncloud_images.wire.body import BodyText
+from burncloud_images.wire.body_text import BodyTextDecoder
 
 BEAT = 5.0
 """Seconds between two looks at the loop, so that a pause is known almost whole."""
@@ -128,7 +128,7 @@ class IdleTimer:
 
     idle: float
     first_byte: float
-    text: BodyText | None = None
+    text: BodyTextDecoder | None = None
     least: int = 1
     left: float = attrs.field(default=attrs.Factory(lambda self: self.idle, takes_self=True))
     waited: float | None = 0.0
@@ -147,7 +147,7 @@ class IdleTimer:
         elif self.came >= self.least:
             self.left, self.came = self.idle, 0
 
-    def find_least(self, text: BodyText, chunk: bytes) -> None:
+    def find_least(self, text: BodyTextDecoder, chunk: bytes) -> None:
         text.feed(chunk)
         is_stream = text.has_comments if text.shape is None else text.shape == "events"
         self.least = 1 if is_stream else LEAST_PROGRESS

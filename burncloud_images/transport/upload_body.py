@@ -21,8 +21,8 @@ from burncloud_images.errors import (
     Phase,
 )
 from burncloud_images.settings import Timeouts
-from burncloud_images.transport.interface import AttemptState, Upload
-from burncloud_images.wire.multipart import BodyPlan, FileSlot
+from burncloud_images.transport.interface import AttemptState, ReplayableUpload
+from burncloud_images.wire.multipart import BodyPlan, FilePlaceholder
 
 SLICE = 128 * 1024
 UNSENT = 128 * 1024
@@ -34,7 +34,9 @@ LEAST_BUFFER = 1
 class UploadBody(aiohttp.Payload):
     """A body that is read from its sources as it is written, made anew for every attempt."""
 
-    def __init__(self, plan: BodyPlan, uploads: Sequence[Upload], state: AttemptState, timeouts: Timeouts) -> None:
+    def __init__(
+        self, plan: BodyPlan, uploads: Sequence[ReplayableUpload], state: AttemptState, timeouts: Timeouts
+    ) -> None:
         super().__init__(None, content_type=plan.content_type)
         self._size = plan.length
         self.plan = plan
@@ -76,13 +78,13 @@ class UploadBody(aiohttp.Payload):
     async def write_segments(self, writer: AbstractStreamWriter) -> None:
         prepare(writer)
         for segment in self.plan.segments:
-            if isinstance(segment, FileSlot):
+            if isinstance(segment, FilePlaceholder):
                 await self.write_file(writer, segment)
             else:
                 await self.write_slices(writer, segment)
         require_connection(writer)
 
-    async def write_file(self, writer: AbstractStreamWriter, slot: FileSlot) -> None:
+    async def write_file(self, writer: AbstractStreamWriter, slot: FilePlaceholder) -> None:
         left = slot.size
         async with aclosing(self.read(slot)) as pieces:
             async for piece in pieces:
@@ -93,7 +95,7 @@ class UploadBody(aiohttp.Payload):
             self.state.input_error = InputChangedError(f"{name} is shorter than the {slot.size:,} bytes it had before.")
             raise self.state.input_error
 
-    async def read(self, slot: FileSlot) -> AsyncGenerator[bytes, None]:
+    async def read(self, slot: FilePlaceholder) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes; what goes wrong with it is kept apart from what goes wrong with the network."""
         upload = self.uploads[slot.index]
         pieces = upload.pieces()

@@ -47,7 +47,7 @@ class AnswerItem:
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class ImagesAnswer:
     """
     An answer without its images.
 
@@ -98,7 +98,7 @@ MAX_DIGITS = 300
 DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_int=parse_digits)
 
 
-def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int, str], raw: bytes) -> Answer:
+def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int, str], raw: bytes) -> ImagesAnswer:
     """
     Return what *document* says.
 
@@ -117,11 +117,11 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
     found = tuple(to_items(items, decoded, failures)) if isinstance(items, list) else ()
     error = document.get("error")
     if says_something(error) and not any(item.decoded or item.url for item in found):
-        return Answer(error=document, raw=raw)
+        return ImagesAnswer(error=document, raw=raw)
     if not isinstance(items, list):
         raise ProtocolError("`data` in the answer is not a list.", raw=raw)
     beside = {"error": error} if says_something(error) else {}
-    return Answer(
+    return ImagesAnswer(
         items=found,
         created=to_datetime(document.get("created")),
         usage=to_usage(document.get("usage")),

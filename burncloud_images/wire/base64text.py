@@ -18,7 +18,7 @@ QUANTUM = 4
 NOT_BASE64 = "it holds something that is not base64"
 
 
-class StrictBase64:
+class Base64Decoder:
     """A decoder that is fed slices of any length."""
 
     def __init__(self) -> None:

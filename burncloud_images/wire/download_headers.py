@@ -41,7 +41,7 @@ CHECKSUM_HEADERS = {
 
 
 @attrs.frozen(kw_only=True)
-class Checksum:
+class ExpectedChecksum:
     """
     What the whole file's checksum has to be.
 
@@ -69,7 +69,7 @@ class RemoteFile:
 
     length: int | None = None
     validator: str | None = None
-    checksums: tuple[Checksum, ...] = ()
+    checksums: tuple[ExpectedChecksum, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -114,13 +114,13 @@ def find_validator(headers: Mapping[str, str]) -> str | None:
     return headers["last-modified"].strip() if settled else None
 
 
-def checksums(headers: Mapping[str, str]) -> Iterator[Checksum]:
+def checksums(headers: Mapping[str, str]) -> Iterator[ExpectedChecksum]:
     for header, pattern in CHECKSUM_HEADERS.items():
         for name, text in pattern.findall(headers.get(header, "")):
             algorithm = ALGORITHMS[name]
             digest = from_base64(text)
             if len(digest) == hashlib.new(algorithm, usedforsecurity=False).digest_size:
-                yield Checksum(header=header, algorithm=algorithm, digest=digest)
+                yield ExpectedChecksum(header=header, algorithm=algorithm, digest=digest)
 
 
 def from_base64(text: str) -> bytes:

@@ -24,8 +24,8 @@ import attrs
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
 from burncloud_images.wire.answer import (
-    Answer,
     AnswerItem,
+    ImagesAnswer,
     says_something,
     to_answer,
     to_datetime,
@@ -36,15 +36,15 @@ from burncloud_images.wire.answer import (
 )
 from burncloud_images.wire.image_json import (
     IMAGE_KEYS,
-    PAUSE,
-    Container,
-    Event,
+    PAUSE_POINT,
+    DecoderEvent,
     ImageEnded,
     ImageExtractor,
     ImageStarted,
+    OpenContainer,
     locate_in_answer,
 )
-from burncloud_images.wire.sse import Data, EventEnded, Lines, SSEDecoder, Token
+from burncloud_images.wire.sse import EventData, EventEnded, ManyLines, SSEDecoder, SSEToken
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class PartialStarted:
 
 
 @attrs.frozen
-class Partial:
+class PartialEnded:
     """The event of a preview has ended; its bytes are those that came last."""
 
     index: int
@@ -125,7 +125,7 @@ class Partial:
 
 
 @attrs.frozen
-class Completed:
+class CompletedEnded:
     """The event of an image has ended; its bytes, if it has any, are those that came last."""
 
     item: AnswerItem
@@ -137,7 +137,7 @@ class IgnoredEvent:
     """An unrelated event ended; discard its bytes."""
 
 
-StreamEvent: TypeAlias = Event | PartialStarted | Partial | Completed | IgnoredEvent
+StreamEvent: TypeAlias = DecoderEvent | PartialStarted | PartialEnded | CompletedEnded | IgnoredEvent
 
 
 class EventImageExtractor(ImageExtractor):
@@ -165,7 +165,7 @@ class EventImageExtractor(ImageExtractor):
     def locate(self) -> int | None:
         """Find the image in `b64_json`, or in `url`; or the images of a plain answer."""
         match self.levels:
-            case [Container(is_object=True, wants_key=False, key=key)] if key in IMAGE_KEYS:
+            case [OpenContainer(is_object=True, wants_key=False, key=key)] if key in IMAGE_KEYS:
                 if not self.has_begun:
                     self.head = parse_head(self.text)
                     self.index = choose_index(self.head, self.taken)
@@ -275,17 +275,17 @@ class StreamDecoder:
             if self.done:
                 return
 
-    def take_token(self, token: Token) -> Iterator[StreamEvent]:
+    def take_token(self, token: SSEToken) -> Iterator[StreamEvent]:
         match token:
-            case Data(data):
+            case EventData(data):
                 yield from self.take(data)
             case EventEnded(name):
                 yield from self.end_event(name)
                 self.ended_events += 1
                 if self.ended_events % EVENTS_AT_ONCE == 0:
-                    yield PAUSE
-            case Lines():
-                yield PAUSE
+                    yield PAUSE_POINT
+            case ManyLines():
+                yield PAUSE_POINT
 
     def flush(self) -> Iterator[StreamEvent]:
         """Yield what is left of a stream that ends here: an event that is whole but for its blank line."""
@@ -293,7 +293,7 @@ class StreamDecoder:
             if isinstance(token, EventEnded) and self.cutter is not None and is_whole(self.cutter):
                 yield from self.end_event(token.name)
 
-    def close(self) -> Answer:
+    def close(self) -> ImagesAnswer:
         """
         Return what the stream said.
 
@@ -301,10 +301,10 @@ class StreamDecoder:
             OutcomeUnknownError: It said nothing of an image, and of no error either.
         """
         if self.error is not None:
-            return Answer(error=self.error[0], raw=self.error[1])
+            return ImagesAnswer(error=self.error[0], raw=self.error[1])
         if not self.items:
             raise OutcomeUnknownError("The stream ended without a completed image.", raw=self.raw)
-        return Answer(
+        return ImagesAnswer(
             items=tuple(item for _, item in sorted(self.items.items())),
             created=first(facts.created_at for facts in self.facts),
             usage=add_up([facts.usage for facts in self.facts if facts.usage]),
@@ -366,12 +366,12 @@ class StreamDecoder:
             self.is_paid = self.is_paid or item.url is not None
             self.has_begun = True
             self.facts.append(facts)
-            yield Completed(item, facts)
+            yield CompletedEnded(item, facts)
         elif is_error(fields, name):
             self.error = (fields, error_body(cutter))
             self.done = True
         elif kind == PARTIAL and cutter.ended:
-            yield Partial(cutter.index, to_facts(fields))
+            yield PartialEnded(cutter.index, to_facts(fields))
         else:
             yield IgnoredEvent()
 
@@ -396,7 +396,7 @@ class StreamDecoder:
             self.is_paid = self.is_paid or item.url is not None
             self.has_begun = True
             self.is_telling = item is not items[-1]
-            yield Completed(item, facts)
+            yield CompletedEnded(item, facts)
 
 
 def is_answer(fields: Mapping[str, object]) -> bool:

@@ -22,9 +22,9 @@ from typing import TypeAlias
 import attrs
 
 from burncloud_images.errors import Billing, OutcomeUnknownError, ProtocolError, TooLargeError
-from burncloud_images.wire.answer import Answer, parse_json, to_answer
-from burncloud_images.wire.base64text import NOT_BASE64, StrictBase64
-from burncloud_images.wire.whole_answer import WholeAnswer, decode_whole
+from burncloud_images.wire.answer import ImagesAnswer, parse_json, to_answer
+from burncloud_images.wire.base64text import NOT_BASE64, Base64Decoder
+from burncloud_images.wire.small_answer import SmallAnswer, decode_whole
 
 
 @attrs.frozen
@@ -66,18 +66,20 @@ class UndecodedText:
 
 
 @attrs.frozen
-class Surplus:
+class SurplusText:
     """Text of items beyond the maximum."""
 
     text: bytes = attrs.field(repr=lambda text: f"<{len(text)} bytes>")
 
 
 @attrs.frozen
-class Pause:
+class PausePoint:
     """A good moment to let other tasks run: a chunk of many small values takes long."""
 
 
-Event: TypeAlias = ImageStarted | ImageChunk | ImageEnded | ImageFailed | UndecodedText | Surplus | Pause
+DecoderEvent: TypeAlias = (
+    ImageStarted | ImageChunk | ImageEnded | ImageFailed | UndecodedText | SurplusText | PausePoint
+)
 
 MOST_TEXT = 16 * 1024 * 1024
 """Bytes of an answer beside its images; real ones are a few KiB."""
@@ -85,7 +87,7 @@ MOST_VALUES = 200_000
 """Values, names and brackets of an answer; the parser takes 20 ms for so many, and holds up everything else."""
 AT_ONCE = 2000
 """Values between two pauses."""
-PAUSE = Pause()
+PAUSE_POINT = PausePoint()
 MOST_DEPTH = 100
 """Nesting that is followed; the standard parser would exhaust its stack at about ten times that."""
 ITEMS = 2
@@ -114,7 +116,7 @@ IMAGE_KEYS = ("b64_json", "url")
 
 
 @attrs.define
-class Container:
+class OpenContainer:
     """An object or array that is open, and where in it the decoder stands."""
 
     is_object: bool
@@ -139,14 +141,14 @@ class ImageExtractor:
         # Where text goes: to one of the two.
         self.into = self.text
         self.passed = self.values = 0
-        self.levels: list[Container] = []
+        self.levels: list[OpenContainer] = []
         # Not bound: a decoder that refers to itself, and to all that it holds, would wait for the garbage collector.
         self.state: Callable[[ImageExtractor, bytes, int], int] = ImageExtractor.outside_strings
-        self.events: list[Event] = []
+        self.events: list[DecoderEvent] = []
         self.pending = b""
         self.escaped = False
         self.string_offset = 0
-        self.base64: StrictBase64 | None = None
+        self.base64: Base64Decoder | None = None
         self.image_index = 0
         self.most_items = sys.maxsize
         self.is_surplus = False
@@ -173,7 +175,7 @@ class ImageExtractor:
         """What the answer says about money, beside its images: one of success has begun."""
         return Billing.MAYBE
 
-    def flush(self) -> Iterator[Event]:
+    def flush(self) -> Iterator[DecoderEvent]:
         """Yield what is left at the end."""
         return iter(())
 
@@ -182,7 +184,7 @@ class ImageExtractor:
         """The document so far without its images."""
         return bytes(self.text)
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
+    def feed(self, chunk: bytes) -> Iterator[DecoderEvent]:
         """
         Yield what *chunk* brings.
 
@@ -201,9 +203,9 @@ class ImageExtractor:
             self.events.clear()
             if self.passed - since > AT_ONCE:
                 since = self.passed
-                yield PAUSE
+                yield PAUSE_POINT
         if self.surplus:
-            yield Surplus(bytes(self.surplus))
+            yield SurplusText(bytes(self.surplus))
             self.surplus.clear()
         if len(self.text) > MOST_TEXT:
             raise self.too_large(f"{MOST_TEXT:,} bytes")
@@ -302,7 +304,7 @@ class ImageExtractor:
             if len(self.levels) == MOST_DEPTH:
                 message = f"The {self.what} is nested more than {MOST_DEPTH} levels deep."
                 raise ProtocolError(message, raw=self.raw)
-            self.levels.append(Container(is_object=mark == b"{"))
+            self.levels.append(OpenContainer(is_object=mark == b"{"))
         elif level is None:
             return  # a stray mark; the parser will refuse it
         elif mark in b"}]":
@@ -366,7 +368,7 @@ class ImageExtractor:
         if self.image_index in self.ended:
             self.base64 = None  # the first whole image of an item counts
         else:
-            self.base64 = StrictBase64()
+            self.base64 = Base64Decoder()
             self.failures.pop(self.image_index, None)
             self.events.append(ImageStarted(self.image_index))
         return position + skip
@@ -450,16 +452,16 @@ class AnswerDecoder(ImageExtractor):
         super().__init__()
         self.most_items = most_items
         self.has_surplus = False
-        self.whole: WholeAnswer | None = None
+        self.whole: SmallAnswer | None = None
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
+    def feed(self, chunk: bytes) -> Iterator[DecoderEvent]:
         """Yield what *chunk* brings; a small answer that is whole in it is decoded in one step."""
         if self.passed:
             return super().feed(chunk)
         self.whole = decode_whole(chunk, self.most_items)
         return super().feed(chunk) if self.whole is None else self.take_whole(self.whole)
 
-    def take_whole(self, whole: WholeAnswer) -> Iterator[Event]:
+    def take_whole(self, whole: SmallAnswer) -> Iterator[DecoderEvent]:
         """Yield the images of *whole*, and stand where the decoder would after it."""
         self.count(1)
         self.text += whole.text
@@ -481,7 +483,7 @@ class AnswerDecoder(ImageExtractor):
         """Find the images in `data[i].b64_json` and `data[i].url`."""
         return None if self.is_surplus else locate_in_answer(self.levels)
 
-    def close(self) -> Answer:
+    def close(self) -> ImagesAnswer:
         """
         Return the rest of the answer.
 
@@ -491,7 +493,7 @@ class AnswerDecoder(ImageExtractor):
         """
         return self.to_answer(self.parse())
 
-    def to_answer(self, document: object) -> Answer:
+    def to_answer(self, document: object) -> ImagesAnswer:
         answer = to_answer(document, self.ended, self.failures, self.raw)
         return attrs.evolve(answer, has_surplus=True) if self.has_surplus else answer
 
@@ -508,12 +510,12 @@ class OpaqueDecoder(ImageExtractor):
         super().__init__()
         self.encoding = encoding
 
-    def feed(self, chunk: bytes) -> Iterator[Event]:
+    def feed(self, chunk: bytes) -> Iterator[DecoderEvent]:
         """Pass over *chunk*."""
         self.passed += len(chunk)
         return iter(())
 
-    def close(self) -> Answer:
+    def close(self) -> ImagesAnswer:
         """
         Raise that this is not an answer.
 
@@ -524,13 +526,13 @@ class OpaqueDecoder(ImageExtractor):
         raise ProtocolError(f"The answer is not JSON{label}." if self.passed else "The answer is empty.")
 
 
-def locate_in_answer(levels: Sequence[Container]) -> int | None:
+def locate_in_answer(levels: Sequence[OpenContainer]) -> int | None:
     """Return the index of the image whose value begins below *levels* of an answer; None if it is not an image."""
     match levels:
         case [
-            Container(is_object=True, key="data"),
-            Container(is_object=False, index=index),
-            Container(is_object=True, wants_key=False, key=key),
+            OpenContainer(is_object=True, key="data"),
+            OpenContainer(is_object=False, index=index),
+            OpenContainer(is_object=True, wants_key=False, key=key),
         ] if key in IMAGE_KEYS:
             return index
     return None

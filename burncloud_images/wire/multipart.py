@@ -20,7 +20,7 @@ HELD_BACK = 16 * 1024
 
 
 @attrs.frozen
-class FileSlot:
+class FilePlaceholder:
     """
     Where the bytes of a file go.
 
@@ -33,7 +33,7 @@ class FileSlot:
     size: int
 
 
-Segment: TypeAlias = bytes | FileSlot
+Segment: TypeAlias = bytes | FilePlaceholder
 
 
 @attrs.frozen(kw_only=True)
@@ -72,7 +72,7 @@ class FilePart:
     name: str
     filename: str
     content_type: str
-    slot: FileSlot
+    slot: FilePlaceholder
 
 
 def plan_json(body: bytes) -> BodyPlan:

@@ -35,7 +35,7 @@ LEFT_ALONE = frozenset({"data", "rest", "url", "path", "unfetched"})
 
 
 @attrs.define(slots=False, eq=False)
-class Redaction:
+class KeyRedactor:
     """
     Masks one key.
 

@@ -24,7 +24,7 @@ LINES_AT_ONCE = 2000
 
 
 @attrs.frozen
-class Data:
+class EventData:
     """More data of the event that is being received; its lines are joined by LF."""
 
     data: bytes = attrs.field(repr=lambda data: f"<{len(data)} bytes>")
@@ -45,11 +45,11 @@ class EventEnded:
 
 
 @attrs.frozen
-class Lines:
+class ManyLines:
     """A good moment to let other tasks run: many lines have ended."""
 
 
-Token: TypeAlias = Data | EventEnded | Lines
+SSEToken: TypeAlias = EventData | EventEnded | ManyLines
 
 
 class LineSplitter:
@@ -101,7 +101,7 @@ class SSEDecoder:
         self.name_line = b""
         self.has_data = False
 
-    def feed(self, chunk: bytes) -> Iterator[Token]:
+    def feed(self, chunk: bytes) -> Iterator[SSEToken]:
         """Yield what *chunk* brings."""
         if self.beginning is not None:
             chunk = self.beginning + chunk
@@ -115,14 +115,14 @@ class SSEDecoder:
             if ends:
                 yield from self.end_line()
             if number % LINES_AT_ONCE == 0:
-                yield Lines()
+                yield ManyLines()
 
-    def close(self) -> Iterator[Token]:
+    def close(self) -> Iterator[SSEToken]:
         """Yield the end of an event whose blank line did not come."""
         if self.has_data:
             yield from self.end_event(finished=False)
 
-    def take(self, piece: bytes) -> Iterator[Token]:
+    def take(self, piece: bytes) -> Iterator[SSEToken]:
         """Take a piece of a line: of its field's name first, of its value after the colon."""
         if self.field is None:
             self.line += piece
@@ -135,18 +135,18 @@ class SSEDecoder:
             piece = piece[1:] if piece[:1] == b" " else piece
             self.at_value = False
         if self.field == b"data" and piece:
-            yield Data(piece)
+            yield EventData(piece)
         elif self.field == b"event":
             self.name_line = (self.name_line + piece)[:LONGEST_EVENT_NAME]
 
-    def begin_value(self, field: bytes) -> Iterator[Token]:
+    def begin_value(self, field: bytes) -> Iterator[SSEToken]:
         self.field, self.at_value, self.name_line = field, True, b""
         if field == b"data":
             if self.has_data:
-                yield Data(b"\n")
+                yield EventData(b"\n")
             self.has_data = True
 
-    def end_line(self) -> Iterator[Token]:
+    def end_line(self) -> Iterator[SSEToken]:
         if self.field is None:
             if not self.line:
                 yield from self.end_event()
@@ -157,7 +157,7 @@ class SSEDecoder:
             self.name = self.name_line
         self.line, self.field = b"", None
 
-    def end_event(self, *, finished: bool = True) -> Iterator[Token]:
+    def end_event(self, *, finished: bool = True) -> Iterator[SSEToken]:
         if self.has_data:
             yield EventEnded(self.name.decode(errors="replace"), finished)
         self.name, self.has_data = b"", False

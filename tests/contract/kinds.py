@@ -13,8 +13,8 @@ from burncloud_images.model.inputs import BytesSource
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
-from burncloud_images.wire.encode import encode
-from burncloud_images.wire.multipart import FileSlot
+from burncloud_images.wire.encoded_request import encode
+from burncloud_images.wire.multipart import FilePlaceholder
 
 BOUNDARY = "0123456789abcdef0123456789abcdef"
 OTTER, MASK = FILES["otter.png"], FILES["mask.png"]
@@ -169,5 +169,5 @@ def written(request: ImagesRequest) -> tuple[str, str, bytes]:
     measured = [MeasuredImage(field=field, size=len(data), media=examine_bytes(data)) for field, data in pairs]
     encoded = encode(request, measured, boundary=BOUNDARY)
     plan = encoded.plan
-    segments = [pairs[part.index][1] if isinstance(part, FileSlot) else part for part in plan.segments]
+    segments = [pairs[part.index][1] if isinstance(part, FilePlaceholder) else part for part in plan.segments]
     return encoded.path, plan.content_type, b"".join(segments) + plan.final

@@ -24,10 +24,10 @@ from burncloud_images.bulk.keys import to_document, to_key, to_request
 from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.errors import ImagesError, InvalidRequestError, Phase
 from burncloud_images.model.media import examine, examine_bytes
-from burncloud_images.wire.body import BodyText
-from burncloud_images.wire.compression import Inflater
+from burncloud_images.wire.body_text import BodyTextDecoder
+from burncloud_images.wire.decompression import BodyDecompressor
 from burncloud_images.wire.download_headers import find_content_range, find_remote_file
-from burncloud_images.wire.events import Completed, IgnoredEvent, Partial, PartialStarted, StreamDecoder
+from burncloud_images.wire.events import CompletedEnded, IgnoredEvent, PartialEnded, PartialStarted, StreamDecoder
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
 from burncloud_images.wire.image_json import (
@@ -37,8 +37,8 @@ from burncloud_images.wire.image_json import (
     ImageFailed,
     ImageStarted,
     OpaqueDecoder,
-    Pause,
-    Surplus,
+    PausePoint,
+    SurplusText,
     UndecodedText,
 )
 
@@ -74,13 +74,13 @@ class Listener:
                     self.image += data
                 case ImageEnded(index):
                     self.story.append((self.started, index, self.image))
-                case Surplus(text):
+                case SurplusText(text):
                     self.surplus += text
-                case ImageFailed() | UndecodedText() | Pause():
+                case ImageFailed() | UndecodedText() | PausePoint():
                     pass
-                case Partial():
+                case PartialEnded():
                     self.story.append((self.started, event, self.image))
-                case Completed() | IgnoredEvent():
+                case CompletedEnded() | IgnoredEvent():
                     self.story.append(event)
                 case _:
                     raise AssertionError(event)
@@ -104,7 +104,7 @@ def tell_events(chunks: Iterable[bytes], listener: Listener) -> object:
 
 
 def tell_body(chunks: Iterable[bytes], listener: Listener) -> object:
-    body = BodyText()
+    body = BodyTextDecoder()
     pieces = [*map(body.feed, chunks)]
     pieces.append(body.close())
     if body.shape == "events":
@@ -152,7 +152,7 @@ def body(data: bytes) -> None:
 def compression(data: bytes) -> None:
     """A body that its header calls compressed: nothing is lost of one that is not."""
     chosen, packed = data[:1] or b"\0", data[1:]
-    inflater = Inflater(("gzip", "deflate", "br")[chosen[0] % 3])
+    inflater = BodyDecompressor(("gzip", "deflate", "br")[chosen[0] % 3])
     try:
         came = b"".join(piece for chunk in cut(packed, chosen[0] % 64 + 1) for piece in inflater.feed(chunk))
     except ValueError:

@@ -9,8 +9,8 @@ from burncloud_images import EditRequest, FileID, GenerationRequest, ImageURL, V
 from burncloud_images.model.inputs import BytesSource
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.rule_kinds import MeasuredImage
-from burncloud_images.wire.encode import encode
-from burncloud_images.wire.multipart import FileSlot
+from burncloud_images.wire.encoded_request import encode
+from burncloud_images.wire.multipart import FilePlaceholder
 
 pytestmark = pytest.mark.golden
 
@@ -58,7 +58,7 @@ def test_the_encoder_writes_these_bytes(name):
     measured = [MeasuredImage(field=field, size=len(data), media=examine_bytes(data)) for field, data in pairs]
     encoded = encode(request, measured, boundary="0123456789abcdef")
     plan = encoded.plan
-    content = b"".join(pairs[part.index][1] if isinstance(part, FileSlot) else part for part in plan.segments)
+    content = b"".join(pairs[part.index][1] if isinstance(part, FilePlaceholder) else part for part in plan.segments)
     head = f"POST /v1{encoded.path} HTTP/1.1\r\nContent-Type: {plan.content_type}\r\nContent-Length: {plan.length}"
     assert golden_bytes(f"own/{name}.http") == f"{head}\r\n\r\n".encode() + content + plan.final
 

@@ -15,12 +15,12 @@ from PIL import Image
 from burncloud_images.errors import InvalidRequestError
 from burncloud_images.model.inputs import (
     BytesSource,
+    CallableSource,
     FileID,
-    FileSource,
+    FileObjectSource,
     ImageURL,
-    OpenerSource,
     PathSource,
-    PictureSource,
+    PillowSource,
     StreamSource,
     to_source,
     to_sources,
@@ -112,7 +112,7 @@ def test_a_data_url_is_its_bytes(data, head):
 )
 def test_what_can_be_rewound_is_a_file(value):
     """It is read again for another attempt."""
-    assert FileSource(value) == to_source(value)
+    assert FileObjectSource(value) == to_source(value)
 
 
 def test_what_cannot_be_rewound_is_a_stream():
@@ -127,7 +127,7 @@ def test_a_callable_opens():
     def opener():
         raise AssertionError
 
-    assert OpenerSource(opener) == to_source(opener)
+    assert CallableSource(opener) == to_source(opener)
 
 
 def test_a_pillow_image_is_a_picture(tmp_path):
@@ -135,7 +135,7 @@ def test_a_pillow_image_is_a_picture(tmp_path):
     picture = Image.new("RGB", (2, 2))
     picture.save(tmp_path / "otter.png")
     with Image.open(tmp_path / "otter.png") as opened:
-        assert [PictureSource(picture), PictureSource(opened)] == [to_source(picture), to_source(opened)]
+        assert [PillowSource(picture), PillowSource(opened)] == [to_source(picture), to_source(opened)]
 
 
 @pytest.mark.parametrize("source", [PathSource(Path("x")), BytesSource(b""), ImageURL("https://a/b"), FileID("file-1")])

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from burncloud_images.model.media import Media
 from burncloud_images.model.rule_kinds import (
     MB,
-    AnySize,
     Between,
-    Characters,
+    BytesBelow,
+    FlexibleSize,
+    MaxCharacters,
     MeasuredImage,
     MediaTypes,
-    Needs,
-    NotTaken,
     OneOf,
-    SmallerThan,
+    RequiredField,
+    UnsupportedField,
     as_large_as_first,
     square,
     transparent,
@@ -46,25 +46,25 @@ CASES = [
     (Between(1, 10), 0, "0 is not between 1 and 10"),
     (Between(1, 10), 11, "11 is not between 1 and 10"),
     (Between(1, 10), "3", "3 is not between 1 and 10"),
-    (Characters(3), "水獭水", None),
-    (Characters(1_000), "x" * 1_001, "1,001 characters are more than 1,000"),
-    (NotTaken(), "x", "this model does not take it"),
-    (NotTaken("not here"), "x", "not here"),
-    (AnySize(), "auto", None),
-    (AnySize(), "3840x2160", None),
-    (AnySize(), "2160x3840", None),
-    (AnySize(), Size.WIDE, None),
-    (AnySize(), Size.ODD, "the edges of"),
-    (AnySize(), "3856x2160", "3856x2160 is larger than 3840x2160"),
-    (AnySize(), "2176x2176", "2176x2176 is larger than 3840x2160"),
-    (AnySize(), "64x16", "64x16 is longer than 3:1"),
-    (AnySize(), "0x16", "the edges of 0x16 are not multiples of 16"),
-    (AnySize(), "100x100", "the edges of 100x100 are not multiples of 16"),
-    (AnySize(), "16×16", "neither auto nor WIDTHxHEIGHT"),  # noqa: RUF001 (people write it so)
-    (AnySize(), "１６x１６", "neither auto nor WIDTHxHEIGHT"),  # noqa: RUF001 (digits, but not ASCII)
-    (AnySize(), "16x16\n", "neither auto nor WIDTHxHEIGHT"),
-    (AnySize(), "AUTO", "neither auto nor WIDTHxHEIGHT"),
-    (AnySize(), 16, "neither auto nor WIDTHxHEIGHT"),
+    (MaxCharacters(3), "水獭水", None),
+    (MaxCharacters(1_000), "x" * 1_001, "1,001 characters are more than 1,000"),
+    (UnsupportedField(), "x", "this model does not take it"),
+    (UnsupportedField("not here"), "x", "not here"),
+    (FlexibleSize(), "auto", None),
+    (FlexibleSize(), "3840x2160", None),
+    (FlexibleSize(), "2160x3840", None),
+    (FlexibleSize(), Size.WIDE, None),
+    (FlexibleSize(), Size.ODD, "the edges of"),
+    (FlexibleSize(), "3856x2160", "3856x2160 is larger than 3840x2160"),
+    (FlexibleSize(), "2176x2176", "2176x2176 is larger than 3840x2160"),
+    (FlexibleSize(), "64x16", "64x16 is longer than 3:1"),
+    (FlexibleSize(), "0x16", "the edges of 0x16 are not multiples of 16"),
+    (FlexibleSize(), "100x100", "the edges of 100x100 are not multiples of 16"),
+    (FlexibleSize(), "16×16", "neither auto nor WIDTHxHEIGHT"),  # noqa: RUF001 (people write it so)
+    (FlexibleSize(), "１６x１６", "neither auto nor WIDTHxHEIGHT"),  # noqa: RUF001 (digits, but not ASCII)
+    (FlexibleSize(), "16x16\n", "neither auto nor WIDTHxHEIGHT"),
+    (FlexibleSize(), "AUTO", "neither auto nor WIDTHxHEIGHT"),
+    (FlexibleSize(), 16, "neither auto nor WIDTHxHEIGHT"),
 ]
 
 
@@ -80,7 +80,7 @@ def test_a_limit_says_what_is_wrong(limit, value, problem):
 @given(st.integers(0, 300), st.integers(0, 300))
 def test_the_orientation_of_a_size_does_not_matter(short, long):
     """What is wrong with a picture is wrong with it on its side, and only whole steps within the ratio pass."""
-    wide, high = AnySize()(f"{long * 16}x{short * 16}", {}), AnySize()(f"{short * 16}x{long * 16}", {})
+    wide, high = FlexibleSize()(f"{long * 16}x{short * 16}", {}), FlexibleSize()(f"{short * 16}x{long * 16}", {})
     low, top = sorted((short, long))
 
     assert (wide is None) == (high is None)
@@ -89,7 +89,7 @@ def test_the_orientation_of_a_size_does_not_matter(short, long):
 
 def test_a_needed_field_may_be_unset():
     """None among the values stands for unset, and is told as such."""
-    needs = Needs("output_format", (None, "png", "webp"), only_for="transparent")
+    needs = RequiredField("output_format", (None, "png", "webp"), only_for="transparent")
 
     assert None is needs("opaque", {"output_format": "jpeg"})
     assert None is needs("transparent", {})
@@ -99,7 +99,7 @@ def test_a_needed_field_may_be_unset():
 
 def test_a_size_in_bytes_is_not_reached():
     """The limit itself is too large."""
-    limit = SmallerThan(4 * MB)
+    limit = BytesBelow(4 * MB)
 
     assert None is limit(image(size=4 * MB - 1), image())
     assert "4.0 MiB is not less than 4 MiB" == limit(image(size=4 * MB), image())

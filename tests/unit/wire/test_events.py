@@ -14,8 +14,8 @@ from strategies import chunkings, cut, json_values
 
 from burncloud_images.errors import ImagesError, OutcomeUnknownError, TooLargeError
 from burncloud_images.results import TokenDetails, Usage
-from burncloud_images.wire.events import Completed, IgnoredEvent, Partial, PartialStarted, StreamDecoder
-from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageStarted, Pause
+from burncloud_images.wire.events import CompletedEnded, IgnoredEvent, PartialEnded, PartialStarted, StreamDecoder
+from burncloud_images.wire.image_json import ImageChunk, ImageEnded, ImageFailed, ImageStarted, PausePoint
 
 PIXELS = bytes(range(256)) * 3
 BASE64 = base64.b64encode(PIXELS).decode()
@@ -57,10 +57,10 @@ class Streamed:
                 self.buffer = None
             case ImageEnded():
                 pass
-            case Partial(index, facts):
+            case PartialEnded(index, facts):
                 self.partials.append((index, facts.partial_image_index, self.buffer))
                 self.buffer = None
-            case Completed(item, _):
+            case CompletedEnded(item, _):
                 assert item.decoded == (self.buffer is not None)
                 self.images.append((item.index, self.buffer, item.url))
                 self.buffer = None
@@ -169,7 +169,7 @@ class TestCutting:
 
         assert peak < 2 * 1024 * 1024
         assert 640 * 3 * 16384 == size
-        assert isinstance(events[-1], Completed)
+        assert isinstance(events[-1], CompletedEnded)
         assert len(decoder.raw) < 200
 
 
@@ -448,4 +448,4 @@ def test_many_events_are_taken_with_pauses():
     decoder = StreamDecoder(10**8)
     events = list(decoder.feed(b'data: {"type":"x"}\n\n' * 1000))
 
-    assert 50 <= sum(isinstance(event, Pause) for event in events)
+    assert 50 <= sum(isinstance(event, PausePoint) for event in events)

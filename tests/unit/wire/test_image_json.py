@@ -23,8 +23,8 @@ from burncloud_images.wire.image_json import (
     ImageFailed,
     ImageStarted,
     OpaqueDecoder,
-    Pause,
-    Surplus,
+    PausePoint,
+    SurplusText,
     UndecodedText,
 )
 
@@ -639,9 +639,9 @@ class Taken:
                         self.images[index] = b""
                     case ImageChunk(index, data):
                         self.images[index] += data
-                    case Surplus(text):
+                    case SurplusText(text):
                         self.surplus += text
-                    case Pause():
+                    case PausePoint():
                         self.pauses += 1
         self.answer = self.decoder.close()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import texts
 from unit.wire.forms import read_form
 
-from burncloud_images.wire.multipart import HELD_BACK, FilePart, FileSlot, plan_json, plan_multipart
+from burncloud_images.wire.multipart import HELD_BACK, FilePart, FilePlaceholder, plan_json, plan_multipart
 
 BOUNDARY = "otter-7MA4YWxkTrZu0gW"
 HOSTILE = ['a"b', "a\r\nX-Evil: 1", "\r", "\n", "a;b=c", "水獭[]", "x" * 70_000, "%22", "a\\b", "a: b", "🦦"]
@@ -23,13 +23,13 @@ files = st.lists(st.tuples(names, names, contents), max_size=4)
 
 def parts_of(named) -> list[FilePart]:
     return [
-        FilePart(name=name, filename=filename, content_type="image/webp", slot=FileSlot(index, len(content)))
+        FilePart(name=name, filename=filename, content_type="image/webp", slot=FilePlaceholder(index, len(content)))
         for index, (name, filename, content) in enumerate(named)
     ]
 
 
 def written(plan, contents=()) -> bytes:
-    pieces = [contents[piece.index] if isinstance(piece, FileSlot) else piece for piece in plan.segments]
+    pieces = [contents[piece.index] if isinstance(piece, FilePlaceholder) else piece for piece in plan.segments]
     return b"".join(pieces) + plan.final
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import chunkings, cut
 
-from burncloud_images.wire.sse import Data, EventEnded, Lines, SSEDecoder
+from burncloud_images.wire.sse import EventData, EventEnded, ManyLines, SSEDecoder
 
 Events = list[tuple[str, bytes, bool]]
 
@@ -22,7 +22,7 @@ def decoded(chunks) -> Events:
     tokens = [token for chunk in chunks for token in decoder.feed(chunk)]
     for token in [*tokens, *decoder.close()]:
         match token:
-            case Data(piece):
+            case EventData(piece):
                 assert piece
                 data += piece
             case EventEnded(name, finished):
@@ -88,7 +88,7 @@ class TestCutting:
         decoder = SSEDecoder()
         list(decoder.feed(b"data: "))
         for _ in range(1000):
-            assert [Data(b"A" * 65536)] == list(decoder.feed(b"A" * 65536))
+            assert [EventData(b"A" * 65536)] == list(decoder.feed(b"A" * 65536))
         assert b"" == decoder.line
 
     @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
@@ -107,7 +107,7 @@ class TestCutting:
         decoder = SSEDecoder()
         decoder.beginning = None
 
-        assert {Lines()} == set(decoder.feed(storm))
+        assert {ManyLines()} == set(decoder.feed(storm))
         assert Counting.looked <= 2 * len(storm)
 
 

@@ -16,7 +16,7 @@ import attrs
 from burncloud_images.model.inputs import FileID, ImageSource, ImageURL
 from burncloud_images.model.operations import EditRequest, ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
-from burncloud_images.wire.multipart import BodyPlan, FilePart, FileSlot, plan_json, plan_multipart
+from burncloud_images.wire.multipart import BodyPlan, FilePart, FilePlaceholder, plan_json, plan_multipart
 
 
 @attrs.frozen(kw_only=True)
@@ -95,7 +95,7 @@ def to_file_parts(images: Sequence[MeasuredImage]) -> Iterator[FilePart]:
             name="image[]" if repeated else image.field,
             filename=f"{image.field}{f'-{index + 1}' if repeated else ''}.{image.media.extension}",
             content_type=image.media.media_type or "application/octet-stream",
-            slot=FileSlot(index, image.size),
+            slot=FilePlaceholder(index, image.size),
         )
 
 

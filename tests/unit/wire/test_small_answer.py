@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from strategies import answers, examples
 
 from burncloud_images.errors import ImagesError
-from burncloud_images.wire.image_json import AnswerDecoder, ImageExtractor, Pause
-from burncloud_images.wire.whole_answer import MAX_SIZE, decode_whole
+from burncloud_images.wire.image_json import AnswerDecoder, ImageExtractor, PausePoint
+from burncloud_images.wire.small_answer import MAX_SIZE, decode_whole
 
 PIXELS = bytes(range(256)) * 3
 BASE64 = base64.b64encode(PIXELS).decode()
@@ -53,7 +53,7 @@ def outcome(decoder, *chunks):
     events, end = [], None
     try:
         for chunk in chunks:
-            events += [event for event in decoder.feed(chunk) if not isinstance(event, Pause)]
+            events += [event for event in decoder.feed(chunk) if not isinstance(event, PausePoint)]
         end = repr(decoder.close())
     except ImagesError as error:
         end = (type(error), str(error), error.raw)

@@ -23,7 +23,7 @@ MEMBER = re.compile(rb'"b64_json"[ \t\r\n]*:[ \t\r\n]*"([^"\\]*)"')
 
 
 @attrs.frozen
-class WholeAnswer:
+class SmallAnswer:
     """
     A small answer.
 
@@ -38,7 +38,7 @@ class WholeAnswer:
     images: Sequence[tuple[int, bytes]]
 
 
-def decode_whole(text: bytes, max_items: int) -> WholeAnswer | None:
+def decode_whole(text: bytes, max_items: int) -> SmallAnswer | None:
     """Return what *text* holds; None if it is not whole, not small, or not of the usual form."""
     if len(text) > MAX_SIZE or text[:1] != b"{" or not text.endswith((b"}", b"}\n")):
         return None
@@ -64,7 +64,7 @@ def decode_whole(text: bytes, max_items: int) -> WholeAnswer | None:
     for item in items:
         if isinstance(item, dict) and "b64_json" in item:
             item["b64_json"] = ""
-    return WholeAnswer(document, without_images(text, members) if images else text, images)
+    return SmallAnswer(document, without_images(text, members) if images else text, images)
 
 
 def find_items(document: object) -> Sequence[object]:

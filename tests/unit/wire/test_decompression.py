@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import chunkings, cut
 
-from burncloud_images.wire.compression import PIECE, Inflater
+from burncloud_images.wire.decompression import PIECE, BodyDecompressor
 
 BODY = b'{"created":1,"data":[{"b64_json":"' + bytes(range(65, 91)) * 200 + b'"}]}'
 
@@ -31,7 +31,7 @@ CASES = [(form, encoding) for form, (_, encodings) in FORMS.items() for encoding
 
 
 def inflate(chunks, encoding):
-    inflater = Inflater(encoding)
+    inflater = BodyDecompressor(encoding)
     pieces = [piece for chunk in chunks for piece in inflater.feed(chunk)]
     assert all(len(piece) <= PIECE for piece in pieces if not inflater.is_plain)
     return b"".join([*pieces, *inflater.close()]), inflater.is_cut
@@ -75,7 +75,7 @@ def test_a_body_that_ends_too_early_is_cut(size):
 
 def test_a_break_in_the_middle_is_told():
     """It is the transport's to say what that means for money."""
-    inflater = Inflater("gzip")
+    inflater = BodyDecompressor("gzip")
     first = b"".join(inflater.feed(gzip.compress(BODY)[:-8]))
 
     with pytest.raises(ValueError, match="its compression is broken"):
@@ -86,7 +86,7 @@ def test_a_break_in_the_middle_is_told():
 def test_a_bomb_comes_in_pieces():
     """A kilobyte can hold a megabyte, and a member of nothing holds nothing."""
     bomb = gzip.compress(bytes(10_000_000)) + gzip.compress(b"") * 1000
-    inflater = Inflater("gzip")
+    inflater = BodyDecompressor("gzip")
     pieces = inflater.feed(bomb)
 
     assert PIECE == len(next(pieces))
@@ -96,7 +96,7 @@ def test_a_bomb_comes_in_pieces():
 
 def test_a_beginning_that_brings_nothing_is_not_held_for_ever():
     """A file name in its head may be of any length."""
-    inflater = Inflater("gzip")
+    inflater = BodyDecompressor("gzip")
     head = b"\x1f\x8b\x08\x08" + bytes(6)
 
     assert [] == [piece for piece in inflater.feed(head + b"x" * 2 * PIECE) if piece]

@@ -8,7 +8,7 @@ import pydoc
 import pytest
 
 from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest, VariationRequest
-from burncloud_images.model.parameters import describe_parameters, with_parameters
+from burncloud_images.model.parameter_docs import describe_parameters, with_parameters
 
 VERBS = [
     (AsyncImagesClient.generate, GenerationRequest),

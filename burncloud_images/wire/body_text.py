@@ -13,7 +13,7 @@ import codecs
 import re
 from typing import Literal, TypeAlias
 
-Shape: TypeAlias = Literal["answer", "events", "other"]
+BodyShape: TypeAlias = Literal["answer", "events", "other"]
 
 LONGEST_MARK = 4
 """Bytes that tell an encoding."""
@@ -38,7 +38,7 @@ FIELD = re.compile(rb"(?:data|event|id|retry)[:\r\n]|:")
 JSON_BEGINS = b'{["-0123456789tfn'
 
 
-class BodyText:
+class BodyTextDecoder:
     """
     The text of a body, in UTF-8, from where it begins to say something.
 
@@ -54,7 +54,7 @@ class BodyText:
 
     def __init__(self, *, is_events: bool = False) -> None:
         self.is_events = is_events
-        self.shape: Shape | None = None
+        self.shape: BodyShape | None = None
         self.has_comments = False
         self.mark: bytes | None = b""
         self.decoder: codecs.IncrementalDecoder | None = None
@@ -108,7 +108,7 @@ class BodyText:
         self.shape = self.guess(text)
         return text
 
-    def guess(self, text: bytes) -> Shape:
+    def guess(self, text: bytes) -> BodyShape:
         if text[:1] in b"{[":
             return "answer"
         if FIELD.match(text) or self.is_events:

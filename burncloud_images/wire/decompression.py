@@ -21,7 +21,7 @@ PLAIN = b"{[ \t\r\n:"
 """What a body in JSON, or a stream, begins with, and no compressed one."""
 
 
-class Inflater:
+class BodyDecompressor:
     """
     Inflates one body.
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import chunkings, cut
 
-from burncloud_images.wire.body import BodyText
+from burncloud_images.wire.body_text import BodyTextDecoder
 
 ANSWER = json.dumps({"created": 1, "data": [{"revised_prompt": "水獭, otter"}]}, ensure_ascii=False)
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
@@ -18,7 +18,7 @@ ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32",
 
 def read(chunks, *, is_events=False):
     """Return the shape of a body and its text."""
-    body = BodyText(is_events=is_events)
+    body = BodyTextDecoder(is_events=is_events)
     text = b"".join([*[body.feed(chunk) for chunk in chunks], body.close()])
     return body.shape, text
 
@@ -98,7 +98,7 @@ def test_any_bytes_have_one_shape_however_they_are_cut(body, is_events, data):
 
 def test_a_chunk_of_a_known_shape_is_not_copied():
     """Bodies are mostly images."""
-    body = BodyText()
+    body = BodyTextDecoder()
     first, second = b'{"data":[{"b64_json":"', b"iVBO" * 1000
 
     assert first is body.feed(first)
@@ -115,7 +115,7 @@ def test_what_is_no_utf_16_is_replaced():
 
 def test_comments_are_noticed_before_the_shape_is_known():
     """They show that somebody is alive, for a while."""
-    body = BodyText()
+    body = BodyTextDecoder()
     assert (b"", False) == (body.feed(b"\n \n\n"), body.has_comments)
     assert (b"", True) == (body.feed(b": wai"), body.has_comments)
     assert b"" == body.feed(b"t" * 100_000)

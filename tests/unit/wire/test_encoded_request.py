@@ -19,8 +19,8 @@ from burncloud_images.model.media import Media
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.results import EXTENSIONS
-from burncloud_images.wire.encode import encode, to_reference
-from burncloud_images.wire.multipart import FileSlot
+from burncloud_images.wire.encoded_request import encode, to_reference
+from burncloud_images.wire.multipart import FilePlaceholder
 
 BOUNDARY = "otter-7MA4YWxkTrZu0gW"
 PNG = Media(media_type="image/png", width=1, height=1, alpha=True, complete=True)
@@ -44,7 +44,7 @@ def written(request, media: Media = PNG) -> tuple[str, bytes]:
     measured = [MeasuredImage(field=name, size=len(source.data), media=media) for name, source in images]
     encoded = encode(request, measured, boundary=BOUNDARY)
     contents = [source.data for _, source in images]
-    parts = [contents[part.index] if isinstance(part, FileSlot) else part for part in encoded.plan.segments]
+    parts = [contents[part.index] if isinstance(part, FilePlaceholder) else part for part in encoded.plan.segments]
     body = b"".join(parts) + encoded.plan.final
     assert len(body) == encoded.plan.length
     return encoded.path, body
