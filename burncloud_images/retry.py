@@ -213,6 +213,32 @@ def count_images(error: ImagesError) -> int:
     return sum(len(getattr(error, name, ())) for name in ("images", "partials", "damaged"))
 
 
+def choose_error(failures: Sequence[ImagesError]) -> ImagesError:
+    """
+    Return the error that tells most of a call whose attempts raised *failures*.
+
+    A last attempt that was not billed does not undo an earlier one that may have been billed.
+    """
+    last, doubtful = failures[-1], [error for error in failures if is_unknown(error)]
+    if isinstance(last, APIError) and last.key_already_used and last is not failures[0]:
+        return blame_earlier(failures)
+    if is_unknown(last):
+        # The one with the most images; then any but a refusal for its content, as that made none; then *last*.
+        return max(doubtful, key=lambda one: (count_images(one), not isinstance(one, ModerationError), one is last))
+    if isinstance(last, SAYS_NOTHING_BILLED):
+        return max(doubtful, key=count_images, default=last)
+    return last
+
+
+def blame_earlier(failures: Sequence[ImagesError]) -> ImagesError:
+    """Return the error of an earlier attempt: it reached the API, as that knows the key when the last one comes."""
+    *earlier, last = failures
+    error = max(filter(is_unknown, earlier), key=count_images, default=earlier[0])
+    mark(error, Billing.MAYBE)
+    error.add_note(f"A later attempt was refused: {last.message} So an earlier one may have been billed.")
+    return error
+
+
 def server_wait(error: ImagesError) -> float | None:
     """Return the seconds that the server asks to wait; None if it does not say."""
     asked = error.retry_after if isinstance(error, Answered | DownloadError) else None
@@ -379,30 +405,6 @@ class RetryState:
         if self.budget is not None:
             self.budget.refund(self.retries)
 
-    def choose_error(self, last: ImagesError) -> ImagesError:
-        """
-        Return the error that the caller has to know, after *last* has ended the call.
-
-        A last attempt that billed nothing does not undo an earlier one that may have been billed.
-        """
-        doubtful = [error for error in self.failures if is_unknown(error)]
-        if isinstance(last, APIError) and last.key_already_used and last is not self.failures[0]:
-            return self.blame_earlier(last, doubtful)
-        if is_unknown(last):
-            # The one with the most images; then any but a refusal for its content, as that made none; then *last*.
-            return max(doubtful, key=lambda one: (count_images(one), not isinstance(one, ModerationError), one is last))
-        if isinstance(last, SAYS_NOTHING_BILLED):
-            return max(doubtful, key=count_images, default=last)
-        return last
-
-    def blame_earlier(self, last: APIError, doubtful: Sequence[ImagesError]) -> ImagesError:
-        """Return the error of an earlier attempt: it reached the API, as that knows its key when *last* comes."""
-        earlier = [error for error in doubtful if error is not last]
-        error = max(earlier, key=count_images, default=self.failures[0])
-        mark(error, Billing.MAYBE)
-        error.add_note(f"A later attempt was refused: {last.message} So an earlier one may have been billed.")
-        return error
-
 
 async def repeat(  # noqa: PLR0913 (ports, each with a default or needed by all)
     attempt: Callable[[], Awaitable[T]],
@@ -472,7 +474,8 @@ async def retry(attempt: Callable[[], Awaitable[T]], first: ImagesError, state: 
         await state.pause(state.wait)
         return await retrying(next_attempt)
     except ImagesError as error:
-        chosen = state.choose_error(error)
+        earlier = [failure for failure in state.failures if failure is not error]
+        chosen = choose_error([*earlier, error])
         if chosen is error:
             raise
         raise chosen from error

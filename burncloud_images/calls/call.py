@@ -50,7 +50,7 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
-from burncloud_images.retry import count_images, repeat
+from burncloud_images.retry import choose_error, repeat
 from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.interface import ReplayableUpload
 from burncloud_images.transport.secret import forgetting_locals
@@ -128,7 +128,7 @@ class Call(Generic[T]):
         billed: What they cost.
         is_key_changed: Whether the callable that gives the key was asked for another.
         hook_error: What a hook raised after images had come.
-        failure: What the last attempt raised; an error with more images is not replaced.
+        failures: What its attempts raised.
     """
 
     spec: CallSpec[T]
@@ -137,7 +137,7 @@ class Call(Generic[T]):
     billed: Billing = Billing.NO
     is_key_changed: bool = False
     hook_error: Exception | None = None
-    failure: ImagesError | None = attrs.field(default=None, repr=False)
+    failures: list[ImagesError] = attrs.field(factory=list, repr=False)
 
     async def run(self) -> ImagesResult[T]:
         spec = self.spec
@@ -197,8 +197,7 @@ class Call(Generic[T]):
             return  # what ended came before it: the callable that gives the key, or a hook
         if error is not None:
             self.billed = max(self.billed, error.billed)
-            if self.failure is None or count_images(error) >= count_images(self.failure):
-                self.failure = error
+            self.failures.append(error)
         ended = self.running.describe(error, wait)
         self.history.append(ended)
         self.show(ended)
@@ -262,8 +261,10 @@ class Call(Generic[T]):
     def note_mistake(self, error: Exception) -> None:
         """Let what a hook raised say what may have been billed; what an attempt had brought is on its cause."""
         self.mark(error)
-        failure = self.failure
-        if failure is not None and failure.billed and error.__cause__ is None:
+        if not self.failures or error.__cause__ is not None:
+            return
+        failure = choose_error(self.failures)
+        if failure.billed:
             self.complete(failure)
             error.__cause__ = failure
 

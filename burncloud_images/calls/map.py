@@ -49,6 +49,7 @@ from burncloud_images.results import (
     ImagesResult,
     UnfetchedImage,
 )
+from burncloud_images.retry import choose_error
 from burncloud_images.wire.answer import ImagesAnswer
 
 R = TypeVar("R", bound=ImagesRequest)
@@ -114,8 +115,8 @@ class CallTracker(CallHooks, Generic[R]):
         request: As given.
         key: Its idempotency key.
         may_buy: Whether attempts that buy something new may still be started.
-        failures: The attempts that failed.
-        error: What the last one raised; an error that may have been billed is not replaced.
+        failed: The attempts that failed.
+        failures: What they raised.
         links: Where its images are, if they came as URLs.
         is_safe_to_cancel: Whether cancelling it now ends nothing that may be billed.
         is_cancelled: Whether it has been cancelled. A second cancellation would interrupt its cleaning up.
@@ -125,8 +126,8 @@ class CallTracker(CallHooks, Generic[R]):
     request: R
     key: str
     may_buy: Callable[[], bool]
-    failures: list[Attempt] = attrs.field(factory=list)
-    error: ImagesError | None = None
+    failed: list[Attempt] = attrs.field(factory=list)
+    failures: list[ImagesError] = attrs.field(factory=list)
     links: Sequence[UnfetchedImage] = ()
     is_safe_to_cancel: bool = True
     is_cancelled: bool = False
@@ -139,10 +140,9 @@ class CallTracker(CallHooks, Generic[R]):
         """Record the attempt. While the map stops, only a call that may have been billed goes on to the next one."""
         if error is None:
             return
-        self.failures.append(attempt)
-        if self.error is None or not self.error.billed:
-            self.error = error
-        self.is_safe_to_cancel = attempt.wait is not None and not self.error.billed
+        self.failed.append(attempt)
+        self.failures.append(error)
+        self.is_safe_to_cancel = attempt.wait is not None and not any(failure.billed for failure in self.failures)
         if self.is_safe_to_cancel and not self.may_buy() and (task := asyncio.current_task()):
             self.cancel(task)  # its own: it ends at its next await, which waits for the next attempt
 
@@ -159,7 +159,7 @@ class CallTracker(CallHooks, Generic[R]):
     def to_error(self, cancellation: asyncio.CancelledError) -> ImagesError:
         """Return what is known about the call, which ended by *cancellation*."""
         error = self.find_error(find_billing(cancellation))
-        error.idempotency_key, error.history = self.key, tuple(self.failures)
+        error.idempotency_key, error.history = self.key, tuple(self.failed)
         return error
 
     def find_error(self, billed: Billing) -> ImagesError:
@@ -167,8 +167,8 @@ class CallTracker(CallHooks, Generic[R]):
             error = DownloadError("The call was cancelled while its images were fetched.", url=self.links[0].url)
             error.unfetched = tuple(self.links)
             return error
-        if self.error is not None and (self.is_safe_to_cancel or self.error.billed):
-            return self.error
+        if self.failures and (self.is_safe_to_cancel or any(failure.billed for failure in self.failures)):
+            return choose_error(self.failures)
         if billed:
             unknown = OutcomeUnknownError("The call was cancelled.", phase=Phase.FINAL_RELEASED)
             unknown.billed = billed
