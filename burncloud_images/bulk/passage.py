@@ -65,6 +65,7 @@ class Passage(CallHooks):
         now: The date, in seconds since 1970.
         ticket: The permit of the attempt that is under way.
         doubtful: Whether an attempt may have been billed that brought nothing.
+        failures: What the attempts raised.
         known: Whether the server answered "in flight" for this key, so that asking again buys nothing.
         paid: Whether a whole answer has come.
         holds: Whether money is reserved.
@@ -84,6 +85,7 @@ class Passage(CallHooks):
     now: Callable[[], float] = time.time
     ticket: Ticket | None = None
     doubtful: bool = False
+    failures: list[ImagesError] = attrs.field(factory=list, repr=False)
     known: bool = False
     paid: bool = False
     holds: bool = False
@@ -159,7 +161,9 @@ class Passage(CallHooks):
             self.admission.leave(ticket, attempt, error)
         self.request_id = attempt.request_id or self.request_id
         self.paid = error is None
-        self.doubtful = self.doubtful or (error is not None and error.billed > Billing.NO)
+        if error is not None:
+            self.failures.append(error)
+            self.doubtful = self.doubtful or error.billed > Billing.NO
         self.known = isinstance(error, OutcomeUnknownError) and error.in_flight
         if error is not None and attempt.wait is not None and not self.doubtful:
             self.release_budget()

@@ -69,7 +69,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageContext
 from burncloud_images.results import EXTENSIONS, Image, ImagesResult, SavedImage
-from burncloud_images.retry import Clock
+from burncloud_images.retry import Clock, choose_error
 
 if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient
@@ -296,6 +296,8 @@ class Run:
         if not passage.may_be_billed:
             await self.store.requeue(record.key)
             return
+        if passage.failures:
+            await self.rescue(record, choose_error(passage.failures))
         failure = Failure(error="OutcomeUnknownError", message=ABANDONED_SENT)
         done = await settle_unanswered(record, self.store, self.directory, self.executor, failure=failure, now=self.now)
         settled = await self.store.get(record.key)
@@ -423,7 +425,7 @@ class Run:
             if not isinstance(error, DownloadRefusedError)
         )
 
-    async def leave(self, record: Record, error: DownloadError) -> None:
+    async def leave(self, record: Record, error: DownloadError | StorageError) -> None:
         """Leave paid images for another run to fetch. What they cost stays reserved."""
         self.budget.keep(record.key)
         failure = to_failure(error)
@@ -565,17 +567,22 @@ class Run:
         if error.unfetched and all(image.expired for image in error.unfetched):
             await self.fail(record, error, may_be_billed=True)
             return
-        stored = await self.store.get(record.key)
-        if stored is not None and stored.state is State.SENT:  # its addresses could not be written down when they came
-            links = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched]
-            await self.store.mark_received(record.key, links, about={}, request_id=error.request_id)
-            stored = await self.store.get(record.key)
-        assert stored is not None
+        received = await self.find_received(record, error)
         for image in error.unfetched:
             self.absent_since.setdefault(host_of(image.url), self.clock.monotonic())
         if self.is_worth_waiting([error]):
             await self.cool_down()
-        await self.fetch(stored, ROUNDS - 1)
+        await self.fetch(received, ROUNDS - 1)
+
+    async def find_received(self, record: Record, error: DownloadError | StorageError) -> Record:
+        """Return a paid request with the URLs of its images; record those that could not be recorded when they came."""
+        stored = await self.store.get(record.key)
+        if stored is not None and stored.state is State.SENT:
+            links = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched]
+            await self.store.mark_received(record.key, links, about={}, request_id=error.request_id)
+            stored = await self.store.get(record.key)
+        assert stored is not None
+        return stored
 
     async def cool_down(self) -> None:
         """Wait for a host to come back, but not if the run is to end soon."""
@@ -595,9 +602,11 @@ class Run:
         elsewhere = next((problem for problem in saved if isinstance(problem, StorageError)), None)
         await self.add_images(record, images)
         images += await self.keep_all(record, error)
-        if elsewhere is not None:
+        if error.unfetched:
+            await self.leave(await self.find_received(record, error), elsewhere or error)
+        elif elsewhere is not None:
             await self.fail(record, elsewhere, may_be_billed=True)
-        elif images and not error.unfetched:
+        elif images:
             images.sort(key=lambda image: image.index)
             await self.complete(record, images, {}, error.request_id)
 

@@ -16,7 +16,7 @@ from fakes import until
 from pictures import png
 from workshop import BY_URL, ONCE, prompts
 
-from burncloud_images import AsyncImagesClient, bulk, errors
+from burncloud_images import AsyncImagesClient, RetryPolicy, bulk, errors
 from burncloud_images.bulk import State, image_store
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.emulator import Fault
@@ -24,6 +24,7 @@ from burncloud_images.files.sinks import DirectoryWriter
 
 NOT_NOW = Fault(operation="downloads", status=503)
 CUT = Fault(cut="close", billed=True)
+CUT_LATE = Fault(cut="close", place="answer", byte=300)
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -194,6 +195,60 @@ class TestDownloadsThatFail:
         assert (1, 1) == (shop.posts, len(shop.images))
 
 
+class TestImagesThatFailInTwoWays:
+    """Of one paid answer, an image cannot be written and another cannot be fetched."""
+
+    @pytest.fixture
+    def troubled(self, workshop, monkeypatch):
+        """Return what starts a job whose first writes fail, whose URLs cannot be recorded, and one of whose images."""
+
+        def fail_first(function, times, problem):
+            calls = []
+
+            def fail(*args, **options):
+                calls.append(args)
+                if len(calls) <= times:
+                    raise problem
+                return function(*args, **options)
+
+            return fail
+
+        async def start(problem, writes, locked_times):
+            locked = errors.StorageError("The job's store is locked.")
+            monkeypatch.setattr(
+                DirectoryWriter, "write_batch", fail_first(DirectoryWriter.write_batch, writes, problem)
+            )
+            monkeypatch.setattr(JobStore, "mark_received", fail_first(JobStore.mark_received, locked_times, locked))
+            return await workshop(NOT_NOW, retry=ONCE)
+
+        return start
+
+    async def test_a_full_disk_loses_no_url(self, troubled):
+        """The image in memory is saved once there is room, and the next run fetches the other."""
+        shop = await troubled(FULL, 1, 1)
+
+        first = await shop.run([{"prompt": "two", "n": 2, **BY_URL}])
+        between = await shop.states()
+        await shop.run()
+
+        assert "disk" == first.stopped
+        assert ({State.RECEIVED: 1}, {State.DONE: 1}) == (between, await shop.states())
+        assert (1, 2) == (shop.posts, len(shop.images))
+
+    async def test_a_folder_that_cannot_be_written_loses_no_url(self, troubled):
+        """The image in memory goes to another place, and the next run fetches both."""
+        shop = await troubled(OSError(errno.EIO, os.strerror(errno.EIO)), 2, 0)
+
+        first = await shop.run([{"prompt": "two", "n": 2, **BY_URL}])
+        between = await shop.states()
+        await shop.run()
+
+        assert "disk" == first.stopped
+        assert ({State.RECEIVED: 1}, {State.DONE: 1}) == (between, await shop.states())
+        assert (1, 2) == (shop.posts, len(shop.images))
+        assert 1 == len(list((shop.path / "out/rescue").iterdir()))
+
+
 class TestOthersThatRun:
     """What happens to one request, or to the store, ends no other that is paid for."""
 
@@ -267,6 +322,31 @@ class TestOthersThatRun:
 
         assert "failed" == report.stopped
         assert shop.posts <= 4
+
+
+class TestUnknownOutcomesThatAreNotRetried:
+    """An attempt brought a part of an image, and the job stops before the next attempt."""
+
+    async def test_a_part_that_came_before_the_budget_ended_is_rescued(self, workshop):
+        """The budget allows no second attempt; what the first one brought is kept."""
+        shop = await workshop(CUT_LATE, retry=RetryPolicy(on_unknown="retry"))
+
+        report = await shop.run(prompts(1), max_images=1)
+
+        assert "budget" == report.stopped
+        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert [".damaged"] == [path.suffix for path in shop.path.glob("out/rescue/*") if path.suffix == ".damaged"]
+
+    async def test_a_part_that_came_before_a_job_was_abandoned_is_rescued(self, workshop):
+        """The job is abandoned while the second attempt is under way."""
+        shop = await workshop(CUT_LATE, Fault(cut="stall", billed=True), retry=RetryPolicy(on_unknown="retry"))
+        running = asyncio.create_task(shop.run(prompts(1)))
+        await until(lambda: shop.posts == 2)
+        shop.job.abandon()
+        await running
+
+        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert [".damaged"] == [path.suffix for path in shop.path.glob("out/rescue/*") if path.suffix == ".damaged"]
 
 
 class TestConsent:
