@@ -49,11 +49,11 @@ async def test_who_accepts_to_pay_twice_does(name, stage: Stage, found):
     assert (2, 2, 1) == (stage.posts, stage.billed, stage.double)
     found.notes["Negative controls"] = (
         f'With `on_unknown="retry"` each of {len(LOST_ANSWERS)} lost answers is a double bill, and with the guard off '
-        "the private_server of the client is reached; the tests fail if not."
+        "a private server of the client's own network is reached; the tests fail if not."
     )
 
 
-async def test_without_the_guard_the_neighbour_is_reached(monkeypatch):
+async def test_without_the_guard_a_private_server_is_reached(monkeypatch):
     """Without the guard a download reaches the private server."""
     monkeypatch.setattr(AddressPolicy, "check", lambda *_args, **_options: None)
     monkeypatch.setattr(http, "open_public_socket", http.open_socket)
