@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from statuses import ROWS
 
 from burncloud_images import errors
 from burncloud_images.bulk.verdicts import TABLE, judge
 from burncloud_images.errors import Billing, ImagesError
+from burncloud_images.wire.failures import to_error
 
 
-def api(kind: type[errors.APIError], status: int, billed: Billing | None = None) -> errors.APIError:
+def api(kind: type[errors.APIError], status: int, billed: Billing) -> errors.APIError:
     error = kind("x", status=status)
-    error.billed = error.billed if billed is None else billed
+    error.billed = billed
     return error
 
 
@@ -21,41 +23,27 @@ def download(billed: Billing) -> errors.DownloadError:
     return error
 
 
+# Errors that no answer of an API makes, or that an answer makes of what came before it.
 CASES = [
     (errors.OutcomeUnknownError("x"), "doubt"),
-    (api(errors.ServerError, 500, Billing.MAYBE), "doubt"),
-    (api(errors.RateLimitError, 200, Billing.MAYBE), "doubt"),
-    (api(errors.QuotaExceededError, 200, Billing.MAYBE), "doubt"),
-    (api(errors.BadRequestError, 200, Billing.MAYBE), "doubt"),
     (api(errors.ModerationError, 400, Billing.YES), "doubt"),
+    (api(errors.ModerationError, 400, Billing.NO), "fail"),
     (errors.StorageError("x"), "save"),
     (download(Billing.YES), "fetch"),
     (download(Billing.NO), "fail"),
     (errors.ProtocolError("x", status=200), "fail_billed"),
-    (errors.ProtocolError("x", status=302), "fail"),
-    (api(errors.QuotaExceededError, 429), "quota"),
-    (api(errors.AuthenticationError, 401), "authentication"),
-    (api(errors.PermissionDeniedError, 403), "fail"),
-    (api(errors.RateLimitError, 429), "later"),
-    (api(errors.ServerError, 503), "again"),
-    (api(errors.ModerationError, 400), "fail_billed"),
-    (api(errors.ModerationError, 400, Billing.NO), "fail"),
-    (api(errors.NotFoundError, 404), "fail"),
-    (api(errors.UnsupportedError, 410), "fail"),
-    (api(errors.BadRequestError, 400), "fail"),
-    (errors.ConnectionFailedError("x"), "later"),
-    (errors.ConnectionFailedError("x", retryable=False), "gave_up"),
     (errors.InputChangedError("x"), "fail"),
     (errors.InvalidRequestError([errors.Violation("n", "x")]), "fail"),
     (errors.ConfigurationError("x"), "crash"),
     (errors.ClientClosedError("x"), "crash"),
+    *[(to_error(row.reply), row.means.job) for row in ROWS],
 ]
-NAMES = [f"{number}-{type(error).__name__}-{verdict}" for number, (error, verdict) in enumerate(CASES)]
+NAMES = [f"{type(error).__name__}-{verdict}" for error, verdict in CASES[: -len(ROWS)]] + [row.id for row in ROWS]
 
 
 @pytest.mark.parametrize(("error", "verdict"), CASES, ids=NAMES)
 def test_an_error_has_its_verdict(error, verdict):
-    """Each class of error has its verdict in the table."""
+    """Each error has its verdict in the table."""
     assert verdict == judge(error)
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from pictures import png
+from statuses import ROWS, by_id
 
 from burncloud_images.cli.exits import TABLE, to_exit
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.model.media import examine_bytes
+from burncloud_images.wire.failures import to_error
 
 GENERATE = ("generate", "a sea otter", "-m", "gpt-image-2", "--retries", "1")
 EDIT = ("edit", "-p", "add snow", "-m", "gpt-image-2")
@@ -232,22 +234,40 @@ def test_certificates_that_are_none(cli, serve, tmp_path):
 # --- exit codes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_an_answer_has_its_exit_code(row):
+    """What an answer means decides the exit code."""
+    assert row.means.exit == to_exit(to_error(row.reply))
+
+
+SENTENCES = {
+    "401 of the API": "burncloud-images doctor",
+    "403 of the API": "burncloud-images models",
+    "429 quota by a code alone": "Top up",
+    "429 of the API": "type the same command again",
+    "moderation by a code alone": "Change the prompt",
+    "500 of the API": "may have been billed",
+    "503 of the API": "Try again later",
+    "404 of the API": "",
+    "400 of the API": "",
+    "410 of the API": "Use another model",
+    "409 key in use": "may have been billed",
+    "422 key reused": "look at the account's log",
+    "521 page": "type the same command again",
+    "526 page": "burncloud-images doctor",
+    "302 redirect": "Check the base URL",
+}
+"""What the user is told after an answer; one for each meaning."""
+
+
 @pytest.mark.parametrize(
     ("fault", "code", "sentence"),
     [
-        (Fault(status=401), 4, "burncloud-images doctor"),
-        (Fault(status=403), 4, "burncloud-images models"),
-        (Fault(status=429, body={"error": {"message": "no money", "code": "insufficient_quota"}}), 5, "Top up"),
-        (Fault(status=429), 6, "type the same command again"),
-        (Fault(status=400, body={"error": {"message": "no", "code": "moderation_blocked"}}), 9, "Change the prompt"),
+        *[(by_id[name].fault(), by_id[name].means.exit, sentence) for name, sentence in SENTENCES.items()],
         (Fault(cut="reset", billed=True), 10, "may have been billed"),
-        (Fault(status=500), 10, "may have been billed"),
-        (Fault(status=503), 1, "Try again later"),
-        (Fault(status=404), 1, ""),
-        (Fault(status=400), 1, ""),
         (Fault(status=200, body="<html>", billed=True), 1, "may have been billed"),
     ],
-    ids=lambda value: None if isinstance(value, Fault) else str(value)[:12],
+    ids=[*SENTENCES, "reset after the work", "page with 200"],
 )
 def test_exit_codes(cli, serve, fault, code, sentence):
     """Each failure has its exit code and says what to do; stdout stays empty."""

@@ -7,6 +7,7 @@ import time
 
 import aiohttp
 import pytest
+from statuses import ROWS
 
 from burncloud_images.emulator import Emulator, Fault, UnfiredFaultWarning
 from burncloud_images.emulator.faults import MNEMONICS
@@ -132,7 +133,21 @@ async def test_any_body_can_be_answered(caller, fault, content_type, body):
     assert emulator.ledger.billed_requests == fault.billed
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 410, 429, 500, 501, 503, 524])
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if row.is_playable and "location" not in row.headers], ids=lambda row: row.id
+)
+async def test_an_answer_arrives_as_it_is_written(caller, row):
+    """Status, headers and body reach the peer, and the ledger bills what the fault says."""
+    fault = row.fault(billed=row.billings[0])
+    async with Emulator(faults=[fault]) as emulator:
+        reply = await caller.generate(emulator)
+        assert row.billings[0] == emulator.ledger.billed_requests
+    assert row.status == reply.status
+    assert fault.body is None or row.data == reply.body
+    assert row.headers == {name: reply.headers[name] for name in row.headers}
+
+
+@pytest.mark.parametrize("status", [row.status for row in ROWS if row.body is None])
 async def test_each_status_has_an_error_in_the_envelope(caller, status):
     """Every error status has an envelope with all four members."""
     async with Emulator(faults=[Fault(status=status)]) as emulator:

@@ -16,6 +16,7 @@ from faults.proxy import pause
 from faults.stage import (
     CANARY,
     Clock,
+    Expected,
     Outcome,
     Stage,
     World,
@@ -28,8 +29,9 @@ from faults.stage import (
     succeeds,
     written,
 )
-from faults.table import case, one_call, script, variants
+from faults.table import Check, case, one_call, script, variants
 from intermediaries import AFTER_THE_WORK
+from statuses import Row, by_id
 from workshop import prompts, write_rows
 
 from burncloud_images import RetryPolicy, errors
@@ -37,9 +39,17 @@ from burncloud_images.bulk import State
 from burncloud_images.emulator import Fault
 
 
-def envelope(code: str, message: str = "no") -> dict[str, object]:
-    """Return an error answer's body."""
-    return {"error": {"message": message, "code": code, "type": "invalid_request_error"}}
+def expect(row: Row) -> Expected:
+    """Return what a call comes to that gets the answer of *row* once."""
+    if row.means.verdict != "stop":
+        return retried()
+    return held() if row.means.error is errors.OutcomeUnknownError else fails(row.means.error, attempts=1)
+
+
+def told(number: str, fault: str, name: str, *, check: Check | None = None, **options: object) -> None:
+    """Enter a case in which the server gives an answer of the table of statuses."""
+    row = by_id[name]
+    script(number, fault, row.fault(**options), expect(row), check=check)
 
 
 def waits(least: float, most: float) -> Callable[[World, Outcome], None]:
@@ -54,12 +64,12 @@ def waits(least: float, most: float) -> Callable[[World, Outcome], None]:
 
 # --- throttling ------------------------------------------------------------------------------------------------------
 
-script("S01", "429, Retry-After: 2", Fault(status=429, retry_after=2), retried(), check=waits(2, 2.2))
-script(
+told("S01", "429, Retry-After: 2", "429 of the API", retry_after=2, check=waits(2, 2.2))
+told(
     "S02",
     "429, retry-after-ms: 1500",
-    Fault(status=429, headers={"retry-after-ms": "1500"}),
-    retried(),
+    "429 of the API",
+    headers={"retry-after-ms": "1500"},
     check=waits(1.5, 1.65),
 )
 SERVER_NOW = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
@@ -106,17 +116,9 @@ script(
 
 # --- money and permission --------------------------------------------------------------------------------------------
 
-NO_MONEY = fails(errors.QuotaExceededError, attempts=1)
-script("S06", "429 insufficient_quota", Fault(status=429, body=envelope("insufficient_quota")), NO_MONEY)
-script(
-    "S07", "400 billing_hard_limit_reached", Fault(status=400, body=envelope("billing_hard_limit_reached")), NO_MONEY
-)
-script(
-    "S08",
-    "400 moderation_blocked",
-    Fault(status=400, body=envelope("moderation_blocked")),
-    fails(errors.ModerationError, attempts=1),
-)
+told("S06", "429 insufficient_quota", "429 quota by a code alone")
+told("S07", "400 billing_hard_limit_reached", "400 hard limit by a code alone")
+told("S08", "400 moderation_blocked", "moderation by a code alone")
 
 
 @case("S09", "401; 401 when the key can be asked for again", "AuthenticationError; succeeds with the new key")
@@ -142,21 +144,21 @@ async def changing_key(stage: Stage) -> None:
     stage.judge(outcome, retried() if stage.faulty else succeeds())
 
 
-script("S10", "403", Fault(status=403), fails(errors.PermissionDeniedError, attempts=1))
+told("S10", "403", "403 of the API")
 
 # --- servers that fail -----------------------------------------------------------------------------------------------
 
-script("S11", "500 with an error in the API's form", Fault(status=500, billed=True), held())
-script("S12", "502 with a page", Fault(status=502, body="<html>", billed=True), held())
-script(
+told("S11", "500 with an error in the API's form", "500 of the API", billed=True)
+told("S12", "502 with a page", "502 page", billed=True)
+told(
     "S13",
     "503 with the code of an overloaded API and Retry-After",
-    Fault(status=503, retry_after=1),
-    retried(),
+    "503 of the API",
+    retry_after=1,
     check=waits(1, 1.1),
 )
 script("S14", "503 five times", Fault(status=503, times=4), fails(errors.ServerError, posts=4, attempts=4), rival=False)
-script("S15", "504", Fault(status=504, billed=True), held())
+told("S15", "504", "504 of the API", billed=True)
 
 
 @case("S16", "521, 523, 525: the origin was not reached", retried())
@@ -164,11 +166,11 @@ async def not_reached(stage: Stage) -> None:
     """A proxy that says so is believed."""
     await variants(
         stage,
-        {str(status): one_call(scripted(Fault(status=status, body="<html>")), retried()) for status in (521, 523, 525)},
+        {str(status): one_call(scripted(by_id[f"{status} page"].fault()), retried()) for status in (521, 523, 525)},
     )
 
 
-script("S17", "524 with a page", Fault(status=524, body="<html>", billed=True), held())
+told("S17", "524 with a page", "524 page", billed=True)
 
 
 @case("S28", "answers of intermediaries after the work, each with a promise", held())
@@ -184,18 +186,8 @@ async def intermediaries(stage: Stage) -> None:
     await variants(stage, {name: one_call(scripted(fault), held()) for name, fault in forms.items()})
 
 
-script(
-    "S18",
-    "503, x-should-retry: false",
-    Fault(status=503, headers={"x-should-retry": "false"}),
-    fails(errors.ServerError, attempts=1),
-)
-script(
-    "S19",
-    "500, x-should-retry: true",
-    Fault(status=500, headers={"x-should-retry": "true"}, billed=True),
-    held(),
-)
+told("S18", "503, x-should-retry: false", "503 not to be retried")
+told("S19", "500, x-should-retry: true", "500 to be retried", billed=True)
 
 
 @case("S20", "302, 307, 308 to another server", fails(errors.ProtocolError, attempts=1))
@@ -222,19 +214,16 @@ async def request_timeout(stage: Stage) -> None:
     await variants(
         stage,
         {
-            "before": one_call(scripted(Fault(status=408, place="before-body")), retried(), call=edit),
-            "after": one_call(scripted(Fault(status=408, billed=True)), held()),
+            "before": one_call(scripted(by_id["408 before the body"].fault()), retried(), call=edit),
+            "after": one_call(scripted(by_id["408"].fault(billed=True)), held()),
         },
     )
-
-
-IN_FLIGHT = {"error": {"message": "in flight", "code": "idempotency_key_in_flight", "type": "idempotency_error"}}
 
 
 @case("S22", "409: the first try is still being worked on", retried())
 async def in_flight(stage: Stage) -> None:
     """Waits as long as it is told and asks again with the same key."""
-    world = await stage.world(scripted(Fault(status=409, body=IN_FLIGHT, retry_after=3)))
+    world = await stage.world(scripted(by_id["409 key in use"].fault(retry_after=3)))
     client = await stage.client(world.base_url, retry=RetryPolicy(server_idempotency="replay"))
     outcome = await stage.call(generate(client))
     stage.judge(outcome, retried() if stage.faulty else succeeds())
@@ -246,8 +235,7 @@ async def in_flight(stage: Stage) -> None:
 @case("S23", "422: the key was used with another body", fails(errors.ServerError, posts=2))
 async def key_used(stage: Stage) -> None:
     """The first error is the one that says what happened."""
-    reuse = {"error": {"message": "other body", "code": "idempotency_key_reuse", "type": "idempotency_error"}}
-    world = await stage.world(scripted(Fault(status=503), Fault(status=422, body=reuse)))
+    world = await stage.world(scripted(by_id["503 of the API"].fault(), by_id["422 key reused"].fault()))
     client = await stage.client(world.base_url)
     outcome = await stage.call(generate(client))
     stage.judge(outcome, fails(errors.ServerError, posts=2) if stage.faulty else succeeds())

@@ -49,17 +49,14 @@ class TestPaidCalls:
     @pytest.mark.parametrize(
         ("fault", "kind", "billed"),
         [
-            (Fault(status=400), errors.BadRequestError, Billing.NO),
             (Fault(cut="reset", billed=True), errors.OutcomeUnknownError, Billing.MAYBE),
             (Fault(status=200, body="<html>", billed=True), errors.ProtocolError, Billing.MAYBE),
             (Fault(status=200, body={"data": [], "error": NOTHING}), errors.ProtocolError, Billing.MAYBE),
-            (Fault(status=200, body={"error": SLOW}), errors.RateLimitError, Billing.MAYBE),
             (Fault(status=200, body={"data": [{"url": REFUSED}], "error": NOTHING}), DOWNLOAD, Billing.YES),
             (Fault(status=200, body={"data": [{"url": REFUSED}], "error": SLOW}), DOWNLOAD, Billing.YES),
             (Fault(status=200, body={"data": [], "usage": {"total_tokens": 9}}), errors.ProtocolError, Billing.YES),
             (Fault(status=200, body={"data": [{"b64_json": "!"}]}), errors.ProtocolError, Billing.YES),
             (Fault(cut="close", place="answer", byte=0.9), errors.OutcomeUnknownError, Billing.YES),
-            (Fault(status=302), errors.ProtocolError, Billing.NO),
         ],
     )
     async def test_an_error_tells(self, set_up, fault, kind, billed):

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import attrs
 import pytest
+import statuses
 from fakes import FakeClock, until
 from pictures import png
 from raw import answering, serve
@@ -98,62 +99,6 @@ ROWS = [
     Row("no images", Fault(body={"created": 1, "data": []}, billed=True), 1, errors.ProtocolError),
     Row("bad base64", Fault(body={"data": [{"b64_json": "no!!"}]}, billed=True), 1, errors.ProtocolError),
     Row("bytes of no image", Fault(body={"data": [{"b64_json": "bm8="}]}, billed=True), 1, errors.ProtocolError),
-    Row("moderation", coded(400, "moderation_blocked"), 1, errors.ModerationError),
-    *[Row(str(status), Fault(status=status), 1, errors.BadRequestError) for status in (400, 405, 413, 415, 422)],
-    Row("404", Fault(status=404), 1, errors.NotFoundError),
-    Row("401", Fault(status=401), 1, errors.AuthenticationError),
-    Row("403", Fault(status=403), 1, errors.PermissionDeniedError),
-    Row("quota 402", Fault(status=402), 1, errors.QuotaExceededError),
-    Row("quota 429", coded(429, "insufficient_quota", retry_after=1), 1, errors.QuotaExceededError),
-    Row("quota 400", coded(400, "billing_hard_limit_reached"), 1, errors.QuotaExceededError),
-    Row("429", Fault(status=429), 2),
-    Row("early 408", page(408, place="before-body"), 2, upload=True),
-    Row("408 after the body", page(408), 1, UNKNOWN, replayed=True),
-    Row("key in flight", coded(409, "idempotency_key_in_use"), 2),
-    Row("409 otherwise", coded(409, "conflict"), 1, errors.BadRequestError),
-    Row("key reused", coded(422, "idempotency_key_reuse"), 1, errors.BadRequestError),
-    Row("425", page(425), 2),
-    Row("503 as JSON", Fault(status=503), 2),
-    *[
-        Row(f"{code} with 503", coded(503, code), 2)
-        for code in ("slow_down", "engine_overloaded", "no_available_channels", "get_channel_failed")
-    ],
-    Row("overloaded with 500", coded(500, "server_is_overloaded"), 2),
-    Row("503 page billed", page(503, billed=True), 1, UNKNOWN, replayed=True),
-    Row("503 page", page(503), 1, UNKNOWN, replayed=True),
-    Row("503 page with Retry-After", page(503, retry_after=2, billed=True), 1, UNKNOWN, replayed=True),
-    Row("503 as JSON billed", Fault(status=503, billed=True), 1, UNKNOWN, replayed=True),
-    *[Row(f"{status} as JSON", Fault(status=status), 1, UNKNOWN, replayed=True) for status in (500, 502, 529)],
-    *[
-        Row(f"{status} as JSON billed", Fault(status=status, billed=True), 1, UNKNOWN, replayed=True)
-        for status in (500, 502, 529)
-    ],
-    Row("caller's mistake with 500", coded(500, "invalid_request"), 1, errors.BadRequestError),
-    Row("bad_response_body with 500", coded(500, "bad_response_body", billed=True), 1, UNKNOWN, replayed=True),
-    Row("504 as JSON", Fault(status=504, billed=True), 1, UNKNOWN, replayed=True),
-    *[
-        Row(f"{status} page billed", page(status, billed=True), 1, UNKNOWN, replayed=True)
-        for status in (500, 502, 504, 520, 524, 529)
-    ],
-    *[Row(f"{status} page", page(status), 2) for status in (521, 523, 525)],
-    Row("522 page", page(522, billed=True), 1, UNKNOWN, replayed=True),
-    Row("526 page", page(526), 1, errors.ConnectionFailedError),
-    *[Row(f"{status} page", page(status), 1, errors.UnsupportedError) for status in (501, 505)],
-    Row("503 not to be retried", Fault(status=503, headers={"x-should-retry": "false"}), 1, errors.ServerError),
-    Row("429 not to be retried", Fault(status=429, headers={"x-should-retry": "false"}), 1, errors.RateLimitError),
-    Row("400 to be retried", Fault(status=400, headers={"x-should-retry": "true"}), 2),
-    Row(
-        "500 to be retried",
-        Fault(status=500, headers={"x-should-retry": "true"}, billed=True),
-        1,
-        UNKNOWN,
-        replayed=True,
-    ),
-    Row("504 to be retried", page(504, headers={"x-should-retry": "true"}, billed=True), 1, UNKNOWN, replayed=True),
-    *[
-        Row(f"redirect {status}", page(status, headers={"location": "http://127.0.0.1:9/"}), 1, errors.ProtocolError)
-        for status in (301, 302, 307, 308)
-    ],
 ]
 
 
@@ -191,6 +136,53 @@ class TestRows:
         assert bench.emulator.ledger.requests[0].idempotency_key == error.idempotency_key
         assert row.posts <= len(error.history)
         return error
+
+
+ANSWERS = [(row, billed) for row in statuses.ROWS if row.is_playable for billed in row.billings]
+
+
+@pytest.mark.parametrize(("row", "billed"), ANSWERS, ids=[f"{row.id}{', billed' * billed}" for row, billed in ANSWERS])
+class TestAnswers:
+    """An answer with an error comes once; without it, each of these calls succeeds with one request."""
+
+    async def test_is_asked_for_again_or_not(self, set_up, row, billed):
+        """With default settings nothing is ever billed twice."""
+        bench = await set_up(row.fault(billed=billed), retry=row.policy(), dialect=row.dialect)
+        error = await self.run(bench, row)
+
+        is_final = row.means.verdict == "stop"
+        assert (row.means.error if is_final else None) is (type(error) if error else None)
+        assert (1 if is_final else 2) == bench.posts
+        assert int(billed or not is_final) == bench.billed
+        if error is not None:
+            assert (row.means.billed, Phase.COMPLETE) == (error.billed, error.phase)
+            assert row.attributes == {name: getattr(error, name) for name in row.attributes}
+        bench.assert_fired()
+
+    async def test_is_asked_for_again_of_a_server_that_replays(self, set_up, row, billed):
+        """A server that replays answers is asked again with the same key and bills once."""
+        policy = row.policy(server_idempotency="replay")
+        emulator = {"idempotency": "replay"}
+        bench = await set_up(row.fault(billed=billed), retry=policy, dialect=row.dialect, emulator=emulator)
+        error = await self.run(bench, row)
+
+        is_final = row.means.replayed == "stop"
+        assert (row.means.error if is_final else None) is (type(error) if error else None)
+        assert (1 if is_final else 2) == bench.posts
+        assert bench.billed <= 1
+        assert 1 == len({request.idempotency_key for request in bench.emulator.ledger.requests})
+        bench.assert_fired()
+
+    async def run(self, bench, row):
+        match row.operation:
+            case "variations":
+                call = bench.client.create_variation(png(), size="256x256")
+            case _ if row.early:
+                call = bench.client.edit(BIG, "a hat", **SMALL)
+            case _:
+                call = bench.client.generate("otter", **SMALL)
+        (error,) = await asyncio.gather(call, return_exceptions=True)
+        return error if isinstance(error, BaseException) else None
 
 
 class TestOtherRows:

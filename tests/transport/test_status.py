@@ -1,4 +1,4 @@
-"""Statuses, headers and exceptions become this package's errors; then the same answers over a real socket."""
+"""Statuses, headers and exceptions become this package's errors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 from aiohttp.client_reqrep import ConnectionKey
 from canned import canned_answers
 from fakes import FakeClock
+from statuses import ROWS
 
 from burncloud_images import AsyncImagesClient, RetryPolicy, errors
-from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.errors import Phase
 
 pytestmark = pytest.mark.ways("tls")
 
@@ -24,74 +23,30 @@ def envelope(message="m", **fields):
     return {"error": {"message": message, "type": "", "param": "", "code": "", **fields}}
 
 
-# status, JSON or text, headers, expected class, what to look for
-ANSWERS = [
-    (400, envelope(code="invalid_value", param="size"), {}, errors.BadRequestError, {"param": "size"}),
-    (400, envelope(code="moderation_blocked"), {}, errors.ModerationError, {"code": "moderation_blocked"}),
-    (400, envelope(code="billing_hard_limit_reached"), {}, errors.QuotaExceededError, {}),
-    (401, envelope("无效的令牌"), {}, errors.AuthenticationError, {}),
-    (401, envelope("该令牌额度已用尽"), {}, errors.QuotaExceededError, {}),
-    (403, envelope("用户额度不足", code="insufficient_user_quota"), {}, errors.QuotaExceededError, {}),
-    (403, envelope("用户已被封禁"), {}, errors.PermissionDeniedError, {}),
-    (402, envelope(type="insufficient_quota_error"), {}, errors.QuotaExceededError, {}),
-    (404, envelope(code="model_not_found"), {}, errors.NotFoundError, {}),
-    (410, "", {}, errors.UnsupportedError, {"code": None}),
-    (429, "", {"Retry-After": "7"}, errors.RateLimitError, {"retry_after": 7.0}),
-    (429, envelope(code=429), {"retry-after-ms": "1500"}, errors.RateLimitError, {"retry_after": 1.5, "code": "429"}),
-    (429, envelope(type="insufficient_quota"), {}, errors.QuotaExceededError, {}),
-    (500, envelope("model is required", code="invalid_request"), {}, errors.BadRequestError, {}),
-    (500, envelope(type="server_error"), {}, errors.OutcomeUnknownError, {"status": 500}),
-    (500, envelope(code="bad_response_body"), {}, errors.OutcomeUnknownError, {"status": 500}),
-    (500, {"error": "out of order"}, {}, errors.OutcomeUnknownError, {"status": 500}),
-    (502, "<html>", {}, errors.OutcomeUnknownError, {"raw": b"<html>"}),
-    (503, envelope("无可用渠道", code="model_not_found"), {}, errors.NotFoundError, {}),
-    (503, "<html>", {}, errors.OutcomeUnknownError, {}),
-    (503, envelope(code="server_is_overloaded"), {}, errors.ServerError, {"code": "server_is_overloaded"}),
-    (504, envelope(), {}, errors.OutcomeUnknownError, {}),
-    (521, "", {}, errors.ConnectionFailedError, {"retryable": None}),
-    (526, "", {}, errors.ConnectionFailedError, {"retryable": False}),
-    (501, envelope(code="api_not_implemented"), {}, errors.UnsupportedError, {}),
-    (307, "", {"Location": "http://127.0.0.1:9/x?sig=canary"}, errors.ProtocolError, {"status": 307}),
-]
-
-
 @pytest.fixture
 def canned():
     with canned_answers() as answers:
         yield answers
 
 
-@pytest.mark.parametrize(("status", "body", "headers", "kind", "attributes"), ANSWERS)
-async def test_an_answer_becomes_its_error(canned, status, body, headers, kind, attributes):
-    """The error class follows from the code, then the type, then the text, then the status."""
-    data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-    canned.answer(status, body=data, headers={"x-request-id": "r-1", **headers})
-    async with AsyncImagesClient("sk-canary", "https://gateway.example", retry=ONCE) as client:
-        with pytest.raises(kind) as caught:
+# Uploads need a connection.
+ANSWERS = [row for row in ROWS if row.is_playable and not row.early and row.operation != "variations"]
+
+
+@pytest.mark.parametrize("row", ANSWERS, ids=lambda row: row.id)
+async def test_an_answer_becomes_its_error(canned, row):
+    """A call raises the error that the answer means, with the server's id and without a secret."""
+    canned.answer(row.status, body=row.data, headers={"x-request-id": "r-1", **row.headers})
+    options = {"retry": row.policy(attempts=1), "dialect": row.dialect}
+    async with AsyncImagesClient("sk-canary", "https://gateway.example", **options) as client:
+        with pytest.raises(row.means.error) as caught:
             await client.generate("otter", model="m")
 
-    assert kind is type(caught.value)
-    assert attributes == {name: getattr(caught.value, name) for name in attributes}
+    assert (row.means.error, row.means.billed) == (type(caught.value), caught.value.billed)
+    assert row.attributes == {name: getattr(caught.value, name) for name in row.attributes}
     assert "r-1" in (caught.value.request_id, *(a.request_id for a in caught.value.history))
     assert "canary" not in str(caught.value)
     assert 1 == len(canned.requests)
-
-
-@pytest.mark.parametrize(("status", "body", "headers", "kind", "attributes"), ANSWERS)
-async def test_the_same_answer_over_a_socket(status, body, headers, kind, attributes):
-    """Over a socket the same answer has the same class, with the phase of the connection."""
-    fault = Fault(status=status, body=body or b"", headers={"x-request-id": "r-1", **headers})
-    async with (
-        Emulator(faults=[fault]) as emulator,
-        AsyncImagesClient(emulator.api_key, emulator.base_url, retry=ONCE) as client,
-    ):
-        with pytest.raises(kind) as caught:
-            await client.generate("otter", model="gpt-image-2")
-
-    assert kind is type(caught.value)
-    assert attributes == {name: getattr(caught.value, name) for name in attributes}
-    assert Phase.COMPLETE == caught.value.phase
-    assert 1 == len(emulator.ledger.requests)
 
 
 KEY = ConnectionKey("gateway.example", 443, True, True, None, None, None)

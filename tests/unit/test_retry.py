@@ -10,6 +10,7 @@ import traceback
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from statuses import ROWS
 
 from burncloud_images.errors import (
     APIError,
@@ -30,6 +31,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.results import DamagedImage, Image, PartialImage
 from burncloud_images.retry import PacingGate, RetryBudget, RetryPolicy, repeat, to_names
+from burncloud_images.wire.failures import to_error
 
 POLICY = RetryPolicy()
 
@@ -81,6 +83,19 @@ class TestKinds:
     def test_decides(self, error, verdict):
         """Each kind of failure is retried, retried as throttled, or raised."""
         assert verdict == POLICY.judge(error)
+
+    @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+    def test_of_an_answer_decides(self, row):
+        """What may be billed is sent again only to a server that recognises keys, or if the caller pays twice."""
+        error = to_error(row.reply)
+
+        assert row.means.verdict == POLICY.judge(error)
+        for idempotency in ("replay", "reject"):
+            assert row.means.replayed == RetryPolicy(server_idempotency=idempotency).judge(error)
+        if row.means.billed:
+            assert row.means.verdict == "stop" or error.in_flight
+        else:
+            assert row.means.verdict == RetryPolicy(on_unknown="retry").judge(error)
 
     @pytest.mark.parametrize(
         ("options", "error", "verdict"),
