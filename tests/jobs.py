@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 from pictures import png
 
-from burncloud_images.bulk.records import BadRow, Failure, Record, State, StoredImage, Totals
+from burncloud_images.bulk.records import BadRow, JobTotals, RequestFailure, RequestRecord, RequestState, StoredImage
 
 
 def to_key(number: int) -> str:
@@ -17,11 +17,11 @@ def to_key(number: int) -> str:
     return hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
 
 
-def to_record(number: int, **fields: object) -> Record:
+def to_record(number: int, **fields: object) -> RequestRecord:
     """Return a request; by default one that waits."""
     document = {"operation": "generations", "prompt": f"otter {number}", "model": "gpt-image-2"}
     values = {"key": to_key(number), "number": number, "document": document, "source": "prompts.jsonl", "line": number}
-    return Record(**{**values, **fields})
+    return RequestRecord(**{**values, **fields})
 
 
 def to_image(key: str, index: int = 0, *, of: int = 1, **fields: object) -> StoredImage:
@@ -39,31 +39,42 @@ def to_image(key: str, index: int = 0, *, of: int = 1, **fields: object) -> Stor
     return StoredImage(**{**values, **fields})
 
 
-def done(number: int, *, images: int | tuple[StoredImage, ...] = 1, **fields: object) -> Record:
+def done(number: int, *, images: int | tuple[StoredImage, ...] = 1, **fields: object) -> RequestRecord:
     """Return a request that is done, with these images, or as many as that."""
     record = to_record(number)
     stored = images
     if isinstance(images, int):
         stored = tuple(to_image(record.key, index, of=images) for index in range(images))
-    values = {"state": State.DONE, "images": stored, "cost": 40_000_000, "request_id": f"req_{number}", "attempts": 1}
+    values = {
+        "state": RequestState.DONE,
+        "images": stored,
+        "cost": 40_000_000,
+        "request_id": f"req_{number}",
+        "attempts": 1,
+    }
     return attrs.evolve(record, **{"ended_at": 1_700_000_000.0 + number, **values, **fields})
 
 
-def failed(number: int, *, message: str = "The prompt was refused.", **fields: object) -> Record:
+def failed(number: int, *, message: str = "The prompt was refused.", **fields: object) -> RequestRecord:
     """Return a request that failed."""
-    failure = Failure(error="ModerationError", message=message, code="moderation_blocked", status=400)
-    values = {"state": State.FAILED, "failure": failure, "request_id": f"req_{number}", "attempts": 1}
+    failure = RequestFailure(error="ModerationError", message=message, code="moderation_blocked", status=400)
+    values = {"state": RequestState.FAILED, "failure": failure, "request_id": f"req_{number}", "attempts": 1}
     return attrs.evolve(to_record(number), **{"ended_at": 1_700_000_000.0 + number, **values, **fields})
 
 
-def in_doubt(number: int, **fields: object) -> Record:
+def in_doubt(number: int, **fields: object) -> RequestRecord:
     """Return a request that may have been billed."""
-    failure = Failure(error="OutcomeUnknownError", message="The connection was cut after the request was sent.")
-    values = {"state": State.IN_DOUBT, "failure": failure, "reserved": 190_000_000, "request_id": f"req_{number}"}
+    failure = RequestFailure(error="OutcomeUnknownError", message="The connection was cut after the request was sent.")
+    values = {
+        "state": RequestState.IN_DOUBT,
+        "failure": failure,
+        "reserved": 190_000_000,
+        "request_id": f"req_{number}",
+    }
     return attrs.evolve(to_record(number), **{"sent_at": 1_700_000_000.0 + number, **values, **fields})
 
 
-def put(folder: Path, record: Record, draw: Callable[[int], bytes] | None = None) -> Record:
+def put(folder: Path, record: RequestRecord, draw: Callable[[int], bytes] | None = None) -> RequestRecord:
     """Write the images of *record* to where it says, and return it with their real sizes and digests."""
     images = []
     for image in record.images:
@@ -84,11 +95,11 @@ class MemoryStore:
         bad: Lines that are no requests.
     """
 
-    def __init__(self, rows: Iterable[Record] = (), bad: Sequence[BadRow] = ()) -> None:
+    def __init__(self, rows: Iterable[RequestRecord] = (), bad: Sequence[BadRow] = ()) -> None:
         self.rows = rows
         self.bad = bad
 
-    async def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
+    async def records(self, states: Collection[RequestState] | None = None) -> AsyncIterator[RequestRecord]:
         for record in self.rows:
             if states is None or record.state in states:
                 yield record
@@ -97,8 +108,8 @@ class MemoryStore:
         for problem in self.bad:
             yield problem
 
-    async def totals(self) -> Totals:
-        counts = dict.fromkeys(State, 0)
+    async def totals(self) -> JobTotals:
+        counts = dict.fromkeys(RequestState, 0)
         images = size = cost = reserved = 0
         for record in self.rows:
             counts[record.state] += 1
@@ -106,7 +117,7 @@ class MemoryStore:
             size += sum(image.size for image in record.images)
             cost += record.cost or 0
             reserved += record.reserved
-        return Totals(counts=counts, bad_rows=len(self.bad), images=images, bytes=size, cost=cost, reserved=reserved)
+        return JobTotals(counts=counts, bad_rows=len(self.bad), images=images, bytes=size, cost=cost, reserved=reserved)
 
     async def set_paths(self, key: str, images: Sequence[StoredImage]) -> None:
         assert isinstance(self.rows, list)

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Failure, Link, NewRequest, Record, State, StoredImage
+from burncloud_images.bulk.records import (
+    NewRequest,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    StoredImage,
+    UnfetchedLink,
+)
 
 __all__ = ["BOUGHT", "FAILURE", "advance", "copy_files", "image", "key", "link", "listed", "row", "steps"]
 
 T = TypeVar("T")
 
-FAILURE = Failure(error="OutcomeUnknownError", message="No answer came.", code="gateway_timeout", status=504)
+FAILURE = RequestFailure(error="OutcomeUnknownError", message="No answer came.", code="gateway_timeout", status=504)
 BOUGHT = 3_000_000
 """Nano-dollars that are set aside for a request."""
 
@@ -37,9 +44,9 @@ def image(index: int, size: int = 1000) -> StoredImage:
     )
 
 
-def link(index: int) -> Link:
+def link(index: int) -> UnfetchedLink:
     """Return where an image is."""
-    return Link(index=index, url=f"https://images.example/{index}.png?signature=very-secret")
+    return UnfetchedLink(index=index, url=f"https://images.example/{index}.png?signature=very-secret")
 
 
 async def listed(found: AsyncIterable[T]) -> list[T]:
@@ -47,36 +54,36 @@ async def listed(found: AsyncIterable[T]) -> list[T]:
     return [one async for one in found]
 
 
-def steps(state: State) -> Sequence[State]:
+def steps(state: RequestState) -> Sequence[RequestState]:
     """Return the states that a pending request goes through to *state*."""
     ways = {
-        State.PENDING: (),
-        State.LEASED: (State.LEASED,),
-        State.SENT: (State.LEASED, State.SENT),
-        State.RECEIVED: (State.LEASED, State.SENT, State.RECEIVED),
+        RequestState.PENDING: (),
+        RequestState.LEASED: (RequestState.LEASED,),
+        RequestState.SENT: (RequestState.LEASED, RequestState.SENT),
+        RequestState.RECEIVED: (RequestState.LEASED, RequestState.SENT, RequestState.RECEIVED),
     }
-    return ways.get(state, (State.LEASED, State.SENT, state))
+    return ways.get(state, (RequestState.LEASED, RequestState.SENT, state))
 
 
-async def advance(store: JobStore, state: State) -> Record:
+async def advance(store: JobStore, state: RequestState) -> RequestRecord:
     """Bring the next pending request, one of two images, to *state*, and return it."""
     key = ""
     for step in steps(state):
         match step:
-            case State.LEASED:
+            case RequestState.LEASED:
                 ((record),) = await store.lease(1)
                 key = record.key
-            case State.SENT:
+            case RequestState.SENT:
                 await store.mark_sent(key, reserved=BOUGHT, at=100.0)
-            case State.RECEIVED:
+            case RequestState.RECEIVED:
                 await store.mark_received(key, [link(0), link(1)], about={"created": 7}, request_id="req_1")
-            case State.DONE:
+            case RequestState.DONE:
                 await store.finish(key, [image(0), image(1)], cost=BOUGHT // 2, about={}, request_id="req_1", at=200.0)
-            case State.FAILED:
+            case RequestState.FAILED:
                 await store.fail(key, FAILURE, may_be_billed=False, request_id="req_1", at=200.0)
-            case State.IN_DOUBT:
+            case RequestState.IN_DOUBT:
                 await store.mark_in_doubt(key, FAILURE, request_id="req_1", at=200.0)
-    found = await store.get(key) if key else (await listed(store.records({State.PENDING})))[0]
+    found = await store.get(key) if key else (await listed(store.records({RequestState.PENDING})))[0]
     assert found is not None
     return found
 

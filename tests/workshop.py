@@ -12,7 +12,7 @@ import attrs
 from fakes import FakeClock
 
 from burncloud_images import AsyncImagesClient, RetryPolicy, bulk
-from burncloud_images.bulk import Event, Job, Options, Report, State
+from burncloud_images.bulk import Job, JobEvent, JobOptions, RequestState, RunReport
 from burncloud_images.emulator import Emulator
 
 SMALL = {"model": "gpt-image-2", "size": "64x64"}
@@ -41,7 +41,7 @@ class Workshop:
     emulator: Emulator
     client: AsyncImagesClient
     clock: FakeClock
-    events: list[Event] = attrs.field(factory=list)
+    events: list[JobEvent] = attrs.field(factory=list)
     job: Job | None = None
 
     async def run(
@@ -49,17 +49,17 @@ class Workshop:
         rows: Iterable[Mapping[str, object]] = (),
         *,
         begin: Callable[[Job], object] | None = None,
-        watch: Callable[[Event], object] | None = None,
+        watch: Callable[[JobEvent], object] | None = None,
         **options: Any,
-    ) -> Report:
+    ) -> RunReport:
         """Open the job, add rows, run it, close it."""
-        settings = Options(**{"concurrency": 4, "room": 0, **options})
+        settings = JobOptions(**{"concurrency": 4, "room": 0, **options})
         async with bulk.Job.open(self.path / "out", clock=self.clock) as job:
             self.job = job
             if rows := list(rows):
                 await job.add(write_rows(self.path / "rows.jsonl", rows), allow_change=True)
 
-            def see(event: Event) -> None:
+            def see(event: JobEvent) -> None:
                 self.events.append(event)
                 if watch is not None:
                     watch(event)
@@ -68,12 +68,12 @@ class Workshop:
                 begin(job)
             return await job.run(self.client, settings, see)
 
-    async def records(self) -> list[bulk.Record]:
+    async def records(self) -> list[bulk.RequestRecord]:
         """Return what the store knows."""
         async with bulk.Job.open(self.path / "out", clock=self.clock) as job:
             return [record async for record in job.records()]
 
-    async def states(self) -> Counter[State]:
+    async def states(self) -> Counter[RequestState]:
         """Return how many requests are in each state."""
         return Counter(record.state for record in await self.records())
 

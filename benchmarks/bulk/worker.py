@@ -41,16 +41,16 @@ async def run_job(client: AsyncImagesClient, task: Task) -> dict[str, float]:
     """Send the same calls as a job; `sending` is from its first row to its last, without reading and writing lists."""
     last = 0.0
 
-    def watch(_event: bulk.Event) -> None:
+    def watch(_event: bulk.JobEvent) -> None:
         nonlocal last
         last = cpu_time()
 
     async with bulk.Job.open(Path(task.folder, "job")) as job:
         await job.add(task.list)
         first = cpu_time()
-        report = await job.run(client, bulk.Options(concurrency=task.at_once), watch)
+        report = await job.run(client, bulk.JobOptions(concurrency=task.at_once), watch)
     return {
-        "done": report.totals.counts[bulk.State.DONE],
+        "done": report.totals.counts[bulk.RequestState.DONE],
         "sending wall": report.elapsed,
         "sending cpu": last - first,
     }

@@ -5,41 +5,41 @@ Every paid image is in the directory, none is bought twice, and a budget is neve
 """
 
 from burncloud_images.bulk.job import Job
-from burncloud_images.bulk.options import Options
+from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import (
-    Added,
+    AddedRows,
     BadRow,
-    Event,
-    Failure,
-    Link,
-    Outstanding,
-    Progress,
-    Record,
-    Report,
-    State,
+    JobEvent,
+    JobProgress,
+    JobTotals,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    RunReport,
     StoredImage,
-    Totals,
+    UnfetchedLink,
+    UnfetchedSummary,
 )
-from burncloud_images.bulk.recovery import Recovered
+from burncloud_images.bulk.recovery import RecoveredRequests
 from burncloud_images.bulk.verification import Discrepancy
 
 __all__ = [
-    "Added",
+    "AddedRows",
     "BadRow",
     "Discrepancy",
-    "Event",
-    "Failure",
     "Job",
-    "Link",
-    "Options",
-    "Outstanding",
+    "JobEvent",
+    "JobOptions",
+    "JobProgress",
+    "JobTotals",
     "PriceTable",
-    "Progress",
-    "Record",
-    "Recovered",
-    "Report",
-    "State",
+    "RecoveredRequests",
+    "RequestFailure",
+    "RequestRecord",
+    "RequestState",
+    "RunReport",
     "StoredImage",
-    "Totals",
+    "UnfetchedLink",
+    "UnfetchedSummary",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Permit
+from burncloud_images.bulk.pace import AdaptiveConcurrency, CircuitBreaker, Permit, RateLimiter
 from burncloud_images.errors import (
     APIError,
     ConnectionFailedError,
@@ -25,7 +25,7 @@ OVERLOADED = frozenset({429, 503})
 
 
 @attrs.frozen(eq=False)
-class Ticket:
+class SendTicket:
     """
     A permit for one attempt.
 
@@ -51,34 +51,34 @@ class Admission:
         failing_since: When the first of the failures since the last success came.
     """
 
-    pacer: Pacer
-    limit: AdaptiveLimit
-    circuit: Circuit
+    pacer: RateLimiter
+    limit: AdaptiveConcurrency
+    circuit: CircuitBreaker
     clock: Clock
     patience: float
     give_up: Callable[[str], None]
     failing_since: float | None = None
 
-    async def enter(self, weights: Mapping[str, float]) -> Ticket:
+    async def enter(self, weights: Mapping[str, float]) -> SendTicket:
         """Wait for a permit. Cancellation gives up the place and spends nothing."""
         await self.limit.acquire()
         try:
             await self.circuit.admit()
-            return Ticket(await self.pacer.acquire(weights))
+            return SendTicket(await self.pacer.acquire(weights))
         except BaseException:
             self.limit.release()
             raise
 
-    def cancel(self, ticket: Ticket) -> None:  # noqa: ARG002 (whose it was)
+    def cancel(self, ticket: SendTicket) -> None:  # noqa: ARG002 (whose it was)
         """Take a permit back that was not used; the pace counts it all the same."""
         self.limit.release()
 
-    def observe(self, ticket: Ticket, headers: Mapping[str, str]) -> None:
+    def observe(self, ticket: SendTicket, headers: Mapping[str, str]) -> None:
         """Follow what the API says is left of its limits."""
         for name, limit in find_rate_limits(headers).items():
             self.pacer.observe(name, limit.remaining, limit.reset, ticket.permit)
 
-    def leave(self, ticket: Ticket, attempt: Attempt, error: ImagesError | None) -> None:
+    def leave(self, ticket: SendTicket, attempt: Attempt, error: ImagesError | None) -> None:
         """Take a permit back, and learn from how its attempt ended."""
         if error is None:
             self.limit.succeed()

@@ -14,7 +14,7 @@ MAX_MODELS_NAMED = 5
 
 
 @attrs.frozen(kw_only=True)
-class Share:
+class Reservation:
     """
     What is reserved for a request.
 
@@ -51,7 +51,7 @@ class Budget:
         self.cost = cost
         self.reserved = reserved
         self.images = images
-        self._shares: dict[str, Share] = {}
+        self._shares: dict[str, Reservation] = {}
 
     def reserve(self, key: str, *, cost: int | None, images: int) -> bool:
         """
@@ -75,7 +75,7 @@ class Budget:
             raise RuntimeError(f"something is already reserved for {key}")
         if not self.fits(cost or 0, images):
             return False
-        self._shares[key] = Share(cost=cost, images=images)
+        self._shares[key] = Reservation(cost=cost, images=images)
         self.reserved += cost or 0
         self.images += images
         return True
@@ -92,7 +92,7 @@ class Budget:
 
     def adopt(self, key: str, *, cost: int, images: int) -> None:
         """Take over what an earlier run reserved for a request, and what counts as reserved already."""
-        self._shares[key] = Share(cost=cost, images=images)
+        self._shares[key] = Reservation(cost=cost, images=images)
 
     def settle(self, key: str, *, cost: int | None, images: int) -> None:
         """
@@ -105,7 +105,7 @@ class Budget:
             cost: Nano-dollars; None if that is not known, so that the worst case stays.
             images: How many came.
         """
-        share = self._shares.pop(key, Share(cost=None, images=images))
+        share = self._shares.pop(key, Reservation(cost=None, images=images))
         self.images += images - share.images
         if cost is not None:
             self.reserved -= share.cost or 0
@@ -113,7 +113,7 @@ class Budget:
 
     def release(self, key: str) -> None:
         """Release what was reserved for a request: nothing was billed."""
-        share = self._shares.pop(key, Share(cost=None, images=0))
+        share = self._shares.pop(key, Reservation(cost=None, images=0))
         self.reserved -= share.cost or 0
         self.images -= share.images
 

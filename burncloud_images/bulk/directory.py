@@ -15,7 +15,7 @@ from typing import Self
 
 import attrs
 
-from burncloud_images.bulk.folders import FOLDER, descend
+from burncloud_images.bulk.folder_descriptors import FOLDER, descend
 from burncloud_images.disk import sync_folder
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 

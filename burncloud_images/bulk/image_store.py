@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.folders import opened, write_new
+from burncloud_images.bulk.folder_descriptors import opened, write_new
 from burncloud_images.bulk.records import StoredImage
 from burncloud_images.disk import run, set_default_mode, sha256_of, sync_folder
 from burncloud_images.errors import ImagesError, StorageError
@@ -85,7 +85,7 @@ class ImageStore:
 
 
 @attrs.define(kw_only=True)
-class JobWriter(DirectoryWriter):
+class JobImageWriter(DirectoryWriter):
     """
     A hidden file of a job, which is reached from folder to folder: past no link, and into one that was moved.
 
@@ -117,7 +117,7 @@ class JobWriter(DirectoryWriter):
 
 
 @attrs.frozen(kw_only=True)
-class JobSink:
+class JobImageSink:
     """
     Takes the images of one request.
 
@@ -160,10 +160,10 @@ class JobSink:
         except OSError:
             return None
 
-    def open(self, placement: ImageContext) -> JobWriter:
+    def open(self, placement: ImageContext) -> JobImageWriter:
         """Return a writer into a hidden file, whose name tells whose it is."""
         folder = self.folder
-        return JobWriter(
+        return JobImageWriter(
             image_store=self.image_store,
             sink=folder,
             placement=attrs.evolve(placement, id=self.key),

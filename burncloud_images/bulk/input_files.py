@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.folders import write_new
+from burncloud_images.bulk.folder_descriptors import write_new
 from burncloud_images.bulk.records import InputFile
 from burncloud_images.disk import sha256_of, sync_folder
 from burncloud_images.errors import InputChangedError

@@ -20,26 +20,26 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.inputs.ingest import add_input, add_requests
-from burncloud_images.bulk.options import Options
+from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.outputs.export import write_outputs
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.shards import pack
-from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
+from burncloud_images.bulk.pace import AdaptiveConcurrency, CircuitBreaker, RateLimiter, RateWindow
 from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import (
     STOP_PRECEDENCE,
-    Added,
-    Failure,
-    Record,
-    Report,
-    State,
-    Totals,
+    AddedRows,
+    JobTotals,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    RunReport,
     Watch,
     count_images,
 )
-from burncloud_images.bulk.recovery import Adopted, Recovered, adopt, recover
+from burncloud_images.bulk.recovery import AdoptedRequests, RecoveredRequests, adopt, recover
 from burncloud_images.bulk.run import Run
-from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime, remembered
+from burncloud_images.bulk.system_uptime import SystemUptime, find_leap, read_uptime, remembered
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
 from burncloud_images.calls.background import BackgroundTasks
 from burncloud_images.disk import finish_whatever_happens
@@ -75,14 +75,14 @@ class Job:
 
     directory: JobDirectory
     store: JobStore
-    recovered: Recovered = attrs.field(factory=Recovered)
+    recovered: RecoveredRequests = attrs.field(factory=RecoveredRequests)
     clock: Clock
     now: Callable[[], float]
-    uptime: Callable[[], Uptime | None]
+    uptime: Callable[[], SystemUptime | None]
     executor: Executor
     run_now: Run | None = None
     stop_requested: str | None = None
-    task: asyncio.Task[Report] | None = None
+    task: asyncio.Task[RunReport] | None = None
     background: BackgroundTasks | None = None
     is_left: bool = False
 
@@ -95,7 +95,7 @@ class Job:
         create: bool = True,
         clock: Clock | None = None,
         now: Callable[[], float] = time.time,
-        uptime: Callable[[], Uptime | None] = read_uptime,
+        uptime: Callable[[], SystemUptime | None] = read_uptime,
     ) -> AsyncIterator[Self]:
         """
         Hold the job in the directory *path*, which is made if it is not there.
@@ -173,7 +173,7 @@ class Job:
         allow_http: bool = False,
         allow_change: bool = False,
         name: str = "",
-    ) -> Added:
+    ) -> AddedRows:
         """
         Add requests; those that the job has already stay as they are.
 
@@ -204,8 +204,8 @@ class Job:
     # --- running -----------------------------------------------------------------------------------------------------
 
     async def run(
-        self, client: AsyncImagesClient, options: Options | None = None, watch: Watch | None = None
-    ) -> Report:
+        self, client: AsyncImagesClient, options: JobOptions | None = None, watch: Watch | None = None
+    ) -> RunReport:
         """
         Send the requests that wait, fetch paid images, write the outputs, and return a report.
 
@@ -225,7 +225,7 @@ class Job:
         await self.settle()
         self.is_left = False
         self.background = client.background
-        work = asyncio.create_task(self.run_through(client, options or Options(), watch))
+        work = asyncio.create_task(self.run_through(client, options or JobOptions(), watch))
         self.task = self.background.keep(work, close=self.leave, cancel=self.abandon)
         try:
             await asyncio.wait((work,))
@@ -240,7 +240,7 @@ class Job:
         finally:
             del work  # it holds the exception, which holds this frame
 
-    async def run_through(self, client: AsyncImagesClient, options: Options, watch: Watch | None) -> Report:
+    async def run_through(self, client: AsyncImagesClient, options: JobOptions, watch: Watch | None) -> RunReport:
         """Do the work of `run`, in a task of the client."""
         require(options.metadata)
         if options.max_cost is not None:
@@ -304,15 +304,15 @@ class Job:
         if self.run_now is not None:
             self.run_now.abandon()
 
-    async def reopen(self, options: Options) -> None:
+    async def reopen(self, options: JobOptions) -> None:
         """Retry requests of earlier runs, as *options* says."""
         if states := wanted_again(options):
             await self.store.retry(states)
 
-    async def adopt(self, client: AsyncImagesClient, options: Options) -> Adopted:
+    async def adopt(self, client: AsyncImagesClient, options: JobOptions) -> AdoptedRequests:
         """Adopt images on the disk that belong to requests that wait, as after the loss of a store."""
 
-        def worst_case(record: Record) -> int:
+        def worst_case(record: RequestRecord) -> int:
             fields = {"model": client.model, **record.document}
             return (options.prices.worst_case(fields) or 0) if options.prices is not None else 0
 
@@ -323,10 +323,10 @@ class Job:
         except OSError as error:
             raise StorageError(f"The images in {self.directory.path} cannot be read: {error}.") from None
 
-    async def find_unpriced(self, client: AsyncImagesClient, options: Options) -> list[Mapping[str, object]]:
+    async def find_unpriced(self, client: AsyncImagesClient, options: JobOptions) -> list[Mapping[str, object]]:
         """Return requests that wait and whose price is not known; the first thousand are enough to refuse them."""
         found: list[Mapping[str, object]] = []
-        async for record in self.store.records({State.PENDING, *wanted_again(options)}):
+        async for record in self.store.records({RequestState.PENDING, *wanted_again(options)}):
             fields = {"model": client.model, **record.document}
             if options.prices is None or options.prices.worst_case(fields) is None:
                 found.append(fields)
@@ -342,7 +342,9 @@ class Job:
             lost.setdefault(found.record.key, []).append(found)
         for key, several in lost.items():
             first, gone = several[0], {found.image.path for found in several}
-            failure = Failure(error="MissingImageError", message=f"{first.image.path} was there, and {first.problem}.")
+            failure = RequestFailure(
+                error="MissingImageError", message=f"{first.image.path} was there, and {first.problem}."
+            )
             left = [image for image in first.record.images if image.path not in gone]
             await self.store.mark_lost(key, left, failure, at=self.now())
 
@@ -353,7 +355,9 @@ class Job:
         await self.store.set_metadata("uptime", remembered(now, uptime))
         return leap
 
-    async def prepare(self, client: AsyncImagesClient, options: Options, watch: Watch | None, totals: Totals) -> Run:
+    async def prepare(
+        self, client: AsyncImagesClient, options: JobOptions, watch: Watch | None, totals: JobTotals
+    ) -> Run:
         """Return a run that begins where the job stands, with what was sent in the last minute still in its pace."""
         policy = client.retry
         patient = attrs.evolve(
@@ -362,7 +366,7 @@ class Job:
             on_unknown="retry" if options.on_unknown == "retry" else policy.on_unknown,
             server_idempotency=options.server_idempotency,
         )
-        pacer = Pacer(limits_of(options), self.clock, slack=SLACK)
+        pacer = RateLimiter(limits_of(options), self.clock, slack=SLACK)
         now = self.now() - await self.find_leap()
         sent = await self.store.recent(now - MINUTE - SLACK)
         table = (options.prices or PriceTable.listed()) if options.tokens_per_minute is not None else None
@@ -376,8 +380,8 @@ class Job:
             weights=weights,
             admission=Admission(
                 pacer=pacer,
-                limit=AdaptiveLimit(options.concurrency, self.clock),
-                circuit=Circuit(self.clock),
+                limit=AdaptiveConcurrency(options.concurrency, self.clock),
+                circuit=CircuitBreaker(self.clock),
                 clock=self.clock,
                 patience=options.patience,
                 give_up=lambda reason: run.stop("gave_up", f"Nothing succeeded for {options.patience:g} s. {reason}"),
@@ -399,7 +403,7 @@ class Job:
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
-    async def write(self, options: Options, report: Report, note: Callable[[str], None]) -> None:
+    async def write(self, options: JobOptions, report: RunReport, note: Callable[[str], None]) -> None:
         """Write the metadata, the report and the gallery, unless nothing has changed since they were written."""
         ended = self.now()
         state = [repr(report.totals), report.stopped, options.metadata, options.output]
@@ -426,16 +430,16 @@ class Job:
         """Read every image, and yield those that are not what came, and how many were read so far."""
         return verify(self.store, self.directory, self.executor)
 
-    def records(self, *states: State) -> AsyncIterator[Record]:
+    def records(self, *states: RequestState) -> AsyncIterator[RequestRecord]:
         """Yield the requests in these states, or all, in their order."""
         return self.store.records(set(states) or None)
 
-    def totals(self) -> Awaitable[Totals]:
+    def totals(self) -> Awaitable[JobTotals]:
         """Return the sums."""
         return self.store.totals()
 
 
-async def close_after(run: asyncio.Task[Report], stack: AsyncExitStack) -> None:
+async def close_after(run: asyncio.Task[RunReport], stack: AsyncExitStack) -> None:
     """Close what *stack* closes when *run* has ended, also if the event loop ends and cancels everything."""
     try:
         await finish_whatever_happens(run)
@@ -443,28 +447,28 @@ async def close_after(run: asyncio.Task[Report], stack: AsyncExitStack) -> None:
         await stack.aclose()
 
 
-async def recover_if_needed(store: JobStore, directory: JobDirectory, executor: Executor) -> Recovered:
+async def recover_if_needed(store: JobStore, directory: JobDirectory, executor: Executor) -> RecoveredRequests:
     counts = (await store.totals()).counts
-    if not (await store.get_metadata("running") or counts[State.SENT] or counts[State.LEASED]):
-        return Recovered()
+    if not (await store.get_metadata("running") or counts[RequestState.SENT] or counts[RequestState.LEASED]):
+        return RecoveredRequests()
     recovered = await recover(store, directory, executor)
     await store.set_metadata("running", False)
     return recovered
 
 
-def wanted_again(options: Options) -> set[State]:
+def wanted_again(options: JobOptions) -> set[RequestState]:
     """Return which final states this run retries."""
-    asked = ((options.buys_again, State.IN_DOUBT), (options.retry_failed, State.FAILED))
+    asked = ((options.buys_again, RequestState.IN_DOUBT), (options.retry_failed, RequestState.FAILED))
     return {state for is_asked, state in asked if is_asked}
 
 
-def limits_of(options: Options) -> dict[str, Window]:
+def limits_of(options: JobOptions) -> dict[str, RateWindow]:
     named = {
         "requests": options.requests_per_minute,
         "images": options.images_per_minute,
         "tokens": options.tokens_per_minute,
     }
-    return {name: Window(amount, MINUTE) for name, amount in named.items() if amount is not None}
+    return {name: RateWindow(amount, MINUTE) for name, amount in named.items() if amount is not None}
 
 
 def weights_of(document: Mapping[str, object], model: str | None, table: PriceTable | None) -> dict[str, float]:
@@ -488,7 +492,7 @@ def describe_unpacked(keys: Sequence[str]) -> str:
     return f"Image files are missing or have changed, so these requests are not in a shard: {named}."
 
 
-def settings_of(options: Options) -> dict[str, object]:
+def settings_of(options: JobOptions) -> dict[str, object]:
     """Return how a run was done, as its report shows it."""
     return attrs.asdict(options, filter=lambda field, value: field.name != "prices" and value is not None)
 

@@ -14,7 +14,7 @@ positive = attrs.validators.optional(attrs.validators.gt(0))
 
 
 @attrs.frozen(kw_only=True)
-class Options:
+class JobOptions:
     """
     How a job is run; nothing of it is remembered, so another run may differ.
 

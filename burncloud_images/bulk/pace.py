@@ -1,9 +1,10 @@
 """
 How fast requests may start, how many may run at once, and when to stop knocking; the clock is an argument.
 
-A `Pacer` keeps what a caller promised: so many requests, images or tokens a minute. An `AdaptiveLimit` finds out how
-many at once a server takes, and a `Circuit` spares one that is not there. They know nothing of each other: whoever
-sends asks the circuit, takes a slot of the limit, and last of all asks the pacer, since a permit is good for now only.
+A `RateLimiter` keeps to the caller's limits: so many requests, images or tokens a minute. `AdaptiveConcurrency` finds
+out how many requests a server takes at once, and a `CircuitBreaker` spares one that does not answer. They know nothing
+of each other: a sender asks the circuit breaker, takes a slot, and asks the rate limiter last, since a permit is only
+good at that moment.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def positive(_window: object, attribute: attrs.Attribute[float], value: float) -
 
 
 @attrs.frozen
-class Window:
+class RateWindow:
     """
     A limit: no more than an amount within any stretch of time of a length, wherever it begins.
 
@@ -79,7 +80,7 @@ class WindowCount:
         used: Sum of their weights.
     """
 
-    window: Window
+    window: RateWindow
     slack: float
     entries: deque[tuple[float, float]] = attrs.field(factory=deque)
     used: float = 0.0
@@ -127,7 +128,7 @@ class ServerLimit:
     number: int
 
 
-class Pacer:
+class RateLimiter:
     """
     Lets requests through in the order in which they ask, as fast as several limits at once allow.
 
@@ -149,7 +150,7 @@ class Pacer:
         paused_until: Nothing passes before, on the pacer's clock.
     """
 
-    def __init__(self, limits: Mapping[str, Window], clock: Clock, *, slack: float = GUARD) -> None:
+    def __init__(self, limits: Mapping[str, RateWindow], clock: Clock, *, slack: float = GUARD) -> None:
         self.paused_until = -math.inf
         self._clock = clock
         self._accounts = {name: WindowCount(window=window, slack=max(slack, GUARD)) for name, window in limits.items()}
@@ -265,7 +266,7 @@ def refuse_nonsense(weights: Mapping[str, float]) -> None:
 # --- so many at once -------------------------------------------------------------------------------------------------
 
 
-class AdaptiveLimit:
+class AdaptiveConcurrency:
     """
     Finds out how many requests at once a server takes, by nothing but what it refuses.
 
@@ -374,7 +375,7 @@ class AdaptiveLimit:
 # --- nobody there ----------------------------------------------------------------------------------------------------
 
 
-class Circuit:
+class CircuitBreaker:
     """
     Spares a server that cannot be reached, and those who wait for it.
 

@@ -14,9 +14,9 @@ from typing import Protocol
 
 import attrs
 
-from burncloud_images.bulk.admission import Admission, Ticket
+from burncloud_images.bulk.admission import Admission, SendTicket
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Link, Record
+from burncloud_images.bulk.records import RequestRecord, UnfetchedLink
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
 from burncloud_images.results import Attempt, ImagesResult, SavedImage, UnfetchedImage
@@ -26,25 +26,25 @@ MAX_USAGE_TOKENS = 10**12
 """An answer that names more for one request says nothing."""
 
 
-class Halted(Exception):  # noqa: N818 (asked for, no error)
+class JobStopped(Exception):  # noqa: N818 (asked for, no error)
     """The job starts nothing more."""
 
 
 class Purse(Protocol):
     """What pays for requests."""
 
-    async def reserve(self, record: Record) -> int:
+    async def reserve(self, record: RequestRecord) -> int:
         """
         Reserve the worst case of *record*, and return it in nano-dollars.
 
         Raises:
-            Halted: It does not fit, now or ever, or the job starts nothing more.
+            JobStopped: It does not fit, now or ever, or the job starts nothing more.
         """
 
-    def free(self, record: Record) -> None:
+    def free(self, record: RequestRecord) -> None:
         """Release what was reserved: nothing was billed."""
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: RequestRecord) -> None:
         """Keep what was reserved: it may have been billed."""
 
 
@@ -74,7 +74,7 @@ class Passage(CallHooks):
         request_id: The server's id for its last answer.
     """
 
-    record: Record
+    record: RequestRecord
     weights: Mapping[str, float]
     store: JobStore
     admission: Admission
@@ -83,7 +83,7 @@ class Passage(CallHooks):
     halted: Callable[[], bool]
     pays_again: bool = True
     now: Callable[[], float] = time.time
-    ticket: Ticket | None = None
+    ticket: SendTicket | None = None
     doubtful: bool = False
     failures: list[ImagesError] = attrs.field(factory=list, repr=False)
     known: bool = False
@@ -108,7 +108,7 @@ class Passage(CallHooks):
         Wait for a permit, and write down that it is sent.
 
         Raises:
-            Halted: The job starts nothing more.
+            JobStopped: The job starts nothing more.
             StorageError: It cannot be written down, so it is not sent.
         """
         self.check()
@@ -124,7 +124,7 @@ class Passage(CallHooks):
 
     def check(self) -> None:
         if self.halted():
-            raise Halted
+            raise JobStopped
 
     async def reserve(self) -> int:
         """Reserve the worst case for each attempt that may buy; what was reserved before may be spent by then."""
@@ -183,7 +183,7 @@ class Passage(CallHooks):
 
     async def on_links(self, links: Sequence[UnfetchedImage], answer: ImagesAnswer) -> None:
         """Keep the addresses of what is paid. If the disk is full, the images are fetched all the same."""
-        kept = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
+        kept = [UnfetchedLink(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
         with suppress(StorageError):
             await self.store.mark_received(self.record.key, kept, about=describe(answer), request_id=self.request_id)
 

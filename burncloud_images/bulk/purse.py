@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from burncloud_images.bulk.budget import Budget
-from burncloud_images.bulk.passage import Halted
+from burncloud_images.bulk.passage import JobStopped
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.queue import Queue
-from burncloud_images.bulk.records import Record
+from burncloud_images.bulk.queue import RequestQueue
+from burncloud_images.bulk.records import RequestRecord
 
 MAX_TIMES_WORST_CASE = 10
 """A usage that costs more than so many times the worst case is none: a server may count otherwise, but not so."""
@@ -36,38 +36,38 @@ class JobPurse:
     budget: Budget
     prices: PriceTable | None
     model: str | None
-    queue: Queue
+    queue: RequestQueue
     overspend: Callable[[str], None]
     say: Callable[[str], None]
 
-    async def reserve(self, record: Record) -> int:
+    async def reserve(self, record: RequestRecord) -> int:
         """
         Reserve the worst case of a request; wait for requests that are sent if those may make room.
 
         Raises:
-            Halted: It does not fit, or the job starts nothing more.
+            JobStopped: It does not fit, or the job starts nothing more.
         """
         worst = self.worst_case(record, record.wanted)
         while not self.budget.reserve(record.key, cost=worst, images=record.wanted):
             if self.queue.closed:
-                raise Halted
+                raise JobStopped
             if self.budget.never_fits(worst, record.wanted):
                 self.overspend(self.budget.describe(worst, record.wanted))
-                raise Halted
+                raise JobStopped
             await self.queue.changed.wait()
         return worst or 0
 
-    def free(self, record: Record) -> None:
+    def free(self, record: RequestRecord) -> None:
         """Release what was reserved: nothing was billed."""
         self.budget.release(record.key)
         self.queue.notify()
 
-    def keep(self, record: Record) -> None:
+    def keep(self, record: RequestRecord) -> None:
         """Keep what was reserved: it may have been billed."""
         self.budget.keep(record.key)
         self.queue.notify()
 
-    def cost(self, record: Record, about: Mapping[str, object], images: int) -> int | None:
+    def cost(self, record: RequestRecord, about: Mapping[str, object], images: int) -> int | None:
         """
         Return what a request cost, by what its answer says; None if that is not known, and its worst case stays.
 
@@ -86,12 +86,12 @@ class JobPurse:
             return worst
         return worst if cost is None and images > record.wanted else cost
 
-    def worst_case(self, record: Record, images: int) -> int | None:
+    def worst_case(self, record: RequestRecord, images: int) -> int | None:
         """Return the most that so many images of a request may cost, in nano-dollars; None if that is not known."""
         if self.prices is None:
             return None
         return self.prices.worst_case({**self.fields(record), "n": max(images, record.wanted)})
 
-    def fields(self, record: Record) -> Mapping[str, object]:
+    def fields(self, record: RequestRecord) -> Mapping[str, object]:
         """Return what a price depends on."""
         return {"model": self.model, **record.document}

@@ -8,7 +8,7 @@ from collections import deque
 import attrs
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Link, Record, State
+from burncloud_images.bulk.records import RequestRecord, RequestState, UnfetchedLink
 from burncloud_images.retry import Clock
 
 MAX_ROUNDS_PER_RUN = 3
@@ -20,11 +20,11 @@ class Requeued:
     """A request that is tried again later, in the same run."""
 
     due: float
-    record: Record
+    record: RequestRecord
 
 
 @attrs.define(kw_only=True, eq=False)
-class Queue:
+class RequestQueue:
     """
     Hands out requests, a few of them leased ahead.
 
@@ -44,20 +44,20 @@ class Queue:
     closed: bool = False
     exhausted: bool = False
     handed_out: int = 0
-    received: list[Record] = attrs.field(factory=list)
-    waiting: deque[Record] = attrs.field(factory=deque)
+    received: list[RequestRecord] = attrs.field(factory=list)
+    waiting: deque[RequestRecord] = attrs.field(factory=deque)
     requeued: list[Requeued] = attrs.field(factory=list)
     rounds: dict[str, int] = attrs.field(factory=dict)
     leasing: asyncio.Lock = attrs.field(factory=asyncio.Lock)
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
 
-    async def load(self) -> list[Record]:
+    async def load(self) -> list[RequestRecord]:
         """Return what is paid and not yet fetched, which is handed out first, by its expiry."""
-        records = [record async for record in self.store.records({State.RECEIVED})]
+        records = [record async for record in self.store.records({RequestState.RECEIVED})]
         self.received = sorted(records, key=earliest, reverse=True)  # taken from the end
         return records
 
-    async def take(self) -> Record | None:
+    async def take(self) -> RequestRecord | None:
         """Return the next request, or None when this worker is done."""
         while not self.closed:
             if self.received:
@@ -70,7 +70,7 @@ class Queue:
             await self.pause(min(requeued.due for requeued in self.requeued) - self.clock.monotonic())
         return None
 
-    async def next_new(self) -> Record | None:
+    async def next_new(self) -> RequestRecord | None:
         async with self.leasing:
             if not self.waiting and not self.closed:
                 self.waiting.extend(await self.store.lease(self.ahead))
@@ -82,7 +82,7 @@ class Queue:
             self.handed_out += 1
             return self.waiting.popleft()
 
-    def next_requeued(self) -> Record | None:
+    def next_requeued(self) -> RequestRecord | None:
         now = self.clock.monotonic()
         first = min(self.requeued, key=lambda requeued: requeued.due, default=None)
         if first is None or first.due > now:
@@ -90,11 +90,11 @@ class Queue:
         self.requeued.remove(first)
         return first.record
 
-    def requeue(self, record: Record, seconds: float) -> None:
+    def requeue(self, record: RequestRecord, seconds: float) -> None:
         """Hand a request out again, after a while."""
         self.requeued.append(Requeued(due=self.clock.monotonic() + seconds, record=record))
 
-    def count_round(self, record: Record) -> bool:
+    def count_round(self, record: RequestRecord) -> bool:
         """Say whether there is to be another round for a request."""
         rounds = self.rounds[record.key] = self.rounds.get(record.key, 0) + 1
         return rounds < MAX_ROUNDS_PER_RUN and not self.closed
@@ -120,10 +120,10 @@ class Queue:
         self.notify()
 
 
-def expiry_of(link: Link) -> float:
+def expiry_of(link: UnfetchedLink) -> float:
     """Return when a URL expires, in seconds since 1970; 0 if that is not known."""
     return link.expires_at.timestamp() if link.expires_at is not None else 0.0
 
 
-def earliest(record: Record) -> float:
+def earliest(record: RequestRecord) -> float:
     return min(map(expiry_of, record.links), default=0.0)

@@ -79,7 +79,7 @@ def count_images(document: Mapping[str, object]) -> int:
     return n if isinstance(n, int) else 1
 
 
-class State(enum.StrEnum):
+class RequestState(enum.StrEnum):
     """
     How far a request is.
 
@@ -99,11 +99,11 @@ class State(enum.StrEnum):
     """It was sent and brought nothing usable. It may have been billed, so it is never sent again without consent."""
 
 
-UNFINISHED = frozenset({State.PENDING, State.LEASED, State.SENT, State.RECEIVED})
+UNFINISHED = frozenset({RequestState.PENDING, RequestState.LEASED, RequestState.SENT, RequestState.RECEIVED})
 
 
 @attrs.frozen(kw_only=True)
-class Link:
+class UnfetchedLink:
     """
     A paid image that was not downloaded.
 
@@ -145,7 +145,7 @@ class StoredImage:
 
 
 @attrs.frozen(kw_only=True)
-class Failure:
+class RequestFailure:
     """
     Why a request failed, is in doubt or was not fetched.
 
@@ -163,7 +163,7 @@ class Failure:
 
 
 @attrs.frozen(kw_only=True)
-class Record:
+class RequestRecord:
     """
     A request of a job. `key`, `document`, `source`, `line` and `label` are as in `NewRequest`.
 
@@ -187,13 +187,13 @@ class Record:
     source: str
     line: int
     label: str = ""
-    state: State = State.PENDING
+    state: RequestState = RequestState.PENDING
     attempts: int = 0
     reserved: int = 0
     cost: int | None = None
     images: tuple[StoredImage, ...] = ()
-    links: tuple[Link, ...] = ()
-    failure: Failure | None = None
+    links: tuple[UnfetchedLink, ...] = ()
+    failure: RequestFailure | None = None
     request_id: str | None = None
     sent_at: float | None = None
     ended_at: float | None = None
@@ -206,7 +206,7 @@ class Record:
 
 
 @attrs.frozen(kw_only=True)
-class Added:
+class AddedRows:
     """
     How many rows were added.
 
@@ -222,7 +222,7 @@ class Added:
 
 
 @attrs.frozen(kw_only=True)
-class Totals:
+class JobTotals:
     """
     Sums over a job.
 
@@ -236,7 +236,7 @@ class Totals:
         reserved: Nano-dollars that may have been spent in addition: sent, in doubt, or paid at an unknown price.
     """
 
-    counts: Mapping[State, int]
+    counts: Mapping[RequestState, int]
     bad_rows: int = 0
     images: int = 0
     bytes: int = 0
@@ -257,10 +257,10 @@ class Totals:
     @property
     def waiting(self) -> int:
         """Those that have cost nothing yet."""
-        return self.counts[State.PENDING] + self.counts[State.LEASED]
+        return self.counts[RequestState.PENDING] + self.counts[RequestState.LEASED]
 
 
-Stop: TypeAlias = Literal[
+StopCause: TypeAlias = Literal[
     "finished",
     "interrupted",
     "abandoned",
@@ -279,7 +279,7 @@ started. `quota`, `authentication`: the account or the key. `gave_up`: the API w
 too long. `disk`: images cannot be written. `failed`: a request failed and `fail_fast` was set, or the first ones all
 failed for the same reason.
 """
-STOP_PRECEDENCE: tuple[Stop, ...] = (
+STOP_PRECEDENCE: tuple[StopCause, ...] = (
     "abandoned",
     "interrupted",
     "disk",
@@ -295,7 +295,7 @@ STOP_PRECEDENCE: tuple[Stop, ...] = (
 
 
 @attrs.frozen(kw_only=True)
-class Progress:
+class JobProgress:
     """
     How far a job is.
 
@@ -344,7 +344,7 @@ class Progress:
 
 
 @attrs.frozen(kw_only=True)
-class Event:
+class JobEvent:
     """
     Something that happened.
 
@@ -359,18 +359,18 @@ class Event:
     """
 
     kind: Literal["done", "failed", "in_doubt", "unfetched", "note"]
-    progress: Progress
-    record: Record | None = None
+    progress: JobProgress
+    record: RequestRecord | None = None
     images: tuple[StoredImage, ...] = ()
-    failure: Failure | None = None
+    failure: RequestFailure | None = None
     message: str = ""
 
 
-Watch: TypeAlias = Callable[[Event], object]
+Watch: TypeAlias = Callable[[JobEvent], object]
 
 
 @attrs.frozen(kw_only=True)
-class Outstanding:
+class UnfetchedSummary:
     """
     What is paid and was not fetched.
 
@@ -386,7 +386,7 @@ class Outstanding:
     refused: int = 0
     reason: str = ""
 
-    def plus(self, record: Record) -> Outstanding:
+    def plus(self, record: RequestRecord) -> UnfetchedSummary:
         """Return it with one request more."""
         ends = [link.expires_at for link in record.links] + [self.expires_at]
         failure = record.failure
@@ -400,7 +400,7 @@ class Outstanding:
 
 
 @attrs.frozen(kw_only=True)
-class Report:
+class RunReport:
     """
     The result of a run.
 
@@ -415,11 +415,11 @@ class Report:
         outstanding: What is paid and was not fetched; None if there is nothing.
     """
 
-    stopped: Stop
-    totals: Totals
+    stopped: StopCause
+    totals: JobTotals
     ended: int = 0
     made: int = 0
     elapsed: float = 0.0
     message: str = ""
     error: str | None = None
-    outstanding: Outstanding | None = None
+    outstanding: UnfetchedSummary | None = None

@@ -25,7 +25,7 @@ import attrs
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_to_rescue, restore
-from burncloud_images.bulk.records import Failure, Record, State, StoredImage
+from burncloud_images.bulk.records import RequestFailure, RequestRecord, RequestState, StoredImage
 from burncloud_images.disk import PIECE, run
 from burncloud_images.files.image_files import examine_file, examine_handle
 
@@ -33,7 +33,7 @@ UNWRITTEN = "The run ended before an answer was written down, so it is not known
 
 
 @attrs.frozen(kw_only=True)
-class Recovered:
+class RecoveredRequests:
     """
     What a run that was killed left behind.
 
@@ -48,7 +48,7 @@ class Recovered:
     in_doubt: int = 0
 
 
-async def recover(store: JobStore, directory: JobDirectory, executor: Executor) -> Recovered:
+async def recover(store: JobStore, directory: JobDirectory, executor: Executor) -> RecoveredRequests:
     """
     Settle the requests that were sent or leased when the last run ended.
 
@@ -57,26 +57,26 @@ async def recover(store: JobStore, directory: JobDirectory, executor: Executor) 
     """
     waiting = await store.release_leases()
     left = await run(executor, list_unfinished, directory)
-    sent = [record async for record in store.records({State.SENT})]
+    sent = [record async for record in store.records({RequestState.SENT})]
     done = 0
     for record in sent:
         done += await settle_unanswered(record, store, directory, executor, left.pop(record.key, ()))
     for key, others in left.items():
         found = await store.get(key)
-        if found is not None and found.state is State.RECEIVED:  # whole images need not be fetched
+        if found is not None and found.state is RequestState.RECEIVED:  # whole images need not be fetched
             await run(executor, collect, found, directory, others)
         else:
             await run(executor, remove, directory, key, *(path.name for _, path in others))
-    return Recovered(waiting=waiting, done=done, in_doubt=len(sent) - done)
+    return RecoveredRequests(waiting=waiting, done=done, in_doubt=len(sent) - done)
 
 
 async def settle_unanswered(
-    record: Record,
+    record: RequestRecord,
     store: JobStore,
     directory: JobDirectory,
     executor: Executor,
     parts: Sequence[tuple[int, Path]] = (),
-    failure: Failure | None = None,
+    failure: RequestFailure | None = None,
     now: Callable[[], float] = time.time,
 ) -> bool:
     """
@@ -91,7 +91,7 @@ async def settle_unanswered(
         return True
     for image in images:
         await store.add_image(record.key, image)
-    failure = failure or Failure(error="OutcomeUnknownError", message=UNWRITTEN)
+    failure = failure or RequestFailure(error="OutcomeUnknownError", message=UNWRITTEN)
     await store.mark_in_doubt(record.key, failure, request_id=None, at=now())
     return False
 
@@ -104,7 +104,9 @@ def list_unfinished(directory: JobDirectory) -> dict[str, list[tuple[int, Path]]
     return found
 
 
-def collect(record: Record, directory: JobDirectory, parts: Sequence[tuple[int, Path]]) -> tuple[StoredImage, ...]:
+def collect(
+    record: RequestRecord, directory: JobDirectory, parts: Sequence[tuple[int, Path]]
+) -> tuple[StoredImage, ...]:
     """Return the whole images of a request; move incomplete files to `rescue`; blocks."""
     for index, part in parts:
         if restore(directory, part.name, record.key, index, several=record.wanted > 1):
@@ -126,14 +128,14 @@ def remove(directory: JobDirectory, key: str, *names: str) -> None:
 AT_ONCE = 500
 """Keys that the store is asked for at once."""
 SHARD = re.compile(r"\d{5,}\.tar")
-PARTLY = Failure(
+PARTLY = RequestFailure(
     error="OutcomeUnknownError",
     message="Some of its images are in the folder and the store did not know of it, so it may have been billed.",
 )
 
 
 @attrs.frozen(kw_only=True)
-class Adopted:
+class AdoptedRequests:
     """
     What was taken over.
 
@@ -147,9 +149,9 @@ class Adopted:
     in_doubt: int = 0
     images: int = 0
 
-    def plus(self, *, whole: bool, images: int) -> Adopted:
+    def plus(self, *, whole: bool, images: int) -> AdoptedRequests:
         """Return it with one request more."""
-        return Adopted(
+        return AdoptedRequests(
             done=self.done + whole,
             in_doubt=self.in_doubt + (not whole),
             images=self.images + images,
@@ -168,9 +170,9 @@ async def adopt(
     store: JobStore,
     directory: JobDirectory,
     executor: Executor,
-    worst_case: Callable[[Record], int],
+    worst_case: Callable[[RequestRecord], int],
     now: Callable[[], float],
-) -> Adopted:
+) -> AdoptedRequests:
     """
     Settle requests that wait and were bought already.
 
@@ -185,11 +187,11 @@ async def adopt(
         StorageError: It cannot be written down, or a file cannot be read.
     """
     totals = await store.totals()
-    if not totals.counts[State.PENDING]:
-        return Adopted()
-    adopted = Adopted()
+    if not totals.counts[RequestState.PENDING]:
+        return AdoptedRequests()
+    adopted = AdoptedRequests()
 
-    async def take(record: Record, images: Sequence[StoredImage]) -> None:
+    async def take(record: RequestRecord, images: Sequence[StoredImage]) -> None:
         nonlocal adopted
         whole = len(images) >= record.wanted
         failure = None if whole else PARTLY

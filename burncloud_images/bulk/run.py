@@ -24,9 +24,10 @@ from burncloud_images.bulk.admission import Admission
 from burncloud_images.bulk.budget import Budget
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory
+from burncloud_images.bulk.error_outcomes import Verdict, judge
 from burncloud_images.bulk.image_store import (
     ImageStore,
-    JobSink,
+    JobImageSink,
     find_images,
     make_way,
     rescue_answer,
@@ -34,28 +35,27 @@ from burncloud_images.bulk.image_store import (
     to_stored,
 )
 from burncloud_images.bulk.input_files import check_input_files, has_input_files
-from burncloud_images.bulk.keys import to_request
-from burncloud_images.bulk.options import Options
-from burncloud_images.bulk.passage import Halted, Passage, describe
+from burncloud_images.bulk.options import JobOptions
+from burncloud_images.bulk.passage import JobStopped, Passage, describe
 from burncloud_images.bulk.purse import JobPurse
-from burncloud_images.bulk.queue import Queue, expiry_of
+from burncloud_images.bulk.queue import RequestQueue, expiry_of
 from burncloud_images.bulk.records import (
     STOP_PRECEDENCE,
-    Failure,
-    Link,
-    Outstanding,
-    Progress,
-    Record,
-    Report,
-    State,
-    Stop,
+    JobProgress,
+    JobTotals,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    RunReport,
+    StopCause,
     StoredImage,
-    Totals,
+    UnfetchedLink,
+    UnfetchedSummary,
     Watch,
 )
 from burncloud_images.bulk.recovery import settle_unanswered
-from burncloud_images.bulk.tally import Tally
-from burncloud_images.bulk.verdicts import Verdict, judge
+from burncloud_images.bulk.request_json import to_request
+from burncloud_images.bulk.tally import RunStatistics
 from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import (
@@ -82,7 +82,7 @@ ROUNDS = 3
 """How often an image is fetched in one run, beyond the attempts of each call."""
 HOST_PATIENCE = 60.0
 """Seconds without an image from a host after which requests no longer wait for it to come back."""
-GIVES_UP: frozenset[Stop] = frozenset({"interrupted", "abandoned", "disk"})
+GIVES_UP: frozenset[StopCause] = frozenset({"interrupted", "abandoned", "disk"})
 """Why a run ends so soon that what is paid and cannot be fetched now is left for another one."""
 MOMENT = 1.0
 """Seconds until a request is tried again that the API had no time for; the pace and the circuit hold it longer."""
@@ -95,7 +95,7 @@ DISK_WAIT = 2.0
 
 
 @attrs.define(kw_only=True, eq=False)
-class Active:
+class ActiveRequest:
     """A request that a worker has."""
 
     task: asyncio.Task[None]
@@ -140,11 +140,11 @@ class Run:
     client: AsyncImagesClient
     store: JobStore
     directory: JobDirectory
-    options: Options
+    options: JobOptions
     weights: Callable[[Mapping[str, object]], Mapping[str, float]]
     admission: Admission
     budget: Budget
-    totals: Totals
+    totals: JobTotals
     watch: Watch | None
     clock: Clock
     executor: Executor
@@ -152,13 +152,13 @@ class Run:
 
     image_store: ImageStore = attrs.field(init=False)
     ballast: Ballast = attrs.field(init=False)
-    queue: Queue = attrs.field(init=False)
+    queue: RequestQueue = attrs.field(init=False)
     purse: JobPurse = attrs.field(init=False)
-    tally: Tally = attrs.field(init=False)
-    reasons: dict[Stop, StopReason] = attrs.field(factory=dict)
+    tally: RunStatistics = attrs.field(init=False)
+    reasons: dict[StopCause, StopReason] = attrs.field(factory=dict)
     crash: BaseException | None = None
     absent_since: dict[str, float] = attrs.field(factory=dict)
-    active: dict[str, Active] = attrs.field(factory=dict)
+    active: dict[str, ActiveRequest] = attrs.field(factory=dict)
     cut: list[Passage] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -167,7 +167,7 @@ class Run:
         room = options.room if options.room is not None else options.concurrency * ROOM
         self.image_store = ImageStore(self.directory)
         self.ballast = Ballast(self.directory.ballast, room)
-        self.queue = Queue(store=self.store, clock=self.clock, ahead=4 * options.concurrency, most=options.limit)
+        self.queue = RequestQueue(store=self.store, clock=self.clock, ahead=4 * options.concurrency, most=options.limit)
         self.purse = JobPurse(
             budget=self.budget,
             prices=options.prices,
@@ -176,7 +176,7 @@ class Run:
             overspend=partial(self.stop, "budget"),
             say=self.say,
         )
-        self.tally = Tally(
+        self.tally = RunStatistics(
             totals=self.totals,
             budget=self.budget,
             watch=self.watch,
@@ -190,7 +190,7 @@ class Run:
 
     # --- the course of a run -----------------------------------------------------------------------------------------
 
-    async def go(self) -> Report:
+    async def go(self) -> RunReport:
         """
         Send the requests, and return a report.
 
@@ -214,7 +214,7 @@ class Run:
         totals = await self.store.totals()
         stopped = self.stopped or "finished"
         reason = self.reasons.get(stopped, StopReason())
-        return Report(
+        return RunReport(
             stopped=stopped,
             totals=totals,
             ended=self.tally.ended,
@@ -222,13 +222,13 @@ class Run:
             elapsed=self.tally.elapsed,
             message=reason.message,
             error=reason.error,
-            outstanding=await self.find_outstanding() if totals.counts[State.RECEIVED] else None,
+            outstanding=await self.find_outstanding() if totals.counts[RequestState.RECEIVED] else None,
         )
 
-    async def find_outstanding(self) -> Outstanding:
+    async def find_outstanding(self) -> UnfetchedSummary:
         """Return what is paid and was not fetched, by this run or those before."""
-        found = Outstanding()
-        async for record in self.store.records({State.RECEIVED}):
+        found = UnfetchedSummary()
+        async for record in self.store.records({RequestState.RECEIVED}):
             found = found.plus(record)
         return found
 
@@ -247,7 +247,7 @@ class Run:
                 now=self.now,
             )
             task = asyncio.create_task(self.fulfil(record, passage))
-            self.active[record.key] = Active(task=task, passage=passage)
+            self.active[record.key] = ActiveRequest(task=task, passage=passage)
             try:
                 await task
             except asyncio.CancelledError:
@@ -257,7 +257,7 @@ class Run:
                 del self.active[record.key]
                 self.queue.notify()
 
-    async def next(self) -> Record | None:
+    async def next(self) -> RequestRecord | None:
         """Return the next request; None if there is none, or if the store fails, so that the others can finish."""
         try:
             record = await self.queue.take()
@@ -291,27 +291,27 @@ class Run:
     async def give_up(self, passage: Passage) -> None:
         """Settle an abandoned request, unless that has been done already."""
         record = await self.store.get(passage.record.key)
-        if record is None or record.state not in {State.LEASED, State.SENT}:
+        if record is None or record.state not in {RequestState.LEASED, RequestState.SENT}:
             return
         if not passage.may_be_billed:
             await self.store.requeue(record.key)
             return
         if passage.failures:
             await self.rescue(record, choose_error(passage.failures))
-        failure = Failure(error="OutcomeUnknownError", message=ABANDONED_SENT)
+        failure = RequestFailure(error="OutcomeUnknownError", message=ABANDONED_SENT)
         done = await settle_unanswered(record, self.store, self.directory, self.executor, failure=failure, now=self.now)
         settled = await self.store.get(record.key)
         images = settled.images if settled is not None else ()
         self.tally.tell("done" if done else "in_doubt", record, images=images, failure=None if done else failure)
 
-    def progress(self) -> Progress:
+    def progress(self) -> JobProgress:
         """Return how far the job is."""
         return self.tally.progress()
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 
     @property
-    def stopped(self) -> Stop | None:
+    def stopped(self) -> StopCause | None:
         """Why the run stops; None while it goes on."""
         return min(self.reasons, key=STOP_PRECEDENCE.index, default=None)
 
@@ -320,7 +320,7 @@ class Run:
         """Whether the run ends without waiting for a host of images that does not answer."""
         return not GIVES_UP.isdisjoint(self.reasons)
 
-    def stop(self, reason: Stop, message: str = "", error: ImagesError | None = None) -> None:
+    def stop(self, reason: StopCause, message: str = "", error: ImagesError | None = None) -> None:
         """Start nothing more; requests that were sent finish."""
         if reason not in self.reasons:
             self.reasons[reason] = StopReason(message, type(error).__name__ if error is not None else None)
@@ -328,7 +328,7 @@ class Run:
                 self.tally.note(message)
         for active in list(self.active.values()):
             # Only requests that wait for their first attempt, or for another after a refusal, are cancelled.
-            if not active.passage.may_be_billed and active.passage.record.state is not State.RECEIVED:
+            if not active.passage.may_be_billed and active.passage.record.state is not RequestState.RECEIVED:
                 active.passage.dropped = True
                 active.task.cancel()
         self.queue.close()
@@ -342,7 +342,7 @@ class Run:
 
     # --- one request -------------------------------------------------------------------------------------------------
 
-    async def fulfil(self, record: Record, passage: Passage) -> None:
+    async def fulfil(self, record: RequestRecord, passage: Passage) -> None:
         """Send one request, or fetch its images, and record the result."""
         try:
             await self.attempt(record, passage)
@@ -353,13 +353,13 @@ class Run:
             self.cut.append(passage)
             self.fall(error)
 
-    async def attempt(self, record: Record, passage: Passage) -> None:
+    async def attempt(self, record: RequestRecord, passage: Passage) -> None:
         try:
-            if record.state is State.RECEIVED:
+            if record.state is RequestState.RECEIVED:
                 await self.fetch(record)
             else:
                 await self.purchase(record, passage)
-        except Halted:
+        except JobStopped:
             if passage.may_be_billed:  # by an attempt before the one that was not made
                 self.cut.append(passage)
             else:
@@ -367,7 +367,7 @@ class Run:
         except ImagesError as error:
             await self.settle(record, passage, error)
 
-    async def purchase(self, record: Record, passage: Passage) -> None:
+    async def purchase(self, record: RequestRecord, passage: Passage) -> None:
         if has_input_files(record.document):
             await in_thread(self.executor, check_input_files, record.document)
         result = await self.client.send(
@@ -379,16 +379,16 @@ class Run:
         )
         await self.finish(record, result)
 
-    def sink(self, record: Record) -> JobSink:
-        return JobSink(image_store=self.image_store, key=record.key, several=record.wanted > 1)
+    def sink(self, record: RequestRecord) -> JobImageSink:
+        return JobImageSink(image_store=self.image_store, key=record.key, several=record.wanted > 1)
 
-    async def finish(self, record: Record, result: ImagesResult[SavedImage]) -> None:
+    async def finish(self, record: RequestRecord, result: ImagesResult[SavedImage]) -> None:
         images = tuple(to_stored(image, self.directory) for image in result.images)
         about = describe(result)
         await self.complete(record, images, about, result.request_id)
 
     async def complete(
-        self, record: Record, images: Sequence[StoredImage], about: Mapping[str, object], request_id: str | None
+        self, record: RequestRecord, images: Sequence[StoredImage], about: Mapping[str, object], request_id: str | None
     ) -> None:
         """Write down that a request is done, and what it cost."""
         cost = self.purse.cost(record, about, len(images))
@@ -396,7 +396,7 @@ class Run:
         self.budget.settle(record.key, cost=cost, images=len(images))
         self.tally.tell("done", record, images=tuple(images))
 
-    async def fetch(self, record: Record, rounds: int = ROUNDS) -> None:
+    async def fetch(self, record: RequestRecord, rounds: int = ROUNDS) -> None:
         """Fetch the paid images of a request, the one that expires first; try again after a while."""
         found = await in_thread(self.executor, find_images, self.directory, record.key)  # named before a run was killed
         images = {image.index: image for image in (*found, *record.images)}
@@ -425,7 +425,7 @@ class Run:
             if not isinstance(error, DownloadRefusedError)
         )
 
-    async def leave(self, record: Record, error: DownloadError | StorageError) -> None:
+    async def leave(self, record: RequestRecord, error: DownloadError | StorageError) -> None:
         """Leave paid images for another run to fetch. What they cost stays reserved."""
         self.budget.keep(record.key)
         failure = to_failure(error)
@@ -433,7 +433,9 @@ class Run:
         self.tally.tell("unfetched", record, failure=failure)
         self.suspect(error, failure)
 
-    async def get(self, link: Link, record: Record, images: dict[int, StoredImage]) -> DownloadError | None:
+    async def get(
+        self, link: UnfetchedLink, record: RequestRecord, images: dict[int, StoredImage]
+    ) -> DownloadError | None:
         """Download an image into *images*, or return the error; wait while the disk is full."""
         try:
             saved = await self.client.fetch(
@@ -458,14 +460,14 @@ class Run:
 
     # --- results -----------------------------------------------------------------------------------------------------
 
-    async def settle(self, record: Record, passage: Passage, error: ImagesError) -> None:
+    async def settle(self, record: RequestRecord, passage: Passage, error: ImagesError) -> None:
         """Record the result of a call that failed; a full disk stops the run."""
         try:
             await self.act(judge(error, doubtful=passage.doubtful), record, passage, error)
         except StorageError as problem:
             self.stop("disk", problem.message, problem)
 
-    async def act(self, verdict: Verdict, record: Record, passage: Passage, error: ImagesError) -> None:
+    async def act(self, verdict: Verdict, record: RequestRecord, passage: Passage, error: ImagesError) -> None:
         match verdict:
             case "doubt":
                 await self.doubt(record, error)
@@ -487,7 +489,7 @@ class Run:
                 self.stop(verdict, error.message, error)
                 await self.requeue(record, passage, error)
 
-    async def requeue(self, record: Record, passage: Passage, error: ImagesError | None = None) -> None:
+    async def requeue(self, record: RequestRecord, passage: Passage, error: ImagesError | None = None) -> None:
         """Return a request that was not billed to the queue, or to the store for another run."""
         passage.release_budget()
         if error is None or self.reasons:
@@ -496,7 +498,7 @@ class Run:
             await passage.release()
             self.queue.requeue(record, MOMENT)
 
-    async def try_again(self, record: Record, passage: Passage, error: ImagesError) -> None:
+    async def try_again(self, record: RequestRecord, passage: Passage, error: ImagesError) -> None:
         """Try a request again later that the API failed to serve, a few times."""
         if self.queue.count_round(record):
             passage.release_budget()
@@ -505,7 +507,7 @@ class Run:
         else:
             await self.fail(record, error, may_be_billed=False)
 
-    async def doubt(self, record: Record, error: ImagesError) -> None:
+    async def doubt(self, record: RequestRecord, error: ImagesError) -> None:
         """Mark a request that may have been billed as in doubt, and save what was received."""
         await self.rescue(record, error)
         images = await self.keep_all(record, error)
@@ -515,7 +517,7 @@ class Run:
         self.tally.tell("in_doubt", record, images=images, failure=failure)
         self.suspect(error, failure)
 
-    async def rescue(self, record: Record, error: ImagesError) -> None:
+    async def rescue(self, record: RequestRecord, error: ImagesError) -> None:
         """Save an answer that cannot be used; if the disk is full, in the room that was reserved."""
         try:
             await in_thread(self.executor, rescue_answer, error, record.key, self.directory)
@@ -526,7 +528,7 @@ class Run:
                 write = partial(rescue_answer, error, record.key, self.directory, anywhere=True)
                 await self.rescue_pieces(record, write)
 
-    async def fail(self, record: Record, error: ImagesError, *, may_be_billed: bool) -> None:
+    async def fail(self, record: RequestRecord, error: ImagesError, *, may_be_billed: bool) -> None:
         """Mark a request as failed."""
         if may_be_billed:
             await self.rescue(record, error)
@@ -542,25 +544,25 @@ class Run:
         self.tally.tell("failed", record, images=images, failure=failure)
         self.suspect(error, failure)
 
-    async def keep_all(self, record: Record, error: ImagesError) -> tuple[StoredImage, ...]:
+    async def keep_all(self, record: RequestRecord, error: ImagesError) -> tuple[StoredImage, ...]:
         """Note the images that came whole before *error*."""
         images = tuple(to_stored(image, self.directory) for image in error.images if isinstance(image, SavedImage))
         await self.add_images(record, images)
         return images
 
-    async def add_images(self, record: Record, images: Sequence[StoredImage]) -> None:
+    async def add_images(self, record: RequestRecord, images: Sequence[StoredImage]) -> None:
         await asyncio.gather(*(self.store.add_image(record.key, image) for image in images))
 
-    def suspect(self, error: ImagesError, failure: Failure) -> None:
+    def suspect(self, error: ImagesError, failure: RequestFailure) -> None:
         """Stop if that was asked for, or if nothing has come of this run but one and the same failure."""
         if self.options.fail_fast:
             self.stop("failed", f"A request failed: {failure.message}", error)
         # Paid images are fetched all the same.
         if self.tally.is_hopeless(failure) and not self.queue.received:
-            reason: Stop = "authentication" if isinstance(error, PermissionDeniedError) else "failed"
+            reason: StopCause = "authentication" if isinstance(error, PermissionDeniedError) else "failed"
             self.stop(reason, f"The first requests all failed for the same reason: {failure.message}", error)
 
-    async def keep_fetched(self, record: Record, error: ImagesError) -> None:
+    async def keep_fetched(self, record: RequestRecord, error: ImagesError) -> None:
         """Note what was fetched of a paid answer; the rest is fetched again later."""
         assert isinstance(error, DownloadError)
         await self.keep_all(record, error)
@@ -574,11 +576,13 @@ class Run:
             await self.cool_down()
         await self.fetch(received, ROUNDS - 1)
 
-    async def find_received(self, record: Record, error: DownloadError | StorageError) -> Record:
+    async def find_received(self, record: RequestRecord, error: DownloadError | StorageError) -> RequestRecord:
         """Return a paid request with the URLs of its images; record those that could not be recorded when they came."""
         stored = await self.store.get(record.key)
-        if stored is not None and stored.state is State.SENT:
-            links = [Link(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched]
+        if stored is not None and stored.state is RequestState.SENT:
+            links = [
+                UnfetchedLink(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched
+            ]
             await self.store.mark_received(record.key, links, about={}, request_id=error.request_id)
             stored = await self.store.get(record.key)
         assert stored is not None
@@ -590,7 +594,7 @@ class Run:
         while not self.gives_up and (left := until - self.clock.monotonic()) > 0:
             await self.queue.pause(left)
 
-    async def save(self, record: Record, passage: Passage, error: ImagesError) -> None:
+    async def save(self, record: RequestRecord, passage: Passage, error: ImagesError) -> None:
         """Stop buying, and save the paid images in the room that was reserved."""
         assert isinstance(error, StorageError)
         self.stop("disk", error.message, error)
@@ -610,7 +614,7 @@ class Run:
             images.sort(key=lambda image: image.index)
             await self.complete(record, images, {}, error.request_id)
 
-    async def save_images(self, record: Record, images: Sequence[Image]) -> list[StoredImage | StorageError]:
+    async def save_images(self, record: RequestRecord, images: Sequence[Image]) -> list[StoredImage | StorageError]:
         """Write images that are in memory once there is room. If the run is abandoned, write them elsewhere at once."""
         saved: list[StoredImage | StorageError] = []
         try:
@@ -624,7 +628,7 @@ class Run:
             raise
         return saved
 
-    async def save_image(self, record: Record, image: Image) -> StoredImage | StorageError:
+    async def save_image(self, record: RequestRecord, image: Image) -> StoredImage | StorageError:
         """
         Write an image that is in memory, as soon as there is room. It is paid for, so this waits without a limit.
 
@@ -648,7 +652,7 @@ class Run:
                 self.tally.note(f"{name(record)} is paid and held in memory until there is room: {error.message}")
                 await self.clock.sleep(DISK_WAIT)
 
-    async def save_elsewhere(self, record: Record, image: Image, error: StorageError) -> StorageError:
+    async def save_elsewhere(self, record: RequestRecord, image: Image, error: StorageError) -> StorageError:
         """Write an image to another place, and return an error that says where it is."""
         extension = EXTENSIONS.get(image.media_type or "", "image")
         pieces = {f"{record.key}-{image.index + 1}.{extension}": image.data}
@@ -658,7 +662,7 @@ class Run:
             return StorageError(f"{error.message} It is paid for and could be saved nowhere: {problem.strerror}.")
         return StorageError(f"{error.message} It is paid for, and it is in {path}.")
 
-    async def rescue_pieces(self, record: Record, write: Callable[[], list[Path]]) -> list[Path]:
+    async def rescue_pieces(self, record: RequestRecord, write: Callable[[], list[Path]]) -> list[Path]:
         """Write paid bytes with *write*, and tell the observer where they are."""
         paths = await in_thread(self.executor, write)
         for path in paths:
@@ -666,10 +670,10 @@ class Run:
         return paths
 
 
-def to_failure(error: ImagesError) -> Failure:
+def to_failure(error: ImagesError) -> RequestFailure:
     """Return *error* as the store keeps it, with what it may have cost."""
     billing = describe_billing(error) if error.billed else ""
-    return Failure(
+    return RequestFailure(
         error=type(error).__name__,
         message=f"{error.message} {billing}".rstrip(),
         code=getattr(error, "code", None),
@@ -677,7 +681,7 @@ def to_failure(error: ImagesError) -> Failure:
     )
 
 
-def name(record: Record) -> str:
+def name(record: RequestRecord) -> str:
     """Return what a person calls a request."""
     place = f"{record.source}:{record.line}" if record.source else record.key[:8]
     return f"{record.label} ({place})" if record.label else place
@@ -691,7 +695,7 @@ def host_of(url: str | None) -> str:
         return ""
 
 
-def revised(record: Record, index: int) -> str | None:
+def revised(record: RequestRecord, index: int) -> str | None:
     prompts = record.about.get("revised_prompts")
     text = prompts.get(str(index)) if isinstance(prompts, Mapping) else None
     return text if isinstance(text, str) else None

@@ -8,7 +8,16 @@ from typing import Literal, TypeAlias, get_args
 import attrs
 
 from burncloud_images.bulk.budget import Budget
-from burncloud_images.bulk.records import Event, Failure, Progress, Record, State, StoredImage, Totals, Watch
+from burncloud_images.bulk.records import (
+    JobEvent,
+    JobProgress,
+    JobTotals,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    StoredImage,
+    Watch,
+)
 from burncloud_images.retry import Clock
 
 End: TypeAlias = Literal["done", "failed", "in_doubt", "unfetched"]
@@ -18,7 +27,7 @@ SAME_FAILURES = 10
 
 
 @attrs.define(kw_only=True, eq=False)
-class Tally:
+class RunStatistics:
     """
     Counts.
 
@@ -33,7 +42,7 @@ class Tally:
         made: Images that came in this run.
     """
 
-    totals: Totals
+    totals: JobTotals
     budget: Budget
     watch: Watch | None
     clock: Clock
@@ -54,7 +63,12 @@ class Tally:
         return sum(number for end, number in self.counts.items() if end != "unfetched")
 
     def tell(
-        self, kind: End, record: Record, *, images: tuple[StoredImage, ...] = (), failure: Failure | None = None
+        self,
+        kind: End,
+        record: RequestRecord,
+        *,
+        images: tuple[StoredImage, ...] = (),
+        failure: RequestFailure | None = None,
     ) -> None:
         """Count how a request ended, and tell the observer."""
         self.counts[kind] += 1
@@ -62,14 +76,14 @@ class Tally:
         if kind == "done":
             self.alike = None
         if self.watch is not None:
-            self.watch(Event(kind=kind, progress=self.progress(), record=record, images=images, failure=failure))
+            self.watch(JobEvent(kind=kind, progress=self.progress(), record=record, images=images, failure=failure))
 
     def note(self, message: str) -> None:
         """Say something about the run."""
         if self.watch is not None:
-            self.watch(Event(kind="note", progress=self.progress(), message=message))
+            self.watch(JobEvent(kind="note", progress=self.progress(), message=message))
 
-    def is_hopeless(self, failure: Failure) -> bool:
+    def is_hopeless(self, failure: RequestFailure) -> bool:
         """Say whether nothing has come of the run but one and the same failure."""
         if self.alike is None:
             return False
@@ -78,14 +92,14 @@ class Tally:
         self.alike = (kind, count + 1) if seen in {None, kind} else None
         return self.alike is not None and self.alike[1] >= SAME_FAILURES
 
-    def progress(self) -> Progress:
+    def progress(self) -> JobProgress:
         """Return how far the job is."""
         before = self.totals.counts
-        return Progress(
+        return JobProgress(
             requests=self.totals.requests,
-            done=before[State.DONE] + self.counts["done"],
-            failed=before[State.FAILED] + self.counts["failed"],
-            in_doubt=before[State.IN_DOUBT] + self.counts["in_doubt"],
+            done=before[RequestState.DONE] + self.counts["done"],
+            failed=before[RequestState.FAILED] + self.counts["failed"],
+            in_doubt=before[RequestState.IN_DOUBT] + self.counts["in_doubt"],
             unfetched=self.counts["unfetched"],
             running=self.running(),
             images=self.totals.images + self.made,

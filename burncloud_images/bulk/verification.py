@@ -14,7 +14,7 @@ import attrs
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.outputs.shards import digests, is_sharded, to_member
-from burncloud_images.bulk.records import Record, StoredImage
+from burncloud_images.bulk.records import RequestRecord, StoredImage
 from burncloud_images.disk import run, sha256_of
 
 Entry: TypeAlias = tuple[str, tuple[StoredImage, ...]]
@@ -36,7 +36,7 @@ class Discrepancy:
         problem: What is wrong, as one clause.
     """
 
-    record: Record
+    record: RequestRecord
     image: StoredImage
     problem: str
 
@@ -46,7 +46,7 @@ async def verify(
 ) -> AsyncIterator[Discrepancy | int]:
     """Yield every image that is missing or not what came, and now and then how many were looked at."""
     looked = 0
-    shard = Shard()
+    shard = ShardReader()
     async for page in store.images():
         for start in range(0, len(page), BATCH[depth]):
             batch = page[start : start + BATCH[depth]]
@@ -65,7 +65,7 @@ async def find_missing(store: JobStore, directory: JobDirectory, executor: Execu
 
 
 def look(
-    batch: Sequence[Entry], directory: JobDirectory, depth: Depth, shard: Shard
+    batch: Sequence[Entry], directory: JobDirectory, depth: Depth, shard: ShardReader
 ) -> list[tuple[str, StoredImage, str]]:
     entries = [(key, image) for key, images in batch for image in images]
     members = read_shards([image for _, image in entries if is_sharded(image)], directory, depth, shard)
@@ -93,7 +93,7 @@ def find_problem(image: StoredImage, root: str, depth: Depth) -> str | None:
 
 
 @attrs.define
-class Shard:
+class ShardReader:
     """
     The tar file that was read last; as its images stand together in a job, each file is read once.
 
@@ -128,7 +128,7 @@ class Shard:
 
 
 def read_shards(
-    images: list[StoredImage], directory: JobDirectory, depth: Depth, shard: Shard
+    images: list[StoredImage], directory: JobDirectory, depth: Depth, shard: ShardReader
 ) -> dict[str, str | None]:
     """Return what is wrong with images in tar files, by their paths."""
     problems: dict[str, str | None] = {}

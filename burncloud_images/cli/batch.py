@@ -13,10 +13,19 @@ from burncloud_images.bulk.budget import refuse_unpriced
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.inputs.ingest import find_unread
 from burncloud_images.bulk.job import Job
-from burncloud_images.bulk.keys import to_request
-from burncloud_images.bulk.options import Options
+from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.records import BadRow, Event, NewRequest, Progress, Record, Report, State, StoredImage
+from burncloud_images.bulk.records import (
+    BadRow,
+    JobEvent,
+    JobProgress,
+    NewRequest,
+    RequestRecord,
+    RequestState,
+    RunReport,
+    StoredImage,
+)
+from burncloud_images.bulk.request_json import to_request
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exits import ABANDONED, UsageError, translate
 from burncloud_images.cli.inputs import CONTAINERS, Lists, Stdin, to_lists, validate_numbers
@@ -26,7 +35,7 @@ from burncloud_images.cli.job_views import view
 from burncloud_images.cli.options import Connection, JobFolder, Pace, Running, Spending, build_options
 from burncloud_images.cli.outputs import print_json, print_paths
 from burncloud_images.cli.plan import find_budget, find_prices, make_plan, show_plan
-from burncloud_images.cli.reporting import JobProgress, Reporter, format_count, format_location
+from burncloud_images.cli.reporting import JobProgressReporter, Reporter, format_count, format_location
 from burncloud_images.cli.requests import preview
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
@@ -136,16 +145,16 @@ class JobCommand:
                 f"{recovered.in_doubt:,} are in doubt, {recovered.waiting:,} had not been sent"
             )
 
-    async def run(self, client: AsyncImagesClient, options: Options) -> Report:
+    async def run(self, client: AsyncImagesClient, options: JobOptions) -> RunReport:
         """
         Run the job and show its progress.
 
         Raises:
             UsageError: There is a budget, and a price is unknown.
         """
-        progress = JobProgress(reporter=self.reporter, ask=self.ask)
+        progress = JobProgressReporter(reporter=self.reporter, ask=self.ask)
 
-        def watch(event: Event) -> None:
+        def watch(event: JobEvent) -> None:
             progress.see(event)
             if self.running.json and event.record is not None:
                 self.print_row(event, event.record)
@@ -156,10 +165,10 @@ class JobCommand:
         except ConfigurationError as error:
             raise UsageError(translate(error.message)) from None
 
-    def ask(self) -> Progress | None:
+    def ask(self) -> JobProgress | None:
         return self.job.run_now.progress() if self.job.run_now is not None else None
 
-    def print_row(self, event: Event, record: Record) -> None:
+    def print_row(self, event: JobEvent, record: RequestRecord) -> None:
         """Print the result of a row; if stdout cannot be written, stop buying."""
         try:
             print_json(self.row_to_json(event, record))
@@ -171,7 +180,7 @@ class JobCommand:
             self.reporter.note("stdout cannot be written; finishing requests already sent")
             self.job.drain()
 
-    def row_to_json(self, event: Event, record: Record) -> dict[str, object]:
+    def row_to_json(self, event: JobEvent, record: RequestRecord) -> dict[str, object]:
         return {
             "id": record.label,
             "key": record.key,
@@ -185,7 +194,7 @@ class JobCommand:
     def image_to_json(self, image: StoredImage) -> dict[str, object]:
         return {**attrs.asdict(image), "path": str(self.folder / image.path)}
 
-    def print_report(self, report: Report) -> int:
+    def print_report(self, report: RunReport) -> int:
         """
         Print the report of the run and return the exit code.
 
@@ -224,7 +233,7 @@ def to_folder(values: Mapping[str, Any]) -> Path:
     return Path(directory)
 
 
-def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
+def to_options(values: Mapping[str, Any], reporter: Reporter) -> JobOptions:
     """
     Return the options of the job.
 
@@ -239,7 +248,7 @@ def to_options(values: Mapping[str, Any], reporter: Reporter) -> Options:
     folder, running = build_options(JobFolder, values), build_options(Running, values)
     pace, spending = build_options(Pace, values), build_options(Spending, values)
     connection = build_options(Connection, values)
-    return Options(
+    return JobOptions(
         concurrency=pace.concurrency,
         requests_per_minute=pace.rpm,
         images_per_minute=pace.ipm,
@@ -271,7 +280,7 @@ MOST_UNPRICED = 1000
 """Requests without a price after which reading ends: a list is refused anyway."""
 
 
-async def check_prices(lists: Lists, folder: Path, options: Options) -> None:
+async def check_prices(lists: Lists, folder: Path, options: JobOptions) -> None:
     """
     Refuse lists whose cost a budget cannot limit before they are added to the job, from which rows cannot be removed.
 
@@ -309,7 +318,7 @@ async def find_unpriced(lists: Lists, folder: Path, prices: PriceTable | None) -
 
 
 async def show_dry_run(
-    lists: Lists, folder: Path, options: Options, values: Mapping[str, Any], reporter: Reporter
+    lists: Lists, folder: Path, options: JobOptions, values: Mapping[str, Any], reporter: Reporter
 ) -> int:
     """
     Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.
@@ -348,7 +357,7 @@ async def show_dry_run(
 async def read_job(folder: Path) -> AsyncIterator[NewRequest | BadRow]:
     """Yield the waiting requests of a job."""
     async with view(str(folder)) as store:
-        async for record in store.records({State.PENDING}):
+        async for record in store.records({RequestState.PENDING}):
             yield NewRequest(
                 key=record.key,
                 document=record.document,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from burncloud_images.bulk.prices.cost import DOLLAR, show_money
-from burncloud_images.bulk.records import Outstanding, Report, State, Stop, Totals
+from burncloud_images.bulk.records import JobTotals, RequestState, RunReport, StopCause, UnfetchedSummary
 from burncloud_images.cli.exits import (
     ABANDONED,
     FAILED,
@@ -19,7 +19,7 @@ from burncloud_images.cli.exits import (
 from burncloud_images.cli.reporting import format_count, format_duration, format_size
 
 IN_DOUBT, GAVE_UP = 10, 6
-CODES: Mapping[Stop, int] = {
+CODES: Mapping[StopCause, int] = {
     "abandoned": ABANDONED,
     "interrupted": INTERRUPTED,
     "disk": STORAGE,
@@ -29,10 +29,10 @@ CODES: Mapping[Stop, int] = {
     "gave_up": GAVE_UP,
     "failed": FAILED,
 }
-STATES: Mapping[State, int] = {
-    State.SENT: IN_DOUBT,  # the run could not record the outcome
-    State.IN_DOUBT: IN_DOUBT,
-    State.RECEIVED: UNFETCHED,
+STATES: Mapping[RequestState, int] = {
+    RequestState.SENT: IN_DOUBT,  # the run could not record the outcome
+    RequestState.IN_DOUBT: IN_DOUBT,
+    RequestState.RECEIVED: UNFETCHED,
 }
 """Codes for requests that are neither done, failed nor waiting after a run."""
 PRECEDENCE = (*WEIGHTIEST, GAVE_UP, SOME_FAILED, FAILED)
@@ -41,7 +41,7 @@ PRECEDENCE = (*WEIGHTIEST, GAVE_UP, SOME_FAILED, FAILED)
 AGAIN = "the same command resumes the job."
 ONLY_AGAIN = f"{AGAIN[0].upper()}{AGAIN[1:]}"
 RETRY_FAILED = "--retry-failed sends failed requests again and buys those again that may have been billed"
-NEXT: Mapping[Stop, str] = {
+NEXT: Mapping[StopCause, str] = {
     "interrupted": ONLY_AGAIN,
     "abandoned": ONLY_AGAIN,
     "limit": ONLY_AGAIN,
@@ -53,30 +53,30 @@ NEXT: Mapping[Stop, str] = {
 }
 
 
-def to_exit(stopped: Stop, totals: Totals) -> int:
+def to_exit(stopped: StopCause, totals: JobTotals) -> int:
     """Return the exit code of the most important problem."""
     found = {code for state, code in STATES.items() if totals.counts[state]}
     if stopped in CODES:
         found.add(CODES[stopped])
     if stopped == "finished" and totals.waiting:
         found.add(INTERRUPTED)
-    if totals.counts[State.FAILED] or totals.bad_rows or stopped == "failed":
+    if totals.counts[RequestState.FAILED] or totals.bad_rows or stopped == "failed":
         found.discard(FAILED)
-        found.add(SOME_FAILED if totals.counts[State.DONE] else FAILED)
+        found.add(SOME_FAILED if totals.counts[RequestState.DONE] else FAILED)
     return next((code for code in PRECEDENCE if code in found), 0)
 
 
-def summarise(report: Report) -> str:
+def summarise(report: RunReport) -> str:
     """Return a summary of the job as one sentence."""
     totals = report.totals
     counts = totals.counts
     parts = [
-        f"{counts[State.DONE]:,} of {format_count(totals.requests, 'request')} done",
-        f"{counts[State.FAILED]:,} failed",
-        f"{counts[State.IN_DOUBT] + counts[State.SENT]:,} in doubt",
+        f"{counts[RequestState.DONE]:,} of {format_count(totals.requests, 'request')} done",
+        f"{counts[RequestState.FAILED]:,} failed",
+        f"{counts[RequestState.IN_DOUBT] + counts[RequestState.SENT]:,} in doubt",
     ]
-    if counts[State.RECEIVED]:
-        parts.append(f"{counts[State.RECEIVED]:,} paid and not fetched")
+    if counts[RequestState.RECEIVED]:
+        parts.append(f"{counts[RequestState.RECEIVED]:,} paid and not fetched")
     if totals.waiting:
         parts.append(f"{totals.waiting:,} not started")
     if totals.bad_rows:
@@ -84,7 +84,7 @@ def summarise(report: Report) -> str:
     return f"{', '.join(parts)}; {format_images(totals)}; this run took {format_duration(report.elapsed)}"
 
 
-def format_images(totals: Totals) -> str:
+def format_images(totals: JobTotals) -> str:
     """Return how many images there are, their size and what they cost."""
     images = f"{format_count(totals.images, 'image')}, {format_size(totals.bytes)}"
     return f"{images}; {format_spending(totals.cost, totals.reserved)}"
@@ -97,17 +97,17 @@ def format_spending(cost: int, reserved: int) -> str:
     )
 
 
-def advise(report: Report, directory: str) -> Iterator[str]:
+def advise(report: RunReport, directory: str) -> Iterator[str]:
     """Yield what to type next, a sentence each."""
     counts = report.totals.counts
     if report.stopped in NEXT:
         yield NEXT[report.stopped]
     if report.outstanding is not None:
         yield from advise_on_addresses(report.outstanding)
-    if counts[State.FAILED] or report.totals.bad_rows:
-        again = f"; {RETRY_FAILED}" if counts[State.FAILED] else ""
+    if counts[RequestState.FAILED] or report.totals.bad_rows:
+        again = f"; {RETRY_FAILED}" if counts[RequestState.FAILED] else ""
         yield f"`burncloud-images status {directory}` shows what failed and why{again}."
-    if counts[State.IN_DOUBT]:
+    if counts[RequestState.IN_DOUBT]:
         yield (
             "Requests in doubt may have been billed and are not resent: "
             f"`burncloud-images status {directory}` lists them with request ids for the provider; "
@@ -115,7 +115,7 @@ def advise(report: Report, directory: str) -> Iterator[str]:
         )
 
 
-def advise_on_addresses(outstanding: Outstanding) -> Iterator[str]:
+def advise_on_addresses(outstanding: UnfetchedSummary) -> Iterator[str]:
     """Yield how to download the paid images, and until when that is possible."""
     until = f"; the first URL expires at {outstanding.expires_at:%Y-%m-%d %H:%M} UTC" if outstanding.expires_at else ""
     reason = f" {translate(outstanding.reason)}" if outstanding.reason else ""
@@ -127,7 +127,7 @@ def advise_on_addresses(outstanding: Outstanding) -> Iterator[str]:
         yield "A refused URL stays refused: if its host is yours or your gateway's, add --result-host HOST."
 
 
-def to_json(totals: Totals) -> dict[str, object]:
+def to_json(totals: JobTotals) -> dict[str, object]:
     """Return the totals as JSON, with amounts in dollars."""
     return {
         "requests": totals.requests,

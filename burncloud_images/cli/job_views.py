@@ -18,7 +18,7 @@ import attrs
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory, find_holder
 from burncloud_images.bulk.prices.cost import DOLLAR, show_money
-from burncloud_images.bulk.records import BadRow, Record, State, Totals, count_images
+from burncloud_images.bulk.records import BadRow, JobTotals, RequestRecord, RequestState, count_images
 from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import signal_handlers
 from burncloud_images.cli.job_exit import format_images, format_spending, to_json
@@ -75,12 +75,12 @@ class Snapshot:
 
     directory: str
     holder: int | None
-    totals: Totals
+    totals: JobTotals
     killed: bool
     sent: RecentRequests
-    failed: list[Record]
-    in_doubt: list[Record]
-    unfetched: list[Record]
+    failed: list[RequestRecord]
+    in_doubt: list[RequestRecord]
+    unfetched: list[RequestRecord]
     bad_rows: list[BadRow]
 
 
@@ -135,26 +135,26 @@ async def take_snapshot(directory: str, most: int | None) -> Snapshot:
         holder, totals = find_holder(lock), await store.totals()
         # A run that has just begun may have sent these itself.
         holder = holder if holder is not None else find_holder(lock)
-        killed = holder is None and totals.counts[State.SENT] > 0
-        doubtful = {State.IN_DOUBT, State.SENT} if killed else {State.IN_DOUBT}
+        killed = holder is None and totals.counts[RequestState.SENT] > 0
+        doubtful = {RequestState.IN_DOUBT, RequestState.SENT} if killed else {RequestState.IN_DOUBT}
         return Snapshot(
             directory=directory,
             holder=holder,
             totals=count_sent_as_in_doubt(totals) if killed else totals,
             killed=killed,
             sent=to_rate(await store.recent(time.time() - MINUTE)),
-            failed=await first(store.records({State.FAILED}), most),
+            failed=await first(store.records({RequestState.FAILED}), most),
             in_doubt=await first(store.records(doubtful), most),
-            unfetched=await first(store.records({State.RECEIVED}), most),
+            unfetched=await first(store.records({RequestState.RECEIVED}), most),
             bad_rows=await first(store.bad_rows(), most),
         )
 
 
-def count_sent_as_in_doubt(totals: Totals) -> Totals:
+def count_sent_as_in_doubt(totals: JobTotals) -> JobTotals:
     """Return sums in which what is under way is in doubt."""
     counts = totals.counts
-    doubtful = counts[State.IN_DOUBT] + counts[State.SENT]
-    return attrs.evolve(totals, counts={**counts, State.IN_DOUBT: doubtful, State.SENT: 0})
+    doubtful = counts[RequestState.IN_DOUBT] + counts[RequestState.SENT]
+    return attrs.evolve(totals, counts={**counts, RequestState.IN_DOUBT: doubtful, RequestState.SENT: 0})
 
 
 async def first(items: AsyncIterator[T], most: int | None) -> list[T]:
@@ -179,11 +179,11 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     counts = totals.counts
     yield f"{snapshot.directory}: {to_words(snapshot.holder)}"
     numbers = {
-        "done": counts[State.DONE],
-        "failed": counts[State.FAILED],
-        "in doubt": counts[State.IN_DOUBT],
-        "under way": counts[State.SENT],
-        "paid and not fetched": counts[State.RECEIVED],
+        "done": counts[RequestState.DONE],
+        "failed": counts[RequestState.FAILED],
+        "in doubt": counts[RequestState.IN_DOUBT],
+        "under way": counts[RequestState.SENT],
+        "paid and not fetched": counts[RequestState.RECEIVED],
         "waiting": totals.waiting,
     }
     said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
@@ -193,10 +193,10 @@ def to_lines(snapshot: Snapshot) -> Iterator[str]:
     yield f"in the last minute {format_count(sent.requests, 'request')} sent, for {format_count(sent.images, 'image')}"
     if snapshot.killed:
         yield "the last run was killed with unfinished requests; the next `batch` settles them"
-    yield from describe_requests("failed", snapshot.failed, counts[State.FAILED])
-    yield from describe_requests("in doubt", snapshot.in_doubt, counts[State.IN_DOUBT])
+    yield from describe_requests("failed", snapshot.failed, counts[RequestState.FAILED])
+    yield from describe_requests("in doubt", snapshot.in_doubt, counts[RequestState.IN_DOUBT])
     if snapshot.holder is None:  # a run that is alive fetches them now
-        yield from describe_requests("paid and not fetched", snapshot.unfetched, counts[State.RECEIVED])
+        yield from describe_requests("paid and not fetched", snapshot.unfetched, counts[RequestState.RECEIVED])
     for problem in snapshot.bad_rows:
         yield f"bad row: {format_location(problem)}: {problem.reason}"
     yield from format_more("bad row", totals.bad_rows - len(snapshot.bad_rows))
@@ -208,14 +208,14 @@ def to_words(holder: int | None) -> str:
     return f"run by process {holder}" if holder else "run by another process"
 
 
-def describe_requests(kind: str, records: list[Record], number: int) -> Iterator[str]:
+def describe_requests(kind: str, records: list[RequestRecord], number: int) -> Iterator[str]:
     for record in records:
         failure = record.failure
-        if record.state is State.SENT:
+        if record.state is RequestState.SENT:
             why = "It was not finished when the last run was killed."
         elif failure is not None:
             why = f"{failure.error}: {failure.message}"
-        elif record.state is State.RECEIVED:
+        elif record.state is RequestState.RECEIVED:
             why = "The run ended before its images were downloaded."
         else:
             why = "The reason is unknown."
@@ -225,13 +225,13 @@ def describe_requests(kind: str, records: list[Record], number: int) -> Iterator
     yield from format_more(kind, number - len(records))
 
 
-def expiry_of(record: Record) -> str:
+def expiry_of(record: RequestRecord) -> str:
     """Return when the URLs of a request expire, as a sentence."""
     expires = find_expiry(record)
     return f" Its URL expires at {expires:%Y-%m-%d %H:%M} UTC." if expires is not None else ""
 
 
-def find_expiry(record: Record) -> datetime | None:
+def find_expiry(record: RequestRecord) -> datetime | None:
     return min((link.expires_at for link in record.links if link.expires_at is not None), default=None)
 
 
@@ -255,7 +255,7 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, object]:
     }
 
 
-def record_to_json(record: Record) -> dict[str, object]:
+def record_to_json(record: RequestRecord) -> dict[str, object]:
     sent = datetime.fromtimestamp(record.sent_at, UTC).isoformat() if record.sent_at is not None else None
     return {
         "id": record.label,
@@ -294,7 +294,7 @@ class UsageTotals:
     output_tokens: int = 0
     cost: int = 0
 
-    def take(self, record: Record) -> None:
+    def take(self, record: RequestRecord) -> None:
         """Count one request."""
         usage = record.about.get("usage")
         tokens = usage if isinstance(usage, Mapping) else {}

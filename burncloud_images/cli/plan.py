@@ -53,7 +53,7 @@ class ModelTotals:
 
 
 @attrs.define(kw_only=True)
-class Plan:
+class JobPlan:
     """
     What lists ask for.
 
@@ -136,16 +136,16 @@ class Plan:
             self.unpriced[name] += 1
 
 
-async def make_plan(rows: AsyncIterator[NewRequest | BadRow], prices: PriceTable | None) -> Plan:
+async def make_plan(rows: AsyncIterator[NewRequest | BadRow], prices: PriceTable | None) -> JobPlan:
     """Return the plan for *rows*."""
-    plan = Plan()
+    plan = JobPlan()
     model = from_environment(MODEL_VARIABLES)
     async for row in rows:
         plan.take(row, prices, model)
     return plan
 
 
-def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
+def show_plan(plan: JobPlan, pace: Pace, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
         print_json(plan_to_json(plan, pace))
@@ -155,7 +155,7 @@ def show_plan(plan: Plan, pace: Pace, *, max_cost: int | None, max_images: int |
         print_lines(lines)
 
 
-def to_lines(plan: Plan) -> Iterator[str]:
+def to_lines(plan: JobPlan) -> Iterator[str]:
     doubles = f", {format_count(plan.duplicates, 'duplicate')}" if plan.duplicates else ""
     bad = f", {len(plan.bad_rows):,} bad" if plan.bad_rows else ""
     asked = f"{format_count(plan.requests, 'request')} for {format_count(plan.images, 'image')}"
@@ -167,7 +167,7 @@ def to_lines(plan: Plan) -> Iterator[str]:
         yield f"  {model:{width}}  {asked}{cost}"
 
 
-def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: int | None) -> Iterator[str]:
+def limits_to_lines(plan: JobPlan, pace: Pace, max_cost: int | None, max_images: int | None) -> Iterator[str]:
     if plan.unpriced:
         names = [f"{name} ({number:,})" for name, number in plan.unpriced.most_common(MOST_UNPRICED)]
         more = [f"{len(plan.unpriced) - MOST_UNPRICED:,} more"] if len(plan.unpriced) > MOST_UNPRICED else []
@@ -183,7 +183,7 @@ def limits_to_lines(plan: Plan, pace: Pace, max_cost: int | None, max_images: in
         yield f"time: about {format_duration(seconds)} at this pace, if the API keeps it"
 
 
-def problems_to_lines(plan: Plan) -> Iterator[str]:
+def problems_to_lines(plan: JobPlan) -> Iterator[str]:
     for problem in plan.bad_rows[:MOST_BAD_ROWS]:
         label = f" ({problem.label})" if problem.label else ""
         yield f"bad row: {format_location(problem)}{label}: {problem.reason}"
@@ -191,7 +191,7 @@ def problems_to_lines(plan: Plan) -> Iterator[str]:
         yield f"… and {format_count(len(plan.bad_rows) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
 
 
-def plan_to_json(plan: Plan, pace: Pace) -> dict[str, object]:
+def plan_to_json(plan: JobPlan, pace: Pace) -> dict[str, object]:
     return {
         "rows": plan.rows,
         "duplicates": plan.duplicates,

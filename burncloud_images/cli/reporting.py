@@ -24,7 +24,7 @@ from burncloud_images.results import Attempt, SavedImage
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from burncloud_images.bulk.records import BadRow, Event, NewRequest, Progress, Record
+    from burncloud_images.bulk.records import BadRow, JobEvent, JobProgress, NewRequest, RequestRecord
 
 INTERVAL = 10.0
 """Seconds between two lines of progress."""
@@ -207,7 +207,7 @@ MOST_ALIKE = 5
 """Failures of one kind that are printed; `status` lists all."""
 
 
-def describe_progress(progress: Progress) -> Iterator[tuple[str, str]]:
+def describe_progress(progress: JobProgress) -> Iterator[tuple[str, str]]:
     """Yield the progress of a job as parts of one line, with their colours."""
     from burncloud_images.bulk.prices.cost import show_money
 
@@ -221,7 +221,7 @@ def describe_progress(progress: Progress) -> Iterator[tuple[str, str]]:
 
 
 @attrs.define(kw_only=True)
-class JobProgress:
+class JobProgressReporter:
     """
     Shows a job's events on stderr.
 
@@ -233,11 +233,11 @@ class JobProgress:
     """
 
     reporter: Reporter
-    ask: Callable[[], Progress | None]
-    latest: Progress | None = None
+    ask: Callable[[], JobProgress | None]
+    latest: JobProgress | None = None
     alike: Counter[str] = attrs.field(factory=Counter)
 
-    def see(self, event: Event) -> None:
+    def see(self, event: JobEvent) -> None:
         """Report one event."""
         self.latest = event.progress
         if event.record is None:
@@ -247,10 +247,10 @@ class JobProgress:
         else:
             self.complain(event, event.record)
 
-    def facts(self, record: Record) -> dict[str, object]:
+    def facts(self, record: RequestRecord) -> dict[str, object]:
         return {"id": record.label, "key": record.key, "source": record.source, "line": record.line}
 
-    def complain(self, event: Event, record: Record) -> None:
+    def complain(self, event: JobEvent, record: RequestRecord) -> None:
         """Report a request that failed or is in doubt; of many failures of a kind only the first."""
         failure = event.failure
         message = failure.message if failure else "The reason is unknown."
@@ -273,7 +273,7 @@ class JobProgress:
             with call_every(INTERVAL, self.tell):
                 yield
 
-    def look(self) -> Progress | None:
+    def look(self) -> JobProgress | None:
         self.latest = self.ask() or self.latest
         return self.latest
 
@@ -293,7 +293,7 @@ class JobProgress:
 
 
 @contextmanager
-def draw_bar(reporter: Reporter) -> Iterator[Callable[[Progress | None], None]]:
+def draw_bar(reporter: Reporter) -> Iterator[Callable[[JobProgress | None], None]]:
     """Provide a function that updates the bar; meanwhile the reporter writes above it."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
@@ -312,7 +312,7 @@ def draw_bar(reporter: Reporter) -> Iterator[Callable[[Progress | None], None]]:
     )
     task = bar.add_task("", total=None)
 
-    def draw(progress: Progress | None) -> None:
+    def draw(progress: JobProgress | None) -> None:
         if progress is not None:
             text = "".join(f"[{style}]{part}[/]" if style else part for part, style in describe_progress(progress))
             ended = progress.requests - progress.left
@@ -352,13 +352,13 @@ def format_size(number: int) -> str:
     return f"{amount:,.1f} TB"
 
 
-def format_request(record: Record) -> str:
+def format_request(record: RequestRecord) -> str:
     """Return a name of a request for people: its id and its location."""
     place = format_location(record) if record.source else record.key[:12]
     return f"{record.label} ({place})" if record.label else place
 
 
-def format_location(row: Record | NewRequest | BadRow) -> str:
+def format_location(row: RequestRecord | NewRequest | BadRow) -> str:
     """Return the list and the line, relative to the current folder if below it."""
     path = Path(row.source)
     if path.is_absolute() and path.is_relative_to(Path.cwd()):

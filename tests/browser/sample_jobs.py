@@ -14,7 +14,7 @@ from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_recor
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest
 from burncloud_images.bulk.outputs.export import write_outputs
-from burncloud_images.bulk.records import Failure, Record, State, StoredImage
+from burncloud_images.bulk.records import RequestFailure, RequestRecord, RequestState, StoredImage
 from burncloud_images.emulator import Emulator
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ def to_request(document: Mapping[str, object]) -> GenerationRequest:
     return GenerationRequest(fields.pop("prompt"), **fields)
 
 
-async def draw(folder: Path) -> list[Record]:
+async def draw(folder: Path) -> list[RequestRecord]:
     """Let the emulator draw the pictures of a job into *folder*, and return its requests."""
     async with Emulator() as emulator, AsyncImagesClient(emulator.api_key, base_url=emulator.base_url) as client:
         return await asyncio.gather(
@@ -72,7 +72,7 @@ async def draw(folder: Path) -> list[Record]:
         )
 
 
-async def buy(client: AsyncImagesClient, folder: Path, number: int, document: dict[str, object]) -> Record:
+async def buy(client: AsyncImagesClient, folder: Path, number: int, document: dict[str, object]) -> RequestRecord:
     key = to_key(number)
     image_folder = folder / "images" / key[:2]
     name = f"{key}-{{index}}.{{ext}}" if document.get("n") else f"{key}.{{ext}}"
@@ -86,7 +86,7 @@ async def buy(client: AsyncImagesClient, folder: Path, number: int, document: di
         to_record(number),
         document=document,
         label=f"scene-{number:02}",
-        state=State.DONE,
+        state=RequestState.DONE,
         images=tuple(
             StoredImage(
                 index=image.index,
@@ -106,12 +106,12 @@ async def buy(client: AsyncImagesClient, folder: Path, number: int, document: di
     )
 
 
-def to_troubles() -> Iterator[Record]:
+def to_troubles() -> Iterator[RequestRecord]:
     """Yield requests that brought nothing."""
     refusal = "Your request was rejected by the safety system."
     document = {"operation": "generations", "prompt": "a portrait of a living head of state", "model": "gpt-image-2"}
     yield attrs.evolve(failed(61, message=refusal), document={**document, "size": "1024x1024"}, label="scene-61")
-    cut = Failure(error="OutcomeUnknownError", message="The connection was cut while the answer was awaited.")
+    cut = RequestFailure(error="OutcomeUnknownError", message="The connection was cut while the answer was awaited.")
     document = {"operation": "generations", "prompt": "a steam train crossing a viaduct", "model": "gpt-image-2"}
     yield attrs.evolve(in_doubt(62), document={**document, "size": "1536x1024"}, failure=cut, label="scene-62")
 
@@ -129,7 +129,7 @@ async def exhibit(folder: Path, executor: Executor) -> None:
     await write_outputs(MemoryStore(renumbered), folder, format="jsonl", facts=facts, executor=executor)
 
 
-def write(folder: Path, records: list[Record]) -> None:
+def write(folder: Path, records: list[RequestRecord]) -> None:
     """Write the outputs of a job."""
 
     async def work(executor: Executor) -> None:
@@ -144,7 +144,7 @@ def run_beside(work: Callable[[Executor], Coroutine[object, object, T]]) -> T:
         return executor.submit(lambda: asyncio.run(work(executor))).result()
 
 
-def crowd(count: int, path: str = "images/one.png") -> Iterator[Record]:
+def crowd(count: int, path: str = "images/one.png") -> Iterator[RequestRecord]:
     """Yield *count* requests that share one picture; every hundredth failed."""
     for number in range(1, count + 1):
         prompt = f"{SCENES[number % len(SCENES)]}, take {number}"

@@ -19,7 +19,7 @@ from browser.visits import Visit
 from jobs import done, failed, in_doubt, put, to_image, to_key, to_record
 from PIL import Image
 
-from burncloud_images.bulk.records import Failure, State
+from burncloud_images.bulk.records import RequestFailure, RequestState
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -110,7 +110,7 @@ def test_captions_say_prompt_model_size_and_cost(visit: Open, drawn: Path) -> No
 
 def test_failed_and_doubtful_requests_say_why_and_what_to_do(visit: Open, tmp_path: Path) -> None:
     """Failed and doubtful requests say why and what to do."""
-    write(tmp_path, [failed(1), in_doubt(2), attrs.evolve(to_record(3), state=State.RECEIVED), to_record(4)])
+    write(tmp_path, [failed(1), in_doubt(2), attrs.evolve(to_record(3), state=RequestState.RECEIVED), to_record(4)])
     look = visit(tmp_path)
 
     assert ["Failed · moderation_blocked", "In doubt · OutcomeUnknownError", "Paid, not fetched"] == look.texts(
@@ -128,7 +128,7 @@ def test_markup_in_any_field_is_shown_as_text(visit: Open, tmp_path: Path) -> No
     bad = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     document = {"prompt": bad, "model": bad, "size": bad, "quality": bad, "image": [{"path": bad}], "operation": bad}
     image = attrs.evolve(to_image(to_key(1)), revised_prompt=bad, media_type=bad)
-    failure = Failure(error=bad, message=bad, code=bad)
+    failure = RequestFailure(error=bad, message=bad, code=bad)
     records = [
         put(tmp_path, done(1, document=document, images=(image,), label=bad, request_id=bad)),
         attrs.evolve(failed(2), document=document, label=bad, failure=failure, source=bad, request_id=bad),

@@ -6,7 +6,7 @@ import pytest
 from intermediaries import AFTER_THE_WORK
 from workshop import prompts
 
-from burncloud_images.bulk import State
+from burncloud_images.bulk import RequestState
 from burncloud_images.emulator import Fault
 
 NOON = "Wed, 21 Oct 2015 12:00:00 GMT"
@@ -31,7 +31,7 @@ class TestAfterTheWork:
         report = await shop.run(prompts(5), max_images=2)
 
         assert ("budget", 2, 2) == (report.stopped, shop.posts, shop.billed)
-        assert {State.IN_DOUBT: 2, State.PENDING: 3} == await shop.states()
+        assert {RequestState.IN_DOUBT: 2, RequestState.PENDING: 3} == await shop.states()
         assert 2 == report.totals.committed
 
     async def test_another_run_sends_none_of_them_again(self, workshop, name):
@@ -52,7 +52,7 @@ async def test_a_refusal_before_the_work_is_tried_again(workshop):
 
     report = await shop.run(prompts(2), max_images=2)
 
-    assert {State.DONE: 2} == await shop.states()
+    assert {RequestState.DONE: 2} == await shop.states()
     assert (2, 2) == (shop.billed, report.totals.committed)
 
 
@@ -78,7 +78,7 @@ class TestPatience:
 
         assert "gave_up" == report.stopped
         assert 1 == shop.posts
-        assert {State.PENDING: 3} == await shop.states()
+        assert {RequestState.PENDING: 3} == await shop.states()
 
     async def test_a_pause_within_it_is_waited_for(self, workshop):
         """As the API asks."""
@@ -87,7 +87,7 @@ class TestPatience:
         report = await shop.run(prompts(2), patience=60, concurrency=1)
 
         assert "finished" == report.stopped
-        assert {State.DONE: 2} == await shop.states()
+        assert {RequestState.DONE: 2} == await shop.states()
 
     @pytest.mark.parametrize("headers", [{}, {"retry-after": "0"}, {"retry-after-ms": "1"}])
     async def test_a_job_that_is_throttled_does_not_hammer(self, workshop, headers):

@@ -16,7 +16,7 @@ from fakes import until
 from workshop import BY_URL, ONCE, SMALL, prompts, write_rows
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, bulk, errors
-from burncloud_images.bulk import State, image_store, verification
+from burncloud_images.bulk import RequestState, image_store, verification
 from burncloud_images.bulk.outputs.shards import digests
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.files.sinks import DirectoryWriter
@@ -72,7 +72,7 @@ class TestWhatIsBought:
         shop = await workshop()
         async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
             added = await job.add([GenerationRequest("from code", **SMALL), GenerationRequest("from code", **SMALL)])
-            report = await job.run(shop.client, bulk.Options(room=0))
+            report = await job.run(shop.client, bulk.JobOptions(room=0))
 
         assert (1, 1, 1) == (added.new, added.known, report.made)
 
@@ -87,10 +87,10 @@ class TestInDoubt:
 
         assert ("finished", 1, 7) == (
             report.stopped,
-            report.totals.counts[State.IN_DOUBT],
-            report.totals.counts[State.DONE],
+            report.totals.counts[RequestState.IN_DOUBT],
+            report.totals.counts[RequestState.DONE],
         )
-        (doubt,) = [record for record in await shop.records() if record.state is State.IN_DOUBT]
+        (doubt,) = [record for record in await shop.records() if record.state is RequestState.IN_DOUBT]
         assert "OutcomeUnknownError" == doubt.failure.error
         await shop.run()
 
@@ -119,7 +119,7 @@ class TestInDoubt:
         await shop.run(prompts(1, n=2))
         (record,) = await shop.records()
 
-        assert State.IN_DOUBT is record.state
+        assert RequestState.IN_DOUBT is record.state
         assert len(record.images) == len(shop.images) >= 1
         assert list((shop.path / "out/rescue").iterdir())
 
@@ -140,7 +140,7 @@ class TestStopping:
         await tasks[0]
 
         assert "interrupted" == report.stopped
-        assert 0 == report.totals.counts[State.IN_DOUBT]
+        assert 0 == report.totals.counts[RequestState.IN_DOUBT]
         assert shop.billed == report.made == len(shop.images) < 8
         await shop.run()
 
@@ -160,7 +160,7 @@ class TestStopping:
         await tasks[0]
 
         assert "abandoned" == report.stopped
-        assert (4, 4) == (report.totals.counts[State.IN_DOUBT], report.totals.counts[State.PENDING])
+        assert (4, 4) == (report.totals.counts[RequestState.IN_DOUBT], report.totals.counts[RequestState.PENDING])
 
     @pytest.mark.parametrize("ends", ["drain", "abandon"])
     async def test_an_interrupt_counts_after_another_reason_to_stop(self, workshop, ends):
@@ -205,7 +205,7 @@ class TestStopping:
 
         assert errors.Billing.MAYBE is caught.value.billed
         assert 4 > kept_by_then
-        assert {State.DONE: 4, State.PENDING: 4} == await shop.states()
+        assert {RequestState.DONE: 4, RequestState.PENDING: 4} == await shop.states()
         async with AsyncImagesClient(shop.emulator.api_key, shop.emulator.base_url, clock=shop.clock) as shop.client:
             await shop.run()
         assert 8 == shop.billed == len(shop.billed_keys) == len(shop.images)
@@ -219,7 +219,7 @@ class TestStopping:
         await asyncio.wait([task])
         await shop.client.aclose(on_exit="cancel")
 
-        assert {State.IN_DOUBT: 4, State.PENDING: 4} == await shop.states()
+        assert {RequestState.IN_DOUBT: 4, RequestState.PENDING: 4} == await shop.states()
 
     async def test_closing_the_client_drains_a_run(self, workshop):
         """Whoever waits for the run gets its report."""
@@ -229,7 +229,7 @@ class TestStopping:
         await shop.client.aclose()
         report = await task
 
-        assert ("interrupted", 0) == (report.stopped, report.totals.counts[State.IN_DOUBT])
+        assert ("interrupted", 0) == (report.stopped, report.totals.counts[RequestState.IN_DOUBT])
         assert shop.posts == shop.billed == len(shop.images)
 
     async def test_a_run_whose_caller_gave_up_waiting_ends_before_its_job_does(self, workshop):
@@ -237,13 +237,13 @@ class TestStopping:
         shop = await workshop(emulator={"latency": 0.1})
         async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
             await job.add(write_rows(shop.path / "rows.jsonl", EIGHT))
-            run = asyncio.create_task(job.run(shop.client, bulk.Options(concurrency=4, room=0)))
+            run = asyncio.create_task(job.run(shop.client, bulk.JobOptions(concurrency=4, room=0)))
             await until(lambda: shop.posts == 4)
             run.cancel()
             await asyncio.wait([run])
 
         assert run.cancelled()
-        assert 0 == (await shop.states())[State.IN_DOUBT]
+        assert 0 == (await shop.states())[RequestState.IN_DOUBT]
         assert shop.posts == shop.billed == len(shop.images)
 
     async def test_a_loop_that_ends_lists_what_was_on_its_way(self, tmp_path):
@@ -262,14 +262,14 @@ class TestStopping:
             async def work(client):
                 async with client, bulk.Job.open(tmp_path / "out") as job:
                     await job.add(write_rows(tmp_path / "rows.jsonl", EIGHT))
-                    await job.run(client, bulk.Options(concurrency=4, room=0))
+                    await job.run(client, bulk.JobOptions(concurrency=4, room=0))
 
             running = []
             await asyncio.to_thread(run)
             async with bulk.Job.open(tmp_path / "out") as job:
                 counts = (await job.totals()).counts
 
-        assert (4, 4) == (counts[State.IN_DOUBT], counts[State.PENDING])
+        assert (4, 4) == (counts[RequestState.IN_DOUBT], counts[RequestState.PENDING])
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
@@ -285,7 +285,7 @@ class TestStopping:
         report = await shop.run(prompts(40))
 
         assert reason == report.stopped
-        assert 40 == report.totals.counts[State.PENDING]
+        assert 40 == report.totals.counts[RequestState.PENDING]
         assert shop.posts <= 4
 
     async def test_a_gateway_with_nothing_behind_it_is_not_asked_for_every_row(self, workshop):
@@ -295,7 +295,7 @@ class TestStopping:
 
         assert "gave_up" == report.stopped
         assert shop.posts < 150
-        assert report.totals.counts[State.PENDING] > 180
+        assert report.totals.counts[RequestState.PENDING] > 180
 
     async def test_the_same_failure_ten_times_at_first_stops_the_run(self, workshop):
         """A run stops if its first ten requests fail alike."""
@@ -348,7 +348,11 @@ class TestBudget:
         shop = await workshop(Fault(cut="close", billed=True, times=None))
         report = await shop.run(prompts(3), concurrency=1, max_images=2, on_unknown="retry")
 
-        assert (1, 2, 2) == (report.totals.counts[State.IN_DOUBT], report.totals.counts[State.PENDING], shop.billed)
+        assert (1, 2, 2) == (
+            report.totals.counts[RequestState.IN_DOUBT],
+            report.totals.counts[RequestState.PENDING],
+            shop.billed,
+        )
 
 
 class TestAddresses:
@@ -368,7 +372,7 @@ class TestAddresses:
         await shop.run([{"prompt": "one", **BY_URL}])
         (record,) = await shop.records()
 
-        assert (State.RECEIVED, 1) == (record.state, len(record.links))
+        assert (RequestState.RECEIVED, 1) == (record.state, len(record.links))
         report = await shop.run([])
 
         assert (1, 1, 1) == (report.made, shop.billed, len(shop.images))
@@ -415,7 +419,7 @@ class TestDisk:
         report = await shop.run(prompts(1, n=2), watch=abandon)
         saved = [path for path in tmp_path.glob("burncloud-job-*/*") if path.is_file()]
 
-        assert ("abandoned", 1) == (report.stopped, report.totals.counts[State.IN_DOUBT])
+        assert ("abandoned", 1) == (report.stopped, report.totals.counts[RequestState.IN_DOUBT])
         assert 2 == len(saved)
         assert all(any(str(path) in event.message for event in shop.events) for path in saved)
 
@@ -493,7 +497,7 @@ class TestInputs:
         await shop.run()
         (record,) = await shop.records()
 
-        assert (State.FAILED, "InputChangedError", 0) == (record.state, record.failure.error, shop.posts)
+        assert (RequestState.FAILED, "InputChangedError", 0) == (record.state, record.failure.error, shop.posts)
 
     async def test_an_image_that_is_gone_is_not_bought_again_unasked(self, workshop):
         """An image that was deleted is not bought again unless asked for."""
@@ -502,7 +506,7 @@ class TestInputs:
         shop.images[0].unlink()
         report = await shop.run()
 
-        assert (1, 2) == (report.totals.counts[State.FAILED], shop.billed)
+        assert (1, 2) == (report.totals.counts[RequestState.FAILED], shop.billed)
         await shop.run(retry_failed=True)
 
         assert 3 == shop.billed
@@ -515,7 +519,7 @@ class TestInputs:
             path.unlink()
         report = await shop.run()
 
-        assert (1, 1) == (report.totals.counts[State.FAILED], shop.billed)
+        assert (1, 1) == (report.totals.counts[RequestState.FAILED], shop.billed)
 
     async def test_images_that_are_gone_are_in_no_table(self, workshop):
         """Those that are left of the same request are."""
@@ -539,7 +543,7 @@ class TestInputs:
         for expected in (1, 0, 0):
             async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
                 await job.add(list_file, input_root=root)
-                report = await job.run(shop.client, bulk.Options(room=0))
+                report = await job.run(shop.client, bulk.JobOptions(room=0))
             assert expected == report.totals.bad_rows
             if away.exists():
                 away.rename(png_file)

@@ -8,7 +8,7 @@ import pytest
 from workshop import prompts
 
 from burncloud_images import GenerationRequest, bulk, errors
-from burncloud_images.bulk import State
+from burncloud_images.bulk import RequestState
 from burncloud_images.emulator import Fault
 
 FOLDERS = ("images", "images/ab", "gallery", "rescue", "inputs")
@@ -111,7 +111,7 @@ async def test_an_image_that_is_a_link_is_no_image_of_the_job(workshop, tmp_path
         path.unlink()
     await shop.run(prompts(1))
 
-    assert {State.DONE: 0, State.IN_DOUBT: 1} == {
-        state: (await shop.states())[state] for state in (State.DONE, State.IN_DOUBT)
+    assert {RequestState.DONE: 0, RequestState.IN_DOUBT: 1} == {
+        state: (await shop.states())[state] for state in (RequestState.DONE, RequestState.IN_DOUBT)
     }
     assert image.is_symlink()

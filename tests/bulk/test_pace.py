@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from virtual import LoopClock, simulate
 
 from burncloud_images.bulk import pace
-from burncloud_images.bulk.pace import AdaptiveLimit, Circuit, Pacer, Window
+from burncloud_images.bulk.pace import AdaptiveConcurrency, CircuitBreaker, RateLimiter, RateWindow
 
 CLOCK = LoopClock()
 GUARD = pace.GUARD
@@ -108,7 +108,7 @@ def fits(entries, weight, amount, moment):
 
 
 names = st.sampled_from(["requests", "images", "tokens"])
-windows = st.builds(Window, st.integers(1, 12), st.sampled_from([1.0, 2.5, 60.0]))
+windows = st.builds(RateWindow, st.integers(1, 12), st.sampled_from([1.0, 2.5, 60.0]))
 gaps = st.sampled_from([0.0, 0.0, 0.0, 0.01, 0.3, 1.0, 7.0])
 arrivals = st.lists(
     st.builds(
@@ -154,7 +154,7 @@ class TestWindows:
 
     def test_a_limit_of_50_a_second_lets_50_through_in_any_second(self):
         """No second has more than 50 permits, and 200 waiting requests take little more than three seconds."""
-        _, passed = simulate(play_with({"requests": Window(50, 1)}, [Arrival(0, {"requests": 1})] * 200))
+        _, passed = simulate(play_with({"requests": RateWindow(50, 1)}, [Arrival(0, {"requests": 1})] * 200))
 
         assert 50 == fullest([(at, 1) for at in passed], 1)
         assert [50] * 4 == [passed.count(at) for at in sorted(set(passed))]
@@ -166,7 +166,7 @@ class TestWindows:
         limits, arrivals = {"requests": window}, [Arrival(gap, {"requests": 1}) for gap, _ in plan]
 
         async def main():
-            return await play(Pacer(limits, CLOCK, slack=0.25), arrivals)
+            return await play(RateLimiter(limits, CLOCK, slack=0.25), arrivals)
 
         _, passed = simulate(main())
         arrived = [(at + delay, 1) for at, (_, delay) in zip(passed, plan, strict=True)]
@@ -174,7 +174,7 @@ class TestWindows:
 
     def test_without_slack_a_server_may_see_a_window_too_full(self):
         """The control: the first ones take longer than those after them."""
-        _, passed = simulate(play_with({"requests": Window(50, 60)}, [Arrival(0, {"requests": 1})] * 100))
+        _, passed = simulate(play_with({"requests": RateWindow(50, 60)}, [Arrival(0, {"requests": 1})] * 100))
         delays = [0.25] * 50 + [0.01] * 50
 
         arrived = [(at + delay, 1) for at, delay in zip(passed, delays, strict=True)]
@@ -199,14 +199,14 @@ class TestWindows:
             Arrival(0.1, {"images": 10}),
             *[Arrival(0.1, {"images": 1}) for _ in range(5)],
         ]
-        _, passed = simulate(play_with({"images": Window(10, 60)}, arrivals))
+        _, passed = simulate(play_with({"images": RateWindow(10, 60)}, arrivals))
 
         assert [0, 60] == [pytest.approx(at, abs=0.1) for at in passed[:2]]
         assert all(at >= 120 for at in passed[2:])
 
     def test_the_rate_holds_for_requests_that_are_heavier_than_their_limit(self):
         """Half a request a minute is one every two minutes."""
-        _, passed = simulate(play_with({"requests": Window(0.5, 60)}, [Arrival(0, {"requests": 1})] * 4))
+        _, passed = simulate(play_with({"requests": RateWindow(0.5, 60)}, [Arrival(0, {"requests": 1})] * 4))
 
         assert [0, 120, 240, 360] == [pytest.approx(at, abs=0.1) for at in passed]
 
@@ -216,7 +216,7 @@ class TestWindows:
         assert [0.0] * 100 == passed
 
         _, passed = simulate(
-            play_with({"tokens": Window(1, 60)}, [Arrival(0, {"tokens": 1}), Arrival(0, {"tokens": 0})])
+            play_with({"tokens": RateWindow(1, 60)}, [Arrival(0, {"tokens": 1}), Arrival(0, {"tokens": 0})])
         )
         assert [0.0, 0.0] == passed
 
@@ -224,7 +224,7 @@ class TestWindows:
         """A thousand tenths come and go, and the window is as empty as before."""
         arrivals = [Arrival(0, {"tokens": 0.1})] * 1000
 
-        _, passed = simulate(play_with({"tokens": Window(1, 1)}, arrivals))
+        _, passed = simulate(play_with({"tokens": RateWindow(1, 1)}, arrivals))
 
         assert fullest([(at, 0.1) for at in passed], 1) <= 1 + 1e-9
         assert max(passed) < 103
@@ -234,7 +234,7 @@ class TestWindows:
 
         async def main():
             clock = CountingClock()
-            pacer = Pacer({"tokens": Window(10, 60)}, clock)
+            pacer = RateLimiter({"tokens": RateWindow(10, 60)}, clock)
             await play(pacer, [Arrival(1, {"tokens": 1})] * 10 + [Arrival(0, {"tokens": 9})] * 5)
             return clock.sleeps
 
@@ -243,7 +243,7 @@ class TestWindows:
     @pytest.mark.parametrize("weight", [-1, math.nan, math.inf])
     def test_what_is_no_weight_is_refused(self, weight):
         """It would wait for ever, or make others."""
-        weights, pacer = {"tokens": weight}, Pacer({}, CLOCK)
+        weights, pacer = {"tokens": weight}, RateLimiter({}, CLOCK)
         with pytest.raises(ValueError, match="tokens has to be a number from 0 on"):
             simulate(pacer.acquire(weights))
 
@@ -251,11 +251,11 @@ class TestWindows:
     def test_what_is_no_window_is_refused(self, values):
         """An amount or a length of nothing."""
         with pytest.raises(ValueError, match="has to be a number above 0"):
-            Window(*values)
+            RateWindow(*values)
 
 
 async def play_with(limits, arrivals):
-    return await play(Pacer(limits, CLOCK), arrivals)
+    return await play(RateLimiter(limits, CLOCK), arrivals)
 
 
 class CountingClock(LoopClock):
@@ -301,7 +301,7 @@ class TestCancellation:
         """When the first in the queue is cancelled, the next passes at the same time."""
 
         async def main():
-            pacer = Pacer({"requests": Window(1, 10)}, CLOCK)
+            pacer = RateLimiter({"requests": RateWindow(1, 10)}, CLOCK)
             await pacer.acquire({"requests": 1})
             first, second = (asyncio.create_task(pacer.acquire({"requests": 1})) for _ in range(2))
             await CLOCK.sleep(5)
@@ -315,7 +315,7 @@ class TestCancellation:
         """Whether it gives up before its turn or in the same moment."""
 
         async def main():
-            pacer = Pacer({"requests": Window(1, 10)}, CLOCK)
+            pacer = RateLimiter({"requests": RateWindow(1, 10)}, CLOCK)
             passed = []
 
             async def ask(name):
@@ -337,7 +337,7 @@ class TestCancellation:
         """However few rounds of the loop later its owner is cancelled, either it was told or nothing was spent."""
 
         async def main():
-            pacer = Pacer({"requests": Window(1, 10)}, CLOCK)
+            pacer = RateLimiter({"requests": RateWindow(1, 10)}, CLOCK)
             told = []
 
             async def ask():
@@ -363,7 +363,7 @@ class TestPauses:
         """Not even who was about to; the longest pause counts."""
 
         async def main():
-            pacer = Pacer({"requests": Window(1, 1)}, CLOCK)
+            pacer = RateLimiter({"requests": RateWindow(1, 1)}, CLOCK)
             await pacer.acquire({"requests": 1})
             waiting = asyncio.create_task(pacer.acquire({"requests": 1}))
             await CLOCK.sleep(0.5)
@@ -378,7 +378,7 @@ class TestPauses:
         """After it the window is as narrow as before."""
 
         async def main():
-            pacer = Pacer({"requests": Window(2, 10)}, CLOCK)
+            pacer = RateLimiter({"requests": RateWindow(2, 10)}, CLOCK)
             pacer.pause(100)
             return [(await pacer.acquire({"requests": 1})).at for _ in range(4)]
 
@@ -388,7 +388,7 @@ class TestPauses:
     def test_what_is_no_pause_is_refused(self, seconds):
         """A pause of nan would never end, or never begin."""
         with pytest.raises(ValueError, match="a pause has to be a number from 0 on"):
-            Pacer({}, CLOCK).pause(seconds)
+            RateLimiter({}, CLOCK).pause(seconds)
 
 
 class TestHistory:
@@ -400,7 +400,7 @@ class TestHistory:
 
         async def main():
             await CLOCK.sleep(1000)
-            pacer = Pacer({"requests": Window(10, 60)}, CLOCK)
+            pacer = RateLimiter({"requests": RateWindow(10, 60)}, CLOCK)
             pacer.restore([(age, {"requests": 1}) for age in ages])
             asked = CLOCK.monotonic()
             passed = [(await pacer.acquire({"requests": 1})).at for _ in range(12)]
@@ -412,7 +412,7 @@ class TestHistory:
         """Old permits and those without a limit do not count; future ones count as of now."""
 
         async def main():
-            pacer = Pacer({"images": Window(2, 60)}, CLOCK)
+            pacer = RateLimiter({"images": RateWindow(2, 60)}, CLOCK)
             pacer.restore([(61, {"images": 2}), (0, {"requests": 9}), (-500, {"images": 1})])
             return [(await pacer.acquire({"images": 1})).at for _ in range(2)]
 
@@ -422,7 +422,7 @@ class TestHistory:
         """As it is of a request."""
 
         async def main():
-            Pacer({}, CLOCK).restore([(1, {"tokens": math.nan})])
+            RateLimiter({}, CLOCK).restore([(1, {"tokens": math.nan})])
 
         with pytest.raises(ValueError, match="tokens has to be a number from 0 on"):
             simulate(main())
@@ -431,7 +431,7 @@ class TestHistory:
         """As after a limit was lowered."""
 
         async def main():
-            pacer = Pacer({"images": Window(2, 60)}, CLOCK)
+            pacer = RateLimiter({"images": RateWindow(2, 60)}, CLOCK)
             pacer.restore([(50 - number, {"images": 1}) for number in range(6)])
             return (await pacer.acquire({"images": 1})).at
 
@@ -441,7 +441,7 @@ class TestHistory:
         """The next one waits for it."""
 
         async def main():
-            pacer = Pacer({"tokens": Window(100, 60)}, CLOCK)
+            pacer = RateLimiter({"tokens": RateWindow(100, 60)}, CLOCK)
             await pacer.acquire({"tokens": 50})
             await CLOCK.sleep(30)
             pacer.restore([(0.0, {"tokens": 40, "requests": 1})])
@@ -457,7 +457,7 @@ class TestAllowances:
         """Nothing passes until the server's limit resets, and then that limit is forgotten."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             pacer.observe("requests", 0, 12)
             return [(await pacer.acquire({"requests": 1})).at for _ in range(3)]
 
@@ -467,7 +467,7 @@ class TestAllowances:
         """By weight; what weighs nothing of it does too."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             pacer.observe("images", 4, 30)
             weights = [{"images": 2}, {"images": 2}, {"requests": 1}, {"images": 1}, {"images": 2}]
             return [(await pacer.acquire(weight)).at for weight in weights]
@@ -478,7 +478,7 @@ class TestAllowances:
         """A request without weight passes even if more is in flight than was left."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             permit = await pacer.acquire({"images": 0})
             await pacer.acquire({"images": 9})
             pacer.observe("images", 2, 30, permit)
@@ -490,7 +490,7 @@ class TestAllowances:
         """What was let through since is taken off, and the time until the reset began then."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             permits = [await pacer.acquire({"requests": 1}) for _ in range(4)]
             await CLOCK.sleep(10)
             pacer.observe("requests", 5, 60, permits[0])
@@ -502,7 +502,7 @@ class TestAllowances:
         """Answers overtake one another."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             early, late = [await pacer.acquire({"requests": 1}) for _ in range(2)]
             pacer.observe("requests", 3, 60, late)
             pacer.observe("requests", 0, 60, early)
@@ -514,7 +514,7 @@ class TestAllowances:
         """Where it is not known which request was answered."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             pacer.observe("requests", 9, 60)
             pacer.observe("requests", 0, 20)
             return (await pacer.acquire({"requests": 1})).at
@@ -525,7 +525,7 @@ class TestAllowances:
         """Images take longer than some windows."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             permit = await pacer.acquire({"requests": 1})
             await CLOCK.sleep(90)
             pacer.observe("requests", 0, 60, permit)
@@ -537,7 +537,7 @@ class TestAllowances:
         """A limit by the day is asked for now and then."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             pacer.observe("requests", 0, 86_400)
             return (await pacer.acquire({"requests": 1})).at
 
@@ -547,7 +547,7 @@ class TestAllowances:
         """It does not wait for ever."""
 
         async def main():
-            pacer = Pacer({}, CLOCK)
+            pacer = RateLimiter({}, CLOCK)
             pacer.observe("tokens", 10, 5)
             return [(await pacer.acquire({"tokens": 1000})).at for _ in range(2)]
 
@@ -589,7 +589,7 @@ class HiddenCapacity:
         return refused / (served + refused)
 
 
-class FixedLimit(AdaptiveLimit):
+class FixedLimit(AdaptiveConcurrency):
     """Never changes: a control that knows the capacity."""
 
     def reject(self, since):
@@ -599,14 +599,14 @@ class FixedLimit(AdaptiveLimit):
         pass
 
 
-class WithoutPlateau(AdaptiveLimit):
+class WithoutPlateau(AdaptiveConcurrency):
     """Grows as fast near the ceiling as anywhere: a control."""
 
     def _needed(self):
         return 10
 
 
-class WithoutCuts(AdaptiveLimit):
+class WithoutCuts(AdaptiveConcurrency):
     """Takes no notice of refusals: a control."""
 
     def reject(self, since):
@@ -666,7 +666,7 @@ class TestAdaptation:
     @pytest.mark.parametrize("most", [64, 200])
     def test_a_hidden_capacity_of_40_is_used(self, most, seed, capsys):
         """At least 95 % of what a client gets that knows it, and fewer than 1 % of the requests refused."""
-        server, _ = try_limit(AdaptiveLimit, most, seed=seed)
+        server, _ = try_limit(AdaptiveConcurrency, most, seed=seed)
         known, _ = try_limit(FixedLimit, 40, seed=seed)
 
         share = server.rate(WARM, LONG) / known.rate(WARM, LONG)
@@ -679,7 +679,7 @@ class TestAdaptation:
     @pytest.mark.parametrize("capacity", [3, 10, pytest.param(60, marks=pytest.mark.slow)])
     def test_any_other_capacity_is_used_too(self, capacity):
         """Of three places one more is much to try: small ones refuse more."""
-        server, _ = try_limit(AdaptiveLimit, 150, capacity=capacity, seconds=LONG)
+        server, _ = try_limit(AdaptiveConcurrency, 150, capacity=capacity, seconds=LONG)
         known, _ = try_limit(FixedLimit, capacity, capacity=capacity, seconds=LONG)
 
         assert server.rate(WARM, LONG) / known.rate(WARM, LONG) >= 0.95
@@ -700,7 +700,7 @@ class TestAdaptation:
 
     def test_a_capacity_that_changes_is_followed(self):
         """Down at once, up within some dozens of answers' time."""
-        server, limit = try_limit(AdaptiveLimit, 64, seconds=3000, change=[(800, 15), (1600, 60)])
+        server, limit = try_limit(AdaptiveConcurrency, 64, seconds=3000, change=[(800, 15), (1600, 60)])
 
         assert 0.9 < server.rate(1100, 1600) / (15 / mean_answer()) < 1.05
         assert 0.85 < server.rate(2500, 3000) / (60 / mean_answer()) < 1.05
@@ -709,17 +709,17 @@ class TestAdaptation:
 
     def test_a_server_that_never_refuses_gets_all_that_may_be(self):
         """The level begins at the most, and stays there."""
-        server, limit = try_limit(AdaptiveLimit, 30)
+        server, limit = try_limit(AdaptiveConcurrency, 30)
 
         assert (30, []) == (limit.level, server.refused)
 
     @pytest.mark.slow
     def test_refusals_by_chance_cost_little(self):
         """One of a thousand that fails for other reasons than load; and never more than a plain saw would lose."""
-        rare, _ = try_limit(AdaptiveLimit, 30, capacity=1000, failing=0.001, seconds=4000)
+        rare, _ = try_limit(AdaptiveConcurrency, 30, capacity=1000, failing=0.001, seconds=4000)
         assert rare.rate(WARM, 4000) / (30 / mean_answer()) > 0.9
 
-        often, _ = try_limit(AdaptiveLimit, 30, capacity=1000, failing=0.01, seconds=4000)
+        often, _ = try_limit(AdaptiveConcurrency, 30, capacity=1000, failing=0.01, seconds=4000)
         plain, _ = try_limit(WithoutPlateau, 30, capacity=1000, failing=0.01, seconds=4000)
         assert often.rate(WARM, 4000) / plain.rate(WARM, 4000) > 0.9
 
@@ -739,7 +739,7 @@ class Steps(dict[int, int]):
 
 async def climb(refusals):
     """Refuse one of twenty at first, then one wherever the level reaches one of *refusals*, each once."""
-    limit, steps, refusals = AdaptiveLimit(40, CLOCK, 20), Steps(), [20, *refusals]
+    limit, steps, refusals = AdaptiveConcurrency(40, CLOCK, 20), Steps(), [20, *refusals]
     while limit.level < 40:
         while limit.running < limit.level:
             await limit.acquire()
@@ -766,7 +766,7 @@ class TestLevel:
         """Once per round trip: what was sent before the cut does not cut again."""
 
         async def main():
-            limit = AdaptiveLimit(20, CLOCK)
+            limit = AdaptiveConcurrency(20, CLOCK)
             for _ in range(20):
                 await limit.acquire()
             sent = CLOCK.monotonic()
@@ -784,7 +784,7 @@ class TestLevel:
         """One request at a time always runs."""
 
         async def main():
-            limit = AdaptiveLimit(2, CLOCK)
+            limit = AdaptiveConcurrency(2, CLOCK)
             for _ in range(5):
                 async with slot(limit):
                     limit.reject(CLOCK.monotonic())
@@ -797,7 +797,7 @@ class TestLevel:
         """The level rises after ten successes or a round, whichever is less."""
 
         async def main():
-            limit = AdaptiveLimit(30, CLOCK, level)
+            limit = AdaptiveConcurrency(30, CLOCK, level)
             for _ in range(level):
                 await limit.acquire()
             for _ in range(needed - 1):
@@ -812,7 +812,7 @@ class TestLevel:
         """They say nothing about more."""
 
         async def main():
-            limit = AdaptiveLimit(30, CLOCK, 5)
+            limit = AdaptiveConcurrency(30, CLOCK, 5)
             for _ in range(1000):
                 async with slot(limit):
                     limit.succeed()
@@ -824,7 +824,7 @@ class TestLevel:
         """Nine before it and one after it are not ten."""
 
         async def main():
-            limit = AdaptiveLimit(40, CLOCK, 20)
+            limit = AdaptiveConcurrency(40, CLOCK, 20)
             for _ in range(20):
                 await limit.acquire()
             for _ in range(9):
@@ -857,7 +857,7 @@ class TestLevel:
         """The more of a burst are refused, the better the capacity is known."""
 
         async def main():
-            limit = AdaptiveLimit(50, CLOCK)
+            limit = AdaptiveConcurrency(50, CLOCK)
             for _ in range(50):
                 await limit.acquire()
             for _ in range(10):
@@ -870,12 +870,12 @@ class TestLevel:
     @pytest.mark.parametrize(("first", "level"), [(None, 8), (3, 3), (99, 8), (0, 1)])
     def test_it_begins_at_the_most_unless_told(self, first, level):
         """Within what is possible."""
-        assert level == AdaptiveLimit(8, CLOCK, first).level
+        assert level == AdaptiveConcurrency(8, CLOCK, first).level
 
     def test_at_least_one_request_may_run(self):
         """A limit of none would be a stop."""
         with pytest.raises(ValueError, match="most has to be at least 1, not 0"):
-            AdaptiveLimit(0, CLOCK)
+            AdaptiveConcurrency(0, CLOCK)
 
 
 class TestPlaces:
@@ -885,7 +885,7 @@ class TestPlaces:
         """Slots are given in order, even while the level changes."""
 
         async def main():
-            limit, order = AdaptiveLimit(3, CLOCK), []
+            limit, order = AdaptiveConcurrency(3, CLOCK), []
 
             async def work(number):
                 async with slot(limit):
@@ -908,7 +908,7 @@ class TestPlaces:
         """At whatever moment: as many as may run do, and none is left running in the books."""
 
         async def main():
-            limit, most_seen = AdaptiveLimit(most, CLOCK), 0
+            limit, most_seen = AdaptiveConcurrency(most, CLOCK), 0
 
             async def work(seconds):
                 nonlocal most_seen
@@ -934,7 +934,7 @@ class TestPlaces:
         """In the very moment between."""
 
         async def main():
-            limit = AdaptiveLimit(1, CLOCK)
+            limit = AdaptiveConcurrency(1, CLOCK)
             await limit.acquire()
             first, second = (asyncio.create_task(limit.acquire()) for _ in range(2))
             await asyncio.sleep(0)
@@ -954,7 +954,7 @@ class TestCircuit:
 
     def test_it_opens_after_failures_in_a_row(self):
         """An answer in between starts the count anew."""
-        circuit = Circuit(StoppedClock(), threshold=3)
+        circuit = CircuitBreaker(StoppedClock(), threshold=3)
         for _ in range(2):
             circuit.fail()
         assert None is circuit.opened_at
@@ -969,7 +969,7 @@ class TestCircuit:
         """In the order in which they came."""
 
         async def main():
-            circuit, passed = Circuit(CLOCK), []
+            circuit, passed = CircuitBreaker(CLOCK), []
 
             async def ask(number):
                 await circuit.admit()
@@ -989,7 +989,7 @@ class TestCircuit:
         """Not even a moment is given away."""
 
         async def main():
-            circuit = Circuit(CLOCK, threshold=1)
+            circuit = CircuitBreaker(CLOCK, threshold=1)
             circuit.fail()
             await CLOCK.sleep(14.5)
             await circuit.admit()
@@ -1001,7 +1001,7 @@ class TestCircuit:
         """At once, not when the next probe would be due."""
 
         async def main():
-            circuit = Circuit(CLOCK, threshold=1, probe_every=15)
+            circuit = CircuitBreaker(CLOCK, threshold=1, probe_every=15)
             circuit.fail()
             waiting = [asyncio.create_task(circuit.admit()) for _ in range(5)]
             await CLOCK.sleep(20)
@@ -1016,7 +1016,7 @@ class TestCircuit:
         """After it was closed by an answer, and with its count from the start."""
 
         async def main():
-            circuit = Circuit(CLOCK, threshold=2, probe_every=15)
+            circuit = CircuitBreaker(CLOCK, threshold=2, probe_every=15)
             for _ in range(2):
                 circuit.fail()
             circuit.succeed()
@@ -1032,7 +1032,7 @@ class TestCircuit:
         """A cancelled waiter leaves its turn to the next and no timer behind."""
 
         async def main():
-            circuit = Circuit(CLOCK, threshold=1)
+            circuit = CircuitBreaker(CLOCK, threshold=1)
             circuit.fail()
             first, second = (asyncio.create_task(circuit.admit()) for _ in range(2))
             await CLOCK.sleep(5)

@@ -8,8 +8,8 @@ from fakes import FakeClock
 from workshop import prompts, write_rows
 
 from burncloud_images import bulk
-from burncloud_images.bulk.pace import Pacer
-from burncloud_images.bulk.uptime import Uptime, find_leap, read_uptime
+from burncloud_images.bulk.pace import RateLimiter
+from burncloud_images.bulk.system_uptime import SystemUptime, find_leap, read_uptime
 
 
 def fullest(times, seconds):
@@ -26,9 +26,9 @@ async def run_twice(shop, clock):
     options = {"concurrency": 8, "requests_per_minute": 5, "room": 0}
     async with open_job() as job:
         await job.add(write_rows(shop.path / "rows.jsonl", prompts(14)))
-        await job.run(shop.client, bulk.Options(limit=4, **options))
+        await job.run(shop.client, bulk.JobOptions(limit=4, **options))
     async with open_job() as job:
-        await job.run(shop.client, bulk.Options(**options))
+        await job.run(shop.client, bulk.JobOptions(**options))
         return [record.sent_at async for record in job.records()]
 
 
@@ -44,7 +44,7 @@ async def test_a_limit_a_minute_holds_over_a_restart(workshop):
 
 async def test_a_pacer_that_forgets_would_be_caught(workshop, monkeypatch):
     """The control: a new run that knows nothing of the last one sends more."""
-    monkeypatch.setattr(Pacer, "restore", lambda *_: None)
+    monkeypatch.setattr(RateLimiter, "restore", lambda *_: None)
     shop = await workshop()
     sent = await run_twice(shop, FakeClock())
 
@@ -59,7 +59,7 @@ async def test_images_and_tokens_have_limits_of_their_own(workshop, limit, minut
     async with bulk.Job.open(shop.path / "out", clock=clock, now=lambda: 1.7e9 + clock.monotonic()) as job:
         rows = prompts(10, n=2, quality="low", size="1024x1024")
         await job.add(write_rows(shop.path / "rows.jsonl", rows))
-        await job.run(shop.client, bulk.Options(concurrency=8, room=0, **limit))
+        await job.run(shop.client, bulk.JobOptions(concurrency=8, room=0, **limit))
         sent = [record.sent_at async for record in job.records()]
 
     assert 10 == shop.billed
@@ -74,14 +74,14 @@ async def test_a_clock_that_is_set_between_runs_opens_no_pace(workshop, leap, bo
     """The time since the computer was started tells how long ago the last requests were; a new start tells nothing."""
     shop = await workshop()
     clock = FakeClock()
-    options = bulk.Options(concurrency=8, requests_per_minute=5, room=0)
+    options = bulk.JobOptions(concurrency=8, requests_per_minute=5, room=0)
     sent = []
     for ahead, boot in ((0.0, boots[0]), (leap, boots[1])):
         async with bulk.Job.open(
             shop.path / "out",
             clock=clock,
             now=lambda ahead=ahead: 1.7e9 + ahead + clock.monotonic(),
-            uptime=lambda boot=boot: Uptime(boot, clock.monotonic()),
+            uptime=lambda boot=boot: SystemUptime(boot, clock.monotonic()),
         ) as job:
             await job.add(write_rows(shop.path / "rows.jsonl", prompts(10)))
             began = clock.monotonic()
@@ -97,7 +97,7 @@ async def test_a_clock_that_is_set_between_runs_opens_no_pace(workshop, leap, bo
 )
 def test_what_tells_nothing_is_no_leap(known):
     """Neither a store of an earlier version nor one that was edited makes a run wait."""
-    assert 0 == find_leap(known, 1.7e9, Uptime("a", 100.0))
+    assert 0 == find_leap(known, 1.7e9, SystemUptime("a", 100.0))
     assert 0 == find_leap({"boot": "a", "began": 1.0}, 1.7e9, None)
 
 

@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from burncloud_images import errors
-from burncloud_images.bulk.passage import Halted, Passage
-from burncloud_images.bulk.records import Failure, Record
+from burncloud_images.bulk.passage import JobStopped, Passage
+from burncloud_images.bulk.records import RequestFailure, RequestRecord
 from burncloud_images.errors import Phase
 from burncloud_images.results import Attempt, UnfetchedImage
 from burncloud_images.wire.answer import ImagesAnswer
@@ -73,7 +73,7 @@ def diary():
 
 @pytest.fixture
 def passage(diary):
-    record = Record(key="ab" * 16, number=1, document={"operation": "generations"}, source="x", line=1)
+    record = RequestRecord(key="ab" * 16, number=1, document={"operation": "generations"}, source="x", line=1)
     return Passage(
         record=record,
         weights={},
@@ -146,7 +146,7 @@ class TestPassage:
 
     async def test_old_files_are_put_aside_before_it_is_sent_anew(self, passage, diary):
         """Just before: what is not sent keeps them."""
-        passage.record = attrs.evolve(passage.record, failure=Failure(error="X", message="x"))
+        passage.record = attrs.evolve(passage.record, failure=RequestFailure(error="X", message="x"))
         await passage.before_attempt()
 
         assert ["reserve", "enter", "make way", "mark_sent 7"] == diary.entries
@@ -184,7 +184,7 @@ class TestPassage:
     async def test_a_job_that_stops_sends_nothing_more(self, passage, diary):
         """A job that stops sends no further requests."""
         passage.halted = lambda: bool(diary.entries)  # from the moment on at which it waits for a permit
-        with pytest.raises(Halted):
+        with pytest.raises(JobStopped):
             await passage.before_attempt()
 
         assert ["reserve", "enter", "cancel"] == diary.entries

@@ -12,7 +12,7 @@ from pictures import png
 from workshop import prompts
 
 from burncloud_images import bulk
-from burncloud_images.bulk import State
+from burncloud_images.bulk import RequestState
 from burncloud_images.bulk.recovery import PARTLY, recover
 from burncloud_images.emulator import Fault
 
@@ -52,7 +52,7 @@ class TestRecovery:
         (shop.path / "out/images" / record.key[:2] / f"{record.key}.png").write_bytes(png())
         recovered, (record,) = await reopen(shop)
 
-        assert (1, 0, State.DONE, 1, 5) == (
+        assert (1, 0, RequestState.DONE, 1, 5) == (
             recovered.done,
             recovered.in_doubt,
             record.state,
@@ -69,7 +69,7 @@ class TestRecovery:
         part.chmod(0o600)
         _, (record,) = await reopen(shop)
 
-        assert (State.DONE, f"images/{record.key[:2]}/{record.key}.png") == (record.state, record.images[0].path)
+        assert (RequestState.DONE, f"images/{record.key[:2]}/{record.key}.png") == (record.state, record.images[0].path)
         assert not part.exists()
         assert 0o644 & ~os.umask(os.umask(0o022)) == (shop.path / "out" / record.images[0].path).stat().st_mode & 0o777
 
@@ -81,7 +81,7 @@ class TestRecovery:
         part.write_bytes(png()[:-8])
         recovered, (record,) = await reopen(shop)
 
-        assert (1, State.IN_DOUBT, ()) == (recovered.in_doubt, record.state, record.images)
+        assert (1, RequestState.IN_DOUBT, ()) == (recovered.in_doubt, record.state, record.images)
         assert [f"{record.key}-1-abcdef.part"] == [path.name for path in (shop.path / "out/rescue").iterdir()]
 
     async def test_one_of_two_images_is_kept_and_the_request_is_in_doubt(self, workshop):
@@ -91,7 +91,7 @@ class TestRecovery:
         (shop.path / "out/images" / record.key[:2] / f"{record.key}-1.png").write_bytes(png())
         _, (record,) = await reopen(shop)
 
-        assert (State.IN_DOUBT, [0]) == (record.state, [image.index for image in record.images])
+        assert (RequestState.IN_DOUBT, [0]) == (record.state, [image.index for image in record.images])
 
     async def test_what_was_leased_waits_again(self, workshop):
         """A request that was only leased waits again."""
@@ -151,7 +151,7 @@ async def test_images_are_adopted(workshop, output):
     async with bulk.Job.open(shop.path / "out") as job:
         problems = [found async for found in job.verify() if not isinstance(found, int)]
 
-    assert (24 + 1, 24 + 1) == (shop.posts, report.totals.counts[State.DONE])
+    assert (24 + 1, 24 + 1) == (shop.posts, report.totals.counts[RequestState.DONE])
     assert known == {record.key: record.images for record in records if record.key in known}
     assert {None} == {record.cost for record in records if record.key in known}
     assert report.totals.reserved > before.totals.cost
@@ -172,7 +172,7 @@ async def test_a_store_that_is_older_than_its_images(workshop):
     shutil.copy(shop.path / "copy", store)
     await shop.run()
 
-    assert {State.DONE: 6} == await shop.states()
+    assert {RequestState.DONE: 6} == await shop.states()
     assert 6 == shop.posts
 
 
@@ -188,7 +188,7 @@ async def test_a_store_from_before_a_refusal(workshop, output):
     shutil.copy(shop.path / "copy", store)
     await shop.run(output=output)
 
-    assert {State.DONE: 3} == await shop.states()
+    assert {RequestState.DONE: 3} == await shop.states()
     assert (4, 3) == (shop.posts, shop.billed)
 
 
@@ -204,7 +204,7 @@ async def test_what_is_there_in_part_is_in_doubt(workshop):
     report = await shop.run(prompts(3, n=2), max_images=6)
     records = {record.key: record for record in await shop.records()}
 
-    assert {State.DONE: 1, State.IN_DOUBT: 2} == await shop.states()
+    assert {RequestState.DONE: 1, RequestState.IN_DOUBT: 2} == await shop.states()
     assert PARTLY == records[first.key].failure == records[second.key].failure
     assert [1, 1, 2] == sorted(len(record.images) for record in records.values())
     assert (3, 6) == (shop.posts, report.totals.committed)
@@ -223,7 +223,7 @@ async def test_unfinished_files_are_adopted_too(workshop):
     lose_store(shop)
     await shop.run(prompts(3))
 
-    assert {State.DONE: 2, State.IN_DOUBT: 1} == await shop.states()
+    assert {RequestState.DONE: 2, RequestState.IN_DOUBT: 1} == await shop.states()
     assert 3 == shop.posts
     assert [f"{torn.key}-1-abcdef.part"] == [path.name for path in (shop.path / "out/rescue").iterdir()]
     assert 2 == len(shop.images)
@@ -250,5 +250,5 @@ async def test_requests_that_were_sent_are_not_adopted(workshop):
     failed = await shop.states()
     await shop.run(retry_failed=True)
 
-    assert ({State.FAILED: 1}, {State.DONE: 1}) == (failed, await shop.states())
+    assert ({RequestState.FAILED: 1}, {RequestState.DONE: 1}) == (failed, await shop.states())
     assert ([], 2) == (adopted(shop), shop.posts)

@@ -16,7 +16,8 @@ import pytest
 from workshop import prompts
 
 from burncloud_images import bulk
-from burncloud_images.bulk import State, directory, folders, image_store
+from burncloud_images.bulk import RequestState, directory, image_store
+from burncloud_images.bulk import folder_descriptors as folders
 from burncloud_images.emulator import Fault
 
 SLOW = (Fault(delay=0.02, times=3), Fault(delay=0.4, times=None))
@@ -73,16 +74,16 @@ class TestRemoval:
         billed = set(shop.billed_keys)
         found = await read(moved)
         async with bulk.Job.open(moved) as job:
-            again = await job.run(shop.client, bulk.Options(room=0))
+            again = await job.run(shop.client, bulk.JobOptions(room=0))
 
         assert "disk" == report.stopped
         assert f"{out} was moved to {moved} while the job ran" in report.message
         assert 3 <= len(billed) <= 3 + 4 + 4
         assert billed <= keys_of(moved)
-        assert billed == {key for key, record in found.items() if record.state is State.DONE}
+        assert billed == {key for key, record in found.items() if record.state is RequestState.DONE}
         assert not out.exists()
         assert (moved / "gallery.html").exists()
-        assert ("finished", 12, 12) == (again.stopped, again.totals.counts[State.DONE], shop.billed)
+        assert ("finished", 12, 12) == (again.stopped, again.totals.counts[RequestState.DONE], shop.billed)
 
     async def test_a_folder_that_is_removed_is_made_again(self, workshop, tmp_path):
         """With what came later, and with all that is known: no request is bought again for it."""
@@ -104,7 +105,7 @@ class TestRemoval:
         assert 3 <= len(billed) <= 3 + 4 + 4
         assert "finished" == again.stopped
         assert {1} == set(shop.billed_keys.values())
-        assert (12, len(gone)) == (shop.billed, again.totals.counts[State.FAILED])
+        assert (12, len(gone)) == (shop.billed, again.totals.counts[RequestState.FAILED])
 
     async def test_images_that_are_removed_are_made_no_secret_of(self, workshop, tmp_path):
         """The folder is made again for what is under way; the images that went count as failed at once."""
@@ -121,8 +122,8 @@ class TestRemoval:
         assert "disk" == report.stopped
         assert "was removed while the job ran" in report.message
         assert set(shop.billed_keys) == keys_of(images) | set(gone)
-        assert {State.FAILED: len(gone), State.DONE: len(keys_of(images))} == {
-            state: count for state, count in report.totals.counts.items() if count and state is not State.PENDING
+        assert {RequestState.FAILED: len(gone), RequestState.DONE: len(keys_of(images))} == {
+            state: count for state, count in report.totals.counts.items() if count and state is not RequestState.PENDING
         }
 
     async def test_a_store_that_is_removed_is_written_again(self, workshop, tmp_path):
@@ -137,7 +138,7 @@ class TestRemoval:
         assert "disk" == report.stopped
         assert "job.sqlite3 was removed or replaced while the job ran" in report.message
         assert 0o600 == mode
-        assert ("finished", 12, 12) == (again.stopped, again.totals.counts[State.DONE], shop.billed)
+        assert ("finished", 12, 12) == (again.stopped, again.totals.counts[RequestState.DONE], shop.billed)
         assert {1} == set(shop.billed_keys.values())
 
     async def test_a_store_in_the_place_of_another_is_left_alone(self, workshop, tmp_path):
@@ -180,7 +181,7 @@ class TestImagesThatCannotBeStored:
         report = await shop.run(prompts(12), watch=after(3, replace))
         found = await read(tmp_path / "out")
         place = temporary if lost else tmp_path / "out/rescue"
-        failed = {key: record.failure for key, record in found.items() if record.state is State.FAILED}
+        failed = {key: record.failure for key, record in found.items() if record.state is RequestState.FAILED}
 
         assert "disk" == report.stopped
         kept = set().union(*map(keys_of, tmp_path.glob("kept-*")))
@@ -188,7 +189,7 @@ class TestImagesThatCannotBeStored:
         assert failed
         assert keys_of(place) == set(failed)
         assert all(str(place) in failure.message for failure in failed.values())
-        assert all(record.state is not State.IN_DOUBT for record in found.values())
+        assert all(record.state is not RequestState.IN_DOUBT for record in found.values())
         assert any(str(place) in event.message for event in shop.events if event.kind == "note")
 
     @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENAMETOOLONG, errno.EIO, errno.EDQUOT])
@@ -208,7 +209,7 @@ class TestImagesThatCannotBeStored:
 
         assert "disk" == report.stopped
         assert set(shop.billed_keys) == keys_of(tmp_path / "out")
-        assert (code == errno.EDQUOT) == (report.totals.counts[State.FAILED] == 0)
+        assert (code == errno.EDQUOT) == (report.totals.counts[RequestState.FAILED] == 0)
 
     async def test_nowhere_at_all(self, workshop, tmp_path, monkeypatch):
         """Then that is said, and the request is not bought again."""

@@ -17,7 +17,7 @@ from pictures import png
 from workshop import BY_URL, ONCE, prompts
 
 from burncloud_images import AsyncImagesClient, RetryPolicy, bulk, errors
-from burncloud_images.bulk import State, image_store
+from burncloud_images.bulk import RequestState, image_store
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.emulator import Fault
 from burncloud_images.files.sinks import DirectoryWriter
@@ -56,7 +56,7 @@ class TestDownloadsThatFail:
         report = await shop.run(by_url(3), concurrency=1, max_images=2)
 
         assert "budget" == report.stopped
-        assert {State.DONE: 2, State.PENDING: 1} == await shop.states()
+        assert {RequestState.DONE: 2, RequestState.PENDING: 1} == await shop.states()
         assert (2, 2) == (shop.billed, len(shop.images))
 
     async def test_a_run_that_stops_fetches_what_is_paid(self, workshop):
@@ -66,7 +66,7 @@ class TestDownloadsThatFail:
         report = await shop.run(by_url(3), concurrency=2)
 
         assert "authentication" == report.stopped
-        assert 1 <= (await shop.states())[State.DONE] == shop.billed == len(shop.images)
+        assert 1 <= (await shop.states())[RequestState.DONE] == shop.billed == len(shop.images)
 
     async def test_addresses_that_could_not_be_written_down_are_once_more(self, workshop, monkeypatch):
         """A request whose image is paid is never sent again."""
@@ -82,7 +82,7 @@ class TestDownloadsThatFail:
         shop = await workshop(NOT_NOW, retry=ONCE)
         await shop.run(by_url(1))
 
-        assert {State.DONE: 1} == await shop.states()
+        assert {RequestState.DONE: 1} == await shop.states()
         assert (1, 1, 2) == (shop.posts, len(shop.images), len(calls))
 
     async def test_addresses_that_cannot_be_written_down_at_all(self, workshop, monkeypatch):
@@ -98,7 +98,7 @@ class TestDownloadsThatFail:
         await shop.run()
 
         assert "disk" == report.stopped
-        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert {RequestState.IN_DOUBT: 1} == await shop.states()
         assert 1 == shop.posts
 
     async def test_images_that_were_named_before_a_kill_are_found(self, workshop, monkeypatch):
@@ -123,8 +123,8 @@ class TestDownloadsThatFail:
         await shop.run()
         (record,) = await shop.records()
 
-        assert {State.RECEIVED: 1} == before
-        assert (State.DONE, 1, 1) == (record.state, len(record.images), shop.posts)
+        assert {RequestState.RECEIVED: 1} == before
+        assert (RequestState.DONE, 1, 1) == (record.state, len(record.images), shop.posts)
 
     async def test_an_address_that_is_refused_holds_nobody_up(self, workshop):
         """The row is left as paid and unfetched at once, its worker goes on, and no run buys it again."""
@@ -132,10 +132,10 @@ class TestDownloadsThatFail:
 
         report = await shop.run(prompts(4), concurrency=1)
         again = await shop.run()
-        records = [record for record in await shop.records() if record.state is State.RECEIVED]
+        records = [record for record in await shop.records() if record.state is RequestState.RECEIVED]
 
         assert ("finished", "finished") == (report.stopped, again.stopped)
-        assert {State.DONE: 2, State.RECEIVED: 2} == await shop.states()
+        assert {RequestState.DONE: 2, RequestState.RECEIVED: 2} == await shop.states()
         assert (4, []) == (shop.posts, shop.clock.slept)
         assert ["DownloadRefusedError"] * 2 == [record.failure.error for record in records]
         assert (2, 2) == (report.outstanding.requests, again.outstanding.refused)
@@ -153,14 +153,14 @@ class TestDownloadsThatFail:
         async with bulk.Job.open(shop.path / "out") as job:
             for record in await job.store.lease(1000):
                 await job.store.mark_sent(record.key, reserved=0, at=1.0)
-                link = bulk.Link(index=0, url="https://10.0.0.1/a.png")
+                link = bulk.UnfetchedLink(index=0, url="https://10.0.0.1/a.png")
                 await job.store.mark_received(record.key, [link], about={}, request_id=None)
         await shop.run()
 
         assert "failed" == first.stopped
         assert bought <= 10 + 4
         assert 1000 + bought == sum(event.kind == "unfetched" for event in shop.events)
-        assert {State.RECEIVED: 1000} == await shop.states()
+        assert {RequestState.RECEIVED: 1000} == await shop.states()
         assert (bought, []) == (shop.posts, shop.clock.slept)
 
     async def test_a_host_that_is_down_is_waited_for_once(self, workshop):
@@ -170,7 +170,7 @@ class TestDownloadsThatFail:
         began = shop.clock.monotonic()
         report = await shop.run(by_url(8), concurrency=1)
 
-        assert {State.RECEIVED: 8} == await shop.states()
+        assert {RequestState.RECEIVED: 8} == await shop.states()
         assert 30 <= shop.clock.monotonic() - began < 120
         assert (8, 0) == (report.outstanding.requests, report.outstanding.refused)
         assert report.outstanding.expires_at is not None
@@ -191,7 +191,7 @@ class TestDownloadsThatFail:
         report = await shop.run()
 
         assert "disk" == report.stopped
-        assert {State.DONE: 1} == await shop.states()
+        assert {RequestState.DONE: 1} == await shop.states()
         assert (1, 1) == (shop.posts, len(shop.images))
 
 
@@ -232,7 +232,7 @@ class TestImagesThatFailInTwoWays:
         await shop.run()
 
         assert "disk" == first.stopped
-        assert ({State.RECEIVED: 1}, {State.DONE: 1}) == (between, await shop.states())
+        assert ({RequestState.RECEIVED: 1}, {RequestState.DONE: 1}) == (between, await shop.states())
         assert (1, 2) == (shop.posts, len(shop.images))
 
     async def test_a_folder_that_cannot_be_written_loses_no_url(self, troubled):
@@ -244,7 +244,7 @@ class TestImagesThatFailInTwoWays:
         await shop.run()
 
         assert "disk" == first.stopped
-        assert ({State.RECEIVED: 1}, {State.DONE: 1}) == (between, await shop.states())
+        assert ({RequestState.RECEIVED: 1}, {RequestState.DONE: 1}) == (between, await shop.states())
         assert (1, 2) == (shop.posts, len(shop.images))
         assert 1 == len(list((shop.path / "out/rescue").iterdir()))
 
@@ -265,8 +265,8 @@ class TestOthersThatRun:
         states = await shop.states()
 
         assert "disk" == report.stopped
-        assert 1 == states[State.IN_DOUBT]
-        assert shop.billed == states[State.DONE] + 1 == len(shop.images)
+        assert 1 == states[RequestState.IN_DOUBT]
+        assert shop.billed == states[RequestState.DONE] + 1 == len(shop.images)
 
     @pytest.mark.parametrize(
         ("problem", "stopped"),
@@ -292,7 +292,7 @@ class TestOthersThatRun:
             assert stopped == (await shop.run(prompts(8))).stopped
         monkeypatch.undo()
 
-        assert {State.DONE: 4, State.PENDING: 4} == await shop.states()
+        assert {RequestState.DONE: 4, RequestState.PENDING: 4} == await shop.states()
 
     async def test_a_client_that_is_closed_sends_nothing(self, workshop):
         """A closed client sends nothing, so nothing is in doubt."""
@@ -303,7 +303,7 @@ class TestOthersThatRun:
         with pytest.raises(errors.ClientClosedError):
             await shop.run(prompts(5))
 
-        assert {State.PENDING: 5} == await shop.states()
+        assert {RequestState.PENDING: 5} == await shop.states()
 
     async def test_a_proxy_that_answers_nothing_usable_stops_the_run(self, workshop):
         """Each request may have been billed, so ten of them are enough to know."""
@@ -334,7 +334,7 @@ class TestUnknownOutcomesThatAreNotRetried:
         report = await shop.run(prompts(1), max_images=1)
 
         assert "budget" == report.stopped
-        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert {RequestState.IN_DOUBT: 1} == await shop.states()
         assert [".damaged"] == [path.suffix for path in shop.path.glob("out/rescue/*") if path.suffix == ".damaged"]
 
     async def test_a_part_that_came_before_a_job_was_abandoned_is_rescued(self, workshop):
@@ -345,7 +345,7 @@ class TestUnknownOutcomesThatAreNotRetried:
         shop.job.abandon()
         await running
 
-        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert {RequestState.IN_DOUBT: 1} == await shop.states()
         assert [".damaged"] == [path.suffix for path in shop.path.glob("out/rescue/*") if path.suffix == ".damaged"]
 
 
@@ -361,7 +361,7 @@ class TestConsent:
         before = await shop.states()
         await shop.run()
 
-        assert {State.IN_DOUBT: 1} == before == await shop.states()
+        assert {RequestState.IN_DOUBT: 1} == before == await shop.states()
         assert 1 == shop.posts
 
     async def test_what_a_run_did_not_come_to_is_in_doubt_again(self, workshop):
@@ -372,7 +372,7 @@ class TestConsent:
         after = await shop.states()
         await shop.run()
 
-        assert {State.DONE: 1, State.IN_DOUBT: 2} == after == await shop.states()
+        assert {RequestState.DONE: 1, RequestState.IN_DOUBT: 2} == after == await shop.states()
         assert 4 == shop.posts
         assert 2 == sum(record.failure is not None for record in await shop.records())
 
@@ -382,11 +382,11 @@ class TestConsent:
         await shop.run(prompts(2), concurrency=1)
         async with bulk.Job.open(shop.path / "out") as job:
             await job.store.set_metadata("running", True)
-            await job.reopen(bulk.Options(on_unknown="retry"))
+            await job.reopen(bulk.JobOptions(on_unknown="retry"))
             await job.store.lease(1)
         await shop.run()
 
-        assert {State.IN_DOUBT: 2} == await shop.states()
+        assert {RequestState.IN_DOUBT: 2} == await shop.states()
         assert 2 == shop.posts
 
     async def test_an_old_file_is_no_proof_of_a_new_purchase(self, workshop):
@@ -401,7 +401,7 @@ class TestConsent:
         shop.job.abandon()
         await running
 
-        assert ({State.FAILED: 1}, {State.IN_DOUBT: 1}) == (failed, await shop.states())
+        assert ({RequestState.FAILED: 1}, {RequestState.IN_DOUBT: 1}) == (failed, await shop.states())
         assert [] == shop.images
         assert 1 == len(list((shop.path / "out/rescue").iterdir()))
 
@@ -413,7 +413,7 @@ async def test_a_key_that_the_server_knows_leaves_a_doubt(workshop):
     await shop.run(on_unknown="retry")
     (record,) = await shop.records()
 
-    assert (State.IN_DOUBT, "idempotency_key_already_used") == (record.state, record.failure.code)
+    assert (RequestState.IN_DOUBT, "idempotency_key_already_used") == (record.state, record.failure.code)
     assert "may have been billed" in record.failure.message
     assert (2, 1) == (shop.posts, shop.billed)
 
@@ -428,7 +428,7 @@ async def test_a_server_that_never_stops_working_on_a_key_is_given_up(workshop):
     report = await shop.run(prompts(1), patience=60, max_images=3)
 
     assert "gave_up" == report.stopped
-    assert {State.IN_DOUBT: 1} == await shop.states()
+    assert {RequestState.IN_DOUBT: 1} == await shop.states()
     assert 1 == report.totals.committed
 
 
@@ -450,7 +450,7 @@ class TestAnswersThatAreNotUnderstood:
         told = json.loads((shop.path / f"out/rescue/{record.key}.json").read_text())
         assert kept.name == told["answer"]
         assert [] == list((shop.path / "out/rescue").glob("*.part"))
-        assert State.PENDING is not record.state
+        assert RequestState.PENDING is not record.state
         assert 1 == shop.posts
 
     @pytest.mark.parametrize("code", ["rate_limit_exceeded", "server_is_overloaded", "insufficient_quota", None])
@@ -462,7 +462,7 @@ class TestAnswersThatAreNotUnderstood:
         await shop.run(prompts(1))
         await shop.run()
 
-        assert {State.IN_DOUBT: 1} == await shop.states()
+        assert {RequestState.IN_DOUBT: 1} == await shop.states()
         assert 1 == shop.posts
 
     @pytest.mark.parametrize("code", ["rate_limit_exceeded", None])
@@ -477,7 +477,7 @@ class TestAnswersThatAreNotUnderstood:
         await again.run(prompts(1))
 
         assert 1 == again.posts
-        assert State.PENDING not in await again.states()
+        assert RequestState.PENDING not in await again.states()
 
     async def test_more_images_than_were_asked_for_are_booked_as_many(self, workshop):
         """Without usage and without a price per image the worst case of as many counts."""

@@ -9,7 +9,7 @@ from pictures import png
 from workshop import prompts
 
 from burncloud_images import bulk, errors
-from burncloud_images.bulk import State
+from burncloud_images.bulk import RequestState
 from burncloud_images.bulk.purse import UNBELIEVABLE
 from burncloud_images.emulator import Fault
 
@@ -27,7 +27,7 @@ async def test_a_cap_of_100_images_buys_exactly_100(workshop, limit):
     assert ("budget", 100, 100) == (report.stopped, shop.billed, len(shop.images))
     report = await shop.run(concurrency=32, **limit)
 
-    assert ("budget", 100, 30) == (report.stopped, shop.billed, report.totals.counts[State.PENDING])
+    assert ("budget", 100, 30) == (report.stopped, shop.billed, report.totals.counts[RequestState.PENDING])
 
 
 @pytest.mark.parametrize("limit", LIMITS, ids=["images", "cost"])
@@ -44,9 +44,9 @@ async def test_what_was_given_up_on_its_way_counts_as_bought(workshop, limit):
     report = await shop.run(concurrency=32, **limit)
 
     counts = report.totals.counts
-    assert 0 < counts[State.IN_DOUBT] <= 32
-    assert ("budget", 100) == (report.stopped, counts[State.DONE] + counts[State.IN_DOUBT])
-    assert counts[State.DONE] <= shop.billed <= 100
+    assert 0 < counts[RequestState.IN_DOUBT] <= 32
+    assert ("budget", 100) == (report.stopped, counts[RequestState.DONE] + counts[RequestState.IN_DOUBT])
+    assert counts[RequestState.DONE] <= shop.billed <= 100
 
 
 async def test_models_without_a_price_are_refused_before_anything_is_sent(workshop):
@@ -85,7 +85,7 @@ async def test_a_usage_out_of_all_proportion_is_none(workshop, tokens, metadata)
     report = await shop.run(prompts(1), prices=BY_TOKENS, metadata=metadata)
     (record,) = await shop.records()
 
-    assert ("finished", State.DONE) == (report.stopped, record.state)
+    assert ("finished", RequestState.DONE) == (report.stopped, record.state)
     assert worst == (record.cost or 0) + record.reserved
     assert (tokens == 10**9) == any(UNBELIEVABLE in event.message for event in shop.events)
 
@@ -123,10 +123,10 @@ async def test_a_limit_holds_behind_a_proxy_that_errs_after_the_work(workshop, s
 
     report = await shop.run(prompts(20), concurrency=4, **limit)
     again = await shop.run(concurrency=4, **limit)
-    records = [record for record in await shop.records() if record.state is not State.PENDING]
+    records = [record for record in await shop.records() if record.state is not RequestState.PENDING]
 
     assert ("budget", "budget") == (report.stopped, again.stopped)
-    assert {State.IN_DOUBT} == {record.state for record in records}
+    assert {RequestState.IN_DOUBT} == {record.state for record in records}
     assert (5, 5, 5) == (shop.billed, len(records), report.totals.committed)
     assert {1} == set(shop.billed_keys.values())
     assert 5 * CENTS_4 * ("prices" in limit) == again.totals.reserved

@@ -11,7 +11,7 @@ import pytest
 from stored import advance, row
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import State
+from burncloud_images.bulk.records import RequestState
 from burncloud_images.cli.job_views import print_usage, show, take_snapshot
 from burncloud_images.cli.options import JsonOutput, Reporting
 from burncloud_images.cli.reporting import Reporter
@@ -41,8 +41,8 @@ def good(tmp_path_factory):
 
     async def make():
         store = await JobStore.open(folder / "job.sqlite3")
-        await store.add([row(number) for number in range(1, len(State) + 1)])
-        for state in State:
+        await store.add([row(number) for number in range(1, len(RequestState) + 1)])
+        for state in RequestState:
             await advance(store, state)
         await store.set_metadata("written", ["x"])
         await store.aclose()

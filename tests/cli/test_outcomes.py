@@ -10,13 +10,22 @@ from datetime import UTC, datetime
 import attrs
 import pytest
 
-from burncloud_images.bulk import Event, Failure, Outstanding, Progress, Record, Report, State, Totals
+from burncloud_images.bulk import (
+    JobEvent,
+    JobProgress,
+    JobTotals,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    RunReport,
+    UnfetchedSummary,
+)
 from burncloud_images.bulk.records import STOP_PRECEDENCE
 from burncloud_images.cli.interrupts import Interrupted, JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit
 from burncloud_images.cli.options import Reporting
 from burncloud_images.cli.reporting import (
-    JobProgress,
+    JobProgressReporter,
     Reporter,
     draw_bar,
     format_count,
@@ -37,7 +46,7 @@ ALL_STOPS = {
     "disk": 11,
     "failed": 3,
 }
-PROGRESS = Progress(
+PROGRESS = JobProgress(
     requests=1200, done=600, failed=2, in_doubt=1, running=4, images=700, cost=1_500_000_000, reserved=0, elapsed=60.0,
     ended=603, made=700,
 )  # fmt: skip
@@ -45,7 +54,7 @@ PROGRESS = Progress(
 
 def totals(*, bad_rows=0, **counts):
     """Return sums with these counts."""
-    return Totals(counts={state: counts.get(state.value, 0) for state in State}, bad_rows=bad_rows)
+    return JobTotals(counts={state: counts.get(state.value, 0) for state in RequestState}, bad_rows=bad_rows)
 
 
 # --- exit codes ------------------------------------------------------------------------------------------------------
@@ -99,8 +108,8 @@ ORDER = (130, 7, 11, 12, 8, 5, 4, 10, 6, 3, 1, 0)
 LEFT = {"sent": 10, "in_doubt": 10, "received": 12}
 MIXTURES = [
     dict.fromkeys(states, 1)
-    for many in range(len(State) + 1)
-    for states in itertools.combinations(map(str, State), many)
+    for many in range(len(RequestState) + 1)
+    for states in itertools.combinations(map(str, RequestState), many)
 ]
 
 
@@ -132,8 +141,8 @@ def test_of_several_reasons_to_stop_the_first_code_counts():
 def test_what_is_paid_and_not_fetched_is_told():
     """Paid images that are not downloaded are reported, with the reason, the expiry and the command."""
     ends = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
-    outstanding = Outstanding(requests=2, refused=2, expires_at=ends, reason="It is refused.")
-    report = Report(stopped="finished", totals=totals(done=1, received=2), outstanding=outstanding)
+    outstanding = UnfetchedSummary(requests=2, refused=2, expires_at=ends, reason="It is refused.")
+    report = RunReport(stopped="finished", totals=totals(done=1, received=2), outstanding=outstanding)
 
     said = " ".join(advise(report, "out"))
     assert "1 of 3 requests done, 0 failed, 0 in doubt, 2 paid and not fetched; " in summarise(report)
@@ -182,7 +191,7 @@ def test_figures(shown, text):
 def test_names_of_requests(monkeypatch, tmp_path, label, source, name):
     """A request goes by its id and its place, as short as it can be from the current folder."""
     monkeypatch.chdir(tmp_path)
-    record = Record(
+    record = RequestRecord(
         key="abcdef012345" + "0" * 20, number=1, document={}, source=source.format(here=tmp_path), line=3, label=label
     )
 
@@ -220,12 +229,12 @@ def test_the_bar_says_how_far_it_is(terminal):
 
 async def test_notes_stand_above_the_bar(terminal):
     """Notes are written above the bar, and the bar disappears at the end."""
-    shown = JobProgress(reporter=terminal, ask=lambda: PROGRESS)
-    record = Record(key="ab" * 16, number=1, document={}, source="rows.jsonl", line=7, label="fox")
+    shown = JobProgressReporter(reporter=terminal, ask=lambda: PROGRESS)
+    record = RequestRecord(key="ab" * 16, number=1, document={}, source="rows.jsonl", line=7, label="fox")
     with shown.showing():
-        shown.see(Event(kind="note", progress=PROGRESS, message="a note"))
-        failure = Failure(error="BadRequestError", message="It is refused.")
-        shown.see(Event(kind="failed", progress=PROGRESS, record=record, failure=failure))
+        shown.see(JobEvent(kind="note", progress=PROGRESS, message="a note"))
+        failure = RequestFailure(error="BadRequestError", message="It is refused.")
+        shown.see(JobEvent(kind="failed", progress=PROGRESS, record=record, failure=failure))
 
     assert "note: a note\n" in terminal.stream.getvalue()
     assert "failed: fox (rows.jsonl:7): It is refused.\n" in terminal.stream.getvalue()

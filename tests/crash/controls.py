@@ -66,22 +66,22 @@ def unsynced_intent() -> None:
 def torn_images() -> None:
     from burncloud_images.bulk import image_store
 
-    opened = image_store.JobSink.open
+    opened = image_store.JobImageSink.open
 
     def open_final(place: Any, placement: Any) -> Any:
         writer = opened(place, placement)
         number = f"-{placement.index + 1}" if place.several else ""
         return attrs.evolve(writer, part=place.folder.path / f"{place.key}{number}.png")
 
-    image_store.JobSink.open = open_final  # type: ignore[method-assign]
-    image_store.JobWriter.choose = lambda _writer, wanted: wanted  # type: ignore[method-assign]
+    image_store.JobImageSink.open = open_final  # type: ignore[method-assign]
+    image_store.JobImageWriter.choose = lambda _writer, wanted: wanted  # type: ignore[method-assign]
 
 
 def not_durable() -> None:
     from burncloud_images.bulk import image_store
 
-    folder = image_store.JobSink.folder.fget  # type: ignore[attr-defined]
-    image_store.JobSink.folder = property(lambda place: attrs.evolve(folder(place), durable=False))  # type: ignore[assignment]
+    folder = image_store.JobImageSink.folder.fget  # type: ignore[attr-defined]
+    image_store.JobImageSink.folder = property(lambda place: attrs.evolve(folder(place), durable=False))  # type: ignore[assignment]
 
 
 def forgetful() -> None:

@@ -22,9 +22,9 @@ from crash.failpoints import Failpoints
 
 from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest
 from burncloud_images.bulk.job import Job
-from burncloud_images.bulk.options import Options
+from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.prices.table import PriceTable
-from burncloud_images.bulk.records import Record, Totals
+from burncloud_images.bulk.records import JobTotals, RequestRecord
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.transport.clock import SystemClock
 
@@ -138,7 +138,7 @@ def prices() -> PriceTable:
 
 async def run(plan: Plan, points: Failpoints) -> dict[str, Any]:
     """Open the job, add its requests, run it; return what came of it."""
-    options = Options(
+    options = JobOptions(
         concurrency=CONCURRENCY,
         prices=prices(),
         on_unknown="retry" if plan.policy == "retry" else "hold",
@@ -172,7 +172,7 @@ async def inspect(plan: Plan) -> dict[str, Any]:
         await store.aclose()
 
 
-def to_json(record: Record) -> dict[str, Any]:
+def to_json(record: RequestRecord) -> dict[str, Any]:
     return {
         "key": record.key,
         "number": record.number,
@@ -186,7 +186,7 @@ def to_json(record: Record) -> dict[str, Any]:
     }
 
 
-def totals_to_json(totals: Totals) -> dict[str, Any]:
+def totals_to_json(totals: JobTotals) -> dict[str, Any]:
     return {
         **attrs.asdict(totals, recurse=False),
         "counts": {one.value: number for one, number in totals.counts.items()},

@@ -16,8 +16,8 @@ import pytest
 
 from burncloud_images import AsyncImagesClient
 from burncloud_images.bulk.inputs import InputOptions, open_input
-from burncloud_images.bulk.keys import to_request
 from burncloud_images.bulk.records import NewRequest
+from burncloud_images.bulk.request_json import to_request
 from burncloud_images.emulator import Emulator, Fault
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -23,7 +23,7 @@ from faults.table import Play, case, variants
 from workshop import BY_URL, prompts, write_rows
 
 from burncloud_images import errors
-from burncloud_images.bulk import Event, PriceTable, State
+from burncloud_images.bulk import JobEvent, PriceTable, RequestState
 from burncloud_images.emulator import Fault
 
 NONE_LOST = "0 double-billed, 0 lost, 0 torn"
@@ -96,7 +96,7 @@ def spoilt(spoil: Callable[[Path], object], expected: type[errors.ImagesError] |
         else:
             assert outcome.error is None, repr(outcome.error)
         counts = await jobs.judge(stage, whole if refused else None)
-        assert (4 if refused else 8) == counts[State.DONE]
+        assert (4 if refused else 8) == counts[RequestState.DONE]
 
     return play
 
@@ -174,7 +174,7 @@ async def second_runner(stage: Stage) -> None:
             assert program.process.pid == outcome.error.pid
             program.process.kill()
     counts = await jobs.judge(stage)
-    assert {State.IN_DOUBT if stage.faulty else State.DONE: 3} == counts
+    assert {RequestState.IN_DOUBT if stage.faulty else RequestState.DONE: 3} == counts
 
 
 @case("B07", "SIGTERM", "paid calls finish, exit code 7, 0 in doubt", bound=30)
@@ -188,11 +188,11 @@ async def terminated(stage: Stage) -> None:
             program.process.send_signal(signal.SIGTERM)
     assert (7 if stage.faulty else 0) == program.process.returncode
     counts = await jobs.judge(stage)
-    assert (0, stage.posts) == (counts[State.IN_DOUBT], counts[State.DONE])
-    assert stage.faulty == (counts[State.PENDING] > 0)
+    assert (0, stage.posts) == (counts[RequestState.IN_DOUBT], counts[RequestState.DONE])
+    assert stage.faulty == (counts[RequestState.PENDING] > 0)
     client = await stage.client(world.base_url)
     await jobs.run_job(stage, client)
-    assert {State.DONE: 12} == await jobs.judge(stage)
+    assert {RequestState.DONE: 12} == await jobs.judge(stage)
     assert 12 == stage.posts
 
 
@@ -210,11 +210,11 @@ async def abandoned(stage: Stage) -> None:
     assert (130 if stage.faulty else 0) == program.process.returncode
     counts = await jobs.judge(stage)
     if stage.faulty:
-        assert {State.IN_DOUBT: 4, State.PENDING: 8} == counts
-        doubtful = {record.key for record in await jobs.records(stage) if record.state is State.IN_DOUBT}
+        assert {RequestState.IN_DOUBT: 4, RequestState.PENDING: 8} == counts
+        doubtful = {record.key for record in await jobs.records(stage) if record.state is RequestState.IN_DOUBT}
         assert {entry.idempotency_key for entry in world.emulator.ledger.requests} == doubtful
     else:
-        assert {State.DONE: 12} == counts
+        assert {RequestState.DONE: 12} == counts
 
 
 LIFETIME = 2
@@ -235,7 +235,7 @@ async def stopped(stage: Stage) -> None:
             await until(lambda: world.emulator.clock() > good_until)
             program.process.send_signal(signal.SIGCONT)
     counts = await jobs.judge(stage)
-    assert {State.FAILED if stage.faulty else State.DONE: 3} == counts
+    assert {RequestState.FAILED if stage.faulty else RequestState.DONE: 3} == counts
     if stage.faulty:
         told = {record.failure.error for record in await jobs.records(stage) if record.failure}
         assert {errors.ResultExpiredError.__name__} == told
@@ -300,7 +300,7 @@ async def fill_and_free(stage: Stage, disk: Path) -> None:
     filler = Filler(disk / "filler")
     held = []
 
-    def watch(event: Event) -> None:
+    def watch(event: JobEvent) -> None:
         if event.kind == "done" and event.progress.done == 3 and stage.faulty:
             filler.fill()
         if event.kind == "note" and "held in memory" in event.message:
@@ -314,11 +314,11 @@ async def fill_and_free(stage: Stage, disk: Path) -> None:
     bought = world.count()[0]
     assert (bought < 12) == stage.faulty
     counts = await jobs.judge(stage, disk / "out")
-    assert (0, bought) == (counts[State.IN_DOUBT], counts[State.DONE])
+    assert (0, bought) == (counts[RequestState.IN_DOUBT], counts[RequestState.DONE])
     assert stage.faulty == bool(held)
     filler.free()
     await jobs.run_job(stage, client, folder=disk / "out")
-    assert {State.DONE: 12} == await jobs.judge(stage, disk / "out")
+    assert {RequestState.DONE: 12} == await jobs.judge(stage, disk / "out")
     assert 12 == stage.posts
 
 
@@ -351,7 +351,7 @@ async def jumping_clock(stage: Stage) -> None:
     source = write_rows(stage.folder / "rows.jsonl", wanted)
     for limit in (5, None):
         await jobs.run_job(stage, client, source, opening=opening, limit=limit, requests_per_minute=60.0)
-    assert {State.DONE: 12} == await jobs.judge(stage)
+    assert {RequestState.DONE: 12} == await jobs.judge(stage)
     assert 12 == stage.posts
     assert max(clock.slept, default=0.0) <= 120
     assert not stage.faulty or clock.jumps > 12
@@ -372,7 +372,7 @@ async def edited(stage: Stage) -> None:
     assert isinstance(outcome.error, errors.InputChangedError) == stage.faulty, repr(outcome.error)
     assert 4 == world.count()[0]
     await jobs.run_job(stage, client, source, add={"allow_change": True})
-    assert {State.DONE: 5 if stage.faulty else 4} == await jobs.judge(stage)
+    assert {RequestState.DONE: 5 if stage.faulty else 4} == await jobs.judge(stage)
 
 
 @case("B13", "cost limit reached", "stops, in doubt counted as spent", bound=20)
@@ -389,7 +389,7 @@ async def cost_limit(stage: Stage) -> None:
         assert ("budget" if stage.faulty else "finished") == report.stopped
     counts = await jobs.judge(stage)
     if stage.faulty:
-        assert {State.DONE: 3, State.IN_DOUBT: 2, State.PENDING: 7} == counts
+        assert {RequestState.DONE: 3, RequestState.IN_DOUBT: 2, RequestState.PENDING: 7} == counts
         assert (5, 12 * CENT, 8 * CENT) == (stage.billed, report.totals.cost, report.totals.reserved)
     else:
-        assert {State.DONE: 12} == counts
+        assert {RequestState.DONE: 12} == counts

@@ -27,7 +27,7 @@ from ways import here
 from workshop import prompts, write_rows
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Network, SizeLimits, errors
-from burncloud_images.bulk import State
+from burncloud_images.bulk import RequestState
 from burncloud_images.files.sinks import DirectoryWriter
 
 REQUEST = GenerationRequest("a sea otter", **SMALL)
@@ -436,11 +436,11 @@ async def full_for_a_job(stage: Stage) -> None:
     assert ("disk" if stage.faulty else "finished") == report.stopped
     assert stage.faulty == bool(failed)
     counts = await jobs.judge(stage)
-    assert (0, stage.posts) == (counts[State.IN_DOUBT], counts[State.DONE])
+    assert (0, stage.posts) == (counts[RequestState.IN_DOUBT], counts[RequestState.DONE])
     assert (stage.posts < 12) == stage.faulty
     assert [] == list((stage.folder / "out" / "images").rglob(".*.part"))
     await jobs.run_job(stage, client)
-    assert {State.DONE: 12} == await jobs.judge(stage)
+    assert {RequestState.DONE: 12} == await jobs.judge(stage)
     assert 12 == stage.posts
 
 

@@ -23,7 +23,7 @@ from pictures import png
 from workshop import write_rows
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Network, errors
-from burncloud_images.bulk import State
+from burncloud_images.bulk import RequestState
 from burncloud_images.emulator import Fault
 
 # --- names and templates ---------------------------------------------------------------------------------------------
@@ -54,7 +54,7 @@ async def names_of_jobs(stage: Stage) -> None:
     client = await stage.client(world.base_url, validation="off")
     out = stage.folder / "deep" / "out"
     await jobs.run_job(stage, client, source, folder=out)
-    assert {State.DONE: len(prompts)} == await jobs.judge(stage, out), await jobs.problems(stage, out)
+    assert {RequestState.DONE: len(prompts)} == await jobs.judge(stage, out), await jobs.problems(stage, out)
     images = [path.relative_to(out / "images").as_posix() for path in (out / "images").rglob("*.*")]
     assert len(prompts) == len([name for name in images if re.fullmatch(r"[0-9a-f]{2}/[0-9a-f]{32}\.png", name)])
     assert [out] == [*out.parent.iterdir()]
@@ -136,7 +136,7 @@ async def other_files(stage: Stage) -> None:
     stage.seen.append(f"{len(told)} of {len(images)} lines refused")
     counts = await jobs.judge(stage)
     assert (len(bad) if stage.faulty else 0) == len(told), {*range(1, len(bad) + 1)} - {one.line for one in told}
-    assert ({} if stage.faulty else {State.DONE: 1}) == counts
+    assert ({} if stage.faulty else {RequestState.DONE: 1}) == counts
     assert (0 if stage.faulty else 1) == stage.posts
     assert not any("root:x:" in one.reason for one in told)
 
@@ -178,7 +178,7 @@ async def bad_lists(stage: Stage) -> None:
     told = await jobs.problems(stage)
     stage.seen.append(f"{len(told)} of {bad} bad lines told")
     assert [*range(2, 2 + bad)] == sorted(one.line for one in told), told
-    assert {State.DONE: 3} == await jobs.judge(stage)
+    assert {RequestState.DONE: 3} == await jobs.judge(stage)
     assert grown < LONG // 2, f"{grown:,} bytes for one line"
     page = (stage.folder / "out" / "gallery.html").read_text(encoding="utf-8")
     data = "".join(path.read_text(encoding="utf-8") for path in (stage.folder / "out" / "gallery").rglob("*.js"))

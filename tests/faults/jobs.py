@@ -16,7 +16,7 @@ import attrs
 from faults.stage import CANARY, Stage, World
 
 from burncloud_images import AsyncImagesClient, bulk
-from burncloud_images.bulk import Event, Job, Options, Record, Report, State
+from burncloud_images.bulk import Job, JobEvent, JobOptions, RequestRecord, RequestState, RunReport
 from burncloud_images.emulator.ledger import Entry
 
 PATIENCE = 20.0
@@ -29,14 +29,14 @@ async def run_job(
     source: object = None,
     *,
     begin: Callable[[Job], object] | None = None,
-    watch: Callable[[Event], object] | None = None,
+    watch: Callable[[JobEvent], object] | None = None,
     add: Mapping[str, Any] | None = None,
     opening: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     **options: Any,
-) -> Report:
+) -> RunReport:
     """Open the job of a stage, add a list or requests, run it, close it."""
-    settings = Options(**{"concurrency": 4, "room": 0, **options})
+    settings = JobOptions(**{"concurrency": 4, "room": 0, **options})
     given = {"clock": stage.clock, **(opening or {})}
     async with Job.open(folder or stage.folder / "out", **given) as job:
         if source is not None:
@@ -49,7 +49,7 @@ async def run_job(
     return report
 
 
-async def records(stage: Stage, folder: Path | None = None) -> list[Record]:
+async def records(stage: Stage, folder: Path | None = None) -> list[RequestRecord]:
     """Return what a job knows."""
     async with Job.open(folder or stage.folder / "out", clock=stage.clock) as job:
         found = [record async for record in job.records()]
@@ -70,7 +70,7 @@ def requests_to(worlds: Iterable[World]) -> list[Entry]:
     return [entry for world in worlds if world.emulator for entry in world.emulator.ledger.requests]
 
 
-async def judge(stage: Stage, folder: Path | None = None) -> Counter[State]:
+async def judge(stage: Stage, folder: Path | None = None) -> Counter[RequestState]:
     """Compare what a job knows with the ledger, and return how many requests are in each state."""
     found = {record.key: record for record in await records(stage, folder)}
     entries = requests_to(stage.worlds)
@@ -84,13 +84,13 @@ async def judge(stage: Stage, folder: Path | None = None) -> Counter[State]:
     return Counter(record.state for record in found.values())
 
 
-def accounts_for(record: Record, folder: Path) -> bool:
+def accounts_for(record: RequestRecord, folder: Path) -> bool:
     """Whether a billed request is where it belongs, with its bytes."""
-    if record.state is State.DONE:
+    if record.state is RequestState.DONE:
         there = [image for image in record.images if (folder / image.path).stat().st_size == image.size]
         return len(there) == record.wanted
     missing = record.failure is not None and record.failure.error == "MissingImageError"
-    return record.state in {State.IN_DOUBT, State.RECEIVED, State.FAILED} and not missing
+    return record.state in {RequestState.IN_DOUBT, RequestState.RECEIVED, RequestState.FAILED} and not missing
 
 
 @attrs.define

@@ -35,7 +35,7 @@ from statuses import Row, by_id
 from workshop import prompts, write_rows
 
 from burncloud_images import RetryPolicy, errors
-from burncloud_images.bulk import State
+from burncloud_images.bulk import RequestState
 from burncloud_images.emulator import Fault
 
 
@@ -305,11 +305,11 @@ async def dead_for_a_job(stage: Stage) -> None:
     stage.count(tasks)
     if stage.faulty:
         assert "finished" != report.stopped
-        assert 0 == stage.billed == report.totals.counts[State.DONE]
-        assert report.totals.counts[State.PENDING] >= TASKS - 100
+        assert 0 == stage.billed == report.totals.counts[RequestState.DONE]
+        assert report.totals.counts[RequestState.PENDING] >= TASKS - 100
         assert stage.posts <= 200
     else:
-        assert (tasks, tasks) == (report.totals.counts[State.DONE], stage.billed)
+        assert (tasks, tasks) == (report.totals.counts[RequestState.DONE], stage.billed)
 
 
 @case("S26", "reply dropped three times by a server that replays keys", succeeds(posts=4))

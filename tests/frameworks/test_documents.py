@@ -82,5 +82,5 @@ async def test_the_example_of_a_job_is_drained(play, tmp_path):
     async with bulk.Job.open("birds") as job:
         counts = (await job.totals()).counts
 
-    assert studio.posts == studio.billed == counts[bulk.State.DONE] <= 40
-    assert 0 == counts[bulk.State.IN_DOUBT]
+    assert studio.posts == studio.billed == counts[bulk.RequestState.DONE] <= 40
+    assert 0 == counts[bulk.RequestState.IN_DOUBT]

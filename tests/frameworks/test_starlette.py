@@ -120,7 +120,7 @@ def make_worker(studio, folder, rows, *, on_exit):
     async def work():
         async with bulk.Job.open(folder) as job:
             await job.add(rows)
-            await job.run(studio.client, bulk.Options(concurrency=4, room=0))
+            await job.run(studio.client, bulk.JobOptions(concurrency=4, room=0))
 
     return applications.Starlette(lifespan=lifespan)
 
@@ -140,14 +140,14 @@ async def test_a_job_in_the_background_is_drained_when_the_application_stops(ope
     counts = await run_for_a_while(studio, tmp_path / "job")
     posts = studio.posts
 
-    assert posts == studio.billed == counts[bulk.State.DONE] < 40
-    assert 0 == counts[bulk.State.IN_DOUBT]
+    assert posts == studio.billed == counts[bulk.RequestState.DONE] < 40
+    assert 0 == counts[bulk.RequestState.IN_DOUBT]
     async with (
         AsyncImagesClient(studio.emulator.api_key, studio.emulator.base_url) as client,
         bulk.Job.open(tmp_path / "job") as job,
     ):
-        report = await job.run(client, bulk.Options(concurrency=8, room=0))
-    assert ("finished", 40) == (report.stopped, report.totals.counts[bulk.State.DONE])
+        report = await job.run(client, bulk.JobOptions(concurrency=8, room=0))
+    assert ("finished", 40) == (report.stopped, report.totals.counts[bulk.RequestState.DONE])
     assert 40 == studio.billed == len(studio.billed_keys)
 
 
@@ -156,7 +156,7 @@ async def test_a_job_whose_client_cancels_leaves_doubts(open_studio, tmp_path):
     studio = await open_studio()
     counts = await run_for_a_while(studio, tmp_path / "job", on_exit="cancel")
 
-    assert 0 < counts[bulk.State.IN_DOUBT] <= 4
+    assert 0 < counts[bulk.RequestState.IN_DOUBT] <= 4
 
 
 async def test_a_client_within_the_cancelled_group_ends_its_job_all_the_same(open_studio, tmp_path):
@@ -167,7 +167,7 @@ async def test_a_client_within_the_cancelled_group_ends_its_job_all_the_same(ope
     async def work():
         async with studio.client, bulk.Job.open(tmp_path / "job") as job:
             await job.add(rows)
-            await job.run(studio.client, bulk.Options(concurrency=4, room=0))
+            await job.run(studio.client, bulk.JobOptions(concurrency=4, room=0))
 
     async with anyio.create_task_group() as group:
         group.start_soon(work)
@@ -177,8 +177,8 @@ async def test_a_client_within_the_cancelled_group_ends_its_job_all_the_same(ope
     async with bulk.Job.open(tmp_path / "job") as job:
         counts = (await job.totals()).counts
 
-    assert studio.posts == studio.billed == counts[bulk.State.DONE] < 40
-    assert 0 == counts[bulk.State.IN_DOUBT]
+    assert studio.posts == studio.billed == counts[bulk.RequestState.DONE] < 40
+    assert 0 == counts[bulk.RequestState.IN_DOUBT]
 
 
 async def test_outcomes_that_were_told_are_no_failures(open_studio, tmp_path):

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.inputs.formats import READERS
-from burncloud_images.bulk.inputs.rows import Defaults, RowParser
+from burncloud_images.bulk.inputs.rows import RowDefaults, RowParser
 from burncloud_images.bulk.inputs.sources import read_lines
-from burncloud_images.bulk.keys import to_document, to_key, to_request
 from burncloud_images.bulk.records import BadRow, NewRequest
+from burncloud_images.bulk.request_json import to_document, to_key, to_request
 from burncloud_images.errors import ImagesError, InvalidRequestError, Phase
 from burncloud_images.model.media import examine, examine_bytes
 from burncloud_images.wire.body_text import BodyTextDecoder
@@ -225,7 +225,7 @@ NOWHERE = Path("/no-such-folder")
 
 def make_rows(name: str, data: bytes) -> list[object]:
     """Return all rows of a list, what is said about them, and the reason if it cannot be read at all."""
-    parser = RowParser.of("list", Defaults.of({"seed": 1}), NOWHERE, allow_http=False)
+    parser = RowParser.of("list", RowDefaults.of({"seed": 1}), NOWHERE, allow_http=False)
     told: list[object] = []
     try:
         told.extend(parser.to_row(parsed) for parsed in READERS[name](read_lines("list", io.BytesIO(data)), False))

@@ -9,7 +9,7 @@ from itertools import pairwise
 import attrs
 from middleboxes.operations import is_of
 
-from burncloud_images.bulk import Record, State
+from burncloud_images.bulk import RequestRecord, RequestState
 from burncloud_images.emulator.ledger import Entry
 from burncloud_images.errors import Billing, Phase, find_billing
 from burncloud_images.results import Attempt
@@ -127,15 +127,15 @@ def is_untrue(told: str, billed: int) -> bool:
 
 
 STATES = {
-    State.DONE: IMAGES,
-    State.RECEIVED: YES,
-    State.IN_DOUBT: MAYBE,
-    State.FAILED: NO,
-    State.PENDING: NO,
+    RequestState.DONE: IMAGES,
+    RequestState.RECEIVED: YES,
+    RequestState.IN_DOUBT: MAYBE,
+    RequestState.FAILED: NO,
+    RequestState.PENDING: NO,
 }
 
 
-def judge_job(witness: Witness, entries: Sequence[Entry], records: Sequence[Record]) -> Row:
+def judge_job(witness: Witness, entries: Sequence[Entry], records: Sequence[RequestRecord]) -> Row:
     """
     Judge a job, row by row, by prompts, which no box changes.
 

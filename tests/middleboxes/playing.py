@@ -17,7 +17,7 @@ from middleboxes.operations import GPT, OPERATIONS
 from middleboxes.troubles import TROUBLES, Case, Trouble
 
 from burncloud_images import AsyncImagesClient, GenerationRequest, Network, Timeouts
-from burncloud_images.bulk import Job, Options
+from burncloud_images.bulk import Job, JobOptions
 from burncloud_images.emulator import Emulator, Fault
 
 __all__ = ["play"]
@@ -134,7 +134,7 @@ async def run_job(client: AsyncImagesClient, folder: Path) -> None:
     requests = [GenerationRequest(f"sea otter {number}", **GPT) for number in range(ROWS)]
     async with Job.open(folder / "job", clock=FakeClock(1.0)) as job:
         await job.add(requests)
-        await job.run(client, Options(concurrency=AT_ONCE, room=0, patience=PATIENCE))
+        await job.run(client, JobOptions(concurrency=AT_ONCE, room=0, patience=PATIENCE))
 
 
 async def read_records(folder: Path) -> list[Any]:

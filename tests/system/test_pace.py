@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from virtual import LoopClock
 
-from burncloud_images.bulk.pace import AdaptiveLimit, Pacer, Window
+from burncloud_images.bulk.pace import AdaptiveConcurrency, RateLimiter, RateWindow
 
 pytestmark = pytest.mark.ways("tls")
 
@@ -81,7 +81,7 @@ async def send_all(pacer, number):
 
 async def test_50_a_second_is_never_more_than_50_in_any_second(report):
     """Of 170 requests at once no second starts more than 50, and the pace is not slower than needed."""
-    passed, arrived = await send_all(Pacer({"requests": Window(50, 1)}, CLOCK), 170)
+    passed, arrived = await send_all(RateLimiter({"requests": RateWindow(50, 1)}, CLOCK), 170)
 
     report(f"limit 50 a second: {figures(passed, arrived)}")
     assert 50 == fullest(passed)
@@ -90,7 +90,7 @@ async def test_50_a_second_is_never_more_than_50_in_any_second(report):
 
 async def test_with_slack_the_server_sees_no_more_either(report):
     """The server counts no more in any second either, although opening connections takes time."""
-    passed, arrived = await send_all(Pacer({"requests": Window(50, 1)}, CLOCK, slack=0.5), 120)
+    passed, arrived = await send_all(RateLimiter({"requests": RateWindow(50, 1)}, CLOCK, slack=0.5), 120)
     delays = [there - here for here, there in zip(sorted(passed), sorted(arrived), strict=True)]
 
     report(f"with 0.5 s of slack: {figures(passed, arrived)}; up to {max(delays):.3f} s on the way")
@@ -201,8 +201,8 @@ async def press(limit, *, warm, measured):
 @pytest.mark.slow
 async def test_a_hidden_capacity_of_40_is_found_and_used(report):
     """The client reaches nearly the rate of one that knows the capacity, with fewer than 1 % refused."""
-    known, none = await press(AdaptiveLimit(40, CLOCK), warm=0.3, measured=0.7)
-    found, refused = await press(AdaptiveLimit(64, CLOCK), warm=1.5, measured=2.5)
+    known, none = await press(AdaptiveConcurrency(40, CLOCK), warm=0.3, measured=0.7)
+    found, refused = await press(AdaptiveConcurrency(64, CLOCK), warm=1.5, measured=2.5)
 
     report(f"hidden capacity 40: {found:.1%} of it in use, {known:.1%} by who knows it; {refused:.2%} refused")
     assert 0 == none

@@ -17,11 +17,19 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import attrs
 
-from burncloud_images.bulk.records import BadRow, Failure, Link, NewRequest, Record, State, StoredImage
+from burncloud_images.bulk.records import (
+    BadRow,
+    NewRequest,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    StoredImage,
+    UnfetchedLink,
+)
 from burncloud_images.errors import ImagesError, JobError, StorageError
 
 Text = str | bytes
-T = TypeVar("T", StoredImage, Link, Failure)
+T = TypeVar("T", StoredImage, UnfetchedLink, RequestFailure)
 
 PRIMARY = 0xFF
 """The bits of an extended result code that hold the primary one; https://sqlite.org/rescode.html."""
@@ -35,7 +43,7 @@ LAST_MOMENT = 253_402_300_799.0
 ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-class Damaged(Exception):  # noqa: N818 (becomes a JobError)
+class DamagedStore(Exception):  # noqa: N818 (becomes a JobError)
     """The file cannot contain what was written; the message is one clause."""
 
 
@@ -54,7 +62,7 @@ def is_disk_error(error: Exception) -> bool:
 
 def translate_error(error: Exception) -> Exception:
     """Return the error to raise for *error*; mistakes of programs stay as they are."""
-    if isinstance(error, Damaged):
+    if isinstance(error, DamagedStore):
         return JobError(f"The job's store is damaged: {error}. {ADVICE}")
     if isinstance(error, UnicodeDecodeError):  # also raised for SQLite's own message
         return JobError(f"The job's store is damaged: its text is not UTF-8. {ADVICE}")
@@ -67,7 +75,7 @@ def translate_error(error: Exception) -> Exception:
     return JobError(f"The job's store is damaged: {error}. {ADVICE}")
 
 
-# --- values; everything that decodes raises Damaged ------------------------------------------------------------------
+# --- values; everything that decodes raises DamagedStore -------------------------------------------------------------
 
 
 def encode_text(text: str) -> Text:
@@ -82,28 +90,28 @@ def decode_text(value: Text) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="surrogatepass")
     if not isinstance(value, str):
-        raise Damaged("a text in it is not one")
+        raise DamagedStore("a text in it is not one")
     return value
 
 
 def decode_number(value: object) -> int:
     if type(value) is not int or not 0 <= value <= MAX_NUMBER:
-        raise Damaged("a number in it is not one")
+        raise DamagedStore("a number in it is not one")
     return value
 
 
 def decode_moment(value: object) -> float:
     """Return a time in seconds since 1970."""
     if not isinstance(value, int | float) or not 0 <= value < LAST_MOMENT:
-        raise Damaged("a time in it is not one")
+        raise DamagedStore("a time in it is not one")
     return value
 
 
-def decode_state(value: object) -> State:
+def decode_state(value: object) -> RequestState:
     try:
-        return State(str(value))
+        return RequestState(str(value))
     except ValueError:
-        raise Damaged("a state in it is not one") from None
+        raise DamagedStore("a state in it is not one") from None
 
 
 def encode_json(value: object) -> Text:
@@ -114,19 +122,19 @@ def decode_json(value: Text) -> object:
     try:
         return json.loads(decode_text(value))
     except (ValueError, TypeError, RecursionError):
-        raise Damaged("a value in it is not JSON") from None
+        raise DamagedStore("a value in it is not JSON") from None
 
 
 def decode_mapping(value: Text) -> Mapping[str, object]:
     found = decode_json(value)
     if not isinstance(found, dict):
-        raise Damaged("a value in it is not an object")
+        raise DamagedStore("a value in it is not an object")
     return found
 
 
 def decode_list(found: object) -> list[Any]:
     if not isinstance(found, list):
-        raise Damaged("a value in it is not a list")
+        raise DamagedStore("a value in it is not a list")
     return found
 
 
@@ -137,15 +145,15 @@ def encode_images(images: Sequence[StoredImage]) -> Text | None:
     return encode_json([without_none(image) for image in images]) if images else None
 
 
-def encode_links(links: Sequence[Link]) -> Text | None:
+def encode_links(links: Sequence[UnfetchedLink]) -> Text | None:
     return encode_json([without_none(link) for link in links]) if links else None
 
 
-def encode_failure(failure: Failure | None) -> Text | None:
+def encode_failure(failure: RequestFailure | None) -> Text | None:
     return encode_json(without_none(failure)) if failure is not None else None
 
 
-def without_none(value: StoredImage | Link | Failure) -> dict[str, object]:
+def without_none(value: StoredImage | UnfetchedLink | RequestFailure) -> dict[str, object]:
     fields = {field.name: getattr(value, field.name) for field in attrs.fields(type(value))}
     return {
         name: field.isoformat() if isinstance(field, datetime) else field
@@ -164,20 +172,20 @@ def decode_image_lists(values: Sequence[Text | None]) -> list[tuple[StoredImage,
     try:
         texts = ["[]" if value is None else decode_text(value) for value in values]
     except UnicodeDecodeError:
-        raise Damaged("a value in it is not UTF-8") from None
+        raise DamagedStore("a value in it is not UTF-8") from None
     lists = decode_list(decode_json(f"[{','.join(texts)}]"))
     if len(lists) != len(values):
-        raise Damaged("a value in it is not a list")
+        raise DamagedStore("a value in it is not a list")
     return [tuple([build(StoredImage, fields) for fields in decode_list(found)]) for found in lists]
 
 
-def decode_links(value: Text | None) -> tuple[Link, ...]:
+def decode_links(value: Text | None) -> tuple[UnfetchedLink, ...]:
     found = decode_list(decode_json(value)) if value is not None else []
-    return tuple([build(Link, fields) for fields in found])
+    return tuple([build(UnfetchedLink, fields) for fields in found])
 
 
-def decode_failure(value: Text) -> Failure:
-    return build(Failure, decode_mapping(value))
+def decode_failure(value: Text) -> RequestFailure:
+    return build(RequestFailure, decode_mapping(value))
 
 
 def build(kind: type[T], fields: object) -> T:
@@ -190,7 +198,7 @@ def build(kind: type[T], fields: object) -> T:
             }
             if all(fits(value, types[name]) for name, value in values.items()):
                 return kind(**values)
-    raise Damaged(f"a value in it is not a valid {kind.__name__}")
+    raise DamagedStore(f"a value in it is not a valid {kind.__name__}")
 
 
 def decode_date(value: object) -> datetime | None:
@@ -203,7 +211,7 @@ def fits(value: object, types: tuple[type, ...]) -> bool:
 
 TYPES = {
     kind: {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
-    for kind in (StoredImage, Link, Failure)
+    for kind in (StoredImage, UnfetchedLink, RequestFailure)
 }
 """The types that each field of a class can have."""
 
@@ -237,7 +245,7 @@ DECODERS: Mapping[str, Callable[[Any], object]] = {
     "ended_at": optional(decode_moment),
     "about": lambda value: decode_mapping(value) if value is not None else {},
 }
-"""The fields of a `Record` and how each is decoded from the column of its name."""
+"""The fields of a `RequestRecord` and how each is decoded from the column of its name."""
 RECORD = (*DECODERS, "wanted", "seal")
 RECORD_COLUMNS = ", ".join(RECORD)
 BAD_ROW_COLUMNS = "source, line, label, reason"
@@ -245,27 +253,29 @@ BAD_ROW_COLUMNS = "source, line, label, reason"
 
 def encode_request(request: NewRequest) -> tuple[Text | int, ...]:
     """Return the values of `REQUEST`."""
-    record = Record(key=request.key, number=0, document=request.document, source=request.source, line=request.line)
+    record = RequestRecord(
+        key=request.key, number=0, document=request.document, source=request.source, line=request.line
+    )
     document = encode_json(request.document)
     label = encode_text(request.label)
     columns = (request.key, document, encode_text(request.source), request.line, label, record.wanted)
     return (*columns, checksum(columns))
 
 
-def decode_record(row: Sequence[Any]) -> Record:
+def decode_record(row: Sequence[Any]) -> RequestRecord:
     """Return a request from the values of `RECORD`."""
     columns: dict[str, Any] = dict(zip(RECORD, row, strict=True))
     check_checksum(columns["number"], [columns[name] for name in REQUEST])
     try:
-        return Record(**{name: decode(columns[name]) for name, decode in DECODERS.items()})  # type: ignore[arg-type]
+        return RequestRecord(**{name: decode(columns[name]) for name, decode in DECODERS.items()})  # type: ignore[arg-type]
     except (ValueError, AttributeError):
-        raise Damaged(f"request {columns['number']} is not as it was written") from None
+        raise DamagedStore(f"request {columns['number']} is not as it was written") from None
 
 
 def check_checksum(number: int, row: Sequence[Any]) -> None:
     """Check that the values of `REQUEST` are as they were written."""
     if checksum(tuple(row[:-1])) != row[-1]:
-        raise Damaged(f"what request {number} asks for is not as it was written")
+        raise DamagedStore(f"what request {number} asks for is not as it was written")
 
 
 def checksum(columns: tuple[Text | int, ...]) -> int:

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from burncloud_images.bulk.database.codec import REQUEST_COLUMNS, Damaged, check_checksum
+from burncloud_images.bulk.database.codec import REQUEST_COLUMNS, DamagedStore, check_checksum
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
-from burncloud_images.bulk.records import State
+from burncloud_images.bulk.records import RequestState
 from burncloud_images.disk import place, sync_folder
 from burncloud_images.errors import JobError, StorageError
 
@@ -50,7 +50,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
     Raises:
         JobError: The file is not a store, or has a later format.
-        Damaged: It is not as it was written.
+        DamagedStore: It is not as it was written.
         StorageError: It cannot be created or read.
         sqlite3.Error: SQLite finds that it is damaged, or cannot read or write it.
     """
@@ -79,7 +79,7 @@ def connect_for_reading(path: Path) -> sqlite3.Connection:
 
     Raises:
         JobError: The file does not exist, or has a later format.
-        Damaged: It is not as it was written.
+        DamagedStore: It is not as it was written.
         StorageError: It cannot be read.
         sqlite3.Error: SQLite finds that it is damaged, or cannot read it.
     """
@@ -212,7 +212,7 @@ def fill(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     for statement in SCHEMA:
         connection.execute(statement)
-    connection.executemany("INSERT INTO sums (state) VALUES (?)", [(state,) for state in State])
+    connection.executemany("INSERT INTO sums (state) VALUES (?)", [(state,) for state in RequestState])
     connection.execute("COMMIT")
 
 
@@ -226,7 +226,7 @@ def check_head(path: Path) -> None:
     with path.open("rb") as handle:
         head = handle.read(HEAD)
     if not head:
-        raise Damaged("it is empty")
+        raise DamagedStore("it is empty")
     if len(head) < HEAD or not head.startswith(MAGIC):
         raise JobError(f"{path} is not the store of a job, or its header is damaged; {ELSEWHERE}.")
     (application,) = struct.unpack_from(">I", head, APPLICATION_AT)
@@ -241,18 +241,18 @@ def check_format(connection: sqlite3.Connection) -> None:
             f"The job's store has format {version}, and this version reads formats up to {FORMAT}; use a later version."
         )
     if version < FORMAT:
-        raise Damaged(f"it says that it has format {version}")
+        raise DamagedStore(f"it says that it has format {version}")
 
 
 def check(connection: sqlite3.Connection) -> None:
     """Check that the store is as it was written."""
     (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
-        raise Damaged(found.replace("\n", " "))
+        raise DamagedStore(found.replace("\n", " "))
     statements = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
     if statements != set(SCHEMA):
-        raise Damaged("its tables are not those of a job")
+        raise DamagedStore("its tables are not those of a job")
     if set(connection.execute(COUNTED)) != set(connection.execute(KEPT)):
-        raise Damaged("its sums are not those of its requests")
+        raise DamagedStore("its sums are not those of its requests")
     for number, *row in connection.execute(UNFINISHED):
         check_checksum(number, tuple(row))

@@ -9,7 +9,7 @@ from typing import Any
 from burncloud_images.bulk.database.codec import (
     BAD_ROW_COLUMNS,
     RECORD_COLUMNS,
-    Damaged,
+    DamagedStore,
     decode_bad_row,
     decode_image_lists,
     decode_json,
@@ -20,7 +20,7 @@ from burncloud_images.bulk.database.codec import (
     decode_state,
     encode_text,
 )
-from burncloud_images.bulk.records import BadRow, Record, State, StoredImage, Totals
+from burncloud_images.bulk.records import BadRow, JobTotals, RequestRecord, RequestState, StoredImage
 
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
@@ -37,13 +37,15 @@ IMAGE_PAGE = 1000
 """Requests whose images are read at once; these have no prompts."""
 
 
-def get(connection: sqlite3.Connection, key: str) -> Record | None:
+def get(connection: sqlite3.Connection, key: str) -> RequestRecord | None:
     """Return the request with this key."""
     row = connection.execute(f"SELECT {RECORD_COLUMNS} FROM requests WHERE key = ?", (key,)).fetchone()  # noqa: S608 (our own words)
     return decode_record(row) if row is not None else None
 
 
-def read_records(connection: sqlite3.Connection, states: Collection[State] | None, after: int) -> list[Record]:
+def read_records(
+    connection: sqlite3.Connection, states: Collection[RequestState] | None, after: int
+) -> list[RequestRecord]:
     """Return some requests in *states* that follow the one with the number *after*."""
     condition, parameters = "", [after, PAGE]
     if states is not None:
@@ -54,7 +56,7 @@ def read_records(connection: sqlite3.Connection, states: Collection[State] | Non
     return [decode_record(row) for row in connection.execute(sql, parameters)]
 
 
-def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[Record]:
+def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[RequestRecord]:
     """
     Return those of the requests with these keys that are pending and were never bought.
 
@@ -85,17 +87,17 @@ def has_bad_rows(connection: sqlite3.Connection, source: str) -> bool:
     return found.fetchone() is not None
 
 
-def read_totals(connection: sqlite3.Connection) -> Totals:
+def read_totals(connection: sqlite3.Connection) -> JobTotals:
     """Return the sums, which every change updates."""
     rows: list[tuple[Any, ...]] = connection.execute(SUMS).fetchall()
-    counts: Mapping[State, int] = {decode_state(row[0]): decode_number(row[1]) for row in rows}
-    if len(counts) != len(State):
-        raise Damaged("its sums are not complete")
+    counts: Mapping[RequestState, int] = {decode_state(row[0]): decode_number(row[1]) for row in rows}
+    if len(counts) != len(RequestState):
+        raise DamagedStore("its sums are not complete")
     images, size, committed, cost, reserved = (
         sum(decode_number(row[column]) for row in rows) for column in range(2, 7)
     )
     (bad_rows,) = connection.execute("SELECT count(*) FROM bad_rows").fetchone()
-    return Totals(
+    return JobTotals(
         counts=counts,
         bad_rows=bad_rows,
         images=images,

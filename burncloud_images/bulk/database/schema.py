@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from burncloud_images.bulk.records import State
+from burncloud_images.bulk.records import RequestState
 
 APPLICATION = int.from_bytes(b"BCIJ")
 """Identifies the file as a job's store; https://sqlite.org/fileformat.html §1.3.17."""
 FORMAT = 1
 """The version of the tables. A store of a later format is refused; one of an earlier format has to be migrated."""
 
-STATES = ", ".join(f"'{state}'" for state in State)
+STATES = ", ".join(f"'{state}'" for state in RequestState)
 
 REQUESTS = f"""
 CREATE TABLE requests (

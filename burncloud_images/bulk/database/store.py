@@ -18,8 +18,18 @@ from burncloud_images.bulk.database.codec import (
 )
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
 from burncloud_images.bulk.database.transitions import Transition
-from burncloud_images.bulk.database.writer import Writer
-from burncloud_images.bulk.records import Added, BadRow, Failure, Link, NewRequest, Record, State, StoredImage, Totals
+from burncloud_images.bulk.database.writer import DatabaseWriter
+from burncloud_images.bulk.records import (
+    AddedRows,
+    BadRow,
+    JobTotals,
+    NewRequest,
+    RequestFailure,
+    RequestRecord,
+    RequestState,
+    StoredImage,
+    UnfetchedLink,
+)
 
 
 class JobStore:
@@ -33,7 +43,7 @@ class JobStore:
     raises `RuntimeError`, since that is a mistake in the program.
     """
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: DatabaseWriter) -> None:
         """Read and write through *writer*."""
         self.writer = writer
 
@@ -51,7 +61,7 @@ class JobStore:
             JobError: The file is not a store, is damaged, or has a later format.
             StorageError: The file cannot be created, read or written.
         """
-        return await cls.start(Writer(partial(connect, Path(path)), disconnect, on_full))
+        return await cls.start(DatabaseWriter(partial(connect, Path(path)), disconnect, on_full))
 
     @classmethod
     async def open_for_reading(cls, path: Path) -> Self:
@@ -62,10 +72,10 @@ class JobStore:
             JobError: The file does not exist, is not a store, is damaged, or has a later format.
             StorageError: The file cannot be read.
         """
-        return await cls.start(Writer(partial(connect_for_reading, Path(path))))
+        return await cls.start(DatabaseWriter(partial(connect_for_reading, Path(path))))
 
     @classmethod
-    async def start(cls, writer: Writer) -> Self:
+    async def start(cls, writer: DatabaseWriter) -> Self:
         try:
             await writer.opened
         except BaseException:
@@ -89,11 +99,11 @@ class JobStore:
 
     # --- reading -----------------------------------------------------------------------------------------------------
 
-    def get(self, key: str) -> Awaitable[Record | None]:
+    def get(self, key: str) -> Awaitable[RequestRecord | None]:
         """Return the request with this key."""
         return self.writer.read(partial(queries.get, key=key))
 
-    async def records(self, states: Collection[State] | None = None) -> AsyncIterator[Record]:
+    async def records(self, states: Collection[RequestState] | None = None) -> AsyncIterator[RequestRecord]:
         """Yield the requests in these states, or all, in order; the job may run meanwhile."""
         wanted = frozenset(states) if states is not None else None
         after = 0
@@ -121,11 +131,11 @@ class JobStore:
         """Return whether an input has lines that are not requests."""
         return self.writer.read(partial(queries.has_bad_rows, source=source))
 
-    def totals(self) -> Awaitable[Totals]:
+    def totals(self) -> Awaitable[JobTotals]:
         """Return the sums over all requests."""
         return self.writer.read(queries.read_totals)
 
-    def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[Record]]:
+    def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[RequestRecord]]:
         """Return those of the requests with these keys that are pending and were never sent."""
         return self.writer.read(partial(queries.read_unsent, keys=tuple(keys)))
 
@@ -139,7 +149,7 @@ class JobStore:
 
     # --- the job -----------------------------------------------------------------------------------------------------
 
-    def add(self, rows: Sequence[NewRequest | BadRow]) -> Awaitable[Added]:
+    def add(self, rows: Sequence[NewRequest | BadRow]) -> Awaitable[AddedRows]:
         """
         Add requests; those whose key is known stay as they are.
 
@@ -155,7 +165,7 @@ class JobStore:
         """Store a value about the job, as JSON."""
         return self.writer.change(partial(transitions.set_metadata, name=name, value=encode_json(value)))
 
-    def lease(self, most: int) -> Awaitable[Sequence[Record]]:
+    def lease(self, most: int) -> Awaitable[Sequence[RequestRecord]]:
         """Lease up to *most* pending requests, in order, and return them."""
         return self.writer.change(partial(transitions.lease, most=most))
 
@@ -167,7 +177,7 @@ class JobStore:
         """
         return self.writer.change(transitions.release_leases)
 
-    def retry(self, states: Collection[State]) -> Awaitable[int]:
+    def retry(self, states: Collection[RequestState]) -> Awaitable[int]:
         """
         Return all failed or in-doubt requests to pending, and return how many.
 
@@ -198,7 +208,7 @@ class JobStore:
         """Record that an attempt was not billed and that another may follow: sent becomes leased."""
         return self.move(transitions.RELEASE, key)
 
-    def requeue(self, key: str, failure: Failure | None = None) -> Awaitable[None]:
+    def requeue(self, key: str, failure: RequestFailure | None = None) -> Awaitable[None]:
         """
         Return a leased or sent request that was not billed to pending; its reservation is released.
 
@@ -207,7 +217,7 @@ class JobStore:
         return self.move(transitions.REQUEUE, key, failure=encode_failure(failure))
 
     def mark_received(
-        self, key: str, links: Sequence[Link], *, about: Mapping[str, object], request_id: str | None
+        self, key: str, links: Sequence[UnfetchedLink], *, about: Mapping[str, object], request_id: str | None
     ) -> Awaitable[None]:
         """Store the URLs of paid images before the first is fetched: sent becomes received."""
         return self.move(
@@ -248,7 +258,7 @@ class JobStore:
         )
 
     def fail(
-        self, key: str, failure: Failure, *, may_be_billed: bool, request_id: str | None, at: float
+        self, key: str, failure: RequestFailure, *, may_be_billed: bool, request_id: str | None, at: float
     ) -> Awaitable[None]:
         """Record that a request failed; it keeps its reservation if it may be billed."""
         return self.move(
@@ -260,7 +270,7 @@ class JobStore:
             at=at,
         )
 
-    def mark_in_doubt(self, key: str, failure: Failure, *, request_id: str | None, at: float) -> Awaitable[None]:
+    def mark_in_doubt(self, key: str, failure: RequestFailure, *, request_id: str | None, at: float) -> Awaitable[None]:
         """Record that a sent request may have been billed; it keeps its reservation."""
         return self.move(
             transitions.MARK_IN_DOUBT,
@@ -270,14 +280,16 @@ class JobStore:
             at=at,
         )
 
-    def mark_lost(self, key: str, images: Sequence[StoredImage], failure: Failure, *, at: float) -> Awaitable[None]:
+    def mark_lost(
+        self, key: str, images: Sequence[StoredImage], failure: RequestFailure, *, at: float
+    ) -> Awaitable[None]:
         """Record that a done request has only these images left: it was paid for, and has failed."""
         return self.move(
             transitions.MARK_LOST, key, **encode_image_columns(images), failure=encode_failure(failure), at=at
         )
 
     def adopt(
-        self, key: str, images: Sequence[StoredImage], *, failure: Failure | None, reserved: int, at: float
+        self, key: str, images: Sequence[StoredImage], *, failure: RequestFailure | None, reserved: int, at: float
     ) -> Awaitable[None]:
         """
         Record that a pending request was bought by a run that this store does not know.
@@ -287,7 +299,7 @@ class JobStore:
         return self.move(
             transitions.ADOPT,
             key,
-            state=State.DONE if failure is None else State.IN_DOUBT,
+            state=RequestState.DONE if failure is None else RequestState.IN_DOUBT,
             **encode_image_columns(images),
             failure=encode_failure(failure),
             reserved=reserved,

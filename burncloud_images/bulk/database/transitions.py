@@ -30,13 +30,13 @@ from burncloud_images.bulk.database.codec import (
     encode_request,
     encode_text,
 )
-from burncloud_images.bulk.records import Added, BadRow, NewRequest, Record, State, StoredImage
+from burncloud_images.bulk.records import AddedRows, BadRow, NewRequest, RequestRecord, RequestState, StoredImage
 
-PAID = (State.SENT, State.RECEIVED, State.IN_DOUBT)
+PAID = (RequestState.SENT, RequestState.RECEIVED, RequestState.IN_DOUBT)
 """States of requests that may have been billed and can still get images."""
 
 
-def listed(states: Collection[State]) -> str:
+def listed(states: Collection[RequestState]) -> str:
     return ", ".join(f"'{state}'" for state in states)
 
 
@@ -56,7 +56,7 @@ class Transition:
     """
 
     verb: str
-    states: tuple[State, ...]
+    states: tuple[RequestState, ...]
     columns: str
     sql: str = attrs.field(init=False)
 
@@ -68,7 +68,7 @@ class Transition:
 
 REQUEUE = Transition(
     "requeued",
-    (State.LEASED, State.SENT, State.RECEIVED),
+    (RequestState.LEASED, RequestState.SENT, RequestState.RECEIVED),
     f"""
     state = CASE state WHEN 'received' THEN state ELSE 'pending' END,
     reserved = CASE state WHEN 'sent' THEN 0 ELSE reserved END,
@@ -78,7 +78,7 @@ REQUEUE = Transition(
 )
 MARK_SENT = Transition(
     "sent",
-    (State.LEASED,),
+    (RequestState.LEASED,),
     """
     state = 'sent', reserved = :reserved, committed = committed + wanted, sent_at = :at,
     cost = CASE reserved WHEN 0 THEN cost ELSE coalesce(cost, 0) + reserved END,
@@ -88,18 +88,18 @@ MARK_SENT = Transition(
 )
 MARK_RESENT = Transition(
     "sent again",
-    (State.SENT,),
+    (RequestState.SENT,),
     "cost = coalesce(cost, 0) + reserved, reserved = :reserved, committed = committed + wanted, sent_at = :at",
 )
-MARK_POLLED = Transition("polled", (State.SENT,), "sent_at = :at")
+MARK_POLLED = Transition("polled", (RequestState.SENT,), "sent_at = :at")
 RELEASE = Transition(
     "released",
-    (State.SENT,),
+    (RequestState.SENT,),
     f"state = 'leased', reserved = 0, committed = committed - {MISSING}",
 )
 MARK_RECEIVED = Transition(
     "received",
-    (State.SENT,),
+    (RequestState.SENT,),
     "state = 'received', links = :links, about = :about, request_id = :request_id",
 )
 FINISH = Transition(
@@ -115,7 +115,7 @@ FINISH = Transition(
 )
 FAIL = Transition(
     "failed",
-    (State.LEASED, *PAID, State.DONE),
+    (RequestState.LEASED, *PAID, RequestState.DONE),
     f"""
     state = 'failed', doubtful = 0,
     failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at,
@@ -125,7 +125,7 @@ FAIL = Transition(
 )
 MARK_IN_DOUBT = Transition(
     "marked in doubt",
-    (State.SENT,),
+    (RequestState.SENT,),
     """
     state = 'in_doubt', doubtful = 0,
     failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at
@@ -133,19 +133,19 @@ MARK_IN_DOUBT = Transition(
 )
 MARK_LOST = Transition(
     "marked as missing images",
-    (State.DONE,),
+    (RequestState.DONE,),
     "state = 'failed', images = :images, stored = :stored, bytes = :bytes, failure = :failure, ended_at = :at",
 )
 ADOPT = Transition(
     "adopted",
-    (State.PENDING,),
+    (RequestState.PENDING,),
     """
     state = :state, images = :images, stored = :stored, bytes = :bytes, failure = :failure,
     about = :about, ended_at = :at,
     reserved = reserved + :reserved, committed = committed + max(wanted, :stored)
     """,
 )
-SET_PATHS = Transition("moved", (State.DONE,), "images = :images")
+SET_PATHS = Transition("moved", (RequestState.DONE,), "images = :images")
 ADD_IMAGE = Transition(
     "given an image",
     PAID,
@@ -187,7 +187,7 @@ def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("RELEASE part")
 
 
-def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow]) -> Added:
+def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow]) -> AddedRows:
     """Add requests and bad rows."""
     new = known = refused = 0
     with all_or_nothing(connection):
@@ -201,7 +201,7 @@ def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow]) -> 
             else:
                 refused += 1
                 add_bad_row(connection, row.source, row.line, row.label, f"another request has the id {row.label!r}")
-    return Added(new=new, known=known, refused=refused)
+    return AddedRows(new=new, known=known, refused=refused)
 
 
 def insert(connection: sqlite3.Connection, row: NewRequest) -> bool:
@@ -222,11 +222,11 @@ def clear_bad_rows(connection: sqlite3.Connection, source: str) -> None:
     connection.execute("DELETE FROM bad_rows WHERE source = ?", (encode_text(source),))
 
 
-def lease(connection: sqlite3.Connection, most: int) -> tuple[Record, ...]:
+def lease(connection: sqlite3.Connection, most: int) -> tuple[RequestRecord, ...]:
     """Lease the next pending requests."""
     records = [decode_record(row) for row in connection.execute(NEXT, (most,))]
     connection.execute(LEASE, (most,))
-    return tuple(attrs.evolve(record, state=State.LEASED, attempts=record.attempts + 1) for record in records)
+    return tuple(attrs.evolve(record, state=RequestState.LEASED, attempts=record.attempts + 1) for record in records)
 
 
 def move(connection: sqlite3.Connection, transition: Transition, values: Mapping[str, Text | float | None]) -> None:
@@ -276,14 +276,14 @@ def release_leases(connection: sqlite3.Connection) -> int:
     return connection.execute(RELEASE_LEASES).rowcount
 
 
-def retry(connection: sqlite3.Connection, states: Collection[State]) -> int:
+def retry(connection: sqlite3.Connection, states: Collection[RequestState]) -> int:
     """
     Return all requests in *states* to pending.
 
     Raises:
         RuntimeError: One of the states is not failed or in doubt.
     """
-    refused = set(states) - {State.FAILED, State.IN_DOUBT}
+    refused = set(states) - {RequestState.FAILED, RequestState.IN_DOUBT}
     if refused:
         raise RuntimeError(f"Requests that are {', '.join(sorted(refused))} cannot be retried.")
     first, *others = states or (None,)

@@ -32,13 +32,13 @@ class Command(Generic[T]):
 
 
 @attrs.frozen
-class Failed:
+class FailedCommand:
     """The result of a command that raised and changed nothing."""
 
     error: Exception
 
 
-class Writer:
+class DatabaseWriter:
     """Executes commands on a connection of its own, whether or not they are awaited or their callers are cancelled."""
 
     def __init__(
@@ -102,7 +102,7 @@ class Writer:
         try:
             connection = self.connect()
         except Exception as error:  # noqa: BLE001 (raised to the caller who opens the store)
-            self.call(set_result, self.opened, Failed(translate_error(error)))
+            self.call(set_result, self.opened, FailedCommand(translate_error(error)))
             self.call(set_result, self.closed, None)
             return
         self.call(set_result, self.opened, None)
@@ -134,7 +134,7 @@ class Writer:
         return commands
 
     def execute(self, connection: sqlite3.Connection, commands: Sequence[Command[Any]]) -> list[object]:
-        """Return the result of each command, or `Failed`."""
+        """Return the result of each command, or `FailedCommand`."""
         if not any(command.changes for command in commands):
             return [self.attempt(connection, command) for command in commands]
         for is_last in (False, True):
@@ -145,7 +145,7 @@ class Writer:
             if is_last or not is_disk_error(failure) or not self.make_room():
                 break
         return [
-            Failed(translate_error(failure)) if command.changes else self.attempt(connection, command)
+            FailedCommand(translate_error(failure)) if command.changes else self.attempt(connection, command)
             for command in commands
         ]
 
@@ -170,7 +170,7 @@ class Writer:
     def attempt_within(self, connection: sqlite3.Connection, command: Command[Any]) -> object:
         """Execute a command as part of a transaction, and raise if SQLite rolled the whole transaction back."""
         result = self.attempt(connection, command)
-        if isinstance(result, Failed) and not connection.in_transaction:
+        if isinstance(result, FailedCommand) and not connection.in_transaction:
             raise result.error
         return result
 
@@ -180,13 +180,13 @@ class Writer:
         except Exception as error:
             if command.changes and is_disk_error(error):  # the whole transaction is to be retried
                 raise
-            return Failed(translate_error(error))
+            return FailedCommand(translate_error(error))
 
     def finish(self, connection: sqlite3.Connection) -> object:
         try:
             self.disconnect(connection)
         except Exception as error:  # noqa: BLE001 (raised to the caller who closes the store)
-            return Failed(translate_error(error))
+            return FailedCommand(translate_error(error))
         return None
 
 
@@ -194,7 +194,7 @@ def set_result(future: asyncio.Future[Any], result: object) -> None:
     """Resolve *future*, unless its caller was cancelled."""
     if future.cancelled():
         return
-    if isinstance(result, Failed):
+    if isinstance(result, FailedCommand):
         future.set_exception(result.error)
     else:
         future.set_result(result)

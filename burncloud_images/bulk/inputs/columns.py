@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.bulk.keys import MAX_DEPTH, REQUESTS
+from burncloud_images.bulk.request_json import MAX_DEPTH, REQUESTS
 from burncloud_images.model.operations import IMAGE_FIELDS, KINDS, Operation
 
 MAX_REASON = 200
@@ -128,7 +128,7 @@ def to_truth(word: str) -> bool:
     return TRUTHS[word.lower()]
 
 
-class NotStrict(ValueError):  # noqa: N818 (never leaves this module)
+class AmbiguousJSON(ValueError):  # noqa: N818 (never leaves this module)
     """JSON that parsers do not agree on."""
 
 
@@ -141,7 +141,7 @@ def load_json(text: str) -> object:
     """
     try:
         value = DECODER.decode(text)
-    except NotStrict as problem:
+    except AmbiguousJSON as problem:
         raise UnusableRow(str(problem)) from None
     except json.JSONDecodeError as error:
         raise UnusableRow(
@@ -172,17 +172,17 @@ def members(value: object) -> list[object]:
 def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise NotStrict("a name stands twice in one object")
+        raise AmbiguousJSON("a name stands twice in one object")
     return found
 
 
 def refuse_constant(_: str) -> object:
-    raise NotStrict("it holds a number that JSON does not have")
+    raise AmbiguousJSON("it holds a number that JSON does not have")
 
 
 def bounded(digits: str) -> int:
     if len(digits.removeprefix("-")) > MAX_DIGITS:
-        raise NotStrict("it holds a number of too many digits")
+        raise AmbiguousJSON("it holds a number of too many digits")
     return int(digits)
 
 

@@ -31,7 +31,7 @@ from burncloud_images.bulk.inputs.columns import (
     to_values,
 )
 from burncloud_images.bulk.inputs.sources import MAX_LINE_BYTES, QUOTE, RawLine
-from burncloud_images.bulk.keys import REQUESTS
+from burncloud_images.bulk.request_json import REQUESTS
 
 
 def join_rows(lines: Iterable[RawLine], delimiter: str) -> Iterator[RawLine]:

@@ -27,7 +27,7 @@ from burncloud_images.bulk.input_files import keep_input_file
 from burncloud_images.bulk.inputs.columns import ParsedRow, ParsedRows, UnusableRow
 from burncloud_images.bulk.inputs.formats import READERS
 from burncloud_images.bulk.inputs.parquet import read_parquet
-from burncloud_images.bulk.inputs.rows import Defaults, RowParser
+from burncloud_images.bulk.inputs.rows import RowDefaults, RowParser
 from burncloud_images.bulk.inputs.sources import (
     STDIN,
     find_format,
@@ -38,8 +38,8 @@ from burncloud_images.bulk.inputs.sources import (
     read_lines,
     refusal,
 )
-from burncloud_images.bulk.keys import to_document, to_key
-from burncloud_images.bulk.records import Added, BadRow, InputFile, NewRequest
+from burncloud_images.bulk.records import AddedRows, BadRow, InputFile, NewRequest
+from burncloud_images.bulk.request_json import to_document, to_key
 from burncloud_images.disk import finish_whatever_happens, run, sha256_of
 from burncloud_images.errors import (
     ImagesError,
@@ -100,7 +100,7 @@ async def open_input(
 
     Cancellation waits for the thread, which stops at the next rows.
     """
-    reading = Reading(source=str(source), options=options, stdin=stdin)
+    reading = InputReader(source=str(source), options=options, stdin=stdin)
     try:
         while (taken := await take(reading, executor)) is not None:
             rows, row_warnings = taken
@@ -112,7 +112,7 @@ async def open_input(
         reading.close()
 
 
-async def take(reading: Reading, executor: Executor | None) -> Taken | None:
+async def take(reading: InputReader, executor: Executor | None) -> Taken | None:
     """Return the next rows. Cancellation waits for a file and leaves standard input, which may never give anything."""
     if reading.source == STDIN:
         return await run_in_daemon(reading.take)
@@ -152,7 +152,7 @@ Made: TypeAlias = Generator[tuple[NewRequest | BadRow, int], None, None]
 
 
 @attrs.define(kw_only=True)
-class Reading:
+class InputReader:
     """An input that is being read; its methods are called one after the other, from any thread."""
 
     source: str
@@ -184,7 +184,7 @@ class Reading:
             raise refusal(root, "it is not a folder, so rows cannot name images in it")
         return RowParser.of(
             self.source,
-            Defaults.of(self.options.defaults),
+            RowDefaults.of(self.options.defaults),
             folder if root is None else root,
             allow_http=self.options.allow_http,
         )
@@ -230,7 +230,7 @@ MEMORY = "inputs"
 
 async def add_input(
     store: JobStore, source: str | Path, options: InputOptions, executor: Executor, *, allow_change: bool = False
-) -> Added:
+) -> AddedRows:
     """
     Add the rows of an input.
 
@@ -252,7 +252,7 @@ async def add_input(
     if before is not None and is_read and not await store.has_bad_rows(str(path)):  # which may be mended elsewhere
         if before != {**before, **print_of}:
             await store.set_metadata(MEMORY, {**known, str(path): {**before, **print_of}})
-        return Added(known=int(str(before["rows"])))
+        return AddedRows(known=int(str(before["rows"])))
     await store.set_metadata(MEMORY, {**known, str(path): {**print_of, "rows": None}})
     await store.clear_bad_rows(str(path))
     added = await add_rows(store, open_input(path, options, executor))
@@ -297,9 +297,9 @@ async def recall(store: JobStore) -> dict[str, dict[str, object]]:
     return known
 
 
-async def add_rows(store: JobStore, rows: AsyncIterable[NewRequest | BadRow]) -> Added:
+async def add_rows(store: JobStore, rows: AsyncIterable[NewRequest | BadRow]) -> AddedRows:
     """Add rows as they come."""
-    total = Added()
+    total = AddedRows()
     batch: list[NewRequest | BadRow] = []
     async for row in rows:
         batch.append(row)
@@ -309,8 +309,8 @@ async def add_rows(store: JobStore, rows: AsyncIterable[NewRequest | BadRow]) ->
     return plus(total, await store.add(batch)) if batch else total
 
 
-def plus(one: Added, other: Added) -> Added:
-    return Added(new=one.new + other.new, known=one.known + other.known, refused=one.refused + other.refused)
+def plus(one: AddedRows, other: AddedRows) -> AddedRows:
+    return AddedRows(new=one.new + other.new, known=one.known + other.known, refused=one.refused + other.refused)
 
 
 async def add_requests(
@@ -320,7 +320,7 @@ async def add_requests(
     executor: Executor,
     *,
     name: str,
-) -> Added:
+) -> AddedRows:
     """
     Add requests of a program; images that are bytes are kept in the job's directory.
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import attrs
 
 from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, OPERATIONS, ParsedRow, UnusableRow, clip, nearest
-from burncloud_images.bulk.inputs.images import ImageFiles, LookedAt
-from burncloud_images.bulk.keys import REQUESTS, to_document, to_key
+from burncloud_images.bulk.inputs.row_images import ImageFileInspector, InspectedImage
 from burncloud_images.bulk.records import BadRow, NewRequest
+from burncloud_images.bulk.request_json import REQUESTS, to_document, to_key
 from burncloud_images.errors import InvalidRequestError, Violation
 from burncloud_images.files.uploads import UPLOADABLE
 from burncloud_images.model.inputs import SCHEME, BytesSource, FileID, ImageSource, ImageURL, PathSource, to_source
@@ -76,7 +76,7 @@ STAND_IN = ImageURL("https://stand-in.invalid/")
 
 
 @attrs.frozen
-class Defaults:
+class RowDefaults:
     """
     What rows are given that do not have it.
 
@@ -89,7 +89,7 @@ class Defaults:
     extra: Mapping[str, object]
 
     @classmethod
-    def of(cls, values: Mapping[str, object]) -> Defaults:
+    def of(cls, values: Mapping[str, object]) -> RowDefaults:
         """
         Return what *values* give; those that no operation has are sent as `extra`.
 
@@ -122,11 +122,11 @@ class RequestBuilder:
         allow_http: Whether images may be at unencrypted addresses.
     """
 
-    defaults: Defaults
-    files: ImageFiles
+    defaults: RowDefaults
+    files: ImageFileInspector
     allow_http: bool = False
 
-    def build(self, given: Mapping[str, object]) -> tuple[ImagesRequest, Mapping[Path, LookedAt]]:
+    def build(self, given: Mapping[str, object]) -> tuple[ImagesRequest, Mapping[Path, InspectedImage]]:
         """
         Return the request that columns ask for, and what is known of its files.
 
@@ -147,7 +147,7 @@ class RequestBuilder:
         values: dict[str, Any] = {name: value for name, value in own.items() if name in taken}
         values |= {name: value for name, value in given.items() if name in taken}
         values |= with_extra(self.defaults.extra, values.get("extra"))
-        found: dict[Path, LookedAt] = {}
+        found: dict[Path, InspectedImage] = {}
         for name in IMAGE_FIELDS:
             if name in values:
                 values[name] = self.find(name, values[name], operation, found, violations)
@@ -158,7 +158,7 @@ class RequestBuilder:
         name: str,
         value: object,
         operation: Operation,
-        found: dict[Path, LookedAt],
+        found: dict[Path, InspectedImage],
         violations: list[Violation],
     ) -> object:
         """Return the sources that the column *name* names; note files and what is wrong."""
@@ -177,7 +177,7 @@ class RequestBuilder:
                 sources.append(STAND_IN)
         return sources if several else sources[0]
 
-    def find_one(self, word: object, found: dict[Path, LookedAt]) -> ImageSource:
+    def find_one(self, word: object, found: dict[Path, InspectedImage]) -> ImageSource:
         match word:
             case str():
                 return self.find_text(word, found)
@@ -187,7 +187,7 @@ class RequestBuilder:
                 return FileID(identity)
         raise UnusableRow("it has to be a path, a URL, or an object with image_url or file_id")
 
-    def find_text(self, text: str, found: dict[Path, LookedAt]) -> ImageSource:
+    def find_text(self, text: str, found: dict[Path, InspectedImage]) -> ImageSource:
         if SCHEME.match(text) or text[:5].lower() == "data:":
             return check_url(text, allow_http=self.allow_http)
         looked_at = self.files.look(text)
@@ -296,9 +296,9 @@ class RowParser:
     row_warnings: RowWarnings
 
     @classmethod
-    def of(cls, source: str, defaults: Defaults, folder: Path, *, allow_http: bool) -> RowParser:
+    def of(cls, source: str, defaults: RowDefaults, folder: Path, *, allow_http: bool) -> RowParser:
         """Return an parser for *source*, whose rows may name images below *folder*."""
-        builder = RequestBuilder(defaults=defaults, files=ImageFiles.below(folder), allow_http=allow_http)
+        builder = RequestBuilder(defaults=defaults, files=ImageFileInspector.below(folder), allow_http=allow_http)
         return cls(source=source, builder=builder, row_warnings=RowWarnings(source))
 
     def to_row(self, parsed: ParsedRow) -> NewRequest | BadRow:
@@ -337,7 +337,7 @@ class RowParser:
                 made[name] = value
         return made
 
-    def judge(self, request: ImagesRequest, files: Mapping[Path, LookedAt], line: int) -> dict[str, object]:
+    def judge(self, request: ImagesRequest, files: Mapping[Path, InspectedImage], line: int) -> dict[str, object]:
         """
         Return the document of a request, and warn of values beyond documented limits.
 
@@ -358,7 +358,7 @@ class RowParser:
         return BadRow(source=self.source, line=parsed.line, label=label, reason=clip(reason))
 
 
-def measure(request: ImagesRequest, files: Mapping[Path, LookedAt]) -> list[MeasuredImage]:
+def measure(request: ImagesRequest, files: Mapping[Path, InspectedImage]) -> list[MeasuredImage]:
     """Return the measures of the images of a request; none if some of them are elsewhere."""
     measured: list[MeasuredImage] = []
     for field, source in request.images():

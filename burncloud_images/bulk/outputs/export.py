@@ -7,9 +7,9 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.outputs.files import WholeFile, batches, storage_errors, to_line, write_records
-from burncloud_images.bulk.outputs.gallery import Gallery
+from burncloud_images.bulk.outputs.gallery import GalleryWriter
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
+from burncloud_images.bulk.outputs.output_files import AtomicFile, batches, storage_errors, to_line, write_records
 from burncloud_images.bulk.outputs.report import ReportBuilder, write_report
 from burncloud_images.bulk.records import BadRow
 from burncloud_images.disk import finish_whatever_happens, run
@@ -43,7 +43,7 @@ async def write_outputs(
     """
     require(format)
     folder = await run(executor, folder.resolve)
-    report, gallery = ReportBuilder(facts), Gallery(folder)
+    report, gallery = ReportBuilder(facts), GalleryWriter(folder)
     with storage_errors(folder):
         await write_records(store.records(), [open_metadata(folder / f"metadata.{format}"), report, gallery], executor)
         await write_bad_rows(store, folder, executor=executor)
@@ -62,11 +62,11 @@ async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -
         StorageError: The file cannot be written; an earlier one stays as it is.
     """
     path = folder / "bad_rows.jsonl"
-    file: WholeFile | None = None
+    file: AtomicFile | None = None
     with storage_errors(folder):
         try:
             async for batch in batches(store.bad_rows()):
-                file = file or await finish_whatever_happens(run(executor, WholeFile.open, path))
+                file = file or await finish_whatever_happens(run(executor, AtomicFile.open, path))
                 await finish_whatever_happens(run(executor, write, file, batch))
             if file is None:
                 await run(executor, remove, path)
@@ -78,7 +78,7 @@ async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -
             raise
 
 
-def write(file: WholeFile, bad_rows: Sequence[BadRow]) -> None:
+def write(file: AtomicFile, bad_rows: Sequence[BadRow]) -> None:
     file.handle.writelines(to_line(to_row(problem)) for problem in bad_rows)
 
 

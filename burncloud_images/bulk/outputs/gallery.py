@@ -17,36 +17,36 @@ from urllib.parse import urlsplit
 import attrs
 
 from burncloud_images import errors
-from burncloud_images.bulk.folders import opened
-from burncloud_images.bulk.outputs.files import WholeFile, plain, to_script, write_whole
+from burncloud_images.bulk.folder_descriptors import opened
 from burncloud_images.bulk.outputs.metadata import dollars, share, to_row
-from burncloud_images.bulk.outputs.report import Summary
-from burncloud_images.bulk.records import Failure, Record, State
+from burncloud_images.bulk.outputs.output_files import AtomicFile, plain, to_script, write_whole
+from burncloud_images.bulk.outputs.report import ReportContents
+from burncloud_images.bulk.records import RequestFailure, RequestRecord, RequestState
 from burncloud_images.disk import sync_folder
 
 Card = dict[str, object]
 
-UNSTARTED = frozenset({State.PENDING, State.LEASED})
+UNSTARTED = frozenset({RequestState.PENDING, RequestState.LEASED})
 
 RETRY_FAILED = "Run the job with --retry-failed to send it again."
-ADVICE: Mapping[State, str] = {
-    State.SENT: "It is in progress, or its run was killed; the next run finds out.",
-    State.RECEIVED: "It is paid for. Run the job again to fetch its images before their URLs expire.",
-    State.IN_DOUBT: (
+ADVICE: Mapping[RequestState, str] = {
+    RequestState.SENT: "It is in progress, or its run was killed; the next run finds out.",
+    RequestState.RECEIVED: "It is paid for. Run the job again to fetch its images before their URLs expire.",
+    RequestState.IN_DOUBT: (
         "It may have been billed. Ask the provider by the request id or the key. "
         "Running the job with --on-unknown retry sends it again, and you may pay twice."
     ),
 }
 
 
-def to_cards(records: Sequence[Record]) -> Iterator[Card]:
+def to_cards(records: Sequence[RequestRecord]) -> Iterator[Card]:
     """Yield the cards of *records*; requests that were not sent yet have none."""
     for record in records:
         if record.state not in UNSTARTED or record.images:
             yield from cards(record)
 
 
-def cards(record: Record) -> Iterator[Card]:
+def cards(record: RequestRecord) -> Iterator[Card]:
     request = describe_request(record)
     for place, image in enumerate(record.images):
         row = to_row(record, image, place)
@@ -65,11 +65,11 @@ def cards(record: Record) -> Iterator[Card]:
                 "sha256": image.sha256,
             }
         )
-    if record.state is not State.DONE:
+    if record.state is not RequestState.DONE:
         yield compact({**request, **describe_failure(record), "reserved": dollars(record.reserved)})
 
 
-def describe_request(record: Record) -> Card:
+def describe_request(record: RequestRecord) -> Card:
     """Return the fields that all cards of a request have."""
     asked = record.document
     return {
@@ -91,7 +91,7 @@ def describe_request(record: Record) -> Card:
     }
 
 
-def describe_failure(record: Record) -> Card:
+def describe_failure(record: RequestRecord) -> Card:
     failure = record.failure
     advice = ADVICE.get(record.state) or advise(failure)
     if failure is None:
@@ -105,7 +105,7 @@ def describe_failure(record: Record) -> Card:
     }
 
 
-def advise(failure: Failure | None) -> str:
+def advise(failure: RequestFailure | None) -> str:
     """Return advice for a failed request."""
     kind = getattr(errors, failure.error, None) if failure is not None else None
     own: str = getattr(kind, "usual_advice", "")
@@ -145,12 +145,12 @@ SCRIPT = re.compile(r"(\d{4,})\.js|\.\d{4,}\.js\.part")
 
 
 @attrs.define
-class Gallery:
+class GalleryWriter:
     """Writes the gallery of a job; everything blocks."""
 
     folder: Path
     waiting: list[dict[str, object]] = attrs.field(factory=list)
-    scripts_written: list[WholeFile] = attrs.field(factory=list)
+    scripts_written: list[AtomicFile] = attrs.field(factory=list)
     written: int = 0
 
     @property
@@ -163,7 +163,7 @@ class Gallery:
         """The folder of the files that the page loads."""
         return self.folder / "gallery"
 
-    def add(self, records: Sequence[Record]) -> None:
+    def add(self, records: Sequence[RequestRecord]) -> None:
         """Write full scripts."""
         self.waiting += to_cards(records)
         while len(self.waiting) >= CARDS:
@@ -173,7 +173,7 @@ class Gallery:
     def write(self, cards: Sequence[dict[str, object]]) -> None:
         self.make()
         number = len(self.scripts_written) + 1
-        file = WholeFile.open(self.scripts / f"{number:04}.js")
+        file = AtomicFile.open(self.scripts / f"{number:04}.js")
         try:
             lines = ",\n".join(to_script(card) for card in cards)
             file.handle.write(f"addCards({number}, [\n{lines}\n]);\n".encode())
@@ -213,7 +213,7 @@ class Gallery:
         for file in self.scripts_written:
             file.discard()
 
-    def write_page(self, summary: Summary) -> None:
+    def write_page(self, summary: ReportContents) -> None:
         """Write the page itself and its summary of the whole job."""
         page = files("burncloud_images.bulk.outputs") / "page"
         described = to_script(describe(self.folder, summary, cards=self.written, scripts=len(self.scripts_written)))
@@ -224,7 +224,7 @@ class Gallery:
         write_whole(self.path, (page / HTML).read_bytes())
 
 
-def describe(folder: Path, summary: Summary, *, cards: int, scripts: int) -> dict[str, object]:
+def describe(folder: Path, summary: ReportContents, *, cards: int, scripts: int) -> dict[str, object]:
     """Return the data for the head of the page."""
     totals = summary.totals
     return {
@@ -232,7 +232,7 @@ def describe(folder: Path, summary: Summary, *, cards: int, scripts: int) -> dic
         "cards": cards,
         "scripts": scripts,
         "requests": totals.requests,
-        "counts": {str(state): totals.counts.get(state, 0) for state in State},
+        "counts": {str(state): totals.counts.get(state, 0) for state in RequestState},
         "bad_rows": totals.bad_rows,
         "images": totals.images,
         "bytes": totals.bytes,

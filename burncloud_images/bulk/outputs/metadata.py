@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.bulk.outputs.files import (
+from burncloud_images.bulk.outputs.output_files import (
+    AtomicFile,
     RecordWriter,
-    WholeFile,
     to_line,
     well_formed,
 )
-from burncloud_images.bulk.records import Record, StoredImage
+from burncloud_images.bulk.records import RequestRecord, StoredImage
 from burncloud_images.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ class LinesMetadata:
     """Writes JSON Lines."""
 
     path: Path
-    file: WholeFile | None = None
+    file: AtomicFile | None = None
 
-    def add(self, records: Sequence[Record]) -> None:
+    def add(self, records: Sequence[RequestRecord]) -> None:
         self.open().handle.write(b"".join(to_line(row) for row in to_rows(records)))
 
     def commit(self) -> None:
@@ -103,8 +103,8 @@ class LinesMetadata:
         if self.file is not None:
             self.file.discard()
 
-    def open(self) -> WholeFile:
-        self.file = self.file or WholeFile.open(self.path)
+    def open(self) -> AtomicFile:
+        self.file = self.file or AtomicFile.open(self.path)
         return self.file
 
 
@@ -113,11 +113,11 @@ class ParquetMetadata:
     """Writes Parquet, a row group at a time."""
 
     path: Path
-    file: WholeFile | None = None
+    file: AtomicFile | None = None
     writer: ParquetWriter | None = None
     rows: list[NewRequest] = attrs.field(factory=list)
 
-    def add(self, records: Sequence[Record]) -> None:
+    def add(self, records: Sequence[RequestRecord]) -> None:
         """Collect a row per image, and write full groups."""
         self.rows += to_rows(records)
         while len(self.rows) >= GROUP:
@@ -146,10 +146,10 @@ class ParquetMetadata:
         _, writer = self.open()
         writer.write_batch(pa.RecordBatch.from_pylist(whole, schema=to_schema()))
 
-    def open(self) -> tuple[WholeFile, ParquetWriter]:
+    def open(self) -> tuple[AtomicFile, ParquetWriter]:
         import pyarrow.parquet as pq
 
-        self.file = self.file or WholeFile.open(self.path)
+        self.file = self.file or AtomicFile.open(self.path)
         self.writer = self.writer or pq.ParquetWriter(self.file.handle, to_schema(), compression="zstd")
         return self.file, self.writer
 
@@ -162,14 +162,14 @@ def to_schema() -> pa.Schema:
     return pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
 
 
-def to_rows(records: Sequence[Record]) -> Iterator[NewRequest]:
+def to_rows(records: Sequence[RequestRecord]) -> Iterator[NewRequest]:
     """Yield a row per image."""
     for record in records:
         for place, image in enumerate(record.images):
             yield to_row(record, image, place)
 
 
-def to_row(record: Record, image: StoredImage, place: int) -> NewRequest:
+def to_row(record: RequestRecord, image: StoredImage, place: int) -> NewRequest:
     """
     Return the row of one image, by `COLUMNS`.
 
@@ -215,7 +215,7 @@ def share(cost: int | None, place: int, count: int) -> int | None:
     return None if cost is None else cost // count + (place < cost % count)
 
 
-def created(record: Record) -> datetime | None:
+def created(record: RequestRecord) -> datetime | None:
     """Return when the images were made, aware UTC."""
     said = record.about.get("created")
     if isinstance(said, str):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import attrs
 
-from burncloud_images.bulk.outputs.files import plain, to_pretty, write_whole
 from burncloud_images.bulk.outputs.metadata import dollars
-from burncloud_images.bulk.records import Failure, Record, State, Totals
+from burncloud_images.bulk.outputs.output_files import plain, to_pretty, write_whole
+from burncloud_images.bulk.records import JobTotals, RequestFailure, RequestRecord, RequestState
 
 MAX_ERRORS = 20
 """Kinds of errors in the report."""
@@ -24,7 +24,7 @@ ID = re.compile(r"\b(?=[\w-]*\d)[\w-]{16,}\b")
 DIGITS = re.compile(r"\d+")
 
 TIMES = ("started", "ended")
-TROUBLED = frozenset({State.FAILED, State.IN_DOUBT, State.RECEIVED})
+TROUBLED = frozenset({RequestState.FAILED, RequestState.IN_DOUBT, RequestState.RECEIVED})
 """States that have an error; a received request has one if its images could not be fetched."""
 
 
@@ -48,7 +48,7 @@ class ErrorCount:
 
 
 @attrs.frozen(kw_only=True)
-class Summary:
+class ReportContents:
     """
     The contents of the report.
 
@@ -63,7 +63,7 @@ class Summary:
         facts: About the run; see `write_outputs`.
     """
 
-    totals: Totals
+    totals: JobTotals
     errors: tuple[ErrorCount, ...] = ()
     other_errors: int = 0
     in_doubt: tuple[Mapping[str, object], ...] = ()
@@ -96,14 +96,14 @@ class ReportBuilder:
     made: int = 0
     adopted: int = 0
 
-    def add(self, records: Sequence[Record]) -> None:
+    def add(self, records: Sequence[RequestRecord]) -> None:
         """Count *records*."""
         started = moment(self.facts.get("started"))
         for record in records:
             self.adopted += record.about.get("adopted") is True
             if record.state in TROUBLED and record.failure is not None:
                 self.count(record, record.failure)
-            if record.state is State.IN_DOUBT:
+            if record.state is RequestState.IN_DOUBT:
                 self.doubts.append(describe_doubt(record))
             if record.ended_at is not None and (started is None or record.ended_at >= started):
                 self.ended += 1
@@ -115,7 +115,7 @@ class ReportBuilder:
     def discard(self) -> None:
         """Do nothing: no file was written."""
 
-    def count(self, record: Record, failure: Failure) -> None:
+    def count(self, record: RequestRecord, failure: RequestFailure) -> None:
         message = anonymous(failure.message, record)
         kind = (failure.error, failure.code, failure.status, DIGITS.sub("0", message))
         known = self.kinds.get(kind)
@@ -133,11 +133,11 @@ class ReportBuilder:
         else:
             self.uncounted += 1
 
-    def build(self, totals: Totals) -> Summary:
+    def build(self, totals: JobTotals) -> ReportContents:
         """Return the counts."""
         frequent = sorted(self.kinds.values(), key=lambda kind: -kind.count)  # stable: of equals the first stays first
         others = self.uncounted + sum(kind.count for kind in frequent[MAX_ERRORS:])
-        return Summary(
+        return ReportContents(
             totals=totals,
             errors=tuple(frequent[:MAX_ERRORS]),
             other_errors=others,
@@ -149,7 +149,7 @@ class ReportBuilder:
         )
 
 
-def anonymous(message: str, record: Record) -> str:
+def anonymous(message: str, record: RequestRecord) -> str:
     """Return *message* without ids, as other requests have it too."""
     text = REQUEST_ID.sub("", message).replace(record.key, "…")
     if record.request_id:
@@ -157,18 +157,18 @@ def anonymous(message: str, record: Record) -> str:
     return ID.sub("…", text)
 
 
-def write_report(path: Path, summary: Summary) -> None:
+def write_report(path: Path, summary: ReportContents) -> None:
     """Write *summary*, whole and durably; blocks."""
     write_whole(path, to_pretty(to_document(summary)))
 
 
-def to_document(summary: Summary) -> dict[str, object]:
+def to_document(summary: ReportContents) -> dict[str, object]:
     """Return *summary* as a JSON object: money in dollars, times in UTC as in RFC 3339."""
     totals = summary.totals
     others = {name: plain(value) for name, value in summary.facts.items() if name not in {*TIMES, "stopped"}}
     return {
         "format": 1,
-        "requests": {"all": totals.requests, **{str(state): totals.counts.get(state, 0) for state in State}},
+        "requests": {"all": totals.requests, **{str(state): totals.counts.get(state, 0) for state in RequestState}},
         "adopted": summary.adopted,
         "bad_rows": totals.bad_rows,
         "images": totals.images,
@@ -183,7 +183,7 @@ def to_document(summary: Summary) -> dict[str, object]:
     }
 
 
-def describe_run(summary: Summary) -> dict[str, object]:
+def describe_run(summary: ReportContents) -> dict[str, object]:
     seconds = summary.seconds
     return {
         **{name: to_date(moment(summary.facts.get(name))) for name in TIMES},
@@ -196,7 +196,7 @@ def describe_run(summary: Summary) -> dict[str, object]:
     }
 
 
-def describe_doubt(record: Record) -> dict[str, object]:
+def describe_doubt(record: RequestRecord) -> dict[str, object]:
     """Return what to ask the provider by, and why the request is in doubt."""
     return {
         "key": record.key,

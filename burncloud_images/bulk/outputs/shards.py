@@ -33,10 +33,10 @@ from typing import IO, Any
 import attrs
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.folders import opened
-from burncloud_images.bulk.outputs.files import WholeFile, batches, storage_errors, to_line, well_formed
+from burncloud_images.bulk.folder_descriptors import opened
 from burncloud_images.bulk.outputs.metadata import to_row
-from burncloud_images.bulk.records import UNFINISHED, Record, State, StoredImage
+from burncloud_images.bulk.outputs.output_files import AtomicFile, batches, storage_errors, to_line, well_formed
+from burncloud_images.bulk.records import UNFINISHED, RequestRecord, RequestState, StoredImage
 from burncloud_images.disk import PIECE, finish_whatever_happens, run
 
 BLOCK = 512
@@ -63,7 +63,7 @@ class ImageChanged(Exception):  # noqa: N818 (never leaves the package)
 
 
 @attrs.define
-class Shard:
+class ShardWriter:
     """
     A shard that is being filled; everything blocks.
 
@@ -79,7 +79,7 @@ class Shard:
     limits: ShardLimits
     moved: dict[str, tuple[StoredImage, ...]] = attrs.field(factory=dict)
     samples: int = 0
-    file: WholeFile | None = None
+    file: AtomicFile | None = None
     archive: tarfile.TarFile | None = None
 
     @property
@@ -92,7 +92,7 @@ class Shard:
         """Bytes of the tar file so far."""
         return self.archive.offset if self.archive is not None else 0
 
-    def has_room(self, record: Record) -> bool:
+    def has_room(self, record: RequestRecord) -> bool:
         """Return whether the images of *record* fit."""
         if not self.moved:
             return True
@@ -105,7 +105,7 @@ class Shard:
         """Whether no request fits any more."""
         return self.samples >= self.limits.samples or self.size + END >= self.limits.size
 
-    def add(self, record: Record) -> None:
+    def add(self, record: RequestRecord) -> None:
         """
         Add the images of *record*, all or none.
 
@@ -128,13 +128,13 @@ class Shard:
         self.moved[record.key] = tuple(self.rename(image) for image in record.images)
 
     def open(self) -> tuple[tarfile.TarFile, IO[bytes]]:
-        self.file = self.file or WholeFile.open(self.path)
+        self.file = self.file or AtomicFile.open(self.path)
         self.archive = self.archive or tarfile.TarFile(
             fileobj=self.file.handle, mode="w", format=tarfile.USTAR_FORMAT, copybufsize=PIECE
         )
         return self.archive, self.file.handle
 
-    def sample(self, record: Record, image: StoredImage, place: int) -> list[tuple[str, int, bytes | None]]:
+    def sample(self, record: RequestRecord, image: StoredImage, place: int) -> list[tuple[str, int, bytes | None]]:
         """Return the name, the size and the text of each member; None is the text of the image itself."""
         name = to_member(image)
         stem = PurePosixPath(name).stem
@@ -145,7 +145,7 @@ class Shard:
     def rename(self, image: StoredImage) -> StoredImage:
         return attrs.evolve(image, path=f"{shard_name(self.number)}/{to_member(image)}")
 
-    def write_sample(self, archive: tarfile.TarFile, record: Record, image: StoredImage, place: int) -> None:
+    def write_sample(self, archive: tarfile.TarFile, record: RequestRecord, image: StoredImage, place: int) -> None:
         for name, size, text in self.sample(record, image, place):
             member = tarfile.TarInfo(name)
             member.size = size
@@ -194,7 +194,7 @@ def padded(size: int) -> int:
 
 
 @attrs.define
-class ImageReader:
+class VerifiedImageReader:
     """Reads the file of an image, and raises `ImageChanged` if it is not that image."""
 
     handle: IO[bytes]
@@ -215,7 +215,7 @@ class ImageReader:
 
 
 @contextmanager
-def open_image(path: Path, image: StoredImage) -> Iterator[ImageReader]:
+def open_image(path: Path, image: StoredImage) -> Iterator[VerifiedImageReader]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -223,7 +223,7 @@ def open_image(path: Path, image: StoredImage) -> Iterator[ImageReader]:
             raise ImageChanged(f"{path} is missing") from None
         raise
     with os.fdopen(descriptor, "rb") as handle:
-        yield ImageReader(handle, image)
+        yield VerifiedImageReader(handle, image)
 
 
 def digests(shard: Path, names: Sequence[str] | None = None) -> Iterator[tuple[str, str]]:
@@ -282,7 +282,7 @@ async def pack(store: JobStore, folder: Path, *, executor: Executor, limits: Sha
     Cancellation leaves no unfinished shard.
     """
     folder = await run(executor, folder.resolve)
-    packer = Packer(store, folder, executor, limits or ShardLimits())
+    packer = ShardPacker(store, folder, executor, limits or ShardLimits())
     with storage_errors(folder):
         await packer.settle()
         await packer.run()
@@ -290,7 +290,7 @@ async def pack(store: JobStore, folder: Path, *, executor: Executor, limits: Sha
 
 
 @attrs.define
-class Packer:
+class ShardPacker:
     """Fills one shard after the other; `left` are the keys of requests whose images cannot be packed."""
 
     store: JobStore
@@ -307,9 +307,9 @@ class Packer:
             return
         self.number = last + 1
         members = await run(self.executor, read_keys, self.folder / shard_name(last))
-        unknown: list[Record] = []
-        known: list[Record] = []
-        async for record in self.store.records({State.DONE}):
+        unknown: list[RequestRecord] = []
+        known: list[RequestRecord] = []
+        async for record in self.store.records({RequestState.DONE}):
             if record.key in members:
                 (known if all(map(is_sharded, record.images)) else unknown).append(record)
         moved = await run(self.executor, match, self.folder, last, unknown)
@@ -339,12 +339,12 @@ class Packer:
         finally:
             await finish_whatever_happens(run(self.executor, shard.discard))
 
-    def next(self) -> Shard:
-        shard = Shard(self.folder, self.number, self.limits)
+    def next(self) -> ShardWriter:
+        shard = ShardWriter(self.folder, self.number, self.limits)
         self.number += 1
         return shard
 
-    def fill(self, shard: Shard, records: list[Record]) -> list[Record]:
+    def fill(self, shard: ShardWriter, records: list[RequestRecord]) -> list[RequestRecord]:
         """Add *records* until the shard is full, and return the others; blocks."""
         for place, record in enumerate(records):
             if not shard.has_room(record):
@@ -355,7 +355,7 @@ class Packer:
                 self.left.append(record.key)
         return []
 
-    async def close(self, shard: Shard) -> None:
+    async def close(self, shard: ShardWriter) -> None:
         """Finish a shard, update the store, and remove the files that the shard was made of."""
         await finish_whatever_happens(run(self.executor, shard.commit))
         await self.set_paths(shard.moved)
@@ -375,16 +375,16 @@ class Packer:
                 os.unlink(name, dir_fd=folder)
 
 
-def until_unfinished(records: Sequence[Record]) -> Sequence[Record]:
+def until_unfinished(records: Sequence[RequestRecord]) -> Sequence[RequestRecord]:
     for place, record in enumerate(records):
         if record.state in UNFINISHED:
             return records[:place]
     return records
 
 
-def is_waiting(record: Record) -> bool:
+def is_waiting(record: RequestRecord) -> bool:
     """Return whether the images of *record* are to go into a shard."""
-    return record.state is State.DONE and bool(record.images) and not any(map(is_sharded, record.images))
+    return record.state is RequestState.DONE and bool(record.images) and not any(map(is_sharded, record.images))
 
 
 def find_last(folder: Path) -> int | None:
@@ -403,11 +403,11 @@ def read_keys(shard: Path) -> set[str]:
         return set()
 
 
-def match(folder: Path, number: int, records: Sequence[Record]) -> dict[str, tuple[StoredImage, ...]]:
+def match(folder: Path, number: int, records: Sequence[RequestRecord]) -> dict[str, tuple[StoredImage, ...]]:
     """Return the new paths of those *records* whose images are all in a shard, byte for byte; blocks."""
     if not records:
         return {}
-    shard = Shard(folder, number, ShardLimits())
+    shard = ShardWriter(folder, number, ShardLimits())
     names = [to_member(image) for record in records for image in record.images]
     held = dict(digests(shard.path, names))
     return {

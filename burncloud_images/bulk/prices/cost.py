@@ -34,7 +34,7 @@ Fields: TypeAlias = Mapping[str, object]
 
 
 @attrs.frozen
-class Rates:
+class ImageRates:
     """
     Amounts per image, by quality and size.
 
@@ -103,9 +103,9 @@ class ModelPrices:
         input_image_tokens: The most tokens that one image to edit takes.
     """
 
-    images: Rates = attrs.field(factory=Rates)
+    images: ImageRates = attrs.field(factory=ImageRates)
     tokens: TokenPrices | None = None
-    output_tokens: Rates = attrs.field(factory=Rates)
+    output_tokens: ImageRates = attrs.field(factory=ImageRates)
     input_image_tokens: int = INPUT_IMAGE_TOKENS
 
     def worst_case(self, fields: Fields) -> int | None:
@@ -141,12 +141,12 @@ class ModelPrices:
         most = self.expect(fields)
         return None if most is None else (most.text + most.images + most.output) * count(fields)
 
-    def expect(self, fields: Fields) -> Expected | None:
+    def expect(self, fields: Fields) -> ExpectedTokens | None:
         """Return the most tokens for one image of a request; None if that cannot be told."""
         each = self.output_tokens.most(fields.get("quality"), fields.get("size"))
         if each is None:
             return None
-        return Expected(
+        return ExpectedTokens(
             text=len(str(fields.get("prompt") or "").encode(errors="replace")) + PROMPT_TOKENS_BESIDE,
             images=count_inputs(fields) * self.input_image_tokens,
             output=each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images")),
@@ -154,7 +154,7 @@ class ModelPrices:
 
 
 @attrs.frozen(kw_only=True)
-class Expected:
+class ExpectedTokens:
     """
     The most tokens that one image takes.
 
@@ -188,7 +188,7 @@ def by_usage(usage: Fields, prices: TokenPrices) -> int:
 
 
 @attrs.frozen(kw_only=True)
-class Parts:
+class TokenCounts:
     """Tokens by kind."""
 
     text: int
@@ -201,13 +201,13 @@ class Parts:
         return self.text + self.image + self.other
 
 
-def parts(tokens: int, details: object) -> Parts:
+def parts(tokens: int, details: object) -> TokenCounts:
     named = details if isinstance(details, Mapping) else {}
     text, image = whole(named.get("text_tokens")), whole(named.get("image_tokens"))
-    return Parts(text=text, image=image, other=max(0, tokens - text - image))
+    return TokenCounts(text=text, image=image, other=max(0, tokens - text - image))
 
 
-def saved(read: Parts, details: object, prices: TokenPrices) -> int:
+def saved(read: TokenCounts, details: object, prices: TokenPrices) -> int:
     """Return what cached input saves, in nano-dollars times a million, as far as its kind is told."""
     named = details.get("cached_tokens_details") if isinstance(details, Mapping) else None
     if not isinstance(named, Mapping):

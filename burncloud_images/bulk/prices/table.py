@@ -36,7 +36,7 @@ from typing import NoReturn
 
 import attrs
 
-from burncloud_images.bulk.prices.cost import INPUT_IMAGE_TOKENS, ModelPrices, Rates, TokenPrices
+from burncloud_images.bulk.prices.cost import INPUT_IMAGE_TOKENS, ImageRates, ModelPrices, TokenPrices
 from burncloud_images.errors import ConfigurationError
 
 LISTED = Path(__file__).with_name("list_prices.toml")
@@ -114,7 +114,7 @@ class PriceTable:
         Raises:
             ConfigurationError: It cannot be used, with the place.
         """
-        return read_table(Place(name), table)
+        return read_table(PricePath(name), table)
 
     def find(self, model: object) -> ModelPrices | None:
         """Return the prices of a model; None if there are none."""
@@ -194,7 +194,7 @@ def refuse_twice(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 
 @attrs.frozen
-class Place:
+class PricePath:
     """
     Where a value stands.
 
@@ -206,9 +206,9 @@ class Place:
     name: str
     keys: tuple[str, ...] = ()
 
-    def at(self, *keys: str) -> Place:
+    def at(self, *keys: str) -> PricePath:
         """Return a place within this one."""
-        return Place(self.name, (*self.keys, *keys))
+        return PricePath(self.name, (*self.keys, *keys))
 
     def refuse(self, problem: str) -> NoReturn:
         """
@@ -223,7 +223,7 @@ class Place:
         raise ConfigurationError(f"{self.name}: {where}: {problem}." if where else f"{self.name}: {problem}.")
 
 
-def read_date(place: Place, value: object) -> date:
+def read_date(place: PricePath, value: object) -> date:
     if isinstance(value, datetime):
         return value.date()
     if isinstance(value, date):
@@ -234,19 +234,19 @@ def read_date(place: Place, value: object) -> date:
         place.refuse("when the prices were so has to be said, as a date such as 2026-11-23")
 
 
-def read_text(place: Place, value: object) -> str:
+def read_text(place: PricePath, value: object) -> str:
     if not isinstance(value, str):
         place.refuse(f"it has to be text, not {value!r}")
     return value
 
 
-def read_mapping(place: Place, value: object) -> Mapping[str, object]:
+def read_mapping(place: PricePath, value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         place.refuse(f"it has to be a table, not {value!r}")
     return value
 
 
-def read_keys(place: Place, value: object, known: Collection[str]) -> Mapping[str, object]:
+def read_keys(place: PricePath, value: object, known: Collection[str]) -> Mapping[str, object]:
     table = read_mapping(place, value)
     unknown = next((key for key in table if key not in known), None)
     if unknown is not None:
@@ -255,7 +255,7 @@ def read_keys(place: Place, value: object, known: Collection[str]) -> Mapping[st
     return table
 
 
-def read_money(place: Place, value: object) -> int:
+def read_money(place: PricePath, value: object) -> int:
     """Return dollars as nano-dollars, rounded up."""
     try:
         amount = Decimal("nan") if isinstance(value, bool) else Decimal(str(value))
@@ -266,7 +266,7 @@ def read_money(place: Place, value: object) -> int:
     return int(amount.scaleb(9).to_integral_value(ROUND_CEILING))
 
 
-def read_count(place: Place, value: object) -> int:
+def read_count(place: PricePath, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_TOKENS_PER_IMAGE:
         place.refuse(f"it has to be a whole number from 0 to {MAX_TOKENS_PER_IMAGE:,}, not {value!s:.40}")
     return value
@@ -276,7 +276,7 @@ def one_of(names: Iterable[str]) -> str:
     return f"it can be one of {', '.join(sorted(names))}"
 
 
-def read_table(place: Place, value: object) -> PriceTable:
+def read_table(place: PricePath, value: object) -> PriceTable:
     table = read_keys(place, value, TABLE_KEYS)
     models = read_mapping(place.at("models"), table.get("models"))
     return PriceTable(
@@ -286,7 +286,7 @@ def read_table(place: Place, value: object) -> PriceTable:
     )
 
 
-def read_model(place: Place, value: object) -> ModelPrices:
+def read_model(place: PricePath, value: object) -> ModelPrices:
     table = read_keys(place, value, MODEL_KEYS)
     tokens = read_tokens(place, table) if not TOKEN_PRICES.keys().isdisjoint(table) else None
     prices = ModelPrices(
@@ -302,7 +302,7 @@ def read_model(place: Place, value: object) -> ModelPrices:
     return prices
 
 
-def read_tokens(place: Place, table: Mapping[str, object]) -> TokenPrices:
+def read_tokens(place: PricePath, table: Mapping[str, object]) -> TokenPrices:
     amounts: dict[str, int] = {}
     for name, like in TOKEN_PRICES.items():
         if name in table:
@@ -314,9 +314,9 @@ def read_tokens(place: Place, table: Mapping[str, object]) -> TokenPrices:
     return TokenPrices(**amounts)
 
 
-def read_rates(place: Place, value: object, read: Callable[[Place, object], int]) -> Rates:
+def read_rates(place: PricePath, value: object, read: Callable[[PricePath, object], int]) -> ImageRates:
     amounts: dict[tuple[str, str], int] = {}
     for quality, sizes in read_mapping(place, value).items():
         for size, amount in read_mapping(place.at(quality), sizes).items():
             amounts[quality, size] = read(place.at(quality, size), amount)
-    return Rates(amounts)
+    return ImageRates(amounts)

@@ -13,7 +13,7 @@ from stored import FAILURE, image, key, link, row
 from burncloud_images.bulk.database.codec import (
     RECORD,
     REQUEST,
-    Damaged,
+    DamagedStore,
     decode_bad_row,
     decode_image_lists,
     decode_json,
@@ -26,7 +26,7 @@ from burncloud_images.bulk.database.codec import (
     encode_text,
     translate_error,
 )
-from burncloud_images.bulk.records import BadRow, Record, State
+from burncloud_images.bulk.records import BadRow, RequestRecord, RequestState
 from burncloud_images.errors import JobError
 
 EXPIRES = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
@@ -57,13 +57,13 @@ def columns(**changed: object) -> tuple[object, ...]:
 
 def test_all_of_a_request_comes_back():
     """Every column of a request is decoded to the value that was encoded."""
-    expected = Record(
+    expected = RequestRecord(
         key=key(1),
         number=1,
         document=row(1).document,
         source="prompts.jsonl",
         line=1,
-        state=State.RECEIVED,
+        state=RequestState.RECEIVED,
         attempts=2,
         reserved=3,
         cost=4,
@@ -110,8 +110,8 @@ def test_all_of_a_request_comes_back():
     ],
 )
 def test_a_column_that_is_damaged(column, value):
-    """A damaged column raises Damaged and no other error."""
-    with pytest.raises(Damaged):
+    """A damaged column raises DamagedStore and no other error."""
+    with pytest.raises(DamagedStore):
         decode_record(columns(**{column: value}))
 
 
@@ -126,7 +126,7 @@ def test_any_text_comes_back(text):
 
 def test_damage_is_told_with_what_to_do():
     """The error for a damaged store says what to do."""
-    error = translate_error(Damaged("its sums are not complete"))
+    error = translate_error(DamagedStore("its sums are not complete"))
 
     assert isinstance(error, JobError)
     assert (
@@ -148,5 +148,5 @@ def test_a_damaged_list_of_images_is_found_among_others(value):
     """A damaged list is found among others, even one that would parse as two lists."""
     whole = encode_images([image(0)])
 
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedStore):
         decode_image_lists([whole, value, whole])

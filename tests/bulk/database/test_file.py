@@ -16,7 +16,7 @@ from burncloud_images import errors
 from burncloud_images.bulk.database import JobStore, transitions
 from burncloud_images.bulk.database.file import connect, disconnect
 from burncloud_images.bulk.database.schema import FORMAT
-from burncloud_images.bulk.records import BadRow, Record, State
+from burncloud_images.bulk.records import BadRow, RequestRecord, RequestState
 
 DONE, WAITING = 40, 8
 FLIPS = 150
@@ -28,11 +28,13 @@ async def write(store: JobStore) -> None:
     await store.add([row(number, label=f"l{number}") for number in range(1, DONE + WAITING)])
     await store.add([BadRow(source="prompts.jsonl", line=99, reason="it is empty")])
     for number in range(DONE):
-        await advance(store, [State.DONE, State.FAILED, State.IN_DOUBT, State.RECEIVED][number % 4])
+        await advance(
+            store, [RequestState.DONE, RequestState.FAILED, RequestState.IN_DOUBT, RequestState.RECEIVED][number % 4]
+        )
     await store.set_metadata("running", True)
 
 
-async def read(path: Path) -> list[Record]:
+async def read(path: Path) -> list[RequestRecord]:
     """Open the store and read all of it."""
     async with await JobStore.open(path) as store:
         records = await listed(store.records())
@@ -51,7 +53,7 @@ async def written(path):
         return path, await listed(store.records())
 
 
-def asked(records: list[Record]) -> list[tuple[object, ...]]:
+def asked(records: list[RequestRecord]) -> list[tuple[object, ...]]:
     """Return what of a store nothing may change silently: what is asked for, how far it is, and money."""
     return [
         (one.key, one.document, one.source, one.line, one.label, one.state, one.cost, one.reserved) for one in records
@@ -268,8 +270,8 @@ class TestLog:
                 await store.lease(1)
             return copy_files(path, tmp_path / "killed")
 
-    def leased(self, records: list[Record]) -> int:
-        return [record.state for record in records].count(State.LEASED)
+    def leased(self, records: list[RequestRecord]) -> int:
+        return [record.state for record in records].count(RequestState.LEASED)
 
     async def test_nothing_is_lost(self, killed):
         """Everything that was committed is there after a kill."""

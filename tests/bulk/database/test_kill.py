@@ -13,26 +13,33 @@ import pytest
 from stored import listed, row
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import State
+from burncloud_images.bulk.records import RequestState
 
 PROGRAM = Path(__file__).parent / "scripts" / "ledger.py"
-ORDER = [State.PENDING, State.LEASED, State.SENT, State.RECEIVED, State.FAILED, State.DONE]
+ORDER = [
+    RequestState.PENDING,
+    RequestState.LEASED,
+    RequestState.SENT,
+    RequestState.RECEIVED,
+    RequestState.FAILED,
+    RequestState.DONE,
+]
 STEPS = {state: place for place, state in enumerate(ORDER)}
 WORKERS = 16
 
 
-async def run_until(path: Path, lines: int) -> dict[str, State]:
+async def run_until(path: Path, lines: int) -> dict[str, RequestState]:
     """Run the program until it has said so many things, kill it, and return the last it said of each request."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(PROGRAM), str(path), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    said: dict[str, State] = {}
+    said: dict[str, RequestState] = {}
     for number in itertools.count(1):
         words = (await process.stdout.readline()).decode().split()
         if not words:  # it was killed, and this is all that it said before
             break
-        said[words[0]] = State(words[1])
+        said[words[0]] = RequestState(words[1])
         if number == lines:
             os.kill(process.pid, signal.SIGKILL)
     assert -signal.SIGKILL == await process.wait()
@@ -49,14 +56,14 @@ async def test_what_was_said_is_so(path, lines):
     async with await JobStore.open(path) as store:
         found = {record.key: record async for record in store.records()}
         behind = {one: state for one, state in said.items() if STEPS[found[one].state] < STEPS[state]}
-        ahead = {one for one in found if STEPS[found[one].state] > STEPS[said.get(one, State.PENDING)]}
+        ahead = {one for one in found if STEPS[found[one].state] > STEPS[said.get(one, RequestState.PENDING)]}
         assert {} == behind
         assert len(ahead) <= WORKERS
         assert len(said) >= 1
         totals = await store.totals()
-        paid = [one for one in found.values() if one.state not in {State.PENDING, State.LEASED}]
+        paid = [one for one in found.values() if one.state not in {RequestState.PENDING, RequestState.LEASED}]
         assert len(paid) == totals.cost + totals.reserved == totals.committed
-        kept = [one for one in found.values() if one.state is State.FAILED]
+        kept = [one for one in found.values() if one.state is RequestState.FAILED]
         assert [1] * len(kept) == [len(one.images) for one in kept]
 
         await store.release_leases()

@@ -22,9 +22,9 @@ from stored import FAILURE, copy_files, image, key, link, listed, row
 from strategies import examples
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Added, BadRow, Record, State
+from burncloud_images.bulk.records import AddedRows, BadRow, RequestRecord, RequestState
 
-S = State
+S = RequestState
 ROWS = 4
 numbers = st.integers(1, ROWS)
 labels = st.sampled_from(["", "", "a", "b"])
@@ -79,7 +79,7 @@ class Request:
 
     line: int
     label: str
-    state: State = S.PENDING
+    state: RequestState = S.PENDING
     attempts: int = 0
     settled: int = 0
     open: int = 0
@@ -110,7 +110,7 @@ class Request:
         self.open = self.expected = 0
         self.images, self.links = set(), set()
 
-    def end(self, state: State) -> None:
+    def end(self, state: RequestState) -> None:
         """Note that it came to an end, so that no attempt before is in doubt."""
         self.state, self.doubtful, self.counted = state, False, None
 
@@ -160,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
 
         return self.runner.run(wait())
 
-    def those(self, *states: State) -> list[str]:
+    def those(self, *states: RequestState) -> list[str]:
         """Return the keys of the requests in these states."""
         return [one for one, request in self.requests.items() if request.state in states]
 
@@ -187,7 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 new += 1
                 self.requests[one.key] = Request(one.line, one.label)
-        assert Added(new=new, known=known, refused=refused) == self.run(self.store.add([*rows, bad]))
+        assert AddedRows(new=new, known=known, refused=refused) == self.run(self.store.add([*rows, bad]))
 
     def lease(self, draw: Draw) -> None:
         """Hand requests out: only such as wait, in their order."""
@@ -310,7 +310,7 @@ class StoreMachine(RuleBasedStateMachine):
     @invariant()
     def every_request_is_as_the_model_says(self) -> None:
         """Each is there once, in its order, as far as it is, with its images and links."""
-        records: list[Record] = self.run(listed(self.store.records()))
+        records: list[RequestRecord] = self.run(listed(self.store.records()))
         assert [
             (one, request.line, request.label, request.state, request.attempts, (request.sent or [None])[-1])
             for one, request in self.requests.items()

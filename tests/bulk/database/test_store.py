@@ -14,13 +14,22 @@ from stored import BOUGHT, FAILURE, advance, copy_files, image, key, link, liste
 from burncloud_images import errors
 from burncloud_images.bulk.database import JobStore, queries
 from burncloud_images.bulk.database.queries import PAGE
-from burncloud_images.bulk.records import Added, BadRow, Link, NewRequest, Record, State, StoredImage, Totals
+from burncloud_images.bulk.records import (
+    AddedRows,
+    BadRow,
+    JobTotals,
+    NewRequest,
+    RequestRecord,
+    RequestState,
+    StoredImage,
+    UnfetchedLink,
+)
 
 BAD = BadRow(source="prompts.jsonl", line=9, label="x", reason="it is not JSON")
 
 
-def counts(**found: int) -> dict[State, int]:
-    return {state: found.get(state, 0) for state in State}
+def counts(**found: int) -> dict[RequestState, int]:
+    return {state: found.get(state, 0) for state in RequestState}
 
 
 class TestAdding:
@@ -32,7 +41,9 @@ class TestAdding:
         await store.add([row(4, label="four")])
 
         expected = [
-            Record(key=key(number), number=place, document=row(number).document, source="prompts.jsonl", line=number)
+            RequestRecord(
+                key=key(number), number=place, document=row(number).document, source="prompts.jsonl", line=number
+            )
             for place, number in enumerate([5, 3], start=1)
         ]
         assert [*expected, await store.get(key(4))] == await listed(store.records())
@@ -40,18 +51,18 @@ class TestAdding:
 
     async def test_equal_rows_are_one_request(self, store):
         """Rows with one key are one request, within a call and over calls."""
-        assert Added(new=1, known=1) == await store.add([row(1, label="a"), row(1, label="b")])
-        done = await advance(store, State.DONE)
+        assert AddedRows(new=1, known=1) == await store.add([row(1, label="a"), row(1, label="b")])
+        done = await advance(store, RequestState.DONE)
 
-        assert Added(known=1, new=1) == await store.add([row(1), row(2)])
+        assert AddedRows(known=1, new=1) == await store.add([row(1), row(2)])
         assert done == await store.get(key(1))
 
     async def test_a_label_is_taken_once(self, store):
         """A row whose label is taken becomes a bad row, again each time its input is read."""
         rows = [row(1, label="a"), row(2, label="a"), row(3)]
 
-        assert Added(new=2, refused=1) == await store.add(rows)
-        assert Added(known=2, refused=1) == await store.add(rows)
+        assert AddedRows(new=2, refused=1) == await store.add(rows)
+        assert AddedRows(known=2, refused=1) == await store.add(rows)
         problem = BadRow(source="prompts.jsonl", line=2, label="a", reason="another request has the id 'a'")
         assert [problem] == await listed(store.bad_rows())
 
@@ -59,8 +70,8 @@ class TestAdding:
         """Bad rows are known by source, line and reason, so reading an input again adds none."""
         other = attrs.evolve(BAD, source="other.txt", line=1)
         empty = attrs.evolve(BAD, reason="it is empty")
-        assert Added() == await store.add([BAD, other])
-        assert Added() == await store.add([BAD, empty])
+        assert AddedRows() == await store.add([BAD, other])
+        assert AddedRows() == await store.add([BAD, empty])
 
         assert [BAD, other, empty] == await listed(store.bad_rows())
         assert 3 == (await store.totals()).bad_rows
@@ -97,9 +108,9 @@ class TestAdding:
         before = store.add([row(1), BAD])
         with pytest.raises(OverflowError):
             await store.add([row(2), attrs.evolve(row(3), line=2**70)])
-        assert Added(new=1) == await store.add([row(3)])
+        assert AddedRows(new=1) == await store.add([row(3)])
 
-        assert Added(new=1) == await before
+        assert AddedRows(new=1) == await before
         assert [key(1), key(3)] == [record.key for record in await listed(store.records())]
 
 
@@ -111,7 +122,7 @@ class TestLeasing:
         await store.add([row(number) for number in (3, 1, 2)])
 
         first = await store.lease(2)
-        assert [(key(3), State.LEASED, 1), (key(1), State.LEASED, 1)] == [
+        assert [(key(3), RequestState.LEASED, 1), (key(1), RequestState.LEASED, 1)] == [
             (record.key, record.state, record.attempts) for record in first
         ]
         assert list(first) == [await store.get(record.key) for record in first]
@@ -130,7 +141,14 @@ class TestLeasing:
     async def test_leases_are_released(self, store):
         """The leases of a killed run are released, but no request that was sent."""
         await store.add([row(number) for number in range(1, 8)])
-        for state in (State.LEASED, State.SENT, State.RECEIVED, State.DONE, State.FAILED, State.IN_DOUBT):
+        for state in (
+            RequestState.LEASED,
+            RequestState.SENT,
+            RequestState.RECEIVED,
+            RequestState.DONE,
+            RequestState.FAILED,
+            RequestState.IN_DOUBT,
+        ):
             await advance(store, state)
 
         assert 1 == await store.release_leases()
@@ -149,32 +167,32 @@ SAID = {
     "set_paths": lambda store, key: store.set_paths(key, [image(0), image(1)]),
 }
 ALLOWED = {
-    ("requeue", State.LEASED): State.PENDING,
-    ("requeue", State.SENT): State.PENDING,
-    ("requeue", State.RECEIVED): State.RECEIVED,
-    ("mark_sent", State.LEASED): State.SENT,
-    ("release", State.SENT): State.LEASED,
-    ("mark_received", State.SENT): State.RECEIVED,
-    ("add_image", State.SENT): State.SENT,
-    ("add_image", State.RECEIVED): State.RECEIVED,
-    ("add_image", State.IN_DOUBT): State.IN_DOUBT,
-    ("finish", State.SENT): State.DONE,
-    ("finish", State.RECEIVED): State.DONE,
-    ("finish", State.IN_DOUBT): State.DONE,
-    ("fail", State.LEASED): State.FAILED,
-    ("fail", State.SENT): State.FAILED,
-    ("fail", State.RECEIVED): State.FAILED,
-    ("fail", State.IN_DOUBT): State.FAILED,
-    ("fail", State.DONE): State.FAILED,
-    ("mark_in_doubt", State.SENT): State.IN_DOUBT,
-    ("set_paths", State.DONE): State.DONE,
+    ("requeue", RequestState.LEASED): RequestState.PENDING,
+    ("requeue", RequestState.SENT): RequestState.PENDING,
+    ("requeue", RequestState.RECEIVED): RequestState.RECEIVED,
+    ("mark_sent", RequestState.LEASED): RequestState.SENT,
+    ("release", RequestState.SENT): RequestState.LEASED,
+    ("mark_received", RequestState.SENT): RequestState.RECEIVED,
+    ("add_image", RequestState.SENT): RequestState.SENT,
+    ("add_image", RequestState.RECEIVED): RequestState.RECEIVED,
+    ("add_image", RequestState.IN_DOUBT): RequestState.IN_DOUBT,
+    ("finish", RequestState.SENT): RequestState.DONE,
+    ("finish", RequestState.RECEIVED): RequestState.DONE,
+    ("finish", RequestState.IN_DOUBT): RequestState.DONE,
+    ("fail", RequestState.LEASED): RequestState.FAILED,
+    ("fail", RequestState.SENT): RequestState.FAILED,
+    ("fail", RequestState.RECEIVED): RequestState.FAILED,
+    ("fail", RequestState.IN_DOUBT): RequestState.FAILED,
+    ("fail", RequestState.DONE): RequestState.FAILED,
+    ("mark_in_doubt", RequestState.SENT): RequestState.IN_DOUBT,
+    ("set_paths", RequestState.DONE): RequestState.DONE,
 }
 
 
 class TestStates:
     """Requests go from state to state as they may, and no other way."""
 
-    @pytest.mark.parametrize("state", list(State))
+    @pytest.mark.parametrize("state", list(RequestState))
     @pytest.mark.parametrize("change", list(SAID))
     async def test_a_change_is_made_where_it_may_be(self, store, change, state):
         """A transition that the state does not allow raises and changes nothing."""
@@ -197,25 +215,25 @@ class TestStates:
         with pytest.raises(RuntimeError, match=f"^There is no request {key(1)} that could be "):
             await SAID[change](store, key(1))
 
-    @pytest.mark.parametrize("state", sorted({*State} - {State.FAILED, State.IN_DOUBT}))
+    @pytest.mark.parametrize("state", sorted({*RequestState} - {RequestState.FAILED, RequestState.IN_DOUBT}))
     async def test_only_what_is_at_an_end_is_reopened(self, store, state):
         """Only failed and in-doubt requests can be retried."""
         await store.add([row(1)])
         before = await advance(store, state)
 
         with pytest.raises(RuntimeError, match=f"^Requests that are {state} cannot be retried"):
-            await store.retry({state, State.FAILED})
+            await store.retry({state, RequestState.FAILED})
         assert before == await store.get(key(1))
 
     async def test_reopening_takes_all_in_these_states(self, store):
         """Retrying takes all requests in the states and returns their number."""
         await store.add([row(number) for number in range(1, 6)])
-        for state in (State.FAILED, State.IN_DOUBT, State.FAILED, State.DONE):
+        for state in (RequestState.FAILED, RequestState.IN_DOUBT, RequestState.FAILED, RequestState.DONE):
             await advance(store, state)
 
         assert 0 == await store.retry([])
-        assert 2 == await store.retry({State.FAILED})
-        assert 1 == await store.retry({State.IN_DOUBT, State.FAILED})
+        assert 2 == await store.retry({RequestState.FAILED})
+        assert 1 == await store.retry({RequestState.IN_DOUBT, RequestState.FAILED})
         assert counts(pending=4, done=1) == (await store.totals()).counts
 
 
@@ -225,9 +243,9 @@ class TestImages:
     async def test_an_image_takes_the_place_of_its_link(self, store):
         """An added image replaces the link and the image of its index; images stay in order."""
         expires = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
-        links = [Link(index=1, url="https://a.example/1?s=1", expires_at=expires), link(2), link(0)]
+        links = [UnfetchedLink(index=1, url="https://a.example/1?s=1", expires_at=expires), link(2), link(0)]
         await store.add([row(1, n=3)])
-        await advance(store, State.SENT)
+        await advance(store, RequestState.SENT)
         await store.mark_received(key(1), links, about={"created": 7, "usage": {"input": 1}}, request_id="req_2")
         assert tuple(links) == (await store.get(key(1))).links
 
@@ -245,7 +263,7 @@ class TestImages:
     async def test_a_request_is_done_with_what_came(self, store):
         """A finished request has no links and no failure, and keeps what is known of the answer."""
         await store.add([row(1)])
-        await advance(store, State.RECEIVED)
+        await advance(store, RequestState.RECEIVED)
         await store.requeue(key(1), FAILURE)
         await store.finish(key(1), [image(0)], cost=7, about={}, request_id=None, at=250.0)
 
@@ -261,7 +279,7 @@ class TestImages:
     async def test_images_are_moved(self, store):
         """Setting paths changes the images' paths and nothing else."""
         await store.add([row(1)])
-        before = await advance(store, State.DONE)
+        before = await advance(store, RequestState.DONE)
         sums = await store.totals()
         moved = tuple(attrs.evolve(one, path=f"00000.tar/{one.index}.png") for one in before.images)
         await store.set_paths(key(1), moved)
@@ -272,10 +290,10 @@ class TestImages:
     async def test_an_attempt_begins_without_what_is_known_of_the_last(self, store):
         """Sending a request again clears the failure and the request id of the last attempt."""
         await store.add([row(1)])
-        await advance(store, State.FAILED)
-        await store.retry({State.FAILED})
+        await advance(store, RequestState.FAILED)
+        await store.retry({RequestState.FAILED})
         assert FAILURE == (await store.get(key(1))).failure
-        await advance(store, State.SENT)
+        await advance(store, RequestState.SENT)
         await store.mark_in_doubt(key(1), attrs.evolve(FAILURE, code=None), request_id=None, at=400.0)
 
         found = await store.get(key(1))
@@ -294,13 +312,13 @@ class TestMoney:
     @pytest.mark.parametrize(
         ("state", "expected"),
         [
-            (State.PENDING, (0, 0, 0)),
-            (State.LEASED, (0, 0, 0)),
-            (State.SENT, (0, BOUGHT, 2)),
-            (State.RECEIVED, (0, BOUGHT, 2)),
-            (State.DONE, (BOUGHT // 2, 0, 2)),
-            (State.FAILED, (0, 0, 0)),
-            (State.IN_DOUBT, (0, BOUGHT, 2)),
+            (RequestState.PENDING, (0, 0, 0)),
+            (RequestState.LEASED, (0, 0, 0)),
+            (RequestState.SENT, (0, BOUGHT, 2)),
+            (RequestState.RECEIVED, (0, BOUGHT, 2)),
+            (RequestState.DONE, (BOUGHT // 2, 0, 2)),
+            (RequestState.FAILED, (0, 0, 0)),
+            (RequestState.IN_DOUBT, (0, BOUGHT, 2)),
         ],
     )
     async def test_of_every_state(self, store, state, expected):
@@ -314,7 +332,7 @@ class TestMoney:
     async def test_what_was_not_billed_is_free_again(self, store, change):
         """Releasing or requeueing a sent request frees its reservation and its images."""
         await store.add([row(1)])
-        await advance(store, State.SENT)
+        await advance(store, RequestState.SENT)
         await SAID[change](store, key(1))
 
         assert (0, 0, 0) == await self.sums(store)
@@ -322,13 +340,13 @@ class TestMoney:
     async def test_what_is_received_stays_reserved(self, store):
         """A received request that is requeued keeps its reservation, since it is paid for."""
         await store.add([row(1)])
-        before = await advance(store, State.RECEIVED)
+        before = await advance(store, RequestState.RECEIVED)
         await store.requeue(key(1))
 
         assert before == await store.get(key(1))
         assert (0, BOUGHT, 2) == await self.sums(store)
 
-    @pytest.mark.parametrize("state", [State.SENT, State.RECEIVED, State.IN_DOUBT])
+    @pytest.mark.parametrize("state", [RequestState.SENT, RequestState.RECEIVED, RequestState.IN_DOUBT])
     @pytest.mark.parametrize(("may_be_billed", "expected"), [(True, (0, BOUGHT, 2)), (False, (0, 0, 0))])
     async def test_a_failure_may_be_billed(self, store, state, may_be_billed, expected):
         """A failed request keeps its reservation only if it may be billed."""
@@ -342,19 +360,19 @@ class TestMoney:
     async def test_a_lost_image_is_still_paid(self, store):
         """A done request whose image is lost keeps its cost."""
         await store.add([row(1)])
-        await advance(store, State.DONE)
+        await advance(store, RequestState.DONE)
         await store.fail(key(1), FAILURE, may_be_billed=True, request_id=None, at=300.0)
         assert (BOUGHT // 2, 0, 2) == await self.sums(store)
 
-        await store.retry({State.FAILED})
+        await store.retry({RequestState.FAILED})
         assert (BOUGHT // 2, 0, 2) == await self.sums(store)
-        await advance(store, State.DONE)
+        await advance(store, RequestState.DONE)
         assert (BOUGHT, 0, 4) == await self.sums(store)
 
     async def test_without_a_known_cost_the_worst_case_stays(self, store):
         """Without a known cost the worst case stays reserved until the request is bought again."""
         await store.add([row(1)])
-        await advance(store, State.SENT)
+        await advance(store, RequestState.SENT)
         await store.finish(key(1), [image(0)], cost=None, about={}, request_id=None, at=300.0)
 
         assert None is (await store.get(key(1))).cost
@@ -364,16 +382,16 @@ class TestMoney:
         """Each attempt that was in doubt stays in the cost and in the committed images."""
         await store.add([row(1)])
         for attempt in (1, 2):
-            await advance(store, State.IN_DOUBT)
+            await advance(store, RequestState.IN_DOUBT)
             await store.add_image(key(1), image(0))
-            await store.retry({State.IN_DOUBT})
+            await store.retry({RequestState.IN_DOUBT})
             assert ((attempt - 1) * BOUGHT, BOUGHT, attempt * 2) == await self.sums(store)
-            await advance(store, State.SENT)
+            await advance(store, RequestState.SENT)
             assert (attempt * BOUGHT, BOUGHT, attempt * 2 + 2) == await self.sums(store)
             assert ((), ()) == ((await store.get(key(1))).images, (await store.get(key(1))).links)
             await store.release(key(1))
             await store.requeue(key(1))
-        await advance(store, State.DONE)
+        await advance(store, RequestState.DONE)
 
         assert (2 * BOUGHT + BOUGHT // 2, 0, 6) == await self.sums(store)
         assert 2 == (await store.totals()).images
@@ -381,7 +399,7 @@ class TestMoney:
     async def test_an_image_that_is_there_was_bought(self, store):
         """A stored image stays committed, even if its request is requeued."""
         await store.add([row(1)])
-        await advance(store, State.SENT)
+        await advance(store, RequestState.SENT)
         await store.add_image(key(1), image(0))
         await store.requeue(key(1))
 
@@ -390,12 +408,12 @@ class TestMoney:
     async def test_fewer_images_than_asked_for(self, store):
         """A done request counts the images that came, whether fewer or more than it asked for."""
         await store.add([row(1, n=4), row(2, n=1)])
-        await advance(store, State.SENT)
+        await advance(store, RequestState.SENT)
         await store.finish(key(1), [image(0)], cost=1, about={}, request_id=None, at=300.0)
         assert 1 == (await store.totals()).committed
-        await advance(store, State.DONE)
+        await advance(store, RequestState.DONE)
         assert (
-            Totals(counts=counts(done=2), images=3, bytes=3000, committed=3, cost=1 + BOUGHT // 2, reserved=0)
+            JobTotals(counts=counts(done=2), images=3, bytes=3000, committed=3, cost=1 + BOUGHT // 2, reserved=0)
             == await store.totals()
         )
 
@@ -421,24 +439,30 @@ class TestReading:
                 await store.lease(2 * PAGE)
 
         assert list(numbers) == found
-        assert list(numbers[: 2 * PAGE]) == [one.line for one in await listed(store.records({State.LEASED}))]
+        assert list(numbers[: 2 * PAGE]) == [one.line for one in await listed(store.records({RequestState.LEASED}))]
         assert [] == await listed(store.records(set()))
 
     async def test_in_some_states(self, store):
         """Requests in several states come in the order of the inputs."""
         await store.add([row(number) for number in range(1, 5)])
-        for state in (State.SENT, State.DONE, State.FAILED):
+        for state in (RequestState.SENT, RequestState.DONE, RequestState.FAILED):
             await advance(store, state)
 
-        assert [1, 3] == [one.line for one in await listed(store.records([State.FAILED, State.SENT]))]
-        assert [2] == [one.line for one in await listed(store.records({State.DONE}))]
-        assert [4] == [one.line for one in await listed(store.records({State.PENDING}))]
+        assert [1, 3] == [one.line for one in await listed(store.records([RequestState.FAILED, RequestState.SENT]))]
+        assert [2] == [one.line for one in await listed(store.records({RequestState.DONE}))]
+        assert [4] == [one.line for one in await listed(store.records({RequestState.PENDING}))]
 
     async def test_images_alone(self, store, monkeypatch):
         """Images of done requests are read in pages without the prompts."""
         monkeypatch.setattr(queries, "IMAGE_PAGE", 2)
         await store.add([row(number) for number in range(1, 8)])
-        for state in (State.DONE, State.IN_DOUBT, State.DONE, State.RECEIVED, State.DONE):
+        for state in (
+            RequestState.DONE,
+            RequestState.IN_DOUBT,
+            RequestState.DONE,
+            RequestState.RECEIVED,
+            RequestState.DONE,
+        ):
             await advance(store, state)
 
         pages = await listed(store.images())
@@ -481,7 +505,7 @@ class TestOrder:
     async def test_reading_sees_what_was_said_before(self, store):
         """A read sees every change that was queued before it, awaited or not."""
         await store.add([row(1)])
-        await advance(store, State.SENT)
+        await advance(store, RequestState.SENT)
         store.add_image(key(1), image(0))
         found = store.get(key(1))
         store.add_image(key(1), image(1))
@@ -499,7 +523,7 @@ class TestOrder:
         store.mark_received(key(1), [link(0)], about={}, request_id=None)
         store.finish(key(1), [image(0)], cost=2, about={}, request_id=None, at=3.0)
 
-        assert State.DONE is (await store.get(key(1))).state
+        assert RequestState.DONE is (await store.get(key(1))).state
 
     async def test_whoever_waits_may_be_cancelled(self, store):
         """A change takes effect even if its caller is cancelled."""
@@ -568,7 +592,7 @@ class TestView:
         await store.add([row(1), row(2, label="two"), BAD])
         async with await JobStore.open_for_reading(path) as view:
             assert counts(pending=2) == (await view.totals()).counts
-            sent = await advance(store, State.SENT)
+            sent = await advance(store, RequestState.SENT)
             await store.set_metadata("running", True)
 
             assert counts(pending=1, sent=1) == (await view.totals()).counts
@@ -640,7 +664,7 @@ class TestSecrets:
         async with await JobStore.open(path) as store:
             await store.add([row(number) for number in range(1, 60)])
             for number in range(1, 60):
-                await advance(store, State.SENT)
+                await advance(store, RequestState.SENT)
                 long = [attrs.evolve(link(index), url=link(index).url + "x" * number * 40) for index in (0, 1)]
                 await store.mark_received(key(number), long, about={}, request_id=None)
             await asyncio.gather(*(store.add_image(key(number), image(0)) for number in range(1, 60, 2)))
@@ -657,7 +681,7 @@ class TestSecrets:
     async def test_no_value_shows_them(self, store):
         """Neither the repr of a value nor an error shows a URL's secrets."""
         await store.add([row(1)])
-        record = await advance(store, State.RECEIVED)
+        record = await advance(store, RequestState.RECEIVED)
 
         assert "very-secret" not in repr(record)
         with pytest.raises(RuntimeError) as caught:
@@ -669,10 +693,10 @@ async def test_large_values_come_back(store):
     """A prompt of a hundred thousand characters and 500 images come back unchanged."""
     images = tuple(StoredImage(index=index, path="p" * 200, size=2**40, sha256="0" * 64) for index in range(500))
     await store.add([NewRequest(key=key(1), document={"prompt": "獺" * 100_000, "n": 500}, source="s", line=1)])
-    await advance(store, State.SENT)
+    await advance(store, RequestState.SENT)
     await store.finish(key(1), images, cost=2**60, about={}, request_id=None, at=1.0)
 
     found = await store.get(key(1))
     assert (images, 2**60) == (found.images, found.cost)
     assert 500 * 2**40 == (await store.totals()).bytes
-    assert steps(State.DONE) == (State.LEASED, State.SENT, State.DONE)
+    assert steps(RequestState.DONE) == (RequestState.LEASED, RequestState.SENT, RequestState.DONE)

@@ -16,8 +16,8 @@ from stored import advance, copy_files, image, key, link, listed, row
 from burncloud_images import errors
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.database.file import connect
-from burncloud_images.bulk.database.writer import Writer
-from burncloud_images.bulk.records import Added, State
+from burncloud_images.bulk.database.writer import DatabaseWriter
+from burncloud_images.bulk.records import AddedRows, RequestState
 
 CALLERS = 64
 SYNCED = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1}
@@ -104,7 +104,7 @@ class TestDurability:
         assert not found.done()
 
         gated.gate.passed.release()
-        assert State.LEASED is (await found).state
+        assert RequestState.LEASED is (await found).state
 
     async def test_callers_share_a_commit(self, gated):
         """Changes that queue up during a commit share the next one."""
@@ -142,7 +142,7 @@ class TestDurability:
     async def test_what_was_committed_is_in_the_files(self, store, path, tmp_path):
         """A change is in the files when its caller resumes, before the store is closed."""
         await store.add([row(1), row(2)])
-        sent = await advance(store, State.SENT)
+        sent = await advance(store, RequestState.SENT)
 
         async with await JobStore.open(copy_files(path, tmp_path / "killed")) as other:
             assert sent == await other.get(sent.key)
@@ -169,7 +169,7 @@ class TestFailures:
         assert 2 == gated.gate.commits
         assert [type(None), RuntimeError, OverflowError, OverflowError, type(None)] == [type(one) for one in found]
         records = await listed(gated.store.records())
-        assert [State.SENT, State.LEASED, State.SENT] == [record.state for record in records]
+        assert [RequestState.SENT, RequestState.LEASED, RequestState.SENT] == [record.state for record in records]
 
     async def test_a_transaction_that_sqlite_has_undone(self, gated):
         """If SQLite rolls a transaction back, all of its changes fail."""
@@ -203,7 +203,7 @@ class TestFailures:
             connection.close()
             raise sqlite3.OperationalError("unable to close due to unfinalized statements")
 
-        writer = Writer(partial(connect, path), refuse)
+        writer = DatabaseWriter(partial(connect, path), refuse)
         await writer.opened
         with pytest.raises(errors.JobError, match="unable to close"):
             await writer.aclose()
@@ -257,7 +257,7 @@ class TestFailures:
         def refuse() -> sqlite3.Connection:
             raise ZeroDivisionError
 
-        writer = Writer(refuse)
+        writer = DatabaseWriter(refuse)
         with pytest.raises(ZeroDivisionError):
             await writer.opened
         await writer.aclose()
@@ -286,7 +286,7 @@ class TestFullDisk:
     async def test_every_caller_hears_of_it(self, store):
         """On a full disk every change fails and leaves nothing, and reads go on."""
         await store.add([row(1)])
-        before = await advance(store, State.SENT)
+        before = await advance(store, RequestState.SENT)
         await fill(store)
         ready = threading.Event()
         store.writer.read(lambda _connection: ready.wait())  # so that what follows is one transaction
@@ -308,7 +308,7 @@ class TestFullDisk:
             await store.add(MANY)
         await store.writer.read(clear)
 
-        assert Added(new=len(MANY)) == await store.add(MANY)
+        assert AddedRows(new=len(MANY)) == await store.add(MANY)
 
     @pytest.mark.parametrize("helps", [True, False])
     async def test_room_is_made_once(self, path, helps):
@@ -328,7 +328,7 @@ class TestFullDisk:
             (added,) = await asyncio.gather(store.add(MANY), return_exceptions=True)
 
         assert ["burncloud-store"] == asked
-        assert helps is (added == Added(new=len(MANY)))
+        assert helps is (added == AddedRows(new=len(MANY)))
         assert helps is not isinstance(added, errors.StorageError)
 
     @pytest.mark.parametrize("way", ["there is none", "it fails"])
@@ -358,7 +358,7 @@ class TestFullDisk:
 
         assert isinstance(found, errors.StorageError)
         assert "disk I/O error" in str(found)
-        assert Added(new=len(MANY)) == await store.add(MANY)
+        assert AddedRows(new=len(MANY)) == await store.add(MANY)
 
 
 class TestLoop:
@@ -376,9 +376,9 @@ class TestLoop:
         """Nothing that blocks runs in the event loop."""
         async with await JobStore.open(path) as store:
             await store.add([row(number) for number in range(8)])
-            for state in set(State) - {State.PENDING}:
+            for state in set(RequestState) - {RequestState.PENDING}:
                 await advance(store, state)
-            await store.retry({State.FAILED})
+            await store.retry({RequestState.FAILED})
             await listed(store.records())
             await listed(store.bad_rows())
             async with await JobStore.open_for_reading(path) as view:
@@ -406,4 +406,4 @@ class TestLoop:
         await store.writer.read(lambda connection: connection.set_trace_callback(None))
 
         assert statements.count("COMMIT") < CALLERS  # of 4 * CALLERS changes
-        assert CALLERS == (await store.totals()).counts[State.DONE]
+        assert CALLERS == (await store.totals()).counts[RequestState.DONE]

@@ -98,7 +98,7 @@ async def test_a_batch_is_cut_short_by_the_images_of_its_rows(folder, monkeypatc
         (folder / f"{number}.png").write_bytes(png(pad=400))
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps({"image": f"{number % 6}.png"}) + "\n" for number in range(60)))
-    making = ingest.Reading(source=str(path), options=InputOptions(), stdin=None)
+    making = ingest.InputReader(source=str(path), options=InputOptions(), stdin=None)
     counts = []
     while (taken := making.take()) is not None:
         counts.append(len(taken[0]))
@@ -128,7 +128,7 @@ def test_a_long_list_takes_no_memory(folder):
     """Ten thousand rows pass through in what a few hundred take."""
     with (folder / "rows.jsonl").open("w") as file:
         file.writelines(json.dumps({"prompt": f"otter {number} {'x' * 300}"}) + "\n" for number in range(10_000))
-    making = ingest.Reading(source=str(folder / "rows.jsonl"), options=InputOptions(), stdin=None)
+    making = ingest.InputReader(source=str(folder / "rows.jsonl"), options=InputOptions(), stdin=None)
     count = len(making.take()[0])
     tracemalloc.start()
     try:

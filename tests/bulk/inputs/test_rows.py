@@ -8,9 +8,9 @@ import json
 import pytest
 from pictures import png
 
-from burncloud_images.bulk.inputs.rows import Defaults
-from burncloud_images.bulk.keys import to_key, to_request
+from burncloud_images.bulk.inputs.rows import RowDefaults
 from burncloud_images.bulk.records import BadRow, NewRequest
+from burncloud_images.bulk.request_json import to_key, to_request
 from burncloud_images.errors import ImagesWarning, InvalidRequestError
 from burncloud_images.model.inputs import FileID, ImageURL, PathSource
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
@@ -129,7 +129,7 @@ async def test_defaults_that_no_request_has_are_extra(make):
 def test_defaults_that_are_none_are_refused():
     """Before anything is read."""
     with pytest.raises(InvalidRequestError, match="extra: it has to be a mapping"):
-        Defaults.of({"extra": [1]})
+        RowDefaults.of({"extra": [1]})
 
 
 # --- images ----------------------------------------------------------------------------------------------------------

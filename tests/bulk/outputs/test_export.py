@@ -13,7 +13,7 @@ import pytest
 from jobs import MemoryStore, done, failed, in_doubt, to_record
 
 from burncloud_images.bulk.outputs.export import write_bad_rows, write_outputs
-from burncloud_images.bulk.records import BadRow, Record
+from burncloud_images.bulk.records import BadRow, RequestRecord
 from burncloud_images.errors import StorageError
 
 FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finished"}
@@ -52,7 +52,7 @@ async def test_cancelled_half_way_it_leaves_no_unfinished_file(tmp_path: Path, e
     reached = asyncio.Event()
 
     class Endless(MemoryStore):
-        async def records(self, states: object = None) -> AsyncIterator[Record]:
+        async def records(self, states: object = None) -> AsyncIterator[RequestRecord]:
             for number in range(1_600):
                 yield done(number)
             reached.set()
@@ -82,7 +82,7 @@ class Many:
     def __init__(self, count: int) -> None:
         self.count = count
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[RequestRecord]:
         return map(done, range(self.count))
 
 

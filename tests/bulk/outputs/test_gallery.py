@@ -11,9 +11,9 @@ import attrs
 import pytest
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
-from burncloud_images.bulk.outputs.gallery import CARDS, Gallery, to_cards
+from burncloud_images.bulk.outputs.gallery import CARDS, GalleryWriter, to_cards
 from burncloud_images.bulk.outputs.report import ReportBuilder
-from burncloud_images.bulk.records import Failure, Link, State
+from burncloud_images.bulk.records import RequestFailure, RequestState, UnfetchedLink
 
 
 def test_every_image_is_a_card_and_bears_its_share_of_the_cost() -> None:
@@ -55,7 +55,7 @@ def test_advice_that_the_message_gives_is_not_given_twice() -> None:
 
 def test_an_error_that_this_version_does_not_know_has_a_card_all_the_same() -> None:
     """An error class that this version does not know has a card, too."""
-    for failure in (Failure(error="StrangeError", message="Odd."), Failure(error="T", message=""), None):
+    for failure in (RequestFailure(error="StrangeError", message="Odd."), RequestFailure(error="T", message=""), None):
         (card,) = to_cards([attrs.evolve(failed(1), failure=failure)])
 
         assert "--retry-failed" in card["advice"]
@@ -83,8 +83,8 @@ def test_images_of_a_request_in_doubt_are_shown_beside_it() -> None:
 
 def test_what_is_paid_and_not_fetched_is_shown_without_its_address() -> None:
     """An image that is paid for and not fetched has a card without its URL."""
-    link = Link(index=0, url="https://cdn.example/a.png?signature=secret")
-    record = attrs.evolve(to_record(1), state=State.RECEIVED, links=(link,))
+    link = UnfetchedLink(index=0, url="https://cdn.example/a.png?signature=secret")
+    record = attrs.evolve(to_record(1), state=RequestState.RECEIVED, links=(link,))
     (card,) = to_cards([record])
 
     assert "paid" in card["advice"]
@@ -94,7 +94,8 @@ def test_what_is_paid_and_not_fetched_is_shown_without_its_address() -> None:
 def test_what_was_not_sent_has_no_card() -> None:
     """A request that was not sent has no card."""
     waiting = [
-        attrs.evolve(to_record(number), state=state) for number, state in enumerate((State.PENDING, State.LEASED))
+        attrs.evolve(to_record(number), state=state)
+        for number, state in enumerate((RequestState.PENDING, RequestState.LEASED))
     ]
 
     assert [] == list(to_cards(waiting))
@@ -131,8 +132,8 @@ def read(path: Path) -> tuple[int, list[dict[str, object]]]:
     return int(number), json.loads(cards)
 
 
-def write(folder: Path, count: int) -> Gallery:
-    gallery = Gallery(folder)
+def write(folder: Path, count: int) -> GalleryWriter:
+    gallery = GalleryWriter(folder)
     for start in range(0, count, 300):
         gallery.add([done(number) for number in range(start, min(count, start + 300))])
     gallery.commit()
@@ -155,7 +156,7 @@ def test_cards_come_in_scripts_of_500(tmp_path: Path) -> None:
 def test_a_prompt_cannot_end_its_script(tmp_path: Path) -> None:
     """A prompt cannot end the script that it is in."""
     prompt = "</script><script>alert(1)</script><!-- \u2028 \ud83d"
-    gallery = Gallery(tmp_path)
+    gallery = GalleryWriter(tmp_path)
     gallery.add([done(1, document={"prompt": prompt})])
     gallery.commit()
     path = tmp_path / "gallery" / "0001.js"
@@ -177,7 +178,7 @@ def test_a_smaller_gallery_leaves_nothing_of_a_larger_one(tmp_path: Path) -> Non
 def test_the_earlier_gallery_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     """The earlier gallery stays until the new one is committed."""
     write(tmp_path, 600)
-    gallery = Gallery(tmp_path)
+    gallery = GalleryWriter(tmp_path)
     gallery.add([done(number) for number in range(5_000, 5_600)])
 
     assert 0 == read(tmp_path / "gallery" / "0001.js")[1][0]["number"]
@@ -188,7 +189,7 @@ def test_the_earlier_gallery_stays_until_the_new_one_is_whole(tmp_path: Path) ->
 def test_a_full_disk_leaves_the_earlier_gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk leaves the earlier gallery as it was."""
     write(tmp_path, 600)
-    gallery = Gallery(tmp_path)
+    gallery = GalleryWriter(tmp_path)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
-from burncloud_images.bulk.outputs.files import storage_errors, write_records
 from burncloud_images.bulk.outputs.metadata import COLUMNS, Format, open_metadata, require, share, to_row
-from burncloud_images.bulk.records import Record
+from burncloud_images.bulk.outputs.output_files import storage_errors, write_records
+from burncloud_images.bulk.records import RequestRecord
 from burncloud_images.errors import ConfigurationError, StorageError
 
 ABOUT = {"created": "2026-11-24T14:44:00+00:00", "size": "64x48", "quality": "high", "usage": {"total_tokens": 7}}
@@ -176,7 +176,7 @@ async def test_an_error_on_the_way_leaves_the_earlier_file_and_no_other(
     """An error leaves the earlier file, and no unfinished one."""
 
     class Broken:
-        def __iter__(self) -> Iterator[Record]:
+        def __iter__(self) -> Iterator[RequestRecord]:
             yield from (done(number) for number in range(1_200))
             raise OSError(28, "No space left on device")
 

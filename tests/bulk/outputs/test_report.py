@@ -13,17 +13,17 @@ from burncloud_images.bulk.outputs.report import (
     MAX_ERRORS,
     MAX_KINDS,
     ReportBuilder,
-    Summary,
+    ReportContents,
     to_document,
     write_report,
 )
-from burncloud_images.bulk.records import BadRow, Failure, Record
+from burncloud_images.bulk.records import BadRow, RequestFailure, RequestRecord
 
 BAD = BadRow(source="prompts.jsonl", line=9, reason="it is not JSON")
 FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finished"}
 
 
-async def summarise(records: Sequence[Record], facts: dict[str, object] | None = None) -> Summary:
+async def summarise(records: Sequence[RequestRecord], facts: dict[str, object] | None = None) -> ReportContents:
     store = MemoryStore(records, [BAD])
     builder = ReportBuilder(facts or {})
     async for record in store.records():
@@ -137,7 +137,7 @@ async def test_facts_about_the_run_are_taken_as_they_are(tmp_path: Path) -> None
 
 async def test_a_failure_that_let_a_request_wait_again_is_no_error_of_the_job() -> None:
     """A failure of a request that is pending again is not counted."""
-    failure = Failure(error="QuotaExceededError", message="Out of money.")
+    failure = RequestFailure(error="QuotaExceededError", message="Out of money.")
     summary = await summarise([attrs.evolve(to_record(1), failure=failure)])
 
     assert () == summary.errors

@@ -17,20 +17,20 @@ from jobs import MemoryStore, done, failed, in_doubt, put, to_image, to_key, to_
 
 from burncloud_images.bulk.outputs.shards import (
     ImageChanged,
-    Packer,
-    Shard,
     ShardLimits,
+    ShardPacker,
+    ShardWriter,
     digests,
     find_last,
     pack,
 )
-from burncloud_images.bulk.records import Record, StoredImage
+from burncloud_images.bulk.records import RequestRecord, StoredImage
 from burncloud_images.disk import run
 from burncloud_images.errors import StorageError
 
 
-def fill(folder: Path, *records: Record) -> Shard:
-    shard = Shard(folder, 0, ShardLimits())
+def fill(folder: Path, *records: RequestRecord) -> ShardWriter:
+    shard = ShardWriter(folder, 0, ShardLimits())
     for record in records:
         shard.add(record)
     shard.commit()
@@ -80,7 +80,7 @@ def test_an_image_that_changed_or_is_gone_is_left_out_with_all_of_its_request(tm
     second[1].unlink()
     second[2].write_bytes(second[2].read_bytes()[:-1] + b"x")
     second[3].write_bytes(second[3].read_bytes() + b"x")
-    shard = Shard(tmp_path, 0, ShardLimits())
+    shard = ShardWriter(tmp_path, 0, ShardLimits())
     shard.add(records[0])
     for record in records[1:4]:
         with pytest.raises(ImageChanged):
@@ -98,7 +98,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     path = tmp_path / record.images[0].path
     path.rename(tmp_path / "elsewhere.png")
     path.symlink_to(tmp_path / "elsewhere.png")
-    shard = Shard(tmp_path, 0, ShardLimits())
+    shard = ShardWriter(tmp_path, 0, ShardLimits())
 
     with pytest.raises(ImageChanged):
         shard.add(record)
@@ -108,14 +108,17 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
 def test_it_is_full_by_images_or_by_bytes_but_takes_one_request_at_least(tmp_path: Path) -> None:
     """A shard is full by images or by bytes, and takes at least one request."""
     records = [put(tmp_path, done(number, images=2)) for number in range(1, 4)]
-    by_images, by_bytes = Shard(tmp_path, 0, ShardLimits(samples=3)), Shard(tmp_path, 1, ShardLimits(size=1))
+    by_images, by_bytes = (
+        ShardWriter(tmp_path, 0, ShardLimits(samples=3)),
+        ShardWriter(tmp_path, 1, ShardLimits(size=1)),
+    )
     for shard in (by_images, by_bytes):
         assert shard.has_room(records[0])
         shard.add(records[0])
 
         assert not shard.has_room(records[1])
         shard.discard()
-    exact = Shard(tmp_path, 2, ShardLimits(samples=4))
+    exact = ShardWriter(tmp_path, 2, ShardLimits(samples=4))
     exact.add(records[0])
     assert exact.has_room(records[1])
     exact.add(records[1])
@@ -126,7 +129,7 @@ def test_it_is_full_by_images_or_by_bytes_but_takes_one_request_at_least(tmp_pat
 def test_a_shard_is_never_larger_than_its_limit(tmp_path: Path) -> None:
     """A shard of several requests is never larger than its limit."""
     limit = 40 * 1024
-    shard = Shard(tmp_path, 0, ShardLimits(size=limit))
+    shard = ShardWriter(tmp_path, 0, ShardLimits(size=limit))
     for number in range(1, 200):
         record = put(tmp_path, done(number))
         if not shard.has_room(record):
@@ -173,7 +176,7 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("images/*/*") if path.is_file())
 
 
-def check(folder: Path, store: MemoryStore, expected: Sequence[Record]) -> None:
+def check(folder: Path, store: MemoryStore, expected: Sequence[RequestRecord]) -> None:
     """Check that every image is in the shard that the store says, byte for byte, and nowhere else."""
     held = {f"{path.name}/{name}": digest for path in sorted(folder.glob("*.tar")) for name, digest in digests(path)}
     said = {image.path: image.sha256 for record in store.rows for image in record.images}
@@ -426,12 +429,12 @@ async def test_killed_at_any_step_and_run_again_it_gives_the_same_shards(
     assert steps > 25
 
 
-async def tell_first(packer: Packer, shard: Shard) -> None:
+async def tell_first(packer: ShardPacker, shard: ShardWriter) -> None:
     await packer.set_paths(shard.moved)
     await run(packer.executor, shard.commit)
 
 
-async def forget_the_last(packer: Packer) -> None:
+async def forget_the_last(packer: ShardPacker) -> None:
     await run(packer.executor, find_last, packer.folder)
 
 
@@ -441,7 +444,7 @@ async def test_the_sweep_finds_a_wrong_order(
     tmp_path: Path, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, step: str, wrong: object
 ) -> None:
     """The sweep over kills notices a wrong order of steps."""
-    monkeypatch.setattr(Packer, step, wrong)
+    monkeypatch.setattr(ShardPacker, step, wrong)
     _, found = await sweep(tmp_path, executor)
 
     assert found

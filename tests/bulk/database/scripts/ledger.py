@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 from burncloud_images.bulk.database import JobStore
-from burncloud_images.bulk.records import Failure, StoredImage
+from burncloud_images.bulk.records import RequestFailure, StoredImage
 
 WORKERS = 16
-FAILURE = Failure(error="E", message="m")
+FAILURE = RequestFailure(error="E", message="m")
 
 
 def say(key: str, state: str) -> None:

@@ -9,9 +9,9 @@ import socket
 import pytest
 from pictures import png
 
-from burncloud_images.bulk.inputs import images
+from burncloud_images.bulk.inputs import row_images as images
 from burncloud_images.bulk.inputs.columns import UnusableRow
-from burncloud_images.bulk.inputs.images import ImageFiles
+from burncloud_images.bulk.inputs.row_images import ImageFileInspector
 
 OUTSIDE = "it lies outside the folder that rows may name images in"
 ABSENT = "it cannot be read: there is no such file"
@@ -19,7 +19,7 @@ ABSENT = "it cannot be read: there is no such file"
 
 @pytest.fixture
 def files(folder):
-    return ImageFiles.below(folder)
+    return ImageFileInspector.below(folder)
 
 
 def reason_of(files, name):
@@ -83,7 +83,7 @@ def test_another_folder_whose_name_begins_alike_is_outside(files, folder):
 
 def test_the_folder_may_be_all_there_is(tmp_path):
     """Then devices and the like are refused all the same."""
-    files = ImageFiles.below(tmp_path.root)
+    files = ImageFileInspector.below(tmp_path.root)
 
     assert "it is not a regular file" == reason_of(files, "/dev/zero")
     assert "it is empty" == reason_of(files, "/proc/self/environ")
@@ -94,7 +94,7 @@ def test_the_folder_may_be_a_link(folder, tmp_path):
     """What counts is where it leads."""
     (tmp_path / "link").symlink_to(folder)
 
-    assert folder / "a.png" == ImageFiles.below(tmp_path / "link").look("a.png").file.path
+    assert folder / "a.png" == ImageFileInspector.below(tmp_path / "link").look("a.png").file.path
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def to_document(request: ImagesRequest, files: Mapping[Path, InputFile]) -> dict
             continue
         try:
             document[name] = describe(value, files) if name in IMAGE_FIELDS else plain(value)
-        except Unkeepable as problem:
+        except UnserializableValue as problem:
             violations.append(Violation(name, str(problem)))
     if request.n is not None and request.n > MAX_IMAGES_PER_REQUEST:
         violations.append(Violation("n", f"a job takes at most {MAX_IMAGES_PER_REQUEST:,} images of one request"))
@@ -127,7 +127,7 @@ def to_key(document: Mapping[str, object], repeat: int) -> str:
 NOT_FIELDS = frozenset({*IMAGE_FIELDS, "operation", "extra", "by_reference"})
 
 
-class Unkeepable(Exception):  # noqa: N818 (never leaves this module)
+class UnserializableValue(Exception):  # noqa: N818 (never leaves this module)
     """A value that cannot be kept, as one clause."""
 
 
@@ -137,10 +137,10 @@ def plain(value: object, depth: int = 0) -> object:
         return value
     if isinstance(value, int):
         if value.bit_length() > MAX_BITS:
-            raise Unkeepable("it holds a number of too many digits")
+            raise UnserializableValue("it holds a number of too many digits")
         return value
     if depth >= MAX_DEPTH:
-        raise Unkeepable(f"it is nested more than {MAX_DEPTH} levels deep")
+        raise UnserializableValue(f"it is nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {name: plain(item, depth + 1) for name, item in value.items()}
     assert isinstance(value, Sequence)  # the request's constructor takes nothing else
@@ -153,13 +153,13 @@ def describe(value: ImageSource | tuple[ImageSource, ...], files: Mapping[Path, 
     if isinstance(value, PathSource):
         file = files[value.path]
         if not is_unicode(str(file.path)):
-            raise Unkeepable("the file name is not UTF-8 text; rename the file")
+            raise UnserializableValue("the file name is not UTF-8 text; rename the file")
         return {"path": str(file.path), "sha256": file.sha256, "size": file.size, "mtime_ns": file.mtime_ns}
     if isinstance(value, ImageURL):
         return {"url": value.url}
     if isinstance(value, FileID):
         return {"file_id": value.id}
-    raise Unkeepable(INSTEAD[type(value)])
+    raise UnserializableValue(INSTEAD[type(value)])
 
 
 def restore(value: object) -> object:

@@ -12,7 +12,7 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @attrs.frozen
-class Uptime:
+class SystemUptime:
     """
     A moment that no clock tells.
 
@@ -25,15 +25,15 @@ class Uptime:
     seconds: float
 
 
-def read_uptime() -> Uptime | None:
+def read_uptime() -> SystemUptime | None:
     """Return how long the computer is up; None if it does not tell."""
     try:
-        return Uptime(BOOT.read_text(encoding="ascii").strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
+        return SystemUptime(BOOT.read_text(encoding="ascii").strip(), time.clock_gettime(time.CLOCK_BOOTTIME))
     except (OSError, AttributeError):
         return None
 
 
-def find_leap(known: object, now: float, uptime: Uptime | None) -> float:
+def find_leap(known: object, now: float, uptime: SystemUptime | None) -> float:
     """
     Return by how many seconds the clock was set forward.
 
@@ -48,6 +48,6 @@ def find_leap(known: object, now: float, uptime: Uptime | None) -> float:
     return max(0.0, now - uptime.seconds - began) if isinstance(began, int | float) else 0.0
 
 
-def remembered(now: float, uptime: Uptime | None) -> dict[str, object] | None:
+def remembered(now: float, uptime: SystemUptime | None) -> dict[str, object] | None:
     """Return what to compare a later moment with: when the computer was started, by the clock of now."""
     return None if uptime is None else {"boot": uptime.boot, "began": now - uptime.seconds}

@@ -25,14 +25,14 @@ from typing import IO, Protocol, Self, TypeVar
 
 import attrs
 
-from burncloud_images.bulk.folders import NEW, opened
-from burncloud_images.bulk.records import Record
+from burncloud_images.bulk.folder_descriptors import NEW, opened
+from burncloud_images.bulk.records import RequestRecord
 from burncloud_images.disk import finish_whatever_happens, run, set_default_mode, sync_folder
 from burncloud_images.errors import StorageError
 
 
 @attrs.frozen
-class WholeFile:
+class AtomicFile:
     """
     A file that is written under a hidden name until it is whole; everything blocks.
 
@@ -88,7 +88,7 @@ def remove(folder: int, name: str) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a small file whole and durably; blocks."""
-    file = WholeFile.open(path)
+    file = AtomicFile.open(path)
     try:
         file.handle.write(data)
         file.commit()
@@ -164,7 +164,7 @@ BATCH = 500
 class RecordWriter(Protocol):
     """Writes an output from all requests; everything blocks, and raises OSError if the disk fails."""
 
-    def add(self, records: Sequence[Record]) -> None:
+    def add(self, records: Sequence[RequestRecord]) -> None:
         """Add the next requests, in order."""
 
     def commit(self) -> None:
@@ -186,14 +186,16 @@ async def batches(rows: AsyncIterator[T], most: int = BATCH) -> AsyncIterator[li
         yield batch
 
 
-async def write_records(records: AsyncIterator[Record], writers: Sequence[RecordWriter], executor: Executor) -> None:
+async def write_records(
+    records: AsyncIterator[RequestRecord], writers: Sequence[RecordWriter], executor: Executor
+) -> None:
     """
     Add all *records* to all *writers*, and commit these.
 
     Cancellation and errors leave no unfinished files.
     """
 
-    def add(batch: Sequence[Record]) -> None:
+    def add(batch: Sequence[RequestRecord]) -> None:
         for writer in writers:
             writer.add(batch)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.bulk.outputs.files import (
-    WholeFile,
+from burncloud_images.bulk.outputs.output_files import (
+    AtomicFile,
     plain,
     to_line,
     to_pretty,
@@ -31,7 +31,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     """An earlier file stays until the new one is committed."""
     path = tmp_path / "report.json"
     write_whole(path, b"old")
-    file = WholeFile.open(path)
+    file = AtomicFile.open(path)
     file.handle.write(b"new")
 
     assert b"old" == path.read_bytes()
@@ -42,7 +42,7 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
 
 def test_a_discarded_file_leaves_no_trace(tmp_path: Path) -> None:
     """A discarded file leaves nothing in the folder."""
-    file = WholeFile.open(tmp_path / "report.json")
+    file = AtomicFile.open(tmp_path / "report.json")
     file.handle.write(b"half")
     file.discard()
 

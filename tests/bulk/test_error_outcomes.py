@@ -6,7 +6,7 @@ import pytest
 from statuses import ROWS
 
 from burncloud_images import errors
-from burncloud_images.bulk.verdicts import TABLE, judge
+from burncloud_images.bulk.error_outcomes import TABLE, judge
 from burncloud_images.errors import Billing, ImagesError
 from burncloud_images.wire.failures import to_error
 

@@ -35,7 +35,7 @@ Known = tuple[str, int, int, int, int]
 
 
 @attrs.frozen
-class LookedAt:
+class InspectedImage:
     """
     What is known of a file.
 
@@ -49,7 +49,7 @@ class LookedAt:
 
 
 @attrs.define
-class ImageFiles:
+class ImageFileInspector:
     """
     Looks at image files below one folder; blocks.
 
@@ -60,15 +60,15 @@ class ImageFiles:
 
     root: str
     read: int = 0
-    known: dict[Known, LookedAt] = attrs.field(factory=dict, repr=False)
-    names: dict[str, LookedAt] = attrs.field(factory=dict, repr=False)
+    known: dict[Known, InspectedImage] = attrs.field(factory=dict, repr=False)
+    names: dict[str, InspectedImage] = attrs.field(factory=dict, repr=False)
 
     @classmethod
-    def below(cls, folder: Path) -> ImageFiles:
+    def below(cls, folder: Path) -> ImageFileInspector:
         """Return those below *folder*."""
         return cls(os.path.realpath(folder))
 
-    def look(self, name: str) -> LookedAt:
+    def look(self, name: str) -> InspectedImage:
         """
         Return what is known of the file that *name* leads to from the folder.
 
@@ -97,7 +97,7 @@ class ImageFiles:
             raise UnusableRow("the file name is not UTF-8 text; rename the file")
         return path
 
-    def look_at(self, path: str) -> LookedAt:
+    def look_at(self, path: str) -> InspectedImage:
         status = os.lstat(path)
         check_kind(status)  # before it is opened: opening a device may do something
         known = known_as(path, status)
@@ -105,7 +105,7 @@ class ImageFiles:
             self.remember(known, self.examine(path, known))
         return self.known[known]
 
-    def examine(self, path: str, known: Known) -> LookedAt:
+    def examine(self, path: str, known: Known) -> InspectedImage:
         """Return what is in the file, which has to be the one that was looked at."""
         with opened(path) as handle:
             status = os.fstat(handle.fileno())
@@ -118,9 +118,9 @@ class ImageFiles:
             if known_as(path, os.fstat(handle.fileno())) != known:
                 raise UnusableRow("it changed while it was read")
         file = InputFile(path=Path(path), sha256=digest, size=status.st_size, mtime_ns=status.st_mtime_ns)
-        return LookedAt(file, media)
+        return InspectedImage(file, media)
 
-    def remember(self, known: Known, file: LookedAt) -> None:
+    def remember(self, known: Known, file: InspectedImage) -> None:
         if len(self.known) >= MAX_REMEMBERED:
             del self.known[next(iter(self.known))]
         self.known[known] = file

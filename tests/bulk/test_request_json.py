@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import edit_requests, generation_requests, variation_requests
 
-from burncloud_images.bulk.keys import to_document, to_key, to_request
 from burncloud_images.bulk.records import InputFile
+from burncloud_images.bulk.request_json import to_document, to_key, to_request
 from burncloud_images.errors import InvalidRequestError
 from burncloud_images.model.inputs import BytesSource, FileID, ImageURL, PathSource
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
