@@ -2,7 +2,7 @@
 What an answer with an error means: its class, its bill, whether it is sent again, a job's verdict, an exit code.
 
 All levels read this one table, and each checks its column: `wire.failures` the class and the bill, `retry` the verdicts
-on another attempt, `bulk.verdicts` that of a job, `cli.exits` the exit code. Client and emulator play the rows over a
+on another attempt, `bulk.error_outcomes` that of a job, `cli.exits` the exit code. Client and emulator play the rows over a
 connection. What intermediaries answer after the work has a table of its own, `intermediaries`.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from burncloud_images import errors
-from burncloud_images.bulk.verdicts import Verdict as JobVerdict
+from burncloud_images.bulk.error_outcomes import Verdict as JobVerdict
 from burncloud_images.emulator import Fault
 from burncloud_images.emulator.errors import fault_body
 from burncloud_images.errors import Billing, Phase
