@@ -50,7 +50,8 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
-from burncloud_images.retry import choose_error, repeat
+from burncloud_images.retry import choose_error
+from burncloud_images.retry_loop import repeat
 from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.interface import ReplayableUpload
 from burncloud_images.transport.secret import forgetting_locals

@@ -31,7 +31,8 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
-from burncloud_images.retry import Clock, RetryPolicy, repeat
+from burncloud_images.retry import Clock, RetryPolicy
+from burncloud_images.retry_loop import repeat
 from burncloud_images.settings import SizeLimits, Timeouts
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.interface import AttemptState, Response, SessionKind, Transport

@@ -12,7 +12,7 @@ from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.errors import NOT_BILLED, ConnectionFailedError, OutcomeUnknownError, ProtocolError
 from burncloud_images.results import ModelInfo
-from burncloud_images.retry import repeat
+from burncloud_images.retry_loop import repeat
 from burncloud_images.settings import Settings
 from burncloud_images.transport.interface import AttemptState, Response
 from burncloud_images.transport.secret import RedactedResponse, bearer, forgetting_locals

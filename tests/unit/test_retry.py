@@ -30,7 +30,8 @@ from burncloud_images.errors import (
     Violation,
 )
 from burncloud_images.results import DamagedImage, Image, PartialImage
-from burncloud_images.retry import PacingGate, RetryBudget, RetryPolicy, repeat, to_names
+from burncloud_images.retry import PacingGate, RetryBudget, RetryPolicy, to_names
+from burncloud_images.retry_loop import repeat
 from burncloud_images.wire.failures import to_error
 
 POLICY = RetryPolicy()
