@@ -2,8 +2,8 @@
 What an answer with an error means: its class, its bill, whether it is sent again, a job's verdict, an exit code.
 
 All levels read this one table, and each checks its column: `wire.failures` the class and the bill, `retry` the verdicts
-on another attempt, `bulk.error_outcomes` that of a job, `cli.exits` the exit code. Client and emulator play the rows
-over a connection. What intermediaries answer after the work has a table of its own, `intermediaries`.
+on another attempt, `bulk.error_outcomes` that of a job, `cli.exit_codes` the exit code. Client and emulator play the
+rows over a connection. What intermediaries answer after the work has a table of its own, `intermediaries`.
 """
 
 from __future__ import annotations

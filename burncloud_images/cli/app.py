@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from cyclopts import App, CycloptsError
 
-from burncloud_images.cli.exits import ABANDONED, STORAGE, USAGE
+from burncloud_images.cli.exit_codes import ABANDONED, STORAGE, USAGE
 from burncloud_images.cli.options import STDIN
-from burncloud_images.cli.streams import escaped, silence, unfailing
+from burncloud_images.cli.standard_streams import escaped, silence, unfailing
 
 COMMANDS: Mapping[str, str] = {
     "generate": "Generate images from a prompt and print their paths.",

@@ -27,8 +27,8 @@ from burncloud_images.bulk.records import (
 )
 from burncloud_images.bulk.request_json import to_request
 from burncloud_images.cli.connection import open_client
-from burncloud_images.cli.exits import ABANDONED, UsageError, translate
-from burncloud_images.cli.inputs import CONTAINERS, Lists, Stdin, to_lists, validate_numbers
+from burncloud_images.cli.exit_codes import ABANDONED, UsageError, translate
+from burncloud_images.cli.inputs import CONTAINERS, InputLists, StandardInput, to_lists, validate_numbers
 from burncloud_images.cli.interrupts import JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit, to_json
 from burncloud_images.cli.job_views import view
@@ -56,7 +56,7 @@ async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
         UsageError: A value cannot be used.
         ImagesError: The job cannot be opened or run.
     """
-    stdin = Stdin()
+    stdin = StandardInput()
     connection, running = build_options(Connection, values), build_options(Running, values)
     lists, folder = to_lists(values, stdin), to_folder(values)
     options = to_options(values, reporter)
@@ -94,7 +94,7 @@ class JobCommand:
     reporter: Reporter
     unprinted: StorageError | None = None
 
-    async def add(self, lists: Lists) -> None:
+    async def add(self, lists: InputLists) -> None:
         """
         Add the rows of the lists to the job, and report bad rows.
 
@@ -110,7 +110,7 @@ class JobCommand:
         if lists.names and not self.reporter.options.quiet:
             await self.note_bad_rows()
 
-    async def add_list(self, name: str, lists: Lists) -> None:
+    async def add_list(self, name: str, lists: InputLists) -> None:
         try:
             added = await self.job.add(
                 name,
@@ -280,7 +280,7 @@ MOST_UNPRICED = 1000
 """Requests without a price after which reading ends: a list is refused anyway."""
 
 
-async def check_prices(lists: Lists, folder: Path, options: JobOptions) -> None:
+async def check_prices(lists: InputLists, folder: Path, options: JobOptions) -> None:
     """
     Refuse lists whose cost a budget cannot limit before they are added to the job, from which rows cannot be removed.
 
@@ -302,7 +302,9 @@ async def check_prices(lists: Lists, folder: Path, options: JobOptions) -> None:
         raise UsageError(translate(error.message)) from None
 
 
-async def find_unpriced(lists: Lists, folder: Path, prices: PriceTable | None) -> AsyncIterator[Mapping[str, object]]:
+async def find_unpriced(
+    lists: InputLists, folder: Path, prices: PriceTable | None
+) -> AsyncIterator[Mapping[str, object]]:
     """Yield new requests whose price is unknown, up to a thousand."""
     found = 0
     async with AsyncExitStack() as stack:
@@ -318,7 +320,7 @@ async def find_unpriced(lists: Lists, folder: Path, prices: PriceTable | None) -
 
 
 async def show_dry_run(
-    lists: Lists, folder: Path, options: JobOptions, values: Mapping[str, Any], reporter: Reporter
+    lists: InputLists, folder: Path, options: JobOptions, values: Mapping[str, Any], reporter: Reporter
 ) -> int:
     """
     Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.

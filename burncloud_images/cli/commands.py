@@ -122,7 +122,7 @@ def wrap(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int
         import asyncio
 
         from burncloud_images.cli.configuration import add_defaults
-        from burncloud_images.cli.exits import ABANDONED, INTERRUPTED, USAGE, UsageError, to_exit
+        from burncloud_images.cli.exit_codes import ABANDONED, INTERRUPTED, USAGE, UsageError, to_exit
         from burncloud_images.cli.interrupts import Abandoned, Interrupted
         from burncloud_images.cli.reporting import Reporter
         from burncloud_images.errors import ImagesError

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import attrs
 
-from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.options import kind_of, option_name
 from burncloud_images.client import BASE_URL_VARIABLES, DIALECT_VARIABLES, KEY_VARIABLES, MODEL_VARIABLES
 

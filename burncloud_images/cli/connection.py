@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from burncloud_images.cli.exits import UsageError
-from burncloud_images.cli.inputs import Stdin, read_file
+from burncloud_images.cli.exit_codes import UsageError
+from burncloud_images.cli.inputs import StandardInput, read_file
 from burncloud_images.cli.options import Connection
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import (
@@ -52,7 +52,7 @@ class Endpoint:
     is_chosen: bool = True
 
 
-def find_key(connection: Connection, stdin: Stdin) -> tuple[str, str] | None:
+def find_key(connection: Connection, stdin: StandardInput) -> tuple[str, str] | None:
     """
     Return the key and its origin; None if there is none.
 
@@ -74,7 +74,7 @@ def find_key(connection: Connection, stdin: Stdin) -> tuple[str, str] | None:
     return None
 
 
-def to_endpoint(connection: Connection, stdin: Stdin) -> Endpoint:
+def to_endpoint(connection: Connection, stdin: StandardInput) -> Endpoint:
     """
     Return the base URL and the key.
 
@@ -95,7 +95,7 @@ def to_endpoint(connection: Connection, stdin: Stdin) -> Endpoint:
 async def open_client(
     connection: Connection,
     reporter: Reporter,
-    stdin: Stdin,
+    stdin: StandardInput,
     on_attempt: Callable[[Attempt], object] | None = None,
     *,
     max_connections: int = MOST_CONNECTIONS,

@@ -6,7 +6,7 @@ import asyncio
 import shlex
 import signal
 
-from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.options import Serving
 from burncloud_images.cli.outputs import print_bytes
 from burncloud_images.cli.reporting import Reporter

@@ -16,8 +16,8 @@ from typing import Any
 import attrs
 
 from burncloud_images.cli.connection import make_fetcher
-from burncloud_images.cli.exits import UsageError, combine, to_exit
-from burncloud_images.cli.inputs import Stdin, read_file
+from burncloud_images.cli.exit_codes import UsageError, combine, to_exit
+from burncloud_images.cli.inputs import StandardInput, read_file
 from burncloud_images.cli.options import Connection, Output
 from burncloud_images.cli.outputs import (
     ImagesExist,
@@ -54,7 +54,7 @@ async def fetch(words: Sequence[str], connection: Connection, output: Output, re
         StorageError: The images cannot be stored.
         ImagesError: The image for stdout cannot be downloaded.
     """
-    urls = list(read_addresses(words, Stdin()))
+    urls = list(read_addresses(words, StandardInput()))
     if not urls:
         raise UsageError("There is no URL to download from.")
     if any("?" in word for word in words if not word.startswith("@")):
@@ -68,7 +68,7 @@ async def fetch(words: Sequence[str], connection: Connection, output: Output, re
             return await fetch_all(client, urls, output, reporter)
 
 
-def read_addresses(words: Sequence[str], stdin: Stdin) -> Iterator[str]:
+def read_addresses(words: Sequence[str], stdin: StandardInput) -> Iterator[str]:
     """Yield the URLs given as arguments, and those in files and on stdin, one per line."""
     for word in words:
         if word == "-":
@@ -101,7 +101,7 @@ async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Outp
     async def fetch_one(index: int, url: str) -> SavedImage | ImagesError:
         async with places:
             try:
-                return await client.fetch(url, into=Prepared(target), index=index)
+                return await client.fetch(url, into=PreparedSink(target), index=index)
             except ImagesError as error:
                 return error
 
@@ -129,7 +129,7 @@ async def prepare(target: OutputDirectory, count: int) -> None:
 
 
 @attrs.frozen
-class Prepared:
+class PreparedSink:
     """A sink whose names were checked for all images at once."""
 
     target: OutputDirectory

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.options import Rows, build_options, kind_of, option_name
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.model.inputs import SCHEME, ImageLike, ImageURL
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @attrs.define
-class Stdin:
+class StandardInput:
     """Standard input, which can only be read once."""
 
     reader: str | None = None
@@ -64,7 +64,7 @@ def read_file(path: str, what: str) -> bytes:
         raise UsageError(f"The {what} {path} cannot be read: {error.strerror or error}.") from None
 
 
-def read_prompt(word: str, stdin: Stdin) -> str:
+def read_prompt(word: str, stdin: StandardInput) -> str:
     """Return the prompt: the word itself, `@file`, or `-` for stdin."""
     if word == "-":
         content = stdin.open("the prompt").read()
@@ -78,7 +78,7 @@ def read_prompt(word: str, stdin: Stdin) -> str:
         raise UsageError("The prompt is not valid UTF-8.") from None
 
 
-def to_image(word: str, stdin: Stdin, *, allow_http: bool) -> ImageLike:
+def to_image(word: str, stdin: StandardInput, *, allow_http: bool) -> ImageLike:
     """Return the image that *word* names: a file, a URL, or `-` for stdin."""
     if word == "-":
         return stdin.open("an image")
@@ -93,7 +93,7 @@ def to_image(word: str, stdin: Stdin, *, allow_http: bool) -> ImageLike:
 
 
 def to_request(
-    kind: type[ImagesRequest], values: Mapping[str, Any], stdin: Stdin, *, allow_http: bool
+    kind: type[ImagesRequest], values: Mapping[str, Any], stdin: StandardInput, *, allow_http: bool
 ) -> ImagesRequest:
     """
     Return the request that *values* describe.
@@ -125,7 +125,7 @@ def to_request(
     return kind(**fields)
 
 
-def to_images(words: str | Iterable[str], stdin: Stdin, *, allow_http: bool) -> object:
+def to_images(words: str | Iterable[str], stdin: StandardInput, *, allow_http: bool) -> object:
     if isinstance(words, str):
         return to_image(words, stdin, allow_http=allow_http)
     return [to_image(word, stdin, allow_http=allow_http) for word in words]
@@ -179,7 +179,7 @@ CONTAINERS = ("files", "webdataset")
 
 
 @attrs.frozen(kw_only=True)
-class Lists:
+class InputLists:
     """
     The lists of a job.
 
@@ -216,7 +216,7 @@ class Lists:
                     yield row
 
 
-def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
+def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> InputLists:
     """
     Return the lists that *values* name.
 
@@ -229,7 +229,7 @@ def to_lists(values: Mapping[str, Any], stdin: Stdin) -> Lists:
             stdin.open("a list")
         elif not Path(name).exists():
             raise UsageError(f"There is no list {name}.")
-    return Lists(
+    return InputLists(
         names=names,
         defaults={**find_model(), **dict(find_defaults(values, stdin))},
         rows=build_options(Rows, values),
@@ -243,7 +243,7 @@ def find_model() -> Mapping[str, object]:
     return {"model": model} if model else {}
 
 
-def find_defaults(values: Mapping[str, Any], stdin: Stdin) -> Iterator[tuple[str, object]]:
+def find_defaults(values: Mapping[str, Any], stdin: StandardInput) -> Iterator[tuple[str, object]]:
     """Yield the fields of the API that are given."""
     given = {name: value for name, value in values.items() if name in FIELDS and value is not None}
     if given.get("output_format") in CONTAINERS:

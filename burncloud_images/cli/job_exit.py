@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from burncloud_images.bulk.prices.cost import DOLLAR, show_money
 from burncloud_images.bulk.records import JobTotals, RequestState, RunReport, StopCause, UnfetchedSummary
-from burncloud_images.cli.exits import (
+from burncloud_images.cli.exit_codes import (
     ABANDONED,
     FAILED,
     INTERRUPTED,

@@ -57,7 +57,7 @@ def to_rate(sent: Sequence[tuple[float, Mapping[str, object]]]) -> RecentRequest
 
 
 @attrs.frozen(kw_only=True)
-class Snapshot:
+class JobSnapshot:
     """
     The state of a job at one moment. Its lists may be cut after the first rows.
 
@@ -128,7 +128,7 @@ async def pause(ended: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def take_snapshot(directory: str, most: int | None) -> Snapshot:
+async def take_snapshot(directory: str, most: int | None) -> JobSnapshot:
     """Return the state of a job, with at most *most* rows of each kind."""
     lock = JobDirectory(Path(directory)).lock
     async with view(directory) as store:
@@ -137,7 +137,7 @@ async def take_snapshot(directory: str, most: int | None) -> Snapshot:
         holder = holder if holder is not None else find_holder(lock)
         killed = holder is None and totals.counts[RequestState.SENT] > 0
         doubtful = {RequestState.IN_DOUBT, RequestState.SENT} if killed else {RequestState.IN_DOUBT}
-        return Snapshot(
+        return JobSnapshot(
             directory=directory,
             holder=holder,
             totals=count_sent_as_in_doubt(totals) if killed else totals,
@@ -166,7 +166,7 @@ async def first(items: AsyncIterator[T], most: int | None) -> list[T]:
     return found
 
 
-def show(snapshot: Snapshot, output: JsonOutput) -> None:
+def show(snapshot: JobSnapshot, output: JsonOutput) -> None:
     """Print a snapshot."""
     if output.json:
         print_json(snapshot_to_json(snapshot))
@@ -174,7 +174,7 @@ def show(snapshot: Snapshot, output: JsonOutput) -> None:
         print_lines(to_lines(snapshot))
 
 
-def to_lines(snapshot: Snapshot) -> Iterator[str]:
+def to_lines(snapshot: JobSnapshot) -> Iterator[str]:
     totals = snapshot.totals
     counts = totals.counts
     yield f"{snapshot.directory}: {to_words(snapshot.holder)}"
@@ -240,7 +240,7 @@ def format_more(kind: str, number: int) -> Iterator[str]:
         yield f"{kind}: {number:,} more; --json lists all"
 
 
-def snapshot_to_json(snapshot: Snapshot) -> dict[str, object]:
+def snapshot_to_json(snapshot: JobSnapshot) -> dict[str, object]:
     return {
         "directory": snapshot.directory,
         "running": snapshot.holder is not None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from burncloud_images.cli.connection import open_client
-from burncloud_images.cli.inputs import Stdin
+from burncloud_images.cli.inputs import StandardInput
 from burncloud_images.cli.options import Connection, JsonOutput
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter
@@ -19,7 +19,7 @@ async def print_models(connection: Connection, output: JsonOutput, reporter: Rep
         UsageError: An option cannot be used.
         ImagesError: The request failed.
     """
-    async with open_client(connection, reporter, Stdin()) as client:
+    async with open_client(connection, reporter, StandardInput()) as client:
         models = await client.models()
     if output.json:
         print_json({"models": [attrs.asdict(model) for model in models]})

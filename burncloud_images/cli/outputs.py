@@ -13,10 +13,10 @@ from typing import Any, Generic, Literal, TypeVar
 import attrs
 
 from burncloud_images.calls.answer_buffer import find_place
-from burncloud_images.cli.exits import UsageError
+from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.options import Output, Streaming
 from burncloud_images.cli.reporting import to_one_line
-from burncloud_images.cli.streams import escaped, silence
+from burncloud_images.cli.standard_streams import escaped, silence
 from burncloud_images.disk import write_whole
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext, ImageWriter, Sink
@@ -281,7 +281,7 @@ def ask_for_partials(request: ImagesRequest, streaming: Streaming) -> ImagesRequ
 
 
 @attrs.frozen(kw_only=True)
-class WithPartials(Generic[T]):
+class PartialSavingSink(Generic[T]):
     """
     A sink that also stores previews.
 

@@ -11,8 +11,8 @@ import attrs
 from burncloud_images.bulk.prices.cost import DOLLAR, parse_money, show_money
 from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import BadRow, NewRequest, count_images
-from burncloud_images.cli.exits import UsageError
-from burncloud_images.cli.inputs import Stdin, to_lists, validate_numbers
+from burncloud_images.cli.exit_codes import UsageError
+from burncloud_images.cli.inputs import StandardInput, to_lists, validate_numbers
 from burncloud_images.cli.options import JsonOutput, Pace, Spending, build_options
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location
@@ -35,7 +35,7 @@ async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
     """
     validate_numbers(values)
     spending = build_options(Spending, values)
-    lists, prices, budget = to_lists(values, Stdin()), find_prices(spending, reporter), find_budget(spending)
+    lists, prices, budget = to_lists(values, StandardInput()), find_prices(spending, reporter), find_budget(spending)
     with reporter.working("reading"):
         plan = await make_plan(lists.read(), prices)
     as_json = build_options(JsonOutput, values).json

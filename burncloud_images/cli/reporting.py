@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import attrs
 
-from burncloud_images.cli.exits import UsageError, describe
+from burncloud_images.cli.exit_codes import UsageError, describe
 from burncloud_images.cli.options import Reporting
-from burncloud_images.cli.streams import escaped, unfailing
+from burncloud_images.cli.standard_streams import escaped, unfailing
 from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Attempt, SavedImage
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import attrs
 
 from burncloud_images.cli.connection import open_client, to_network
-from burncloud_images.cli.exits import UsageError, to_exit
-from burncloud_images.cli.inputs import Stdin, to_request
+from burncloud_images.cli.exit_codes import UsageError, to_exit
+from burncloud_images.cli.inputs import StandardInput, to_request
 from burncloud_images.cli.interrupts import RequestInterrupts
 from burncloud_images.cli.options import Connection, Output, Streaming, build_options
 from burncloud_images.cli.outputs import (
     ImagesExist,
     OutputDirectory,
-    WithPartials,
+    PartialSavingSink,
     ask_for_partials,
     check_stdout,
     failure_to_json,
@@ -60,7 +60,7 @@ async def send(kind: type[ImagesRequest], values: Mapping[str, Any], reporter: R
         UsageError: A value cannot be used.
         ImagesError: The request cannot be made.
     """
-    stdin = Stdin()
+    stdin = StandardInput()
     connection, output = build_options(Connection, values), build_options(Output, values)
     target = None if output.output == "-" else to_target(output)
     command = RequestCommand(
@@ -111,7 +111,7 @@ class RequestCommand:
         """Whether to ask for a stream."""
         return self.streaming.partials is not None or self.streaming.via_stream
 
-    async def run(self, connection: Connection, stdin: Stdin, interrupts: RequestInterrupts) -> int:
+    async def run(self, connection: Connection, stdin: StandardInput, interrupts: RequestInterrupts) -> int:
         async with open_client(connection, self.reporter, stdin, interrupts.attempted) as client:
             model = self.request.model or "the default model"
             with self.reporter.working(f"{VERBS[self.request.operation]} with {model}"):
@@ -135,7 +135,7 @@ class RequestCommand:
         """Send the request; previews go to their folder, if there is one."""
         if self.streaming.partials is not None:
             folder = Directory(self.streaming.partials, exists="rename")
-            sink = WithPartials(images=sink, folder=folder, show=self.reporter.show_partial)
+            sink = PartialSavingSink(images=sink, folder=folder, show=self.reporter.show_partial)
         return await client.send(self.request, into=sink, via_stream=self.streams)
 
     def print_result(self, result: ImagesResult[SavedImage], target: OutputDirectory) -> int:
@@ -175,7 +175,7 @@ KEY = "dry-run"
 MASK = "Bearer ***"
 
 
-class Captured(Exception):  # noqa: N818 (how the client is stopped)
+class CapturedRequest(Exception):  # noqa: N818 (how the client is stopped)
     """A request that would have been sent."""
 
     def __init__(self, method: str, url: str, headers: dict[str, str], payload: UploadBody) -> None:
@@ -187,7 +187,7 @@ class Captured(Exception):  # noqa: N818 (how the client is stopped)
         self.headers = {**headers, **length, "Authorization": MASK}
 
 
-class Recorder:
+class RecordingSession:
     """What the client takes for its session."""
 
     closed = False
@@ -198,7 +198,7 @@ class Recorder:
         self, method: str, url: object, *, data: UploadBody, headers: Mapping[str, str], **_: object
     ) -> NoReturn:
         """Take down a request."""
-        raise Captured(method, str(url), dict(headers), data)
+        raise CapturedRequest(method, str(url), dict(headers), data)
 
 
 async def preview(
@@ -228,19 +228,19 @@ async def preview(
         base_url=connection.base_url or from_environment(BASE_URL_VARIABLES),
         validation=connection.validation,
         network=to_network(connection, ""),
-        session=cast("Session", Recorder()),
+        session=cast("Session", RecordingSession()),
     )
     async with client:
         try:
             await client.send(request, via_stream=streams, idempotency_key=key)
-        except Captured as captured:
+        except CapturedRequest as captured:
             if as_json:
                 print_json(preview_to_json(captured, request, streams=streams))
             else:
                 print_bytes(b"".join(preview_to_text(captured)))
 
 
-def preview_to_text(captured: Captured) -> Iterator[bytes]:
+def preview_to_text(captured: CapturedRequest) -> Iterator[bytes]:
     yield f"{captured.method} {captured.url}\n".encode()
     for name, value in captured.headers.items():
         yield f"{name}: {value}\n".encode()
@@ -254,7 +254,7 @@ def preview_to_text(captured: Captured) -> Iterator[bytes]:
     yield b"" if plan.final.endswith(b"\n") else b"\n"
 
 
-def preview_to_json(captured: Captured, request: ImagesRequest, *, streams: bool) -> dict[str, Any]:
+def preview_to_json(captured: CapturedRequest, request: ImagesRequest, *, streams: bool) -> dict[str, Any]:
     document: dict[str, Any] = {"method": captured.method, "url": captured.url, "headers": captured.headers}
     plan = captured.payload.plan
     if plan.content_type == "application/json":
@@ -268,7 +268,7 @@ def preview_to_json(captured: Captured, request: ImagesRequest, *, streams: bool
     return {**document, "parts": parts + list(files(captured, request))}
 
 
-def files(captured: Captured, request: ImagesRequest) -> Iterator[dict[str, object]]:
+def files(captured: CapturedRequest, request: ImagesRequest) -> Iterator[dict[str, object]]:
     from burncloud_images.model.rule_kinds import MeasuredImage
 
     uploads = zip(request.images(), captured.payload.uploads, strict=True)

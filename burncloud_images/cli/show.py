@@ -19,8 +19,8 @@ from typing import BinaryIO
 import attrs
 
 from burncloud_images.calls.receiving import Decoder, Receiver
-from burncloud_images.cli.exits import FAILED, STORAGE, UsageError, combine
-from burncloud_images.cli.inputs import Stdin
+from burncloud_images.cli.exit_codes import FAILED, STORAGE, UsageError, combine
+from burncloud_images.cli.inputs import StandardInput
 from burncloud_images.cli.options import Output
 from burncloud_images.cli.outputs import (
     ImagesExist,
@@ -64,7 +64,7 @@ async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
     if words.count("-") > 1:
         raise UsageError("Standard input can only be read once.")
     target = None if output.output == "-" else to_target(output)
-    stdin, codes = Stdin(), []
+    stdin, codes = StandardInput(), []
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-images") as executor:
         album = ShowResult(output=output, target=target, reporter=reporter, executor=executor)
         try:
@@ -84,7 +84,7 @@ async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
 
 
 @asynccontextmanager
-async def open_file(word: str, stdin: Stdin, executor: Executor) -> AsyncIterator[AsyncIterator[bytes]]:
+async def open_file(word: str, stdin: StandardInput, executor: Executor) -> AsyncIterator[AsyncIterator[bytes]]:
     """
     Open a file and provide its pieces.
 

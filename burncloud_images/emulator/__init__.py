@@ -9,7 +9,7 @@ It shares no code with the client that it tests, except the reader of image head
 """
 
 from burncloud_images.emulator.faults import Fault
-from burncloud_images.emulator.ledger import Download, Entry, Ledger, Part
+from burncloud_images.emulator.ledger import Ledger, LedgerEntry, ReceivedFile, ResultDownload
 from burncloud_images.emulator.server import Emulator, UnfiredFaultWarning
 
-__all__ = ["Download", "Emulator", "Entry", "Fault", "Ledger", "Part", "UnfiredFaultWarning"]
+__all__ = ["Emulator", "Fault", "Ledger", "LedgerEntry", "ReceivedFile", "ResultDownload", "UnfiredFaultWarning"]

@@ -11,7 +11,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Certificate:
+class ServerCertificate:
     """
     The server's certificate and its authority.
 
@@ -28,7 +28,7 @@ class Certificate:
         self.authority.unlink(missing_ok=True)
 
 
-def issue_certificate(host: str) -> Certificate:
+def issue_certificate(host: str) -> ServerCertificate:
     """
     Issue a certificate for *host* and for `localhost`, signed by a new authority.
 
@@ -41,7 +41,7 @@ def issue_certificate(host: str) -> Certificate:
     authority.issue_cert(host, "localhost").configure_cert(context)
     with tempfile.NamedTemporaryFile(prefix="burncloud-images-", suffix=".pem", delete=False) as file:
         file.write(authority.cert_pem.bytes())
-    return Certificate(context=context, authority=Path(file.name))
+    return ServerCertificate(context=context, authority=Path(file.name))
 
 
 def import_trustme() -> ModuleType:

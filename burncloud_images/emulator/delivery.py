@@ -14,7 +14,7 @@ from typing import cast
 import attrs
 from aiohttp import web
 
-from burncloud_images.emulator.errors import Answer, fault_body
+from burncloud_images.emulator.errors import HTTPAnswer, fault_body
 from burncloud_images.emulator.faults import Fault
 from burncloud_images.emulator.responses import EVENT_STREAM, encode_events
 
@@ -26,7 +26,7 @@ LINGER = 1.0
 
 
 @attrs.frozen(kw_only=True)
-class Delivery:
+class AnswerDelivery:
     """
     How far an answer got.
 
@@ -39,16 +39,16 @@ class Delivery:
     response: web.StreamResponse = attrs.field(factory=web.Response)
 
 
-GONE = Delivery(whole=False)
+GONE = AnswerDelivery(whole=False)
 
 
-def to_replacement(fault: Fault) -> Answer:
+def to_replacement(fault: Fault) -> HTTPAnswer:
     """Return what *fault* answers in place of the API."""
     if fault.error is not None:
-        return Answer(pieces=encode_events((), fault), headers=merge_headers({"Content-Type": EVENT_STREAM}, fault))
+        return HTTPAnswer(pieces=encode_events((), fault), headers=merge_headers({"Content-Type": EVENT_STREAM}, fault))
     status = fault.status if fault.status is not None else 200
     body, kind = to_body(fault, status)
-    return Answer(status=status, body=body, headers=merge_headers({"Content-Type": kind}, fault))
+    return HTTPAnswer(status=status, body=body, headers=merge_headers({"Content-Type": kind}, fault))
 
 
 def to_body(fault: Fault, status: int) -> tuple[bytes, str]:
@@ -71,7 +71,9 @@ def merge_headers(headers: Mapping[str, str], fault: Fault) -> dict[str, str]:
     return {**kept, **fault.headers}
 
 
-async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None, closing: asyncio.Event) -> Delivery:
+async def deliver(
+    request: web.BaseRequest, answer: HTTPAnswer, fault: Fault | None, closing: asyncio.Event
+) -> AnswerDelivery:
     """
     Send *answer* and say how far that got.
 
@@ -103,12 +105,12 @@ async def deliver(request: web.BaseRequest, answer: Answer, fault: Fault | None,
     if fault.cut != "reset":
         await linger(request)
     await cut(request, fault.cut or "close", closing)
-    return Delivery(whole=whole)
+    return AnswerDelivery(whole=whole)
 
 
 async def send_stream(
-    request: web.BaseRequest, answer: Answer, pieces: Sequence[bytes], fault: Fault, closing: asyncio.Event
-) -> Delivery:
+    request: web.BaseRequest, answer: HTTPAnswer, pieces: Sequence[bytes], fault: Fault, closing: asyncio.Event
+) -> AnswerDelivery:
     """Send a stream piece by piece, up to where *fault* strikes."""
     transport = request.transport
     if transport is None:
@@ -124,18 +126,18 @@ async def send_stream(
             await asyncio.sleep(0)  # so that other requests are served meanwhile
         if response is not None and fault.cut is None:
             await response.write_eof()
-            return Delivery(whole=True, response=response)
+            return AnswerDelivery(whole=True, response=response)
     except ConnectionError:
         return GONE
     await wait_until(lambda: transport.is_closing() or not transport.get_write_buffer_size(), closing)
     if fault.cut == "reset":
         await wait_for_peer(transport, closing)
     await cut(request, fault.cut or "close", closing)
-    return Delivery(whole=fault.cut is None)
+    return AnswerDelivery(whole=fault.cut is None)
 
 
 async def start_stream(
-    request: web.BaseRequest, transport: asyncio.Transport, answer: Answer, fault: Fault
+    request: web.BaseRequest, transport: asyncio.Transport, answer: HTTPAnswer, fault: Fault
 ) -> tuple[web.StreamResponse | None, Write]:
     """Send the head of a stream and return what writes the rest; no response if the stream ends with the connection."""
     if fault.framing == "eof":
@@ -192,14 +194,14 @@ async def linger(request: web.BaseRequest) -> None:
                 pass
 
 
-async def send(request: web.BaseRequest, answer: Answer) -> Delivery:
+async def send(request: web.BaseRequest, answer: HTTPAnswer) -> AnswerDelivery:
     response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
     try:
         await response.prepare(request)
         await response.write_eof()
     except ConnectionError:
         return GONE
-    return Delivery(whole=True, response=response)
+    return AnswerDelivery(whole=True, response=response)
 
 
 async def write_at(transport: asyncio.WriteTransport, body: bytes, rate: float | None, closing: asyncio.Event) -> None:
@@ -212,7 +214,7 @@ async def write_at(transport: asyncio.WriteTransport, body: bytes, rate: float |
         await pause(0 if rate is None else piece / rate, closing)
 
 
-def encode_head(answer: Answer, fault: Fault) -> bytes:
+def encode_head(answer: HTTPAnswer, fault: Fault) -> bytes:
     """Return the status line and headers of an answer as bytes."""
     headers = {**answer.headers, "Connection": "close"}
     if fault.framing == "length":
@@ -226,7 +228,7 @@ def encode_head(answer: Answer, fault: Fault) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def encode_chunk(answer: Answer, body: bytes, *, whole: bool) -> bytes:
+def encode_chunk(answer: HTTPAnswer, body: bytes, *, whole: bool) -> bytes:
     # A chunk that is cut announces its full length.
     size = len(body) if whole else len(answer.body)
     return b"%x\r\n%b" % (size, body) + (b"\r\n0\r\n\r\n" if whole else b"")

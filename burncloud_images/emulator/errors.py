@@ -9,7 +9,7 @@ import attrs
 
 
 @attrs.frozen(kw_only=True)
-class Answer:
+class HTTPAnswer:
     """
     An HTTP answer that has not been sent yet.
 
@@ -26,7 +26,7 @@ class Answer:
     headers: Mapping[str, str] = attrs.field(factory=lambda: {"Content-Type": "application/json"})
 
 
-class Refusal(Exception):  # noqa: N818 (an answer on its way, not a defect)
+class RefusedRequest(Exception):  # noqa: N818 (an answer on its way, not a defect)
     """The request is not served; the arguments become the API's error envelope."""
 
     def __init__(
@@ -39,7 +39,7 @@ class Refusal(Exception):  # noqa: N818 (an answer on its way, not a defect)
         kind: str = "invalid_request_error",
     ) -> None:
         super().__init__(message)
-        self.answer = Answer(status=status, body=envelope(message, kind, param, code))
+        self.answer = HTTPAnswer(status=status, body=envelope(message, kind, param, code))
 
 
 def envelope(message: str, kind: str, param: str | None = None, code: str | None = None) -> bytes:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import attrs
 from aiohttp import web
 
-from burncloud_images.emulator.delivery import GONE, Delivery, cut, deliver, merge_headers, pause, to_replacement
-from burncloud_images.emulator.errors import Answer, Refusal
+from burncloud_images.emulator.delivery import GONE, AnswerDelivery, cut, deliver, merge_headers, pause, to_replacement
+from burncloud_images.emulator.errors import HTTPAnswer, RefusedRequest
 from burncloud_images.emulator.faults import STREAMED, Fault, FaultPlan
+from burncloud_images.emulator.image_specs import ImageSpec, to_spec
 from burncloud_images.emulator.ledger import IdempotencyKeys, LedgerWriter
 from burncloud_images.emulator.request_body import RequestBody, drain, read_body
 from burncloud_images.emulator.responses import (
@@ -23,8 +24,7 @@ from burncloud_images.emulator.responses import (
     to_gateway_events,
     to_response_body,
 )
-from burncloud_images.emulator.results import ResultCache, to_http_date
-from burncloud_images.emulator.specs import ImageSpec, to_spec
+from burncloud_images.emulator.result_urls import ResultCache, to_http_date
 from burncloud_images.errors import Phase
 from burncloud_images.results import EXTENSIONS
 
@@ -68,13 +68,13 @@ def check_key(request: web.BaseRequest, api_key: str) -> None:
     Compare the bearer key.
 
     Raises:
-        Refusal: The key is missing or wrong.
+        RefusedRequest: The key is missing or wrong.
     """
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or key.strip() != api_key:
         missing = not request.headers.get("Authorization")
         message = "No API key was sent; it goes into the Authorization header." if missing else "The API key is wrong."
-        raise Refusal(message, code="invalid_api_key", status=401)
+        raise RefusedRequest(message, code="invalid_api_key", status=401)
 
 
 def to_partials(spec: ImageSpec, fault: Fault) -> int:
@@ -85,7 +85,7 @@ def to_partials(spec: ImageSpec, fault: Fault) -> int:
 
 
 @attrs.define(kw_only=True)
-class Handler:
+class RequestHandler:
     """
     One request and its answer.
 
@@ -121,11 +121,11 @@ class Handler:
     def update(self, **changes: object) -> None:
         self.state.ledger_writer.update(self.number, **changes)
 
-    async def serve(self) -> Delivery:
+    async def serve(self) -> AnswerDelivery:
         try:
             check_key(self.request, self.state.api_key)
             self.fault = self.next_fault()
-        except Refusal as refusal:
+        except RefusedRequest as refusal:
             await self.read(drain(self.request))
             return await self.answer(refusal.answer)
         if self.fault is not None and self.fault.place in {"before-body", "upload"}:
@@ -133,7 +133,7 @@ class Handler:
         try:
             await self.read(read_body(self.request, self.body))
             return await self.work()
-        except Refusal as refusal:
+        except RefusedRequest as refusal:
             self.release_fault()
             return await self.answer(refusal.answer)
 
@@ -154,7 +154,7 @@ class Handler:
         try:
             fault = Fault.from_json(wanted) if wanted else self.state.fault_plan.next(self.operation)
         except ValueError as error:
-            raise Refusal(f"{FAULT_HEADER} is not a valid fault: {error}.", code="invalid_fault") from error
+            raise RefusedRequest(f"{FAULT_HEADER} is not a valid fault: {error}.", code="invalid_fault") from error
         self.update(fault=fault)
         return fault
 
@@ -169,7 +169,7 @@ class Handler:
             if self.request.content.is_eof() and self.request.content.exception() is None:
                 self.update(complete=True, phase=Phase.FINAL_RELEASED)
 
-    async def answer_early(self, fault: Fault) -> Delivery:
+    async def answer_early(self, fault: Fault) -> AnswerDelivery:
         """Strike before the whole body has been read."""
         if fault.place == "upload":
             await self.read_until(fault)
@@ -190,12 +190,12 @@ class Handler:
         while content.total_bytes < wanted and not content.at_eof():
             await content.readany()
 
-    async def cut_silently(self, fault: Fault) -> Delivery:
+    async def cut_silently(self, fault: Fault) -> AnswerDelivery:
         await pause(self.state.latency + fault.delay, self.state.closing)
         await cut(self.request, fault.cut or "close", self.state.closing)
         return GONE
 
-    async def work(self) -> Delivery:
+    async def work(self) -> AnswerDelivery:
         """Make the images, unless the fault prevents it, and answer."""
         if self.fault is not None and self.fault.in_stream and not self.is_stream:
             self.release_fault()
@@ -210,7 +210,7 @@ class Handler:
             return await self.cut_silently(fault)
         return await self.answer(answer)
 
-    async def make(self) -> Answer:
+    async def make(self) -> HTTPAnswer:
         """Return the API's answer: a new one, which is billed, or the one given before to the same key."""
         key = self.request.headers.get("Idempotency-Key")
         keys = self.state.idempotency_keys
@@ -219,13 +219,13 @@ class Handler:
             return cached
         try:
             answer = await self.make_anew()
-        except Refusal:
+        except RefusedRequest:
             keys.release(key)
             raise
         keys.store(key, answer)
         return answer
 
-    async def make_anew(self) -> Answer:
+    async def make_anew(self) -> HTTPAnswer:
         """Make the images, bill them, and return the API's answer."""
         try:
             spec = to_spec(self.operation, self.body, self.state.result_cache.find)
@@ -239,7 +239,7 @@ class Handler:
         if spec.stream:
             return await self.to_stream(spec, made, created)
         urls = self.store_results(made) if spec.urls else ()
-        return Answer(body=await self.state.renderer.run(to_response_body, spec, made.images, urls, created))
+        return HTTPAnswer(body=await self.state.renderer.run(to_response_body, spec, made.images, urls, created))
 
     def limit_partials(self, spec: ImageSpec) -> ImageSpec:
         """Return *spec* as the fault limits it; if that changes nothing, release the fault."""
@@ -252,7 +252,7 @@ class Handler:
         self.release_fault()
         return spec
 
-    async def to_stream(self, spec: ImageSpec, made: RenderedImages, created: int) -> Answer:
+    async def to_stream(self, spec: ImageSpec, made: RenderedImages, created: int) -> HTTPAnswer:
         """Return the stream of *made*, all of which has been billed."""
         fault = self.fault
         run = self.state.renderer.run
@@ -261,7 +261,7 @@ class Handler:
             events = await run(to_gateway_events, spec, made, urls, created)
         else:
             events = await run(to_events, spec, made, created)
-        return Answer(pieces=await run(encode_events, events, fault), headers={"Content-Type": EVENT_STREAM})
+        return HTTPAnswer(pieces=await run(encode_events, events, fault), headers={"Content-Type": EVENT_STREAM})
 
     def store_results(self, made: RenderedImages) -> tuple[str, ...]:
         """Store the images and return their URLs."""
@@ -271,7 +271,7 @@ class Handler:
         put = self.state.result_cache.put
         return tuple(place + put(image, made.media_type, extension, expired=expired) for image in made.images)
 
-    async def answer(self, answer: Answer) -> Delivery:
+    async def answer(self, answer: HTTPAnswer) -> AnswerDelivery:
         fault = self.fault
         await pause(self.state.latency + (fault.delay if fault else 0), self.state.closing)
         about = {"Date": to_http_date(self.state.clock()), "x-request-id": self.request_id}

@@ -7,13 +7,13 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.emulator.errors import Answer, Refusal
+from burncloud_images.emulator.errors import HTTPAnswer, RefusedRequest
 from burncloud_images.emulator.faults import Fault
 from burncloud_images.errors import Phase
 
 
 @attrs.frozen(kw_only=True)
-class Part:
+class ReceivedFile:
     """
     One file as it arrived.
 
@@ -33,7 +33,7 @@ class Part:
 
 
 @attrs.frozen(kw_only=True)
-class Entry:
+class LedgerEntry:
     """
     One request to an endpoint that bills.
 
@@ -62,7 +62,7 @@ class Entry:
     idempotency_key: str | None = None
     request_id: str
     fields: tuple[tuple[str, str], ...] = ()
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ReceivedFile, ...] = ()
     phase: Phase = Phase.HEADERS
     fault: Fault | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
@@ -99,7 +99,7 @@ class Entry:
 
 
 @attrs.frozen(kw_only=True)
-class Download:
+class ResultDownload:
     """
     One request for a result.
 
@@ -130,8 +130,8 @@ class Ledger:
         downloads: Requests for results, in order of arrival.
     """
 
-    requests: tuple[Entry, ...] = ()
-    downloads: tuple[Download, ...] = ()
+    requests: tuple[LedgerEntry, ...] = ()
+    downloads: tuple[ResultDownload, ...] = ()
 
     @property
     def billed_requests(self) -> int:
@@ -160,8 +160,8 @@ class LedgerWriter:
     """Records what arrives; `to_ledger` returns it as a value."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.downloads: list[Download] = []
+        self.entries: list[LedgerEntry] = []
+        self.downloads: list[ResultDownload] = []
 
     def open(self, operation: str, headers: Mapping[str, str], request_id: str) -> int:
         """Record a request whose head has arrived, and return its number."""
@@ -169,15 +169,15 @@ class LedgerWriter:
         kept = {name.lower(): value for name, value in headers.items() if name.lower() not in CREDENTIALS}
         key = headers.get("Idempotency-Key")
         self.entries.append(
-            Entry(number=number, operation=operation, idempotency_key=key, request_id=request_id, headers=kept)
+            LedgerEntry(number=number, operation=operation, idempotency_key=key, request_id=request_id, headers=kept)
         )
         return number
 
-    def update(self, number: int, **changes: Any) -> None:  # noqa: ANN401 (attributes of Entry)
+    def update(self, number: int, **changes: Any) -> None:  # noqa: ANN401 (attributes of LedgerEntry)
         """Change attributes of a request's entry."""
         self.entries[number - 1] = attrs.evolve(self.entries[number - 1], **changes)
 
-    def open_download(self, download: Download) -> int:
+    def open_download(self, download: ResultDownload) -> int:
         """Record a request for a result, and return its index."""
         self.downloads.append(download)
         return len(self.downloads) - 1
@@ -205,9 +205,9 @@ class IdempotencyKeys:
 
     idempotency: Idempotency = attrs.field(validator=attrs.validators.in_(("none", "replay", "reject")))
     asked: dict[str, object] = attrs.field(factory=dict)
-    answers: dict[str, Answer] = attrs.field(factory=dict)
+    answers: dict[str, HTTPAnswer] = attrs.field(factory=dict)
 
-    def claim(self, key: str | None, wanted: object) -> Answer | None:
+    def claim(self, key: str | None, wanted: object) -> HTTPAnswer | None:
         """
         Return what was answered to *key*, or record that work for it begins.
 
@@ -216,7 +216,7 @@ class IdempotencyKeys:
             wanted: Equal for two identical requests.
 
         Raises:
-            Refusal: The key belongs to another request or to one in progress, or was already used.
+            RefusedRequest: The key belongs to another request or to one in progress, or was already used.
         """
         if key is None or self.idempotency == "none":
             return None
@@ -224,16 +224,18 @@ class IdempotencyKeys:
             self.asked[key] = wanted
             return None
         if self.asked[key] != wanted:
-            raise Refusal("The idempotency key belongs to another request.", code="idempotency_key_reuse", status=422)
+            raise RefusedRequest(
+                "The idempotency key belongs to another request.", code="idempotency_key_reuse", status=422
+            )
         if key not in self.answers:
             message = "A request with this idempotency key is being worked on."
-            raise Refusal(message, code="idempotency_key_in_use", status=409)
+            raise RefusedRequest(message, code="idempotency_key_in_use", status=409)
         if self.idempotency == "reject":
             message = "A request with this idempotency key has already been answered."
-            raise Refusal(message, code="idempotency_key_already_used", status=409)
+            raise RefusedRequest(message, code="idempotency_key_already_used", status=409)
         return self.answers[key]
 
-    def store(self, key: str | None, answer: Answer) -> None:
+    def store(self, key: str | None, answer: HTTPAnswer) -> None:
         """Store what is answered to *key*."""
         if key in self.asked:
             self.answers[key] = answer

@@ -17,9 +17,9 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from burncloud_images.emulator import drawing
 from burncloud_images.emulator.captions import write_caption, write_number
-from burncloud_images.emulator.errors import Refusal
-from burncloud_images.emulator.request_body import Upload
-from burncloud_images.emulator.specs import ImageSpec
+from burncloud_images.emulator.errors import RefusedRequest
+from burncloud_images.emulator.image_specs import ImageSpec
+from burncloud_images.emulator.request_body import ReceivedUpload
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class Renderer:
         Return the images that *spec* asks for.
 
         Raises:
-            Refusal: An upload cannot be decoded.
+            RefusedRequest: An upload cannot be decoded.
         """
         keys = [to_key(spec, index) for index in range(spec.n)]
         uploads = () if all(key in self.cached for key in keys) else await self.run(decode_uploads, spec)
@@ -133,7 +133,7 @@ def decode_uploads(spec: ImageSpec) -> tuple[Image.Image, ...]:
     Return the uploads of *spec*: the images, the first with its markup, and the mask if there is one.
 
     Raises:
-        Refusal: One of them is damaged.
+        RefusedRequest: One of them is damaged.
     """
     images = [decode(upload) for upload in spec.images]
     if spec.markup:
@@ -141,7 +141,7 @@ def decode_uploads(spec: ImageSpec) -> tuple[Image.Image, ...]:
     return (*images, decode(spec.mask)) if spec.mask else tuple(images)
 
 
-def decode(upload: Upload) -> Image.Image:
+def decode(upload: ReceivedUpload) -> Image.Image:
     """Return *upload* as RGBA, upright and small enough to work with."""
     try:
         with Image.open(upload.file) as image:
@@ -151,7 +151,7 @@ def decode(upload: Upload) -> Image.Image:
             return picture.convert("RGBA")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Warning) as error:
         message = f"Invalid file {upload.part.name!r}: it cannot be decoded."
-        raise Refusal(message, param=upload.part.name, code="invalid_image_file") from error
+        raise RefusedRequest(message, param=upload.part.name, code="invalid_image_file") from error
 
 
 def render_file(spec: ImageSpec, index: int, uploads: Sequence[Image.Image]) -> bytes:

@@ -13,8 +13,8 @@ from typing import IO, Any
 import attrs
 from aiohttp import BodyPartReader, MultipartReader, web
 
-from burncloud_images.emulator.errors import Refusal
-from burncloud_images.emulator.ledger import Part
+from burncloud_images.emulator.errors import RefusedRequest
+from burncloud_images.emulator.ledger import ReceivedFile
 from burncloud_images.model.media import Media, examine
 
 MB = 1024 * 1024
@@ -32,7 +32,7 @@ DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]+);base64,(?P<text>.*)", re.DOTALL
 
 
 @attrs.frozen(kw_only=True)
-class Upload:
+class ReceivedUpload:
     """
     One file.
 
@@ -42,7 +42,7 @@ class Upload:
         media: What the image header says.
     """
 
-    part: Part
+    part: ReceivedFile
     file: IO[bytes]
     media: Media
 
@@ -62,10 +62,10 @@ class RequestBody:
     form: bool = False
     fields: dict[str, Any] = attrs.field(factory=dict)
     texts: list[tuple[str, str]] = attrs.field(factory=list)
-    uploads: list[Upload] = attrs.field(factory=list)
+    uploads: list[ReceivedUpload] = attrs.field(factory=list)
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[ReceivedFile, ...]:
         """The files as the ledger lists them."""
         return tuple(upload.part for upload in self.uploads)
 
@@ -80,7 +80,7 @@ async def read_body(request: web.BaseRequest, body: RequestBody) -> None:
     Read the whole body into *body*, which holds what had arrived if this fails.
 
     Raises:
-        Refusal: The body cannot be read as its type says. All of it has been read nevertheless.
+        RefusedRequest: The body cannot be read as its type says. All of it has been read nevertheless.
     """
     try:
         if request.content_type == "multipart/form-data":
@@ -89,7 +89,7 @@ async def read_body(request: web.BaseRequest, body: RequestBody) -> None:
         elif request.content_type == "application/json":
             read_json(await request.content.read(), body)
         else:
-            raise Refusal(
+            raise RefusedRequest(
                 f"The content type {request.content_type!r} is not supported: send JSON, or a form for uploads.",
                 code="unsupported_content_type",
             )
@@ -111,13 +111,13 @@ async def read_form(request: web.BaseRequest, body: RequestBody) -> None:
         reader = MultipartReader(request.headers, request.content)
         async for part in reader:
             if not isinstance(part, BodyPartReader) or part.name is None:
-                raise Refusal("Each part of the form needs a name.", code="invalid_form")
+                raise RefusedRequest("Each part of the form needs a name.", code="invalid_form")
             if part.filename is None:
                 await read_text(part, part.name, body)
             else:
                 await read_file(part, part.name, body)
     except (ValueError, AssertionError) as error:
-        raise Refusal(f"The form cannot be read: {error}.", code="invalid_form") from error
+        raise RefusedRequest(f"The form cannot be read: {error}.", code="invalid_form") from error
 
 
 async def read_text(part: BodyPartReader, name: str, body: RequestBody) -> None:
@@ -159,14 +159,14 @@ async def read_file(part: BodyPartReader, name: str, body: RequestBody) -> None:
     except BaseException:
         file.close()
         raise
-    record = Part(
+    record = ReceivedFile(
         name=name,
         filename=part.filename,
         content_type=part.headers.get("Content-Type"),
         size=size,
         sha256=digest.hexdigest(),
     )
-    body.uploads.append(Upload(part=record, file=file, media=examine_file(file)))
+    body.uploads.append(ReceivedUpload(part=record, file=file, media=examine_file(file)))
 
 
 def new_spool() -> IO[bytes]:
@@ -194,11 +194,11 @@ def read_json(content: bytes, body: RequestBody) -> None:
     try:
         fields = json.loads(content)
     except ValueError as error:
-        raise Refusal(f"The body is not JSON: {error}.", code="invalid_json") from error
+        raise RefusedRequest(f"The body is not JSON: {error}.", code="invalid_json") from error
     except RecursionError as error:
-        raise Refusal("The JSON is nested too deeply.", code="invalid_json") from error
+        raise RefusedRequest("The JSON is nested too deeply.", code="invalid_json") from error
     if not isinstance(fields, dict):
-        raise Refusal("The body has to be a JSON object.", code="invalid_json")
+        raise RefusedRequest("The body has to be a JSON object.", code="invalid_json")
     body.texts.extend((name, to_text(value)) for name, value in fields.items())
     # A null is the same as no field.
     body.fields.update((name, value) for name, value in fields.items() if value is not None)
@@ -209,12 +209,12 @@ def to_text(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
-def decode_data_url(place: str, url: str) -> Upload | None:
+def decode_data_url(place: str, url: str) -> ReceivedUpload | None:
     """
     Return the image in a `data:` URL; None if it is another kind of URL.
 
     Raises:
-        Refusal: The base64 is damaged.
+        RefusedRequest: The base64 is damaged.
     """
     match = DATA_URL.fullmatch(url)
     if match is None:
@@ -222,14 +222,14 @@ def decode_data_url(place: str, url: str) -> Upload | None:
     try:
         content = base64.b64decode(match["text"], validate=True)
     except binascii.Error as error:
-        raise Refusal("The data: URL is not base64.", param=place, code="invalid_base64") from error
+        raise RefusedRequest("The data: URL is not base64.", param=place, code="invalid_base64") from error
     return to_upload(place, match["type"], content)
 
 
-def to_upload(place: str, content_type: str, content: bytes) -> Upload:
+def to_upload(place: str, content_type: str, content: bytes) -> ReceivedUpload:
     """Return *content* as an upload, as if it had come in a form."""
     file = new_spool()
     file.write(content)
     digest = hashlib.sha256(content).hexdigest()
-    record = Part(name=place, filename=None, content_type=content_type, size=len(content), sha256=digest)
-    return Upload(part=record, file=file, media=examine_file(file))
+    record = ReceivedFile(name=place, filename=None, content_type=content_type, size=len(content), sha256=digest)
+    return ReceivedUpload(part=record, file=file, media=examine_file(file))

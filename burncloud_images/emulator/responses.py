@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from burncloud_images.emulator.faults import Fault
-from burncloud_images.emulator.specs import ImageSpec
+from burncloud_images.emulator.image_specs import ImageSpec
 
 if TYPE_CHECKING:
     from burncloud_images.emulator.renderer import RenderedImages

@@ -17,14 +17,14 @@ from typing import Self
 import attrs
 from aiohttp import web
 
-from burncloud_images.emulator.certificates import Certificate, issue_certificate
+from burncloud_images.emulator.certificates import ServerCertificate, issue_certificate
 from burncloud_images.emulator.delivery import GONE, cut, deliver, merge_headers, pause, to_replacement
-from burncloud_images.emulator.errors import Answer, Refusal
+from burncloud_images.emulator.errors import HTTPAnswer, RefusedRequest
 from burncloud_images.emulator.faults import Fault, FaultPlan
-from burncloud_images.emulator.handler import Handler, ServerState, check_key
-from burncloud_images.emulator.ledger import Download, Idempotency, IdempotencyKeys, Ledger, LedgerWriter
-from burncloud_images.emulator.limits import MODELS
-from burncloud_images.emulator.results import PREFIX, ResultCache, to_epoch, to_http_date
+from burncloud_images.emulator.handler import RequestHandler, ServerState, check_key
+from burncloud_images.emulator.ledger import Idempotency, IdempotencyKeys, Ledger, LedgerWriter, ResultDownload
+from burncloud_images.emulator.model_limits import MODELS
+from burncloud_images.emulator.result_urls import PREFIX, ResultCache, to_epoch, to_http_date
 
 GRACE = 0.5
 """Seconds to wait for answers in progress when the server stops."""
@@ -72,7 +72,7 @@ class Emulator:
         self.port = port
         self.latency = latency
         self.tls = tls
-        self.certificate: Certificate | None = None
+        self.certificate: ServerCertificate | None = None
         self.ledger_writer = LedgerWriter()
         self.fault_plan = FaultPlan(faults)
         self.idempotency_keys = IdempotencyKeys(idempotency)
@@ -189,7 +189,9 @@ class Routes:
         """Return the handler of an endpoint that bills."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            handler = Handler(state=self.state, request=request, operation=operation, request_id=new_request_id())
+            handler = RequestHandler(
+                state=self.state, request=request, operation=operation, request_id=new_request_id()
+            )
             return await handler.run()
 
         return handle
@@ -197,15 +199,15 @@ class Routes:
     async def models(self, request: web.Request) -> web.StreamResponse:
         try:
             check_key(request, self.state.api_key)
-        except Refusal as refusal:
+        except RefusedRequest as refusal:
             return await self.send(request, refusal.answer)
         models = [to_model(name, shutdown) for name, shutdown in MODELS.items()]
-        answer = Answer(body=json.dumps({"object": "list", "data": models}).encode())
+        answer = HTTPAnswer(body=json.dumps({"object": "list", "data": models}).encode())
         return await self.send_with_fault(request, answer, self.state.fault_plan.next("models"))
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         index = self.state.ledger_writer.open_download(
-            Download(
+            ResultDownload(
                 path=request.path,
                 authorization="Authorization" in request.headers,
                 range=request.headers.get("Range"),
@@ -225,13 +227,15 @@ class Routes:
 
     async def ledger(self, request: web.Request) -> web.StreamResponse:
         ledger = json.dumps(self.state.ledger_writer.to_ledger().to_json(), ensure_ascii=False)
-        return await self.send(request, Answer(body=ledger.encode()))
+        return await self.send(request, HTTPAnswer(body=ledger.encode()))
 
     async def unknown(self, request: web.Request) -> web.StreamResponse:
         message = f"Invalid URL ({request.method} {request.path})"
-        return await self.send(request, Refusal(message, status=404).answer)
+        return await self.send(request, RefusedRequest(message, status=404).answer)
 
-    async def send_with_fault(self, request: web.Request, answer: Answer, fault: Fault | None) -> web.StreamResponse:
+    async def send_with_fault(
+        self, request: web.Request, answer: HTTPAnswer, fault: Fault | None
+    ) -> web.StreamResponse:
         if fault is None:
             return await self.send(request, answer)
         await pause(fault.delay, self.state.closing)
@@ -245,7 +249,7 @@ class Routes:
         )
         return await self.send(request, answer, fault)
 
-    async def send(self, request: web.Request, answer: Answer, fault: Fault | None = None) -> web.StreamResponse:
+    async def send(self, request: web.Request, answer: HTTPAnswer, fault: Fault | None = None) -> web.StreamResponse:
         about = {"Date": to_http_date(self.state.clock()), "x-request-id": new_request_id()}
         answer = attrs.evolve(answer, headers={**about, **answer.headers})
         return (await deliver(request, answer, fault, self.state.closing)).response

@@ -13,7 +13,7 @@ import pytest
 from burncloud_images import Memory
 from burncloud_images.calls import answer_buffer as module
 from burncloud_images.calls.answer_buffer import AnswerBuffer, find_place
-from burncloud_images.cli.outputs import WithPartials
+from burncloud_images.cli.outputs import PartialSavingSink
 from burncloud_images.files.sinks import Directory
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -183,6 +183,6 @@ def test_previews_do_not_change_the_place(tmp_path):
     """A sink around another one keeps answers in that one's place."""
     folder = Directory(tmp_path)
     place = type("ImageContext", (), {"id": "x"})()
-    around = [WithPartials(images=sink, folder=folder, show=print) for sink in (folder, Memory())]
+    around = [PartialSavingSink(images=sink, folder=folder, show=print) for sink in (folder, Memory())]
 
     assert [tmp_path / "x.answer", None] == [find_place(sink, place) for sink in around]

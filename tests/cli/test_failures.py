@@ -10,7 +10,7 @@ import pytest
 from pictures import png
 from statuses import ROWS, by_id
 
-from burncloud_images.cli.exits import TABLE, to_exit
+from burncloud_images.cli.exit_codes import TABLE, to_exit
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.model.media import examine_bytes
@@ -577,7 +577,7 @@ def test_more_images_than_stdout_takes(cli, serve):
 
 def test_a_storage_error_without_images_was_not_billed(cli, serve):
     """A storage error mentions billing only if it holds images."""
-    from burncloud_images.cli.exits import describe
+    from burncloud_images.cli.exit_codes import describe
 
     assert describe(StorageError("out cannot be written.")) == "out cannot be written."
 

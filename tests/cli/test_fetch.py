@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 import pytest
 from programs import PROGRAM
 
-from burncloud_images.cli.exits import combine
+from burncloud_images.cli.exit_codes import combine
 from burncloud_images.emulator import Fault
 from burncloud_images.model.media import examine_bytes
 

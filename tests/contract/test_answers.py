@@ -109,7 +109,7 @@ async def test_answers_keep_to_the_document(emulator, judge, name):
 
 def test_all_models_of_the_emulator_answer_here():
     """The answers of every model are checked; snapshots are answered as their models are."""
-    from burncloud_images.emulator.limits import MODELS, family
+    from burncloud_images.emulator.model_limits import MODELS, family
 
     assert {family(name) for name in MODELS} == {
         family(request.model) for request in REQUESTS.values() if request.model

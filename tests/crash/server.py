@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.emulator.handler import Handler
+from burncloud_images.emulator.handler import RequestHandler
 
 QUIET = 0.01
 
@@ -24,16 +24,16 @@ class Doors:
 
     def __init__(self) -> None:
         self.inside = 0
-        serve = Handler.run
+        serve = RequestHandler.run
 
-        async def counted(handler: Handler) -> Any:
+        async def counted(handler: RequestHandler) -> Any:
             self.inside += 1
             try:
                 return await serve(handler)
             finally:
                 self.inside -= 1
 
-        Handler.run = counted  # type: ignore[method-assign]
+        RequestHandler.run = counted  # type: ignore[method-assign]
 
     async def empty(self) -> None:
         """Wait until nothing is served, nor about to be."""

@@ -4,8 +4,8 @@ from itertools import product
 
 import pytest
 
-from burncloud_images.emulator.errors import Refusal
-from burncloud_images.emulator.limits import MODELS, ROWS, check_fields, check_model
+from burncloud_images.emulator.errors import RefusedRequest
+from burncloud_images.emulator.model_limits import MODELS, ROWS, check_fields, check_model
 from burncloud_images.model.rules import field_violations
 
 VALUES = {
@@ -39,7 +39,7 @@ def server_refuses(operation, fields):
     try:
         check_model(operation, fields["model"])
         check_fields(operation, fields)
-    except Refusal:
+    except RefusedRequest:
         return True
     return False
 

@@ -17,7 +17,7 @@ from faults.stage import CANARY, Stage, World
 
 from burncloud_images import AsyncImagesClient, bulk
 from burncloud_images.bulk import Job, JobEvent, JobOptions, RequestRecord, RequestState, RunReport
-from burncloud_images.emulator.ledger import Entry
+from burncloud_images.emulator.ledger import LedgerEntry
 
 PATIENCE = 20.0
 """Seconds in which a process has to end that is to end."""
@@ -65,7 +65,7 @@ async def problems(stage: Stage, folder: Path | None = None) -> list[bulk.BadRow
     return found
 
 
-def requests_to(worlds: Iterable[World]) -> list[Entry]:
+def requests_to(worlds: Iterable[World]) -> list[LedgerEntry]:
     """Return what arrived at the emulators."""
     return [entry for world in worlds if world.emulator for entry in world.emulator.ledger.requests]
 

@@ -10,7 +10,7 @@ import attrs
 from middleboxes.operations import is_of
 
 from burncloud_images.bulk import RequestRecord, RequestState
-from burncloud_images.emulator.ledger import Entry
+from burncloud_images.emulator.ledger import LedgerEntry
 from burncloud_images.errors import Billing, Phase, find_billing
 from burncloud_images.results import Attempt
 
@@ -104,7 +104,7 @@ def what_is_told(error: BaseException) -> str:
 
 
 def judge_call(
-    witness: Witness, entries: Sequence[Entry], tag: str, outcome: int | BaseException, wanted: int = 1
+    witness: Witness, entries: Sequence[LedgerEntry], tag: str, outcome: int | BaseException, wanted: int = 1
 ) -> Row:
     """Judge one call by what arrived with its *tag*."""
     own = [entry for entry in entries if is_of(entry.fields, tag)]
@@ -135,7 +135,7 @@ STATES = {
 }
 
 
-def judge_job(witness: Witness, entries: Sequence[Entry], records: Sequence[RequestRecord]) -> Row:
+def judge_job(witness: Witness, entries: Sequence[LedgerEntry], records: Sequence[RequestRecord]) -> Row:
     """
     Judge a job, row by row, by prompts, which no box changes.
 
@@ -164,6 +164,6 @@ def judge_job(witness: Witness, entries: Sequence[Entry], records: Sequence[Requ
     )
 
 
-def prompt_of(entry: Entry) -> str:
+def prompt_of(entry: LedgerEntry) -> str:
     """Return the prompt as it was meant; JSON values are kept as their JSON."""
     return dict(entry.fields).get("prompt", "").strip('"')

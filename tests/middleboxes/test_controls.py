@@ -12,12 +12,12 @@ from middleboxes.report import Report
 from middleboxes.troubles import Case
 
 from burncloud_images import RetryPolicy, errors
-from burncloud_images.emulator.ledger import Entry
+from burncloud_images.emulator.ledger import LedgerEntry
 from burncloud_images.errors import Phase
 from burncloud_images.results import Attempt
 
 BY_ID = {kind.id: kind for kind in KINDS}
-ARRIVED = Entry(number=1, operation="generations", request_id="req_1", billed=True, images=1)
+ARRIVED = LedgerEntry(number=1, operation="generations", request_id="req_1", billed=True, images=1)
 
 
 def to_parameter(kind: Kind):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images.cli.outputs import encode
-from burncloud_images.cli.streams import escaped
+from burncloud_images.cli.standard_streams import escaped
 from burncloud_images.emulator import Fault
 
 HOSTILE = "a\x1b]0;title\x07b\x9b2Jc\u202ed\u2066e\u2028f\u2029g\x85h\x7fi\rj\x00k\U000e0001l"

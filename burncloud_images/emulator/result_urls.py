@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import attrs
 
-from burncloud_images.emulator.errors import Answer
+from burncloud_images.emulator.errors import HTTPAnswer
 
 PREFIX = "/emulator/results/"
 MAX_RESULTS = 1_000
@@ -40,7 +40,7 @@ def to_epoch(now: float | datetime) -> float:
 
 
 @attrs.frozen(kw_only=True)
-class Result:
+class StoredResult:
     """
     An image behind a URL.
 
@@ -61,7 +61,7 @@ class ResultCache:
     def __init__(self, clock: Callable[[], float], lifetime: float) -> None:
         self.clock = clock
         self.lifetime = lifetime
-        self.results: OrderedDict[str, Result] = OrderedDict()
+        self.results: OrderedDict[str, StoredResult] = OrderedDict()
         self.size = 0
         self.count = 0
         # Not a secret: it only signs URLs of images that this server drew.
@@ -73,7 +73,7 @@ class ResultCache:
         made = self.clock()
         digest = hashlib.sha256(content).hexdigest()
         path = f"{PREFIX}{self.count:06d}-{digest[:16]}.{extension}"
-        self.results[path] = Result(content=content, media_type=media_type, made=made)
+        self.results[path] = StoredResult(content=content, media_type=media_type, made=made)
         self.size += len(content)
         while len(self.results) > MAX_RESULTS or (self.size > MAX_BYTES and len(self.results) > 1):
             _, oldest = self.results.popitem(last=False)
@@ -90,9 +90,9 @@ class ResultCache:
         """Return the media type and bytes behind a URL of this server; None if it is not valid."""
         parts = urlsplit(url)
         answer = self.look_up(parts.path, parts.query)
-        return None if isinstance(answer, Answer) else (answer.media_type, answer.content)
+        return None if isinstance(answer, HTTPAnswer) else (answer.media_type, answer.content)
 
-    def look_up(self, path: str, query: str) -> Result | Answer:
+    def look_up(self, path: str, query: str) -> StoredResult | HTTPAnswer:
         values = parse_qs(query)
         end, signature = values.get("se", [""])[0], values.get("sig", [""])[0]
         if not hmac.compare_digest(signature.encode(), self.sign(path, end).encode()):
@@ -103,10 +103,10 @@ class ResultCache:
             return storage_error(403, *FORBIDDEN, detail=detail)
         return self.results.get(path) or storage_error(404, *NOT_FOUND)
 
-    def answer(self, path: str, query: str, headers: Mapping[str, str], *, store: str | None = None) -> Answer:
+    def answer(self, path: str, query: str, headers: Mapping[str, str], *, store: str | None = None) -> HTTPAnswer:
         """Return the answer to a download of *path*: the image, the requested range of it, or an error."""
         found = self.look_up(path, query)
-        if isinstance(found, Answer):
+        if isinstance(found, HTTPAnswer):
             return found
         if store == "replaced":
             found = self.results[path] = attrs.evolve(found, content=retouch(found.content), made=self.clock())
@@ -134,7 +134,7 @@ def retouch(content: bytes) -> bytes:
     return content[:PNG_HEADER] + encode_chunk + content[PNG_HEADER:]
 
 
-def misplace(answer: Answer, result: Result, store: str | None) -> Answer:
+def misplace(answer: HTTPAnswer, result: StoredResult, store: str | None) -> HTTPAnswer:
     """Return another range, or one without `Content-Range`, if *store* says so."""
     size = len(result.content)
     if store == "wrong-range":
@@ -146,7 +146,7 @@ def misplace(answer: Answer, result: Result, store: str | None) -> Answer:
     return answer
 
 
-def to_answer(result: Result, headers: Mapping[str, str], now: float) -> Answer:
+def to_answer(result: StoredResult, headers: Mapping[str, str], now: float) -> HTTPAnswer:
     digest = hashlib.md5(result.content, usedforsecurity=False).digest()
     tag = f'"0x{hashlib.sha256(digest + to_http_date(result.made).encode()).hexdigest()[:15].upper()}"'
     modified = to_http_date(result.made)
@@ -161,14 +161,14 @@ def to_answer(result: Result, headers: Mapping[str, str], now: float) -> Answer:
     wanted = headers.get("Range")
     same = {tag, modified} if now - result.made >= SETTLED else {tag}
     if wanted is None or headers.get("If-Range", tag) not in same:
-        return Answer(body=result.content, headers={**about, "Content-MD5": base64.b64encode(digest).decode()})
+        return HTTPAnswer(body=result.content, headers={**about, "Content-MD5": base64.b64encode(digest).decode()})
     size = len(result.content)
     span = to_span(wanted, size)
     if span is None:
         error = storage_error(416, "InvalidRange", "The range specified is invalid for the current size.")
         return attrs.evolve(error, headers={**error.headers, "Content-Range": f"bytes */{size}"})
     about["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
-    return Answer(status=206, body=result.content[span], headers=about)
+    return HTTPAnswer(status=206, body=result.content[span], headers=about)
 
 
 def to_span(header: str, size: int) -> slice | None:
@@ -182,9 +182,9 @@ def to_span(header: str, size: int) -> slice | None:
     return slice(start, stop) if start < stop else None
 
 
-def storage_error(status: int, code: str, message: str, *, detail: str = "") -> Answer:
+def storage_error(status: int, code: str, message: str, *, detail: str = "") -> HTTPAnswer:
     more = f"<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>" if detail else ""
     text = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>'
-    return Answer(
+    return HTTPAnswer(
         status=status, body=text.encode(), headers={"Content-Type": "application/xml", "x-ms-error-code": code}
     )

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from burncloud_images.emulator.limits import MODELS, ROWS, UPLOADS, family
+from burncloud_images.emulator.model_limits import MODELS, ROWS, UPLOADS, family
 
 MINI, FIDELITY = "gpt-image-1-mini", "invalid_input_fidelity_model"
 D2, D3, G1, G2, G25, G26 = (

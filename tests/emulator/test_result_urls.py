@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from burncloud_images.emulator import Emulator, Fault
-from burncloud_images.emulator.results import MAX_RESULTS, ResultCache
+from burncloud_images.emulator.result_urls import MAX_RESULTS, ResultCache
 from burncloud_images.model.media import examine_bytes
 
 

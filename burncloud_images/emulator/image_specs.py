@@ -7,9 +7,9 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.emulator.errors import Refusal
-from burncloud_images.emulator.limits import DALLE, MAX_IMAGES, check_fields, check_model, check_uploads, family
-from burncloud_images.emulator.request_body import RequestBody, Upload, decode_data_url, to_upload
+from burncloud_images.emulator.errors import RefusedRequest
+from burncloud_images.emulator.model_limits import DALLE, MAX_IMAGES, check_fields, check_model, check_uploads, family
+from burncloud_images.emulator.request_body import ReceivedUpload, RequestBody, decode_data_url, to_upload
 
 Find = Callable[[str], tuple[str, bytes] | None]
 """Returns the media type and bytes of a result of this server, by its URL."""
@@ -65,9 +65,9 @@ class ImageSpec:
     stream: bool = False
     partials: int = 0
     asked: Mapping[str, str] = attrs.field(factory=dict)
-    images: tuple[Upload, ...] = ()
-    mask: Upload | None = None
-    markup: Upload | None = None
+    images: tuple[ReceivedUpload, ...] = ()
+    mask: ReceivedUpload | None = None
+    markup: ReceivedUpload | None = None
     safety_identifier: str | None = None
     svg_model: str | None = None
 
@@ -92,12 +92,12 @@ def to_spec(operation: str, body: RequestBody, find: Find) -> ImageSpec:
         find: Looks up a result of this server.
 
     Raises:
-        Refusal: The API does not allow the request.
+        RefusedRequest: The API does not allow the request.
     """
     if operation == "generations" and body.form:
-        raise Refusal("Generations take JSON, not a form.", code="unsupported_content_type")
+        raise RefusedRequest("Generations take JSON, not a form.", code="unsupported_content_type")
     if operation == "variations" and not body.form:
-        raise Refusal("Variations take a form, not JSON.", code="unsupported_content_type")
+        raise RefusedRequest("Variations take a form, not JSON.", code="unsupported_content_type")
     by_reference = operation == "edits" and not body.form
     fields = dict(body.fields)
     default = DEFAULT_MODEL_BY_REFERENCE if by_reference else DEFAULT_MODEL
@@ -117,7 +117,7 @@ def check_moderation(*, by_reference: bool, fields: Mapping[str, Any]) -> None:
         check_fields("generations", {**fields, "style": None})
 
 
-def attached(operation: str, body: RequestBody) -> tuple[list[Upload], dict[str, Upload]]:
+def attached(operation: str, body: RequestBody) -> tuple[list[ReceivedUpload], dict[str, ReceivedUpload]]:
     """Return the images of a form and its other files."""
     if operation == "generations":
         return [], {}
@@ -125,23 +125,27 @@ def attached(operation: str, body: RequestBody) -> tuple[list[Upload], dict[str,
     listed = [upload for upload in body.uploads if upload.part.name == "image[]"]
     for upload in body.uploads:
         if upload.part.name.startswith("image[") and upload.part.name != "image[]":
-            raise Refusal(f"Several images are sent as image[], not as {upload.part.name}.", param="image")
+            raise RefusedRequest(f"Several images are sent as image[], not as {upload.part.name}.", param="image")
     if len(plain) > 1 or (plain and listed):
-        raise Refusal("One image is sent as image, several as image[].", param="image", code="duplicate_parameter")
+        raise RefusedRequest(
+            "One image is sent as image, several as image[].", param="image", code="duplicate_parameter"
+        )
     for name in ("image", "mask", "markup"):
         if name in body.fields:
-            raise Refusal(f"{name} has to be a file; it came as text.", param=name, code="invalid_type")
+            raise RefusedRequest(f"{name} has to be a file; it came as text.", param=name, code="invalid_type")
     others = {upload.part.name: upload for upload in reversed(body.uploads)}
     return plain + listed, {name: others[name] for name in ("mask", "markup") if name in others}
 
 
-def referenced(body: RequestBody, find: Find) -> tuple[list[Upload], dict[str, Upload]]:
+def referenced(body: RequestBody, find: Find) -> tuple[list[ReceivedUpload], dict[str, ReceivedUpload]]:
     """Return the images that a JSON body names, and its mask."""
     items = body.fields.get("images")
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_IMAGES:
-        raise Refusal(f"images has to be a list of 1 to {MAX_IMAGES} objects.", param="images", code="invalid_value")
+        raise RefusedRequest(
+            f"images has to be a list of 1 to {MAX_IMAGES} objects.", param="images", code="invalid_value"
+        )
     if family(body.fields.get("model", DEFAULT_MODEL_BY_REFERENCE)) in DALLE:
-        raise Refusal("Only GPT image models edit by reference.", param="model", code="invalid_value")
+        raise RefusedRequest("Only GPT image models edit by reference.", param="model", code="invalid_value")
     images = [fetch(f"images[{index}]", item, find, body) for index, item in enumerate(items)]
     named = {name: body.fields[name] for name in ("mask", "markup") if name in body.fields}
     return images, {name: fetch(name, item, find, body) for name, item in named.items()}
@@ -150,19 +154,19 @@ def referenced(body: RequestBody, find: Find) -> tuple[list[Upload], dict[str, U
 MAX_URL = 20 * 1024 * 1024
 
 
-def fetch(place: str, item: object, find: Find, body: RequestBody) -> Upload:
+def fetch(place: str, item: object, find: Find, body: RequestBody) -> ReceivedUpload:
     if not isinstance(item, dict) or len(item) != 1 or not item.keys() <= {"image_url", "file_id"}:
-        raise Refusal(f"{place} has to be an object of image_url or file_id.", param=place, code="invalid_value")
+        raise RefusedRequest(f"{place} has to be an object of image_url or file_id.", param=place, code="invalid_value")
     if "file_id" in item:
-        raise Refusal(f"There is no file {item['file_id']!r}.", param=place, code="file_not_found", status=404)
+        raise RefusedRequest(f"There is no file {item['file_id']!r}.", param=place, code="file_not_found", status=404)
     url, place = item["image_url"], f"{place}.image_url"
     if not isinstance(url, str) or len(url) > MAX_URL:
-        raise Refusal(f"{place} has to be a URL of at most {MAX_URL} characters.", param=place)
+        raise RefusedRequest(f"{place} has to be a URL of at most {MAX_URL} characters.", param=place)
     upload = decode_data_url(place, url)
     if upload is None:
         found = find(url)
         if found is None:
-            raise Refusal(f"{place} cannot be fetched: it is not a result of this server.", param=place)
+            raise RefusedRequest(f"{place} cannot be fetched: it is not a result of this server.", param=place)
         upload = to_upload(place, *found)
     body.uploads.append(upload)
     return upload
@@ -172,7 +176,7 @@ NEAREST_SIZES = ((1024, 1024), (1536, 1024), (1024, 1536))
 
 
 def compose(
-    operation: str, fields: Mapping[str, Any], images: tuple[Upload, ...], others: Mapping[str, Upload]
+    operation: str, fields: Mapping[str, Any], images: tuple[ReceivedUpload, ...], others: Mapping[str, ReceivedUpload]
 ) -> ImageSpec:
     model = fields["model"]
     gpt = family(model) not in DALLE
@@ -206,7 +210,7 @@ def compose(
     )
 
 
-def to_size(size: str, images: tuple[Upload, ...]) -> tuple[int, int]:
+def to_size(size: str, images: tuple[ReceivedUpload, ...]) -> tuple[int, int]:
     """Return width and height; for `auto`, those of the documented size whose shape is nearest to the first image's."""
     if size != "auto":
         width, height = size.split("x")

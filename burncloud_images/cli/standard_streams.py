@@ -36,7 +36,7 @@ def silence(stream: TextIO) -> None:
 
 
 @attrs.define(eq=False)
-class Unfailing:
+class UnfailingStream:
     """
     A stream that discards its output once it cannot be written, so that messages never stop a paid request.
 
@@ -78,4 +78,4 @@ class Unfailing:
 
 def unfailing(stream: TextIO | None) -> TextIO:
     """Return *stream* wrapped so that it never raises."""
-    return cast("TextIO", Unfailing(stream))
+    return cast("TextIO", UnfailingStream(stream))

@@ -14,21 +14,21 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from burncloud_images.emulator.errors import Refusal
-from burncloud_images.emulator.request_body import MAX_IMAGE_BYTES, MB, Upload
+from burncloud_images.emulator.errors import RefusedRequest
+from burncloud_images.emulator.request_body import MAX_IMAGE_BYTES, MB, ReceivedUpload
 
 Check: TypeAlias = Callable[[str, Any, Mapping[str, Any]], None]
-"""Takes a field's name, its value and all fields; raises `Refusal` if the value is not allowed."""
+"""Takes a field's name, its value and all fields; raises `RefusedRequest` if the value is not allowed."""
 
-UploadCheck: TypeAlias = Callable[[Upload, Upload], None]
-"""Takes an upload and the first image; raises `Refusal` if the upload is not allowed."""
+UploadCheck: TypeAlias = Callable[[ReceivedUpload, ReceivedUpload], None]
+"""Takes an upload and the first image; raises `RefusedRequest` if the upload is not allowed."""
 
 
 # --- checks of fields ------------------------------------------------------------------------------------------------
 
 
-def invalid(name: str, value: object, wanted: str, code: str = "invalid_value") -> Refusal:
-    return Refusal(f"{name} is {value!r}; it has to be {wanted}.", param=name, code=code)
+def invalid(name: str, value: object, wanted: str, code: str = "invalid_value") -> RefusedRequest:
+    return RefusedRequest(f"{name} is {value!r}; it has to be {wanted}.", param=name, code=code)
 
 
 def text(name: str, value: object, _fields: Mapping[str, Any]) -> None:
@@ -45,7 +45,7 @@ def unavailable(name: str, value: object, fields: Mapping[str, Any]) -> None:
     """Allow `false` alone, for a model that cannot do it."""
     boolean(name, value, fields)
     if value:
-        raise Refusal(f"{fields['model']} does not {name}.", param=name, code="unsupported_parameter")
+        raise RefusedRequest(f"{fields['model']} does not {name}.", param=name, code="unsupported_parameter")
 
 
 def one_of(*values: str) -> Check:
@@ -77,14 +77,16 @@ def up_to(longest: int) -> Check:
         if not 1 <= len(value) <= longest:
             code = "string_above_max_length" if value else "empty_string"
             wanted = f"1 to {longest} characters long"
-            raise Refusal(f"{name} is {len(value)} characters long; it has to be {wanted}.", param=name, code=code)
+            raise RefusedRequest(
+                f"{name} is {len(value)} characters long; it has to be {wanted}.", param=name, code=code
+            )
 
     return check
 
 
 def absent(name: str, _value: object, fields: Mapping[str, Any], code: str = "unknown_parameter") -> None:
     """Refuse a field that the model does not have."""
-    raise Refusal(f"{fields['model']} has no parameter {name!r}.", param=name, code=code)
+    raise RefusedRequest(f"{fields['model']} has no parameter {name!r}.", param=name, code=code)
 
 
 def no_fidelity(name: str, value: object, fields: Mapping[str, Any]) -> None:
@@ -104,7 +106,7 @@ def only_with(other: str, *values: object, only_for: object = None) -> Check:
     def check(name: str, value: object, fields: Mapping[str, Any]) -> None:
         if (only_for is None or value == only_for) and fields.get(other) not in values:
             wanted = " or ".join("left out" if value is None else str(value) for value in values)
-            raise Refusal(f"{name} {value!r} needs {other} to be {wanted}.", param=name, code="invalid_value")
+            raise RefusedRequest(f"{name} {value!r} needs {other} to be {wanted}.", param=name, code="invalid_value")
 
     return check
 
@@ -135,7 +137,7 @@ def svg_options(name: str, value: object, _fields: Mapping[str, Any]) -> None:
     if not isinstance(value, dict):
         raise invalid(name, value, "an object", "invalid_type")
     if not isinstance(value.get("model"), str):
-        raise Refusal(f"{name}.model is missing.", param=f"{name}.model", code="missing_required_parameter")
+        raise RefusedRequest(f"{name}.model is missing.", param=f"{name}.model", code="missing_required_parameter")
     reasoning = value.get("reasoning") or {}
     effort = reasoning.get("effort") if isinstance(reasoning, dict) else reasoning
     if effort is not None and effort not in EFFORTS:
@@ -145,18 +147,20 @@ def svg_options(name: str, value: object, _fields: Mapping[str, Any]) -> None:
 # --- checks of uploads -----------------------------------------------------------------------------------------------
 
 
-def unreadable(upload: Upload, why: str) -> Refusal:
-    return Refusal(f"Invalid file {upload.part.name!r}: {why}.", param=upload.part.name, code="invalid_image_file")
+def unreadable(upload: ReceivedUpload, why: str) -> RefusedRequest:
+    return RefusedRequest(
+        f"Invalid file {upload.part.name!r}: {why}.", param=upload.part.name, code="invalid_image_file"
+    )
 
 
 def image_of(*types: str) -> UploadCheck:
     """Allow a whole image in one of these formats, sent under its true media type."""
 
-    def check(upload: Upload, _first: Upload) -> None:
+    def check(upload: ReceivedUpload, _first: ReceivedUpload) -> None:
         name, sent = upload.part.name, (upload.part.content_type or "").partition(";")[0].strip().lower()
         true = sent.replace("image/jpg", "image/jpeg")
         if true not in types:
-            raise Refusal(
+            raise RefusedRequest(
                 f"Invalid file {name!r}: unsupported mimetype ({sent!r}); it has to be one of {', '.join(types)}.",
                 param=name,
                 code="unsupported_file_mimetype",
@@ -170,24 +174,24 @@ def image_of(*types: str) -> UploadCheck:
 
 
 def less_than(size: int) -> UploadCheck:
-    def check(upload: Upload, _first: Upload) -> None:
+    def check(upload: ReceivedUpload, _first: ReceivedUpload) -> None:
         if upload.part.size >= size:
             raise unreadable(upload, f"{upload.part.size} bytes are not less than {size}")
 
     return check
 
 
-def is_square(upload: Upload, _first: Upload) -> None:
+def is_square(upload: ReceivedUpload, _first: ReceivedUpload) -> None:
     if upload.media.width != upload.media.height:
         raise unreadable(upload, "it is not square")
 
 
-def has_alpha(upload: Upload, _first: Upload) -> None:
+def has_alpha(upload: ReceivedUpload, _first: ReceivedUpload) -> None:
     if not upload.media.alpha:
         raise unreadable(upload, "it has no alpha channel, and transparent pixels say where to edit")
 
 
-def has_size_of_first(upload: Upload, first: Upload) -> None:
+def has_size_of_first(upload: ReceivedUpload, first: ReceivedUpload) -> None:
     if upload.media.dimensions != first.media.dimensions:
         raise unreadable(upload, f"it is {upload.media.dimensions}, and the image is {first.media.dimensions}")
 
@@ -231,7 +235,7 @@ MAX_IMAGES = 16
 
 
 @attrs.frozen
-class Row:
+class FieldLimit:
     """
     One limit of a field.
 
@@ -250,74 +254,76 @@ class Row:
     operations: frozenset[str] = ANYWHERE
 
 
-ROWS: tuple[Row, ...] = (
-    Row("prompt", D2, up_to(1_000), "page", WITH_PROMPT),
-    Row("prompt", D3, up_to(4_000), "page", WITH_PROMPT),
-    Row("prompt", GPT, up_to(32_000), "openapi", WITH_PROMPT),
-    Row("n", D2 | GPT, between(1, 10), "page"),
-    Row("n", D3, between(1, 1), "page"),
-    Row("size", D2, one_of("256x256", "512x512", "1024x1024"), "page"),
-    Row("size", D3, one_of("1024x1024", "1792x1024", "1024x1792"), "page"),
-    Row("size", EARLY, one_of("1024x1024", "1536x1024", "1024x1536", "auto"), "openapi"),
-    Row("size", GPT - EARLY, any_size, "reference"),
-    Row("quality", D2, one_of("standard"), "page", WITH_PROMPT),
-    Row("quality", D3, one_of("standard", "hd"), "page", WITH_PROMPT),
-    Row("quality", EARLY | G2, one_of("low", "medium", "high", "auto"), "openapi", WITH_PROMPT),
-    Row("quality", G2_5 | G2_6, one_of("low", "medium", "high", "xhigh", "max", "auto"), "reference", WITH_PROMPT),
-    Row("response_format", DALLE, one_of("url", "b64_json"), "page"),
-    Row("response_format", GPT, absent, "openapi"),
-    Row("style", D3, one_of("vivid", "natural"), "page", GENERATIONS),
-    Row("style", EVERY - D3, absent, "page", GENERATIONS),
-    Row("background", GPT, one_of("transparent", "opaque", "auto"), "openapi", WITH_PROMPT),
-    Row(
+ROWS: tuple[FieldLimit, ...] = (
+    FieldLimit("prompt", D2, up_to(1_000), "page", WITH_PROMPT),
+    FieldLimit("prompt", D3, up_to(4_000), "page", WITH_PROMPT),
+    FieldLimit("prompt", GPT, up_to(32_000), "openapi", WITH_PROMPT),
+    FieldLimit("n", D2 | GPT, between(1, 10), "page"),
+    FieldLimit("n", D3, between(1, 1), "page"),
+    FieldLimit("size", D2, one_of("256x256", "512x512", "1024x1024"), "page"),
+    FieldLimit("size", D3, one_of("1024x1024", "1792x1024", "1024x1792"), "page"),
+    FieldLimit("size", EARLY, one_of("1024x1024", "1536x1024", "1024x1536", "auto"), "openapi"),
+    FieldLimit("size", GPT - EARLY, any_size, "reference"),
+    FieldLimit("quality", D2, one_of("standard"), "page", WITH_PROMPT),
+    FieldLimit("quality", D3, one_of("standard", "hd"), "page", WITH_PROMPT),
+    FieldLimit("quality", EARLY | G2, one_of("low", "medium", "high", "auto"), "openapi", WITH_PROMPT),
+    FieldLimit(
+        "quality", G2_5 | G2_6, one_of("low", "medium", "high", "xhigh", "max", "auto"), "reference", WITH_PROMPT
+    ),
+    FieldLimit("response_format", DALLE, one_of("url", "b64_json"), "page"),
+    FieldLimit("response_format", GPT, absent, "openapi"),
+    FieldLimit("style", D3, one_of("vivid", "natural"), "page", GENERATIONS),
+    FieldLimit("style", EVERY - D3, absent, "page", GENERATIONS),
+    FieldLimit("background", GPT, one_of("transparent", "opaque", "auto"), "openapi", WITH_PROMPT),
+    FieldLimit(
         "background",
         GPT,
         only_with("output_format", None, "png", "webp", only_for="transparent"),
         "openapi",
         WITH_PROMPT,
     ),
-    Row("moderation", GPT, one_of("low", "auto"), "openapi", GENERATIONS),
-    Row("output_format", GPT - G2_6, one_of("png", "jpeg", "webp"), "openapi", WITH_PROMPT),
-    Row("output_format", G2_6, one_of("png", "jpeg", "webp", "gif", "svg"), "reference", WITH_PROMPT),
-    Row("output_compression", GPT, between(0, 100), "openapi", WITH_PROMPT),
-    Row("output_compression", GPT, only_with("output_format", "jpeg", "webp"), "openapi", WITH_PROMPT),
-    Row("stream", GPT, boolean, "openapi", WITH_PROMPT),
-    Row(
+    FieldLimit("moderation", GPT, one_of("low", "auto"), "openapi", GENERATIONS),
+    FieldLimit("output_format", GPT - G2_6, one_of("png", "jpeg", "webp"), "openapi", WITH_PROMPT),
+    FieldLimit("output_format", G2_6, one_of("png", "jpeg", "webp", "gif", "svg"), "reference", WITH_PROMPT),
+    FieldLimit("output_compression", GPT, between(0, 100), "openapi", WITH_PROMPT),
+    FieldLimit("output_compression", GPT, only_with("output_format", "jpeg", "webp"), "openapi", WITH_PROMPT),
+    FieldLimit("stream", GPT, boolean, "openapi", WITH_PROMPT),
+    FieldLimit(
         "stream", GPT, only_with("output_format", None, "png", "jpeg", "webp", only_for=True), "reference", WITH_PROMPT
     ),
-    Row("stream", DALLE, unavailable, "openapi", WITH_PROMPT),
-    Row("partial_images", GPT, between(0, 3), "openapi", WITH_PROMPT),
-    Row("complexity", G2_6, one_of("low", "medium", "high"), "reference", WITH_PROMPT),
-    Row("frame_count", G2_6, between(2, 16), "reference", WITH_PROMPT),
-    Row("frame_count", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
-    Row("frame_count", G2_6, only_with("mask", None), "reference", WITH_PROMPT),
-    Row("frame_duration_ms", G2_6, between(20, 655_350), "reference", WITH_PROMPT),
-    Row("frame_duration_ms", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
-    Row("svg", G2_6, svg_options, "reference", WITH_PROMPT),
-    Row("svg", G2_6, only_with("output_format", "svg"), "reference", WITH_PROMPT),
-    Row("svg", G2_6, only_with("n", None, 1), "reference", WITH_PROMPT),
-    Row("markup", G2_5 | G2_6, only_with("mask", None), "reference", EDITS),
-    Row("markup", EVERY - G2_5 - G2_6, absent, "reference", EDITS),
-    Row("input_fidelity", G1 | G1_5, one_of("high", "low"), "openapi", EDITS),
-    Row("input_fidelity", G1_MINI, one_of("low"), "openapi", EDITS),
-    Row("input_fidelity", GPT - EARLY, no_fidelity, "threads", EDITS),
-    Row("input_fidelity", DALLE, absent, "openapi", EDITS),
-    Row("safety_identifier", EVERY, up_to(128), "reference", WITH_PROMPT),
-    Row("user", EVERY, text, "page"),
+    FieldLimit("stream", DALLE, unavailable, "openapi", WITH_PROMPT),
+    FieldLimit("partial_images", GPT, between(0, 3), "openapi", WITH_PROMPT),
+    FieldLimit("complexity", G2_6, one_of("low", "medium", "high"), "reference", WITH_PROMPT),
+    FieldLimit("frame_count", G2_6, between(2, 16), "reference", WITH_PROMPT),
+    FieldLimit("frame_count", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
+    FieldLimit("frame_count", G2_6, only_with("mask", None), "reference", WITH_PROMPT),
+    FieldLimit("frame_duration_ms", G2_6, between(20, 655_350), "reference", WITH_PROMPT),
+    FieldLimit("frame_duration_ms", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
+    FieldLimit("svg", G2_6, svg_options, "reference", WITH_PROMPT),
+    FieldLimit("svg", G2_6, only_with("output_format", "svg"), "reference", WITH_PROMPT),
+    FieldLimit("svg", G2_6, only_with("n", None, 1), "reference", WITH_PROMPT),
+    FieldLimit("markup", G2_5 | G2_6, only_with("mask", None), "reference", EDITS),
+    FieldLimit("markup", EVERY - G2_5 - G2_6, absent, "reference", EDITS),
+    FieldLimit("input_fidelity", G1 | G1_5, one_of("high", "low"), "openapi", EDITS),
+    FieldLimit("input_fidelity", G1_MINI, one_of("low"), "openapi", EDITS),
+    FieldLimit("input_fidelity", GPT - EARLY, no_fidelity, "threads", EDITS),
+    FieldLimit("input_fidelity", DALLE, absent, "openapi", EDITS),
+    FieldLimit("safety_identifier", EVERY, up_to(128), "reference", WITH_PROMPT),
+    FieldLimit("user", EVERY, text, "page"),
     *(
-        Row(field, DALLE, absent, "openapi", WITH_PROMPT)
+        FieldLimit(field, DALLE, absent, "openapi", WITH_PROMPT)
         for field in ("background", "output_format", "output_compression", "partial_images")
     ),
-    Row("moderation", DALLE, absent, "openapi", GENERATIONS),
+    FieldLimit("moderation", DALLE, absent, "openapi", GENERATIONS),
     *(
-        Row(field, EVERY - G2_6, absent, "reference", WITH_PROMPT)
+        FieldLimit(field, EVERY - G2_6, absent, "reference", WITH_PROMPT)
         for field in ("complexity", "frame_count", "frame_duration_ms", "svg")
     ),
 )
 
 
 @attrs.frozen
-class UploadRow:
+class UploadLimit:
     """
     One limit of an uploaded image.
 
@@ -336,19 +342,19 @@ class UploadRow:
 
 PNG = image_of("image/png")
 
-UPLOADS: tuple[UploadRow, ...] = (
-    UploadRow("image", D2, PNG, "page"),
-    UploadRow("image", D2, less_than(4 * MB), "page"),
-    UploadRow("image", D2, is_square, "page"),
-    UploadRow("image", GPT, image_of("image/png", "image/jpeg", "image/webp"), "page"),
-    UploadRow("image", GPT, less_than(MAX_IMAGE_BYTES + 1), "openapi"),
-    UploadRow("mask", EVERY, PNG, "page"),
-    UploadRow("mask", EVERY, less_than(4 * MB), "page"),
-    UploadRow("mask", EVERY, has_size_of_first, "page"),
-    UploadRow("mask", EVERY, has_alpha, "openapi"),
-    UploadRow("markup", G2_5 | G2_6, PNG, "reference"),
-    UploadRow("markup", G2_5 | G2_6, has_size_of_first, "reference"),
-    UploadRow("markup", G2_5 | G2_6, has_alpha, "reference"),
+UPLOADS: tuple[UploadLimit, ...] = (
+    UploadLimit("image", D2, PNG, "page"),
+    UploadLimit("image", D2, less_than(4 * MB), "page"),
+    UploadLimit("image", D2, is_square, "page"),
+    UploadLimit("image", GPT, image_of("image/png", "image/jpeg", "image/webp"), "page"),
+    UploadLimit("image", GPT, less_than(MAX_IMAGE_BYTES + 1), "openapi"),
+    UploadLimit("mask", EVERY, PNG, "page"),
+    UploadLimit("mask", EVERY, less_than(4 * MB), "page"),
+    UploadLimit("mask", EVERY, has_size_of_first, "page"),
+    UploadLimit("mask", EVERY, has_alpha, "openapi"),
+    UploadLimit("markup", G2_5 | G2_6, PNG, "reference"),
+    UploadLimit("markup", G2_5 | G2_6, has_size_of_first, "reference"),
+    UploadLimit("markup", G2_5 | G2_6, has_alpha, "reference"),
 )
 
 
@@ -362,15 +368,15 @@ def check_model(operation: str, model: object) -> str:
     Return *model*, if the endpoint serves it.
 
     Raises:
-        Refusal: The model does not exist, or the endpoint does not serve it.
+        RefusedRequest: The model does not exist, or the endpoint does not serve it.
     """
     if not isinstance(model, str):
-        raise Refusal(f"model is {model!r}; it has to be a string.", param="model", code="invalid_type")
+        raise RefusedRequest(f"model is {model!r}; it has to be a string.", param="model", code="invalid_type")
     if model not in MODELS:
-        raise Refusal(f"There is no model {model!r}.", param="model", code="model_not_found", status=404)
+        raise RefusedRequest(f"There is no model {model!r}.", param="model", code="model_not_found", status=404)
     if family(model) not in SERVED[operation]:
         wanted = "'dall-e-2'" if operation == "variations" else "'dall-e-2' or a GPT image model"
-        raise Refusal(f"model is {model!r}; here it has to be {wanted}.", param="model", code="invalid_value")
+        raise RefusedRequest(f"model is {model!r}; here it has to be {wanted}.", param="model", code="invalid_value")
     return model
 
 
@@ -379,10 +385,10 @@ def check_fields(operation: str, fields: Mapping[str, Any]) -> None:
     Compare the fields, `model` among them, with the table.
 
     Raises:
-        Refusal: One of them is not allowed.
+        RefusedRequest: One of them is not allowed.
     """
     if operation in WITH_PROMPT and "prompt" not in fields:
-        raise Refusal("The prompt is missing.", param="prompt", code="missing_required_parameter")
+        raise RefusedRequest("The prompt is missing.", param="prompt", code="missing_required_parameter")
     name = family(fields["model"])
     for row in ROWS:
         value = fields.get(row.field)
@@ -390,7 +396,9 @@ def check_fields(operation: str, fields: Mapping[str, Any]) -> None:
             row.check(row.field, value, fields)
 
 
-def check_uploads(operation: str, model: str, images: Sequence[Upload], others: Mapping[str, Upload]) -> None:
+def check_uploads(
+    operation: str, model: str, images: Sequence[ReceivedUpload], others: Mapping[str, ReceivedUpload]
+) -> None:
     """
     Compare the uploads with the table.
 
@@ -401,13 +409,13 @@ def check_uploads(operation: str, model: str, images: Sequence[Upload], others: 
         others: `mask` and `markup`, where sent.
 
     Raises:
-        Refusal: One of them is not allowed.
+        RefusedRequest: One of them is not allowed.
     """
     if not images:
-        raise Refusal("The image is missing.", param="image", code="missing_required_parameter")
+        raise RefusedRequest("The image is missing.", param="image", code="missing_required_parameter")
     most = 1 if family(model) in D2 else MAX_IMAGES
     if len(images) > most:
-        raise Refusal(f"{len(images)} images are more than {most}.", param="image", code="too_many_images")
+        raise RefusedRequest(f"{len(images)} images are more than {most}.", param="image", code="too_many_images")
     uploads = [("image", image) for image in images] + list(others.items())
     for field, upload in uploads:
         for row in UPLOADS:
