@@ -286,7 +286,8 @@ class AsyncImagesClient:
         from burncloud_images.calls.call import send
 
         sink = into if into is not None else Memory()
-        check_idempotency_key(idempotency_key)
+        if idempotency_key is not None:
+            check_idempotency_key(idempotency_key)
         resources = self._lifecycle.open()
         return await resources.background.call(
             send(
@@ -512,8 +513,8 @@ def to_asker(key: Key | None) -> Callable[[], Awaitable[str]]:
     return ask
 
 
-def check_idempotency_key(key: str | None) -> None:
-    if key is not None and not (key and key.isascii() and key.isprintable() and " " not in key):
+def check_idempotency_key(key: str) -> None:
+    if not (key and key.isascii() and key.isprintable() and " " not in key):
         raise InvalidRequestError([Violation("idempotency_key", "it has to be printable ASCII without spaces")])
 
 

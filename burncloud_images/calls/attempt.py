@@ -65,6 +65,7 @@ class CallSpec(Generic[T]):
         via_stream: Whether to ask for a stream. What comes is taken as what it is.
         observer: Called with the previews and images of a stream as they come.
         hooks: Called around each attempt.
+        image_count: How many images are asked for.
     """
 
     request: ImagesRequest
@@ -74,17 +75,8 @@ class CallSpec(Generic[T]):
     idempotency_key: str
     via_stream: bool = False
     observer: StreamObserver | None = None
-    hooks: CallHooks = attrs.field(factory=CallHooks)
-
-    @property
-    def image_count(self) -> int:
-        """How many images are asked for."""
-        return self.request.n or 1
-
-    @property
-    def now(self) -> float:
-        """Seconds on the steady clock."""
-        return self.resources.clock.monotonic()
+    hooks: CallHooks | None = None
+    image_count: int = attrs.field(init=False, default=attrs.Factory(lambda spec: spec.request.n or 1, takes_self=True))
 
     def context(self, retries: int = 0) -> ImageContext:
         """Return what a sink is told of the first image; images of a later attempt get a name of their own."""
@@ -148,7 +140,7 @@ class RequestAttempt(Generic[T]):
     key: str = attrs.field(repr=False)
     number: int
     state: AttemptState = attrs.field(default=attrs.Factory(make_state, takes_self=True))
-    started: float = attrs.field(default=attrs.Factory(lambda self: self.spec.now, takes_self=True))
+    started: float = attrs.field(default=attrs.Factory(lambda self: self.state.clock.monotonic(), takes_self=True))
     redaction: KeyRedactor = attrs.field(default=attrs.Factory(lambda self: KeyRedactor(self.key), takes_self=True))
     context: ImageContext = attrs.field(
         default=attrs.Factory(lambda self: self.spec.context(self.number - 1), takes_self=True)
@@ -165,19 +157,19 @@ class RequestAttempt(Generic[T]):
         Raises:
             ImagesError: With all that arrived.
         """
+        failure = None
         try:
             try:
-                return self.received(await self.send(encoded, uploads))
+                answer = await self.send(encoded, uploads)
             except ImagesError as error:
                 failure = error
-            return self.received(await self.salvage(failure))
+            if failure is not None:
+                answer = await self.salvage(failure)
         except ImagesError:
             raise
         except BaseException:
             await self.abandon()
             raise
-
-    def received(self, answer: ImagesAnswer) -> ReceivedAnswer[T]:
         assert self.receiver is not None
         assert self.received_at is not None
         return ReceivedAnswer(answer=answer, receiver=self.receiver, at=self.received_at, request_id=self.request_id)
@@ -185,12 +177,14 @@ class RequestAttempt(Generic[T]):
     async def send(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ImagesAnswer:
         spec = self.spec
         url, body = f"{spec.settings.base_url}{encoded.path}", (encoded.plan, uploads)
-        async with spec.resources.transport.post(
-            url, self.headers(), body, self.state, spec.settings.timeouts
-        ) as answered:
+        headers = {"Authorization": bearer(self.key), "Idempotency-Key": spec.idempotency_key}
+        if spec.via_stream:
+            headers["Accept"] = "text/event-stream"
+        async with spec.resources.transport.post(url, headers, body, self.state, spec.settings.timeouts) as answered:
             response = RedactedResponse(answered, self.redaction)
             self.request_id = find_request_id(response.headers)
-            await spec.hooks.on_response(response.status, response.headers)
+            if spec.hooks is not None:
+                await spec.hooks.on_response(response.status, response.headers)
             if not 200 <= response.status < 300:
                 raise await self.refusal(response)
             answer = await self.receive(response)
@@ -199,15 +193,11 @@ class RequestAttempt(Generic[T]):
             self.state.enter(Phase.COMPLETE)  # a stream may go on after its last image
             return answer
 
-    def headers(self) -> dict[str, str]:
-        own = {"Authorization": bearer(self.key), "Idempotency-Key": self.spec.idempotency_key}
-        return {**own, "Accept": "text/event-stream"} if self.spec.via_stream else own
-
     # --- an answer of success ----------------------------------------------------------------------------------------
 
     async def receive(self, response: Response) -> ImagesAnswer:
         """Take an answer as what it is by how it begins, not as what was asked for or by its label."""
-        now = self.spec.now
+        now = self.state.clock.monotonic()
         self.received_at = ReceivedAt(
             date=find_date(response.headers),
             local=self.spec.resources.clock.now(),
@@ -323,7 +313,7 @@ class RequestAttempt(Generic[T]):
         return Attempt(
             number=self.number,
             phase=self.state.phase,
-            elapsed=self.spec.now - self.started,
+            elapsed=self.state.clock.monotonic() - self.started,
             status=self.state.status,
             request_id=self.request_id,
             sent=self.state.sent,

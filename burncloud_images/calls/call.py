@@ -23,8 +23,8 @@ from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.result_assembly import (
     describe_images,
     find_billed,
-    find_error,
     find_warnings,
+    to_error,
     to_result,
 )
 from burncloud_images.calls.result_urls import download, find_result_urls, make_download
@@ -100,7 +100,7 @@ async def send(
         via_stream=via_stream,
         observer=observer,
         idempotency_key=idempotency_key or str(uuid.uuid4()),
-        hooks=hooks or CallHooks(),
+        hooks=hooks,
     )
     call = Call(spec)
     try:
@@ -125,6 +125,7 @@ class Call(Generic[T]):
     Attributes:
         spec: What is sent.
         attempt: The last one.
+        running: The same, while it is not in the history yet.
         history: Those that ended by themselves.
         billed: What they cost.
         is_key_changed: Whether the callable that gives the key was asked for another.
@@ -134,6 +135,7 @@ class Call(Generic[T]):
 
     spec: CallSpec[T]
     attempt: RequestAttempt[T] | None = attrs.field(default=None, repr=False)  # it holds images
+    running: RequestAttempt[T] | None = attrs.field(default=None, repr=False)
     history: list[Attempt] = attrs.field(factory=list)
     billed: Billing = Billing.NO
     is_key_changed: bool = False
@@ -152,7 +154,15 @@ class Call(Generic[T]):
             # One boundary for all attempts, so that they are the same to the byte.
             boundary = uuid.uuid4().hex if measured else ""
             encoded = encode(spec.request, measured, boundary=boundary, stream=spec.via_stream)
-            received = await self.send_with_retries(encoded, uploads)
+            received = await repeat(
+                lambda: self.send_once(encoded, uploads),
+                spec.settings.retry,
+                clock=spec.resources.clock,
+                jitter=random.random,
+                on_failure=self.record,
+                budget=spec.resources.budget,
+                gate=spec.resources.gate,
+            )
         self.billed = max(self.billed, find_billed(received))
         try:
             await self.call_hook(self.record(None, None))
@@ -167,24 +177,11 @@ class Call(Generic[T]):
 
     # --- attempts ----------------------------------------------------------------------------------------------------
 
-    async def send_with_retries(
-        self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]
-    ) -> ReceivedAnswer[T]:
-        resources = self.spec.resources
-        return await repeat(
-            lambda: self.send_once(encoded, uploads),
-            self.spec.settings.retry,
-            clock=resources.clock,
-            jitter=random.random,
-            on_failure=self.record,
-            budget=resources.budget,
-            gate=resources.gate,
-        )
-
     async def send_once(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ReceivedAnswer[T]:
         key = await self.spec.settings.key()
-        await self.spec.hooks.before_attempt()
-        self.attempt = attempt = RequestAttempt(spec=self.spec, key=key, number=len(self.history) + 1)
+        if self.spec.hooks is not None:
+            await self.spec.hooks.before_attempt()
+        self.attempt = self.running = attempt = RequestAttempt(spec=self.spec, key=key, number=len(self.history) + 1)
         try:
             return await attempt.run(encoded, uploads)
         except AuthenticationError as error:
@@ -194,21 +191,18 @@ class Call(Generic[T]):
 
     async def record(self, error: ImagesError | None, wait: float | None) -> None:
         """Add the attempt that has just ended to the history."""
-        if self.running is None:
+        attempt, self.running = self.running, None
+        if attempt is None:
             return  # what ended came before it: the callable that gives the key, or a hook
         if error is not None:
             self.billed = max(self.billed, error.billed)
             self.failures.append(error)
-        ended = self.running.describe(error, wait)
+        ended = attempt.describe(error, wait)
         self.history.append(ended)
-        self.show(ended)
-        await self.spec.hooks.after_attempt(ended, error)
-
-    @property
-    def running(self) -> RequestAttempt[T] | None:
-        """The last attempt, if it is not in the history yet."""
-        attempt = self.attempt
-        return attempt if attempt is not None and attempt.number > len(self.history) else None
+        if self.spec.settings.on_attempt is not None:
+            show(self.spec.settings.on_attempt, ended)
+        if self.spec.hooks is not None:
+            await self.spec.hooks.after_attempt(ended, error)
 
     async def call_hook(self, called: Awaitable[None]) -> None:
         """Await a hook once images have come. What it raises waits until they are where the caller can have them."""
@@ -217,20 +211,17 @@ class Call(Generic[T]):
         except Exception as error:  # noqa: BLE001 (raised when the images are there)
             self.hook_error = self.hook_error or error
 
-    def show(self, attempt: Attempt) -> None:
-        if self.spec.settings.on_attempt is not None:
-            show(self.spec.settings.on_attempt, attempt)
-
     # --- the end -----------------------------------------------------------------------------------------------------
 
     async def finish(self, received: ReceivedAnswer[T]) -> ImagesResult[T]:
         """Download what came as URLs, and return the result or raise the error of images that are missing."""
         spec, receiver, answer = self.spec, received.receiver, received.answer
         urls = find_result_urls(received)
-        if urls:
+        if urls and spec.hooks is not None:
             await self.call_hook(spec.hooks.on_links([url.unfetched() for url in urls], answer))
         failures = await download(urls, received, spec) if urls else {}
-        if error := find_error(received, failures):
+        if failures or receiver.unstored or receiver.damaged or not receiver.kept:
+            error = to_error(received, failures)
             if isinstance(error, ProtocolError):
                 await receiver.retain(error)
             raise error
@@ -253,8 +244,8 @@ class Call(Generic[T]):
         self.mark(error)
         if self.attempt is None:
             return
-        if self.running is not None:
-            self.show(self.running.describe(error))
+        if self.running is not None and self.spec.settings.on_attempt is not None:
+            show(self.spec.settings.on_attempt, self.running.describe(error))
         phase = error.__dict__["phase"] = self.attempt.state.phase
         if billed := find_billing(error):
             error.add_note(f"Cancelled at phase {phase.name}, idempotency key {key}. {SENTENCES[billed]}")

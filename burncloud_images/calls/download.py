@@ -18,8 +18,8 @@ from urllib.parse import urljoin
 
 import attrs
 
-from burncloud_images.calls.receiving import IncompleteImage, keep_image
 from burncloud_images.calls.url_expiry import Expiry
+from burncloud_images.calls.whole_images import IncompleteImage, keep_image
 from burncloud_images.errors import (
     ConnectionFailedError,
     DownloadError,

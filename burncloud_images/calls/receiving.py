@@ -16,6 +16,7 @@ import attrs
 from burncloud_images.calls.answer_buffer import AnswerBuffer
 from burncloud_images.calls.response_body import LoopYielder, ResponseBody, too_large
 from burncloud_images.calls.stream_monitor import StreamMonitor
+from burncloud_images.calls.whole_images import IncompleteImage, keep_image, read_back
 from burncloud_images.errors import (
     APIError,
     Billing,
@@ -27,8 +28,7 @@ from burncloud_images.errors import (
     TooLargeError,
     completed,
 )
-from burncloud_images.files.sinks import ImageContext, ImageWriter, ReadableWriter, Sink
-from burncloud_images.model.media import Media
+from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
 from burncloud_images.results import DamagedImage, Image, ImageDetails
 from burncloud_images.settings import SizeLimits
 from burncloud_images.wire.answer import AnswerItem, ImagesAnswer
@@ -191,7 +191,8 @@ class Receiver(Generic[T]):
                 await self.give_up(event)
 
     async def begin(self, index: int) -> None:
-        await self.abandon()  # an image of the same event that nothing tells of
+        if self.writer is not None:  # an image of the same event that nothing tells of
+            await self.abandon()
         self.index, self.written, self.is_preview = index, 0, False
         if self.watch is not None:
             self.watch.begin()
@@ -257,7 +258,7 @@ class Receiver(Generic[T]):
 
     def take_writer(self) -> ImageWriter[T] | None:
         writer, self.writer = self.writer, None
-        if self.buffer is not None:
+        if self.buffer is not None and self.buffer.is_paused:
             self.buffer.resume()
         return writer
 
@@ -379,51 +380,6 @@ class Receiver(Generic[T]):
             return None
         await self.buffer.restart(self.decoder.raw)
         return await self.buffer.keep(in_file=self.buffer.size >= LEAST_FILE)
-
-
-class IncompleteImage(Exception):  # noqa: N818 (never leaves the package)
-    """Bytes that are not a whole image, as one clause."""
-
-    def __init__(self, problem: str, remains: bytes = b"") -> None:
-        super().__init__(problem)
-        self.remains = remains
-
-
-async def read_back(writer: ImageWriter[T], most: int) -> bytes:
-    """Return the bytes that *writer* was given, if it can read them back."""
-    if not most or not isinstance(writer, ReadableWriter):
-        return b""
-    try:
-        return await writer.read_back(most)
-    except OSError:
-        return b""
-
-
-async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
-    """
-    Keep what has been written, if it is a whole image; else discard it.
-
-    Args:
-        writer: Has been given all bytes.
-        most_remains: How many bytes of a damaged image `IncompleteImage` is to hold.
-
-    Raises:
-        IncompleteImage: It is not.
-        StorageError: It cannot be stored.
-    """
-    media = await writer.finish()
-    problem = damage(media)
-    if problem:
-        remains = await read_back(writer, most_remains)
-        await writer.discard()
-        raise IncompleteImage(problem, remains)
-    return await writer.keep(media)
-
-
-def damage(media: Media) -> str | None:
-    if media.media_type is None:
-        return "its bytes are no image"
-    return None if media.complete else f"its {media.media_type} has no end"
 
 
 def to_kept(data: bytes) -> KeptAnswer | None:

@@ -92,14 +92,12 @@ def find_message(error: object) -> str:
     return next((str(word) for word in found if word), "it does not say which")[:MOST_WORDS].rstrip(". ")
 
 
-def find_error(
+def to_error(
     received: ReceivedAnswer[T], failures: Mapping[ResultURL, DownloadError]
-) -> DownloadError | ProtocolError | StorageError | None:
-    """Return the error that says why images are missing, with those that are whole; None if all are there."""
+) -> DownloadError | ProtocolError | StorageError:
+    """Return the error that says why images are missing, with those that are whole."""
     lost = tuple(url.unfetched(failures[url]) for url in sorted(failures, key=lambda url: url.index))
-    error = choose_error(received, failures)
-    if error is None:
-        return None
+    error = find_cause(received, failures)
     add_notes(error, lost, received.receiver.damaged)
     return completed(
         error,
@@ -112,20 +110,18 @@ def find_error(
     )
 
 
-def choose_error(
+def find_cause(
     received: ReceivedAnswer[T], failures: Mapping[ResultURL, DownloadError]
-) -> DownloadError | ProtocolError | StorageError | None:
+) -> DownloadError | ProtocolError | StorageError:
     receiver = received.receiver
     if receiver.unstored:
         return StorageError(" ".join(error.message for error in receiver.unstored), images=receiver.whole)
     if failures:
         # One that can still be fetched tells more than one that cannot.
         return failures[min(failures, key=lambda url: (url.unfetched(failures[url]).expired, url.index))]
-    if receiver.damaged or not receiver.kept:
-        what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(receiver.damaged.items()))
-        message = f"The answer is damaged: {what}." if what else "The answer holds no image."
-        return ProtocolError(message, images=receiver.whole)
-    return None
+    what = "; ".join(f"image {index + 1}: {why}" for index, why in sorted(receiver.damaged.items()))
+    message = f"The answer is damaged: {what}." if what else "The answer holds no image."
+    return ProtocolError(message, images=receiver.whole)
 
 
 def add_notes(

@@ -1,0 +1,49 @@
+"""Keeping what has been written only if it is a whole image."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from burncloud_images.files.sinks import ImageWriter, ReadableWriter
+from burncloud_images.results import ImageDetails
+
+T = TypeVar("T", bound=ImageDetails)
+
+
+class IncompleteImage(Exception):  # noqa: N818 (never leaves the package)
+    """Bytes that are not a whole image, as one clause."""
+
+    def __init__(self, problem: str, remains: bytes = b"") -> None:
+        super().__init__(problem)
+        self.remains = remains
+
+
+async def read_back(writer: ImageWriter[T], most: int) -> bytes:
+    """Return the bytes that *writer* was given, if it can read them back."""
+    if not most or not isinstance(writer, ReadableWriter):
+        return b""
+    try:
+        return await writer.read_back(most)
+    except OSError:
+        return b""
+
+
+async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
+    """
+    Keep what has been written, if it is a whole image; else discard it.
+
+    Args:
+        writer: Has been given all bytes.
+        most_remains: How many bytes of a damaged image `IncompleteImage` is to hold.
+
+    Raises:
+        IncompleteImage: It is not.
+        StorageError: It cannot be stored.
+    """
+    media = await writer.finish()
+    if media.media_type is not None and media.complete:
+        return await writer.keep(media)
+    remains = await read_back(writer, most_remains)
+    await writer.discard()
+    problem = f"its {media.media_type} has no end" if media.media_type is not None else "its bytes are no image"
+    raise IncompleteImage(problem, remains)
