@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 PIECE = 1024 * 1024
 """Bytes that are read or written with one hop to a thread; a hop costs as much as copying this."""
+MOST_PIECES = 1024
+"""Pieces that one call writes. Source: limits.h(0p), IOV_MAX on Linux and macOS."""
 UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM})
 """How a file system says that folders cannot be synced: network and user-space ones do."""
 
@@ -73,6 +75,18 @@ async def opened_file(path: Path, executor: Executor) -> AsyncIterator[AsyncBuff
     finally:
         if not opening.cancelled() and opening.exception() is None:
             await finish_whatever_happens(asyncio.ensure_future(opening.result().close()))
+
+
+def write_pieces(descriptor: int, pieces: Sequence[bytes | bytearray]) -> None:
+    """Write all *pieces*, in as few calls as the system allows; blocks."""
+    for start in range(0, len(pieces), MOST_PIECES):
+        some = pieces[start : start + MOST_PIECES]
+        written = os.writev(descriptor, some)
+        if written == sum(map(len, some)):
+            continue
+        left = memoryview(b"".join(some))[written:]  # the disk is about to be full
+        while left:
+            left = left[os.write(descriptor, left) :]
 
 
 def place(part: Path, final: Path, *, overwrite: bool) -> None:

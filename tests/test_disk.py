@@ -1,13 +1,14 @@
-"""Work in threads that nothing can stop."""
+"""Work in threads that nothing can stop, and pieces that are written whole."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 
 import pytest
 
-from burncloud_images.disk import finish_whatever_happens
+from burncloud_images.disk import MOST_PIECES, finish_whatever_happens, write_pieces
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -42,3 +43,14 @@ async def test_without_cancellation_it_is_what_came_of_the_work():
     assert 1 == await finish_whatever_happens(loop.run_in_executor(None, lambda: 1))
     with pytest.raises(ZeroDivisionError):
         await finish_whatever_happens(loop.run_in_executor(None, lambda: 1 // 0))
+
+
+@pytest.mark.parametrize("most", [1, 1000, 10**6])
+def test_all_pieces_are_written_however_much_the_system_takes_at_once(tmp_path, monkeypatch, most):
+    """Any number of pieces is written in order, also where a call takes only some of them."""
+    monkeypatch.setattr(os, "writev", lambda descriptor, pieces: os.write(descriptor, b"".join(pieces)[:most]))
+    pieces = [bytes([number % 251]) * (number % 5) for number in range(MOST_PIECES + 10)]
+    with (tmp_path / "file").open("wb", buffering=0) as file:
+        write_pieces(file.fileno(), pieces)
+
+    assert b"".join(pieces) == (tmp_path / "file").read_bytes()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checka
 
 import attrs
 
-from burncloud_images.disk import finish_whatever_happens, place, run, set_default_mode, sync_folder
+from burncloud_images.disk import finish_whatever_happens, place, run, set_default_mode, sync_folder, write_pieces
 from burncloud_images.errors import ConfigurationError, StorageError
 from burncloud_images.files.image_files import examine_handle
 from burncloud_images.model.media import Media, examine_bytes
@@ -214,6 +214,8 @@ T = TypeVar("T")
 
 BATCH = 512 * 1024
 """Bytes that are written with one hop to a thread: more would save little, and each of many images has as much."""
+SMALL = 8 * 1024
+"""Bytes below which a piece is copied to the one before it, so that many small ones cost no more than one large one."""
 
 
 @attrs.define(kw_only=True)
@@ -252,7 +254,8 @@ class DirectoryWriter:
     sink: Directory
     placement: ImageContext
     part: Path
-    batch: bytearray = attrs.field(factory=bytearray)
+    batch: list[bytes | bytearray] = attrs.field(factory=list)
+    waiting: int = 0
     handle: IO[bytes] | None = None
     size: int = 0
     rescued: bytearray | None = None
@@ -266,34 +269,43 @@ class DirectoryWriter:
         if self.rescued is not None:
             self.rescued += data
             return
-        self.batch += data
-        if len(self.batch) >= BATCH:
+        self.gather(data)
+        if self.waiting >= BATCH:
             await self.flush(self.write_batch)
 
-    async def flush(self, write: Callable[[bytearray], T]) -> T | None:
+    def gather(self, data: bytes) -> None:
+        self.waiting += len(data)
+        if len(data) >= SMALL:
+            self.batch.append(data)
+        elif self.batch and isinstance(self.batch[-1], bytearray):
+            self.batch[-1] += data
+        else:
+            self.batch.append(bytearray(data))
+
+    async def flush(self, write: Callable[[Sequence[bytes | bytearray]], T]) -> T | None:
         """Let *write* have what has gathered; None if the disk failed, and what came is in memory."""
-        batch, self.batch = self.batch, bytearray()
+        batch, self.batch = self.batch, []
+        waiting, self.waiting = self.waiting, 0
         try:
             return await finish_whatever_happens(run(self.placement.executor, write, batch))
         except OSError as error:
             self.trouble = error
-            flushed = await run(self.placement.executor, self.read_file, self.size - len(batch))
-            self.rescued = bytearray(flushed) + batch
+            flushed = await run(self.placement.executor, self.read_file, self.size - waiting)
+            self.rescued = bytearray().join((flushed, *batch))
             return None
 
-    def write_batch(self, batch: bytearray) -> None:
+    def write_batch(self, batch: Sequence[bytes | bytearray]) -> None:
         if self.handle is None:
             self.handle = open(self.part, "x+b", buffering=0, opener=self.open_part)  # noqa: SIM115
-        left = memoryview(batch)
-        while left:
-            left = left[self.handle.write(left) :]
+        write_pieces(self.handle.fileno(), batch)
         if self.digest is not None:
-            self.digest.update(batch)
+            for piece in batch:
+                self.digest.update(piece)
 
     def open_part(self, path: str, flags: int) -> int:
         return os.open(path, flags, 0o600)
 
-    def write_last(self, batch: bytearray) -> Media:
+    def write_last(self, batch: Sequence[bytes | bytearray]) -> Media:
         """Write what is left, and look at the whole."""
         if batch:
             self.write_batch(batch)

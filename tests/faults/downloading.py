@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -394,11 +394,12 @@ def filling(stage: Stage, writes: range) -> Iterator[list[int]]:
     """Let the disk be full for some writes of images, after half of each; give their numbers."""
     write, number, failed = DirectoryWriter.write_batch, count(), []
 
-    def write_half(writer: DirectoryWriter, batch: bytearray) -> None:
+    def write_half(writer: DirectoryWriter, batch: Sequence[bytes | bytearray]) -> None:
         if (mine := next(number)) not in writes or not stage.faulty:
             write(writer, batch)
             return
-        write(writer, batch[: len(batch) // 2])
+        whole = b"".join(batch)
+        write(writer, [whole[: len(whole) // 2]])
         failed.append(mine)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -276,6 +277,19 @@ class TestDirectory:
         assert "precious" == target.read_text()
         assert not (out / "otter.png").is_symlink()
 
+    async def test_keeps_the_bytes_of_pieces_of_any_size(self, placement, folder):
+        """Small pieces are gathered, and large ones are written as they are."""
+        writer = Directory(folder).open(placement)
+        start = 0
+        for size in itertools.cycle((1, 100, 10_000, 3, 300_000)):
+            await writer.write(DATA[start : start + size])
+            start += size
+            if start >= len(DATA):
+                break
+        image = await writer.keep(await writer.finish())
+
+        assert DATA == image.path.read_bytes()
+
     async def test_refuses_a_folder_that_cannot_be(self, placement, folder):
         """Before anything is sent."""
         (folder / "file").touch()
@@ -315,9 +329,14 @@ class FullDisk:
 
     def __init__(self, handle):
         self.handle = handle
+        self.full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115, PTH123
 
-    def write(self, data):
-        raise OSError(28, "No space left on device")
+    def fileno(self):
+        return self.full.fileno()
+
+    def close(self):
+        self.full.close()
+        self.handle.close()
 
     def __getattr__(self, name):
         return getattr(self.handle, name)
