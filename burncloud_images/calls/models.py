@@ -21,6 +21,9 @@ from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.redaction import KeyRedactor
 
 MAX_BYTES = 16 * 1024 * 1024
+# OpenAI's list is in `data`; Together's is the whole answer, and others' is in `models`, also of names alone.
+LISTS = ("data", "models")
+NAMES = ("id", "name", "model")
 
 
 async def list_models(settings: Settings, resources: Resources) -> tuple[ModelInfo, ...]:
@@ -68,7 +71,12 @@ async def read_list(response: Response, redaction: KeyRedactor, state: AttemptSt
         text = redaction.body(await read_error(response, MAX_BYTES))
         raise to_error(
             ErrorResponse(
-                status=response.status, headers=response.headers, body=text, phase=state.phase, operation=None
+                status=response.status,
+                headers=response.headers,
+                body=text,
+                phase=state.phase,
+                operation=None,
+                received_at=state.clock.now(),
             )
         )
     body = bytearray()
@@ -79,9 +87,22 @@ async def read_list(response: Response, redaction: KeyRedactor, state: AttemptSt
 
 
 def is_cut(body: bytes) -> bool:
-    """Return whether *body* is the beginning of a JSON object; a connection may end so without an error."""
+    """Return whether *body* is the beginning of JSON; a connection may end so without an error."""
     text = body.strip()
-    return text.startswith(b"{") and not text.endswith(b"}")
+    end = {b"{": b"}", b"[": b"]"}.get(text[:1])
+    return end is not None and not text.endswith(end)
+
+
+def find_list(document: object) -> list[object] | None:
+    """Return the list of models in an answer; None if it holds none."""
+    if isinstance(document, Mapping):
+        found = [document.get(name) for name in LISTS]
+        document = next((items for items in found if isinstance(items, (list, Mapping))), None)
+        if isinstance(document, Mapping):  # by their names, or a page of it
+            return find_list(document) or [
+                {"id": name, **fields} for name, fields in document.items() if isinstance(fields, Mapping)
+            ]
+    return document if isinstance(document, list) else None
 
 
 def to_models(body: bytes) -> Iterator[ModelInfo]:
@@ -89,14 +110,15 @@ def to_models(body: bytes) -> Iterator[ModelInfo]:
         document = json.loads(body)
     except (ValueError, RecursionError):
         document = None
-    items = document.get("data") if isinstance(document, Mapping) else None
-    if not isinstance(items, list):
-        raise ProtocolError("The list of models is not what the API documents.", raw=body[: 1024 * 1024])
+    items = find_list(document)
+    if items is None:
+        raise ProtocolError("The answer does not hold a list of models.", raw=body[: 1024 * 1024])
     for item in items:
-        if isinstance(item, Mapping) and (name := to_text(item.get("id"))):
+        fields = {"id": item} if isinstance(item, str) else item if isinstance(item, Mapping) else {}
+        if name := next(filter(None, (to_text(fields.get(key)) for key in NAMES)), None):
             yield ModelInfo(
                 id=name,
-                created=to_datetime(item.get("created")),
-                owned_by=to_text(item.get("owned_by")),
-                shutdown_date=to_text(item.get("shutdown_date")),
+                created=to_datetime(fields.get("created")),
+                owned_by=to_text(fields.get("owned_by")),
+                shutdown_date=to_text(fields.get("shutdown_date")),
             )

@@ -59,7 +59,30 @@ async def test_a_list_that_is_always_cut_was_not_billed(length):
     assert "Nothing was billed." in str(caught.value)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"data": 1}', b""])
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"id": "gpt-image-2"}, {"id": "dall-e-2"}],
+        ["gpt-image-2", "dall-e-2"],
+        {"models": [{"name": "gpt-image-2"}, {"name": "dall-e-2"}]},
+        {"success": True, "data": {"models": ["gpt-image-2", "dall-e-2"]}},
+        {"data": {"gpt-image-2": {"owned_by": "x"}, "dall-e-2": {}}},
+        [{"model": "gpt-image-2"}, None, 3, {"id": ""}, {"id": "dall-e-2"}],
+    ],
+)
+async def test_a_list_of_another_form_is_read(document):
+    """A list of models has names in it, wherever the server puts them."""
+    assert ["gpt-image-2", "dall-e-2"] == await list_models(Gateway(json.dumps(document).encode()))
+
+
+async def test_a_bare_list_that_was_cut_is_requested_again():
+    """A list without an object around it may be cut, too."""
+    gateway = Gateway(b'[{"id": "gpt-image-2"}, {"id"', b'["gpt-image-2"]')
+    assert ["gpt-image-2"] == await list_models(gateway)
+    assert 2 == gateway.requests
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{}", b'{"data": 1}', b"3", b""])
 async def test_another_document_is_not_requested_again(body):
     """An answer that is whole and not a list of models is raised at once, with its bytes and without talk of images."""
     gateway = Gateway(body)
@@ -67,7 +90,7 @@ async def test_another_document_is_not_requested_again(body):
         await list_models(gateway)
 
     assert (1, body) == (gateway.requests, caught.value.raw)
-    assert str(caught.value).startswith("The list of models is not what the API documents. Nothing was billed.")
+    assert str(caught.value).startswith("The answer does not hold a list of models. Nothing was billed.")
     assert ".images" not in str(caught.value)
 
 
