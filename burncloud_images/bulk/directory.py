@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
+import shutil
 import threading
 import weakref
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from typing import Self
 import attrs
 
 from burncloud_images.bulk.folder_descriptors import FOLDER, descend
-from burncloud_images.disk import sync_folder
+from burncloud_images.disk import UNSUPPORTED, sync_folder
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 
 
@@ -370,18 +372,27 @@ class Ballast:
         Raises:
             StorageError: There is too little, so nothing ought to be bought.
         """
-        descriptor = -1
         try:
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            if self.size:
-                os.posix_fallocate(descriptor, 0, self.size)
+            try:
+                self.reserve(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             self.drop()
             need = f"{self.size / 1024 / 1024:,.0f} MiB are kept free for images that are paid for"
             raise StorageError(f"{self.path.parent} has too little room ({error.strerror or error}): {need}.") from None
-        finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+
+    def reserve(self, descriptor: int) -> None:
+        """Take the space, or where the file system cannot do that, see whether it is there; blocks."""
+        try:
+            if self.size:
+                os.posix_fallocate(descriptor, 0, self.size)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            if shutil.disk_usage(self.path.parent).free < self.size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
 
     def drop(self) -> bool:
         """Release the space, and return whether there was any; blocks."""

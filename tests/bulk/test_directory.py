@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -123,6 +124,18 @@ class TestBallast:
             Ballast(tmp_path / ".ballast", 1 << 60).load()
 
         assert [] == list(tmp_path.glob(".ballast"))
+
+    @pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS])
+    def test_a_file_system_that_cannot_reserve_room_may_have_it(self, tmp_path, monkeypatch, code):
+        """Where room cannot be reserved, what is free decides whether there is enough."""
+
+        def refuse(*_):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        Ballast(tmp_path / ".ballast", 1 << 20).load()
+        with pytest.raises(errors.StorageError, match=r"too little room \(No space left on device\)"):
+            Ballast(tmp_path / ".ballast", 1 << 60).load()
 
 
 class TestJobDirectory:
