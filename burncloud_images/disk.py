@@ -157,7 +157,7 @@ def sync_folder(folder: Path | int) -> None:
 
 
 def write_whole(target: Path, data: bytes, overwrite: bool) -> None:  # noqa: FBT001 (called through an executor)
-    part = target.with_name(f".{target.name[:200]}.{os.getpid()}-{id(data):x}.part")
+    part = target.with_name(f".{os.getpid()}-{id(data):x}.part")  # short: names may have 255 bytes
     try:
         with open(part, "xb", opener=partial(os.open, mode=0o600)) as handle:
             handle.write(data)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
-from burncloud_images.disk import MOST_PIECES, finish_whatever_happens, write_pieces
+from burncloud_images.disk import MOST_PIECES, finish_whatever_happens, write_pieces, write_whole
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -54,3 +55,12 @@ def test_all_pieces_are_written_however_much_the_system_takes_at_once(tmp_path, 
         write_pieces(file.fileno(), pieces)
 
     assert b"".join(pieces) == (tmp_path / "file").read_bytes()
+
+
+@pytest.mark.parametrize("stem", ["a" * 251, "水" * 83, "é" * 125, "🦦" * 62])
+def test_a_name_of_255_bytes_can_be_written(tmp_path: Path, stem: str):
+    """The hidden file has a short name, whatever the letters of the wanted one take."""
+    write_whole(tmp_path / f"{stem}.png", b"otter", overwrite=False)
+
+    assert b"otter" == (tmp_path / f"{stem}.png").read_bytes()
+    assert 1 == len([*tmp_path.iterdir()])
