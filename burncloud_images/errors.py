@@ -8,6 +8,7 @@ rest. All of them pickle, without the images, raw bytes and signed addresses tha
 from __future__ import annotations
 
 import enum
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
@@ -161,6 +162,16 @@ def hide_query(url: str | None) -> str:
 
 class ImagesWarning(UserWarning):
     """A call that succeeded needs attention: it ignored a documented limit, or returned fewer images than asked for."""
+
+
+def warn_of_paid(message: str, stacklevel: int = 3) -> None:
+    """Warn of what is paid for already; where warnings are errors it is only shown, as raising would cost a result."""
+    try:
+        warnings.warn(message, ImagesWarning, stacklevel=stacklevel)
+    except ImagesWarning:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", ImagesWarning)
+            warnings.warn(message, ImagesWarning, stacklevel=stacklevel)
 
 
 @attrs.frozen(kw_only=True, eq=False)

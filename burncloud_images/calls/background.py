@@ -8,14 +8,13 @@ the removal of a partial file, runs in a task of its own, which those cancellati
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
 
 from burncloud_images.calls.unclaimed_outcomes import UnclaimedLosses
-from burncloud_images.errors import SENTENCES, Billing, ImagesError, ImagesWarning, find_billing, mark
+from burncloud_images.errors import SENTENCES, Billing, ImagesError, find_billing, mark, warn_of_paid
 from burncloud_images.log_records import log_warning
 from burncloud_images.results import ImagesResult
 
@@ -184,7 +183,7 @@ class BackgroundTasks:
         """Warn the code that closes the client of paid results that nobody took; once."""
         losses, self.losses = self.losses, UnclaimedLosses()
         if losses:
-            warnings.warn(str(losses), ImagesWarning, stacklevel=4)
+            warn_of_paid(str(losses), stacklevel=5)
 
     async def wait_closed(self) -> None:
         while self.works:

@@ -43,6 +43,7 @@ from burncloud_images.errors import (
     completed,
     find_billing,
     mark,
+    warn_of_paid,
 )
 from burncloud_images.files.sinks import Memory, Sink
 from burncloud_images.files.uploads import open_uploads
@@ -229,7 +230,7 @@ class Call(Generic[T]):
         is_odd = answer.has_surplus or len(images) < spec.image_count
         kept = await receiver.keep_rest() if is_odd else None
         for warning in find_warnings(received, kept, wanted=spec.image_count, came=len(images)):
-            warnings.warn(warning, ImagesWarning, stacklevel=2)
+            warn_of_paid(warning)
         return to_result(received, images, spec, self.history, kept)
 
     def complete(self, error: ImagesError) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.errors import ImagesError, ImagesWarning
+from burncloud_images.errors import ImagesError, warn_of_paid
 from burncloud_images.log_records import log_warning
 from burncloud_images.results import Done, Failed, Image, ImageDetails
 
@@ -148,7 +147,7 @@ class UnclaimedOutcomes(Generic[R, T]):
     def warn(self) -> None:
         """Warn the code that leaves the map of what was lost, if anything was; once."""
         if losses := self.withdraw():
-            warnings.warn(str(losses), ImagesWarning, stacklevel=4)
+            warn_of_paid(str(losses), stacklevel=5)
 
     def pass_on(self, total: UnclaimedLosses) -> None:
         """Log what was lost and add it to *total*, of which the client warns when it closes; once."""

@@ -253,6 +253,17 @@ async def test_an_image_in_another_place_is_kept_beside_one_that_is_found(sink):
     assert isinstance(sink, Memory) == (result.kept.path is None)
 
 
+async def test_a_warning_does_not_cost_the_result():
+    """Where warnings are errors, one about an answer that is paid for is shown, and the result is returned."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("error")
+        async with answered(document(data=[{"b64_json": TEXT}])) as client:
+            result = await client.send(GenerationRequest("otter", model="m", n=2))
+
+    assert [PICTURE] == [image.data for image in result.images]
+    assert ["2 images were asked for and 1 came."] == [str(warning.message) for warning in caught]
+
+
 async def test_previews_that_are_shown_are_not_kept_twice():
     """Previews that were shown are not kept again, and everything else is."""
     preview = event({"type": "image_generation.partial_image", "b64_json": TEXT, "partial_image_index": 0})
