@@ -46,9 +46,11 @@ class UploadBody(aiohttp.Payload):
         self.begun = False
         self.ended = asyncio.Event()
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002
-        """Refuse to be text."""
-        raise TypeError("this body is not text")
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """Return a body of JSON as text, for what records requests; one that is read from files is not text."""
+        if self.plan.segments:
+            raise TypeError("this body is not text")
+        return self.plan.final.decode(encoding, errors)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
         """Write the body; it is never cut."""
@@ -86,7 +88,7 @@ class UploadBody(aiohttp.Payload):
 
     async def write_file(self, writer: AbstractStreamWriter, slot: FilePlaceholder) -> None:
         left = slot.size
-        async with aclosing(self.read(slot)) as pieces:
+        async with aclosing(self.pieces_of(slot)) as pieces:
             async for piece in pieces:
                 left -= len(piece)
                 await self.write_slices(writer, piece)
@@ -95,7 +97,7 @@ class UploadBody(aiohttp.Payload):
             self.state.input_error = InputChangedError(f"{name} is shorter than the {slot.size:,} bytes it had before.")
             raise self.state.input_error
 
-    async def read(self, slot: FilePlaceholder) -> AsyncGenerator[bytes, None]:
+    async def pieces_of(self, slot: FilePlaceholder) -> AsyncGenerator[bytes, None]:
         """Yield a file's bytes; what goes wrong with it is kept apart from what goes wrong with the network."""
         upload = self.uploads[slot.index]
         pieces = upload.pieces()
