@@ -277,6 +277,7 @@ class RequestAttempt(Generic[T]):
                 dialect=settings.dialect,
                 trust_errors=settings.retry.trust_errors,
                 billed=self.receiver.billed if self.receiver is not None else Billing.NO,
+                received_at=self.state.clock.now(),
             )
         )
 

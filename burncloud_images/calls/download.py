@@ -321,7 +321,7 @@ class Download(Generic[T]):
     def to_error(self, response: Response) -> DownloadError:
         """Return the error of an answer without an image."""
         status = response.status
-        wait = find_retry_after(response.headers)
+        wait = find_retry_after(response.headers, now=self.clock.now())
         if status not in GONE:
             message = f"The image's host answered {status}."
             return DownloadError(message, retry_after=wait, retryable=status in PASSING)

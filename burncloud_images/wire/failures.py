@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -182,6 +183,7 @@ class ErrorResponse:
         dialect: The server, if it is known.
         trust_errors: Whether the caller vouches that an error in the API's form is billed nothing.
         billed: What is known about money without it, as something of the images came before.
+        received_at: When it came by the local clock, aware UTC.
     """
 
     status: int
@@ -193,6 +195,7 @@ class ErrorResponse:
     dialect: Dialect | None = None
     trust_errors: bool = False
     billed: Billing = Billing.NO
+    received_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -238,7 +241,8 @@ def to_error(response: ErrorResponse) -> ImagesError:
 
 def with_retry_headers(error: E, response: ErrorResponse) -> E:
     """Return *error* with what the server says about trying again."""
-    error.retry_after = find_retry_after(response.headers, resets=response.status == HTTPStatus.TOO_MANY_REQUESTS)
+    resets = response.status == HTTPStatus.TOO_MANY_REQUESTS
+    error.retry_after = find_retry_after(response.headers, resets=resets, now=response.received_at)
     if error.retryable is None:
         error.retryable = find_should_retry(response.headers)
     return error

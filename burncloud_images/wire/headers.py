@@ -73,7 +73,7 @@ def fold_headers(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return headers
 
 
-def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> float | None:
+def find_retry_after(headers: Mapping[str, str], *, resets: bool = True, now: datetime | None = None) -> float | None:
     """
     Return how long the server asks to wait, in seconds; None if it does not say, or not in a valid form.
 
@@ -83,12 +83,14 @@ def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> floa
         headers: With lower-case names.
         resets: Whether the time until the limit of requests is reset counts if nothing else is said. Servers send it
             with every answer, so it counts only if no requests are left: another limit may have been hit.
+        now: When the answer came by the local clock, for a date in an answer that has no Date itself.
 
     Source:
         RFC 9110 §10.2.3. A date is compared with the answer's own Date, so that a wrong local clock does not matter.
     """
     for name, unit in WAITS.items():
-        waits = [read_wait(line.strip(), unit, headers) or 0.0 for line in headers.get(name, "").split("\n")]
+        came = find_date(headers) or now
+        waits = [read_wait(line.strip(), unit, came) or 0.0 for line in headers.get(name, "").split("\n")]
         if longest := max(waits):
             return longest
     limit = find_rate_limits(headers).get("requests")
@@ -97,15 +99,11 @@ def find_retry_after(headers: Mapping[str, str], *, resets: bool = True) -> floa
     return None
 
 
-def read_wait(value: str, unit: float, headers: Mapping[str, str]) -> float | None:
+def read_wait(value: str, unit: float, came: datetime | None) -> float | None:
     if NUMBER.fullmatch(value):
         return float(value) * unit
-    return seconds_until(value, headers.get("date", "")) if unit == 1 else None
-
-
-def seconds_until(date: str, now: str) -> float | None:
-    end, start = to_date(date), to_date(now)
-    return None if end is None or start is None else max(0.0, (end - start).total_seconds())
+    end = to_date(value) if unit == 1 else None
+    return None if end is None or came is None else max(0.0, (end - came).total_seconds())
 
 
 def find_date(headers: Mapping[str, str], name: str = "date") -> datetime | None:

@@ -120,6 +120,15 @@ def test_a_wait_is_told_in_many_ways(headers, expected):
     assert expected == find_retry_after(headers)
 
 
+def test_a_date_without_a_date_of_the_answer_is_compared_with_the_local_clock():
+    """A server that does not say what time it thinks it is may still name the end of a wait as a date."""
+    now = datetime(2026, 11, 24, 11, 0, 10, tzinfo=UTC)
+
+    assert 20.0 == find_retry_after({"retry-after": LATER}, now=now)
+    assert 30.0 == find_retry_after({"retry-after": LATER, "date": DATE}, now=now)
+    assert find_retry_after({"retry-after": LATER}, now=now + timedelta(days=1)) is None
+
+
 @pytest.mark.parametrize(("resets", "expected"), [(True, 9.0), (False, None)])
 def test_the_reset_of_a_limit_is_a_wait_only_where_it_is_about_that(resets, expected):
     """Servers send it with every answer."""
