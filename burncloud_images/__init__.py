@@ -20,11 +20,11 @@ from burncloud_images.results import (
     ModelInfo,
     PartialImage,
     SavedImage,
-    UnfetchedImage,
+    Unfetched,
     Usage,
 )
 from burncloud_images.retry import Clock, RetryPolicy
-from burncloud_images.settings import Network, SizeLimits, Timeouts
+from burncloud_images.settings import Limits, Network, Timeouts
 
 if TYPE_CHECKING:
     from burncloud_images.calls.map_outcomes import Outcomes
@@ -58,9 +58,9 @@ __all__ = [
     "RetryPolicy",
     "SavedImage",
     "Sink",
-    "SizeLimits",
+    "Limits",
     "Timeouts",
-    "UnfetchedImage",
+    "Unfetched",
     "Usage",
     "VariationRequest",
     "errors",

@@ -28,7 +28,7 @@ from burncloud_images.model.operations import EditRequest, GenerationRequest, Im
 from burncloud_images.model.parameter_docs import PlainAnnotation, with_parameters
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.settings import Network, OnAttempt, Settings, SizeLimits, Timeouts, Validation, proxy_for
+from burncloud_images.settings import Limits, Network, OnAttempt, Settings, Timeouts, Validation, proxy_for
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -65,7 +65,7 @@ class ClientOptions(TypedDict, total=False):
     model: str | None
     retry: RetryPolicy
     timeouts: Timeouts
-    limits: SizeLimits
+    limits: Limits
     validation: Validation
     on_attempt: OnAttempt | None
 
@@ -127,7 +127,7 @@ class AsyncImagesClient:
         model: str | None = None,
         retry: RetryPolicy | None = None,
         timeouts: Timeouts | None = None,
-        limits: SizeLimits | None = None,
+        limits: Limits | None = None,
         network: Network | None = None,
         validation: Validation = "warn",
         max_connections: int = 100,
@@ -151,7 +151,7 @@ class AsyncImagesClient:
             model=model or from_environment(MODEL_VARIABLES),
             retry=retry or RetryPolicy(),
             timeouts=timeouts or Timeouts(),
-            limits=limits or SizeLimits(),
+            limits=limits or Limits(),
             network=network,
             validation=validation,
             on_attempt=on_attempt,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from burncloud_images.results import Attempt, DamagedImage, Image, ImageDetails, PartialImage, UnfetchedImage
+    from burncloud_images.results import Attempt, DamagedImage, Image, ImageDetails, PartialImage, Unfetched
 
 __all__ = [
     "APIError",
@@ -126,7 +126,7 @@ def completed(  # noqa: PLR0913 (what a call knows)
     images: Sequence[ImageDetails] = (),
     partials: Sequence[PartialImage] = (),
     damaged: Sequence[DamagedImage] = (),
-    unfetched: Sequence[UnfetchedImage] = (),
+    unfetched: Sequence[Unfetched] = (),
     request_id: str | None = None,
     phase: Phase | None = None,
     idempotency_key: str | None = None,
@@ -275,7 +275,7 @@ class ImagesError(Exception):
     images: tuple[ImageDetails, ...] = ()
     partials: tuple[PartialImage, ...] = ()
     damaged: tuple[DamagedImage, ...] = ()
-    unfetched: tuple[UnfetchedImage, ...] = ()
+    unfetched: tuple[Unfetched, ...] = ()
     retry_after: float | None = None
     request_id: str | None = None
     history: tuple[Attempt, ...] = ()
@@ -630,7 +630,7 @@ class ProtocolError(ImagesError):
 
 
 class TooLargeError(ProtocolError):
-    """The answer passes a cap of `SizeLimits`; the message names it."""
+    """The answer passes a cap of `Limits`; the message names it."""
 
     usual_advice = "Raise the cap that is named, if such an answer is expected."
     advice_if_billed = None

@@ -161,7 +161,7 @@ class SavedImage(ImageDetails):
 
 
 @attrs.frozen(kw_only=True)
-class UnfetchedImage:
+class Unfetched:
     """
     A paid image that was not downloaded.
 

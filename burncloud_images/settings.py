@@ -60,7 +60,7 @@ class Timeouts:
 
 
 @attrs.frozen(kw_only=True)
-class SizeLimits:
+class Limits:
     """
     The largest things that are taken, in bytes. Past one, `TooLargeError` names it.
 
@@ -129,7 +129,7 @@ class Settings:
     model: str | None = None
     retry: RetryPolicy = attrs.field(factory=RetryPolicy)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
-    limits: SizeLimits = attrs.field(factory=SizeLimits)
+    limits: Limits = attrs.field(factory=Limits)
     network: Network = attrs.field(factory=Network)
     validation: Validation = attrs.field(default="warn", validator=attrs.validators.in_(("warn", "strict", "off")))
     on_attempt: OnAttempt | None = None

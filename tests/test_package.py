@@ -278,7 +278,7 @@ def make_error(kind: type[errors.ImagesError]) -> errors.ImagesError:
     error = kind(*positional, **arguments)
     error.history = (results.Attempt(number=1, phase=errors.Phase.BODY, elapsed=0.5, status=429),)
     error.idempotency_key = "key-1"
-    error.unfetched = (results.UnfetchedImage(index=1, url=SAMPLES["url"], reason="no"),)
+    error.unfetched = (results.Unfetched(index=1, url=SAMPLES["url"], reason="no"),)
     return error
 
 

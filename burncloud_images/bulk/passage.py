@@ -19,7 +19,7 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import RequestRecord, UnfetchedLink
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
-from burncloud_images.results import Attempt, ImagesResult, SavedImage, UnfetchedImage
+from burncloud_images.results import Attempt, ImagesResult, SavedImage, Unfetched
 from burncloud_images.wire.answer import ImagesAnswer
 
 MAX_USAGE_TOKENS = 10**12
@@ -181,7 +181,7 @@ class Passage(CallHooks):
             self.holds = False
             self.purse.free(self.record)
 
-    async def on_links(self, links: Sequence[UnfetchedImage], answer: ImagesAnswer) -> None:
+    async def on_links(self, links: Sequence[Unfetched], answer: ImagesAnswer) -> None:
         """Keep the addresses of what is paid. If the disk is full, the images are fetched all the same."""
         kept = [UnfetchedLink(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
         with suppress(StorageError):

@@ -214,7 +214,7 @@ class RequestAttempt(Generic[T]):
         Return the body of an answer, to be read.
 
         Raises:
-            TooLargeError: Its headers say that it is larger than `SizeLimits.response`.
+            TooLargeError: Its headers say that it is larger than `Limits.response`.
         """
         most = self.spec.settings.limits.response
         announced = response.headers.get("content-length", "")

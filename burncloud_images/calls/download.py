@@ -33,7 +33,7 @@ from burncloud_images.files.sinks import ImageWriter
 from burncloud_images.results import ImageDetails
 from burncloud_images.retry import Clock, RetryPolicy
 from burncloud_images.retry_loop import repeat
-from burncloud_images.settings import SizeLimits, Timeouts
+from burncloud_images.settings import Limits, Timeouts
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.interface import AttemptState, Response, SessionKind, Transport
 from burncloud_images.wire.download_headers import ExpectedChecksum, RemoteFile, find_content_range, find_remote_file
@@ -194,7 +194,7 @@ class Download(Generic[T]):
     jitter: Callable[[], float]
     retry: RetryPolicy
     timeouts: Timeouts
-    limits: SizeLimits
+    limits: Limits
     url: str = attrs.field(repr=hide_query)
     open_writer: Callable[[], ImageWriter[T]]
     expiry: Expiry | None = None
@@ -354,4 +354,4 @@ def next_address(here: str, response: Response) -> str:
 
 
 def too_large(most: int) -> DownloadError:
-    return DownloadError(f"The image is larger than SizeLimits.image, {most:,} bytes.")
+    return DownloadError(f"The image is larger than Limits.image, {most:,} bytes.")

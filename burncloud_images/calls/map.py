@@ -47,7 +47,7 @@ from burncloud_images.results import (
     Image,
     ImageDetails,
     ImagesResult,
-    UnfetchedImage,
+    Unfetched,
 )
 from burncloud_images.retry import choose_error
 from burncloud_images.wire.answer import ImagesAnswer
@@ -128,7 +128,7 @@ class CallTracker(CallHooks, Generic[R]):
     may_buy: Callable[[], bool]
     failed: list[Attempt] = attrs.field(factory=list)
     failures: list[ImagesError] = attrs.field(factory=list)
-    links: Sequence[UnfetchedImage] = ()
+    links: Sequence[Unfetched] = ()
     is_safe_to_cancel: bool = True
     is_cancelled: bool = False
 
@@ -152,7 +152,7 @@ class CallTracker(CallHooks, Generic[R]):
             self.is_cancelled = True
             task.cancel()
 
-    async def on_links(self, links: Sequence[UnfetchedImage], answer: ImagesAnswer) -> None:  # noqa: ARG002 (a hook)
+    async def on_links(self, links: Sequence[Unfetched], answer: ImagesAnswer) -> None:  # noqa: ARG002 (a hook)
         """Record where the images are."""
         self.links = links
 

@@ -30,7 +30,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
 from burncloud_images.results import DamagedImage, Image, ImageDetails
-from burncloud_images.settings import SizeLimits
+from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import AnswerItem, ImagesAnswer
 from burncloud_images.wire.events import CompletedEnded, EventFields, PartialEnded, PartialStarted, StreamEvent
 from burncloud_images.wire.image_json import (
@@ -98,14 +98,14 @@ class Receiver(Generic[T]):
         kept: Images that are kept, by their place in the answer.
         damaged: Why others are not, by their place.
         unstored: Images that the sink could not keep, with their bytes.
-        remains: Bytes of damaged images, by their place, within `SizeLimits.image` for all of them.
+        remains: Bytes of damaged images, by their place, within `Limits.image` for all of them.
         rests: Their text that is not base64, within the same limit.
     """
 
     decoder: Decoder
     sink: Sink[T]
     placement: ImageContext
-    limits: SizeLimits
+    limits: Limits
     buffer: AnswerBuffer | None = None
     watch: StreamMonitor | None = None
     keeps_fragments: bool = True

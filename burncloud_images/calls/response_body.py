@@ -69,7 +69,7 @@ class ResponseBody:
 
         Raises:
             OutcomeUnknownError: The body ended before that.
-            TooLargeError: The body is larger than `SizeLimits.response`.
+            TooLargeError: The body is larger than `Limits.response`.
         """
         while self.text.shape is None:
             chunk = await anext(self.chunks, None)
@@ -90,7 +90,7 @@ class ResponseBody:
 
         Raises:
             OutcomeUnknownError: It ends in the middle.
-            TooLargeError: It is larger than `SizeLimits.response`.
+            TooLargeError: It is larger than `Limits.response`.
         """
         beginning, self.beginning = self.beginning, b""
         if beginning:
@@ -136,4 +136,4 @@ class ResponseBody:
 
 
 def too_large(what: str, cap: str, most: int) -> TooLargeError:
-    return TooLargeError(f"The {what} is larger than SizeLimits.{cap}, {most:,} bytes.")
+    return TooLargeError(f"The {what} is larger than Limits.{cap}, {most:,} bytes.")

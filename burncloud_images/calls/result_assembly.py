@@ -19,7 +19,7 @@ from burncloud_images.errors import (
     StorageError,
     completed,
 )
-from burncloud_images.results import Attempt, ImageDetails, ImagesResult, UnfetchedImage
+from burncloud_images.results import Attempt, ImageDetails, ImagesResult, Unfetched
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -125,7 +125,7 @@ def find_cause(
 
 
 def add_notes(
-    error: DownloadError | ProtocolError | StorageError, lost: Sequence[UnfetchedImage], damaged: Mapping[int, str]
+    error: DownloadError | ProtocolError | StorageError, lost: Sequence[Unfetched], damaged: Mapping[int, str]
 ) -> None:
     """Add what the message of *error* does not say."""
     for image in lost:

@@ -18,7 +18,7 @@ from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.calls.url_expiry import Expiry, find_expiry, find_signed_expiry
 from burncloud_images.errors import DownloadError, ResultExpiredError, StorageError
 from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
-from burncloud_images.results import ImageDetails, UnfetchedImage
+from burncloud_images.results import ImageDetails, Unfetched
 from burncloud_images.settings import Settings
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.secret import RedactedURL, forgetting_locals
@@ -39,9 +39,9 @@ class ResultURL:
     url: str = attrs.field(repr=False)
     expiry: Expiry
 
-    def unfetched(self, error: DownloadError | None = None) -> UnfetchedImage:
+    def unfetched(self, error: DownloadError | None = None) -> Unfetched:
         """Return the image as one that was not downloaded: not yet, or because of *error*."""
-        return UnfetchedImage(
+        return Unfetched(
             index=self.index,
             url=self.url,
             expires_at=self.expiry.at,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from burncloud_images.cli.reporting import Reporter, format_count
 from burncloud_images.errors import ImagesError
-from burncloud_images.results import EXTENSIONS, DamagedImage, Image, ImageDetails, SavedImage, UnfetchedImage
+from burncloud_images.results import EXTENSIONS, DamagedImage, Image, ImageDetails, SavedImage, Unfetched
 
 
 def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[Path]:
@@ -36,7 +36,7 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
     return paths
 
 
-def save_address(image: UnfetchedImage, name: str, folder: Path | None, reporter: Reporter) -> None:
+def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Reporter) -> None:
     """Write the URL of a paid image to a file; whoever has it can download the image, so it is never printed."""
     what = f"image {image.index + 1} is paid for but was not downloaded: {image.reason}"
     if image.expired:

@@ -38,7 +38,7 @@ from burncloud_images.disk import run
 from burncloud_images.errors import ImagesError, OutcomeUnknownError
 from burncloud_images.files.sinks import ImageContext, Memory, Sink, slug
 from burncloud_images.results import Image, SavedImage
-from burncloud_images.settings import SizeLimits
+from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import ImagesAnswer, to_text
 from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.image_json import AnswerDecoder, OpenContainer, locate_in_answer
@@ -121,7 +121,7 @@ def unreadable(word: str, error: OSError) -> UsageError:
 ShownImage = Image | SavedImage
 
 BLANK = b"\xef\xbb\xbf \t\r\n"
-NO_LIMITS = SizeLimits(image=sys.maxsize, response=sys.maxsize, event=sys.maxsize)
+NO_LIMITS = Limits(image=sys.maxsize, response=sys.maxsize, event=sys.maxsize)
 
 
 @attrs.define(kw_only=True)

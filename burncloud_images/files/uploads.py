@@ -253,7 +253,7 @@ class UploadFactory:
         """Keep what can be read once, so that another attempt can send it."""
         if not self.most_bytes:
             raise UnusableSource(
-                "it can be read only once, and SizeLimits(spool=0) says not to keep it for another attempt"
+                "it can be read only once, and Limits(spool=0) says not to keep it for another attempt"
             )
         file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY))  # noqa: SIM115 (closed by the stack)
         self.stack.push_async_callback(run, self.executor, file.close)

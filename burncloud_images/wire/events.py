@@ -320,7 +320,7 @@ class StreamDecoder:
     def take(self, data: bytes) -> Iterator[StreamEvent]:
         self.size += len(data)
         if self.size > self.most:
-            raise TooLargeError(f"The event is larger than SizeLimits.event, {self.most:,} bytes.", raw=self.raw)
+            raise TooLargeError(f"The event is larger than Limits.event, {self.most:,} bytes.", raw=self.raw)
         if self.cutter is None:
             self.cutter = EventImageExtractor(list(self.items), self.most_items)
         for event in self.cutter.feed(data):

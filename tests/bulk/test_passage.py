@@ -9,7 +9,7 @@ from burncloud_images import errors
 from burncloud_images.bulk.passage import JobStopped, Passage
 from burncloud_images.bulk.records import RequestFailure, RequestRecord
 from burncloud_images.errors import Phase
-from burncloud_images.results import Attempt, UnfetchedImage
+from burncloud_images.results import Attempt, Unfetched
 from burncloud_images.wire.answer import ImagesAnswer
 
 
@@ -201,6 +201,6 @@ class TestPassage:
     async def test_addresses_that_cannot_be_kept_are_fetched_all_the_same(self, passage, diary):
         """URLs that cannot be stored are downloaded all the same."""
         diary.trouble = errors.StorageError("disk full")
-        await passage.on_links([UnfetchedImage(index=0, url="https://x/y")], ImagesAnswer())
+        await passage.on_links([Unfetched(index=0, url="https://x/y")], ImagesAnswer())
 
         assert ["mark_received 1"] == diary.entries

@@ -15,7 +15,7 @@ from fakes import FakeClock
 from pictures import png
 from raw import serve
 
-from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Memory, Network, SizeLimits, errors
+from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Memory, Network, errors
 
 pytestmark = pytest.mark.ways("tls", "connect")
 
@@ -142,8 +142,8 @@ class TestFetching:
     async def test_not_what_is_larger_than_the_cap(self):
         """An image larger than the limit is refused, also without a length."""
         gateway = Gateway(a=(200, png(pad=100_000)))
-        with pytest.raises(errors.DownloadError, match=r"SizeLimits\.image"):
-            await fetch(gateway, "a", limits=SizeLimits(image=50_000))
+        with pytest.raises(errors.DownloadError, match=r"Limits\.image"):
+            await fetch(gateway, "a", limits=Limits(image=50_000))
 
     async def test_not_what_comes_compressed(self):
         """A compressed image is refused: it was not asked for, and could grow without end."""

@@ -18,9 +18,9 @@ from burncloud_images import (
     AsyncImagesClient,
     Directory,
     GenerationRequest,
+    Limits,
     Memory,
     RetryPolicy,
-    SizeLimits,
     Timeouts,
     errors,
 )
@@ -365,19 +365,19 @@ class TestChecks:
     async def test_the_cap_counts_all_parts(self):
         """The limit counts all parts, and a length above it is refused before anything is read."""
         store = Store(Step(cut=HALF), Step())
-        with pytest.raises(errors.DownloadError, match=r"SizeLimits\.image"):
-            await fetch(store, limits=SizeLimits(image=SIZE - 1))
+        with pytest.raises(errors.DownloadError, match=r"Limits\.image"):
+            await fetch(store, limits=Limits(image=SIZE - 1))
         assert 1 == len(store.asked)
 
         store = Store(Step(cut=HALF, length=False, headers=("Transfer-Encoding: chunked",)), Step(length=False))
         store.steps[0].content = b"%x\r\n%b" % (SIZE, IMAGE)
         store.steps[1].part = f"bytes {HALF}-{SIZE - 1}/*"
-        with pytest.raises(errors.DownloadError, match=r"SizeLimits\.image"):
-            await fetch(store, limits=SizeLimits(image=SIZE - 1))
+        with pytest.raises(errors.DownloadError, match=r"Limits\.image"):
+            await fetch(store, limits=Limits(image=SIZE - 1))
 
     async def test_an_image_as_large_as_the_cap_is_taken(self):
         """An image of exactly the limit is taken."""
-        assert IMAGE == (await fetch(Store(Step()), limits=SizeLimits(image=SIZE))).data
+        assert IMAGE == (await fetch(Store(Step()), limits=Limits(image=SIZE))).data
 
 
 class SlowMemory:

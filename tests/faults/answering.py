@@ -16,7 +16,7 @@ from faults.table import answer, case, script, variants
 from leaks import resident
 from pictures import chunk, png
 
-from burncloud_images import SizeLimits, errors
+from burncloud_images import Limits, errors
 from burncloud_images.emulator import Fault
 
 UNKNOWN = errors.OutcomeUnknownError
@@ -142,7 +142,7 @@ async def gzip_bomb(stage: Stage) -> None:
     text = bomb(256 * MIB) if stage.faulty else gzip.compress(document())
     script = Step(answer=http(text, "Content-Encoding: gzip"))
     world = await stage.world(lambda _faulty: written(script)(True))
-    client = await stage.client(world.base_url, limits=SizeLimits(response=128 * MIB))
+    client = await stage.client(world.base_url, limits=Limits(response=128 * MIB))
     before = resident()
     outcome = await stage.call(generate(client))
     grown = resident() - before
@@ -164,7 +164,7 @@ answer(
     "chunks without end",
     Step(answer=endless),
     fails(errors.TooLargeError, billed=1, attempts=1),
-    client={"limits": SizeLimits(response=8 * MIB)},
+    client={"limits": Limits(response=8 * MIB)},
     rival=False,
 )
 answer(

@@ -26,7 +26,7 @@ from pictures import png
 from ways import here
 from workshop import prompts, write_rows
 
-from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Network, SizeLimits, errors
+from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Network, errors
 from burncloud_images.bulk import RequestState
 from burncloud_images.files.sinks import DirectoryWriter
 
@@ -375,7 +375,7 @@ async def too_large(stage: Stage) -> None:
     def play_of(step: Serve) -> Play:
         async def play(stage: Stage) -> None:
             world = await stage.world(stored(step))
-            limits = SizeLimits(image=MIB // 2 if stage.faulty else 64 * MIB)
+            limits = Limits(image=MIB // 2 if stage.faulty else 64 * MIB)
             user = await stage.client(world.base_url, limits=limits, **world.options)
             outcome = await stage.call(user.send(REQUEST, into=Directory(stage.folder / "out")))
             stage.judge(outcome, LOST if stage.faulty else succeeds())

@@ -14,7 +14,7 @@ from faults.table import case, one_call, row, script, variants
 from pictures import png
 from streams import KEEPALIVE, PREVIEWED, odd_stream
 
-from burncloud_images import AsyncImagesClient, CompletedImage, GenerationRequest, PartialImage, SizeLimits, errors
+from burncloud_images import AsyncImagesClient, CompletedImage, GenerationRequest, Limits, PartialImage, errors
 from burncloud_images.emulator import Fault
 
 REQUEST = GenerationRequest("a sea otter", partial_images=2, **SMALL)
@@ -156,7 +156,7 @@ row(
     "event larger than its cap",
     written(Step(answer=HEAD + event("completed", LARGE))),
     fails(errors.TooLargeError, billed=1, attempts=1),
-    client={"limits": SizeLimits(event=1024 * 1024)},
+    client={"limits": Limits(event=1024 * 1024)},
     **STREAM,
 )
 script(

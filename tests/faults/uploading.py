@@ -15,7 +15,7 @@ from faults.stage import BIG, MIB, SMALL, Outcome, Stage, World, edit, fails, he
 from faults.table import answer, case, script, variants, way
 from pictures import png
 
-from burncloud_images import SizeLimits, errors
+from burncloud_images import Limits, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import Phase
 
@@ -172,7 +172,7 @@ async def one_shot_again(stage: Stage) -> None:
 async def one_shot_unspooled(stage: Stage) -> None:
     """It could not be sent again, so it is refused before anything is sent."""
     world = await stage.world(scripted())
-    client = await stage.client(world.base_url, limits=SizeLimits(spool=0) if stage.faulty else SizeLimits())
+    client = await stage.client(world.base_url, limits=Limits(spool=0) if stage.faulty else Limits())
     outcome = await stage.call(client.edit(one_shot(BIG), "a beret", **SMALL))
     stage.judge(outcome, fails(errors.InvalidRequestError, posts=0) if stage.faulty else succeeds())
 

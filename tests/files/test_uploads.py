@@ -16,7 +16,7 @@ from leaks import open_descriptors
 from pictures import png
 from PIL import Image as Pillow
 
-from burncloud_images import AsyncImagesClient, GenerationRequest, SizeLimits, errors
+from burncloud_images import AsyncImagesClient, GenerationRequest, Limits, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.files.image_files import read_pieces
 
@@ -226,16 +226,16 @@ class TestSpooling:
             yield png()
 
         async with Emulator() as emulator:
-            with pytest.raises(errors.InvalidRequestError, match=r"read only once, and SizeLimits\(spool=0\)"):
-                await edit(emulator, once(), limits=SizeLimits(spool=0))
-            await edit(emulator, png(), limits=SizeLimits(spool=0))
+            with pytest.raises(errors.InvalidRequestError, match=r"read only once, and Limits\(spool=0\)"):
+                await edit(emulator, once(), limits=Limits(spool=0))
+            await edit(emulator, png(), limits=Limits(spool=0))
 
         assert [] == read
         assert 1 == len(emulator.ledger.requests)
 
     @pytest.mark.parametrize("validation", ["warn", "off"])
     async def test_can_be_limited(self, validation):
-        """A source that can be read once is refused past `SizeLimits.spool`, whatever `validation` says."""
+        """A source that can be read once is refused past `Limits.spool`, whatever `validation` says."""
 
         async def once():
             while True:
@@ -243,7 +243,7 @@ class TestSpooling:
 
         async with Emulator() as emulator:
             with pytest.raises(errors.InvalidRequestError, match="it is larger than 5 MiB"):
-                await edit(emulator, once(), limits=SizeLimits(spool=5 * 1024 * 1024), validation=validation)
+                await edit(emulator, once(), limits=Limits(spool=5 * 1024 * 1024), validation=validation)
 
         assert () == emulator.ledger.requests
 

@@ -15,7 +15,7 @@ from fakes import FakeClock
 from pictures import png
 from raw import answering, serve
 
-from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Memory, RetryPolicy, SizeLimits, errors
+from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, Limits, Memory, RetryPolicy, errors
 
 PICTURE = png(pad=1_900_000)
 TEXT = base64.b64encode(PICTURE).decode()
@@ -209,9 +209,9 @@ async def test_what_came_of_an_answer_that_was_cut_off_is_kept(sink):
 
 
 async def test_only_so_much_is_kept_as_an_answer_may_have(sink):
-    """No more than `SizeLimits.response` bytes of an answer are kept."""
+    """No more than `Limits.response` bytes of an answer are kept."""
     content_type, body = STRANGE["image"]
-    async with answered(body * 2, content_type, limits=SizeLimits(response=len(body) + 10)) as client:
+    async with answered(body * 2, content_type, limits=Limits(response=len(body) + 10)) as client:
         with pytest.raises(errors.TooLargeError) as caught:
             await client.send(REQUEST, into=sink)
 

@@ -9,7 +9,7 @@ import pickle
 import pytest
 from pictures import png
 
-from burncloud_images import Directory, GenerationRequest, Memory, RetryPolicy, SizeLimits, errors
+from burncloud_images import Directory, GenerationRequest, Limits, Memory, RetryPolicy, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.files.sinks import MemoryWriter
 
@@ -67,7 +67,7 @@ class TestDamage:
     async def test_only_so_much_is_held_as_one_image_may_have(self, set_up, sink):
         """All damaged images together are held up to the cap of one image."""
         broken = base64.b64encode(WHOLE[:-12]).decode()
-        limits = SizeLimits(image=len(WHOLE) + 100)
+        limits = Limits(image=len(WHOLE) + 100)
         bench = await set_up(answer(broken, broken, "!" * 200), limits=limits)
         error = await fail(bench, sink, n=3)
         first, second, third = error.damaged
@@ -106,7 +106,7 @@ class TestCuts:
 
     async def test_what_is_over_the_cap_is_not_held(self, set_up, sink):
         """Bytes above the cap are not held."""
-        bench = await set_up(answer(TEXT), limits=SizeLimits(image=1000))
+        bench = await set_up(answer(TEXT), limits=Limits(image=1000))
         error = await fail(bench, sink, kind=errors.TooLargeError)
         assert () == error.damaged
         assert [] == parts(sink)

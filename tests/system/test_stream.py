@@ -21,10 +21,10 @@ from burncloud_images import (
     EditRequest,
     GenerationRequest,
     Image,
+    Limits,
     PartialImage,
     RetryPolicy,
     SavedImage,
-    SizeLimits,
     Timeouts,
     VariationRequest,
     errors,
@@ -455,9 +455,9 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("limits", "name"),
         [
-            (SizeLimits(event=300_000), "SizeLimits.event"),
-            (SizeLimits(image=200_000), "SizeLimits.image"),
-            (SizeLimits(response=300_000), "SizeLimits.response"),
+            (Limits(event=300_000), "Limits.event"),
+            (Limits(image=200_000), "Limits.image"),
+            (Limits(response=300_000), "Limits.response"),
         ],
     )
     async def test_endless_base64(self, tmp_path, limits, name):

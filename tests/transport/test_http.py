@@ -23,7 +23,7 @@ from multidict import CIMultiDict
 from pictures import png
 from raw import answering, hang, read_request, serve
 
-from burncloud_images import AsyncImagesClient, Network, RetryPolicy, SizeLimits, Timeouts, errors
+from burncloud_images import AsyncImagesClient, Limits, Network, RetryPolicy, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
 from burncloud_images.settings import proxy_for, to_ssl
@@ -229,7 +229,7 @@ class TestLimits:
         """An answer that announces ten terabytes is not read."""
         head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000000\r\n\r\n"
         async with serve(answering(head)) as raw, client_of(raw) as client:
-            with pytest.raises(errors.TooLargeError, match=r"SizeLimits\.response"):
+            with pytest.raises(errors.TooLargeError, match=r"Limits\.response"):
                 await client.generate("otter", model="m")
 
     @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n"])
@@ -237,15 +237,15 @@ class TestLimits:
         """An endless answer ends at the cap, even if it is small when compressed."""
         body = b'{"data":[{"b64_json":"' + b"A" * 3_000_000
         sent = gzip.compress(body) if b"gzip" in head else body
-        limits = SizeLimits(response=2_000_000)
+        limits = Limits(response=2_000_000)
         async with serve(answering(head, sent)) as raw, client_of(raw, limits=limits) as client:
-            with pytest.raises(errors.TooLargeError, match=r"SizeLimits\.response"):
+            with pytest.raises(errors.TooLargeError, match=r"Limits\.response"):
                 await client.generate("otter", model="m")
 
     async def test_an_image_beyond_its_cap_is_not_taken(self):
         """An image above the cap is refused, whatever else the answer holds."""
-        async with serve(answering(answer())) as raw, client_of(raw, limits=SizeLimits(image=50)) as client:
-            with pytest.raises(errors.TooLargeError, match=r"SizeLimits\.image"):
+        async with serve(answering(answer())) as raw, client_of(raw, limits=Limits(image=50)) as client:
+            with pytest.raises(errors.TooLargeError, match=r"Limits\.image"):
                 await client.generate("otter", model="m")
 
     async def test_a_long_error_is_cut(self):
@@ -253,7 +253,7 @@ class TestLimits:
         body = b"x" * 300_000
         async with (
             serve(answering(answer(body, status="400 Bad Request"))) as raw,
-            client_of(raw, limits=SizeLimits(error_body=1000)) as client,
+            client_of(raw, limits=Limits(error_body=1000)) as client,
         ):
             with pytest.raises(errors.BadRequestError) as caught:
                 await client.generate("otter", model="m")
@@ -264,7 +264,7 @@ class TestLimits:
     def test_a_limit_that_is_none_is_refused(self, value):
         """A limit or timeout that is not a positive number is refused."""
         with pytest.raises(ValueError, match="more than 0"):
-            SizeLimits(image=value)
+            Limits(image=value)
         with pytest.raises(ValueError, match="more than 0"):
             Timeouts(idle=value)
 

@@ -12,7 +12,7 @@ from fakes import FakeClock
 from pictures import png
 from raw import answering, serve
 
-from burncloud_images import AsyncImagesClient, GenerationRequest, Memory, RetryPolicy, SizeLimits, errors
+from burncloud_images import AsyncImagesClient, GenerationRequest, Limits, Memory, RetryPolicy, errors
 from burncloud_images.transport.secret import RedactedURL, Secret, bearer, forgetting_locals, hide
 
 pytestmark = pytest.mark.ways("tls")
@@ -133,7 +133,7 @@ class TestVariables:
         else:
             handler = answering(answer(body))
         async with serve(handler) as raw:
-            limits = SizeLimits(image=400_000)
+            limits = Limits(image=400_000)
             async with AsyncImagesClient(KEY, raw.url, retry=ONCE, limits=limits, clock=FakeClock()) as client:
                 with pytest.raises(errors.ImagesError) as caught:
                     await client.send(GenerationRequest("otter", model="m", n=2), via_stream=streams)

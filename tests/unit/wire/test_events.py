@@ -338,7 +338,7 @@ class TestLimits:
         stream = streamed(b'data: {"b64_json": "', b"AAAA" * 300, most=1000)
 
         assert isinstance(stream.error, TooLargeError)
-        assert "SizeLimits.event" in str(stream.error)
+        assert "Limits.event" in str(stream.error)
 
     def test_the_cap_is_for_each_event(self):
         """Many that are smaller are no large one."""

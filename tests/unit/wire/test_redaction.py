@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pictures import png
 
 from burncloud_images.errors import APIError, OutcomeUnknownError
-from burncloud_images.results import CompletedImage, Image, UnfetchedImage
+from burncloud_images.results import CompletedImage, Image, Unfetched
 from burncloud_images.wire.answer import AnswerItem, ImagesAnswer
 from burncloud_images.wire.redaction import KeyRedactor
 
@@ -126,7 +126,7 @@ class TestValues:
         """Its message, its notes, its fields, its answer; not the addresses of what was paid for."""
         error = APIError(f"No: {KEY}.", status=401, code=KEY, type=KEY, param=KEY, body={"a": [KEY]}, request_id=KEY)
         error.add_note(KEY)
-        error.unfetched = (UnfetchedImage(index=0, url=f"https://host/{KEY}?sig=1"),)
+        error.unfetched = (Unfetched(index=0, url=f"https://host/{KEY}?sig=1"),)
         unknown = OutcomeUnknownError(KEY, raw=KEY.encode(), images=[Image(data=b"1", revised_prompt=KEY)])
         for one in (error, unknown):
             KeyRedactor(KEY).error(one)
