@@ -111,14 +111,7 @@ def to_target(output: Output) -> OutputDirectory:
         UsageError: The options contradict each other.
         ConfigurationError: The template of the name is not valid.
     """
-    if output.output is not None and output.into is not None:
-        raise UsageError("-o and --into both set where images go; give one of them.")
-    place = output.output if output.output is not None else output.into
-    if place is not None and SCHEME.match(place):
-        raise UsageError(f"Images are written to files, not to {SCHEME.match(place)[0]} addresses.")  # type: ignore[index]
-    if place == "":
-        raise UsageError("The path to write to is empty.")
-    path = Path(place or ".")
+    path = find_path(output)
     named = output.output is not None and not output.output.endswith("/") and not path.is_dir()
     if named and output.name is not None:
         raise UsageError("-o names a file, so --name does not apply; give a folder with -o or --into.")
@@ -127,6 +120,25 @@ def to_target(output: Output) -> OutputDirectory:
         raise UsageError(f"Fields such as {{id}} can only be used in file names, not in the folder {folder}.")
     directory = Directory(folder, name=name, exists="overwrite" if output.exists == "overwrite" else "rename")
     return OutputDirectory(directory=directory, exists=output.exists, named=named)
+
+
+def find_path(output: Output) -> Path:
+    """
+    Return the file or the folder to write to; the working directory if none is given.
+
+    Raises:
+        UsageError: It is given twice, or cannot be a path.
+    """
+    if output.output is not None and output.into is not None:
+        raise UsageError("-o and --into both set where images go; give one of them.")
+    place = output.output if output.output is not None else output.into
+    if place is None:
+        return Path()
+    if not place:
+        raise UsageError("The path to write to is empty.")
+    if scheme := SCHEME.match(place):
+        raise UsageError(f"Images are written to files, not to {scheme[0]} addresses.")
+    return Path(place)
 
 
 def check_stdout(output: Output, count: int) -> None:

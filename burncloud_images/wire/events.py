@@ -353,20 +353,18 @@ class StreamDecoder:
             return
         document = cutter.document()
         fields = document if isinstance(document, Mapping) else {}
-        kind = kind_of(to_text(fields.get("type")) or name)
         usage = to_usage(fields.get("usage"))
-        self.is_paid = self.is_paid or bool(usage is not None and (usage.total_tokens or usage.output_tokens))
+        if usage is not None and (usage.total_tokens or usage.output_tokens):
+            self.is_paid = True
+        yield from self.end_fields(fields, name, cutter)
+
+    def end_fields(self, fields: Mapping[str, object], name: str, cutter: EventImageExtractor) -> Iterator[StreamEvent]:
+        """Take an event as what its fields, or its name, say that it is."""
+        kind = kind_of(to_text(fields.get("type")) or name)
         if kind != PARTIAL and (cutter.is_answer or is_answer(fields)):
             yield from self.end_answer(fields, cutter)
         elif kind == COMPLETED and (cutter.ended or to_text(fields.get("url")) or not is_error(fields, name)):
-            item, facts = to_item(fields, cutter), to_facts(fields)
-            if item.decoded:
-                yield ImageEnded(item.index)
-            self.items[item.index] = item
-            self.is_paid = self.is_paid or item.url is not None
-            self.has_begun = True
-            self.facts.append(facts)
-            yield CompletedEnded(item, facts)
+            yield from self.end_image(fields, cutter)
         elif is_error(fields, name):
             self.error = (fields, error_body(cutter))
             self.done = True
@@ -374,6 +372,16 @@ class StreamDecoder:
             yield PartialEnded(cutter.index, to_facts(fields))
         else:
             yield IgnoredEvent()
+
+    def end_image(self, fields: Mapping[str, object], cutter: EventImageExtractor) -> Iterator[StreamEvent]:
+        item, facts = to_item(fields, cutter), to_facts(fields)
+        if item.decoded:
+            yield ImageEnded(item.index)
+        self.items[item.index] = item
+        self.is_paid = self.is_paid or item.url is not None
+        self.has_begun = True
+        self.facts.append(facts)
+        yield CompletedEnded(item, facts)
 
     def end_answer(self, fields: Mapping[str, object], cutter: EventImageExtractor) -> Iterator[StreamEvent]:
         """Take an event that is a plain answer; some gateways answer so when a stream is asked for."""

@@ -418,7 +418,14 @@ def parse_error(response: ErrorResponse) -> ErrorObject:
         error = document
     if not isinstance(error, Mapping) or not any(to_word(error.get(name)) for name in SAYING):
         return ErrorObject(document=document)
-    envelope = ErrorObject(
+    envelope = to_error_object(error, document)
+    # In an event of a stream, which no proxy writes, the object may stand alone.
+    is_own = (wrapped or response.status < 300) and is_of_api(envelope) and not is_of_proxy(envelope, response.headers)
+    return attrs.evolve(envelope, own=error if is_own else None)
+
+
+def to_error_object(error: Mapping[str, object], document: object) -> ErrorObject:
+    return ErrorObject(
         message=next((text for name in MESSAGES if (text := to_word(error.get(name)))), ""),
         type=to_word(error.get("type")),
         code=to_word(error.get("code")),
@@ -426,9 +433,6 @@ def parse_error(response: ErrorResponse) -> ErrorObject:
         found=True,
         document=document,
     )
-    # In an event of a stream, which no proxy writes, the object may stand alone.
-    is_own = (wrapped or response.status < 300) and is_of_api(envelope) and not is_of_proxy(envelope, response.headers)
-    return attrs.evolve(envelope, own=error if is_own else None)
 
 
 def is_of_api(envelope: ErrorObject) -> bool:

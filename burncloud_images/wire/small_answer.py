@@ -8,7 +8,7 @@ is left to that decoder, which stays the judge: escaped names, `data:` URLs, nam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 import pybase64
@@ -40,10 +40,7 @@ class SmallAnswer:
 
 def decode_whole(text: bytes, max_items: int) -> SmallAnswer | None:
     """Return what *text* holds; None if it is not whole, not small, or not of the usual form."""
-    if len(text) > MAX_SIZE or text[:1] != b"{" or not text.endswith((b"}", b"}\n")):
-        return None
-    # An escape may spell a name, and a `data:` URL is an image.
-    if b"\\u00" in text or b"data:" in text.lower() or text.count(b"{") + text.count(b"[") > MAX_CONTAINERS:
+    if not is_simple(text):
         return None
     try:
         document = parse_json(text)
@@ -54,17 +51,34 @@ def decode_whole(text: bytes, max_items: int) -> SmallAnswer | None:
     if len(items) > max_items or not match_items(items, members) or text.count(NAME) != len(members):
         return None
     try:
-        images = [
-            (index, pybase64.b64decode(item["b64_json"], validate=True))
-            for index, item in enumerate(items)
-            if isinstance(item, dict) and item.get("b64_json")
-        ]
+        images = [*take_images(items)]
     except ValueError:
         return None
-    for item in items:
-        if isinstance(item, dict) and "b64_json" in item:
-            item["b64_json"] = ""
     return SmallAnswer(document, without_images(text, members) if images else text, images)
+
+
+def is_simple(text: bytes) -> bool:
+    """Whether *text* is small and may be a whole JSON object in which names are written plainly."""
+    if len(text) > MAX_SIZE or text[:1] != b"{" or not text.endswith((b"}", b"}\n")):
+        return False
+    # An escape may spell a name, and a `data:` URL is an image.
+    if b"\\u00" in text or b"data:" in text.lower():
+        return False
+    return text.count(b"{") + text.count(b"[") <= MAX_CONTAINERS
+
+
+def take_images(items: Sequence[object]) -> Iterator[tuple[int, bytes]]:
+    """
+    Yield the index and the bytes of each image, and leave an empty string in its place.
+
+    Raises:
+        ValueError: One is not base64.
+    """
+    for index, item in enumerate(items):
+        if isinstance(item, dict) and "b64_json" in item:
+            text, item["b64_json"] = item["b64_json"], ""
+            if text:
+                yield index, pybase64.b64decode(text, validate=True)
 
 
 def find_items(document: object) -> Sequence[object]:
