@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from burncloud_images.wire.dialects import Dialect
 
+VERSION = "0.1.0"
+"""As in pyproject.toml; to ask the installed package for it takes as long as a small request."""
+
 Validation: TypeAlias = Literal["warn", "strict", "off"]
 OnAttempt: TypeAlias = Callable[[Attempt], object]
 

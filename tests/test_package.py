@@ -20,6 +20,7 @@ import pytest
 
 import burncloud_images
 from burncloud_images import errors, results
+from burncloud_images.settings import VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 # Where users import from. A name that stands in two of them would have two addresses.
@@ -116,8 +117,9 @@ def test_every_module_has_a_docstring(name):
 
 
 def test_version():
-    """The installed version is the project file's."""
+    """The installed version and that of the code are the project file's."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == VERSION
     try:
         installed = importlib.metadata.version(project["name"])
     except importlib.metadata.PackageNotFoundError:

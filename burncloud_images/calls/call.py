@@ -12,8 +12,9 @@ import random
 import uuid
 import warnings
 from collections.abc import Awaitable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
 
@@ -46,7 +47,6 @@ from burncloud_images.errors import (
     warn_of_paid,
 )
 from burncloud_images.files.sinks import Memory, Sink
-from burncloud_images.files.uploads import open_uploads
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
@@ -57,6 +57,9 @@ from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.interface import ReplayableUpload
 from burncloud_images.transport.secret import forgetting_locals
 from burncloud_images.wire.encoded_request import EncodedRequest, encode
+
+if TYPE_CHECKING:
+    from burncloud_images.model.inputs import ImageSource
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -147,9 +150,7 @@ class Call(Generic[T]):
         spec = self.spec
         refuse_wrong_way(spec)
         images = () if getattr(spec.request, "by_reference", False) else spec.request.images()
-        fetch = partial(fetch_input, spec)
-        async with open_uploads(images, spec.resources.executor, fetch, most_input_bytes(spec.settings)) as opened:
-            uploads, measured = opened
+        async with open_images(images, spec) as (uploads, measured):
             check(spec, measured)
             await spec.sink.prepare(spec.context(), spec.image_count)
             # One boundary for all attempts, so that they are the same to the byte.
@@ -309,6 +310,18 @@ def most_input_bytes(settings: Settings) -> int:
     # A source without a length has to end somewhere, whatever the rules.
     limits = settings.limits
     return min(limits.spool, limits.upload if settings.validation != "off" else limits.response)
+
+
+def open_images(
+    images: Sequence[tuple[str, ImageSource]], spec: CallSpec[T]
+) -> AbstractAsyncContextManager[tuple[tuple[ReplayableUpload, ...], tuple[MeasuredImage, ...]]]:
+    """Give the uploads and their measures; most requests have none, and need not load what reads them."""
+    if not images:
+        return nullcontext(((), ()))
+    from burncloud_images.files.uploads import open_uploads
+
+    fetch = partial(fetch_input, spec)
+    return open_uploads(images, spec.resources.executor, fetch, most_input_bytes(spec.settings))
 
 
 async def fetch_input(spec: CallSpec[T], url: str) -> bytes:

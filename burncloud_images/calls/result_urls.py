@@ -7,12 +7,11 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
 from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer
-from burncloud_images.calls.download import Download
 from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.calls.url_expiry import Expiry, find_expiry, find_signed_expiry
@@ -23,6 +22,9 @@ from burncloud_images.settings import Settings
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.secret import RedactedURL, forgetting_locals
 from burncloud_images.wire.base_url import is_loopback, origin
+
+if TYPE_CHECKING:
+    from burncloud_images.calls.download import Download
 
 T = TypeVar("T", bound=ImageDetails)
 
@@ -135,6 +137,8 @@ def make_download(
     resources: Resources,
     expiry: Expiry | None = None,
 ) -> Download[T]:
+    from burncloud_images.calls.download import Download  # most answers have no URLs
+
     return Download(
         url=url,
         open_writer=open_writer,

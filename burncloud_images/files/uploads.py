@@ -156,9 +156,6 @@ async def open_uploads(
         InvalidRequestError: Sources that cannot be read, are empty or hold no image; all of them.
         DownloadError: An `ImageURL` could not be fetched.
     """
-    if not images:
-        yield (), ()
-        return
     async with AsyncExitStack() as stack:
         opener = UploadFactory(executor=executor, fetch=fetch, most_bytes=most_bytes, stack=stack)
         uploads: list[Upload] = []

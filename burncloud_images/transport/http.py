@@ -13,8 +13,7 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
-from functools import cache, cached_property
-from importlib.metadata import PackageNotFoundError, version
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TypeAlias
 
@@ -29,7 +28,7 @@ from burncloud_images.errors import (
     Phase,
 )
 from burncloud_images.retry import Clock
-from burncloud_images.settings import Network, Timeouts, find_proxy, proxy_for, to_ssl
+from burncloud_images.settings import VERSION, Network, Timeouts, find_proxy, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
 from burncloud_images.transport.connection_errors import find_limit, stalled, to_failure
 from burncloud_images.transport.interface import AttemptState, ReplayableUpload, Response, SessionKind
@@ -41,6 +40,7 @@ from burncloud_images.wire.headers import fold_headers
 from burncloud_images.wire.multipart import BodyPlan
 
 Session: TypeAlias = aiohttp.ClientSession
+AGENT = f"burncloud-images/{VERSION}"
 READ_BUFFER = 64 * 1024
 """Half of what is received before the socket waits for the sink."""
 KEEP_ALIVE = 0.1
@@ -229,7 +229,7 @@ class AiohttpTransport:
                 address,
                 data=payload,
                 # Content networks then write their errors in JSON too, whose words go into ours; none is believed.
-                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": agent(), **headers},
+                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": AGENT, **headers},
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self.proxy(session, address, state),
@@ -303,14 +303,6 @@ def keep_buffers() -> None:
     Source: mallopt(3), M_MMAP_THRESHOLD: it grows to the largest block that was freed. This one is never touched.
     """
     bytes(1024 * 1024)
-
-
-@cache
-def agent() -> str:
-    try:
-        return f"burncloud-images/{version('burncloud-images')}"
-    except PackageNotFoundError:  # run from a checkout
-        return "burncloud-images"
 
 
 def open_socket(address: aiohttp.AddrInfoType) -> socket.socket:
