@@ -6,9 +6,9 @@ Each attempt is a new object; what stays the same over the attempts of a call is
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 import attrs
@@ -19,7 +19,7 @@ from burncloud_images.calls.receiving import Decoder, Receiver
 from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.response_body import ResponseBody, too_large
 from burncloud_images.calls.stream_monitor import StreamedImage, StreamMonitor, StreamObserver, check_life
-from burncloud_images.calls.url_expiry import ReceivedAt
+from burncloud_images.calls.url_expiry import Expiry, ReceivedAt, find_expiry
 from burncloud_images.errors import (
     Billing,
     ConnectionFailedError,
@@ -106,6 +106,12 @@ class ReceivedAnswer(Generic[T]):
     receiver: Receiver[T] = attrs.field(repr=False)
     at: ReceivedAt
     request_id: str | None
+
+    @cached_property
+    def expiries(self) -> Mapping[int, Expiry]:
+        """When the URL of each image expires, by the image's place in the answer."""
+        created, items = self.answer.created, self.answer.items
+        return {item.index: find_expiry(item.url, created, self.at) for item in items if item.url}
 
 
 def make_state(attempt: RequestAttempt[T]) -> AttemptState:

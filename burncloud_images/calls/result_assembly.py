@@ -9,7 +9,6 @@ import attrs
 
 from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer
 from burncloud_images.calls.result_urls import ResultURL
-from burncloud_images.calls.url_expiry import find_expiry
 from burncloud_images.errors import (
     Billing,
     DownloadError,
@@ -63,7 +62,7 @@ def describe_images(received: ReceivedAnswer[T]) -> Iterator[T]:
     kept = received.receiver.kept
     for item in received.answer.items:
         if item.index in kept:
-            expiry = find_expiry(item.url, received.answer.created, received.at) if item.url else None
+            expiry = received.expiries.get(item.index)
             yield attrs.evolve(
                 kept[item.index],
                 revised_prompt=item.revised_prompt,

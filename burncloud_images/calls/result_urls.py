@@ -14,7 +14,7 @@ import attrs
 from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer
 from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.unbilled import free_of_charge
-from burncloud_images.calls.url_expiry import Expiry, find_expiry, find_signed_expiry
+from burncloud_images.calls.url_expiry import Expiry, find_signed_expiry
 from burncloud_images.errors import DownloadError, ResultExpiredError, StorageError
 from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
 from burncloud_images.results import ImageDetails, Unfetched
@@ -55,7 +55,7 @@ class ResultURL:
 def find_result_urls(received: ReceivedAnswer[T]) -> tuple[ResultURL, ...]:
     """Return the URLs of the images that did not come with the answer itself."""
     return tuple(
-        ResultURL(index=item.index, url=item.url, expiry=find_expiry(item.url, received.answer.created, received.at))
+        ResultURL(index=item.index, url=item.url, expiry=received.expiries[item.index])
         for item in received.answer.items
         if item.url and not item.decoded and not item.failure
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import TypeVar, cast
 
@@ -96,26 +96,29 @@ class KeyRedactor:
             value: Text, bytes, parsed JSON, or a value of this package.
             depth: How deep it lies in another.
         """
-        clean: object = value
+        return cast("T", self.clean(value, depth))
+
+    def clean(self, value: object, depth: int) -> object:
         if isinstance(value, str):
-            clean = self.text(value)
-        elif isinstance(value, bytes):
-            clean = self.body(value)
-        elif depth > MOST_DEPTH and isinstance(value, (Mapping, list, tuple)):
-            clean = MASK
-        elif isinstance(value, Mapping):
-            pairs = {self.value(name, depth + 1): self.value(item, depth + 1) for name, item in value.items()}
-            clean = value if same(pairs.keys(), value.keys()) and same(pairs.values(), value.values()) else pairs
-        elif isinstance(value, (list, tuple)):
-            items = type(value)(self.value(item, depth + 1) for item in value)
-            clean = value if same(items, value) else items
-        elif isinstance(value, KeptAnswer) and value.data:  # a small one, which people print
+            return self.text(value)
+        if isinstance(value, bytes):
+            return self.body(value)
+        if isinstance(value, (Mapping, list, tuple)):
+            return self.container(value, depth) if depth <= MOST_DEPTH else MASK
+        if isinstance(value, KeptAnswer) and value.data:  # a small one, which people print
             data = self.body(value.data)
-            clean = value if data is value.data else attrs.evolve(value, data=data, size=len(data))
-        elif attrs.has(type(value)):
+            return value if data is value.data else attrs.evolve(value, data=data, size=len(data))
+        if attrs.has(type(value)):
             changes = dict(self.changes(value, depth))
-            clean = attrs.evolve(value, **changes) if changes else value  # type: ignore[misc] # it is of attrs
-        return cast("T", clean)
+            return attrs.evolve(value, **changes) if changes else value  # type: ignore[misc] # it is of attrs
+        return value
+
+    def container(self, value: Mapping[object, object] | Sequence[object], depth: int) -> object:
+        if isinstance(value, Mapping):
+            pairs = {self.value(name, depth + 1): self.value(item, depth + 1) for name, item in value.items()}
+            return value if same(pairs.keys(), value.keys()) and same(pairs.values(), value.values()) else pairs
+        items = type(value)(self.value(item, depth + 1) for item in value)  # type: ignore[call-arg] # a list or tuple
+        return value if same(items, value) else items
 
     def changes(self, value: object, depth: int) -> Iterator[tuple[str, object]]:
         for field in attrs.fields(type(value)):  # type: ignore[arg-type] # likewise
