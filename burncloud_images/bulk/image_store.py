@@ -253,17 +253,7 @@ def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anyw
     Raises:
         OSError: They cannot be written.
     """
-    pieces: dict[str, bytes] = {}
-    if error.answer_path is None and (raw := error.raw):
-        pieces[f"{key}.answer"] = raw
-    for image in error.damaged:
-        pieces[f"{key}-{image.index + 1}.damaged"] = image.data
-        if image.rest:
-            pieces[f"{key}-{image.index + 1}.rest"] = image.rest
-    for partial in error.partials[-1:]:  # the last is the best
-        pieces[f"{key}-{partial.image.index + 1}.preview"] = partial.data
-    in_memory = [image for image in error.images if isinstance(image, Image)]
-    pieces |= {f"{key}-{image.index + 1}.image": image.data for image in in_memory}
+    pieces = to_pieces(error, key)
     kept = [error.answer_path] if error.answer_path is not None else []
     if not pieces and not kept:
         return []
@@ -279,6 +269,24 @@ def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anyw
         indent=2,
     ).encode()
     return [*kept, *(rescue_pieces(pieces, directory) if anywhere else put_into_rescue(pieces, directory))]
+
+
+def to_pieces(error: ImagesError, key: str) -> dict[str, bytes]:
+    """Return what *error* holds in memory, under the names of the files for it."""
+    pieces = {f"{key}.answer": error.raw} if error.answer_path is None and error.raw else {}
+    for image in error.damaged:
+        pieces[f"{key}-{image.index + 1}.damaged"] = image.data
+        if image.rest:
+            pieces[f"{key}-{image.index + 1}.rest"] = image.rest
+    for partial in error.partials[-1:]:  # the last is the best
+        pieces[f"{key}-{partial.image.index + 1}.preview"] = partial.data
+    for whole in error.images:
+        if isinstance(whole, Image):
+            pieces[f"{key}-{whole.index + 1}.image"] = whole.data
+    for missing in error.unfetched:
+        if not missing.expired:
+            pieces[f"{key}-{missing.index + 1}.url"] = missing.url.encode()
+    return pieces
 
 
 def rescue_pieces(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:

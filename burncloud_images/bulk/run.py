@@ -583,7 +583,11 @@ class Run:
             links = [
                 UnfetchedLink(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched
             ]
-            await self.store.mark_received(record.key, links, about={}, request_id=error.request_id)
+            try:
+                await self.store.mark_received(record.key, links, about={}, request_id=error.request_id)
+            except StorageError:
+                await self.rescue(record, error)  # else nothing would name the images
+                raise
             stored = await self.store.get(record.key)
         assert stored is not None
         return stored

@@ -86,7 +86,7 @@ class TestDownloadsThatFail:
         assert (1, 1, 2) == (shop.posts, len(shop.images), len(calls))
 
     async def test_addresses_that_cannot_be_written_down_at_all(self, workshop, monkeypatch):
-        """The request is in doubt, and not bought by another run."""
+        """The request is in doubt, and not bought by another run; its URL is in a file of the owner's."""
 
         async def fail(*args, **options):
             raise errors.StorageError("The job's store is locked.")
@@ -100,6 +100,9 @@ class TestDownloadsThatFail:
         assert "disk" == report.stopped
         assert {RequestState.IN_DOUBT: 1} == await shop.states()
         assert 1 == shop.posts
+        (kept,) = shop.path.glob("out/rescue/*-1.url")
+        assert kept.read_text().startswith(shop.emulator.base_url.removesuffix("/v1"))
+        assert 0o600 == stat.S_IMODE(kept.stat().st_mode)
 
     async def test_images_that_were_named_before_a_kill_are_found(self, workshop, monkeypatch):
         """Images that had their final names before a kill are found, even if their URLs have expired."""
