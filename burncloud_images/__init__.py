@@ -20,6 +20,7 @@ from burncloud_images.results import (
     ModelInfo,
     PartialImage,
     SavedImage,
+    Task,
     Unfetched,
     Usage,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "RetryPolicy",
     "SavedImage",
     "Sink",
+    "Task",
     "Timeouts",
     "Unfetched",
     "Usage",

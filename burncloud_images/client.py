@@ -26,7 +26,7 @@ from burncloud_images.errors import Billing, ConfigurationError, InvalidRequestE
 from burncloud_images.files.sinks import Memory, Sink
 from burncloud_images.model.operations import EditRequest, GenerationRequest, ImagesRequest, VariationRequest
 from burncloud_images.model.parameter_docs import PlainAnnotation, with_parameters
-from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage
+from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage, Task
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.settings import Limits, Network, OnAttempt, Settings, Timeouts, Validation, proxy_for
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     import typing_extensions  # of the type checkers themselves
 
+    from burncloud_images.calls.attempt import Tasks
     from burncloud_images.calls.background import BackgroundTasks, OnExit
     from burncloud_images.calls.hooks import CallHooks
     from burncloud_images.calls.map_outcomes import Outcomes
@@ -236,6 +237,7 @@ class AsyncImagesClient:
         via_stream: bool = False,
         idempotency_key: str | None = None,
         hooks: CallHooks | None = None,
+        tasks: Tasks = "auto",
     ) -> ImagesResult[Image]: ...
 
     @overload
@@ -247,6 +249,7 @@ class AsyncImagesClient:
         via_stream: bool = False,
         idempotency_key: str | None = None,
         hooks: CallHooks | None = None,
+        tasks: Tasks = "auto",
     ) -> ImagesResult[T]: ...
 
     async def send(
@@ -257,6 +260,7 @@ class AsyncImagesClient:
         via_stream: bool = False,
         idempotency_key: str | None = None,
         hooks: CallHooks | None = None,
+        tasks: Tasks = "auto",
     ) -> ImagesResult[Any]:
         """
         Send a request and return its images, in memory or as *into* keeps them.
@@ -269,6 +273,9 @@ class AsyncImagesClient:
             idempotency_key: A key of your own, the same for the same purchase; by default a new one for every call. It
                 is printable ASCII.
             hooks: Called around each attempt, for example to limit the pace or to record what is about to be bought.
+            tasks: What happens where the gateway makes a task of the request, whose images are asked for later. `auto`
+                follows it, `ask` asks the gateway for one and follows it, and `off` raises an error that names it.
+                Asking for a task is free; `RetryPolicy.deadline` says for how long, from the moment that it is known.
 
         Raises:
             InvalidRequestError: Nothing was sent.
@@ -298,8 +305,45 @@ class AsyncImagesClient:
                 via_stream=via_stream,
                 idempotency_key=idempotency_key,
                 hooks=hooks,
+                tasks=tasks,
             )
         )
+
+    @overload
+    async def resume(self, task: Task | str, *, request: ImagesRequest | None = None) -> ImagesResult[Image]: ...
+
+    @overload
+    async def resume(
+        self, task: Task | str, *, into: Sink[T], request: ImagesRequest | None = None
+    ) -> ImagesResult[T]: ...
+
+    async def resume(
+        self, task: Task | str, *, into: Sink[Any] | None = None, request: ImagesRequest | None = None
+    ) -> ImagesResult[Any]:
+        """
+        Return the images of a task, as the `task` of an error names it; nothing is bought, and asking is free.
+
+        A task can be resumed in another process, and again after it failed to be found.
+
+        Args:
+            task: The task, or its id.
+            into: Takes the images, as for `send`; by default they are in memory.
+            request: What was asked for, if it is known: it gives files their names, and says how many images to expect.
+
+        Raises:
+            APIError: The task failed, or the gateway does not let it be asked for.
+            OutcomeUnknownError: It was still running at the deadline, or could not be found.
+            ImagesError: As from `send`, after images have come.
+
+        Cancellation leaves at once; the task goes on.
+        """
+        from burncloud_images.calls.call import resume
+
+        sink = into if into is not None else Memory()
+        found = Task(id=task) if isinstance(task, str) else task
+        check_task(found)
+        resources = self._lifecycle.open()
+        return await resources.background.call(resume(found, sink, self._settings, resources, request=request))
 
     async def fetch(self, url: str, *, into: Sink[T], index: int = 0, expires_at: datetime | None = None) -> T:
         """
@@ -516,6 +560,11 @@ def to_asker(key: Key | None) -> Callable[[], Awaitable[str]]:
 def check_idempotency_key(key: str) -> None:
     if not (key and key.isascii() and key.isprintable() and " " not in key):
         raise InvalidRequestError([Violation("idempotency_key", "it has to be printable ASCII without spaces")])
+
+
+def check_task(task: Task) -> None:
+    if not (task.id.strip() and task.id.isprintable()) or set(task.id) <= {"."}:
+        raise InvalidRequestError([Violation("task", "it has to be the id of a task, printable and not empty")])
 
 
 def check_key(key: object) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
-    from burncloud_images.results import Attempt, DamagedImage, Image, ImageDetails, PartialImage, Unfetched
+    from burncloud_images.results import Attempt, DamagedImage, Image, ImageDetails, PartialImage, Task, Unfetched
 
 __all__ = [
     "APIError",
@@ -85,7 +85,9 @@ class Phase(enum.IntEnum):
     FINAL_RELEASED = 5
     STATUS = 6
     BODY_IN = 7
-    COMPLETE = 8
+    ACCEPTED = 8
+    """The answer names a task, whose images are still to be asked for."""
+    COMPLETE = 9
 
     @property
     def may_be_billed(self) -> bool:
@@ -261,6 +263,7 @@ class ImagesError(Exception):
         phase: How far the last attempt got.
         retryable: What the server (`x-should-retry`) or the kind of failure says about another attempt: True if it may
             succeed, False if it cannot, as with a certificate that does not verify; None if nothing is said.
+        task: The gateway's task for the call, if it accepted one: asking for its images again is free.
         kept: An answer that was not understood, as the server sent it, or as far as it came; else None.
         answer_path: The file that it is kept in, where images go to files.
     """
@@ -282,6 +285,7 @@ class ImagesError(Exception):
     idempotency_key: str | None = None
     phase: Phase | None = None
     retryable: bool | None = None
+    task: Task | None = None
     kept: KeptAnswer | None = None
     answer_path: Path | None = None
 
@@ -325,7 +329,7 @@ class ImagesError(Exception):
 
     def __str__(self) -> str:
         """Return what happened, whether it may have been billed, what to do next, and the request id."""
-        sentences = [self.message, describe_billing(self), self.whereabouts, self.advice]
+        sentences = [self.message, describe_billing(self), self.whereabouts, describe_task(self.task) or self.advice]
         if self.request_id and self.request_id not in self.message:
             sentences.append(f"(request id: {self.request_id})")
         return " ".join(sentence for sentence in sentences if sentence)
@@ -339,6 +343,17 @@ class ImagesError(Exception):
 def describe_billing(error: ImagesError) -> str:
     """Return whether *error*'s call was billed, in one sentence."""
     return error.sentences[error.billed] if error.billed else error.unbilled
+
+
+def describe_task(task: Task | None) -> str:
+    """Return how the images of *task* can still be had, in one sentence; empty if they cannot."""
+    if task is None or task.is_ended:
+        return ""
+    name = task.id if task.id.replace("-", "").replace("_", "").isalnum() else repr(task.id)
+    return (
+        f"The gateway works on it as task {task.id}: asking for it again is free, with client.resume or "
+        f"`burncloud-images fetch --task {name}`."
+    )
 
 
 def revive(kind: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:

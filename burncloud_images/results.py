@@ -64,6 +64,24 @@ class Attempt:
 
 
 @attrs.frozen(kw_only=True)
+class Task:
+    """
+    A request that a gateway has accepted and works on. Asking for its images is free, and can be done again.
+
+    Attributes:
+        id: The gateway's.
+        url: Where it said to ask; None if it did not say, or named another host, which must not see the key.
+        idempotency_key: Of the request.
+        is_ended: Whether it is known to have failed, so that asking again brings nothing.
+    """
+
+    id: str
+    url: str | None = attrs.field(default=None, repr=hide_query)
+    idempotency_key: str | None = None
+    is_ended: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class ImageDetails:
     """
     What the API and the bytes themselves say about one image.

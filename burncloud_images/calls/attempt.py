@@ -6,10 +6,11 @@ Each attempt is a new object; what stays the same over the attempts of a call is
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import cached_property, partial
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -31,20 +32,24 @@ from burncloud_images.errors import (
 )
 from burncloud_images.files.sinks import ImageContext, Sink
 from burncloud_images.model.operations import ImagesRequest
-from burncloud_images.results import Attempt, ImageDetails
+from burncloud_images.results import Attempt, ImageDetails, Task
 from burncloud_images.settings import Settings
 from burncloud_images.transport.interface import AttemptState, ReplayableUpload, Response
 from burncloud_images.transport.secret import RedactedResponse, bearer
 from burncloud_images.wire.answer import ImagesAnswer
 from burncloud_images.wire.body_text import BodyTextDecoder
+from burncloud_images.wire.dialects import asking
 from burncloud_images.wire.encoded_request import EncodedRequest
 from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.failures import ErrorResponse, to_error
-from burncloud_images.wire.headers import find_date, find_request_id
+from burncloud_images.wire.headers import find_date, find_request_id, find_retry_after
 from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.redaction import KeyRedactor
+from burncloud_images.wire.tasks import TaskState, find_task
 
 T = TypeVar("T", bound=ImageDetails)
+Tasks: TypeAlias = Literal["auto", "ask", "off"]
+"""Follow a task if the server makes one of a request; ask it for one; or raise an error that names it."""
 
 MOST_ITEMS_EACH = 4
 """Maximum images that are taken of an answer, for each that was asked for; thousands would be a mistake."""
@@ -66,6 +71,7 @@ class CallSpec(Generic[T]):
         observer: Called with the previews and images of a stream as they come.
         hooks: Called around each attempt.
         image_count: How many images are asked for.
+        tasks: Whether a task is followed that the server makes of the request, and whether to ask for one.
     """
 
     request: ImagesRequest
@@ -76,6 +82,7 @@ class CallSpec(Generic[T]):
     via_stream: bool = False
     observer: StreamObserver | None = None
     hooks: CallHooks | None = None
+    tasks: Tasks = "auto"
     image_count: int = attrs.field(init=False, default=attrs.Factory(lambda spec: spec.request.n or 1, takes_self=True))
 
     def context(self, retries: int = 0) -> ImageContext:
@@ -100,12 +107,16 @@ class ReceivedAnswer(Generic[T]):
         receiver: Holds its images.
         at: When it came.
         request_id: The server's id for it.
+        task: What the server works on, if the images are still to come.
+        wait: Seconds that it asks to wait before it is asked for them.
     """
 
     answer: ImagesAnswer
     receiver: Receiver[T] = attrs.field(repr=False)
     at: ReceivedAt
     request_id: str | None
+    task: Task | None = None
+    wait: float | None = None
 
     @cached_property
     def expiries(self) -> Mapping[int, Expiry]:
@@ -140,6 +151,9 @@ class RequestAttempt(Generic[T]):
         request_id: The server's id, once an answer has begun.
         received_at: When an answer of success began.
         receiver: Takes it.
+        task: What the server has made of the request, if its answer says so.
+        wait: Seconds that it asks to wait before it is asked for that.
+        is_refunded: Whether the server says that it charges nothing for what failed.
     """
 
     spec: CallSpec[T]
@@ -155,6 +169,9 @@ class RequestAttempt(Generic[T]):
     request_id: str | None = None
     received_at: ReceivedAt | None = None
     receiver: Receiver[T] | None = attrs.field(default=None, repr=False)  # it holds images
+    task: Task | None = None
+    wait: float | None = None
+    is_refunded: bool = False
 
     async def run(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ReceivedAnswer[T]:
         """
@@ -176,14 +193,26 @@ class RequestAttempt(Generic[T]):
         except BaseException:
             await self.abandon()
             raise
+        return self.received(answer)
+
+    def received(self, answer: ImagesAnswer) -> ReceivedAnswer[T]:
         assert self.receiver is not None
         assert self.received_at is not None
-        return ReceivedAnswer(answer=answer, receiver=self.receiver, at=self.received_at, request_id=self.request_id)
+        return ReceivedAnswer(
+            answer=answer,
+            receiver=self.receiver,
+            at=self.received_at,
+            request_id=self.request_id,
+            task=self.task,
+            wait=self.wait,
+        )
 
     async def send(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ImagesAnswer:
         spec = self.spec
         url, body = f"{spec.settings.base_url}{encoded.path}", (encoded.plan, uploads)
         headers = {"Authorization": bearer(self.key), "Idempotency-Key": spec.idempotency_key}
+        if spec.tasks == "ask":
+            headers |= asking(spec.settings.dialect).headers
         if spec.via_stream:
             headers["Accept"] = "text/event-stream"
         async with spec.resources.transport.post(url, headers, body, self.state, spec.settings.timeouts) as answered:
@@ -193,11 +222,38 @@ class RequestAttempt(Generic[T]):
                 await spec.hooks.on_response(response.status, response.headers)
             if not 200 <= response.status < 300:
                 raise await self.refusal(response)
-            answer = await self.receive(response)
+            lost: ImagesError | None = None
+            try:
+                answer = await self.receive(response)
+            except (OutcomeUnknownError, ProtocolError) as error:
+                lost, answer = error, ImagesAnswer()
+                self.receiver = self.receiver or self.open_receiver(AnswerDecoder())
+            if answer.task is not None or not answer.items:
+                self.note_task(response, answer, url)
+            if self.task is None and lost is not None:
+                raise lost
+            if self.task is not None:
+                self.state.phase = Phase.ACCEPTED
+                return answer
             if answer.error is not None:  # some gateways answer errors with 200
-                raise self.to_error(response, answer.raw, Phase.BODY_IN)
+                raise self.to_failure(response, answer, Phase.BODY_IN)
             self.state.enter(Phase.COMPLETE)  # a stream may go on after its last image
             return answer
+
+    def note_task(self, response: Response, answer: ImagesAnswer, url: str) -> None:
+        """Note the task that an answer without its images names; headers are enough if its body is lost."""
+        assert self.receiver is not None
+        if self.receiver.has_images or not is_unfinished(answer, self.spec.image_count):
+            return
+        self.task = find_task(
+            answer.task,
+            response.status,
+            response.headers,
+            request_url=url,
+            idempotency_key=self.spec.idempotency_key,
+        )
+        said = answer.task.wait if answer.task is not None else None
+        self.wait = find_retry_after(response.headers, resets=False, now=self.state.clock.now()) or said
 
     # --- an answer of success ----------------------------------------------------------------------------------------
 
@@ -253,11 +309,14 @@ class RequestAttempt(Generic[T]):
                 decoder = OpaqueDecoder(response.headers.get("content-encoding", ""))
         if watch is None:
             self.state.take_answer()
+        return self.open_receiver(decoder, watch)
+
+    def open_receiver(self, decoder: Decoder, watch: StreamMonitor | None = None) -> Receiver[T]:
         return Receiver(
             decoder=decoder,
-            sink=spec.sink,
+            sink=self.spec.sink,
             placement=self.context,
-            limits=spec.settings.limits,
+            limits=self.spec.settings.limits,
             buffer=self.buffer,
             watch=watch,
         )
@@ -270,11 +329,21 @@ class RequestAttempt(Generic[T]):
         body = await read_error(response, self.spec.settings.limits.error_body)
         return self.to_error(response, self.redaction.body(body), phase)
 
-    def to_error(self, response: Response, body: bytes, phase: Phase) -> ImagesError:
+    def to_failure(self, response: Response, answer: ImagesAnswer, phase: Phase, *, task_id: str = "") -> ImagesError:
+        """Return the error that an answer holds; one that ended a task may say that nothing is charged."""
+        if answer.task is None or answer.task.state is not TaskState.FAILED:
+            return self.to_error(response, answer.raw, phase)
+        task_id = task_id or answer.task.id or ""
+        error = self.to_error(response, json.dumps(answer.error).encode(), phase, task_id)
+        self.is_refunded = answer.task.refunded
+        error.billed = Billing.NO if self.is_refunded else max(error.billed, Billing.MAYBE if task_id else Billing.NO)
+        return error
+
+    def to_error(self, response: Response, body: bytes, phase: Phase, task_id: str = "") -> ImagesError:
         settings = self.spec.settings
         return to_error(
             ErrorResponse(
-                status=response.status,
+                status=200 if task_id else response.status,  # of the question, which says nothing of the task
                 headers=response.headers,
                 body=body,
                 phase=phase,
@@ -284,6 +353,7 @@ class RequestAttempt(Generic[T]):
                 trust_errors=settings.retry.trust_errors,
                 billed=self.receiver.billed if self.receiver is not None else Billing.NO,
                 received_at=self.state.clock.now(),
+                task_id=task_id,
             )
         )
 
@@ -299,6 +369,8 @@ class RequestAttempt(Generic[T]):
             return self.redaction.value(answer)
         await self.buffer.drop()  # unless the error has it
         self.redaction.error(error)
+        if self.is_refunded:
+            error.billed = Billing.NO
         raise completed(error, phase=self.state.phase, request_id=self.request_id)
 
     async def abandon(self) -> None:
@@ -329,6 +401,14 @@ class RequestAttempt(Generic[T]):
             idempotency_key=self.spec.idempotency_key,
             reused=self.state.reused,
         )
+
+
+def is_unfinished(answer: ImagesAnswer, wanted: int) -> bool:
+    """Whether images of *answer* may be missing because a task is still at work on them."""
+    if answer.error is not None or not answer.has_images:
+        return answer.error is None
+    running = answer.task is not None and answer.task.state is TaskState.RUNNING
+    return running and len(answer.items) < wanted
 
 
 def discreet(observer: StreamObserver, redaction: KeyRedactor) -> StreamObserver:

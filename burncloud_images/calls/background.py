@@ -225,8 +225,8 @@ class UnawaitedResult:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What identifies it: idempotency key and phase."""
-        names = ("idempotency_key", "phase")
+        """What identifies it: idempotency key, phase and task."""
+        names = ("idempotency_key", "phase", "task")
         return {name: value for name in names if (value := getattr(self.source, name, None)) is not None}
 
 

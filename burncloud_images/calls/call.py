@@ -8,7 +8,9 @@ says; images that came as URLs are downloaded; and the result, or the error, is 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
+import sys
 import uuid
 import warnings
 from collections.abc import Awaitable, Sequence
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import attrs
 
-from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer, RequestAttempt
+from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer, RequestAttempt, Tasks
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.result_assembly import (
@@ -30,6 +32,7 @@ from burncloud_images.calls.result_assembly import (
 )
 from burncloud_images.calls.result_urls import download, find_result_urls, make_download
 from burncloud_images.calls.stream_monitor import StreamObserver
+from burncloud_images.calls.tasks import TaskFollower
 from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.errors import (
     NOT_SENT,
@@ -39,23 +42,26 @@ from burncloud_images.errors import (
     ImagesError,
     ImagesWarning,
     InvalidRequestError,
+    Phase,
     ProtocolError,
     Violation,
     completed,
+    describe_task,
     find_billing,
     mark,
     warn_of_paid,
 )
 from burncloud_images.files.sinks import Memory, Sink
-from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.model.operations import GenerationRequest, ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
-from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult
+from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, Task
 from burncloud_images.retry import choose_error
 from burncloud_images.retry_loop import repeat
 from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.interface import ReplayableUpload
 from burncloud_images.transport.secret import forgetting_locals
+from burncloud_images.wire.dialects import asking
 from burncloud_images.wire.encoded_request import EncodedRequest, encode
 
 if TYPE_CHECKING:
@@ -64,7 +70,7 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=ImageDetails)
 
 
-async def send(
+async def send(  # noqa: PLR0913 (the options of a call)
     request: ImagesRequest,
     sink: Sink[T],
     settings: Settings,
@@ -74,6 +80,7 @@ async def send(
     observer: StreamObserver | None = None,
     idempotency_key: str | None = None,
     hooks: CallHooks | None = None,
+    tasks: Tasks = "auto",
 ) -> ImagesResult[T]:
     """
     Return the result of *request*, its images in *sink*.
@@ -87,6 +94,7 @@ async def send(
         observer: Called with the previews and images of a stream as they come.
         idempotency_key: The call's; by default a new one.
         hooks: Called around each attempt.
+        tasks: Whether a task is followed that the server makes of the request, and whether to ask for one.
 
     Raises:
         ImagesError: With the call's history and idempotency key.
@@ -105,20 +113,45 @@ async def send(
         observer=observer,
         idempotency_key=idempotency_key or str(uuid.uuid4()),
         hooks=hooks,
+        tasks=tasks,
     )
     call = Call(spec)
-    try:
-        with forgetting_locals():
-            return await call.run()
-    except ImagesError as error:
-        call.complete(error)
-        raise
-    except asyncio.CancelledError as error:
-        call.note_cancellation(error)
-        raise
-    except Exception as error:
-        call.note_mistake(error)
-        raise
+    return await call.told(call.run())
+
+
+async def resume(
+    task: Task,
+    sink: Sink[T],
+    settings: Settings,
+    resources: Resources,
+    *,
+    request: ImagesRequest | None = None,
+    hooks: CallHooks | None = None,
+) -> ImagesResult[T]:
+    """
+    Return the images of a task that an earlier call was given, also one of another process; nothing is bought.
+
+    Args:
+        task: The task.
+        sink: Takes the images.
+        settings: Of the client.
+        resources: Of the client.
+        request: What was asked for, if it is known; it gives files their names.
+        hooks: Told the URLs of the images.
+
+    Raises:
+        ImagesError: With the task.
+    """
+    spec = CallSpec(
+        request=request or GenerationRequest(task.id),  # stands in for one that nobody has any more
+        sink=sink,
+        settings=settings,
+        resources=resources,
+        idempotency_key=task.idempotency_key or hashlib.sha256(task.id.encode(errors="replace")).hexdigest()[:32],
+        hooks=hooks,
+    )
+    call = Call(spec, task=task)
+    return await call.told(call.resume(task, spec.image_count if request is not None else sys.maxsize))
 
 
 @attrs.define
@@ -135,6 +168,7 @@ class Call(Generic[T]):
         is_key_changed: Whether the callable that gives the key was asked for another.
         hook_error: What a hook raised after images had come.
         failures: What its attempts raised.
+        task: What the server works on, once it has said so.
     """
 
     spec: CallSpec[T]
@@ -145,6 +179,22 @@ class Call(Generic[T]):
     is_key_changed: bool = False
     hook_error: Exception | None = None
     failures: list[ImagesError] = attrs.field(factory=list, repr=False)
+    task: Task | None = None
+
+    async def told(self, work: Awaitable[ImagesResult[T]]) -> ImagesResult[T]:
+        """Return what *work* of this call returns; whatever it raises says what only the call knows."""
+        try:
+            with forgetting_locals():
+                return await work
+        except ImagesError as error:
+            self.complete(error)
+            raise
+        except asyncio.CancelledError as error:
+            self.note_cancellation(error)
+            raise
+        except Exception as error:
+            self.note_mistake(error)
+            raise
 
     async def run(self) -> ImagesResult[T]:
         spec = self.spec
@@ -155,7 +205,8 @@ class Call(Generic[T]):
             await spec.sink.prepare(spec.context(), spec.image_count)
             # One boundary for all attempts, so that they are the same to the byte.
             boundary = uuid.uuid4().hex if measured else ""
-            encoded = encode(spec.request, measured, boundary=boundary, stream=spec.via_stream)
+            task = asking(spec.settings.dialect) if spec.tasks == "ask" else None
+            encoded = encode(spec.request, measured, boundary=boundary, stream=spec.via_stream, task=task)
             received = await repeat(
                 lambda: self.send_once(encoded, uploads),
                 spec.settings.retry,
@@ -165,6 +216,31 @@ class Call(Generic[T]):
                 budget=spec.resources.budget,
                 gate=spec.resources.gate,
             )
+        if received.task is not None:
+            received = await self.follow(received, received.task)
+        return await self.conclude(received)
+
+    async def resume(self, task: Task, wanted: int) -> ImagesResult[T]:
+        """Return the images of *task*, which makes *wanted* of them."""
+        await self.spec.sink.prepare(self.spec.context(), self.spec.image_count)
+        return await self.conclude(await TaskFollower(spec=self.spec, task=task, wanted=wanted, wait=0.0).run())
+
+    async def follow(self, accepted: ReceivedAnswer[T], task: Task) -> ReceivedAnswer[T]:
+        """Return the answer that has the images of *task*, which the server has made of the request."""
+        self.task = task
+        await accepted.receiver.release()
+        if self.spec.hooks is not None:
+            await self.call_hook(self.spec.hooks.on_accepted(task))
+        await self.call_hook(self.record(None, None))
+        if self.spec.tasks == "off":
+            raise ProtocolError(f"The API made task {task.id} of the request, and tasks='off' follows none.")
+        spec = self.spec
+        follower = TaskFollower(spec=spec, task=task, wanted=spec.image_count, wait=accepted.wait)
+        received = await follower.run()
+        return attrs.evolve(received, request_id=accepted.request_id or received.request_id)
+
+    async def conclude(self, received: ReceivedAnswer[T]) -> ImagesResult[T]:
+        """Return the result of an answer that is whole, or raise the error of images that are missing."""
         self.billed = max(self.billed, find_billed(received))
         try:
             await self.call_hook(self.record(None, None))
@@ -238,19 +314,22 @@ class Call(Generic[T]):
         """Add to *error* what only the call knows, and mask the key in it."""
         if self.attempt is not None:
             self.attempt.redaction.error(error)
+        error.task = error.task or self.task
         completed(error, idempotency_key=self.spec.idempotency_key, history=self.history, billed=self.billed)
 
     def note_cancellation(self, error: asyncio.CancelledError) -> None:
         """Let *error* say what may have been billed, and how to ask for it; show the attempt that it ended."""
         key = error.__dict__["idempotency_key"] = self.spec.idempotency_key
         self.mark(error)
-        if self.attempt is None:
-            return
         if self.running is not None and self.spec.settings.on_attempt is not None:
             show(self.spec.settings.on_attempt, self.running.describe(error))
-        phase = error.__dict__["phase"] = self.attempt.state.phase
+        if self.attempt is None and self.task is None:
+            return
+        phase = error.__dict__["phase"] = self.attempt.state.phase if self.attempt is not None else Phase.ACCEPTED
+        error.__dict__["task"] = self.task
         if billed := find_billing(error):
-            error.add_note(f"Cancelled at phase {phase.name}, idempotency key {key}. {SENTENCES[billed]}")
+            about = f"Cancelled at phase {phase.name}, idempotency key {key}. {SENTENCES[billed]}"
+            error.add_note(f"{about} {describe_task(self.task)}".rstrip())
 
     def note_mistake(self, error: Exception) -> None:
         """Let what a hook raised say what may have been billed; what an attempt had brought is on its cause."""
@@ -263,7 +342,8 @@ class Call(Generic[T]):
             error.__cause__ = failure
 
     def mark(self, error: BaseException) -> None:
-        mark(error, max(self.billed, self.running.billed if self.running is not None else Billing.NO))
+        accepted = Billing.MAYBE if self.task is not None else Billing.NO
+        mark(error, max(self.billed, accepted, self.running.billed if self.running is not None else Billing.NO))
 
 
 # --- before anything is sent -----------------------------------------------------------------------------------------

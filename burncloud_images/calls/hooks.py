@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from burncloud_images.errors import ImagesError
-from burncloud_images.results import Attempt, Unfetched
+from burncloud_images.results import Attempt, Task, Unfetched
 
 if TYPE_CHECKING:
     from burncloud_images.wire.answer import ImagesAnswer
@@ -29,6 +29,9 @@ class CallHooks:
 
     async def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
         """Called after each attempt; *error* is None if it brought a whole answer."""
+
+    async def on_accepted(self, task: Task) -> None:
+        """Called with the task that the gateway has made of the request, before it is asked for the first time."""
 
     async def on_links(self, links: Sequence[Unfetched], answer: ImagesAnswer) -> None:
         """Called with the URLs of paid images, before the first is downloaded."""

@@ -308,6 +308,11 @@ class Receiver(Generic[T]):
     # --- what arrived ------------------------------------------------------------------------------------------------
 
     @property
+    def has_images(self) -> bool:
+        """Whether something of an image has arrived, whole or not."""
+        return bool(self.whole or self.fragments or self.writer is not None)
+
+    @property
     def billed(self) -> Billing:
         """What is known about money so far."""
         return Billing.YES if self.whole or self.fragments else self.decoder.billed

@@ -32,6 +32,7 @@ STAGES: Mapping[Phase, str] = {
     Phase.FINAL_RELEASED: "after the whole request was sent, before an answer came",
     Phase.STATUS: "at the beginning of the answer",
     Phase.BODY_IN: "in the middle of the answer",
+    Phase.ACCEPTED: "after the request was accepted",
     Phase.COMPLETE: "after the answer",
 }
 

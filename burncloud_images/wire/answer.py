@@ -8,7 +8,7 @@ that may cost an image that is there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
@@ -16,6 +16,8 @@ import attrs
 
 from burncloud_images.errors import ProtocolError, hide_query
 from burncloud_images.results import TokenDetails, Usage
+from burncloud_images.wire.places import find_items
+from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
 
 KNOWN = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
 KNOWN_OF_ITEM = frozenset({"b64_json", "url", "revised_prompt"})
@@ -58,6 +60,7 @@ class ImagesAnswer:
         error: The document, if it is an error envelope.
         extra: Unknown fields; an error beside images, and a usage that cannot be one, as they were sent.
         has_surplus: Whether some items were not taken, as they are more than anyone asks for.
+        task: What it says about a task, if it does.
         raw: The JSON text.
     """
 
@@ -71,7 +74,13 @@ class ImagesAnswer:
     error: Mapping[str, object] | None = attrs.field(default=None, repr=False)
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     has_surplus: bool = False
+    task: TaskReport | None = None
     raw: bytes = attrs.field(default=b"", repr=False)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether images came with it, whole or damaged, or their URLs."""
+        return any(item.decoded or item.url or item.failure for item in self.items)
 
 
 def parse_json(text: bytes | bytearray) -> object:
@@ -113,13 +122,14 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
     """
     if not isinstance(document, dict):
         raise ProtocolError("The answer is JSON, but not an object.", raw=raw)
-    items = document.get("data") or []
-    found = tuple(to_items(items, decoded, failures)) if isinstance(items, list) else ()
-    error = document.get("error")
-    if says_something(error) and not any(item.decoded or item.url for item in found):
-        return ImagesAnswer(error=document, raw=raw)
-    if not isinstance(items, list):
+    task = read_report(document)
+    found = tuple(to_items(find_images(document, task), decoded, failures))
+    error = find_error(document, task)
+    if error is not None and not any(item.decoded or item.url for item in found):
+        return ImagesAnswer(error=error, task=task, raw=raw)
+    if task is None and not found and not isinstance(document.get("data") or [], list):
         raise ProtocolError("`data` in the answer is not a list.", raw=raw)
+    error = document.get("error")
     beside = {"error": error} if says_something(error) else {}
     return ImagesAnswer(
         items=found,
@@ -134,11 +144,28 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
             **to_odd_usage(document.get("usage")),
             **beside,
         },
+        task=task,
         raw=raw,
     )
 
 
-def to_items(items: list[object], decoded: AbstractSet[int], failures: Mapping[int, str]) -> Iterator[AnswerItem]:
+def find_images(document: Mapping[str, object], task: TaskReport | None) -> Sequence[object]:
+    """Return the image objects; while a task runs, other places than the API's may hold what it works from."""
+    if task is None or task.state is not TaskState.RUNNING:
+        return find_items(document)
+    data = document.get("data")
+    return data if isinstance(data, list) else ()
+
+
+def find_error(document: Mapping[str, object], task: TaskReport | None) -> Mapping[str, object] | None:
+    """Return the error envelope that *document* is; a task that runs has not failed, whatever stands beside it."""
+    if task is not None and task.error is not None:
+        return task.error
+    is_running = task is not None and task.state is TaskState.RUNNING
+    return document if says_something(document.get("error")) and not is_running else None
+
+
+def to_items(items: Sequence[object], decoded: AbstractSet[int], failures: Mapping[int, str]) -> Iterator[AnswerItem]:
     # Of a key that stands twice the parser keeps the last; an image of the first one is paid for all the same.
     lost = max(decoded, default=-1) + 1 - len(items)
     for index, item in enumerate([*items, *[None] * lost]):

@@ -16,6 +16,29 @@ from burncloud_images.errors import ConfigurationError
 
 
 @attrs.frozen(kw_only=True)
+class TaskDialect:
+    """
+    How a server is asked to make a task of a request, and to tell of one.
+
+    Attributes:
+        fields: Added to the request.
+        headers: Added to those of the request.
+        path: Where requests go in place of `/images/<operation>`, which it may contain as `{operation}`.
+        poll_path: Where tasks are asked for, with `{id}`; None for the usual places.
+        poll_headers: Added when a task is asked for.
+
+    Source:
+        RFC 7240 §4.1 for `Prefer`, which every server may ignore.
+    """
+
+    fields: Mapping[str, object] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = attrs.field(factory=lambda: {"Prefer": "respond-async"})
+    path: str | None = None
+    poll_path: str | None = None
+    poll_headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
 class Dialect:
     """
     One server, or one program that serves the API in many places.
@@ -26,6 +49,7 @@ class Dialect:
         refusals: Error codes, or types, that mean that the work was refused before it began.
         fields: Fields that each of the server's own error objects contains.
         bills_errors: Whether an error of its own may come although the images were billed.
+        tasks: How it is asked for tasks.
     """
 
     name: str
@@ -33,6 +57,7 @@ class Dialect:
     refusals: frozenset[str] = frozenset()
     fields: frozenset[str] = frozenset({"message", "type"})
     bills_errors: bool = True
+    tasks: TaskDialect = attrs.field(factory=TaskDialect)
 
     def vouches(self, error: Mapping[str, object]) -> bool:
         """Say whether *error* is of its own form, and nothing is billed for it."""
@@ -56,6 +81,8 @@ DIALECTS = (
         fields=frozenset({"message", "type", "param", "code"}),
         # Relay in controller/relay.go gives back what it had set aside for the call, whatever the error was.
         bills_errors=False,
+        # Its forks that make tasks of images do so for this field.
+        tasks=TaskDialect(fields={"async": True}),
     ),
     Dialect(
         name="burncloud",
@@ -65,6 +92,7 @@ DIALECTS = (
         # The fields that its fork of new-api writes; no error of a content network, and none of its router, has all.
         fields=frozenset({"message", "type", "param", "code"}),
         bills_errors=False,
+        tasks=TaskDialect(fields={"async": True}),
     ),
     Dialect(
         name="oneapi",
@@ -76,7 +104,31 @@ DIALECTS = (
         # Its API and others of engines: the engine is overloaded and takes no request.
         refusals=frozenset({"engine_overloaded", "engine_overloaded_error"}),
     ),
+    Dialect(
+        name="modelscope",
+        hosts=frozenset({"api-inference.modelscope.cn"}),
+        # Its guide to API inference, "Text-to-Image": both headers, and `tasks/{id}` below the base URL.
+        tasks=TaskDialect(
+            headers={"X-ModelScope-Async-Mode": "true"},
+            poll_path="/tasks/{id}",
+            poll_headers={"X-ModelScope-Task-Type": "image_generation"},
+        ),
+    ),
+    Dialect(
+        name="zhipu",
+        hosts=frozenset({"open.bigmodel.cn", "api.z.ai"}),
+        # Its API reference, "Generate Image (Async)" and "Retrieve Result".
+        tasks=TaskDialect(path="/async/images/{operation}", poll_path="/async-result/{id}"),
+    ),
 )
+
+USUAL_TASKS = TaskDialect()
+
+
+def asking(dialect: Dialect | None) -> TaskDialect:
+    """Return how a server is asked for tasks; None is one that is not known."""
+    return dialect.tasks if dialect is not None else USUAL_TASKS
+
 
 REFUSALS = frozenset(refusal for dialect in DIALECTS for refusal in dialect.refusals)
 """These mean the same from any server, if the error has the API's form."""

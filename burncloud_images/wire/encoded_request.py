@@ -16,6 +16,7 @@ import attrs
 from burncloud_images.model.inputs import FileID, ImageSource, ImageURL
 from burncloud_images.model.operations import EditRequest, ImagesRequest
 from burncloud_images.model.rule_kinds import MeasuredImage
+from burncloud_images.wire.dialects import TaskDialect
 from burncloud_images.wire.multipart import BodyPlan, FilePart, FilePlaceholder, plan_json, plan_multipart
 
 
@@ -34,7 +35,12 @@ class EncodedRequest:
 
 
 def encode(
-    request: ImagesRequest, images: Sequence[MeasuredImage] = (), *, boundary: str, stream: bool = False
+    request: ImagesRequest,
+    images: Sequence[MeasuredImage] = (),
+    *,
+    boundary: str,
+    stream: bool = False,
+    task: TaskDialect | None = None,
 ) -> EncodedRequest:
     """
     Return what is sent for *request*.
@@ -44,9 +50,10 @@ def encode(
         images: The measures of its images, in the order of `request.images()`; none if it has none to upload.
         boundary: For a form.
         stream: Whether to ask for server-sent events.
+        task: How to ask for a task; None if none is asked for.
     """
-    path = f"/images/{request.operation}"
-    values = {**request.fields(), "stream": True} if stream else request.fields()
+    path = ((task and task.path) or "/images/{operation}").format(operation=request.operation)
+    values = {**request.fields(), **({"stream": True} if stream else {}), **(task.fields if task else {})}
     if isinstance(request, EditRequest) and request.by_reference:
         return EncodedRequest(path=path, plan=plan_json(to_json({**values, **to_references(request)})))
     if not request.images():

@@ -184,6 +184,7 @@ class ErrorResponse:
         trust_errors: Whether the caller vouches that an error in the API's form is billed nothing.
         billed: What is known about money without it, as something of the images came before.
         received_at: When it came by the local clock, aware UTC.
+        task_id: The task whose failure it tells; empty if it tells of a request.
     """
 
     status: int
@@ -196,6 +197,7 @@ class ErrorResponse:
     trust_errors: bool = False
     billed: Billing = Billing.NO
     received_at: datetime | None = None
+    task_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -394,7 +396,9 @@ def message_of(envelope: ErrorObject) -> str:
 
 def describe_error(response: ErrorResponse, envelope: ErrorObject, meaning: str) -> str:
     text = message_of(envelope) or "no message"
-    return f"The API answered {describe_status(response.status)}: {text}{f' ({meaning})' if meaning else ''}."
+    answered = f"The API answered {describe_status(response.status)}"
+    lead = f"Task {response.task_id} failed" if response.task_id else answered
+    return f"{lead}: {text}{f' ({meaning})' if meaning else ''}."
 
 
 def describe_status(status: int) -> str:

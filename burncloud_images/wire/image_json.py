@@ -24,6 +24,7 @@ import attrs
 from burncloud_images.errors import Billing, OutcomeUnknownError, ProtocolError, TooLargeError
 from burncloud_images.wire.answer import ImagesAnswer, parse_json, to_answer
 from burncloud_images.wire.base64text import NOT_BASE64, Base64Decoder
+from burncloud_images.wire.places import LISTS, WRAPPERS
 from burncloud_images.wire.small_answer import SmallAnswer, decode_whole
 
 
@@ -530,12 +531,26 @@ def locate_in_answer(levels: Sequence[OpenContainer]) -> int | None:
     """Return the index of the image whose value begins below *levels* of an answer; None if it is not an image."""
     match levels:
         case [
-            OpenContainer(is_object=True, key="data"),
+            *around,
+            OpenContainer(is_object=True, key=name),
             OpenContainer(is_object=False, index=index),
             OpenContainer(is_object=True, wants_key=False, key=key),
-        ] if key in IMAGE_KEYS:
+        ] if key in IMAGE_KEYS and is_list_of_images(around, name):
             return index
+        case [_, *_, OpenContainer(is_object=True, wants_key=False, key="b64_json")] if are_wrappers(levels[:-1]):
+            return 0
     return None
+
+
+def is_list_of_images(around: Sequence[OpenContainer], name: str | None) -> bool:
+    """Whether a list called *name* within *around* is one of images: `data`, or in the result of a task another."""
+    if not around:
+        return name == "data"
+    return name in LISTS and are_wrappers(around)
+
+
+def are_wrappers(levels: Sequence[OpenContainer]) -> bool:
+    return all(level.is_object and level.key in WRAPPERS for level in levels)
 
 
 def ends_escaped(piece: bytes) -> bool:

@@ -261,7 +261,7 @@ def test_a_prompt_may_hold_any_json(prompt):
     "body",
     [
         b'{"b64_json":"AAAA"}',
-        b'{"data":{"b64_json":"AAAA"},"data":[]}',
+        b'{"more":{"b64_json":"AAAA"},"data":[]}',
         b'{"data":[["AAAA"]],"x":[{"b64_json":"AAAA"}]}',
         b'{"data":[{"image":{"b64_json":"AAAA"}}]}',
         b'{"data":[{"x":["b64_json","AAAA"]}]}',
@@ -494,7 +494,7 @@ def test_an_error_beside_images_costs_no_image():
         (b"[]", "The answer is JSON, but not an object."),
         (b"7", "The answer is JSON, but not an object."),
         (b'"{}"', "The answer is JSON, but not an object."),
-        (b'{"data":{"b64_json":"AAAA"}}', "`data` in the answer is not a list."),
+        (b'{"data":{"prompt":"x"}}', "`data` in the answer is not a list."),
         (b'{"data":"AAAA"}', "`data` in the answer is not a list."),
     ],
 )
