@@ -6,7 +6,9 @@ import asyncio
 import base64
 import hashlib
 import json
+from contextlib import asynccontextmanager
 from email.utils import formatdate
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -24,7 +26,10 @@ from burncloud_images import (
     Timeouts,
     errors,
 )
+from burncloud_images.calls.download import Download
 from burncloud_images.emulator import Emulator, Fault
+from burncloud_images.files.sinks import MemoryWriter
+from burncloud_images.transport.address_guard import AddressPolicy
 
 pytestmark = pytest.mark.ways("tls", "connect")
 
@@ -404,6 +409,27 @@ class SlowMemory:
         return Writer()
 
 
+class Timed:
+    """A transport whose first answer comes at given times, as seconds waited and bytes; the second comes at once."""
+
+    def __init__(self, times):
+        self.times = times
+        self.asked = 0
+
+    @asynccontextmanager
+    async def get(self, _url, _headers, state, _timeouts, *, kind):
+        self.asked += 1
+        times = self.times if self.asked == 1 else [(0.0, SIZE)]
+
+        async def chunks():
+            taken = 0
+            for state.waited, size in times:
+                yield IMAGE[taken : taken + size]
+                taken += size
+
+        yield SimpleNamespace(status=200, headers={"etag": '"one"'}, chunks=chunks)
+
+
 # What is not tried has its time on a busy machine too, however fast the clock.
 STAGES = ("connect", "send_stall", "first_byte", "idle", "download_first_byte", "download_idle")
 PATIENT = dict.fromkeys(STAGES, 9_000.0)
@@ -438,6 +464,38 @@ class TestTime:
 
         assert HUGE == image.data
         assert 1 == len(store.asked)
+
+    @pytest.mark.parametrize(
+        ("times", "gone_on"),
+        [
+            ([(29.9, 1), (29.9, SIZE)], True),
+            ([(30.0, 30_719), (30.0, SIZE)], False),
+            ([(30.0, 30_720), (30.0, SIZE)], True),
+            ([(30.0, 30_720), (59.9, 1), (59.9, SIZE)], True),
+            ([(30.0, 30_720), (60.0, 30_719), (60.0, SIZE)], False),
+            ([(299.9, HALF), (299.9, SIZE)], True),
+            ([(300.0, HALF), (300.0, SIZE)], False),
+        ],
+        ids=str,
+    )
+    @pytest.mark.ways
+    async def test_a_slow_connection_is_ended_at_the_second(self, times, gone_on):
+        """Each 30 s have to bring 1 KiB a second, and a connection that can be resumed lasts less than 300 s."""
+        host = Timed(times)
+        download = Download(
+            transport=host,
+            guard=AddressPolicy(),
+            clock=FakeClock(),
+            jitter=lambda: 0.0,
+            retry=RetryPolicy(),
+            timeouts=Timeouts(),
+            limits=Limits(),
+            url="https://store.example/a.png",
+            open_writer=lambda: MemoryWriter(index=0),
+        )
+
+        assert IMAGE == (await download.run()).data
+        assert (1 if gone_on else 2) == host.asked
 
     async def test_the_time_of_the_sink_does_not_count(self):
         """The time that a slow disk takes does not count as the host's."""
