@@ -62,7 +62,7 @@ def describe_images(received: ReceivedAnswer[T]) -> Iterator[T]:
     kept = received.receiver.kept
     for item in received.answer.items:
         if item.index in kept:
-            expiry = received.expiries.get(item.index)
+            expiry = received.expiries[item.index] if item.url else None
             yield attrs.evolve(
                 kept[item.index],
                 revised_prompt=item.revised_prompt,
