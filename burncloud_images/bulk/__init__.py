@@ -4,6 +4,7 @@ Many requests as one job, in a directory: stop or kill it at any time and resume
 Every paid image is in the directory, none is bought twice, and a budget is never exceeded.
 """
 
+from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.prices.table import PriceTable
@@ -28,6 +29,7 @@ __all__ = [
     "AddedRows",
     "BadRow",
     "Discrepancy",
+    "InputOptions",
     "Job",
     "JobEvent",
     "JobOptions",

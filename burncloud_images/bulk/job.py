@@ -166,11 +166,9 @@ class Job:
     async def add(
         self,
         source: str | Path | Iterable[ImagesRequest] | AsyncIterable[ImagesRequest],
+        options: InputOptions | None = None,
         *,
         defaults: Mapping[str, object] | None = None,
-        input_root: str | Path | None = None,
-        input_format: str | None = None,
-        allow_http: bool = False,
         allow_change: bool = False,
         name: str = "",
     ) -> AddedRows:
@@ -180,10 +178,8 @@ class Job:
         Args:
             source: A file of prompts or rows, `-` for stdin, or requests themselves. Files are read as they are
                 added, never whole.
-            defaults: Fields for rows that do not have them.
-            input_root: The folder that rows may name images in; by default that of the file.
-            input_format: `txt`, `csv`, `tsv`, `jsonl` or `parquet`; by default as the file's name ends.
-            allow_http: Whether rows may name images at unencrypted addresses.
+            options: How a file is read.
+            defaults: Fields for rows that do not have them, in addition to those of *options*.
             allow_change: Whether a file may differ from what it was when the job first read it.
             name: Of requests that come from a program, as the source of their rows.
 
@@ -193,12 +189,8 @@ class Job:
         """
         if not isinstance(source, str | Path):
             return await add_requests(self.store, source, self.directory, self.executor, name=name)
-        options = InputOptions(
-            defaults=dict(defaults or {}),
-            input_root=Path(input_root) if input_root is not None else None,
-            format=input_format,
-            allow_http=allow_http,
-        )
+        options = options or InputOptions()
+        options = attrs.evolve(options, defaults={**options.defaults, **(defaults or {})})
         return await add_input(self.store, source, options, self.executor, allow_change=allow_change)
 
     # --- running -----------------------------------------------------------------------------------------------------

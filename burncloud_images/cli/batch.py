@@ -112,14 +112,7 @@ class JobCommand:
 
     async def add_list(self, name: str, lists: InputLists) -> None:
         try:
-            added = await self.job.add(
-                name,
-                defaults=lists.defaults,
-                input_root=lists.rows.input_root,
-                input_format=lists.rows.input_format,
-                allow_http=lists.allow_http,
-                allow_change=self.running.allow_input_change,
-            )
+            added = await self.job.add(name, lists.options, allow_change=self.running.allow_input_change)
         except InputChangedError as error:
             message = f"{error.message} Add --allow-input-change if that is wanted, or use another folder."
             raise UsageError(message) from None

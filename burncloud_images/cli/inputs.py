@@ -27,6 +27,7 @@ from burncloud_images.model.operations import (
 from burncloud_images.wire.base_url import is_loopback
 
 if TYPE_CHECKING:
+    from burncloud_images.bulk.inputs import InputOptions
     from burncloud_images.bulk.records import BadRow, NewRequest
 
 
@@ -195,6 +196,19 @@ class InputLists:
     rows: Rows
     allow_http: bool = False
 
+    @property
+    def options(self) -> InputOptions:
+        """How they are read."""
+        from burncloud_images.bulk.inputs import InputOptions
+
+        return InputOptions(
+            defaults=self.defaults,
+            input_root=self.rows.input_root,
+            format=self.rows.input_format,
+            encoding=self.rows.encoding,
+            allow_http=self.allow_http,
+        )
+
     async def read(self) -> AsyncIterator[NewRequest | BadRow]:
         """
         Yield the rows of the lists, one list after the other.
@@ -202,17 +216,11 @@ class InputLists:
         Raises:
             InvalidRequestError: One of them cannot be read.
         """
-        from burncloud_images.bulk.inputs import InputOptions, open_input
+        from burncloud_images.bulk.inputs import open_input
 
-        options = InputOptions(
-            defaults=self.defaults,
-            input_root=Path(self.rows.input_root) if self.rows.input_root is not None else None,
-            format=self.rows.input_format,
-            allow_http=self.allow_http,
-        )
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="burncloud-lists") as executor:
             for name in self.names:
-                async for row in open_input(name, options, executor):
+                async for row in open_input(name, self.options, executor):
                     yield row
 
 

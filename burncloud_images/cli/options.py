@@ -77,10 +77,13 @@ class Rows:
         input_root: The folder of the images that rows name. Default: the folder of the list.
         input_format: txt (one prompt per line), csv, tsv, jsonl or parquet. Default: by the extension of the list;
             for stdin, by its first line.
+        encoding: The encoding of lists, such as utf-8, gb18030, big5, euc-kr, shift_jis or windows-1252. Default: found
+            out, or refused if it is not certain.
     """
 
     input_root: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
     input_format: Literal["txt", "csv", "tsv", "jsonl", "parquet"] | None = None
+    encoding: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
 
 
 @attrs.frozen(kw_only=True)

@@ -542,7 +542,7 @@ class TestInputs:
         list_file = write_rows(root / "rows.jsonl", rows)
         for expected in (1, 0, 0):
             async with bulk.Job.open(shop.path / "out", clock=shop.clock) as job:
-                await job.add(list_file, input_root=root)
+                await job.add(list_file, bulk.InputOptions(input_root=root))
                 report = await job.run(shop.client, bulk.JobOptions(room=0))
             assert expected == report.totals.bad_rows
             if away.exists():

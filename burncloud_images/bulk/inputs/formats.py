@@ -179,10 +179,7 @@ def decode(line: RawLine) -> str:
         raise UnusableRow(f"it is longer than {MAX_LINE_MIB} MiB")
     if b"\0" in line.data:
         raise UnusableRow("it holds a NUL byte")
-    try:
-        return line.data.decode()
-    except UnicodeDecodeError:
-        raise UnusableRow("it is not UTF-8 text") from None
+    return line.data.decode()
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

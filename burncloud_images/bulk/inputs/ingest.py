@@ -25,6 +25,7 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.input_files import keep_input_file
 from burncloud_images.bulk.inputs.columns import ParsedRow, ParsedRows, UnusableRow
+from burncloud_images.bulk.inputs.encodings import open_text
 from burncloud_images.bulk.inputs.formats import READERS
 from burncloud_images.bulk.inputs.parquet import read_parquet
 from burncloud_images.bulk.inputs.rows import RowDefaults, RowParser
@@ -70,12 +71,14 @@ class InputOptions:
             sent as `extra`.
         input_root: The folder that rows may name images in; None for that of the input, or the current one for stdin.
         format: `txt`, `csv`, `tsv`, `jsonl` or `parquet`; None for what the name says.
+        encoding: Of text; None to find out.
         allow_http: Whether rows may name images at unencrypted addresses.
     """
 
     defaults: Mapping[str, object] = attrs.field(factory=dict)
-    input_root: Path | None = None
+    input_root: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     format: str | None = None
+    encoding: str | None = None
     allow_http: bool = False
 
 
@@ -211,10 +214,11 @@ class InputReader:
             yield from self.texts(handle, name, has_defaults=has_defaults)
 
     def texts(self, handle: BinaryIO, name: str | None, *, has_defaults: bool) -> ParsedRows:
-        lines = read_lines(self.source, handle)
-        if name is None:
-            name, lines = guess_format(lines)
-        yield from READERS[name](lines, has_defaults)
+        with open_text(self.source, handle, self.options.encoding) as text:
+            lines = read_lines(self.source, text)
+            if name is None:
+                name, lines = guess_format(lines)
+            yield from READERS[name](lines, has_defaults)
 
     def close(self) -> None:
         """Close the input, unless a thread that was left still reads it."""
@@ -279,7 +283,10 @@ def same(
 def digest_of(options: InputOptions) -> str:
     """Return what tells one set of defaults from another."""
     root = str(options.input_root.absolute()) if options.input_root is not None else None
-    text = json.dumps([dict(options.defaults), root, options.format], sort_keys=True, default=str)
+    further = {"encoding": options.encoding}
+    given = {name: value for name, value in further.items() if value}  # jobs remember what digests were without these
+    parts = [dict(options.defaults), root, options.format, *([given] if given else [])]
+    text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

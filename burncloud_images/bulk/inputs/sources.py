@@ -43,13 +43,18 @@ FORMATS: Mapping[str, str] = {
 """Formats by their names and by the extensions of files."""
 
 FROM_A_FILE = "Parquet is read from a file whose name ends in .parquet"
-UTF_16 = "it is UTF-16; save it as UTF-8"
+COMPRESSED = "it is compressed; unpack it"
 NO_TEXT: Mapping[bytes, str] = {
-    b"\xff\xfe": UTF_16,
-    b"\xfe\xff": UTF_16,
     b"PAR1": FROM_A_FILE,
     b"PK\3\4": "it is an archive or a spreadsheet; save it as CSV",
-    b"\x1f\x8b": "it is compressed; unpack it",
+    b"\xd0\xcf\x11\xe0": "it is an old spreadsheet, or one with a password; save it as CSV",
+    b"%PDF": "it is a PDF; save it as text",
+    b"\x89PNG": "it is an image",
+    b"\xff\xd8\xff": "it is an image",
+    b"\x1f\x8b": COMPRESSED,
+    b"\x28\xb5\x2f\xfd": COMPRESSED,
+    b"\xfd7zX": COMPRESSED,
+    b"BZh": COMPRESSED,
 }
 """How inputs begin that are not text, and what the error says."""
 
@@ -180,17 +185,13 @@ class RawLine:
 
 def read_lines(name: str, handle: BinaryIO) -> Iterator[RawLine]:
     """
-    Yield the lines of an input; blocks.
+    Yield the lines of an input, which is text in UTF-8; blocks.
 
     Raises:
-        InvalidRequestError: It is not text in UTF-8.
         InputChangedError: It cannot be read to its end.
     """
     try:
         line = handle.readline(MAX_LINE_BYTES + 1)
-        for start, problem in NO_TEXT.items():
-            if line.startswith(start):
-                raise refusal(name, problem)
         line = line.removeprefix(MARK)
         for number in itertools.count(1):
             if not line:

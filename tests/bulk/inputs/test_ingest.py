@@ -27,7 +27,7 @@ from burncloud_images.errors import InvalidRequestError
 
 good = st.builds(lambda prompt: json.dumps({"prompt": prompt}).encode(), st.text(max_size=5))
 bad = st.sampled_from(
-    [b"{", b"[]", b"\xff", b'{"a":1,"a":1}', b'{"prompt":"a\0"}', b"{}", b'{"prompt":"x","image":"/etc/passwd"}']
+    [b"{", b"[]", b'{"a":1,"a":1}', b'{"prompt":"a\0"}', b"{}", b'{"prompt":"x","image":"/etc/passwd"}']
 )
 blank = st.sampled_from([b"", b" ", b"\t\r"])
 

@@ -147,22 +147,6 @@ def test_a_long_line_tells_lines_of_json():
     assert [None, b"{}"] == [line.data for line in lines]
 
 
-@pytest.mark.parametrize(
-    ("data", "problem"),
-    [
-        ("prompt".encode("utf-16"), "it is UTF-16; save it as UTF-8"),
-        (b"\xfe\xff\0p", "it is UTF-16; save it as UTF-8"),
-        (b"PAR1\0\0", "Parquet is read from a file"),
-        (b"PK\3\4", "it is an archive or a spreadsheet; save it as CSV"),
-        (b"\x1f\x8b\x08\0", "it is compressed; unpack it"),
-    ],
-)
-def test_what_is_no_text_is_refused(data, problem):
-    """Each line of it would be bad."""
-    with pytest.raises(InvalidRequestError, match=problem):
-        next(read_lines("rows.txt", io.BytesIO(data)))
-
-
 def test_a_disk_that_fails_is_told_of():
     """It is not taken for the end."""
 
