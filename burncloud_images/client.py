@@ -61,7 +61,7 @@ DEFAULT_BASE_URL = "https://ai.burncloud.com/v1"
 
 
 class ClientOptions(TypedDict, total=False):
-    """What `AsyncImagesClient.with_options` can change; each as in the constructor."""
+    """The options that `AsyncImagesClient.with_options` can change, as in the constructor."""
 
     model: str | None
     retry: RetryPolicy
@@ -117,7 +117,7 @@ class AsyncImagesClient:
         clock: Where time comes from; for tests.
 
     Raises:
-        ConfigurationError: There is no usable key or base URL, or no such dialect.
+        ConfigurationError: The key, the base URL or the dialect cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 (a client's options)
@@ -378,14 +378,14 @@ class AsyncImagesClient:
         """
         Send a request and receive its previews and images as they are made.
 
-        Use it with `async with`, and iterate over what it gives: as many `PartialImage` as `partial_images` asks for or
-        fewer, and one `CompletedImage` for each image. Leaving the block closes the connection, also early. A gateway
-        that does not stream and answers plainly gives completed images only. If waiting for an image times out, you
-        can wait for it again.
+        Use it with `async with`, and iterate over it: it yields up to `partial_images` times a `PartialImage`, and one
+        `CompletedImage` for each image. Leaving the block closes the connection, also early. A gateway that does not
+        stream and answers plainly gives completed images only. If waiting for an image times out, you can wait for it
+        again.
 
         Raises:
-            OutcomeUnknownError: The stream ended without its images; what came is in its `images` and `partials`. It is
-                not sent again, whatever the retry policy.
+            OutcomeUnknownError: The stream ended without its images; those that came are in its `images` and
+                `partials`. The request is not sent again, even if the retry policy allows it.
             ImagesError: As from `send`; an error that the API tells midway by its class. All of them are raised by the
                 iterator.
 
@@ -499,12 +499,12 @@ class AsyncImagesClient:
 
     async def aclose(self, *, on_exit: OnExit | None = None) -> None:
         """
-        Close the connections, once all that goes on behind its callers has ended.
+        Close the connections, once all work in the background has ended.
 
         A copy made by `with_options` leaves them open.
 
         Args:
-            on_exit: What becomes of calls that may be billed. By default what `map` was told: they are waited for, as
+            on_exit: What to do with calls that may be billed. By default what `map` was told: they are waited for, as
                 is a job that was cancelled. With `cancel` they are cancelled, and may be billed all the same.
 
         Cancellation leaves at once; what goes on ends as long as the event loop runs, and then the connections close.

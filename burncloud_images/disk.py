@@ -1,5 +1,5 @@
 """
-Work on the disk: in a thread, in pieces, whole or not at all.
+Disk access: in threads, in pieces, and writing whole files or none.
 
 Everything that blocks runs on the executor that is passed in, never on asyncio's own: that one resolves host names too,
 and a slow disk would stop the network.

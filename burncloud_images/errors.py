@@ -71,7 +71,7 @@ ASK_FIRST = "Ask the provider by the request id or the idempotency key before se
 
 class Phase(enum.IntEnum):
     """
-    How far one attempt got, in order.
+    The phases of an attempt, in order.
 
     Before `FINAL_RELEASED` the server cannot have had the whole request, so nothing can have been billed. From there on
     only a complete answer tells.
@@ -135,7 +135,7 @@ def completed(  # noqa: PLR0913 (what a call knows)
     history: Sequence[Attempt] = (),
     billed: Billing = Billing.NO,
 ) -> E:
-    """Return *error* with what only the attempt or the call that it ended knows; what is not given stays as it is."""
+    """Add to *error* what only the attempt or call knows, and return it; omitted arguments change nothing."""
     error.images = error.images or tuple(images)
     error.partials = tuple(partials) or error.partials
     error.damaged = tuple(damaged) or error.damaged
@@ -179,7 +179,7 @@ def warn_of_paid(message: str, stacklevel: int = 3) -> None:
 @attrs.frozen(kw_only=True, eq=False)
 class KeptAnswer:
     """
-    The bytes of an answer that was not understood, or not all of it, as the server sent them.
+    The bytes of an answer that was not, or not completely, understood, as the server sent them.
 
     It may hold signed addresses, and in a file your key if the server echoes it: keep it as a secret.
 
@@ -248,7 +248,7 @@ class Violation:
 
 class ImagesError(Exception):
     """
-    Anything that this package raises.
+    The base class of all errors of this package.
 
     Attributes:
         billed: Whether the call was billed.
@@ -388,7 +388,7 @@ class InvalidRequestError(ImagesError, ValueError):
 
 
 class ClientClosedError(ImagesError, RuntimeError):
-    """The client was used after `aclose`, or from another event loop than its first."""
+    """The client was used after `aclose`, or in another event loop than the first."""
 
     unbilled = NOT_SENT
     usual_advice = "Make one client per event loop and close it last."
@@ -460,7 +460,7 @@ class OutcomeUnknownError(ImagesError):
     The request was sent and no usable answer came: it may have been billed.
 
     Attributes:
-        raw: The answer as far as it came, without images that were taken.
+        raw: The answer as far as it arrived, without the images that were extracted.
         status: HTTP status, if an answer began.
         timed_out: Whether it took too long; the message names the seconds and the option.
         code: The API's error code, if it answered with one.
@@ -566,14 +566,14 @@ class NotFoundError(APIError):
 
 
 class RateLimitError(APIError):
-    """Too many requests; later is fine."""
+    """Too many requests; retry later."""
 
     usual_advice = "Send fewer requests at once, or try again later."
     advice_if_billed = ASK_FIRST
 
 
 class QuotaExceededError(APIError):
-    """The account or the key is out of money."""
+    """The account or the key has run out of credit."""
 
     usual_advice = "Top up the account or raise its limit; trying again does not help."
     advice_if_billed = ASK_FIRST
@@ -603,7 +603,7 @@ class BadRequestError(APIError):
 
 
 class ServerError(APIError):
-    """The API says that it failed."""
+    """The API reports an error of its own."""
 
     usual_advice = "Try again later."
     advice_if_billed = ASK_FIRST

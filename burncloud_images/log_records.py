@@ -1,4 +1,4 @@
-"""Records of the log, all of the logger `burncloud_images`."""
+"""Log records; all are written by the logger `burncloud_images`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import logging
 
 def log_warning(message: str, **facts: object) -> None:
     """
-    Log what costs or may cost money and cannot be raised to a caller.
+    Log a call that cost or may have cost money, if that cannot be raised to a caller.
 
     Args:
         message: One sentence or a few.
-        facts: Attributes of the record. The key, addresses and prompts are none.
+        facts: Attributes of the record; never the key, addresses or prompts.
     """
     logging.getLogger("burncloud_images").warning("%s", message, extra=facts)

@@ -1,5 +1,5 @@
 """
-What comes back: images, what the API says about them, and the attempts it took.
+Results: images, what the API says about them, and the attempts it took.
 
 All values are immutable. Durations are float seconds, sizes are int bytes, image dimensions are pixels and times are
 aware UTC datetimes. No ``repr`` shows image bytes or the query of a signed URL.
@@ -36,7 +36,7 @@ E_co = TypeVar("E_co", bound=BaseException, covariant=True)
 @attrs.frozen(kw_only=True)
 class Attempt:
     """
-    One try of a request, as it ended.
+    One attempt of a request, and how it ended.
 
     Attributes:
         number: From 1.
@@ -294,7 +294,7 @@ class ImagesResult(Generic[T_co]):
 @attrs.frozen(kw_only=True)
 class Done(Generic[R_co, T_co]):
     """
-    One of many requests, and its images.
+    One of many requests that succeeded, and its result.
 
     Attributes:
         index: Place of the request among those given, from 0.
@@ -310,7 +310,7 @@ class Done(Generic[R_co, T_co]):
 @attrs.frozen(kw_only=True)
 class Failed(Generic[R_co, E_co]):
     """
-    One of many requests, and why it has no result.
+    One of many requests that failed, and its error.
 
     Attributes:
         index: Place of the request among those given, from 0.
@@ -372,7 +372,7 @@ class PartialImage(ImageEvent):
 @attrs.frozen(kw_only=True)
 class CompletedImage(ImageEvent):
     """
-    An image as it was asked for.
+    A final image of a stream.
 
     Attributes:
         usage: Tokens of this image.

@@ -47,11 +47,11 @@ SAYS_NOTHING_BILLED = (APIError, ConnectionFailedError, InputChangedError)
 THROTTLE_FIRST_WAIT = 1.0
 SHORTEST_WAIT = 0.1
 IN_FLIGHT_WAIT = 5.0
-"""Seconds after which the server is asked again for the outcome of a request that it is still working on."""
+"""Seconds until a request that the server is still processing is sent again."""
 LONGEST_SERVER_WAIT = 120.0
 """If a server asks for more seconds, the error is raised instead."""
 LONGEST_SENSIBLE_WAIT = 3600.0
-"""If a server asks for even more, its request is ignored and the policy's own wait counts."""
+"""If a server asks for even more, it is ignored and the policy's own wait is used."""
 
 
 class Clock(Protocol):
@@ -210,7 +210,7 @@ def count_images(error: ImagesError) -> int:
 
 def choose_error(failures: Sequence[ImagesError]) -> ImagesError:
     """
-    Return the error that tells most of a call whose attempts raised *failures*.
+    Return the most informative error of a call whose attempts raised *failures*.
 
     A last attempt that was not billed does not undo an earlier one that may have been billed.
     """
@@ -226,7 +226,7 @@ def choose_error(failures: Sequence[ImagesError]) -> ImagesError:
 
 
 def blame_earlier(failures: Sequence[ImagesError]) -> ImagesError:
-    """Return the error of an earlier attempt: it reached the API, as that knows the key when the last one comes."""
+    """Return the error of an earlier attempt, which reached the API: the last answer says that it knows the key."""
     *earlier, last = failures
     error = max(filter(is_unknown, earlier), key=count_images, default=earlier[0])
     mark(error, Billing.MAYBE)
@@ -266,7 +266,7 @@ class RetryBudget:
     tokens: int = attrs.field(default=attrs.Factory(lambda budget: budget.most, takes_self=True))
 
     def take(self) -> bool:
-        """Pay for one retry; False if too little is left."""
+        """Pay for one retry, or return False if too little is left."""
         if self.tokens < self.cost:
             return False
         self.tokens -= self.cost

@@ -1,4 +1,4 @@
-"""What a client can be told about time, sizes and the network."""
+"""Settings of a client: timeouts, size limits and the network."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def known_proxy(_options: object, attribute: attrs.Attribute[Any], value: str | 
 @attrs.frozen(kw_only=True)
 class Timeouts:
     """
-    How long each stage of an attempt may take, in seconds. Waiting for a free connection does not count.
+    Maximum seconds for each stage of an attempt. Waiting for a free connection does not count.
 
     Attributes:
         connect: Name resolution, TCP and TLS together.
@@ -65,7 +65,7 @@ class Timeouts:
 @attrs.frozen(kw_only=True)
 class Limits:
     """
-    The largest things that are taken, in bytes. Past one, `TooLargeError` names it.
+    Maximum sizes in bytes. `TooLargeError` names the one that was exceeded.
 
     Attributes:
         image: One image.
@@ -88,7 +88,7 @@ class Limits:
 @attrs.frozen(kw_only=True)
 class Network:
     """
-    How the network is reached.
+    How to reach the network.
 
     Attributes:
         proxy: URL of a proxy that is asked by HTTP or HTTPS. SOCKS is refused: the key would be sent to it unencrypted.
@@ -111,7 +111,7 @@ class Network:
 @attrs.frozen(kw_only=True)
 class Settings:
     """
-    Everything that shapes a call, of one client or of a copy made by `with_options`.
+    All settings of calls, of one client or of a copy made by `with_options`.
 
     Attributes:
         base_url: With `/v1` and without a final slash.
@@ -120,7 +120,7 @@ class Settings:
         retry: What is sent again, and when.
         timeouts: Of each stage.
         limits: The caps.
-        network: How the network is reached.
+        network: How to reach the network.
         validation: What to do about requests that the API's documentation does not allow.
         on_attempt: Sees each attempt as it ends.
         base_url_source: Where the base URL was set, as a sentence; empty if that is not known.
@@ -150,7 +150,9 @@ def to_ssl(network: Network) -> ssl.SSLContext | bool:
     import ssl
 
     if os.environ.get("SSLKEYLOGFILE"):
-        warnings.warn("SSLKEYLOGFILE is set: whoever reads that file can read the key.", ImagesWarning, stacklevel=2)
+        warnings.warn(
+            "SSLKEYLOGFILE is set: anyone who can read that file can read the key.", ImagesWarning, stacklevel=2
+        )
     if network.ca is None:
         return True
     if isinstance(network.ca, ssl.SSLContext):
@@ -203,7 +205,7 @@ def find_proxy(network: Network, scheme: str, host: str) -> tuple[str, str] | No
 
 def to_proxy(spelling: str, source: str) -> str:
     """
-    Return the URL of a proxy; a host without a scheme is asked by HTTP, as curl asks it.
+    Return the URL of a proxy; without a scheme it is an HTTP proxy, as for curl.
 
     Raises:
         ConfigurationError: It is of another kind. aiohttp would send it requests as they are, with the key.

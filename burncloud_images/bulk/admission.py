@@ -1,4 +1,4 @@
-"""When a request of a job may be sent: the pace, the number at once, and whether the API is there at all."""
+"""When a request of a job may be sent: rate limits, concurrency, and whether the API can be reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may be spent: the worst case of a request is reserved before it is sent, and its cost replaces it."""
+"""The budget of a job: the worst case of a request is reserved before it is sent, and later replaced by its cost."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Budget:
     """
     Money and images that may still be bought.
 
-    Whatever may have been billed counts as spent: what is under way, what is in doubt, and the worst case of what was
-    paid at a price that is not known. So no order of events, nor a new start from what the store knows, passes a limit,
-    as long as no request costs more than its worst case.
+    Everything that may have been billed counts as spent: what is under way, what is in doubt, and the worst case of
+    what was paid at a price that is not known. So no order of events, nor a new start from what the store knows, passes
+    a limit, as long as no request costs more than its worst case.
 
     Args:
         max_cost: Nano-dollars that all runs together may spend; None for no limit.
@@ -160,7 +160,7 @@ def refuse_unpriced(prices: PriceTable | None, documents: Iterable[Mapping[str, 
         listed = "; ".join(f"{name} ({number:,})" for name, number in list(names.items())[:MAX_MODELS_NAMED])
         others = f"; and {len(names) - MAX_MODELS_NAMED:,} more" if len(names) > MAX_MODELS_NAMED else ""
         raise ConfigurationError(
-            f"The prices of {prices.date} do not tell what these requests can cost: {listed}{others}. "
+            f"The prices of {prices.date} do not say what these requests can cost: {listed}{others}. "
             "Add them to the price file, or use max_images in place of max_cost."
         )
 

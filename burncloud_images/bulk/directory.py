@@ -197,8 +197,8 @@ class JobDirectory:
             return f"{self.path} was removed while the job ran."
         with suppress(OSError):
             if identify(os.stat(self.store.name, dir_fd=self.root)) == self.kept:
-                return f"{self.path} was moved to {self.place} while the job ran; all that is paid for is there."
-        return f"{self.store} was removed or replaced while the job ran; it is written anew as the run ends."
+                return f"{self.path} was moved to {self.place} while the job ran; all paid images are there."
+        return f"{self.store} was removed or replaced while the job ran; it is written again when the run ends."
 
     def find_home(self) -> Path | None:
         """Return where a store that was removed is to be written again; None if it is where it was; blocks."""
@@ -380,8 +380,10 @@ class Ballast:
                 os.close(descriptor)
         except OSError as error:
             self.drop()
-            need = f"{self.size / 1024 / 1024:,.0f} MiB are kept free for images that are paid for"
-            raise StorageError(f"{self.path.parent} has too little room ({error.strerror or error}): {need}.") from None
+            need = f"{self.size / 1024 / 1024:,.0f} MiB are reserved for paid images"
+            raise StorageError(
+                f"{self.path.parent} has too little space ({error.strerror or error}): {need}."
+            ) from None
 
     def reserve(self, descriptor: int) -> None:
         """Take the space, or where the file system cannot do that, see whether it is there; blocks."""

@@ -1,4 +1,4 @@
-"""What becomes of a request whose call ended with an error: a table."""
+"""What to do with a request whose call ended with an error: a table."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ KEEP_THE_MONEY: frozenset[Verdict] = frozenset({"doubt", "fail_billed", "fetch",
 
 def judge(error: errors.ImagesError, *, doubtful: bool = False) -> Verdict:
     """
-    Return what becomes of a request.
+    Return what to do with a request.
 
     Args:
         error: How its call ended.

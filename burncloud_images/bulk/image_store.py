@@ -119,7 +119,7 @@ class JobImageWriter(DirectoryWriter):
 @attrs.frozen(kw_only=True)
 class JobImageSink:
     """
-    Takes the images of one request.
+    Writes the images of one request.
 
     Attributes:
         image_store: The folders.

@@ -148,7 +148,7 @@ class Job:
         _traceback: TracebackType | None,
     ) -> None:
         """
-        Let *stack* close the job, once a run that goes on has ended.
+        Make *stack* close the job, once a run in progress has ended.
 
         If that is not to be waited for, as its caller was cancelled, the client sees to it.
         """

@@ -1,5 +1,5 @@
 """
-How fast requests may start, how many may run at once, and when to stop knocking; the clock is an argument.
+Rate limits, adaptive concurrency and a circuit breaker; the clock is an argument.
 
 A `RateLimiter` keeps to the caller's limits: so many requests, images or tokens a minute. `AdaptiveConcurrency` finds
 out how many requests a server takes at once, and a `CircuitBreaker` spares one that does not answer. They know nothing
@@ -21,7 +21,7 @@ from burncloud_images.retry import Clock
 GUARD = 0.02
 """Seconds by which windows are longer than was asked for: clocks round, and a busy machine is late to use a permit."""
 MAX_OBSERVED_PAUSE = 120.0
-"""A server that says that its limit is reset later is asked again after this many seconds."""
+"""Maximum seconds to wait for a server's limit to be reset before the server is asked again."""
 
 CUT = 0.7
 SUCCESSES_PER_STEP = 10
@@ -45,7 +45,7 @@ class RateWindow:
 
     Attributes:
         amount: Of requests, images or tokens.
-        seconds: How long; its end is no part of it.
+        seconds: Length; the end itself does not belong to it.
     """
 
     amount: float = attrs.field(validator=positive)
@@ -55,7 +55,7 @@ class RateWindow:
 @attrs.frozen(kw_only=True)
 class Permit:
     """
-    Leave to send one request, now.
+    Permission to send one request now.
 
     Attributes:
         number: How many were given before it.
@@ -71,7 +71,7 @@ class Permit:
 @attrs.define(kw_only=True)
 class WindowCount:
     """
-    What was let through lately of one limit.
+    What was sent recently under one limit.
 
     Attributes:
         window: The limit.
@@ -115,7 +115,7 @@ class WindowCount:
 @attrs.define(kw_only=True)
 class ServerLimit:
     """
-    What a server said is left of one of its limits.
+    What is left of one of a server's limits, as it said.
 
     Attributes:
         left: How much may still pass.
@@ -130,12 +130,12 @@ class ServerLimit:
 
 class RateLimiter:
     """
-    Lets requests through in the order in which they ask, as fast as several limits at once allow.
+    Lets requests start in the order in which they ask, as fast as all limits allow.
 
     No stretch of time as long as a window ever holds more than its amount, measured where `acquire` returns. That is
     exact: every permit is remembered for as long as it counts. Nobody overtakes, so a heavy request is not starved by
     light ones; one that is heavier than a whole limit goes alone, and counts for as many windows as it would fill.
-    Whoever is first sleeps until its very moment; the others wait for their turn.
+    The first in the queue sleeps until its time; the others wait for their turn.
 
     Cancellation of `acquire` leaves the queue and spends nothing.
 
@@ -168,7 +168,7 @@ class RateLimiter:
                 no limit of its own is still held against what the server says is left of it.
 
         Raises:
-            ValueError: A weight is no number from 0 on.
+            ValueError: A weight is not a number of at least 0.
         """
         refuse_nonsense(weights)
         async with self._turn:
@@ -183,7 +183,7 @@ class RateLimiter:
         Let nothing through for as long as a server asked; never ends an earlier pause sooner.
 
         Raises:
-            ValueError: That is no number of seconds from 0 on.
+            ValueError: It is not a number of seconds of at least 0.
         """
         refuse_nonsense({"a pause": seconds})
         self.paused_until = max(self.paused_until, self._clock.monotonic() + seconds)
@@ -268,15 +268,15 @@ def refuse_nonsense(weights: Mapping[str, float]) -> None:
 
 class AdaptiveConcurrency:
     """
-    Finds out how many requests at once a server takes, by nothing but what it refuses.
+    Finds how many concurrent requests a server accepts, only from what it refuses.
 
     A refusal cuts the level to 0.7 of it, at most once per round trip: only if the refused request was sent after the
     last cut. Ten successes raise it by one, or a round of them where that is fewer. Where a server refused, the level
     stays for a round before one more is tried, and that for a round; each time that it refuses there again, for four
     times as many, up to 20. So nearly all of a capacity that does not change is used, and one of about a thousand
     requests is refused, while refusals by chance cost no more than without that. Successes raise nothing while fewer
-    requests run than may: they say nothing about more. How long an answer takes is no sign of anything here, since
-    images take seconds to minutes.
+    requests run than may: they say nothing about more. How long an answer takes says nothing here, since images take
+    seconds to minutes.
 
     Places are given in the order in which they are asked for. Cancellation of `acquire` leaves the queue.
 
@@ -377,10 +377,10 @@ class AdaptiveConcurrency:
 
 class CircuitBreaker:
     """
-    Spares a server that cannot be reached, and those who wait for it.
+    Stops requests to a server that cannot be reached, and lets a few through to test it.
 
     It opens after so many failures of the transport in a row. While it is open one request at a time is let through to
-    see, in the order in which they came. Whatever answer one of them brings closes it.
+    see, in the order in which they came. Any answer to one of them closes it.
 
     Cancellation of `admit` leaves the queue; the next one takes its place.
 
@@ -430,7 +430,7 @@ class CircuitBreaker:
             self._closed.clear()
 
     def succeed(self) -> None:
-        """Note that the server answered, whatever it said."""
+        """Note that the server answered, with a result or an error."""
         self.failures = 0
         self.opened_at = None
         self._closed.set()

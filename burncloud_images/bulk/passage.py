@@ -100,7 +100,7 @@ class Passage(CallHooks):
 
     @property
     def buys_again(self) -> bool:
-        """Whether the next attempt may buy what one before may have bought."""
+        """Whether the next attempt may buy images that an earlier attempt may have bought."""
         return self.doubtful and self.pays_again and not self.known
 
     async def before_attempt(self) -> None:

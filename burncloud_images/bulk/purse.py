@@ -1,4 +1,4 @@
-"""What pays for requests: the budget, by the prices that are known."""
+"""Pays for requests from the budget, by known prices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from burncloud_images.bulk.queue import RequestQueue
 from burncloud_images.bulk.records import RequestRecord
 
 MAX_TIMES_WORST_CASE = 10
-"""A usage that costs more than so many times the worst case is none: a server may count otherwise, but not so."""
+"""A usage that costs more than this many times the worst case is not believed, even if a server counts otherwise."""
 MAX_COST = 10**15
 """Nano-dollars that a request without a worst case can cost: a million dollars."""
 UNBELIEVABLE = "The usage in the answer is not plausible, so the worst case counts as spent."
@@ -71,8 +71,8 @@ class JobPurse:
         """
         Return what a request cost, by what its answer says; None if that is not known, and its worst case stays.
 
-        An answer is believed within bounds: a usage out of all proportion is none, and images beyond those that were
-        asked for cost as much as the others may.
+        An answer is believed within bounds: an absurdly large usage is ignored, and images beyond those that were asked
+        for cost as much as the others may.
         """
         if self.prices is None:
             return None

@@ -1,4 +1,4 @@
-"""Which request is next: what is paid before what is bought, what is new before what is tried again."""
+"""The order of requests: paid ones to fetch first, then new ones, then those to retry."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Requeued:
 @attrs.define(kw_only=True, eq=False)
 class RequestQueue:
     """
-    Hands out requests, a few of them leased ahead.
+    Gives workers the next request; leases a few ahead.
 
     Attributes:
         store: Where they are from.
@@ -110,7 +110,7 @@ class RequestQueue:
             slept.cancel()
 
     def notify(self) -> None:
-        """Wake all who wait, to look again."""
+        """Wake all waiting workers, to look again."""
         self.changed.set()
         self.changed = asyncio.Event()
 

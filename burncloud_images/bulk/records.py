@@ -81,7 +81,7 @@ def count_images(document: Mapping[str, object]) -> int:
 
 class RequestState(enum.StrEnum):
     """
-    How far a request is.
+    The state of a request.
 
     `leased` and `sent` are two states because only what was sent can have been billed.
     """
@@ -297,7 +297,7 @@ STOP_PRECEDENCE: tuple[StopCause, ...] = (
 @attrs.frozen(kw_only=True)
 class JobProgress:
     """
-    How far a job is.
+    The progress of a job.
 
     Attributes:
         requests: All of the job.
@@ -346,7 +346,7 @@ class JobProgress:
 @attrs.frozen(kw_only=True)
 class JobEvent:
     """
-    Something that happened.
+    Something that happened in a job.
 
     Attributes:
         kind: What happened to a request: `done`, `failed`, `in_doubt`, or `unfetched`, which is paid and left for
@@ -372,7 +372,7 @@ Watch: TypeAlias = Callable[[JobEvent], object]
 @attrs.frozen(kw_only=True)
 class UnfetchedSummary:
     """
-    What is paid and was not fetched.
+    Counts of paid requests that were not fetched.
 
     Attributes:
         requests: How many.

@@ -174,7 +174,7 @@ async def adopt(
     now: Callable[[], float],
 ) -> AdoptedRequests:
     """
-    Settle requests that wait and were bought already.
+    Settle waiting requests that were already bought.
 
     Args:
         store: What is known of the requests.

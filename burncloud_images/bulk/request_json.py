@@ -1,5 +1,5 @@
 """
-A request as JSON and back, and the key that tells it from every other.
+A request as JSON and back, and the key that identifies it.
 
 Rule 1: a document holds what is needed to make the request again in another process, and nothing that is not JSON.
 Rule 2: a key is made of what is sent: the fields as they are, with no defaults filled in, and of images their bytes.
@@ -128,7 +128,7 @@ NOT_FIELDS = frozenset({*IMAGE_FIELDS, "operation", "extra", "by_reference"})
 
 
 class UnserializableValue(Exception):  # noqa: N818 (never leaves this module)
-    """A value that cannot be kept, as one clause."""
+    """A value that cannot be stored as JSON; the message is one clause."""
 
 
 def plain(value: object, depth: int = 0) -> object:

@@ -508,7 +508,7 @@ class Run:
             await self.fail(record, error, may_be_billed=False)
 
     async def doubt(self, record: RequestRecord, error: ImagesError) -> None:
-        """Mark a request that may have been billed as in doubt, and save what was received."""
+        """Put a request that may have been billed in doubt, and save what was received."""
         await self.rescue(record, error)
         images = await self.keep_all(record, error)
         failure = to_failure(error)
@@ -545,7 +545,7 @@ class Run:
         self.suspect(error, failure)
 
     async def keep_all(self, record: RequestRecord, error: ImagesError) -> tuple[StoredImage, ...]:
-        """Note the images that came whole before *error*."""
+        """Record the images that arrived whole before *error*."""
         images = tuple(to_stored(image, self.directory) for image in error.images if isinstance(image, SavedImage))
         await self.add_images(record, images)
         return images
@@ -692,7 +692,7 @@ def name(record: RequestRecord) -> str:
 
 
 def host_of(url: str | None) -> str:
-    """Return what is waited for when an image cannot be fetched."""
+    """Return the host of a URL, which is waited for when an image cannot be fetched."""
     try:
         return urlsplit(url or "").netloc
     except ValueError:  # no address, which is refused

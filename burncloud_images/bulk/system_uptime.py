@@ -38,7 +38,7 @@ def find_leap(known: object, now: float, uptime: SystemUptime | None) -> float:
     Return by how many seconds the clock was set forward.
 
     Args:
-        known: What `remembered` gave at an earlier moment; anything else tells nothing.
+        known: What `remembered` returned earlier; any other value is ignored.
         now: The date, in seconds since 1970.
         uptime: As now read.
     """

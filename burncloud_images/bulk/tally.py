@@ -1,4 +1,4 @@
-"""What a run has come to so far, and who is told."""
+"""Counts what a run has done so far, and reports it."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def find_problem(image: StoredImage, root: str, depth: Depth) -> str | None:
 @attrs.define
 class ShardReader:
     """
-    The tar file that was read last; as its images stand together in a job, each file is read once.
+    Reads the images in a tar file; only the last one is kept, as a job lists the images of a file together.
 
     Attributes:
         path: Where it is.

@@ -1,1 +1,1 @@
-"""One call and many calls: each attempt, and what comes of it."""
+"""Calls: their attempts, their results, and many of them at once."""

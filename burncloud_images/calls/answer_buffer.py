@@ -32,7 +32,7 @@ IN_MEMORY = 1024 * 1024
 MOST_IN_MEMORY = 64 * 1024 * 1024
 """Maximum bytes that are held in memory if they cannot be written to a disk."""
 BATCH = 512 * 1024
-"""Bytes that are written in one call to a thread."""
+"""Bytes written per call to a thread."""
 
 
 @runtime_checkable

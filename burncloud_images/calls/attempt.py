@@ -145,7 +145,7 @@ class RequestAttempt(Generic[T]):
         number: From 1.
         state: How far the attempt is.
         started: When it began, on the steady clock.
-        redaction: Masks the key in whatever the server says.
+        redaction: Masks the key in everything that the server sends.
         context: For the first image.
         buffer: Holds the answer until it is understood.
         request_id: The server's id, once an answer has begun.

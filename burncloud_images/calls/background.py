@@ -1,5 +1,5 @@
 """
-Work that goes on after its caller has left, in tasks that belong to the client.
+Background work that continues after its caller has left, in tasks that belong to the client.
 
 Frameworks cancel a caller repeatedly until it has left. Work that has to finish nevertheless, such as a paid call or
 the removal of a partial file, runs in a task of its own, which those cancellations do not reach.
@@ -84,7 +84,7 @@ class TaskFuture(asyncio.Future[None]):
 @attrs.define(eq=False)
 class BackgroundTasks:
     """
-    What goes on after its callers have left, for one client.
+    The background work of one client.
 
     Attributes:
         works: Everything that has not ended.
@@ -180,7 +180,7 @@ class BackgroundTasks:
             work.cancel()
 
     def warn(self) -> None:
-        """Warn the code that closes the client of paid results that nobody took; once."""
+        """Warn the code that closes the client about paid results that nobody took; once."""
         losses, self.losses = self.losses, UnclaimedLosses()
         if losses:
             warn_of_paid(str(losses), stacklevel=5)
@@ -211,7 +211,7 @@ def tell(task: asyncio.Task[Any], error: BaseException | None) -> None:
 @attrs.frozen(kw_only=True)
 class UnawaitedResult:
     """
-    How a call ended that nobody waits for any more.
+    How a call ended for which nobody waits any more.
 
     Attributes:
         source: Its result or error.
@@ -244,5 +244,7 @@ def find_end(task: asyncio.Task[Any]) -> UnawaitedResult:
         return UnawaitedResult(source=mistake)
     if not isinstance(result, ImagesResult):
         return UnawaitedResult(source=result, billed=result if isinstance(result, Billing) else Billing.NO)
-    message = f"Cancelled as its images had come, idempotency key {result.idempotency_key}. {SENTENCES[Billing.YES]}"
+    message = (
+        f"Cancelled when its images had arrived, idempotency key {result.idempotency_key}. {SENTENCES[Billing.YES]}"
+    )
     return UnawaitedResult(source=result, message=message, billed=Billing.YES)

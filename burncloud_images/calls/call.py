@@ -292,7 +292,7 @@ class Call(Generic[T]):
     # --- the end -----------------------------------------------------------------------------------------------------
 
     async def finish(self, received: ReceivedAnswer[T]) -> ImagesResult[T]:
-        """Download what came as URLs, and return the result or raise the error of images that are missing."""
+        """Download images that came as URLs, and return the result, or raise an error if images are missing."""
         spec, receiver, answer = self.spec, received.receiver, received.answer
         urls = find_result_urls(received)
         if urls and spec.hooks is not None:

@@ -58,7 +58,7 @@ MIN_RATE = 1024
 RATE_WINDOW = 30.0
 """Seconds over which the rate is measured."""
 LONGEST_ATTEMPT = 300.0
-"""Seconds after which an attempt is cut if the next one can resume; otherwise it may take as long as it moves."""
+"""Seconds after which an attempt ends if the next one can resume; otherwise it may run while bytes arrive."""
 
 EXPIRES_FIRST = "It was not tried again: its URL would have expired."
 
@@ -77,7 +77,7 @@ class PartialDownload(Generic[T]):
         writer: Has the bytes; None before any came.
         size: Number of bytes in it.
         reached: The largest `size` so far.
-        distrusted: Whether the host answered a request for the rest with something else.
+        distrusted: Whether the host answered a range request with another range or file.
         digests: The checksums that the host announced, and the digests so far.
     """
 
@@ -91,7 +91,7 @@ class PartialDownload(Generic[T]):
 
     @property
     def resumable(self) -> bool:
-        """Whether it can be told if bytes that come later belong to the same file."""
+        """Whether there is a validator that shows that later bytes belong to the same file."""
         return self.file.validator is not None and not self.distrusted
 
     def headers(self) -> Mapping[str, str]:
@@ -184,7 +184,7 @@ class Download(Generic[T]):
         open_writer: Called whenever the image starts again.
         expiry: When the URL expires; None if that is not known.
         partial: The bytes that have arrived.
-        start: Most bytes that there had been before the attempt that runs.
+        start: Maximum number of bytes that had arrived before the current attempt.
         absences: Number of answers that said the file does not exist.
     """
 
@@ -255,7 +255,7 @@ class Download(Generic[T]):
             raise DownloadError(f"The image was not fetched. {error.message}", retryable=passing) from None
 
     async def follow(self) -> None:
-        """Follow redirects by hand, each past the guard, and take the file at their end."""
+        """Follow redirects, check the address of each, and download the file that they lead to."""
         here: str = self.url
         trail: list[str | None] = [None]
         while len(trail) <= MAX_REDIRECTS + 1:

@@ -63,7 +63,7 @@ Send: TypeAlias = Callable[[R, str, CallHooks], Coroutine[Any, Any, ImagesResult
 
 class MapState(Enum):
     """
-    How far a map has come.
+    The state of a map.
 
     Whether calls still run is not part of it: a map has ended when it is past `PULLING` and none does.
     """
@@ -188,9 +188,9 @@ class MapRun(Generic[R, T]):
         requests: Pulled one by one, each when there is room for it.
         send: Makes one call, with a key and hooks.
         limit: How much may be in flight.
-        on_exit: What becomes of running calls when nobody takes their outcomes any more.
+        on_exit: What to do with running calls when nobody takes their outcomes any more.
         unclaimed: Receives the outcomes that nobody takes.
-        background: Of the client; the map is in it until nothing runs any more.
+        background: The client's; it holds the map while calls run.
         notes: About money, of calls that were cancelled.
         billed: What they may have cost.
         ended: Set when nothing runs any more.
@@ -443,7 +443,7 @@ def size_of(outcome: Outcome[R, T]) -> int:
 
 
 def clear_frames(error: BaseException) -> None:
-    """Let go of what the call's variables hold, as bodies and buffers; the traceback still shows where it failed."""
+    """Release what the call's variables hold, such as bodies and buffers; the traceback still shows where it failed."""
     seen: set[BaseException] = set()
     while error not in seen:
         seen.add(error)

@@ -1,8 +1,8 @@
 """
-The images of one answer or stream on their way into a sink: text in, kept images out.
+Decodes the images of one answer or stream and writes them to a sink.
 
-A `Receiver` is the same for all answers; what it is given as a decoder tells them apart. Whatever goes wrong later, an
-image that has arrived whole is kept and found on the error.
+A `Receiver` is the same for all answers; its decoder depends on the form of the answer. If something goes wrong later,
+the images that have arrived whole are kept, and the error holds them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Decoder(Protocol):
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more is waited for, although more may come."""
+        """Whether to stop reading, although more may come."""
 
     @property
     def is_certain(self) -> bool:
@@ -93,7 +93,7 @@ class Receiver(Generic[T]):
         placement: For the first image.
         limits: The caps.
         buffer: Holds the bytes of an answer that is not understood; None if they are elsewhere.
-        watch: Looks after what only a stream has: previews, and whether it still brings images.
+        watch: Handles what only a stream has: previews, and whether it still brings images.
         keeps_fragments: Whether bytes of damaged images are kept in memory.
         kept: Images that are kept, by their place in the answer.
         damaged: Why others are not, by their place.

@@ -53,7 +53,7 @@ class ClientResources:
     Opens on first use, in the event loop that uses it first, and closes once.
 
     Attributes:
-        network: How the network is reached.
+        network: How to reach the network.
         max_connections: To the API at once.
         session: A borrowed session for the API.
         clock: Where time comes from; None for the computer's own.

@@ -25,7 +25,7 @@ StreamedImage: TypeAlias = PartialImage | CompletedImage
 StreamObserver: TypeAlias = Callable[[StreamedImage], Awaitable[None]]
 
 SIGN_OF_LIFE = 64 * 1024
-"""Bytes of an image that show that the server still works on the answer; pings do not."""
+"""Bytes of an image that show that the server is still working on the answer; pings do not show that."""
 MOST_PARTIALS = 1024 * 1024
 """Bytes of earlier previews that are kept for an error; the latest is, however large."""
 
@@ -33,7 +33,7 @@ MOST_PARTIALS = 1024 * 1024
 @attrs.define(kw_only=True)
 class StreamMonitor:
     """
-    Looks after one stream.
+    Handles the previews of one stream, and its signs of life.
 
     Attributes:
         state: Of the attempt: tells how long the server was waited for.
@@ -118,7 +118,7 @@ class StreamMonitor:
             return
         try:
             kept = await writer.keep(await writer.finish())
-        except StorageError:  # a preview is no reason to lose an image
+        except StorageError:  # losing a preview must not lose the image
             return
         if isinstance(kept, Image) and self.observer is not None:
             partial = PartialImage(
@@ -158,7 +158,7 @@ def check_life(state: AttemptState, alive: float, patience: float) -> None:
         patience: Maximum wait after it, in seconds.
 
     Raises:
-        OutcomeUnknownError: The server has brought nothing else for too long.
+        OutcomeUnknownError: The server has sent nothing else for too long.
     """
     if state.waited - alive > state.clock.loop_seconds(patience):
         message = (

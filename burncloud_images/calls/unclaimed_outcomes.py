@@ -145,12 +145,12 @@ class UnclaimedOutcomes(Generic[R, T]):
         return losses
 
     def warn(self) -> None:
-        """Warn the code that leaves the map of what was lost, if anything was; once."""
+        """Warn the code that leaves the map about losses, if there are any; once."""
         if losses := self.withdraw():
             warn_of_paid(str(losses), stacklevel=5)
 
     def pass_on(self, total: UnclaimedLosses) -> None:
-        """Log what was lost and add it to *total*, of which the client warns when it closes; once."""
+        """Log what was lost and add it to *total*, about which the client warns when it closes; once."""
         if losses := self.withdraw():
             keys = [key for loss in (losses.paid, losses.unfetched, losses.doubtful) for key in loss.keys]
             log_warning(str(losses), idempotency_keys=keys)

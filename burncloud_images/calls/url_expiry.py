@@ -1,8 +1,8 @@
 """
-When a result URL expires: by the server's clock, counted on a steady clock of ours.
+When a result URL expires: by the server's clock, counted on a monotonic clock.
 
 A computer's date may be wrong by hours. So the time of an answer is taken from its own `Date`, and the seconds that are
-left from then on are counted on a clock that nobody can set.
+left from then on are counted on a monotonic clock, which nobody can set.
 """
 
 from __future__ import annotations

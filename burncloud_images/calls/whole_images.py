@@ -11,7 +11,7 @@ T = TypeVar("T", bound=ImageDetails)
 
 
 class IncompleteImage(Exception):  # noqa: N818 (never leaves the package)
-    """Bytes that are not a whole image, as one clause."""
+    """Bytes that are not a whole image; the message is one clause."""
 
     def __init__(self, problem: str, remains: bytes = b"") -> None:
         super().__init__(problem)
@@ -45,5 +45,5 @@ async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
         return await writer.keep(media)
     remains = await read_back(writer, most_remains)
     await writer.discard()
-    problem = f"its {media.media_type} has no end" if media.media_type is not None else "its bytes are no image"
+    problem = f"its {media.media_type} has no end" if media.media_type is not None else "its bytes are not an image"
     raise IncompleteImage(problem, remains)

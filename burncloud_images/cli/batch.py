@@ -114,7 +114,7 @@ class JobCommand:
         try:
             added = await self.job.add(name, lists.options, allow_change=self.running.allow_input_change)
         except InputChangedError as error:
-            message = f"{error.message} Add --allow-input-change if that is wanted, or use another folder."
+            message = f"{error.message} Add --allow-input-change if that is intended, or use another folder."
             raise UsageError(message) from None
         known = f", {added.known:,} known already" if added.known else ""
         self.reporter.note(f"{name}: {format_count(added.new, 'new request')}{known}")

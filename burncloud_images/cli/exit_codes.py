@@ -15,7 +15,7 @@ UNFETCHED = 12
 ABANDONED = 130
 
 WEIGHTIEST = (ABANDONED, INTERRUPTED, STORAGE, UNFETCHED, 8, 5, 4, 10)
-"""Codes that describe the whole work, whatever its parts returned."""
+"""Codes that describe the whole work; they take precedence over those of its parts."""
 
 
 class UsageError(Exception):

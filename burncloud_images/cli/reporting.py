@@ -107,7 +107,7 @@ class Reporter:
             return
         outcome = f"{attempt.failure}, status {attempt.status}" if attempt.status else str(attempt.failure)
         if attempt.wait is not None:
-            self.note(f"attempt {attempt.number} failed ({outcome}); the next follows in {attempt.wait:.1f} s")
+            self.note(f"attempt {attempt.number} failed ({outcome}); the next one starts in {attempt.wait:.1f} s")
         else:
             ended = f"failed ({outcome})" if attempt.failure else "succeeded"
             self.detail(

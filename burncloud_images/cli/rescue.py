@@ -37,7 +37,7 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
 
 
 def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Reporter) -> None:
-    """Write the URL of a paid image to a file; whoever has it can download the image, so it is never printed."""
+    """Write the URL of a paid image to a file; anyone who has it can download the image, so it is never printed."""
     what = f"image {image.index + 1} is paid for but was not downloaded: {image.reason}"
     if image.expired:
         reporter.note(what)

@@ -28,7 +28,7 @@ LINGER = 1.0
 @attrs.frozen(kw_only=True)
 class AnswerDelivery:
     """
-    How far an answer got.
+    How much of an answer was sent.
 
     Attributes:
         whole: Whether all of it was written to the connection.

@@ -78,7 +78,7 @@ def colour_at(place: float, stops: Sequence[tuple[float, Colour]]) -> Colour:
 
 
 def draw_gradient(prompt: str, index: int, size: Size, detail: int) -> Image.Image:
-    """Return two colours that run into one another; they differ with whatever a landscape depends on."""
+    """Return two colours that run into one another; they depend on the same arguments as a landscape."""
     numbers = seeded("gradient", prompt, index, detail)
     top, bottom = ((numbers.randrange(256), numbers.randrange(256), numbers.randrange(256)) for _ in range(2))
     return gradient(size, [(0, top), (1, bottom)])

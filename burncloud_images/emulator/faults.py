@@ -45,9 +45,9 @@ class Fault:
     A status or a body replaces the API's answer; a cut ends the connection; without either, the true answer is sent
     with the given delay, headers and framing.
 
-    An event stream is billed before its head is sent, so whatever goes wrong in it was paid for. The only exception
-    is an `error` as its first event: then images are made only if `billed` is true. A fault with one of the
-    attributes from `after` to `plain` waits for a stream; one whose place the stream does not reach waits for the next.
+    An event stream is billed before its head is sent, so a stream that breaks was paid for. The only exception is an
+    `error` as its first event: then images are made only if `billed` is true. A fault with one of the attributes from
+    `after` to `plain` waits for a stream; one whose place the stream does not reach waits for the next.
 
     Attributes:
         status: HTTP status to answer with; 200 if only a body is given.
@@ -74,7 +74,7 @@ class Fault:
         pace: Seconds before each piece of a stream: an event, a comment or, with `drip`, so many bytes.
         drip: Bytes in each piece.
         pings: Number of `: PING` comments before each event and before the end.
-        done: Whether `data: [DONE]` is the last that is sent.
+        done: Whether `data: [DONE]` is sent last.
         fabricated: Answer with what a gateway makes of a plain JSON answer, the images in `b64_json` or in `url`: no
             early states, and completed events all called `image_generation.completed`, with the prompt that was used
             and without size, quality, background and format.

@@ -138,7 +138,7 @@ class RequestHandler:
             return await self.answer(refusal.answer)
 
     def release_fault(self) -> None:
-        """Return the fault to the plan: this request gives it nothing to strike."""
+        """Return the fault to the plan, since it does not apply to this request."""
         if self.fault is not None:
             self.state.fault_plan.put_back(self.fault)
             self.fault = None

@@ -100,7 +100,7 @@ class PartialSink(Protocol):
 
 @runtime_checkable
 class ReadableWriter(Protocol):
-    """A writer that can tell what it was given, should it turn out to be no whole image."""
+    """A writer that can return what it was given, in case that is not a whole image."""
 
     async def read_back(self, most: int) -> bytes:
         """

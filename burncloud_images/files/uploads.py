@@ -177,7 +177,7 @@ async def open_uploads(
 
 
 class UnusableSource(Exception):  # noqa: N818 (never leaves this module)
-    """A source that cannot be sent, as one clause."""
+    """A source that cannot be sent; the message is one clause."""
 
 
 def check(upload: Upload, source: ImageSource) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of limit that a documented rule can set: each is a value that says what is wrong with another."""
+"""The kinds of limit that a documented rule can set: each checks a value and says what is wrong with it."""
 
 # ruff: noqa: ARG001, ARG002 (every kind is asked in the same way, and most look at the value alone)
 from __future__ import annotations

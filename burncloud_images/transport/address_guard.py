@@ -88,7 +88,7 @@ class AddressPolicy:
 
     def problem(self, url: str, previous: str | None) -> str | None:
         if len(url) > LONGEST_URL or not url.isprintable() or FORBIDDEN.search(url):
-            return "it is too long or holds characters that no address has"
+            return "it is too long or has characters that an address cannot have"
         try:
             parts = urlsplit(url)
             exempt, port = self.is_exempt(url), parts.port
@@ -125,4 +125,4 @@ def literal_problem(host: str) -> str | None:
         last = host.rstrip(".").rpartition(".")[2]
         disguised = last.isdigit() or last.startswith("0x")
         return f"{host} is neither a host name nor a plain address" if disguised else None
-    return None if is_public(host) else f"{host} is no public address"
+    return None if is_public(host) else f"{host} is not a public address"

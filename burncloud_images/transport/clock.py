@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 
 class SystemClock:
-    """The computer's own time."""
+    """The clock of the computer."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)

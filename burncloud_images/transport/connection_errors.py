@@ -1,4 +1,4 @@
-"""What aiohttp and the operating system raise, as errors of this package: what happened, where, what it may cost."""
+"""Converts exceptions of aiohttp and the system to ours: what happened, where, and whether it may be billed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MEANINGS: tuple[tuple[type[Exception], str], ...] = (
     (aiohttp.ServerTimeoutError, "it took too long"),
     (aiohttp.ServerDisconnectedError, "the other side closed the connection"),
     (aiohttp.ClientPayloadError, "the answer is shorter than it said"),
-    (aiohttp.ClientResponseError, "the answer is no valid HTTP"),
+    (aiohttp.ClientResponseError, "the answer is not valid HTTP"),
 )
 # What the system's error numbers mean; asyncio's own texts for them hold addresses.
 NUMBERS: Mapping[int, str] = {
@@ -62,7 +62,7 @@ PERMANENT = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSL
 
 
 def to_failure(error: Exception, state: AttemptState, *, was_reached: bool = True) -> ImagesError:
-    """Return what *error* means: decided by how far the request got, never by the class of the exception."""
+    """Return our error for *error*: decided by how far the request got, never by the class of the exception."""
     if state.input_error is not None:
         return state.input_error
     to = f" to {state.place}" if state.place else ""

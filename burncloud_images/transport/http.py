@@ -42,7 +42,7 @@ from burncloud_images.wire.multipart import BodyPlan
 Session: TypeAlias = aiohttp.ClientSession
 AGENT = f"burncloud-images/{VERSION}"
 READ_BUFFER = 64 * 1024
-"""Half of what is received before the socket waits for the sink."""
+"""Half of the bytes that are received before reading pauses until the sink has taken some."""
 KEEP_ALIVE = 0.1
 """
 Seconds an idle connection is kept, so that many quick calls share some.
@@ -138,7 +138,7 @@ class AiohttpTransport:
 
     Attributes:
         clock: Scales the times.
-        network: How the network is reached.
+        network: How to reach the network.
         max_connections: To the API; more requests wait for a free one.
         borrowed: A session of the caller's for the API, never closed here.
     """
@@ -325,7 +325,7 @@ def open_public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 def refuse_private(address: str) -> None:
     if not is_public(address):
         raise DownloadRefusedError(
-            f"The image's address is refused: its host is {address}, which is no public address."
+            f"The image's address is refused: its host is {address}, which is not a public address."
         )
 
 

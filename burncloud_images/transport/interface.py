@@ -46,7 +46,7 @@ SessionKind: TypeAlias = Literal["api", "guarded", "exempt"]
 @attrs.define(kw_only=True)
 class AttemptState:
     """
-    How far one attempt has got; each stage has its own time.
+    The phase of an attempt; each phase has its own timeout.
 
     Attributes:
         clock: Scales the times.
@@ -81,7 +81,7 @@ class AttemptState:
         self.allow(seconds)
 
     def take_answer(self) -> None:
-        """Take note that a result has begun to come: who has one has worked, however little of the request had left."""
+        """Note that a result has begun to arrive: the server has worked, even if little of the request was sent."""
         self.phase = max(self.phase, Phase.BODY_IN)
 
     def allow(self, seconds: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Text that shows itself to the connection only: exceptions, logs and tracebacks print headers and local variables."""
+"""Secrets that only the connection can read: exceptions, logs and tracebacks print headers and local variables."""
 
 from __future__ import annotations
 

@@ -104,13 +104,13 @@ class PhaseTimer:
 
 
 LEAST_PROGRESS = 1024
-"""Bytes of an answer that start its idle time anew; with one byte now and then it would last for ever."""
+"""Bytes of an answer that restart its idle time; if one byte did, a server could keep a call for ever."""
 
 
 @attrs.define(kw_only=True)
 class IdleTimer:
     """
-    How long an answer may still be silent, in the loop's own seconds.
+    How long an answer may still pause, in the event loop's seconds.
 
     White space before the answer, by which some gateways show that they are alive while an image is made, starts the
     time anew as well, for as long as a first byte may take.
@@ -118,8 +118,8 @@ class IdleTimer:
     Attributes:
         idle: The whole time.
         first_byte: The time for white space.
-        text: Tells what the body is, until that is known; None for a file. Whoever reads a file or a stream knows
-            better what is state in it.
+        text: Tells what the body is, until that is known; None for a file. Downloads and streams measure their own
+            progress.
         least: Bytes that start the time anew.
         left: What is left of the time.
         waited: How long white space has come.

@@ -1,5 +1,5 @@
 """
-The body of a request, written so that it is known whether the server can have all of it.
+The body of a request, written so that one can tell whether the server may have all of it.
 
 The last piece is held back until the kernel has taken all others. What fails before that piece is handed to the
 connection cannot have been billed.
@@ -28,7 +28,7 @@ SLICE = 128 * 1024
 UNSENT = 128 * 1024
 """Bytes that the kernel takes before it says that it is full; more would hide where a cut was."""
 LEAST_BUFFER = 1
-"""Bytes that asyncio holds before it says that it is full. Never 0: with TLS an empty buffer would be full for ever."""
+"""Bytes that asyncio holds before it says that it is full. Never 0: with TLS an empty buffer would count as full."""
 
 
 class UploadBody(aiohttp.Payload):
@@ -144,7 +144,7 @@ def prepare(writer: AbstractStreamWriter) -> None:
 
 def require_connection(writer: AbstractStreamWriter) -> None:
     """
-    Refuse to go on where nothing arrives any more.
+    Raise if the connection is lost.
 
     A lost connection wakes `drain` without an error. Over TLS it is only told of once the loop has gone round, and what
     is written until then vanishes, as if it had been sent.

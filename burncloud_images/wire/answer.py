@@ -236,7 +236,7 @@ def to_details(value: object) -> TokenDetails | None:
 
 
 def to_odd_usage(value: object) -> Mapping[str, object]:
-    """Return a usage with counts that are none, as text under its name; nothing if all of it is plain."""
+    """Return a usage with counts that are not valid, as text under its name; nothing if all are valid."""
     if not isinstance(value, dict):
         return {}
     details = [value.get(name) for name in ("input_tokens_details", "output_tokens_details")]

@@ -1,5 +1,5 @@
 """
-What a body is, told by its first bytes: an answer in JSON, a stream of events, or something else.
+Recognises a body by its first bytes: an answer in JSON, a stream of events, or something else.
 
 Gateways label events as JSON and JSON as events, so the label decides only where the bytes do not. White space and
 comments, by which servers show that they are alive, may stand before either. Text in UTF-16 or UTF-32 becomes UTF-8.
@@ -40,7 +40,7 @@ JSON_BEGINS = b'{["-0123456789tfn'
 
 class BodyTextDecoder:
     """
-    The text of a body, in UTF-8, from where it begins to say something.
+    The text of a body, in UTF-8, without leading white space and comments.
 
     Feed it chunks and decode what it returns: nothing until the shape is known, and then mostly the chunk itself.
 

@@ -1,8 +1,8 @@
 """
-A compressed body becomes what it was, chunk by chunk.
+Decompresses a body, chunk by chunk.
 
-What a header says about compression is a hint: the first bytes tell what it is, and a body that cannot be inflated is
-taken as it came. A small body can hold gigabytes, so what comes of it comes in pieces.
+What a header says about compression is a hint: the first bytes tell what it is, and a body that cannot be decompressed
+is taken as it came. A small body can hold gigabytes, so it is decompressed in pieces.
 
 Source: RFC 1952 §2.2, of a gzip file's members; RFC 1950 §2.2; RFC 1951, of deflate without either around it.
 """

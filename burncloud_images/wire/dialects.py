@@ -1,8 +1,8 @@
 """
 What servers do differently: rows of values, found by the host of the base URL or chosen by name.
 
-A server is recognised by where it is, or because the caller says so, and then by the form of its errors. Its headers
-tell nothing: whatever stands in front of it passes them on.
+A server is recognised by its host or by the name that the caller gives, and then by the form of its errors. Its headers
+tell nothing, because proxies in front of it pass them on.
 """
 
 from __future__ import annotations

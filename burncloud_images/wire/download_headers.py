@@ -64,7 +64,7 @@ class RemoteFile:
     Attributes:
         length: Bytes, if it says.
         validator: For `If-Range`; None if the rest cannot be asked for without risk of getting that of another file.
-        checksums: All that it names and that can be computed here.
+        checksums: Those that it names and that can be computed here.
     """
 
     length: int | None = None

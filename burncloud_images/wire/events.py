@@ -81,7 +81,7 @@ KNOWN_OR_EMPTY = KNOWN | {"error"}
 @attrs.frozen(kw_only=True)
 class EventFields:
     """
-    What an event says beside its image; see `PartialImage` and `CompletedImage`.
+    The fields of an event, without its image; see `PartialImage` and `CompletedImage`.
 
     Attributes:
         type: As sent; empty if it is not.
@@ -234,7 +234,7 @@ class StreamDecoder:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more is waited for, although more may come."""
+        """Whether to stop reading, although more may come."""
         return self.done or len(self.items) >= self.wanted
 
     @property
@@ -288,7 +288,7 @@ class StreamDecoder:
                 yield PAUSE_POINT
 
     def flush(self) -> Iterator[StreamEvent]:
-        """Yield what is left of a stream that ends here: an event that is whole but for its blank line."""
+        """Yield the rest when the stream has ended: an event that lacks only its blank line."""
         for token in () if self.done else self.sse.close():
             if isinstance(token, EventEnded) and self.cutter is not None and is_whole(self.cutter):
                 yield from self.end_event(token.name)
@@ -336,7 +336,7 @@ class StreamDecoder:
                     yield event
 
     def number_of_preview(self, index: int, head: Mapping[str, object]) -> int:
-        """Return which preview begins: as the server says, or the next, as it mostly says so behind the bytes."""
+        """Return the number of a preview: the server's, or the next one, as most servers send it after the bytes."""
         counted = self.previews.get(index, 0)
         self.previews[index] = counted + 1
         said = to_int(head.get("partial_image_index"))
@@ -408,7 +408,7 @@ class StreamDecoder:
 
 
 def is_answer(fields: Mapping[str, object]) -> bool:
-    """Whether an event holds what a plain answer does."""
+    """Whether an event has the contents of a plain answer."""
     items = fields.get("data")
     return isinstance(items, list) and any(isinstance(item, Mapping) for item in items)
 

@@ -4,10 +4,10 @@ Converts status, headers and body of an answer to an exception.
 Decided by the error's code, then its type, then the text of gateways that send neither, then the status: gateways
 answer a caller's mistake with 500, an empty purse with 401, and an unknown model with 503.
 
-The other question is whether an image can have been made. Once the whole request was sent, an error 5xx leaves that
-open, whoever wrote it: proxies and gateways write JSON as well as pages after the work was done. Only three things
-close it: a code that means that the work was refused, a server that is known and bills nothing for its errors, or the
-caller's word. What stays open is `OutcomeUnknownError`.
+The other question is whether an image can have been made. Once the whole request was sent, an error 5xx does not tell:
+proxies and gateways write JSON as well as pages after the work was done. Only three things do: a code that means
+that the work was refused, a known server that bills nothing for its errors, or the caller's word. Everything else is an
+`OutcomeUnknownError`.
 """
 
 from __future__ import annotations
@@ -306,7 +306,7 @@ def to_unknown_error(response: ErrorResponse, envelope: ErrorObject) -> Connecti
     message = f"The gateway answered {describe_status(response.status)}{said}"
     if not response.phase.may_be_billed:
         return ConnectionFailedError(f"{message} while the request was being sent.", phase=response.phase)
-    return to_outcome_unknown_error(f"{message}, which does not tell whether the images were made.", response, envelope)
+    return to_outcome_unknown_error(f"{message}, which does not say whether the images were made.", response, envelope)
 
 
 def to_outcome_unknown_error(message: str, response: ErrorResponse, envelope: ErrorObject) -> OutcomeUnknownError:

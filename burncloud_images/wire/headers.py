@@ -81,8 +81,8 @@ def find_retry_after(headers: Mapping[str, str], *, resets: bool = True, now: da
 
     Args:
         headers: With lower-case names.
-        resets: Whether the time until the limit of requests is reset counts if nothing else is said. Servers send it
-            with every answer, so it counts only if no requests are left: another limit may have been hit.
+        resets: Whether to use the time until the request limit is reset if the server names no other wait. Servers send
+            it with every answer, so it counts only if no requests are left: another limit may have been hit.
         now: When the answer came by the local clock, for a date in an answer that has no Date itself.
 
     Source:

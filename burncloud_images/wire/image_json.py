@@ -90,7 +90,7 @@ AT_ONCE = 2000
 """Values between two pauses."""
 PAUSE_POINT = PausePoint()
 MOST_DEPTH = 100
-"""Nesting that is followed; the standard parser would exhaust its stack at about ten times that."""
+"""Maximum nesting; the standard parser would exhaust its stack at about ten times that."""
 ITEMS = 2
 """Levels around the items of an answer: the object, and `data`."""
 LEAD = 256
@@ -130,8 +130,7 @@ class ImageExtractor:
     """
     Cuts the images out of one JSON document; a subclass says where in it they stand.
 
-    Feed it chunks and hand on its events; `parse` returns the rest. After an error it is of no further use, but for
-    `raw`.
+    Feed it chunks and hand on its events; `parse` returns the rest. After an error only its `raw` can be used.
     """
 
     what = "answer"
@@ -158,7 +157,7 @@ class ImageExtractor:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing more is waited for, although more may come."""
+        """Whether to stop reading, although more may come."""
         return False
 
     @property

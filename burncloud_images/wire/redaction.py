@@ -71,7 +71,7 @@ class KeyRedactor:
         return re.compile(f"{around}(?:{cores}){around}=*")
 
     def text(self, text: str) -> str:
-        """Return *text* without the key; nearly none has it, so the look is cheap."""
+        """Return *text* without the key; few texts contain it, so looking is cheap."""
         if self.key and (self.key.lower() in text.lower() or any(escape in text for escape in ESCAPES)):
             text = self.pattern.sub(MASK, text)
         if any(anchor in text for anchor in self.anchors):

@@ -88,7 +88,7 @@ class SSEDecoder:
     """
     Turns the chunks of a stream into its data and the ends of its events.
 
-    Feed it chunks and hand on its tokens; `close` tells of an event that has not ended. An event without data is none.
+    Feed it chunks and hand on its tokens; `close` yields an event that has not ended. An event without data is skipped.
     """
 
     def __init__(self) -> None:

@@ -364,7 +364,7 @@ class TestPrices:
         with pytest.raises(ConfigurationError) as caught:
             refuse_unpriced(TABLE, documents)
         assert (
-            "The prices of 2026-11-23 do not tell what these requests can cost: new (2); the server's own model (1). "
+            "The prices of 2026-11-23 do not say what these requests can cost: new (2); the server's own model (1). "
             "Add them to the price file, or use max_images in place of max_cost." == caught.value.message
         )
 

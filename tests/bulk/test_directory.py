@@ -120,7 +120,7 @@ class TestBallast:
 
     def test_too_little_room_is_said_before_anything_is_bought(self, tmp_path):
         """Too little room is an error before anything is bought."""
-        with pytest.raises(errors.StorageError, match="too little room"):
+        with pytest.raises(errors.StorageError, match="too little space"):
             Ballast(tmp_path / ".ballast", 1 << 60).load()
 
         assert [] == list(tmp_path.glob(".ballast"))
@@ -134,7 +134,7 @@ class TestBallast:
 
         monkeypatch.setattr(os, "posix_fallocate", refuse)
         Ballast(tmp_path / ".ballast", 1 << 20).load()
-        with pytest.raises(errors.StorageError, match=r"too little room \(No space left on device\)"):
+        with pytest.raises(errors.StorageError, match=r"too little space \(No space left on device\)"):
             Ballast(tmp_path / ".ballast", 1 << 60).load()
 
 

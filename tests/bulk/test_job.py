@@ -458,7 +458,7 @@ class TestDisk:
     async def test_a_job_without_room_does_not_begin(self, workshop):
         """A job without room on its disk does not start."""
         shop = await workshop()
-        with pytest.raises(errors.StorageError, match="too little room"):
+        with pytest.raises(errors.StorageError, match="too little space"):
             await shop.run(prompts(2), room=1 << 60)
 
         assert 0 == shop.posts

@@ -308,7 +308,7 @@ class TestErrors:
         with pytest.raises(errors.DownloadError) as caught:
             await fetch(gateway, "a")
 
-        assert ["Image 2 is damaged: its bytes are no image."] == caught.value.__notes__
+        assert ["Image 2 is damaged: its bytes are not an image."] == caught.value.__notes__
 
     async def test_a_client_that_is_closed_meanwhile_leaves_the_address(self):
         """A client that is closed during a download raises one of its own errors, with the URL."""

@@ -358,13 +358,13 @@ class TestChecks:
     async def test_a_page_with_status_200_is_no_image(self):
         """A page with status 200 is refused as not an image."""
         store = Store(Step(content=b"<html>please log in</html>"))
-        with pytest.raises(errors.DownloadError, match="its bytes are no image"):
+        with pytest.raises(errors.DownloadError, match="its bytes are not an image"):
             await fetch(store)
 
     async def test_nothing_is_no_image(self):
         """An empty answer is refused as not an image."""
         store = Store(Step(content=b""))
-        with pytest.raises(errors.DownloadError, match="its bytes are no image"):
+        with pytest.raises(errors.DownloadError, match="its bytes are not an image"):
             await fetch(store)
 
     async def test_the_cap_counts_all_parts(self):

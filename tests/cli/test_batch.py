@@ -378,7 +378,7 @@ def test_a_list_that_changed(cli, serve):
 
     assert (2, 2, 0) == (refused.code, other.code, taken.code)
     assert "has changed since this job read it" in refused.errors[0]
-    assert "Add --allow-input-change if that is wanted, or use another folder." in other.errors[0]
+    assert "Add --allow-input-change if that is intended, or use another folder." in other.errors[0]
     assert 3 == len(server.ledger.requests)
 
 

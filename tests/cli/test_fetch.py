@@ -134,7 +134,7 @@ def test_an_address_that_has_expired(cli, make_urls):
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("https://127.0.0.1/x.png?sig=s3cr3t", "no public address"),
+        ("https://127.0.0.1/x.png?sig=s3cr3t", "not a public address"),
         ("http://images.example/x.png?sig=s3cr3t", "unencrypted"),
         ("file:///etc/passwd", "neither https nor http"),
         ("otter.png", "neither https nor http"),

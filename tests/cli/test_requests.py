@@ -403,7 +403,7 @@ def test_retries_are_told(cli, serve, no_wait):
     ran = cli(*GENERATE, "-v")
 
     assert ran.code == 0
-    assert re.search(r"note: attempt 1 failed \(RateLimitError, status 429\); the next follows in \d\.\d s", ran.err)
+    assert re.search(r"note: attempt 1 failed \(RateLimitError, status 429\); the next one starts in \d\.\d s", ran.err)
     assert "note: attempt 2 succeeded after" in ran.err
 
 

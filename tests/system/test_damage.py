@@ -45,7 +45,7 @@ class TestDamage:
             (TEXT[:4000] + "!" + TEXT[4000:], None, None, "it holds something that is not base64"),
             (TEXT[:4000] + "A", 3000, 1, "base64 ends 3 characters short"),
             (base64.b64encode(WHOLE[:-12]).decode(), len(WHOLE) - 12, 0, "its image/png has no end"),
-            (base64.b64encode(b"no image at all").decode(), 15, 0, "its bytes are no image"),
+            (base64.b64encode(b"no image at all").decode(), 15, 0, "its bytes are not an image"),
         ],
         ids=["letter", "length", "end", "kind"],
     )

@@ -350,7 +350,7 @@ class TestEnds:
                 await receive(client, attrs.evolve(REQUEST, n=2))
 
     @pytest.mark.parametrize(
-        ("data", "sentence"), [(png()[:-12], "has no end"), (b"no image", "no image"), (b"", "holds no image")]
+        ("data", "sentence"), [(png()[:-12], "has no end"), (b"no image", "not an image"), (b"", "holds no image")]
     )
     async def test_a_damaged_image(self, data, sentence):
         """A damaged image is not returned as an image."""

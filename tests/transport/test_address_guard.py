@@ -77,8 +77,8 @@ class TestRules:
             ("https://store.0x7f/", "neither a host name"),
             ("https://2130706433/", "neither a host name"),
             ("https://127.1./", "neither a host name"),
-            ("https://127.0.0.1/", "127.0.0.1 is no public"),
-            ("https://[64:ff9b::7f00:1]/", "is no public"),
+            ("https://127.0.0.1/", "127.0.0.1 is not a public"),
+            ("https://[64:ff9b::7f00:1]/", "is not a public"),
             ("http://store.example/", "unencrypted"),
             ("https://store.example:8443/", "port 8443"),
             ("https://store.example:80/", "port 80"),
@@ -234,7 +234,7 @@ class TestCanary:
         async with serve(Gateway()) as canary:
             names["store.example"] = [[("127.0.0.1", canary.port)]]
             if guarded:
-                with pytest.raises(errors.DownloadRefusedError, match=r"127\.0\.0\.1, which is no public"):
+                with pytest.raises(errors.DownloadRefusedError, match=r"127\.0\.0\.1, which is not a public"):
                     await fetch(f"{here().scheme}://store.example/x")
             else:
                 assert IMAGE == await fetch(f"{here().scheme}://store.example/x")

@@ -113,7 +113,7 @@ def disconnect(connection: sqlite3.Connection, find_home: Callable[[], Path | No
         find_home: Returns where to write the store again if its file was removed while it was open.
 
     Raises:
-        StorageError: It was removed and cannot be written there; the message says where it is.
+        StorageError: It was removed and cannot be written there; the message says where it is now.
     """
     with closing(connection):
         saved = save_again(connection, find_home) if find_home is not None else None

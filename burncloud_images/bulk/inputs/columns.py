@@ -39,7 +39,7 @@ ParsedRows: TypeAlias = Iterator[ParsedRow]
 
 
 class UnusableRow(Exception):  # noqa: N818 (stays within this package)
-    """Something that a row cannot be made of, as one clause; it becomes the reason of a bad row."""
+    """A row that cannot become a request; the message is one clause, the reason of the bad row."""
 
 
 def clip(text: str, most: int = MAX_REASON) -> str:
@@ -69,7 +69,7 @@ TYPES: Mapping[str, type] = {**KINDS, "repeat": int}
 TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?", re.ASCII)  # a spreadsheet writes 2.0 where cells are empty
 MAX_DIGITS = 77
-"""Of a whole number; a job keeps 256 bits."""
+"""Maximum length of a whole number; a job stores up to 256 bits."""
 
 
 def nearest(name: str) -> str | None:
@@ -103,7 +103,7 @@ def to_value(name: str, word: str) -> object:
     Return what a word of a table is in the column *name*; None if nothing is given.
 
     Raises:
-        UnusableRow: It is nothing of the kind.
+        UnusableRow: It is not a valid value of the column.
     """
     if name == "prompt":
         return word or None

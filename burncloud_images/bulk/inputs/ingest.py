@@ -270,7 +270,7 @@ def refuse_change(path: Path, before: Mapping[str, object], now: Mapping[str, ob
     what = what or ("" if same(before, now, ("settings",)) else "was read by this job with other defaults")
     if what:
         error = InputChangedError(f"{path} {what}, so this run would also buy its new rows.")
-        error.add_note("Say that this is wanted, or use another directory.")
+        error.add_note("Confirm that this is intended, or use another directory.")
         raise error
 
 
@@ -329,7 +329,7 @@ async def add_requests(
     name: str,
 ) -> AddedRows:
     """
-    Add requests of a program; images that are bytes are kept in the job's directory.
+    Add requests made by a program; images given as bytes are stored in the job's directory.
 
     Raises:
         InvalidRequestError: An image cannot be read again by another run.

@@ -37,7 +37,7 @@ Known = tuple[str, int, int, int, int]
 @attrs.frozen
 class InspectedImage:
     """
-    What is known of a file.
+    What is known about an image file.
 
     Attributes:
         file: Where it is, and what tells whether it is still the same.

@@ -57,7 +57,7 @@ class RowWarnings:
         if cause in self.seen:
             return False
         if len(self.seen) == MAX_WARNINGS:
-            self.waiting.append(f"{self.source}: There is more of the kind, which is not told.")
+            self.waiting.append(f"{self.source}: Further warnings of this kind are not shown.")
         if len(self.seen) <= MAX_WARNINGS:
             self.seen.add(cause)
         return len(self.seen) <= MAX_WARNINGS
@@ -78,7 +78,7 @@ STAND_IN = ImageURL("https://stand-in.invalid/")
 @attrs.frozen
 class RowDefaults:
     """
-    What rows are given that do not have it.
+    Values for rows that do not have their own.
 
     Attributes:
         own: Fields of the API, each for the operations that have it, and `operation`.
@@ -247,7 +247,7 @@ def check_url(url: str, *, allow_http: bool) -> ImageURL:
     Return an address that an image may be fetched from.
 
     Raises:
-        UnusableRow: It is none; the reason does not show it, since it may be signed.
+        UnusableRow: It is not one; the reason does not show it, since it may be signed.
     """
     if url[:5].lower() == "data:":
         return check_data(url)

@@ -62,7 +62,7 @@ NO_TEXT: Mapping[bytes, str] = {
 @attrs.frozen(kw_only=True)
 class Fingerprint:
     """
-    What an input was when it was read.
+    Identifies the content of an input when it was read.
 
     Attributes:
         sha256: Hex digest of its bytes.
@@ -149,7 +149,7 @@ def find_format(name: str, wanted: str | None) -> str | None:
     Return the format of an input; None if only its bytes can tell.
 
     Raises:
-        InvalidRequestError: Its name does not tell, or *wanted* is none.
+        InvalidRequestError: Its name does not tell, or *wanted* is not a format.
     """
     word = (wanted if wanted is not None else Path(name).suffix.removeprefix(".")).lower()
     if name == STDIN and FORMATS.get(word) == "parquet":

@@ -94,12 +94,12 @@ class TokenPrices:
 @attrs.frozen(kw_only=True)
 class ModelPrices:
     """
-    What a model costs.
+    The prices of a model.
 
     Attributes:
         images: Nano-dollars per image.
         tokens: Prices per token, where the model is paid so.
-        output_tokens: The most tokens that one image takes.
+        output_tokens: The maximum number of tokens that one image takes.
         input_image_tokens: The most tokens that one image to edit takes.
     """
 
@@ -156,7 +156,7 @@ class ModelPrices:
 @attrs.frozen(kw_only=True)
 class ExpectedTokens:
     """
-    The most tokens that one image takes.
+    The maximum number of tokens that one image takes.
 
     Attributes:
         text: Of the prompt.
@@ -256,7 +256,7 @@ def parse_money(text: str) -> int:
     Return an amount of dollars such as `5`, `5.00` or `$0.042` in nano-dollars, exactly.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not an amount.
     """
     match = AMOUNT.fullmatch(text.strip())
     if match is None:

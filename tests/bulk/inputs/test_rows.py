@@ -391,7 +391,7 @@ async def test_a_million_odd_columns_are_not_told_of(warned):
     assert 1 == len(row_warnings)
     assert len(row_warnings[0]) < 400
     assert 101 == len(many)
-    assert many[-1].endswith("There is more of the kind, which is not told.")
+    assert many[-1].endswith("Further warnings of this kind are not shown.")
 
 
 async def test_a_warning_that_is_an_error_ends_the_reading(read):

@@ -131,11 +131,11 @@ class TestWords:
     def test_an_unknown_outcome_says_what_is_known(self):
         """Status, text, id and the beginning of the answer."""
         error = to_error(reply(504, said("upstream timed out.", code="t"), {"x-request-id": "r-1"}))
-        expected = "The gateway answered 504 Gateway Timeout: upstream timed out, which does not tell whether"
+        expected = "The gateway answered 504 Gateway Timeout: upstream timed out, which does not say whether"
         assert error.message.startswith(expected)
         assert (504, "r-1", "t") == (error.status, error.request_id, error.code)
         bare = to_error(reply(599, PAGE * 1_000_000))
-        assert "The gateway answered 599, which does not tell whether the images were made." == bare.message
+        assert "The gateway answered 599, which does not say whether the images were made." == bare.message
         assert 1024 * 1024 == len(bare.raw)
 
     def test_an_early_timeout_is_a_failed_connection(self):
