@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pictures import png
 from strategies import answers, chunkings, cut, json_values, write_json
 
-from burncloud_images import GenerationRequest, Memory
+from burncloud_images import GenerationRequest, Limits, Memory, errors
 from burncloud_images.calls.attempt import CallSpec, RequestAttempt
 from burncloud_images.calls.resources import Resources
 from burncloud_images.errors import ImagesError
@@ -39,24 +39,29 @@ def executor():
         yield pool
 
 
-def make_attempt(executor):
+def make_attempt(executor, **settings):
     resources = Resources(
         **dict.fromkeys((field.name for field in attrs.fields(Resources)), None)
         | {"executor": executor, "clock": SystemClock(), "budget": RetryBudget()}
     )
     request = GenerationRequest("otter", n=2)
-    sent = {"request": request, "sink": Memory(), "settings": Settings(base_url="", key=None), "idempotency_key": "k"}
+    sent = {
+        "request": request,
+        "sink": Memory(),
+        "settings": Settings(base_url="", key=None, **settings),
+        "idempotency_key": "k",
+    }
     return RequestAttempt(spec=CallSpec(resources=resources, **sent), key="", number=1)
 
 
-async def take(chunks, executor, headers=None):
+async def take(chunks, executor, headers=None, **settings):
     """Return what a call makes of a body: its images, what is damaged, the rest or the error, and the bytes it kept."""
 
     async def arrive():
         for chunk in chunks:
             yield chunk
 
-    attempt = make_attempt(executor)
+    attempt = make_attempt(executor, **settings)
     response = SimpleNamespace(headers=headers or {}, status=200)
     buffer = attempt.buffer
     error = answer = is_held = None
@@ -162,3 +167,40 @@ async def test_without_pauses_others_would_be_held(monkeypatch, executor, name):
     monkeypatch.setattr("burncloud_images.calls.response_body.TURN", 1e9)
 
     assert await measure(SMALL_THINGS[name], executor) > MOST_HELD
+
+
+@pytest.mark.parametrize(("size", "is_kept"), [(16 * 1024 - 1, False), (16 * 1024, True)])
+async def test_an_error_that_is_large_enough_for_an_image_is_kept(executor, size, is_kept):
+    """An error in an answer of success is kept as it arrived from 16 KiB on, as it may hold an image."""
+    text = b'{"error":{"message":"Blocked."},"x":"%s"}'
+    body = text % (b"A" * (size - len(text) + len("%s")))
+
+    async def arrive():
+        yield body
+
+    attempt, response = make_attempt(executor), SimpleNamespace(headers={}, status=200)
+    error = errors.ModerationError("Blocked.", status=200)
+    async with aclosing(arrive()) as arriving:
+        incoming = attempt.open_body(response, arriving)
+        receiver = await attempt.choose_receiver(response, incoming)
+        await receiver.take(incoming)
+        await receiver.salvage(error)
+    kept = error.raw
+    await attempt.buffer.drop()
+
+    assert size == len(body)
+    assert (body if is_kept else b"") == kept
+
+
+@pytest.mark.parametrize("via_stream", [False, True])
+async def test_an_image_may_be_as_large_as_the_limit(executor, via_stream):
+    """An image of exactly `Limits.image` bytes is taken, and one byte more is too large."""
+    body = b'{"data":[{"b64_json":"%s"}]}' % IMAGE.encode()
+    if via_stream:
+        body = b'data: {"type":"image_generation.completed","b64_json":"%s"}\n\n' % IMAGE.encode()
+
+    _, images, _, _, failure, *_ = await take([body], executor, limits=Limits(image=len(png())))
+    assert (png(), None) == (images[0], failure)
+
+    _, images, _, _, failure, *_ = await take([body], executor, limits=Limits(image=len(png()) - 1))
+    assert ({}, errors.TooLargeError) == (images, failure[0])
