@@ -439,9 +439,9 @@ class AsyncImagesClient:
                 something that was paid for is among them: at the end of the block, or when the client closes. Outcomes
                 that come after the block was left are also logged.
 
-        Every request that is pulled has one outcome, which is taken or unclaimed. A call that was cancelled has
-        `Failed`: with an `OutcomeUnknownError` and its key if it may have been billed, with a `DownloadError` and the
-        URLs if its images were being downloaded, and otherwise with an error that says that nothing was billed.
+        Every request that is pulled has one outcome, which is taken or unclaimed. A cancelled call has `Failed`: with
+        an `OutcomeUnknownError` and its key if it may have been billed, with a `DownloadError` and the URLs if its
+        images were being downloaded, and otherwise with an error that says that nothing was billed.
 
         Leaving the `async with` block waits until nothing runs any more. Without it, `async for` alone works too: after
         a `break` the calls end in the background, and `aclose` of the client waits for them.

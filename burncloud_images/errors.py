@@ -181,7 +181,7 @@ class KeptAnswer:
     """
     The bytes of an answer that was not, or not completely, understood, as the server sent them.
 
-    It may hold signed addresses, and in a file your key if the server echoes it: keep it as a secret.
+    It may contain signed URLs, and in a file also your key if the server echoes it: keep it secret.
 
     Attributes:
         size: Bytes.
@@ -683,7 +683,7 @@ class DownloadError(ImagesError):
     Fetching images from their URLs failed. The images of an answer exist and are paid for.
 
     Attributes:
-        url: Where the image is that this error tells of. It is a secret while it is valid.
+        url: The URL of the image. It is a secret while it is valid.
     """
 
     usual_advice = "Fetch .url again before it expires; .unfetched lists all images that are missing."

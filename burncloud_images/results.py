@@ -66,7 +66,7 @@ class Attempt:
 @attrs.frozen(kw_only=True)
 class Task:
     """
-    A request that a gateway has accepted and works on. Asking for its images is free, and can be done again.
+    A request that a gateway has accepted and is working on. Asking for its images is free, and can be done again.
 
     Attributes:
         id: The gateway's.
@@ -207,7 +207,7 @@ class DamagedImage:
         index: Place in the server's answer, from 0.
         reason: What is wrong with it, as one clause.
         data: Its bytes, up to where it broke off or stopped being base64.
-        rest: The text from there on, as it came, where that is not base64.
+        rest: The remaining text, as it came, if it is not base64.
     """
 
     index: int

@@ -36,7 +36,7 @@ Verdict: TypeAlias = Literal["retry", "throttled", "stop"]
 """Retry after a failure; retry when the server allows it, which does not count as a failure; or raise the error."""
 
 Answered: TypeAlias = APIError | ConnectionFailedError | OutcomeUnknownError
-"""Errors that know what the server said about trying again."""
+"""Errors that say whether the server wants the request to be sent again."""
 
 PASSING = (RateLimitError, ServerError)
 """Errors after which the API may answer the same request differently a little later."""
@@ -94,11 +94,11 @@ class RetryPolicy:
             only `deadline` limits it.
         first_wait: Maximum seconds before the second attempt.
         max_wait: Maximum seconds before any later attempt.
-        throttle_wait: Maximum seconds before an attempt after a 429, unless it names a longer time.
+        throttle_wait: Maximum seconds before an attempt after a 429, unless the 429 names a longer time.
         deadline: Seconds after the start of the first attempt in which another may start; None for no limit. A running
             attempt is never cut.
         on_unknown: What to do when a request may have been billed and no usable answer came. `raise` is safe; with
-            `retry` the caller accepts to pay twice.
+            `retry` the caller accepts paying twice.
         retry_codes: Error codes of the API that are retried, beyond the documented ones.
         fail_codes: Error codes that are never retried.
         unknown_codes: Error codes that may come after the image was made; they are raised as `OutcomeUnknownError`.

@@ -91,7 +91,7 @@ class Network:
     How to reach the network.
 
     Attributes:
-        proxy: URL of a proxy that is asked by HTTP or HTTPS. SOCKS is refused: the key would be sent to it unencrypted.
+        proxy: URL of an HTTP or HTTPS proxy. SOCKS is refused: the key would be sent to it unencrypted.
         ca: A PEM file of further certificate authorities, or an `ssl.SSLContext`.
         allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs on public ones.
         allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses, be unencrypted and
@@ -176,7 +176,7 @@ def proxy_for(network: Network, scheme: str, host: str) -> str | None:
     Return the proxy for an address, if there is one.
 
     Raises:
-        ConfigurationError: The environment names one that is not asked by HTTP.
+        ConfigurationError: The environment names a proxy that does not use HTTP.
     """
     found = find_proxy(network, scheme, host)
     return found[0] if found is not None else None
@@ -187,7 +187,7 @@ def find_proxy(network: Network, scheme: str, host: str) -> tuple[str, str] | No
     Return the proxy for an address, if there is one, and where it was set.
 
     Raises:
-        ConfigurationError: The environment names one that is not asked by HTTP.
+        ConfigurationError: The environment names a proxy that does not use HTTP.
     """
     if network.proxy is not None:
         return to_proxy(network.proxy, "Network.proxy"), "Network.proxy"

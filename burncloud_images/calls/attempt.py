@@ -86,7 +86,7 @@ class CallSpec(Generic[T]):
     image_count: int = attrs.field(init=False, default=attrs.Factory(lambda spec: spec.request.n or 1, takes_self=True))
 
     def context(self, retries: int = 0) -> ImageContext:
-        """Return what a sink is told of the first image; images of a later attempt get a name of their own."""
+        """Return the sink's context for the first image; images of a later attempt get names of their own."""
         return ImageContext(
             id=self.idempotency_key.replace("-", "")[:12] + (f"-r{retries}" if retries else ""),
             index=0,
@@ -108,7 +108,7 @@ class ReceivedAnswer(Generic[T]):
         at: When it came.
         request_id: The server's id for it.
         task: What the server works on, if the images are still to come.
-        wait: Seconds that it asks to wait before it is asked for them.
+        wait: Seconds that the server asks to wait before the images are requested.
     """
 
     answer: ImagesAnswer

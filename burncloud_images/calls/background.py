@@ -1,7 +1,7 @@
 """
 Background work that continues after its caller has left, in tasks that belong to the client.
 
-Frameworks cancel a caller repeatedly until it has left. Work that has to finish nevertheless, such as a paid call or
+Frameworks cancel a caller repeatedly until it has left. Work that has to finish anyway, such as a paid call or
 the removal of a partial file, runs in a task of its own, which those cancellations do not reach.
 """
 

@@ -182,7 +182,7 @@ class Call(Generic[T]):
     task: Task | None = None
 
     async def told(self, work: Awaitable[ImagesResult[T]]) -> ImagesResult[T]:
-        """Return what *work* of this call returns; whatever it raises says what only the call knows."""
+        """Return what *work* of this call returns; add to its exception what only the call knows."""
         try:
             with forgetting_locals():
                 return await work
@@ -332,7 +332,7 @@ class Call(Generic[T]):
             error.add_note(f"{about} {describe_task(self.task)}".rstrip())
 
     def note_mistake(self, error: Exception) -> None:
-        """Let what a hook raised say what may have been billed; what an attempt had brought is on its cause."""
+        """Add to a hook's exception what may have been billed; what an attempt had received is on its cause."""
         self.mark(error)
         if not self.failures or error.__cause__ is not None:
             return

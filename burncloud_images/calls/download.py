@@ -44,7 +44,7 @@ T = TypeVar("T", bound=ImageDetails)
 MIN_ATTEMPTS = 8
 """Attempts at least, unless the caller wants no retries at all."""
 PROGRESS = 64 * 1024
-"""An attempt that got further by as many bytes does not count as a failure."""
+"""An attempt that received at least this many bytes does not count as a failure."""
 MAX_REDIRECTS = 5
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE = frozenset({403, 404, 410})

@@ -71,7 +71,7 @@ class MapState(Enum):
     NEW = "nobody has asked for an outcome yet"
     PULLING = "the next request is pulled when there is room for it"
     PAUSED = "the last task that waited for an outcome was cancelled; nothing is started until one waits again"
-    FINISHING = "no more requests are pulled; calls go on, with all their retries"
+    FINISHING = "no more requests are pulled; calls continue, with all their retries"
     UNATTENDED = "finishing, but the last task that waited for an outcome was cancelled"
     STOPPING = "no attempt is started that would buy something new; outcomes can still be taken"
     LEFT = "stopping, and nobody takes outcomes: they are unclaimed"
@@ -223,7 +223,7 @@ class MapRun(Generic[R, T]):
         self.background.works.add(self)
 
     def move(self, event: Event) -> MapState | None:
-        """Go where *event* leads, and return the state before; None if it changes nothing."""
+        """Apply *event*, and return the previous state; None if it changes nothing."""
         before, after = self.state, TRANSITIONS[event].get(self.state)
         if after is None:
             return None
@@ -368,7 +368,7 @@ class MapRun(Generic[R, T]):
         return outcome
 
     def leave(self) -> None:
-        """Take no more outcomes; those in the queue, and those that still come, are unclaimed."""
+        """Return no more outcomes; those in the queue and later ones become unclaimed."""
         if self.move("leave") is not None:
             self.disown()
 

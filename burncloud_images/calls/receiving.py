@@ -66,7 +66,7 @@ class Decoder(Protocol):
 
     @property
     def is_certain(self) -> bool:
-        """Whether what comes is an image and not a preview."""
+        """Whether the current image is final and not a preview."""
 
     @property
     def ended_image(self) -> int | None:

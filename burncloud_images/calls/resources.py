@@ -114,7 +114,7 @@ class ClientResources:
         """
         Close, after the running calls have ended as *on_exit* says; a second time does nothing.
 
-        Cancellation leaves at once; the calls end in the background, and the log tells of them.
+        Cancellation leaves at once; the calls end in the background, and are logged.
         """
         import asyncio
 

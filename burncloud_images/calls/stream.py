@@ -2,8 +2,8 @@
 A stream as its caller sees it: the call runs in a task of its own, and passes its images on one by one.
 
 The connection belongs to that task. So the caller may wait for an image with a timeout and wait again after it, or
-iterate from another task, without losing the request. While the caller looks at an image the next one is received, and
-no more.
+iterate from another task, without losing the request. While the caller processes an image, only the next one is
+received.
 """
 
 from __future__ import annotations

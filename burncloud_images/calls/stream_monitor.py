@@ -1,5 +1,5 @@
 """
-What only a stream has: previews, an observer of what comes, and signs of waiting that are not signs of life.
+What only a stream has: previews, an observer of images, and pings, which do not show that the server is working.
 
 What comes after the last image that was asked for is not waited for, and what is missing after it is not a failure.
 """

@@ -40,9 +40,9 @@ GROWTH = 1.5
 MOST_WAIT = 10.0
 """Seconds between two questions, if the gateway names none: the first, and no more than the last."""
 PASSING = frozenset({404, 405, 408, 409, 421, 423, 425, 429})
-"""Statuses below 500 that may be another one a little later: a task is not known everywhere at once."""
+"""Statuses below 500 that may change soon: not all of a gateway's servers know a new task at once."""
 EMPTY_RESULTS = 3
-"""How often a task may have succeeded without its images before that is its result."""
+"""How often a task may succeed without images before that is taken for its result."""
 
 
 class StillRunning(Exception):  # noqa: N818 (never leaves the package)
@@ -217,7 +217,7 @@ class TaskFollower(Generic[T]):
         Take an answer that is not of success: one that says that the task failed, or that the question was refused.
 
         Raises:
-            StillRunning: Another question may have another answer.
+            StillRunning: A later request may have another answer.
             ImagesError: The task failed, or no place knows it.
         """
         body = attempt.redaction.body(await read_error(response, self.spec.settings.limits.error_body))

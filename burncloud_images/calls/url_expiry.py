@@ -16,7 +16,7 @@ LIFETIME = timedelta(minutes=60)
 MARGIN = timedelta(seconds=60)
 """Treat a URL as expired this long before it is: downloading takes time, and so did the answer."""
 SLACK = timedelta(seconds=5)
-"""How much the clocks of a server may differ from each other."""
+"""How much the clocks of a server's machines may differ."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,7 +1,7 @@
 """
 Where image bytes go as they arrive: `Memory`, `Directory`, or a sink of your own.
 
-A sink opens one writer per image. The writer is given pieces, says what they are, and then keeps or discards them. A
+A sink opens one writer per image. The writer takes pieces, says what they are, and then keeps or discards them. A
 `Directory` shows whole files or none: it writes to a hidden `.part` file and renames it when the image has been looked
 at. If the disk fails half-way, the image, which is paid for, goes on into memory, and the error hands it over.
 """
@@ -213,7 +213,7 @@ class Directory:
 T = TypeVar("T")
 
 BATCH = 512 * 1024
-"""Bytes that are written with one hop to a thread: more would save little, and each of many images has as much."""
+"""Bytes written per call to a thread: more would save little, and each of many images buffers as much."""
 SMALL = 8 * 1024
 """Bytes below which a piece is copied to the one before it, so that many small ones cost no more than one large one."""
 

@@ -2,7 +2,8 @@
 The images of a request, looked at once and opened anew for every attempt.
 
 A handle that was read for the first attempt is at its end for the second: HTTP libraries that are given one send an
-empty image then, and the server says 200. So an upload is not a reader but makes one, and says how long it is.
+empty image then, and the server says 200. So an upload is not a reader: it opens one for each attempt, and knows its
+length.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ async def open_uploads(
     images: Sequence[tuple[str, ImageSource]], executor: Executor, fetch: Fetch, most_bytes: int
 ) -> AsyncIterator[tuple[tuple[Upload, ...], tuple[MeasuredImage, ...]]]:
     """
-    Give the uploads of a request and their measures.
+    Open the uploads of a request and measure them.
 
     Args:
         images: Field names and sources, in the order in which they are sent.

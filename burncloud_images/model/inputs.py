@@ -1,8 +1,8 @@
 """
 An image to upload: where its bytes are, not a reader of them.
 
-`to_source` turns everything that callers hand over into one of a few immutable values; `files.disk` opens those,
-anew for every attempt.
+`to_source` converts all that callers pass to one of a few immutable values; `files.uploads` opens these for every
+attempt.
 """
 
 from __future__ import annotations

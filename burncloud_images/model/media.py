@@ -22,7 +22,7 @@ Span = tuple[int, int]
 HEAD = 64
 TAIL = 1024
 MOST_BLOCKS = 4096
-"""Chunks, segments or blocks that a reader passes over before it gives up: hostile files may hold millions."""
+"""Maximum chunks, segments or blocks that a reader skips: hostile files may have millions."""
 
 
 @attrs.frozen(kw_only=True)

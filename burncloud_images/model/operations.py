@@ -81,7 +81,7 @@ KINDS: Mapping[str, type] = {
 IMAGE_FIELDS = ("image", "mask", "markup")
 NOT_ON_THE_WIRE = frozenset({*IMAGE_FIELDS, "by_reference", "extra"})
 RESERVED = frozenset({"stream", "images", "image[]"})
-"""Names that the client itself writes; `extra` may not hold them."""
+"""Names that the client itself sends; `extra` may not contain them."""
 
 
 def own(mapping: Mapping[str, object] | None) -> Mapping[str, object] | None:
@@ -90,7 +90,7 @@ def own(mapping: Mapping[str, object] | None) -> Mapping[str, object] | None:
 
 
 def to_optional_source(value: ImageLike | None) -> ImageSource | None:
-    """Return where the bytes of *value* are, if it is there."""
+    """Return where the bytes of *value* are, if it is given."""
     return None if value is None else to_source(value)
 
 

@@ -181,7 +181,7 @@ class UploadRule:
         limit: What is allowed.
         source: Where it is documented.
         date: When that was so.
-        certain: Whether the upload is surely wasted, so that it raises even where rules only warn.
+        certain: Whether the upload is certain to fail, so that it raises even where rules only warn.
     """
 
     field: str

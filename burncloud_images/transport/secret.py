@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from burncloud_images.wire.redaction import KeyRedactor
 
 OWN = frozenset({"aiohttp", "burncloud_images"})
-"""Packages whose frames hold keys, addresses and pieces of bodies."""
+"""Packages whose stack frames hold keys, URLs and parts of bodies."""
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class RedactedResponse:
 @contextmanager
 def forgetting_locals() -> Iterator[None]:
     """
-    Leave nothing in the variables of our frames when an exception leaves the block.
+    Clear the variables of our stack frames when an exception leaves the block.
 
     Crash reporters write them down: addresses with their signatures, and images in base64. The lines stay.
     """

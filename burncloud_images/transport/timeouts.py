@@ -13,14 +13,14 @@ from burncloud_images.wire.body_text import BodyTextDecoder
 BEAT = 5.0
 """Seconds between two looks at the loop, so that a pause is known almost whole."""
 HELD_UP = 1.0
-"""Seconds by which an alarm is late when something kept the loop from running."""
+"""Delay of an alarm, in seconds, from which on the loop counts as blocked."""
 LAST_TURNS = 3
 """Turns of the loop before a stage ends: in the first a socket is read, and the task that waited for it runs after."""
 
 
 class PhaseTimer:
     """
-    An `asyncio.timeout` that counts only the time in which the event loop ran, and whose end is cheap to put off.
+    An `asyncio.timeout` that counts only the time in which the event loop ran, and that is cheap to postpone.
 
     While the process is stopped or other code holds the loop, answers arrive and nobody reads them. So the loop holds
     one alarm that rings every few seconds. When it rings late, the end of the stage is put off by as much, and a stage

@@ -57,7 +57,7 @@ class UploadBody(aiohttp.Payload):
         await self.write(writer)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        """Write the segments, wait until the kernel has them, and only then let the last piece go."""
+        """Write the segments, wait until the kernel has them, and only then write the last piece."""
         self.begun = True
         transport = getattr(writer, "transport", None)
         try:

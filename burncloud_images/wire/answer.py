@@ -33,7 +33,7 @@ class AnswerItem:
 
     Attributes:
         index: Place in `data`.
-        decoded: Whether its bytes came with the answer, whole.
+        decoded: Whether all of its bytes came with the answer.
         failure: Why its bytes could not be decoded.
         url: Where its bytes are instead.
         revised_prompt: The prompt that was really used.
@@ -95,7 +95,7 @@ def parse_json(text: bytes | bytearray) -> object:
 
 
 def parse_digits(digits: str) -> object:
-    """Return a number; one that no counter can have stays text, since converting it takes too long."""
+    """Return a number; one of absurd length stays text, since converting it takes too long."""
     return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
@@ -158,7 +158,7 @@ def find_images(document: Mapping[str, object], task: TaskReport | None) -> Sequ
 
 
 def find_error(document: Mapping[str, object], task: TaskReport | None) -> Mapping[str, object] | None:
-    """Return the error envelope that *document* is; a task that runs has not failed, whatever stands beside it."""
+    """Return the error envelope that *document* is; a running task has not failed, even with an error beside it."""
     if task is not None and task.error is not None:
         return task.error
     is_running = task is not None and task.state is TaskState.RUNNING
@@ -193,7 +193,7 @@ def is_word(value: object) -> bool:
 
 
 def to_text(value: object) -> str | None:
-    """Return a text that says something; adaptors of gateways write empty ones for absent."""
+    """Return a text that is not empty; gateways write empty texts for absent ones."""
     return value if isinstance(value, str) and value else None
 
 

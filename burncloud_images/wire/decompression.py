@@ -111,7 +111,7 @@ class BodyDecompressor:
 
 
 def find_bits(beginning: bytes, encoding: str) -> int | None:
-    """Return how a body that begins so is inflated, as zlib is told; None if it is not compressed."""
+    """Return zlib's `wbits` for a body that begins so; None if it is not compressed."""
     first, second = beginning[:LONGEST_MARK]
     if beginning.startswith(GZIP):
         return GZIP_BITS

@@ -18,7 +18,7 @@ from burncloud_images.errors import ConfigurationError
 @attrs.frozen(kw_only=True)
 class TaskDialect:
     """
-    How a server is asked to make a task of a request, and to tell of one.
+    How to ask a server to run a request as a task, and for the state of a task.
 
     Attributes:
         fields: Added to the request.
@@ -48,7 +48,7 @@ class Dialect:
         hosts: Where it is, over TLS; there is nothing but itself and what it put in front.
         refusals: Error codes, or types, that mean that the work was refused before it began.
         fields: Fields that each of the server's own error objects contains.
-        bills_errors: Whether an error of its own may come although the images were billed.
+        bills_errors: Whether its errors may come although the images were billed.
         tasks: How it is asked for tasks.
     """
 

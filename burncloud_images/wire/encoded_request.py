@@ -50,7 +50,7 @@ def encode(
         images: The measures of its images, in the order of `request.images()`; none if it has none to upload.
         boundary: For a form.
         stream: Whether to ask for server-sent events.
-        task: How to ask for a task; None if none is asked for.
+        task: How to ask for a task; None not to ask.
     """
     path = ((task and task.path) or "/images/{operation}").format(operation=request.operation)
     values = {**request.fields(), **({"stream": True} if stream else {}), **(task.fields if task else {})}

@@ -246,7 +246,7 @@ class StreamDecoder:
 
     @property
     def is_certain(self) -> bool:
-        """Whether what comes is an image and not a preview."""
+        """Whether the current image is final and not a preview."""
         if self.cutter is None:
             return False
         kind = to_text(self.cutter.head.get("type")) or self.sse.name.decode(errors="replace")

@@ -181,8 +181,8 @@ class ErrorResponse:
         operation: What was asked; None for what is not billed.
         unknown_codes: Error codes that may come after the images were made, besides those that are known.
         dialect: The server, if it is known.
-        trust_errors: Whether the caller vouches that an error in the API's form is billed nothing.
-        billed: What is known about money without it, as something of the images came before.
+        trust_errors: Whether the caller vouches that errors in the API's form are not billed.
+        billed: What is already known about billing, because parts of images came before.
         received_at: When it came by the local clock, aware UTC.
         task_id: The task whose failure it tells; empty if it tells of a request.
     """
@@ -256,7 +256,7 @@ def is_in_flight(response: ErrorResponse, envelope: ErrorObject) -> bool:
 
 
 def is_key_already_used(response: ErrorResponse, envelope: ErrorObject) -> bool:
-    """Whether the server refuses since it has had the key before."""
+    """Whether the server refuses because the key was used before."""
     return (
         response.status in {409, 422} and response.operation is not None and speaks_of_key(envelope, KEY_ALREADY_USED)
     )
@@ -286,7 +286,7 @@ def is_unknown(response: ErrorResponse, envelope: ErrorObject) -> bool:
 
 
 def holds_image(document: object) -> bool:
-    """Whether an answer has an image, or its address, whatever its status says."""
+    """Whether an answer has an image or its URL, even if its status is an error."""
     items = document.get("data") if isinstance(document, Mapping) else None
     found = [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
     return any(to_word(item.get(name)) for item in found for name in ("b64_json", "url"))
@@ -440,7 +440,7 @@ def to_error_object(error: Mapping[str, object], document: object) -> ErrorObjec
 
 
 def is_of_api(envelope: ErrorObject) -> bool:
-    """Whether an error object says what the API's own do."""
+    """Whether an error object has the fields of the API's own."""
     return bool(envelope.message.strip()) and (envelope.type is not None or envelope.code is not None)
 
 

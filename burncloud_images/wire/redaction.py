@@ -31,7 +31,7 @@ MOST_DEPTH = 50
 ESCAPES = ("\\", "%", "&")
 """With what every other spelling of a letter begins."""
 LEFT_ALONE = frozenset({"data", "rest", "url", "path", "unfetched"})
-"""Images, what is left of them, and where they are."""
+"""Images, parts of images, and their URLs and paths."""
 
 
 @attrs.define(slots=False, eq=False)
@@ -129,7 +129,7 @@ class KeyRedactor:
                     yield field.name, after
 
     def error(self, error: ImagesError) -> None:
-        """Take the key out of *error*: its message, its notes and all that it holds."""
+        """Remove the key from *error*: its message, its notes and everything it holds."""
         error.args = self.value(error.args)
         for name, value in [*vars(error).items()]:
             if name not in LEFT_ALONE:

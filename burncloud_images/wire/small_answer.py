@@ -58,7 +58,7 @@ def decode_whole(text: bytes, max_items: int) -> SmallAnswer | None:
 
 
 def is_simple(text: bytes) -> bool:
-    """Whether *text* is small and may be a whole JSON object in which names are written plainly."""
+    """Whether *text* is small and may be a whole JSON object without escapes in its names."""
     if len(text) > MAX_SIZE or text[:1] != b"{" or not text.endswith((b"}", b"}\n")):
         return False
     # An escape may spell a name, and a `data:` URL is an image.
