@@ -10,6 +10,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
+    Literal,
     ParamSpec,
     Self,
     TypeAlias,
@@ -28,7 +29,7 @@ from burncloud_images.model.operations import EditRequest, GenerationRequest, Im
 from burncloud_images.model.parameter_docs import PlainAnnotation, with_parameters
 from burncloud_images.results import CompletedImage, Image, ImageDetails, ImagesResult, ModelInfo, PartialImage, Task
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.settings import Limits, Network, OnAttempt, Settings, Timeouts, Validation, proxy_for
+from burncloud_images.settings import Limits, Network, OnAttempt, Settings, Timeouts, Validation
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,14 +98,16 @@ class AsyncImagesClient:
 
     Args:
         api_key: The key, or a callable (sync or async) that returns one and is asked for every attempt. By default
-            `BURNCLOUD_API_KEY` of the environment.
-        base_url: Where the API is: a host or a URL, with or without `/v1`. By default `BURNCLOUD_API_BASE_URL` of the
-            environment, else `https://ai.burncloud.com/v1`.
+            `BURNCLOUD_API_KEY` of the environment. False sends none, which is also what happens without a key if the
+            API is on this machine or `Network(headers=…)` says who you are.
+        base_url: Where the API is: a host, or a URL as the gateway documents it. Without a path it gets `/v1`; its
+            query is sent with each request. By default `BURNCLOUD_API_BASE_URL` of the environment, else
+            `https://ai.burncloud.com/v1`.
         model: For requests that name none. By default `BURNCLOUD_MODEL` of the environment.
         retry: What is sent again, and when.
         timeouts: Of each stage, in seconds.
         limits: Largest sizes, in bytes.
-        network: Proxy, certificates, result hosts.
+        network: Proxy, certificates, further headers, result hosts.
         validation: What to do about requests that the API's documentation does not allow: `warn`, `strict` (raise)
             or `off`.
         max_connections: To the API at once; further requests wait. A few hundred are enough: ten thousand that connect
@@ -122,7 +125,7 @@ class AsyncImagesClient:
 
     def __init__(  # noqa: PLR0913 (a client's options)
         self,
-        api_key: Key | None = None,
+        api_key: Key | Literal[False] | None = None,
         base_url: str | None = None,
         *,
         model: str | None = None,
@@ -139,13 +142,16 @@ class AsyncImagesClient:
     ) -> None:
         from burncloud_images.calls.resources import ClientResources
         from burncloud_images.transport.secret import hide
-        from burncloud_images.wire.base_url import origin, to_base_url
+        from burncloud_images.wire.base_url import find_query, is_loopback, origin, to_base_url
         from burncloud_images.wire.dialects import find_dialect
 
-        api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
         network = network or Network()
         address, source = find_base_url(base_url)
         where = to_base_url(address, allow_http=network.allow_http)
+        host = origin(where)[1]
+        api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
+        if api_key is None and (is_loopback(host) or network.brings_credentials):
+            api_key = False
         self._settings = Settings(
             base_url=where,
             key=to_asker(api_key),
@@ -158,8 +164,8 @@ class AsyncImagesClient:
             on_attempt=on_attempt,
             base_url_source=source,
             dialect=find_dialect(where, dialect or from_environment(DIALECT_VARIABLES)),
+            query=find_query(address),
         )
-        proxy_for(network, *origin(self._settings.base_url)[:2])  # refuses what it cannot use before anything is sent
         self._lifecycle = ClientResources(
             network=network, max_connections=max_connections, session=session, clock=clock
         )
@@ -172,7 +178,7 @@ class AsyncImagesClient:
 
     @property
     def base_url(self) -> str:
-        """Where requests go, with `/v1`."""
+        """Where requests go, with scheme and path."""
         return self._settings.base_url
 
     @property
@@ -535,12 +541,14 @@ def from_environment(names: tuple[str, ...]) -> str | None:
     return next((value for name in names if (value := os.environ.get(name))), None)
 
 
-def to_asker(key: Key | None) -> Callable[[], Awaitable[str]]:
+def to_asker(key: Key | Literal[False] | None) -> Callable[[], Awaitable[str]]:
     """Return what asks for the key; a key that is there is checked at once."""
     if key is None:
         raise ConfigurationError(f"There is no API key: give api_key, or set {KEY_VARIABLES[0]}.")
     if isinstance(key, str):
         check_key(key)
+    elif key is False:
+        key = ""
     elif not callable(key):
         raise ConfigurationError(f"The API key has to be text or a callable, not {type(key).__name__}.")
 
@@ -567,12 +575,17 @@ def check_task(task: Task) -> None:
         raise InvalidRequestError([Violation("task", "it has to be the id of a task, printable and not empty")])
 
 
+QUOTES = frozenset("\"'`")
+
+
 def check_key(key: object) -> None:
     # Keys travel in a header; what is wrong with one is said without showing it.
     if not isinstance(key, str):
         raise ConfigurationError(f"The API key has to be text, not {type(key).__name__}.")
     if not key:
         raise ConfigurationError("The API key is empty.")
+    if key[0] == key[-1] and key[0] in QUOTES:
+        raise ConfigurationError("The API key is in quotes; leave them out.")
     if any(character.isspace() or not character.isprintable() or ord(character) > 255 for character in key):
         message = "The API key holds a line break, white space or another character that a header cannot carry."
         raise ConfigurationError(message)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from urllib.parse import urlencode
 
 import attrs
 
@@ -31,6 +35,34 @@ def positive(_options: object, attribute: attrs.Attribute[Any], value: float) ->
     """Refuse a value that is not a limit."""
     if not value > 0:  # nan is not
         raise ValueError(f"{attribute.name} has to be more than 0, not {value}")
+
+
+# What the client or aiohttp decides, or what belongs to a connection.
+OWN_HEADERS = frozenset(
+    {
+        *("accept", "content-encoding", "content-length", "content-type", "expect", "host", "idempotency-key"),
+        *("connection", "keep-alive", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"),
+    }
+)
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "ocp-apim-subscription-key"})
+"""Headers by which gateways know their users."""
+
+
+def sendable(_options: object, _attribute: attrs.Attribute[Any], headers: Mapping[str, str]) -> None:
+    """Refuse headers that cannot be sent, without showing their values."""
+    for name, value in headers.items():
+        if not HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"Network.headers: {name!r} is not a valid name.")
+        if name.lower() in OWN_HEADERS:
+            raise ConfigurationError(f"Network.headers: {name} is set by the client.")
+        if not value.isprintable() or max(map(ord, value), default=0) > 255:
+            raise ConfigurationError(f"Network.headers: {name} holds a character that a header cannot have.")
+
+
+def show_names(values: Mapping[str, str]) -> str:
+    """Return a repr that shows no value: they may be secret."""
+    return f"{{{', '.join(f'{name!r}: …' for name in values)}}}"
 
 
 def known_proxy(_options: object, attribute: attrs.Attribute[Any], value: str | None) -> None:
@@ -97,6 +129,9 @@ class Network:
         allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses, be unencrypted and
             name any port: a gateway of your own. A loopback API's own host and port are always allowed.
         trust_env: Whether the proxy variables of the environment count. `.netrc` is never read.
+        headers: Sent with each request to the API, and never to the hosts of results: a tenant, or a gateway's own
+            key. No repr shows their values.
+        query: Added to the URL of each request to the API. A base URL's own query is added as well.
     """
 
     proxy: str | None = attrs.field(
@@ -106,6 +141,13 @@ class Network:
     allow_http: bool = False
     allowed_result_hosts: tuple[str, ...] = attrs.field(default=(), converter=to_names)
     trust_env: bool = False
+    headers: Mapping[str, str] = attrs.field(factory=dict, validator=sendable, repr=show_names)
+    query: Mapping[str, str] = attrs.field(factory=dict, repr=show_names)
+
+    @property
+    def brings_credentials(self) -> bool:
+        """Whether a header of its own says who the user is."""
+        return any(name.lower() in CREDENTIALS for name in self.headers)
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +156,7 @@ class Settings:
     All settings of calls, of one client or of a copy made by `with_options`.
 
     Attributes:
-        base_url: With `/v1` and without a final slash.
+        base_url: With scheme and path and without a final slash or query.
         key: Asked for every attempt.
         model: For requests that name none.
         retry: What is sent again, and when.
@@ -125,6 +167,7 @@ class Settings:
         on_attempt: Sees each attempt as it ends.
         base_url_source: Where the base URL was set, as a sentence; empty if that is not known.
         dialect: What is known of the server; None if nothing is.
+        query: Of the base URL.
     """
 
     base_url: str
@@ -138,6 +181,16 @@ class Settings:
     on_attempt: OnAttempt | None = None
     base_url_source: str = ""
     dialect: Dialect | None = None
+    query: Mapping[str, str] = attrs.field(factory=dict, repr=show_names)
+
+    def url(self, path: str) -> str:
+        """Return the URL of an endpoint of the API."""
+        return self.with_query(self.base_url + path)
+
+    def with_query(self, url: str) -> str:
+        """Return a URL of the API with what is added to each, unless it has a query of its own."""
+        query = {**self.query, **self.network.query}
+        return f"{url}?{urlencode(query)}" if query and "?" not in url else url
 
 
 def to_ssl(network: Network) -> ssl.SSLContext | bool:
@@ -197,10 +250,23 @@ def find_proxy(network: Network, scheme: str, host: str) -> tuple[str, str] | No
 
     proxies = getproxies()
     found = next((kind for kind in (scheme, "all") if proxies.get(kind)), None)
-    if found is None or proxy_bypass(host):
+    if found is None or proxy_bypass(host) or is_in_networks(host, proxies.get("no", "")):
         return None
     source = f"the variable {found.upper()}_PROXY"
     return to_proxy(proxies[found], source), source
+
+
+def is_in_networks(host: str, no_proxy: str) -> bool:
+    """Say whether *host* is an address in one of the networks of a NO_PROXY variable, such as `10.0.0.0/8`."""
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    for entry in no_proxy.split(","):
+        with suppress(ValueError):
+            if address in ipaddress.ip_network(entry.strip(), strict=False):
+                return True
+    return False
 
 
 def to_proxy(spelling: str, source: str) -> str:

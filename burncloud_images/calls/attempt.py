@@ -35,7 +35,7 @@ from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImageDetails, Task
 from burncloud_images.settings import Settings
 from burncloud_images.transport.interface import AttemptState, ReplayableUpload, Response
-from burncloud_images.transport.secret import RedactedResponse, bearer
+from burncloud_images.transport.secret import RedactedResponse, to_headers
 from burncloud_images.wire.answer import ImagesAnswer
 from burncloud_images.wire.body_text import BodyTextDecoder
 from burncloud_images.wire.dialects import asking
@@ -209,8 +209,8 @@ class RequestAttempt(Generic[T]):
 
     async def send(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ImagesAnswer:
         spec = self.spec
-        url, body = f"{spec.settings.base_url}{encoded.path}", (encoded.plan, uploads)
-        headers = {"Authorization": bearer(self.key), "Idempotency-Key": spec.idempotency_key}
+        url, body = spec.settings.url(encoded.path), (encoded.plan, uploads)
+        headers = {**to_headers(self.key, spec.settings.network.headers), "Idempotency-Key": spec.idempotency_key}
         if spec.tasks == "ask":
             headers |= asking(spec.settings.dialect).headers
         if spec.via_stream:

@@ -15,7 +15,7 @@ from burncloud_images.results import ModelInfo
 from burncloud_images.retry_loop import repeat
 from burncloud_images.settings import Settings
 from burncloud_images.transport.interface import AttemptState, Response
-from burncloud_images.transport.secret import RedactedResponse, bearer, forgetting_locals
+from burncloud_images.transport.secret import RedactedResponse, forgetting_locals, to_headers
 from burncloud_images.wire.answer import to_datetime, to_text
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.redaction import KeyRedactor
@@ -49,7 +49,7 @@ async def request_models(settings: Settings, resources: Resources) -> tuple[Mode
     key = await settings.key()
     redaction = KeyRedactor(key)
     state = AttemptState(clock=resources.clock)
-    url, headers = f"{settings.base_url}/models", {"Authorization": bearer(key)}
+    url, headers = settings.url("/models"), to_headers(key, settings.network.headers)
     try:
         async with resources.transport.get(url, headers, state, settings.timeouts, kind="api") as answered:
             body = redaction.body(await read_list(RedactedResponse(answered, redaction), redaction, state))

@@ -27,7 +27,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.results import ImageDetails, Task
 from burncloud_images.transport.interface import Response
-from burncloud_images.transport.secret import RedactedResponse, bearer
+from burncloud_images.transport.secret import RedactedResponse, to_headers
 from burncloud_images.wire.answer import ImagesAnswer, to_answer
 from burncloud_images.wire.dialects import asking
 from burncloud_images.wire.headers import find_retry_after
@@ -85,7 +85,8 @@ class TaskFollower(Generic[T]):
     def __attrs_post_init__(self) -> None:
         """Begin now."""
         settings = self.spec.settings
-        self.urls = list(find_poll_urls(self.task, settings.base_url, asking(settings.dialect).poll_path))
+        found = find_poll_urls(self.task, settings.base_url, asking(settings.dialect).poll_path)
+        self.urls = [settings.with_query(url) for url in found]
         self.began = self.spec.resources.clock.monotonic()
 
     async def run(self) -> ReceivedAnswer[T]:
@@ -141,7 +142,7 @@ class TaskFollower(Generic[T]):
         """
         settings = self.spec.settings
         attempt = RequestAttempt(spec=self.spec, key=await settings.key(), number=self.retries + 1)
-        headers = {"Authorization": bearer(attempt.key), **asking(settings.dialect).poll_headers}
+        headers = {**to_headers(attempt.key, settings.network.headers), **asking(settings.dialect).poll_headers}
         self.wait = None
         try:
             async with self.spec.resources.transport.get(

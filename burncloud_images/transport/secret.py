@@ -39,6 +39,13 @@ def bearer(key: str) -> Secret:
     return Secret("Bearer " + key)  # an f-string would mask it
 
 
+def to_headers(key: str, further: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that say who asks: *further*, and the key, unless it is empty or another takes its place."""
+    own: dict[str, str] = {name: Secret(value) for name, value in further.items()}
+    has_authorization = any(name.lower() == "authorization" for name in own)
+    return {"Authorization": bearer(key), **own} if key and not has_authorization else own
+
+
 def hide(value: T) -> T | Secret:
     """Return *value*, masked if it is text."""
     return Secret(value) if isinstance(value, str) else value

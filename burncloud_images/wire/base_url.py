@@ -1,44 +1,63 @@
-"""Where the API is: a base URL in any of its spellings becomes one form."""
+"""Where the API is: a base URL in any of its spellings becomes one form, and its query is kept apart."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.inputs import SCHEME
 
 VERSION = "/v1"
+ENDPOINTS = re.compile(r"/images/(?:generations|edits|variations)$")
+"""What is pasted along with a base URL."""
 
 
 def to_base_url(spelling: str, *, allow_http: bool = False) -> str:
     """
-    Return the base URL, with scheme and `/v1` and without a final slash.
+    Return the base URL, with scheme and path and without a final slash, an endpoint or a query.
 
     Args:
-        spelling: A host, a host with a slash, or a URL, each with or without `/v1`. A bare host means https, but for
+        spelling: A host, a host with a slash, or a URL. Without a path it gets `/v1`; a path is taken as it is, since
+            gateways have versions of their own: `/api/v3`, `/v1beta/openai`. A bare host means https, but for
             loopback, where nothing listens with a certificate.
         allow_http: Whether the key may travel unencrypted to hosts other than loopback.
 
     Raises:
         ConfigurationError: It is not a base URL, or it would send the key unencrypted.
     """
-    text = spelling.strip()
-    if not text or re.search(r"[\s\x00-\x1f\x7f\\]", text):
-        message = f"The base URL {shown(spelling)} is empty or holds white space or control characters."
-        raise ConfigurationError(message)
-    parts = split(text if SCHEME.match(text) else f"//{text}", spelling)
+    parts, scheme = parse(spelling)
     host = parts.hostname or ""
-    scheme = parts.scheme.lower() or ("http" if is_loopback(host) else "https")
-    check(parts, scheme, spelling)
     if scheme == "http" and not allow_http and not is_loopback(host):
         message = (
             f"The base URL {shown(spelling)} would send the key unencrypted; use https, or Network(allow_http=True)."
         )
         raise ConfigurationError(message)
-    path = parts.path.rstrip("/")
-    return f"{scheme}://{parts.netloc}{path if path.endswith(VERSION) else path + VERSION}"
+    path = ENDPOINTS.sub("", parts.path.rstrip("/")).rstrip("/")
+    return f"{scheme}://{parts.netloc}{path or VERSION}"
+
+
+def find_query(spelling: str) -> dict[str, str]:
+    """
+    Return the query of a base URL, which each request to the API gets: `api-version=2026-01-01`.
+
+    Raises:
+        ConfigurationError: It is not a base URL.
+    """
+    parts, _ = parse(spelling)
+    return dict(parse_qsl(parts.query, keep_blank_values=True))
+
+
+def parse(spelling: str) -> tuple[SplitResult, str]:
+    text = spelling.strip()
+    if not text or re.search(r"[\s\x00-\x1f\x7f\\]", text):
+        message = f"The base URL {shown(spelling)} is empty or holds white space or control characters."
+        raise ConfigurationError(message)
+    parts = split(text if SCHEME.match(text) else f"//{text}", spelling)
+    scheme = parts.scheme.lower() or ("http" if is_loopback(parts.hostname or "") else "https")
+    check(parts, scheme, spelling)
+    return parts, scheme
 
 
 def split(text: str, spelling: str) -> SplitResult:
@@ -62,8 +81,8 @@ def check(parts: SplitResult, scheme: str, spelling: str) -> None:
         raise ConfigurationError(f"The base URL {shown(spelling)} is neither http nor https.")
     if "@" in parts.netloc:
         raise ConfigurationError("The base URL holds a user name or password; the key is given as api_key.")
-    if parts.query or parts.fragment or spelling.rstrip().endswith(("?", "#")):
-        raise ConfigurationError("The base URL holds a query or fragment; the API takes none.")
+    if parts.fragment:
+        raise ConfigurationError("The base URL holds a fragment, which is never sent.")
 
 
 def is_loopback(host: str) -> bool:

@@ -380,22 +380,23 @@ class TestSecrets:
         async def accept(_reader, _writer, _request):
             connections.append(1)
 
-        def client():
+        async def call():
             network = Network(
                 proxy=proxy.format(place) if given == "option" else None, trust_env="environment" in given
             )
-            return AsyncImagesClient("sk-canary", "http://127.0.0.1:9", network=network, session=session, retry=ONCE)
+            options = {"network": network, "session": session, "retry": ONCE}
+            async with AsyncImagesClient("sk-canary", "http://127.0.0.1:9", **options) as client:
+                monkeypatch.setenv("http_proxy", proxy.format(place))
+                await client.generate("otter", model="m")
 
         async with serve(accept, read=False) as raw, aiohttp.ClientSession(trust_env=True) as own:
             place = raw.url.partition("://")[2]
             session = own if given.startswith("session") else None
-            made = client() if given.endswith("later") or session else None
-            monkeypatch.setenv("http_proxy", proxy.format(place))
             monkeypatch.setenv("no_proxy", "")
+            if given == "environment":
+                monkeypatch.setenv("http_proxy", proxy.format(place))
             with pytest.raises(errors.ConfigurationError, match=r"The proxy in .* (is asked by|has no host)") as caught:
-                await (made or client()).generate("otter", model="m")
-            if made:
-                await made.aclose()
+                await call()
 
         assert [] == connections
         assert "canary" not in str(caught.value)

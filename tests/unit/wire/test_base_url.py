@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images.errors import ConfigurationError
-from burncloud_images.wire.base_url import is_loopback, origin, to_base_url
+from burncloud_images.wire.base_url import find_query, is_loopback, origin, to_base_url
 
 SECRET = "hunter2"
 
@@ -20,11 +22,22 @@ SPELLINGS = {
         "https://api.example",
         "https://api.example/",
         "HTTPS://api.example/v1//",
+        "https://api.example/v1/images/generations",
+        "https://api.example/images/variations",
+        "https://api.example?key=1",
+        "https://api.example/v1?",
         " https://api.example/v1\n",
     ],
     "https://api.example:8443/v1": ["api.example:8443", "https://api.example:8443/v1"],
-    "https://api.example/images/v1": ["api.example/images", "https://api.example/images/v1/"],
-    "https://api.example/v10/v1": ["api.example/v10"],
+    "https://api.example/images": ["api.example/images", "https://api.example/images/"],
+    "https://api.example/v10": ["api.example/v10"],
+    "https://api.example/api/v3": ["api.example/api/v3", "https://api.example/api/v3/images/generations"],
+    "https://api.example/api/paas/v4": ["api.example/api/paas/v4/", "https://api.example/api/paas/v4/images/edits/"],
+    "https://api.example/v1beta/openai": ["api.example/v1beta/openai/", "https://api.example/v1beta/openai"],
+    "https://api.example/v1/openai": ["https://api.example/v1/openai"],
+    "https://api.example/openai/deployments/otter": [
+        "https://api.example/openai/deployments/otter/images/generations?api-version=2026-01-01"
+    ],
     "http://localhost:8000/v1": ["localhost:8000", "http://localhost:8000"],
     "http://127.0.0.1:8000/v1": ["127.0.0.1:8000", "http://127.0.0.1:8000/v1/"],
     "http://[::1]:8000/v1": ["[::1]:8000", "http://[::1]:8000/"],
@@ -55,10 +68,7 @@ REFUSED = {
     "https://[::1": "cannot be read",
     "ftp://api.example": "is neither http nor https",
     "https://me:hunter2@api.example": "holds a user name or password",
-    "https://api.example?key=1": "holds a query or fragment",
-    "https://api.example/v1#x": "holds a query or fragment",
-    "https://api.example/v1?": "holds a query or fragment",
-    "api.example#": "holds a query or fragment",
+    "https://api.example/v1#x": "holds a fragment",
     "http://api.example": "would send the key unencrypted",
     "http://127.0.0.1.example": "would send the key unencrypted",
 }
@@ -69,6 +79,20 @@ def test_what_is_no_base_url_is_refused(spelling, reason):
     """The reason says what is wrong with it."""
     with pytest.raises(ConfigurationError, match=reason):
         to_base_url(spelling)
+
+
+@pytest.mark.parametrize(
+    ("spelling", "expected"),
+    [
+        ("api.example", {}),
+        ("https://api.example/v1?", {}),
+        ("https://api.example/openai?api-version=2026-01-01&x=", {"api-version": "2026-01-01", "x": ""}),
+        ("api.example?key=a%2Bb", {"key": "a+b"}),
+    ],
+)
+def test_a_query_is_kept_apart(spelling, expected):
+    """A base URL's query is added to each request behind the path."""
+    assert expected == find_query(spelling)
 
 
 def test_an_unencrypted_host_may_be_allowed():
@@ -92,7 +116,6 @@ def test_an_unencrypted_host_may_be_allowed():
         f"https://me:{SECRET}?x@api.example",
         f"https://me:{SECRET}@",
         f"ftp://api.example?key={SECRET}",
-        f"https://api.example?key={SECRET}",
         f"https://api.example?key={SECRET} x\n{SECRET}",
         f"https://?key={SECRET}",
         f"http://api.example:99999#{SECRET}",
@@ -113,7 +136,7 @@ pieces = st.sampled_from(
 
 @given(st.text() | st.lists(pieces | st.text(max_size=3), max_size=6).map("".join), st.booleans())
 def test_any_text_is_a_base_url_or_a_configuration_error(spelling, allow_http):
-    """Nothing else is raised; the result is its own form, has a version, and is encrypted unless that was allowed."""
+    """Nothing else is raised; the result is its own form, has a path, and is encrypted unless that was allowed."""
     try:
         base = to_base_url(spelling, allow_http=allow_http)
     except ConfigurationError:
@@ -121,7 +144,8 @@ def test_any_text_is_a_base_url_or_a_configuration_error(spelling, allow_http):
     scheme, host, _ = origin(base)
 
     assert base == to_base_url(base, allow_http=allow_http)
-    assert base.endswith("/v1")
+    assert urlsplit(base).path.strip("/")
+    assert not urlsplit(base).query
     assert scheme == "https" or allow_http or is_loopback(host)
 
 
