@@ -41,6 +41,8 @@ MOST_WAIT = 10.0
 """Seconds between two questions, if the gateway names none: the first, and no more than the last."""
 PASSING = frozenset({404, 405, 408, 409, 421, 423, 425, 429})
 """Statuses below 500 that may change soon: not all of a gateway's servers know a new task at once."""
+MOST_REFUSALS = 3
+"""How many questions may be refused for good until that is believed; the key may have changed meanwhile."""
 EMPTY_RESULTS = 3
 """How often a task may succeed without images before that is taken for its result."""
 
@@ -62,7 +64,7 @@ class TaskFollower(Generic[T]):
         urls: Where the task can be asked for; the first of them is used.
         began: When following began, on the steady clock.
         asked: How often it was asked for.
-        refused: How many questions in a row were refused for good.
+        refused: How many questions were refused for good since one was answered.
         empty: How often it had succeeded without images.
         word: Its state, as the gateway last called it.
         last: The last question that brought no state, with what it raised: it may hold images that are not understood.
@@ -227,13 +229,13 @@ class TaskFollower(Generic[T]):
             self.judge_error(attempt, response, answer)
         error = attempt.to_error(response, body, Phase.ACCEPTED)
         is_final = 400 <= response.status < 500 and response.status not in PASSING
-        self.refused = self.refused + 1 if is_final else 0
+        self.refused += is_final
         moved = own_url(response.headers.get("location", ""), self.urls[0]) if 300 <= response.status < 400 else None
         if moved is not None and moved not in self.urls:
             self.urls.insert(0, moved)
         elif response.status in {404, 405} or is_final or moved is not None:
             self.urls.append(self.urls.pop(0))
-        if isinstance(error, APIError) and self.refused > len(self.urls):
+        if is_final and isinstance(error, APIError) and self.refused >= MOST_REFUSALS:
             raise error
         await self.forget()
         self.last = (attempt, error)

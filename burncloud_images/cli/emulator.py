@@ -32,6 +32,7 @@ async def serve(serving: Serving, reporter: Reporter) -> int:
         latency=serving.latency,
         url_lifetime=serving.url_lifetime,
         tls=serving.tls,
+        tasks=serving.tasks,
     )
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -278,6 +278,7 @@ class Serving:
         latency: Seconds before each answer.
         url_lifetime: Seconds until result URLs expire. Default: 3600.
         tls: Serve HTTPS with a temporary certificate; the printed variables make clients trust it.
+        tasks: Accept requests as tasks, whose images are asked for later.
     """
 
     host: str = attrs.field(default="127.0.0.1", metadata={"metavar": "ADDRESS"})
@@ -286,6 +287,7 @@ class Serving:
     latency: float = 0.0
     url_lifetime: float = 3600.0
     tls: bool = False
+    tasks: bool = False
 
 
 T = TypeVar("T")

@@ -9,7 +9,16 @@ It shares no code with the client that it tests, except the reader of image head
 """
 
 from burncloud_images.emulator.faults import Fault
-from burncloud_images.emulator.ledger import Ledger, LedgerEntry, ReceivedFile, ResultDownload
+from burncloud_images.emulator.ledger import Ledger, LedgerEntry, ReceivedFile, ResultDownload, TaskPoll
 from burncloud_images.emulator.server import Emulator, UnfiredFaultWarning
 
-__all__ = ["Emulator", "Fault", "Ledger", "LedgerEntry", "ReceivedFile", "ResultDownload", "UnfiredFaultWarning"]
+__all__ = [
+    "Emulator",
+    "Fault",
+    "Ledger",
+    "LedgerEntry",
+    "ReceivedFile",
+    "ResultDownload",
+    "TaskPoll",
+    "UnfiredFaultWarning",
+]

@@ -9,12 +9,14 @@ from typing import Any, Literal
 
 import attrs
 
+from burncloud_images.emulator.tasks import TaskFault
+
 Cut = Literal["close", "reset", "stall"]
 Place = Literal["before-body", "upload", "after-body", "answer"]
 Framing = Literal["length", "chunked", "eof"]
 Fabricated = Literal["b64_json", "url"]
 Store = Literal["ignores-range", "wrong-range", "no-range", "replaced", "truncated"]
-Target = Literal["generations", "edits", "variations", "downloads", "models"]
+Target = Literal["generations", "edits", "variations", "downloads", "models", "tasks"]
 
 BILLABLE = frozenset({"generations", "edits", "variations"})
 STREAMED = frozenset({"generations", "edits"})
@@ -83,8 +85,11 @@ class Fault:
             asked for, `wrong-range` sends another part, `no-range` a part without saying which, `replaced` has another
             file under the same address from now on, and `truncated` has one without its end, with the length and
             checksum of what it sends.
+        task: What becomes of the task that a request is made into, where the server makes tasks: `forgotten` is never
+            found again, `failed` fails, `refunded` fails and is charged nothing, and `endless` never ends. The request
+            itself is accepted; a cut that is `billed` loses the answer that names the task.
         times: How often it strikes; None for no limit.
-        operation: The endpoint that it waits for; None for any that bills.
+        operation: The endpoint that it waits for; None for any that bills. `tasks` are questions about tasks.
         probability: Share of the matching requests that it strikes, drawn from a seeded generator.
     """
 
@@ -115,8 +120,11 @@ class Fault:
     store: Store | None = attrs.field(
         default=None, validator=one_of("ignores-range", "wrong-range", "no-range", "replaced", "truncated")
     )
+    task: TaskFault | None = attrs.field(default=None, validator=one_of("forgotten", "failed", "refunded", "endless"))
     times: int | None = 1
-    operation: Target | None = attrs.field(default=None, validator=one_of(*sorted(BILLABLE), "downloads", "models"))
+    operation: Target | None = attrs.field(
+        default=None, validator=one_of(*sorted(BILLABLE), "downloads", "models", "tasks")
+    )
     probability: float = attrs.field(default=1.0, validator=[attrs.validators.gt(0), attrs.validators.le(1)])
 
     def __attrs_post_init__(self) -> None:
@@ -130,6 +138,8 @@ class Fault:
             raise ValueError(f"a fault at {self.place} needs a status, a body or a cut")
         if self.store is not None and self.operation != "downloads":
             raise ValueError("only downloads come from the store")
+        if self.task is not None and self.operation not in {None, *BILLABLE}:
+            raise ValueError("only a request that bills can become a task")
         if self.place == "answer" and self.cut is None:
             raise ValueError("a fault in the answer needs a cut")
         if self.in_stream:
@@ -250,6 +260,7 @@ def default_of(field: attrs.Attribute[Any]) -> object:
     return {} if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
 
 
+FATES: tuple[TaskFault, ...] = ("forgotten", "failed", "refunded", "endless")
 SERVER_ERROR = {"message": "Something went wrong here.", "type": "server_error", "param": None, "code": None}
 
 MNEMONICS: Mapping[str, Fault] = {
@@ -268,6 +279,8 @@ MNEMONICS: Mapping[str, Fault] = {
     "error-in-stream": Fault(error={"type": "error", "error": SERVER_ERROR}),
     "expired": Fault(expired=True),
     "late": Fault(delay=1.0),
+    **{f"task-{fate}": Fault(task=fate) for fate in FATES},
+    "task-lost": Fault(cut="close", billed=True),
 }
 """The faults that a command line can name."""
 

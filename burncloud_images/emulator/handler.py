@@ -25,6 +25,7 @@ from burncloud_images.emulator.responses import (
     to_response_body,
 )
 from burncloud_images.emulator.result_urls import ResultCache, to_http_date
+from burncloud_images.emulator.tasks import TaskList
 from burncloud_images.errors import Phase
 from burncloud_images.results import EXTENSIONS
 
@@ -50,6 +51,7 @@ class ServerState:
         result_cache: Keeps results.
         renderer: Draws.
         closing: Set when the server stops.
+        tasks: Keeps tasks; None if requests are answered with their images.
     """
 
     api_key: str = attrs.field(repr=False)
@@ -61,6 +63,7 @@ class ServerState:
     result_cache: ResultCache
     renderer: Renderer
     closing: asyncio.Event
+    tasks: TaskList | None = None
 
 
 def check_key(request: web.BaseRequest, api_key: str) -> None:
@@ -199,6 +202,8 @@ class RequestHandler:
         """Make the images, unless the fault prevents it, and answer."""
         if self.fault is not None and self.fault.in_stream and not self.is_stream:
             self.release_fault()
+        if self.fault is not None and self.fault.task is not None and (self.state.tasks is None or self.is_stream):
+            self.release_fault()
         fault = self.fault
         if fault is None:
             return await self.answer(await self.make())
@@ -239,7 +244,14 @@ class RequestHandler:
         if spec.stream:
             return await self.to_stream(spec, made, created)
         urls = self.store_results(made) if spec.urls else ()
-        return HTTPAnswer(body=await self.state.renderer.run(to_response_body, spec, made.images, urls, created))
+        answer = HTTPAnswer(body=await self.state.renderer.run(to_response_body, spec, made.images, urls, created))
+        return self.to_task(answer, self.state.tasks) if self.state.tasks is not None else answer
+
+    def to_task(self, answer: HTTPAnswer, tasks: TaskList) -> HTTPAnswer:
+        """Return the answer that names a task, whose images are in *answer*."""
+        task, accepted = tasks.accept(self.number, answer, self.fault.task if self.fault is not None else None)
+        self.update(task=task.id)
+        return accepted
 
     def limit_partials(self, spec: ImageSpec) -> ImageSpec:
         """Return *spec* as the fault limits it; if that changes nothing, release the fault."""

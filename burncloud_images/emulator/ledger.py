@@ -51,6 +51,8 @@ class LedgerEntry:
         phase: How far the request got.
         fault: The fault that struck.
         headers: As received, names in lower case, without credentials.
+        task: The id of the task that it was made into; None if it was answered with its images.
+        refunded: Whether it was billed, and the money given back since; then `billed` is false again.
     """
 
     number: int
@@ -66,6 +68,8 @@ class LedgerEntry:
     phase: Phase = Phase.HEADERS
     fault: Fault | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    task: str | None = None
+    refunded: bool = False
 
     @property
     def content_type(self) -> str | None:
@@ -121,6 +125,22 @@ class ResultDownload:
 
 
 @attrs.frozen(kw_only=True)
+class TaskPoll:
+    """
+    One question about a task. It costs nothing.
+
+    Attributes:
+        task: The id that was asked for.
+        status: HTTP status that was answered; None if none was sent.
+        state: The state of the task that was answered; None if it was not found.
+    """
+
+    task: str
+    status: int | None = None
+    state: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Ledger:
     """
     Everything that has arrived so far.
@@ -128,10 +148,12 @@ class Ledger:
     Attributes:
         requests: Requests to the endpoints that bill, in order of arrival.
         downloads: Requests for results, in order of arrival.
+        polls: Questions about tasks, in order of arrival.
     """
 
     requests: tuple[LedgerEntry, ...] = ()
     downloads: tuple[ResultDownload, ...] = ()
+    polls: tuple[TaskPoll, ...] = ()
 
     @property
     def billed_requests(self) -> int:
@@ -150,6 +172,7 @@ class Ledger:
             "billed_requests": self.billed_requests,
             "billed_images": self.billed_images,
             "downloads": [attrs.asdict(download) for download in self.downloads],
+            "polls": [attrs.asdict(poll) for poll in self.polls],
         }
 
 
@@ -162,6 +185,7 @@ class LedgerWriter:
     def __init__(self) -> None:
         self.entries: list[LedgerEntry] = []
         self.downloads: list[ResultDownload] = []
+        self.polls: list[TaskPoll] = []
 
     def open(self, operation: str, headers: Mapping[str, str], request_id: str) -> int:
         """Record a request whose head has arrived, and return its number."""
@@ -186,9 +210,13 @@ class LedgerWriter:
         """Record the answer to a request for a result."""
         self.downloads[index] = attrs.evolve(self.downloads[index], status=status, sent=sent)
 
+    def add_poll(self, poll: TaskPoll) -> None:
+        """Record a question about a task, and its answer."""
+        self.polls.append(poll)
+
     def to_ledger(self) -> Ledger:
         """Return what has been recorded so far."""
-        return Ledger(requests=tuple(self.entries), downloads=tuple(self.downloads))
+        return Ledger(requests=tuple(self.entries), downloads=tuple(self.downloads), polls=tuple(self.polls))
 
 
 Idempotency: TypeAlias = Literal["none", "replay", "reject"]

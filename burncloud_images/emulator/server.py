@@ -22,9 +22,18 @@ from burncloud_images.emulator.delivery import GONE, cut, deliver, merge_headers
 from burncloud_images.emulator.errors import HTTPAnswer, RefusedRequest
 from burncloud_images.emulator.faults import Fault, FaultPlan
 from burncloud_images.emulator.handler import RequestHandler, ServerState, check_key
-from burncloud_images.emulator.ledger import Idempotency, IdempotencyKeys, Ledger, LedgerWriter, ResultDownload
+from burncloud_images.emulator.ledger import (
+    Idempotency,
+    IdempotencyKeys,
+    Ledger,
+    LedgerWriter,
+    ResultDownload,
+    TaskPoll,
+)
 from burncloud_images.emulator.model_limits import MODELS
 from burncloud_images.emulator.result_urls import PREFIX, ResultCache, to_epoch, to_http_date
+from burncloud_images.emulator.tasks import PREFIX as TASKS
+from burncloud_images.emulator.tasks import TaskList
 
 GRACE = 0.5
 """Seconds to wait for answers in progress when the server stops."""
@@ -48,6 +57,9 @@ class Emulator:
         clock: Returns the time for result URLs and dates: seconds since 1970, or an aware datetime.
         idempotency: What happens with an `Idempotency-Key` that was seen: `none` bills again, as gateways probably
             do, `replay` repeats the first answer and `reject` refuses.
+        tasks: Whether requests become tasks, which are billed when they are accepted and whose images are asked for
+            later, as some gateways do; requests that stream do not.
+        task_wait: Seconds after which the server wants to be asked for a task, and again.
         tls: Whether to serve HTTPS: True for a new certificate, whose authority is in the file `ca`, or a context of
             your own.
 
@@ -66,6 +78,8 @@ class Emulator:
         clock: Callable[[], float | datetime] = time.time,
         idempotency: Idempotency = "none",
         tls: bool | ssl.SSLContext = False,
+        tasks: bool = False,
+        task_wait: float = 0.05,
     ) -> None:
         self.api_key = api_key
         self.host = host
@@ -78,6 +92,7 @@ class Emulator:
         self.idempotency_keys = IdempotencyKeys(idempotency)
         self.clock = lambda: to_epoch(clock())
         self.result_cache = ResultCache(self.clock, url_lifetime)
+        self.tasks = TaskList(task_wait) if tasks else None
         self.runner: web.AppRunner | None = None
         self.state: ServerState | None = None
 
@@ -141,6 +156,7 @@ class Emulator:
             result_cache=self.result_cache,
             renderer=Renderer(),
             closing=asyncio.Event(),
+            tasks=self.tasks,
         )
         self.runner = web.AppRunner(to_application(self.state), access_log=None, shutdown_timeout=GRACE)
         await self.runner.setup()
@@ -225,6 +241,27 @@ class Routes:
             self.state.ledger_writer.update_download(index, answer.status, len(answer.body[:cut_at]))
         return await self.send_with_fault(request, answer, fault)
 
+    async def poll(self, request: web.Request) -> web.StreamResponse:
+        """Answer a question about a task."""
+        tasks, task_id = self.state.tasks, request.match_info["id"]
+        if tasks is None:
+            return await self.unknown(request)
+        fault = self.state.fault_plan.next("tasks")
+        task = None
+        try:
+            check_key(request, self.state.api_key)
+            task = tasks.ask(task_id) if fault is None or not (fault.answers or fault.silent) else None
+            answer = tasks.answer(task) if task is not None else HTTPAnswer()
+        except RefusedRequest as refusal:
+            answer = refusal.answer
+        if task is not None and task.state == "failed" and task.fault == "refunded":
+            self.state.ledger_writer.update(task.number, billed=False, images=0, refunded=True)
+        replaced = to_replacement(fault).status if fault is not None and fault.answers else answer.status
+        status = None if fault is not None and fault.silent else replaced
+        state = task.state if task is not None else None
+        self.state.ledger_writer.add_poll(TaskPoll(task=task_id, status=status, state=state))
+        return await self.send_with_fault(request, answer, fault)
+
     async def ledger(self, request: web.Request) -> web.StreamResponse:
         ledger = json.dumps(self.state.ledger_writer.to_ledger().to_json(), ensure_ascii=False)
         return await self.send(request, HTTPAnswer(body=ledger.encode()))
@@ -270,6 +307,7 @@ def to_application(state: ServerState) -> web.Application:
     for operation in ("generations", "edits", "variations"):
         application.router.add_post(f"/v1/images/{operation}", routes.bill(operation))
     application.router.add_get("/v1/models", routes.models)
+    application.router.add_get(TASKS + "{id}", routes.poll)
     application.router.add_get("/emulator/ledger", routes.ledger)
     application.router.add_get(PREFIX + "{name}", routes.download)
     application.router.add_route("*", "/{rest:.*}", routes.unknown)
