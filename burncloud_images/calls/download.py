@@ -137,23 +137,24 @@ class PartialDownload(Generic[T]):
             IncompleteImage: It is not.
             StorageError: It cannot be stored.
         """
-        problem = self.problem()
-        if problem is None and self.writer is not None:
-            try:
-                kept = await keep_image(self.writer)
-            except IncompleteImage:
-                self.forget()
-                raise
-            self.forget()
-            return kept
-        await self.discard()
-        raise IncompleteImage(problem or "nothing came")
+        try:
+            kept = await keep_image(self.checked())
+        except IncompleteImage:
+            await self.discard()
+            raise
+        self.forget()
+        return kept
 
-    def problem(self) -> str | None:
+    def checked(self) -> ImageWriter[T]:
+        """Return the writer of bytes that have the length and the checksums that the headers named."""
         if self.file.length is not None and self.size != self.file.length:
-            return f"it has {self.size:,} bytes instead of {self.file.length:,}"
-        wrong = next((one.header for one, digest in self.digests if digest.digest() != one.digest), None)
-        return f"its checksum is not the one in {wrong}" if wrong else None
+            raise IncompleteImage(f"it has {self.size:,} bytes instead of {self.file.length:,}")
+        for checksum, digest in self.digests:
+            if digest.digest() != checksum.digest:
+                raise IncompleteImage(f"its checksum is not the one in {checksum.header}")
+        if self.writer is None:
+            raise IncompleteImage("nothing came")
+        return self.writer
 
     async def discard(self) -> None:
         """Remove the bytes."""

@@ -216,12 +216,13 @@ class Receiver(Generic[T]):
         if writer is None:
             return
         try:
-            self.kept[index] = await keep_image(writer, most_remains=self.room)
+            self.kept[index] = await keep_image(writer)
         except StorageError as error:
             self.unstored.append(error)
         except IncompleteImage as problem:
             self.damaged[index] = str(problem)
-            self.remains[index] = problem.remains
+            self.remains[index] = await read_back(writer, self.room)
+            await writer.discard()
         self.take_writer()
 
     async def complete(self, item: AnswerItem, fields: EventFields) -> None:

@@ -13,10 +13,6 @@ T = TypeVar("T", bound=ImageDetails)
 class IncompleteImage(Exception):  # noqa: N818 (never leaves the package)
     """Bytes that are not a whole image; the message is one clause."""
 
-    def __init__(self, problem: str, remains: bytes = b"") -> None:
-        super().__init__(problem)
-        self.remains = remains
-
 
 async def read_back(writer: ImageWriter[T], most: int) -> bytes:
     """Return the bytes that *writer* was given, if it can read them back."""
@@ -28,22 +24,16 @@ async def read_back(writer: ImageWriter[T], most: int) -> bytes:
         return b""
 
 
-async def keep_image(writer: ImageWriter[T], *, most_remains: int = 0) -> T:
+async def keep_image(writer: ImageWriter[T]) -> T:
     """
-    Keep what has been written, if it is a whole image; else discard it.
-
-    Args:
-        writer: Has been given all bytes.
-        most_remains: How many bytes of a damaged image `IncompleteImage` is to hold.
+    Keep what has been written, if it is a whole image.
 
     Raises:
-        IncompleteImage: It is not.
+        IncompleteImage: It is not; the caller discards it.
         StorageError: It cannot be stored.
     """
     media = await writer.finish()
     if media.media_type is not None and media.complete:
         return await writer.keep(media)
-    remains = await read_back(writer, most_remains)
-    await writer.discard()
-    problem = f"its {media.media_type} has no end" if media.media_type is not None else "its bytes are not an image"
-    raise IncompleteImage(problem, remains)
+    what = "its bytes are not an image" if media.media_type is None else f"its {media.media_type} has no end"
+    raise IncompleteImage(what)
