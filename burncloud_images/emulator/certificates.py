@@ -16,7 +16,6 @@ class ServerCertificate:
     The server's certificate and its authority.
 
     Attributes:
-        context: For the server.
         authority: A PEM file of the authority, for clients; `close` removes it.
     """
 

@@ -74,15 +74,7 @@ def merge_headers(headers: Mapping[str, str], fault: Fault) -> dict[str, str]:
 async def deliver(
     request: web.BaseRequest, answer: HTTPAnswer, fault: Fault | None, closing: asyncio.Event
 ) -> AnswerDelivery:
-    """
-    Send *answer* and say how far that got.
-
-    Args:
-        request: What is answered.
-        answer: The complete answer.
-        fault: What goes wrong with it.
-        closing: Set when the server stops; it ends every wait.
-    """
+    """Send *answer* and say how far that got."""
     if answer.pieces is not None:
         return await send_stream(request, answer, answer.pieces, fault or Fault(), closing)
     if fault is None or fault.is_usual:

@@ -113,15 +113,7 @@ class Canvas:
 
 
 def draw_landscape(prompt: str, index: int, size: Size, detail: int = 4) -> Image.Image:
-    """
-    Return an opaque picture of a lake before hills.
-
-    Args:
-        prompt: The same prompt gives the same picture.
-        index: Pictures of one prompt differ by it.
-        size: Pixels.
-        detail: Number of ridges behind one another.
-    """
+    """Return an opaque picture of a lake before hills."""
     scale = min(1.0, MAX_EDGE / max(size))
     width, height = (max(16, round(edge * scale)) for edge in size)
     numbers = seeded("landscape", prompt, index)

@@ -14,7 +14,6 @@ class HTTPAnswer:
     An HTTP answer that has not been sent yet.
 
     Attributes:
-        status: HTTP status.
         body: Bytes, whole.
         pieces: Pieces of a stream, which has no body; None if the answer is not a stream.
         headers: Without the length.

@@ -22,12 +22,8 @@ BILLABLE = frozenset({"generations", "edits", "variations"})
 STREAMED = frozenset({"generations", "edits"})
 
 
-def to_dict(headers: Mapping[str, str]) -> Mapping[str, str]:
-    return dict(headers)
-
-
-def to_event(error: Mapping[str, object]) -> Mapping[str, object]:
-    return dict(error)
+def to_dict(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return dict(values)
 
 
 def one_of(*values: str) -> Any:  # noqa: ANN401 (the type of attrs validators is its own)
@@ -109,7 +105,7 @@ class Fault:
     rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
     expired: bool = False
     after: int | None = attrs.field(default=None, validator=at_least(0))
-    error: Mapping[str, object] | None = attrs.field(default=None, converter=attrs.converters.optional(to_event))
+    error: Mapping[str, object] | None = attrs.field(default=None, converter=attrs.converters.optional(to_dict))
     partials: int | None = attrs.field(default=None, validator=at_least(0))
     pace: float = attrs.field(default=0.0, validator=attrs.validators.ge(0))
     drip: int | None = attrs.field(default=None, validator=at_least(1))

@@ -45,12 +45,6 @@ class ServerState:
         api_key: The only one that is accepted.
         latency: Seconds before each answer.
         clock: Tells seconds since 1970.
-        ledger_writer: Records requests.
-        fault_plan: Decides which fault strikes.
-        idempotency_keys: Keys that were seen.
-        result_cache: Keeps results.
-        renderer: Draws.
-        closing: Set when the server stops.
         tasks: Keeps tasks; None if requests are answered with their images.
     """
 
@@ -93,13 +87,7 @@ class RequestHandler:
     One request and its answer.
 
     Attributes:
-        state: What all requests share.
-        request: What arrived.
-        operation: The endpoint.
         request_id: Sent in `x-request-id`.
-        number: Number of its ledger entry.
-        fault: What goes wrong.
-        body: What has been read.
     """
 
     state: ServerState

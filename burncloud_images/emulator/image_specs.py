@@ -86,11 +86,6 @@ def to_spec(operation: str, body: RequestBody, find: Find) -> ImageSpec:
     """
     Return what *body* asks for.
 
-    Args:
-        operation: The endpoint.
-        body: The request's body. Images in its JSON are added to its uploads.
-        find: Looks up a result of this server.
-
     Raises:
         RefusedRequest: The API does not allow the request.
     """

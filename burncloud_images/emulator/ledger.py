@@ -239,10 +239,6 @@ class IdempotencyKeys:
         """
         Return what was answered to *key*, or record that work for it begins.
 
-        Args:
-            key: As sent.
-            wanted: Equal for two identical requests.
-
         Raises:
             RefusedRequest: The key belongs to another request or to one in progress, or was already used.
         """

@@ -240,10 +240,7 @@ class FieldLimit:
     One limit of a field.
 
     Attributes:
-        field: API name.
         models: Names without a date.
-        check: What is allowed.
-        source: Where it is documented.
         operations: Where it applies; elsewhere the field is ignored, as any unknown field.
     """
 
@@ -330,8 +327,6 @@ class UploadLimit:
     Attributes:
         field: `image`, `mask` or `markup`.
         models: Names without a date.
-        check: What is allowed.
-        source: Where it is documented.
     """
 
     field: str
@@ -401,12 +396,6 @@ def check_uploads(
 ) -> None:
     """
     Compare the uploads with the table.
-
-    Args:
-        operation: The endpoint.
-        model: The request's model.
-        images: In the order sent.
-        others: `mask` and `markup`, where sent.
 
     Raises:
         RefusedRequest: One of them is not allowed.

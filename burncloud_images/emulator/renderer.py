@@ -49,7 +49,6 @@ class RenderedImages:
 
     Attributes:
         images: Image files, one for each that was asked for.
-        media_type: Of all of them.
         partials: The early states of each image, earliest first; as many for each as the spec says.
     """
 

@@ -39,7 +39,6 @@ class ReceivedUpload:
     Attributes:
         part: The file as the ledger lists it.
         file: Its bytes; only the beginning if it is larger than any model accepts.
-        media: What the image header says.
     """
 
     part: ReceivedFile

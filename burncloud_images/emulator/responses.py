@@ -15,15 +15,7 @@ if TYPE_CHECKING:
 
 
 def to_response_body(spec: ImageSpec, images: Sequence[bytes], urls: Sequence[str], created: int) -> bytes:
-    """
-    Return the body of the answer.
-
-    Args:
-        spec: What was asked for.
-        images: The rendered images.
-        urls: The images' URLs, if the answer has URLs.
-        created: Seconds since 1970.
-    """
+    """Return the body of the answer."""
     shared = {"revised_prompt": to_revised_prompt(spec)} if spec.revised else {}
     data = [{"url": url, **shared} for url in urls] or [
         {"b64_json": base64.b64encode(image).decode(), **shared} for image in images
@@ -101,11 +93,6 @@ def to_events(spec: ImageSpec, made: RenderedImages, created: int) -> tuple[Even
 
     The API has no index to tell the images apart, and does not say in which order they come or what the usage of one
     of several counts. Here it counts that image, its early states and the whole input.
-
-    Args:
-        spec: What was asked for.
-        made: The rendered images.
-        created: Seconds since 1970.
     """
     subject = SUBJECTS[spec.operation]
     asked = {"created_at": created, "output_format": spec.output_format, **spec.asked}
@@ -128,15 +115,7 @@ def to_events(spec: ImageSpec, made: RenderedImages, created: int) -> tuple[Even
 
 
 def to_gateway_events(spec: ImageSpec, made: RenderedImages, urls: Sequence[str], created: int) -> tuple[Event, ...]:
-    """
-    Return what a gateway makes of a plain JSON answer: a completed generation for each image, be it an edit.
-
-    Args:
-        spec: What was asked for.
-        made: The rendered images.
-        urls: The images' URLs, if the events have URLs.
-        created: Seconds since 1970.
-    """
+    """Return what a gateway makes of a plain JSON answer: a completed generation for each image, be it an edit."""
     shared = {
         "created_at": created,
         "revised_prompt": to_revised_prompt(spec),

@@ -45,8 +45,6 @@ class StoredResult:
     An image behind a URL.
 
     Attributes:
-        content: The image file.
-        media_type: Of the file.
         made: Seconds since 1970.
     """
 
