@@ -24,18 +24,6 @@ MAX_PAUSE = 3600.0
 OVERLOADED = frozenset({429, 503})
 
 
-@attrs.frozen(eq=False)
-class SendTicket:
-    """
-    A permit for one attempt.
-
-    Attributes:
-        permit: Of the pacer.
-    """
-
-    permit: Permit
-
-
 @attrs.define(kw_only=True)
 class Admission:
     """
@@ -45,7 +33,6 @@ class Admission:
         pacer: Requests, images and tokens a minute.
         limit: How many at once: fewer while the API pushes back.
         circuit: Whether the API can be reached.
-        clock: Time.
         patience: Seconds without a success after which it is given up.
         give_up: Called then, with the reason.
         failing_since: When the first of the failures since the last success came.
@@ -59,31 +46,31 @@ class Admission:
     give_up: Callable[[str], None]
     failing_since: float | None = None
 
-    async def enter(self, weights: Mapping[str, float]) -> SendTicket:
+    async def enter(self, weights: Mapping[str, float]) -> Permit:
         """Wait for a permit. Cancellation gives up the place and spends nothing."""
         await self.limit.acquire()
         try:
             await self.circuit.admit()
-            return SendTicket(await self.pacer.acquire(weights))
+            return await self.pacer.acquire(weights)
         except BaseException:
             self.limit.release()
             raise
 
-    def cancel(self, ticket: SendTicket) -> None:  # noqa: ARG002 (whose it was)
+    def cancel(self) -> None:
         """Take a permit back that was not used; the pace counts it all the same."""
         self.limit.release()
 
-    def observe(self, ticket: SendTicket, headers: Mapping[str, str]) -> None:
+    def observe(self, permit: Permit, headers: Mapping[str, str]) -> None:
         """Follow what the API says is left of its limits."""
         for name, limit in find_rate_limits(headers).items():
-            self.pacer.observe(name, limit.remaining, limit.reset, ticket.permit)
+            self.pacer.observe(name, limit.remaining, limit.reset, permit)
 
-    def leave(self, ticket: SendTicket, attempt: Attempt, error: ImagesError | None) -> None:
+    def leave(self, permit: Permit, attempt: Attempt, error: ImagesError | None) -> None:
         """Take a permit back, and learn from how its attempt ended."""
         if error is None:
             self.limit.succeed()
         elif is_overload(error, attempt):
-            self.limit.reject(ticket.permit.at)
+            self.limit.reject(permit.at)
         self.limit.release()
         if is_absent(error):
             self.circuit.fail()

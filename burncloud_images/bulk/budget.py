@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 
 import attrs
 
 from burncloud_images.bulk.prices.cost import show_money
 from burncloud_images.bulk.prices.table import PriceTable
+from burncloud_images.bulk.queue import JobStopped, RequestQueue
+from burncloud_images.bulk.records import RequestRecord
 from burncloud_images.errors import ConfigurationError
 
 MAX_MODELS_NAMED = 5
-
-
-@attrs.frozen(kw_only=True)
-class Reservation:
-    """
-    What is reserved for a request.
-
-    Attributes:
-        cost: Nano-dollars; None without a price.
-        images: How many.
-    """
-
-    cost: int | None
-    images: int
+MAX_UNPRICED = 1000
+"""Requests without a price that are enough to refuse all."""
 
 
 class Budget:
@@ -51,7 +43,7 @@ class Budget:
         self.cost = cost
         self.reserved = reserved
         self.images = images
-        self._shares: dict[str, Reservation] = {}
+        self._shares: dict[str, tuple[int, int]] = {}  # nano-dollars and images, by key
 
     def reserve(self, key: str, *, cost: int | None, images: int) -> bool:
         """
@@ -75,7 +67,7 @@ class Budget:
             raise RuntimeError(f"something is already reserved for {key}")
         if not self.fits(cost or 0, images):
             return False
-        self._shares[key] = Reservation(cost=cost, images=images)
+        self._shares[key] = cost or 0, images
         self.reserved += cost or 0
         self.images += images
         return True
@@ -86,13 +78,12 @@ class Budget:
 
     def never_fits(self, cost: int | None, images: int) -> bool:
         """Return whether that cannot be bought even if nothing that is under way is billed."""
-        back = sum(share.cost or 0 for share in self._shares.values())
-        fewer = sum(share.images for share in self._shares.values())
-        return not self.fits((cost or 0) - back, images - fewer)
+        shares = self._shares.values()
+        return not self.fits((cost or 0) - sum(back for back, _ in shares), images - sum(fewer for _, fewer in shares))
 
     def adopt(self, key: str, *, cost: int, images: int) -> None:
         """Take over what an earlier run reserved for a request, and what counts as reserved already."""
-        self._shares[key] = Reservation(cost=cost, images=images)
+        self._shares[key] = cost, images
 
     def settle(self, key: str, *, cost: int | None, images: int) -> None:
         """
@@ -105,17 +96,17 @@ class Budget:
             cost: Nano-dollars; None if that is not known, so that the worst case stays.
             images: How many came.
         """
-        share = self._shares.pop(key, Reservation(cost=None, images=images))
-        self.images += images - share.images
+        reserved, expected = self._shares.pop(key, (0, images))
+        self.images += images - expected
         if cost is not None:
-            self.reserved -= share.cost or 0
+            self.reserved -= reserved
             self.cost += cost
 
     def release(self, key: str) -> None:
         """Release what was reserved for a request: nothing was billed."""
-        share = self._shares.pop(key, Reservation(cost=None, images=0))
-        self.reserved -= share.cost or 0
-        self.images -= share.images
+        reserved, images = self._shares.pop(key, (0, 0))
+        self.reserved -= reserved
+        self.images -= images
 
     def keep(self, key: str) -> None:
         """Keep what was reserved for a request: it may have been billed."""
@@ -138,24 +129,22 @@ class Budget:
         return " ".join(sentences)
 
 
-def refuse_unpriced(prices: PriceTable | None, documents: Iterable[Mapping[str, object]]) -> None:
+async def refuse_unpriced(prices: PriceTable | None, documents: AsyncGenerator[Mapping[str, object], None]) -> None:
     """
     Check that every request has a price, before the first is sent under a limit of cost.
-
-    Args:
-        prices: The table, if there is one.
-        documents: The fields of the requests.
 
     Raises:
         ConfigurationError: What some of them can cost is not known; it names their models.
     """
     if prices is None:
         raise ConfigurationError("max_cost needs prices; without them use max_images.")
-    names: dict[str, int] = {}
-    for document in documents:
-        name = prices.name_unpriced(document)
-        if name is not None:
-            names[name] = names.get(name, 0) + 1
+    names: Counter[str] = Counter()
+    async with aclosing(documents):
+        async for document in documents:
+            if (name := prices.name_unpriced(document)) is not None:
+                names[name] += 1
+                if names.total() == MAX_UNPRICED:
+                    break
     if names:
         listed = "; ".join(f"{name} ({number:,})" for name, number in list(names.items())[:MAX_MODELS_NAMED])
         others = f"; and {len(names) - MAX_MODELS_NAMED:,} more" if len(names) > MAX_MODELS_NAMED else ""
@@ -171,3 +160,86 @@ def within(amount: int, most: int | None) -> bool:
 
 def count(images: int) -> str:
     return f"{images:,} image" if images == 1 else f"{images:,} images"
+
+
+MAX_TIMES_WORST_CASE = 10
+"""A usage that costs more than this many times the worst case is not believed, even if a server counts otherwise."""
+MAX_COST = 10**15
+"""Nano-dollars that a request without a worst case can cost: a million dollars."""
+UNBELIEVABLE = "The usage in the answer is not plausible, so the worst case counts as spent."
+
+
+@attrs.define(kw_only=True, eq=False)
+class JobPurse:
+    """
+    Reserves the worst case before a request is sent, and replaces it with the actual cost.
+
+    Attributes:
+        prices: What images cost; None if that is not known.
+        model: Of requests that name none.
+        overspend: Called, with the reason, when the next request does not fit.
+        say: Called with what is good to know.
+    """
+
+    budget: Budget
+    prices: PriceTable | None
+    model: str | None
+    queue: RequestQueue
+    overspend: Callable[[str], None]
+    say: Callable[[str], None]
+
+    async def reserve(self, record: RequestRecord) -> int:
+        """
+        Reserve the worst case of a request; wait for requests that are sent if those may make room.
+
+        Raises:
+            JobStopped: It does not fit, or the job starts nothing more.
+        """
+        worst = self.worst_case(record, record.wanted)
+        while not self.budget.reserve(record.key, cost=worst, images=record.wanted):
+            if self.queue.closed:
+                raise JobStopped
+            if self.budget.never_fits(worst, record.wanted):
+                self.overspend(self.budget.describe(worst, record.wanted))
+                raise JobStopped
+            await self.queue.changed.wait()
+        return worst or 0
+
+    def free(self, record: RequestRecord) -> None:
+        """Release what was reserved: nothing was billed."""
+        self.budget.release(record.key)
+        self.queue.notify()
+
+    def keep(self, record: RequestRecord) -> None:
+        """Keep what was reserved: it may have been billed."""
+        self.budget.keep(record.key)
+        self.queue.notify()
+
+    def cost(self, record: RequestRecord, about: Mapping[str, object], images: int) -> int | None:
+        """
+        Return what a request cost, by what its answer says; None if that is not known, and its worst case stays.
+
+        An answer is believed within bounds: an absurdly large usage is ignored, and images beyond those that were asked
+        for cost as much as the others may.
+        """
+        if self.prices is None:
+            return None
+        worst = self.worst_case(record, images)
+        usage = about.get("usage")
+        made = {name: about[name] for name in ("quality", "size") if name in about}
+        tokens = usage if isinstance(usage, Mapping) and usage.get("output_tokens") else None  # no image is free
+        cost = self.prices.cost({**self.fields(record), **made}, tokens, images)
+        if cost is not None and not 0 <= cost <= (MAX_COST if worst is None else MAX_TIMES_WORST_CASE * worst):
+            self.say(f"{record.label or record.key[:8]}: {UNBELIEVABLE}")
+            return worst
+        return worst if cost is None and images > record.wanted else cost
+
+    def worst_case(self, record: RequestRecord, images: int) -> int | None:
+        """Return the most that so many images of a request may cost, in nano-dollars; None if that is not known."""
+        if self.prices is None:
+            return None
+        return self.prices.worst_case({**self.fields(record), "n": max(images, record.wanted)})
+
+    def fields(self, record: RequestRecord) -> Mapping[str, object]:
+        """Return what a price depends on."""
+        return {"model": self.model, **record.document}

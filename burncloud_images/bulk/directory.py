@@ -17,7 +17,7 @@ from typing import Self
 
 import attrs
 
-from burncloud_images.bulk.folder_descriptors import FOLDER, descend
+from burncloud_images.bulk.folder_descriptors import FOLDER, descend, numbered
 from burncloud_images.disk import UNSUPPORTED, sync_folder
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 
@@ -28,7 +28,6 @@ class JobDirectory:
     The paths of a job.
 
     Attributes:
-        path: The job's directory.
         root: A descriptor of it while a run holds it, so that a directory that is moved stays the one it was; None if
             it is only looked at.
         kept: What tells whether the store is still the one that was opened.
@@ -144,10 +143,6 @@ class JobDirectory:
         """
         Give a descriptor of a folder in the directory; blocks.
 
-        Args:
-            names: Of the folders that lead there.
-            make: Whether those that are not there are made.
-
         Raises:
             OSError: It cannot be opened or made. A link in its place, or on the way to it, is not followed.
         """
@@ -236,12 +231,7 @@ def identify(status: os.stat_result) -> tuple[int, int]:
 
 def free(path: Path) -> Path:
     """Return *path*, or with a number where that is taken."""
-    number = 2
-    wanted = path
-    while os.path.lexists(path):
-        path = wanted.with_name(f"{wanted.name}.{number}")
-        number += 1
-    return path
+    return next(found for found in map(path.with_name, numbered(path.name)) if not os.path.lexists(found))
 
 
 @attrs.define(eq=False)
@@ -358,7 +348,6 @@ class Ballast:
     A file that reserves disk space. It is deleted when the disk is full, so that paid images still fit.
 
     Attributes:
-        path: The file.
         size: Bytes.
     """
 

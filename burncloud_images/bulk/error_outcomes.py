@@ -58,13 +58,7 @@ KEEP_THE_MONEY: frozenset[Verdict] = frozenset({"doubt", "fail_billed", "fetch",
 
 
 def judge(error: errors.ImagesError, *, doubtful: bool = False) -> Verdict:
-    """
-    Return what to do with a request.
-
-    Args:
-        error: How its call ended.
-        doubtful: Whether an attempt before may have been billed.
-    """
+    """Return what to do with a request; *doubtful* says that an earlier attempt may have been billed."""
     choice = next(choice for kind, choice in TABLE if isinstance(error, kind))
     verdict = choice if isinstance(choice, str) else choice(error)
     return "doubt" if (doubtful or error.billed) and verdict not in KEEP_THE_MONEY else verdict

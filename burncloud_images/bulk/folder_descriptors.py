@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,11 +20,6 @@ PRIVATE = frozenset({"rescue", "inputs"})
 def opened(folder: Path, *names: str, make: bool = False) -> Iterator[int]:
     """
     Give a descriptor of a folder; blocks.
-
-    Args:
-        folder: Where to begin.
-        names: Of the folders that lead there.
-        make: Whether those that are not there are made.
 
     Raises:
         OSError: It cannot be opened or made, or one of the names is that of a link.
@@ -68,3 +64,10 @@ def write_new(folder: int, name: str, data: bytes) -> None:
         handle.write(data)
         handle.flush()
         os.fsync(handle.fileno())
+
+
+def numbered(name: str) -> Iterator[str]:
+    """Yield *name*, and then with numbers, for where it is taken."""
+    yield name
+    for number in itertools.count(2):
+        yield f"{name}.{number}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.folder_descriptors import opened, write_new
+from burncloud_images.bulk.folder_descriptors import numbered, opened, write_new
 from burncloud_images.bulk.records import StoredImage
 from burncloud_images.disk import run, set_default_mode, sha256_of, sync_folder
 from burncloud_images.errors import ImagesError, StorageError
@@ -32,7 +32,6 @@ class ImageStore:
     The folders of the job's images, each made once.
 
     Attributes:
-        directory: Of the job.
         made: Those that are known to be there.
         folders: As sinks, by the beginning of the keys and by whether images are numbered.
         mark: Tells unfinished files of this run from those of others.
@@ -86,12 +85,7 @@ class ImageStore:
 
 @attrs.define(kw_only=True)
 class JobImageWriter(DirectoryWriter):
-    """
-    A hidden file of a job, which is reached from folder to folder: past no link, and into one that was moved.
-
-    Attributes:
-        image_store: The folders.
-    """
+    """A hidden file of a job, which is reached from folder to folder: past no link, and into one that was moved."""
 
     image_store: ImageStore
 
@@ -122,7 +116,6 @@ class JobImageSink:
     Writes the images of one request.
 
     Attributes:
-        image_store: The folders.
         key: Of the request; the images are named after it.
         several: Whether there may be more than one image, which are then numbered from 1.
     """
@@ -244,11 +237,7 @@ def rescue_answer(error: ImagesError, key: str, directory: JobDirectory, *, anyw
     """
     Write what *error* holds of an answer to files that only their owner can read, and return them; blocks.
 
-    Args:
-        error: How the call of a request ended.
-        key: Of the request.
-        directory: Of the job.
-        anywhere: Whether the folder for temporary files will do.
+    They go to `rescue`, or if *anywhere* is true and that is not possible, to the folder for temporary files.
 
     Raises:
         OSError: They cannot be written.
@@ -336,9 +325,3 @@ def move_to_rescue(directory: JobDirectory, key: str, name: str) -> None:
         taken = set(os.listdir(rescue))  # noqa: PTH208
         kept = next(free for free in numbered(name.lstrip(".")) if free not in taken)
         os.rename(name, kept, src_dir_fd=image_folder, dst_dir_fd=rescue)
-
-
-def numbered(name: str) -> Iterator[str]:
-    yield name
-    for number in itertools.count(2):
-        yield f"{name}.{number}"

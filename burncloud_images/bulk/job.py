@@ -56,7 +56,6 @@ THREADS = 4
 MINUTE = 60.0
 SLACK = 1.0
 """Seconds by which requests may differ in how long they take to the API: the first ones open connections."""
-MAX_UNPRICED_FOUND = 1000
 MAX_NAMED = 5
 
 
@@ -236,7 +235,9 @@ class Job:
         """Do the work of `run`, in a task of the client."""
         require(options.metadata)
         if options.max_cost is not None:
-            refuse_unpriced(options.prices, await self.find_unpriced(client, options))
+            records = self.store.records({RequestState.PENDING, *wanted_again(options)})
+            documents = ({"model": client.model, **record.document} async for record in records)
+            await refuse_unpriced(options.prices, documents)
         await self.find_lost()
         adopted = await self.adopt(client, options)
         await self.store.set_metadata("running", True)
@@ -314,17 +315,6 @@ class Job:
             raise
         except OSError as error:
             raise StorageError(f"The images in {self.directory.path} cannot be read: {error}.") from None
-
-    async def find_unpriced(self, client: AsyncImagesClient, options: JobOptions) -> list[Mapping[str, object]]:
-        """Return requests that wait and whose price is not known; the first thousand are enough to refuse them."""
-        found: list[Mapping[str, object]] = []
-        async for record in self.store.records({RequestState.PENDING, *wanted_again(options)}):
-            fields = {"model": client.model, **record.document}
-            if options.prices is None or options.prices.worst_case(fields) is None:
-                found.append(fields)
-            if len(found) == MAX_UNPRICED_FOUND:
-                break
-        return found
 
     async def find_lost(self) -> None:
         """Mark done requests as failed whose images are missing. Buying them again needs consent."""

@@ -409,17 +409,7 @@ class CircuitBreaker:
                 if wait <= 0:
                     self._next_probe = self._clock.monotonic() + self.probe_every
                     return
-                await self._sleep(wait)
-
-    async def _sleep(self, seconds: float) -> None:
-        """Wait, but no longer than it is open."""
-        waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(self._closed.wait())}
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+                await wait_for(self._closed, wait, self._clock)
 
     def fail(self) -> None:
         """Note that a request did not reach the server, or lost it."""
@@ -434,3 +424,14 @@ class CircuitBreaker:
         self.failures = 0
         self.opened_at = None
         self._closed.set()
+
+
+async def wait_for(event: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """Wait for an event, but no longer than *seconds*."""
+    waits = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(max(0.0, seconds)))}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import attrs
 
-from burncloud_images.bulk.admission import Admission, SendTicket
+from burncloud_images.bulk.admission import Admission
+from burncloud_images.bulk.budget import JobPurse
 from burncloud_images.bulk.database import JobStore
+from burncloud_images.bulk.pace import Permit
+from burncloud_images.bulk.queue import JobStopped
 from burncloud_images.bulk.records import RequestRecord, UnfetchedLink
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
@@ -26,44 +28,19 @@ MAX_USAGE_TOKENS = 10**12
 """An answer that names more for one request says nothing."""
 
 
-class JobStopped(Exception):  # noqa: N818 (asked for, no error)
-    """The job starts nothing more."""
-
-
-class Purse(Protocol):
-    """What pays for requests."""
-
-    async def reserve(self, record: RequestRecord) -> int:
-        """
-        Reserve the worst case of *record*, and return it in nano-dollars.
-
-        Raises:
-            JobStopped: It does not fit, now or ever, or the job starts nothing more.
-        """
-
-    def free(self, record: RequestRecord) -> None:
-        """Release what was reserved: nothing was billed."""
-
-    def keep(self, record: RequestRecord) -> None:
-        """Keep what was reserved: it may have been billed."""
-
-
 @attrs.define(kw_only=True)
 class Passage(CallHooks):
     """
     The hooks of one request's call.
 
     Attributes:
-        record: The request.
         weights: What it counts for in each limit of the pace.
         store: Takes down how far it is.
-        admission: Gives permits.
-        purse: Pays.
         make_way: Moves files of an earlier attempt to `rescue/`.
         halted: Says whether the job starts nothing more.
         pays_again: Whether another attempt buys anew after one that may have been billed.
         now: The date, in seconds since 1970.
-        ticket: The permit of the attempt that is under way.
+        permit: The permit of the attempt that is under way.
         doubtful: Whether an attempt may have been billed that brought nothing.
         failures: What the attempts raised.
         known: Whether the server answered "in flight" for this key, so that asking again buys nothing.
@@ -78,12 +55,12 @@ class Passage(CallHooks):
     weights: Mapping[str, float]
     store: JobStore
     admission: Admission
-    purse: Purse
+    purse: JobPurse
     make_way: Callable[[], Awaitable[None]]
     halted: Callable[[], bool]
     pays_again: bool = True
     now: Callable[[], float] = time.time
-    ticket: SendTicket | None = None
+    permit: Permit | None = None
     doubtful: bool = False
     failures: list[ImagesError] = attrs.field(factory=list, repr=False)
     known: bool = False
@@ -96,7 +73,7 @@ class Passage(CallHooks):
     @property
     def may_be_billed(self) -> bool:
         """Whether it may have been billed by now."""
-        return self.ticket is not None or self.doubtful or self.paid
+        return self.permit is not None or self.doubtful or self.paid
 
     @property
     def buys_again(self) -> bool:
@@ -113,14 +90,14 @@ class Passage(CallHooks):
         """
         self.check()
         reserved = await self.reserve()
-        ticket = await self.admission.enter(self.weights)
+        permit = await self.admission.enter(self.weights)
         try:
             self.check()
             await self.mark_sent(reserved)
         except BaseException:
-            self.admission.cancel(ticket)
+            self.admission.cancel()
             raise
-        self.ticket = ticket
+        self.permit = permit
 
     def check(self) -> None:
         if self.halted():
@@ -151,14 +128,14 @@ class Passage(CallHooks):
 
     async def on_response(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 (a hook)
         """Let the pace follow what the API says is left."""
-        if self.ticket is not None:
-            self.admission.observe(self.ticket, headers)
+        if self.permit is not None:
+            self.admission.observe(self.permit, headers)
 
     async def after_attempt(self, attempt: Attempt, error: ImagesError | None) -> None:
         """Give the permit back; a request that was refused and waits for another attempt is as if it was never sent."""
-        ticket, self.ticket = self.ticket, None
-        if ticket is not None:
-            self.admission.leave(ticket, attempt, error)
+        permit, self.permit = self.permit, None
+        if permit is not None:
+            self.admission.leave(permit, attempt, error)
         self.request_id = attempt.request_id or self.request_id
         self.paid = error is None
         if error is not None:

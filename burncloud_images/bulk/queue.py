@@ -8,6 +8,7 @@ from collections import deque
 import attrs
 
 from burncloud_images.bulk.database import JobStore
+from burncloud_images.bulk.pace import wait_for
 from burncloud_images.bulk.records import RequestRecord, RequestState, UnfetchedLink
 from burncloud_images.retry import Clock
 
@@ -15,12 +16,8 @@ MAX_ROUNDS_PER_RUN = 3
 """How often a run tries a request again that was not served, beyond the attempts of each call."""
 
 
-@attrs.define(kw_only=True, eq=False)
-class Requeued:
-    """A request that is tried again later, in the same run."""
-
-    due: float
-    record: RequestRecord
+class JobStopped(Exception):  # noqa: N818 (asked for, no error)
+    """The job starts nothing more."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -29,12 +26,11 @@ class RequestQueue:
     Gives workers the next request; leases a few ahead.
 
     Attributes:
-        store: Where they are from.
-        clock: Time.
         ahead: How many are leased at once.
         most: How many new ones are handed out; None for all.
         closed: Whether none is handed out any more.
         exhausted: Whether there were more than `most`.
+        requeued: Those that are tried again in the same run, each with when.
     """
 
     store: JobStore
@@ -46,7 +42,7 @@ class RequestQueue:
     handed_out: int = 0
     received: list[RequestRecord] = attrs.field(factory=list)
     waiting: deque[RequestRecord] = attrs.field(factory=deque)
-    requeued: list[Requeued] = attrs.field(factory=list)
+    requeued: list[tuple[float, RequestRecord]] = attrs.field(factory=list)
     rounds: dict[str, int] = attrs.field(factory=dict)
     leasing: asyncio.Lock = attrs.field(factory=asyncio.Lock)
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -67,7 +63,7 @@ class RequestQueue:
                 return record
             if not self.requeued:
                 return None
-            await self.pause(min(requeued.due for requeued in self.requeued) - self.clock.monotonic())
+            await self.pause(min(due for due, _ in self.requeued) - self.clock.monotonic())
         return None
 
     async def next_new(self) -> RequestRecord | None:
@@ -84,15 +80,15 @@ class RequestQueue:
 
     def next_requeued(self) -> RequestRecord | None:
         now = self.clock.monotonic()
-        first = min(self.requeued, key=lambda requeued: requeued.due, default=None)
-        if first is None or first.due > now:
+        first = min(self.requeued, key=lambda requeued: requeued[0], default=None)
+        if first is None or first[0] > now:
             return None
         self.requeued.remove(first)
-        return first.record
+        return first[1]
 
     def requeue(self, record: RequestRecord, seconds: float) -> None:
         """Hand a request out again, after a while."""
-        self.requeued.append(Requeued(due=self.clock.monotonic() + seconds, record=record))
+        self.requeued.append((self.clock.monotonic() + seconds, record))
 
     def count_round(self, record: RequestRecord) -> bool:
         """Say whether there is to be another round for a request."""
@@ -101,13 +97,7 @@ class RequestQueue:
 
     async def pause(self, seconds: float) -> None:
         """Wait, or until something changes."""
-        changed = asyncio.ensure_future(self.changed.wait())
-        slept = asyncio.ensure_future(self.clock.sleep(max(0.0, seconds)))
-        try:
-            await asyncio.wait((changed, slept), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
-            slept.cancel()
+        await wait_for(self.changed, seconds, self.clock)
 
     def notify(self) -> None:
         """Wake all waiting workers, to look again."""

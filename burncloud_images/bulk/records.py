@@ -204,6 +204,11 @@ class RequestRecord:
         """How many images it asks for."""
         return count_images(self.document)
 
+    @property
+    def identity(self) -> dict[str, object]:
+        """What tells it from others, as JSON."""
+        return {"id": self.label, "key": self.key, "source": self.source, "line": self.line}
+
 
 @attrs.frozen(kw_only=True)
 class AddedRows:

@@ -10,9 +10,7 @@ the store knows, belong to it. What they cost is not known, and the worst case s
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,8 +23,9 @@ import attrs
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_to_rescue, restore
+from burncloud_images.bulk.outputs.shards import SHARD, digest, read_keys
 from burncloud_images.bulk.records import RequestFailure, RequestRecord, RequestState, StoredImage
-from burncloud_images.disk import PIECE, run
+from burncloud_images.disk import run
 from burncloud_images.files.image_files import examine_file, examine_handle
 
 UNWRITTEN = "The run ended before an answer was written down, so it is not known whether the API made the images."
@@ -127,14 +126,13 @@ def remove(directory: JobDirectory, key: str, *names: str) -> None:
 
 AT_ONCE = 500
 """Keys that the store is asked for at once."""
-SHARD = re.compile(r"\d{5,}\.tar")
 PARTLY = RequestFailure(
     error="OutcomeUnknownError",
     message="Some of its images are in the folder and the store did not know of it, so it may have been billed.",
 )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class AdoptedRequests:
     """
     What was taken over.
@@ -142,20 +140,11 @@ class AdoptedRequests:
     Attributes:
         done: Requests all of whose images were there.
         in_doubt: Those of which only some were.
-        images: How many images.
     """
 
     done: int = 0
     in_doubt: int = 0
     images: int = 0
-
-    def plus(self, *, whole: bool, images: int) -> AdoptedRequests:
-        """Return it with one request more."""
-        return AdoptedRequests(
-            done=self.done + whole,
-            in_doubt=self.in_doubt + (not whole),
-            images=self.images + images,
-        )
 
     def __str__(self) -> str:
         """Return it as one sentence."""
@@ -176,13 +165,6 @@ async def adopt(
     """
     Settle waiting requests that were already bought.
 
-    Args:
-        store: What is known of the requests.
-        directory: Where the images are.
-        executor: For all that blocks.
-        worst_case: Tells what a request may have cost, in nano-dollars.
-        now: The date, in seconds since 1970.
-
     Raises:
         StorageError: It cannot be written down, or a file cannot be read.
     """
@@ -192,11 +174,12 @@ async def adopt(
     adopted = AdoptedRequests()
 
     async def take(record: RequestRecord, images: Sequence[StoredImage]) -> None:
-        nonlocal adopted
         whole = len(images) >= record.wanted
         failure = None if whole else PARTLY
         await store.adopt(record.key, images, failure=failure, reserved=worst_case(record), at=now())
-        adopted = adopted.plus(whole=whole, images=len(images))
+        adopted.done += whole
+        adopted.in_doubt += not whole
+        adopted.images += len(images)
 
     unfinished = await run(executor, list_unfinished, directory)
     for keys in parts(unfinished.keys() | await run(executor, list_files, directory)):
@@ -204,8 +187,8 @@ async def adopt(
             await run(executor, collect, record, directory, unfinished.get(record.key, ()))
             await take(record, await run(executor, find_whole, directory, record.key))
     if not totals.images:  # reading shards takes long, and a store that knows an image was there when they were made
-        for shard in await run(executor, list_shards, directory):
-            members = await run(executor, list_members, directory, shard)
+        for shard in filter(SHARD.fullmatch, sorted(await run(executor, os.listdir, directory.path))):
+            members = await run(executor, read_keys, directory.path / shard)
             records = [record for keys in parts(members) for record in await store.unsent(keys)]
             found = await run(executor, read_members, directory, shard, {record.key for record in records})
             for record in records:
@@ -234,20 +217,6 @@ def find_whole(directory: JobDirectory, key: str) -> tuple[StoredImage, ...]:
 # --- shards ----------------------------------------------------------------------------------------------------------
 
 
-def list_shards(directory: JobDirectory) -> list[str]:
-    """Return the names of the tar files of images; blocks."""
-    return sorted(path.name for path in directory.path.iterdir() if SHARD.fullmatch(path.name))
-
-
-def list_members(directory: JobDirectory, shard: str) -> set[str]:
-    """Return the keys of the images in a shard; none if it is not a tar file; blocks."""
-    try:
-        with tarfile.open(directory.path / shard, "r:") as archive:
-            return {found[1] for name in archive.getnames() if (found := FINAL.fullmatch(name))}
-    except tarfile.TarError:
-        return set()
-
-
 def read_members(directory: JobDirectory, shard: str, keys: set[str]) -> dict[str, tuple[StoredImage, ...]]:
     """Return the images of these requests in a shard; blocks."""
     images: dict[str, list[StoredImage]] = {}
@@ -272,12 +241,3 @@ def read_members(directory: JobDirectory, shard: str, keys: set[str]) -> dict[st
             )
             images.setdefault(name[1], []).append(image)
     return {key: tuple(sorted(found, key=lambda image: image.index)) for key, found in images.items()}
-
-
-def digest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
-    content = archive.extractfile(member)
-    assert content is not None, "a regular file"
-    found = hashlib.sha256()
-    while piece := content.read(PIECE):
-        found.update(piece)
-    return found.hexdigest()

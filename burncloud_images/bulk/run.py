@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from burncloud_images.bulk.admission import Admission
-from burncloud_images.bulk.budget import Budget
+from burncloud_images.bulk.budget import Budget, JobPurse
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory
 from burncloud_images.bulk.error_outcomes import Verdict, judge
@@ -36,9 +36,8 @@ from burncloud_images.bulk.image_store import (
 )
 from burncloud_images.bulk.input_files import check_input_files, has_input_files
 from burncloud_images.bulk.options import JobOptions
-from burncloud_images.bulk.passage import JobStopped, Passage, describe
-from burncloud_images.bulk.purse import JobPurse
-from burncloud_images.bulk.queue import RequestQueue, expiry_of
+from burncloud_images.bulk.passage import Passage, describe
+from burncloud_images.bulk.queue import JobStopped, RequestQueue, expiry_of
 from burncloud_images.bulk.records import (
     STOP_PRECEDENCE,
     JobProgress,
@@ -102,38 +101,16 @@ class ActiveRequest:
     passage: Passage
 
 
-@attrs.frozen
-class StopReason:
-    """
-    Why a run stopped.
-
-    Attributes:
-        message: What happened; empty if the user asked for it.
-        error: Name of the error's class, if there was one.
-    """
-
-    message: str = ""
-    error: str | None = None
-
-
 @attrs.define(kw_only=True, eq=False)
 class Run:
     """
     One run of a job.
 
     Attributes:
-        client: Sends.
-        store: Remembers.
-        directory: Takes the images.
-        options: How.
         weights: Tells what a request counts for in each rate limit.
-        admission: Gives permits.
-        budget: What may be spent.
         totals: Sums over the job when the run began.
-        watch: Is told what happens.
-        clock: Time.
-        executor: For work that blocks.
         now: The date, in seconds since 1970.
+        reasons: Why it stops, each with what happened and the name of the error's class.
         absent_since: When a host of images first failed since it last gave one.
     """
 
@@ -155,7 +132,7 @@ class Run:
     queue: RequestQueue = attrs.field(init=False)
     purse: JobPurse = attrs.field(init=False)
     tally: RunStatistics = attrs.field(init=False)
-    reasons: dict[StopCause, StopReason] = attrs.field(factory=dict)
+    reasons: dict[StopCause, tuple[str, str | None]] = attrs.field(factory=dict)
     crash: BaseException | None = None
     absent_since: dict[str, float] = attrs.field(factory=dict)
     active: dict[str, ActiveRequest] = attrs.field(factory=dict)
@@ -213,15 +190,15 @@ class Run:
         self.is_lost()
         totals = await self.store.totals()
         stopped = self.stopped or "finished"
-        reason = self.reasons.get(stopped, StopReason())
+        message, error = self.reasons.get(stopped, ("", None))
         return RunReport(
             stopped=stopped,
             totals=totals,
             ended=self.tally.ended,
             made=self.tally.made,
             elapsed=self.tally.elapsed,
-            message=reason.message,
-            error=reason.error,
+            message=message,
+            error=error,
             outstanding=await self.find_outstanding() if totals.counts[RequestState.RECEIVED] else None,
         )
 
@@ -323,7 +300,7 @@ class Run:
     def stop(self, reason: StopCause, message: str = "", error: ImagesError | None = None) -> None:
         """Start nothing more; requests that were sent finish."""
         if reason not in self.reasons:
-            self.reasons[reason] = StopReason(message, type(error).__name__ if error is not None else None)
+            self.reasons[reason] = message, type(error).__name__ if error is not None else None
             if message:
                 self.tally.note(message)
         for active in list(self.active.values()):

@@ -33,9 +33,6 @@ class RunStatistics:
 
     Attributes:
         totals: Sums over the job when the run began.
-        budget: Knows what is spent.
-        watch: Is told what happens.
-        clock: Time.
         running: Says how many requests are under way.
         began: When the run began, on the clock.
         counts: Requests that ended in this run, by how they ended, and those left for another run to fetch.

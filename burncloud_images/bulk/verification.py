@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -20,6 +21,7 @@ from burncloud_images.disk import run, sha256_of
 Entry: TypeAlias = tuple[str, tuple[StoredImage, ...]]
 """The key of a request, and its images."""
 Depth = Literal["size", "bytes"]
+Read: TypeAlias = "Callable[[Path], Mapping[str, str] | str]"
 
 BATCH: Mapping[Depth, int] = {"size": 1000, "bytes": 256}
 """How many requests are checked with one hop to a thread."""
@@ -31,7 +33,6 @@ class Discrepancy:
     An image that is not as the store has it.
 
     Attributes:
-        record: Its request.
         image: What the store has.
         problem: What is wrong, as one clause.
     """
@@ -46,11 +47,11 @@ async def verify(
 ) -> AsyncIterator[Discrepancy | int]:
     """Yield every image that is missing or not what came, and now and then how many were looked at."""
     looked = 0
-    shard = ShardReader()
+    read = lru_cache(maxsize=1)(read_digests)  # the images of a tar file stand together
     async for page in store.images():
         for start in range(0, len(page), BATCH[depth]):
             batch = page[start : start + BATCH[depth]]
-            for key, image, problem in await run(executor, look, batch, directory, depth, shard):
+            for key, image, problem in await run(executor, look, batch, directory, depth, read):
                 record = await store.get(key)
                 if record is not None:
                     yield Discrepancy(record=record, image=image, problem=problem)
@@ -65,10 +66,10 @@ async def find_missing(store: JobStore, directory: JobDirectory, executor: Execu
 
 
 def look(
-    batch: Sequence[Entry], directory: JobDirectory, depth: Depth, shard: ShardReader
+    batch: Sequence[Entry], directory: JobDirectory, depth: Depth, read: Read
 ) -> list[tuple[str, StoredImage, str]]:
     entries = [(key, image) for key, images in batch for image in images]
-    members = read_shards([image for _, image in entries if is_sharded(image)], directory, depth, shard)
+    members = read_shards([image for _, image in entries if is_sharded(image)], directory, depth, read)
     root = str(directory.path)
     return [
         (key, image, problem)
@@ -92,55 +93,32 @@ def find_problem(image: StoredImage, root: str, depth: Depth) -> str | None:
     return None
 
 
-@attrs.define
-class ShardReader:
-    """
-    Reads the images in a tar file; only the last one is kept, as a job lists the images of a file together.
-
-    Attributes:
-        path: Where it is.
-        digests: The sha256 of its images, by name.
-        problem: Why it has none, as one clause.
-    """
-
-    path: Path | None = None
-    digests: Mapping[str, str] = attrs.field(factory=dict)
-    problem: str | None = None
-
-    def read(self, path: Path) -> None:
-        """Be the file at *path*; blocks."""
-        if path == self.path:
-            return
-        self.path, self.digests, self.problem = path, {}, None
-        try:
-            self.digests = dict(digests(path))
-        except FileNotFoundError:
-            self.problem = "its tar file is missing"
-        except (OSError, tarfile.TarError):
-            self.problem = "its tar file cannot be read"
-
-    def find_problem(self, image: StoredImage) -> str | None:
-        """Return what is wrong with an image in it."""
-        found = self.digests.get(to_member(image))
-        if self.problem is not None or found is None:
-            return self.problem or "it is missing in its tar file"
-        return None if found == image.sha256 else "its bytes are not those that came"
+def read_digests(path: Path) -> Mapping[str, str] | str:
+    """Return the sha256 of the images in a tar file by their names, or why it has none, as one clause; blocks."""
+    try:
+        return dict(digests(path))
+    except FileNotFoundError:
+        return "its tar file is missing"
+    except (OSError, tarfile.TarError):
+        return "its tar file cannot be read"
 
 
-def read_shards(
-    images: list[StoredImage], directory: JobDirectory, depth: Depth, shard: ShardReader
-) -> dict[str, str | None]:
+def read_shards(images: list[StoredImage], directory: JobDirectory, depth: Depth, read: Read) -> dict[str, str | None]:
     """Return what is wrong with images in tar files, by their paths."""
     problems: dict[str, str | None] = {}
-    shards: dict[str, list[StoredImage]] = {}
     for image in images:
-        shards.setdefault(image.path.partition("/")[0], []).append(image)
-    for name, members in shards.items():
-        path = directory.path / name
+        path = directory.path / image.path.partition("/")[0]
         if depth == "size":
-            problem = None if path.is_file() else "its tar file is missing"
-            problems |= dict.fromkeys((image.path for image in members), problem)
+            problems[image.path] = None if path.is_file() else "its tar file is missing"
         else:
-            shard.read(path)
-            problems |= {image.path: shard.find_problem(image) for image in members}
+            problems[image.path] = compare(image, read(path))
     return problems
+
+
+def compare(image: StoredImage, found: Mapping[str, str] | str) -> str | None:
+    if isinstance(found, str):
+        return found
+    digest = found.get(to_member(image))
+    if digest is None:
+        return "it is missing in its tar file"
+    return None if digest == image.sha256 else "its bytes are not those that came"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from burncloud_images.cli.inputs import CONTAINERS, InputLists, StandardInput, t
 from burncloud_images.cli.interrupts import JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit, to_json
 from burncloud_images.cli.job_views import view
-from burncloud_images.cli.options import Connection, JobFolder, Pace, Running, Spending, build_options
+from burncloud_images.cli.options import Connection, JobFolder, Pace, Running, Spending
 from burncloud_images.cli.outputs import print_json, print_paths
 from burncloud_images.cli.plan import find_budget, find_prices, make_plan, show_plan
 from burncloud_images.cli.reporting import JobProgressReporter, Reporter, format_count, format_location
@@ -44,26 +44,32 @@ MOST_BAD_ROWS = 5
 """Bad rows that are printed after reading the lists; `status` lists all."""
 
 
-async def run(values: Mapping[str, Any], reporter: Reporter) -> int:
+async def run(
+    values: Mapping[str, Any],
+    job_folder: JobFolder,
+    running: Running,
+    pace: Pace,
+    spending: Spending,
+    connection: Connection,
+    reporter: Reporter,
+) -> int:
     """
     Run the job and return the exit code.
-
-    Args:
-        values: The given values, by field.
-        reporter: Writes everything but results.
 
     Raises:
         UsageError: A value cannot be used.
         ImagesError: The job cannot be opened or run.
     """
     stdin = StandardInput()
-    connection, running = build_options(Connection, values), build_options(Running, values)
-    lists, folder = to_lists(values, stdin), to_folder(values)
-    options = to_options(values, reporter)
+    lists = to_lists(values, stdin)
+    if not job_folder.directory:
+        raise UsageError("A job needs a folder: add --into DIR.")
+    folder = Path(job_folder.directory)
+    options = to_options(values, job_folder, running, pace, spending, connection, reporter)
     if not lists.names and not JobDirectory(folder).store.exists():
         raise UsageError(f"There is no job in {folder}; give at least one list of prompts.")
     if running.dry_run:
-        return await show_dry_run(lists, folder, options, values, reporter)
+        return await show_dry_run(lists, folder, options, pace, running, connection, reporter)
     async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:
         await check_prices(lists, folder, options)
         async with Job.open(folder) as job:
@@ -81,10 +87,6 @@ class JobCommand:
     One run of a job, as it shows on the command line.
 
     Attributes:
-        job: The job.
-        folder: Its folder, as given.
-        running: The run options.
-        reporter: Writes everything but results.
         unprinted: The error that kept results from being printed.
     """
 
@@ -175,10 +177,7 @@ class JobCommand:
 
     def row_to_json(self, event: JobEvent, record: RequestRecord) -> dict[str, object]:
         return {
-            "id": record.label,
-            "key": record.key,
-            "source": record.source,
-            "line": record.line,
+            **record.identity,
             "state": event.kind,
             "images": [self.image_to_json(image) for image in event.images],
             "failure": attrs.asdict(event.failure) if event.failure is not None else None,
@@ -213,34 +212,22 @@ class JobCommand:
         return code
 
 
-def to_folder(values: Mapping[str, Any]) -> Path:
-    """
-    Return the job's folder.
-
-    Raises:
-        UsageError: It is missing.
-    """
-    directory = build_options(JobFolder, values).directory
-    if not directory:
-        raise UsageError("A job needs a folder: add --into DIR.")
-    return Path(directory)
-
-
-def to_options(values: Mapping[str, Any], reporter: Reporter) -> JobOptions:
+def to_options(
+    values: Mapping[str, Any],
+    folder: JobFolder,
+    running: Running,
+    pace: Pace,
+    spending: Spending,
+    connection: Connection,
+    reporter: Reporter,
+) -> JobOptions:
     """
     Return the options of the job.
-
-    Args:
-        values: The given values, by field.
-        reporter: Told which prices apply.
 
     Raises:
         UsageError: An option does not accept its value.
     """
     validate_numbers(values)
-    folder, running = build_options(JobFolder, values), build_options(Running, values)
-    pace, spending = build_options(Pace, values), build_options(Spending, values)
-    connection = build_options(Connection, values)
     return JobOptions(
         concurrency=pace.concurrency,
         requests_per_minute=pace.rpm,
@@ -269,10 +256,6 @@ def to_layout(folder: JobFolder, asked: str | None) -> Any:  # noqa: ANN401 (a l
     return folder.layout or said or "files"
 
 
-MOST_UNPRICED = 1000
-"""Requests without a price after which reading ends: a list is refused anyway."""
-
-
 async def check_prices(lists: InputLists, folder: Path, options: JobOptions) -> None:
     """
     Refuse lists whose cost a budget cannot limit before they are added to the job, from which rows cannot be removed.
@@ -290,16 +273,15 @@ async def check_prices(lists: InputLists, folder: Path, options: JobOptions) -> 
     if options.max_cost is None or not files.names:
         return
     try:
-        refuse_unpriced(options.prices, [fields async for fields in find_unpriced(files, folder, options.prices)])
+        await refuse_unpriced(options.prices, find_unpriced(files, folder, options.prices))
     except ConfigurationError as error:
         raise UsageError(translate(error.message)) from None
 
 
 async def find_unpriced(
     lists: InputLists, folder: Path, prices: PriceTable | None
-) -> AsyncIterator[Mapping[str, object]]:
-    """Yield new requests whose price is unknown, up to a thousand."""
-    found = 0
+) -> AsyncGenerator[Mapping[str, object], None]:
+    """Yield the documents of new requests whose price is unknown."""
     async with AsyncExitStack() as stack:
         known = await stack.enter_async_context(view(str(folder))) if JobDirectory(folder).store.exists() else None
         async for row in lists.read():
@@ -307,35 +289,32 @@ async def find_unpriced(
                 continue
             if known is None or await known.get(row.key) is None:
                 yield row.document
-                found += 1
-            if found == MOST_UNPRICED:
-                break
 
 
 async def show_dry_run(
-    lists: InputLists, folder: Path, options: JobOptions, values: Mapping[str, Any], reporter: Reporter
+    lists: InputLists,
+    folder: Path,
+    options: JobOptions,
+    pace: Pace,
+    running: Running,
+    connection: Connection,
+    reporter: Reporter,
 ) -> int:
     """
     Print what would be sent, and return 0; 3 if some rows are bad, 1 if all are.
 
-    Args:
-        lists: The lists; without any, the plan is about the waiting requests of the job.
-        folder: The job's folder.
-        options: The options of the job.
-        values: The given values, by field.
-        reporter: Reports why the first request cannot be shown.
+    Without lists, the plan is about the waiting requests of the job.
 
     Raises:
         UsageError: --emulator was given as well.
         ImagesError: A list, or an image of the first request, cannot be read.
     """
-    connection, running = build_options(Connection, values), build_options(Running, values)
     if connection.emulator:
         raise UsageError("--dry-run sends nothing, so it cannot be combined with --emulator.")
     plan = await make_plan(lists.read() if lists.names else read_job(folder), options.prices)
     show_plan(
         plan,
-        build_options(Pace, values),
+        pace,
         max_cost=options.max_cost,
         max_images=options.max_images,
         as_json=running.json,

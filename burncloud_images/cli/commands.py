@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import attrs
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from burncloud_images.cli.reporting import Reporter
 
 Values = Mapping[str, Any]
-Work = Callable[[Values, "Reporter"], Awaitable[int]]
 
 # `extra` is what -O fills.
 NO_OPTIONS = frozenset({"extra"})
@@ -77,7 +77,6 @@ HOW_TO_GIVE: Mapping[str, str] = {
     "prompt": "The text, @FILE, or - for stdin.",
 }
 LISTS = "Lists of prompts: text, CSV, TSV, JSONL or Parquet, or - for stdin."
-JOB_FOLDER = "The job's folder."
 ADDRESSES = (
     "Result URLs; @FILE or - reads URLs from a file or stdin, one per line. Anyone who has a signed URL can download "
     "its image, and other users of this machine can see your command line."
@@ -115,8 +114,29 @@ def row_parameters(*, required: bool) -> Iterator[inspect.Parameter]:
         yield from parameters
 
 
-def wrap(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int]:
-    """Return a function that completes the options, runs *work*, and turns errors into exit codes."""
+def make(
+    name: str,
+    owners: tuple[type, ...],
+    place: str,
+    *,
+    own: Iterable[inspect.Parameter] = (),
+    unseen: Iterable[type] = (),
+    without: frozenset[str] = frozenset(),
+    more: Values = MappingProxyType({}),
+) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
+    """
+    Return a command.
+
+    Args:
+        name: The name of the command.
+        owners: Classes whose fields are its options.
+        place: The coroutine function that does the work and returns the exit code, as `module:function`.
+        own: Its other parameters.
+        unseen: Classes whose fields are among the other parameters.
+        without: Fields that this command does not offer.
+        more: Further arguments of the function.
+    """
+    shared = [parameter for owner in owners for parameter in derive(owner, GROUPS[owner], without=without)]
 
     def command(given: dict[str, Any]) -> int:
         import asyncio
@@ -129,10 +149,10 @@ def wrap(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int
 
         reporter = Reporter(options=build_options(Reporting, given))
         try:
-            values = add_defaults(given, owners, KNOWN)
+            values = add_defaults(given, (*unseen, *owners), KNOWN)
             reporter = Reporter(options=build_options(Reporting, values))
             with reporter.showing_warnings(), asyncio.Runner() as runner:
-                return runner.run(begin(work, values, reporter))
+                return runner.run(call(place, {**values, **more}, reporter))
         except UsageError as error:
             reporter.fail(error)
             return USAGE
@@ -143,114 +163,31 @@ def wrap(owners: tuple[type, ...], work: Work) -> Callable[[dict[str, Any]], int
             reporter.say("error", str(reason))
             return INTERRUPTED if isinstance(reason, Interrupted) else ABANDONED
 
-    return command
+    return as_command(name, [*own, *shared], command)
 
 
-async def begin(work: Work, values: Values, reporter: Reporter) -> int:
-    return await work(values, reporter)
+async def call(place: str, values: Values, reporter: Reporter) -> int:
+    """Import a function and call it, with options by the types of its parameters and other values by their names."""
+    from importlib import import_module
+    from typing import get_type_hints
 
-
-def make(
-    name: str,
-    owners: tuple[type, ...],
-    work: Work,
-    *,
-    own: Iterable[inspect.Parameter] = (),
-    unseen: Iterable[type] = (),
-    without: frozenset[str] = frozenset(),
-) -> Any:  # noqa: ANN401 (cyclopts reads its attributes)
-    """
-    Return a command.
-
-    Args:
-        name: The name of the command.
-        owners: Classes whose fields are its options.
-        work: Does the work and returns the exit code.
-        own: Its other parameters.
-        unseen: Classes whose fields are among the other parameters.
-        without: Fields that this command does not offer.
-    """
-    shared = [parameter for owner in owners for parameter in derive(owner, GROUPS[owner], without=without)]
-    return as_command(name, [*own, *shared], wrap((*unseen, *owners), work))
+    module, _, name = place.partition(":")
+    function = getattr(import_module(f"burncloud_images.cli.{module}"), name)
+    known = {**values, "values": values, "reporter": reporter}
+    hints = {name: hint for name, hint in get_type_hints(function).items() if name != "return"}
+    code: int = await function(
+        **{name: build_options(hint, values) if hint in GROUPS else known[name] for name, hint in hints.items()}
+    )
+    return code
 
 
 def request_command(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as above)
-    async def work(values: Values, reporter: Reporter) -> int:
-        from burncloud_images.cli.requests import send
-
-        return await send(kind, values, reporter)
-
     streaming = (Streaming,) if "partial_images" in attrs.fields_dict(kind) else ()
     owners = (ExtraFields, Output, *streaming, *SHARED)
-    return make(name, owners, work, own=request_parameters(kind), unseen=(kind,))
+    return make(name, owners, "requests:send", more={"kind": kind}, own=request_parameters(kind), unseen=(kind,))
 
 
-async def list_models(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.models import print_models
-
-    return await print_models(build_options(Connection, values), build_options(JsonOutput, values), reporter)
-
-
-async def diagnose(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.doctor import examine
-
-    return await examine(build_options(Connection, values), build_options(JsonOutput, values), reporter)
-
-
-async def host(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.emulator import serve
-
-    return await serve(build_options(Serving, values), reporter)
-
-
-async def run_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.batch import run
-
-    return await run(values, reporter)
-
-
-async def plan_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.plan import print_plan
-
-    return await print_plan(values, reporter)
-
-
-async def show_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.job_views import print_status
-
-    return await print_status(
-        values["directory"], build_options(Watching, values), build_options(JsonOutput, values), reporter
-    )
-
-
-async def verify_job(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.job_views import verify_images
-
-    return await verify_images(values["directory"], build_options(JsonOutput, values), reporter)
-
-
-async def count_usage(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.job_views import print_usage
-
-    return await print_usage(values["directory"], build_options(JsonOutput, values), reporter)
-
-
-async def fetch_images(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.fetch import fetch
-
-    return await fetch(values["url"], build_options(Connection, values), build_options(Output, values), reporter)
-
-
-async def show_images(values: Values, reporter: Reporter) -> int:
-    from burncloud_images.cli.show import show
-
-    return await show(values["response"], build_options(Output, values), reporter)
-
-
-def job_view(name: str, owners: tuple[type, ...], work: Work) -> Any:  # noqa: ANN401 (as above)
-    """Return a command that reads a job and changes nothing."""
-    return make(name, owners, work, own=[by_position("directory", str, JOB_FOLDER)])
-
+JOB_FOLDER = [by_position("directory", str, "The job's folder.")]
 
 generate = request_command("generate", GenerationRequest)
 edit = request_command("edit", EditRequest)
@@ -258,34 +195,34 @@ variation = request_command("variation", VariationRequest)
 batch = make(
     "batch",
     (JobFolder, Rows, Running, Pace, Spending, *SHARED),
-    run_job,
+    "batch:run",
     own=row_parameters(required=False),
     unseen=(*REQUESTS, ExtraFields),
 )
 plan = make(
     "plan",
     (Rows, Pace, Spending, JsonOutput, Reporting, Configuration),
-    plan_job,
+    "plan:print_plan",
     own=row_parameters(required=True),
     unseen=(*REQUESTS, ExtraFields),
 )
-status = job_view("status", (Watching, JsonOutput, Reporting, Configuration), show_job)
-verify = job_view("verify", (JsonOutput, Reporting, Configuration), verify_job)
-usage = job_view("usage", (JsonOutput, Reporting, Configuration), count_usage)
+status = make("status", (Watching, JsonOutput, Reporting, Configuration), "job_views:print_status", own=JOB_FOLDER)
+verify = make("verify", (JsonOutput, Reporting, Configuration), "job_views:verify_images", own=JOB_FOLDER)
+usage = make("usage", (JsonOutput, Reporting, Configuration), "job_views:print_usage", own=JOB_FOLDER)
 fetch = make(
     "fetch",
     (Output, *SHARED),
-    fetch_images,
+    "fetch:fetch",
     own=[by_position("url", tuple[str, ...], ADDRESSES)],
     without=NOT_OF_FETCH,
 )
 show = make(
     "show",
     (Output, Reporting, Configuration),
-    show_images,
+    "show:show",
     own=[by_position("response", tuple[str, ...], RESPONSES)],
     without=NOT_OF_SHOW,
 )
-models = make("models", (JsonOutput, *SHARED), list_models)
-emulator = make("emulator", (Serving, Reporting, Configuration), host)
-doctor = make("doctor", (JsonOutput, *SHARED), diagnose)
+models = make("models", (JsonOutput, *SHARED), "models:print_models")
+emulator = make("emulator", (Serving, Reporting, Configuration), "emulator:serve")
+doctor = make("doctor", (JsonOutput, *SHARED), "doctor:examine")

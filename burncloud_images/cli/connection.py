@@ -103,13 +103,6 @@ async def open_client(
     """
     Open a client, and start the emulator if asked for.
 
-    Args:
-        connection: The connection options.
-        reporter: Told the base URL.
-        stdin: May be read for the key.
-        on_attempt: Called after each attempt.
-        max_connections: Maximum number of connections to the API.
-
     Raises:
         UsageError: An option cannot be used.
         ConfigurationError: The base URL or the key cannot be used.

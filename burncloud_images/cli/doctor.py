@@ -32,7 +32,6 @@ class DoctorCheck:
     One check.
 
     Attributes:
-        what: What was checked.
         finding: The result, with advice if there is a problem.
         code: The exit code if there is a problem, else 0.
     """

@@ -39,25 +39,19 @@ from burncloud_images.results import SavedImage
 AT_ONCE = 8
 
 
-async def fetch(words: Sequence[str], connection: Connection, output: Output, reporter: Reporter) -> int:
+async def fetch(url: Sequence[str], connection: Connection, output: Output, reporter: Reporter) -> int:
     """
     Download images, print their paths, and return the exit code.
-
-    Args:
-        words: URLs; `@file` or `-` for lists of them.
-        connection: The connection options.
-        output: The output options.
-        reporter: Writes everything but results.
 
     Raises:
         UsageError: An argument cannot be used.
         StorageError: The images cannot be stored.
         ImagesError: The image for stdout cannot be downloaded.
     """
-    urls = list(read_addresses(words, StandardInput()))
+    urls = list(read_addresses(url, StandardInput()))
     if not urls:
         raise UsageError("There is no URL to download from.")
-    if any("?" in word for word in words if not word.startswith("@")):
+    if any("?" in word for word in url if not word.startswith("@")):
         reporter.note("other users of this machine can see the URL while this runs; use @FILE or - to hide it")
     check_stdout(output, len(urls))
     what = "fetching an image" if len(urls) == 1 else f"fetching {len(urls)} images"
@@ -148,11 +142,7 @@ class FetchResult:
     The results of the downloads, in the order of the URLs.
 
     Attributes:
-        target: Stores the images.
         as_json: Whether to print one JSON object at the end instead of paths.
-        reporter: Writes everything but results.
-        images: The images as JSON.
-        failed: The failures as JSON.
     """
 
     target: OutputDirectory
@@ -165,9 +155,7 @@ class FetchResult:
         """Report the result of one URL, and return its exit code."""
         if isinstance(outcome, ImagesError):
             return self.add_failure(index, outcome)
-        self.reporter.emit("saved", path=str(outcome.path))
-        if remark := self.target.remark(outcome):
-            self.reporter.note(remark)
+        self.target.report(outcome, self.reporter)
         self.images.append({"number": index + 1, **image_to_json(outcome)})
         if not self.as_json:
             print_paths([outcome.path])

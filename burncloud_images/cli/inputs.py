@@ -99,12 +99,6 @@ def to_request(
     """
     Return the request that *values* describe.
 
-    Args:
-        kind: The class of the request.
-        values: The given values, by field.
-        stdin: Read for `-`.
-        allow_http: Whether images may be downloaded unencrypted.
-
     Raises:
         UsageError: A value cannot be read.
         InvalidRequestError: No server could accept it.
@@ -187,7 +181,6 @@ class InputLists:
     Attributes:
         names: Files, or `-` for stdin.
         defaults: Fields for rows without them.
-        rows: How they are read.
         allow_http: Whether rows may name unencrypted URLs.
     """
 
@@ -290,9 +283,6 @@ TINY = 1e-9
 def validate_numbers(values: Mapping[str, Any]) -> None:
     """
     Check the numbers of a job's options.
-
-    Args:
-        values: The given values, by field.
 
     Raises:
         UsageError: An option does not accept its value.

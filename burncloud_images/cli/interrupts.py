@@ -11,13 +11,16 @@ import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.errors import find_billing
 from burncloud_images.results import Attempt
+
+if TYPE_CHECKING:
+    from burncloud_images.bulk.job import Job
 
 T = TypeVar("T")
 
@@ -36,9 +39,6 @@ class RequestInterrupts:
     Counts interrupts while one request runs.
 
     Attributes:
-        reporter: Reports what happens.
-        task: Sends the request.
-        count: Interrupts so far.
         resting_until: Loop time at which the next attempt starts, after a failed one.
     """
 
@@ -94,29 +94,16 @@ class RequestInterrupts:
         return signal_handlers({signal.SIGINT: self.interrupt, signal.SIGTERM: self.abandon})
 
 
-class Stoppable(Protocol):
-    """Work that can be stopped."""
-
-    def drain(self) -> None:
-        """Finish the requests that were sent; start no others."""
-
-    def abandon(self) -> None:
-        """Stop at once."""
-
-
 @attrs.define(kw_only=True)
 class JobInterrupts:
     """
     Counts interrupts while a job runs: after the first no request starts; the second stops at once.
 
     Attributes:
-        job: The job.
-        reporter: Reports what happens.
-        count: Interrupts so far.
         reading: The task that reads the lists, before anything is sent.
     """
 
-    job: Stoppable
+    job: Job
     reporter: Reporter
     count: int = 0
     reading: asyncio.Task[None] | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from burncloud_images.bulk.prices.cost import DOLLAR, show_money
+from burncloud_images.bulk.outputs.report import sums_to_json
+from burncloud_images.bulk.prices.cost import show_money
 from burncloud_images.bulk.records import JobTotals, RequestState, RunReport, StopCause, UnfetchedSummary
 from burncloud_images.cli.exit_codes import (
     ABANDONED,
@@ -132,9 +133,5 @@ def to_json(totals: JobTotals) -> dict[str, object]:
     return {
         "requests": totals.requests,
         **{str(state): number for state, number in totals.counts.items()},
-        "bad_rows": totals.bad_rows,
-        "images": totals.images,
-        "bytes": totals.bytes,
-        "cost": totals.cost / DOLLAR,
-        "reserved": totals.reserved / DOLLAR,
+        **sums_to_json(totals),
     }

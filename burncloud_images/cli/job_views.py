@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -45,39 +45,23 @@ CLEAR = b"\x1b[H\x1b[2J"
 
 
 @attrs.frozen(kw_only=True)
-class RecentRequests:
-    """The requests of the last minute."""
-
-    requests: int
-    images: int
-
-
-def to_rate(sent: Sequence[tuple[float, Mapping[str, object]]]) -> RecentRequests:
-    return RecentRequests(requests=len(sent), images=sum(count_images(document) for _, document in sent))
-
-
-@attrs.frozen(kw_only=True)
 class JobSnapshot:
     """
     The state of a job at one moment. Its lists may be cut after the first rows.
 
     Attributes:
-        directory: Its folder, as given.
         holder: The process that runs it; None if it is not running.
         totals: Totals; if the last run was killed, its unfinished requests count as in doubt.
         killed: Whether the last run left unfinished requests, which the next run settles.
-        sent: Requests of the last minute.
-        failed: Requests that failed.
-        in_doubt: Requests in doubt.
+        recent: How many requests, and images that they ask for, were sent in the last minute.
         unfetched: Paid requests whose images are not downloaded.
-        bad_rows: Bad rows.
     """
 
     directory: str
     holder: int | None
     totals: JobTotals
     killed: bool
-    sent: RecentRequests
+    recent: Mapping[str, int]
     failed: list[RequestRecord]
     in_doubt: list[RequestRecord]
     unfetched: list[RequestRecord]
@@ -136,13 +120,14 @@ async def take_snapshot(directory: str, most: int | None) -> JobSnapshot:
         # A run that has just begun may have sent these itself.
         holder = holder if holder is not None else find_holder(lock)
         killed = holder is None and totals.counts[RequestState.SENT] > 0
+        sent = await store.recent(time.time() - MINUTE)
         doubtful = {RequestState.IN_DOUBT, RequestState.SENT} if killed else {RequestState.IN_DOUBT}
         return JobSnapshot(
             directory=directory,
             holder=holder,
             totals=count_sent_as_in_doubt(totals) if killed else totals,
             killed=killed,
-            sent=to_rate(await store.recent(time.time() - MINUTE)),
+            recent={"requests": len(sent), "images": sum(count_images(document) for _, document in sent)},
             failed=await first(store.records({RequestState.FAILED}), most),
             in_doubt=await first(store.records(doubtful), most),
             unfetched=await first(store.records({RequestState.RECEIVED}), most),
@@ -189,8 +174,8 @@ def to_lines(snapshot: JobSnapshot) -> Iterator[str]:
     said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
     yield f"{format_count(totals.requests, 'request')}: {', '.join(said)}"
     yield format_images(totals)
-    sent = snapshot.sent
-    yield f"in the last minute {format_count(sent.requests, 'request')} sent, for {format_count(sent.images, 'image')}"
+    requests, images = (format_count(number, name[:-1]) for name, number in snapshot.recent.items())
+    yield f"in the last minute {requests} sent, for {images}"
     if snapshot.killed:
         yield "the last run was killed with unfinished requests; the next `batch` settles them"
     yield from describe_requests("failed", snapshot.failed, counts[RequestState.FAILED])
@@ -247,7 +232,7 @@ def snapshot_to_json(snapshot: JobSnapshot) -> dict[str, object]:
         "pid": snapshot.holder or None,
         "killed": snapshot.killed,
         **to_json(snapshot.totals),
-        "last_minute": attrs.asdict(snapshot.sent),
+        "last_minute": snapshot.recent,
         "failures": [record_to_json(record) for record in snapshot.failed],
         "doubts": [record_to_json(record) for record in snapshot.in_doubt],
         "unfetched": [record_to_json(record) for record in snapshot.unfetched],
@@ -258,10 +243,7 @@ def snapshot_to_json(snapshot: JobSnapshot) -> dict[str, object]:
 def record_to_json(record: RequestRecord) -> dict[str, object]:
     sent = datetime.fromtimestamp(record.sent_at, UTC).isoformat() if record.sent_at is not None else None
     return {
-        "id": record.label,
-        "key": record.key,
-        "source": record.source,
-        "line": record.line,
+        **record.identity,
         "state": str(record.state),
         "request_id": record.request_id,
         "sent_at": sent,
@@ -281,8 +263,6 @@ class UsageTotals:
     Usage of one model on one day.
 
     Attributes:
-        requests: Requests that ended.
-        images: Images received.
         input_tokens: As reported by the API; 0 if it reports none.
         output_tokens: As reported by the API; 0 if it reports none.
         cost: Nano-dollars, as far as prices were known.
@@ -391,8 +371,5 @@ def discrepancy_to_json(item: Discrepancy, directory: str) -> dict[str, object]:
         "path": str(Path(directory) / item.image.path),
         "problem": item.problem,
         "sha256": item.image.sha256,
-        "id": record.label,
-        "key": record.key,
-        "source": record.source,
-        "line": record.line,
+        **record.identity,
     }

@@ -15,7 +15,7 @@ import attrs
 from burncloud_images.calls.answer_buffer import find_place
 from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.options import Output, Streaming
-from burncloud_images.cli.reporting import to_one_line
+from burncloud_images.cli.reporting import Reporter, to_one_line
 from burncloud_images.cli.standard_streams import escaped, silence
 from burncloud_images.disk import write_whole
 from burncloud_images.errors import ImagesError, StorageError
@@ -45,7 +45,6 @@ class OutputDirectory:
     and if the image turns out to be a JPEG it gets a number.
 
     Attributes:
-        directory: Writes the files.
         exists: As `Output.exists`.
         named: Whether the user gave the name of the file, with -o.
     """
@@ -90,8 +89,13 @@ class OutputDirectory:
         """Return the file for an answer that cannot be read."""
         return self.directory.answer_path(placement)
 
+    def report(self, image: SavedImage, reporter: Reporter) -> None:
+        """Report where an image is, and if its extension is not the one that was asked for."""
+        reporter.emit("saved", path=str(image.path))
+        if remark := self.remark(image):
+            reporter.note(remark)
+
     def remark(self, image: SavedImage) -> str | None:
-        """Return a remark if the extension is not the one that was asked for."""
         wanted = Path(self.directory.name)
         if not self.named or "{" in wanted.name or not wanted.suffix:
             return None
@@ -298,7 +302,6 @@ class PartialSavingSink(Generic[T]):
     A sink that also stores previews.
 
     Attributes:
-        images: Stores the images.
         folder: Stores the previews; existing files are kept.
         show: Called with the description and the file of each preview.
     """

@@ -13,7 +13,7 @@ from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import BadRow, NewRequest, count_images
 from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.inputs import StandardInput, to_lists, validate_numbers
-from burncloud_images.cli.options import JsonOutput, Pace, Spending, build_options
+from burncloud_images.cli.options import JsonOutput, Pace, Spending
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location
 from burncloud_images.client import MODEL_VARIABLES, from_environment
@@ -25,7 +25,9 @@ MOST_UNPRICED = 5
 NO_MODEL = "no model named"
 
 
-async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
+async def print_plan(
+    values: Mapping[str, Any], pace: Pace, spending: Spending, output: JsonOutput, reporter: Reporter
+) -> int:
     """
     Print the plan for the lists, and return 0; 3 if some rows are bad, 1 if all are.
 
@@ -34,12 +36,10 @@ async def print_plan(values: Mapping[str, Any], reporter: Reporter) -> int:
         ImagesError: A list cannot be read.
     """
     validate_numbers(values)
-    spending = build_options(Spending, values)
     lists, prices, budget = to_lists(values, StandardInput()), find_prices(spending, reporter), find_budget(spending)
     with reporter.working("reading"):
         plan = await make_plan(lists.read(), prices)
-    as_json = build_options(JsonOutput, values).json
-    show_plan(plan, build_options(Pace, values), max_cost=budget, max_images=spending.max_images, as_json=as_json)
+    show_plan(plan, pace, max_cost=budget, max_images=spending.max_images, as_json=output.json)
     return plan.code
 
 
@@ -60,12 +60,8 @@ class JobPlan:
     Attributes:
         rows: Rows read, without blank ones.
         duplicates: Rows whose request is the same as an earlier one.
-        bad_rows: Bad rows.
-        models: Totals per model.
         unpriced: Number of requests for each model without a price.
         tokens: Maximum tokens of the requests for which the price table states it.
-        first: The first request.
-        keys: The keys of all requests.
         labels: The key of the request with each id.
     """
 

@@ -23,6 +23,8 @@ from burncloud_images.results import Attempt, SavedImage
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as Bar
+    from rich.progress import ProgressColumn
 
     from burncloud_images.bulk.records import BadRow, JobEvent, JobProgress, NewRequest, RequestRecord
 
@@ -42,7 +44,6 @@ class Reporter:
     Writes to stderr.
 
     Attributes:
-        options: The user's options.
         stream: Receives the text; once it cannot be written, output is discarded.
         live: The console of the bar, while there is one.
         describe: Changes the description of the bar.
@@ -132,19 +133,32 @@ class Reporter:
 
     @contextmanager
     def bar(self, what: str) -> Iterator[None]:
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+        with self.drawing(*columns) as bar:
+            task = bar.add_task(what, total=None)
+            self.describe = lambda news: bar.update(task, description=f"{what}, {news}", refresh=True)
+            yield
+
+    @contextmanager
+    def drawing(self, *columns: ProgressColumn, auto_refresh: bool = True) -> Iterator[Bar]:
+        """Draw a bar until the block ends; what is said meanwhile stands above it."""
         from rich.console import Console
-        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
 
         self.live = Console(file=self.stream)
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         try:
             # Redirect nothing: stdout may carry the bytes of an image.
-            with Progress(
-                *columns, console=self.live, transient=True, redirect_stdout=False, redirect_stderr=False
+            with Bar(
+                *columns,
+                console=self.live,
+                transient=True,
+                auto_refresh=auto_refresh,
+                redirect_stdout=False,
+                redirect_stderr=False,
             ) as bar:
-                task = bar.add_task(what, total=None)
-                self.describe = lambda news: bar.update(task, description=f"{what}, {news}", refresh=True)
-                yield
+                yield bar
         finally:
             self.live = self.describe = None
 
@@ -226,9 +240,7 @@ class JobProgressReporter:
     Shows a job's events on stderr.
 
     Attributes:
-        reporter: Writes the lines.
         ask: Returns the current progress; None between runs.
-        latest: The last known progress.
         alike: Number of failures of each kind.
     """
 
@@ -243,12 +255,9 @@ class JobProgressReporter:
         if event.record is None:
             self.reporter.note(event.message)
         elif event.kind == "done":
-            self.reporter.emit("done", **self.facts(event.record))
+            self.reporter.emit("done", **event.record.identity)
         else:
             self.complain(event, event.record)
-
-    def facts(self, record: RequestRecord) -> dict[str, object]:
-        return {"id": record.label, "key": record.key, "source": record.source, "line": record.line}
 
     def complain(self, event: JobEvent, record: RequestRecord) -> None:
         """Report a request that failed or is in doubt; of many failures of a kind only the first."""
@@ -258,7 +267,7 @@ class JobProgressReporter:
         self.alike[kind] += 1
         if self.reporter.mode == "json":
             name = failure.error if failure else None
-            self.reporter.emit(event.kind, **self.facts(record), error=name, message=message)
+            self.reporter.emit(event.kind, **record.identity, error=name, message=message)
         elif not self.reporter.options.quiet and self.alike[kind] <= MOST_ALIKE:
             more = "; further failures of this kind are only counted" if self.alike[kind] == MOST_ALIKE else ""
             self.reporter.say(event.kind.replace("_", " "), f"{format_request(record)}: {message}{more}")
@@ -295,39 +304,25 @@ class JobProgressReporter:
 @contextmanager
 def draw_bar(reporter: Reporter) -> Iterator[Callable[[JobProgress | None], None]]:
     """Provide a function that updates the bar; meanwhile the reporter writes above it."""
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as Bar
     from rich.table import Column
 
-    reporter.live = Console(file=reporter.stream)
-    bar = Bar(
-        BarColumn(bar_width=12),
-        TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
-        console=reporter.live,
-        transient=True,
-        auto_refresh=False,
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    task = bar.add_task("", total=None)
+    text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis"))
+    with reporter.drawing(BarColumn(bar_width=12), text, auto_refresh=False) as bar:
+        task = bar.add_task("", total=None)
 
-    def draw(progress: JobProgress | None) -> None:
-        if progress is not None:
-            text = "".join(f"[{style}]{part}[/]" if style else part for part, style in describe_progress(progress))
-            ended = progress.requests - progress.left
-            bar.update(task, total=progress.requests, completed=ended, description=text, refresh=True)
+        def draw(progress: JobProgress | None) -> None:
+            if progress is not None:
+                text = "".join(f"[{style}]{part}[/]" if style else part for part, style in describe_progress(progress))
+                ended = progress.requests - progress.left
+                bar.update(task, total=progress.requests, completed=ended, description=text, refresh=True)
 
-    try:
-        with bar:
-            yield draw
-    finally:
-        reporter.live = None
+        yield draw
 
 
-def format_count(number: int, noun: str, plural: str | None = None) -> str:
+def format_count(number: int, noun: str) -> str:
     """Return `1 image`, `1,200 images`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number:,} {noun}{'s' if number != 1 else ''}"
 
 
 def format_duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from burncloud_images.cli.connection import open_client, to_network
 from burncloud_images.cli.exit_codes import UsageError, to_exit
 from burncloud_images.cli.inputs import StandardInput, to_request
 from burncloud_images.cli.interrupts import RequestInterrupts
-from burncloud_images.cli.options import Connection, Output, Streaming, build_options
+from burncloud_images.cli.options import Connection, Output, Streaming
 from burncloud_images.cli.outputs import (
     ImagesExist,
     OutputDirectory,
@@ -47,25 +47,24 @@ T = TypeVar("T", bound=ImageDetails)
 VERBS: Mapping[str, str] = {"generations": "generating", "edits": "editing", "variations": "varying"}
 
 
-async def send(kind: type[ImagesRequest], values: Mapping[str, Any], reporter: Reporter) -> int:
+async def send(
+    kind: type[ImagesRequest],
+    values: Mapping[str, Any],
+    connection: Connection,
+    output: Output,
+    streaming: Streaming,
+    reporter: Reporter,
+) -> int:
     """
     Send one request, print its result and return the exit code.
-
-    Args:
-        kind: The class of the request.
-        values: The given values, by field.
-        reporter: Writes everything but results.
 
     Raises:
         UsageError: A value cannot be used.
         ImagesError: The request cannot be made.
     """
     stdin = StandardInput()
-    connection, output = build_options(Connection, values), build_options(Output, values)
     target = None if output.output == "-" else to_target(output)
-    command = RequestCommand(
-        output=output, streaming=build_options(Streaming, values), reporter=reporter, target=target
-    )
+    command = RequestCommand(output=output, streaming=streaming, reporter=reporter, target=target)
     request = to_request(kind, values, stdin, allow_http=connection.allow_http)
     command.request = ask_for_partials(request, command.streaming)
     check_stdout(output, command.request.n or 1)
@@ -93,11 +92,7 @@ class RequestCommand:
     One request and where its images go.
 
     Attributes:
-        output: The output options.
-        streaming: The stream options.
-        reporter: Writes everything but results.
         target: Stores the images; None for stdout.
-        request: The request.
     """
 
     output: Output
@@ -141,9 +136,7 @@ class RequestCommand:
     def print_result(self, result: ImagesResult[SavedImage], target: OutputDirectory) -> int:
         """Print a result and write the sidecars."""
         for image in result.images:
-            self.reporter.emit("saved", path=str(image.path))
-            if remark := target.remark(image):
-                self.reporter.note(remark)
+            target.report(image, self.reporter)
         self.reporter.detail(f"request id {result.request_id}, idempotency key {result.idempotency_key}")
         self.show([image.path for image in result.images], to_json(result))
         return max([self.describe(image, result) for image in result.images]) if self.output.sidecar else 0
@@ -206,13 +199,6 @@ async def preview(
 ) -> None:
     """
     Print what would be sent.
-
-    Args:
-        request: It.
-        connection: How the API is reached.
-        as_json: Whether as one object.
-        streams: Whether a stream is asked for.
-        key: The idempotency key, if there is one already.
 
     Raises:
         UsageError: It cannot be known without sending something.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,21 +15,14 @@ from burncloud_images.results import EXTENSIONS, DamagedImage, Image, ImageDetai
 
 
 def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[Path]:
-    """
-    Save everything of value that *error* holds, and return the paths of its images.
-
-    Args:
-        error: The error that ended the request.
-        folder: The folder for its images; None for stdout.
-        reporter: Reports where everything is.
-    """
+    """Save everything of value that *error* holds, in *folder* if there is one, and return the paths of its images."""
     name = (error.idempotency_key or "unknown").replace("-", "")[:12]
     paths = save_images(error.images, name, reporter)
     for fragment in error.damaged:
         save_fragment(fragment, name, folder, reporter)
     if error.answer_path is not None:
         reporter.note(f"the answer is kept in {error.answer_path}")
-    elif (raw := error.raw) and (kept := keep(f"{name}.answer", raw, [*([folder] if folder else []), *fallbacks()])):
+    elif (raw := error.raw) and (kept := keep(f"{name}.answer", raw, folder)):
         reporter.note(f"the answer, without its saved images, is in {kept}")
     for image in error.unfetched:
         save_address(image, name, folder, reporter)
@@ -42,9 +35,7 @@ def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Rep
     if image.expired:
         reporter.note(what)
         return
-    folders = [*([folder] if folder else []), *fallbacks()]
-    kept = keep(f"{name}-{image.index + 1}.url", image.url.encode() + b"\n", folders)
-    if kept:
+    if kept := keep(f"{name}-{image.index + 1}.url", image.url.encode() + b"\n", folder):
         until = f"valid until {image.expires_at:%H:%M} UTC" if image.expires_at else "valid for about an hour"
         reporter.note(f"{what} Its URL, {until}, is in {kept}; download it with: {how_to_fetch(kept)}")
     else:
@@ -53,9 +44,7 @@ def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Rep
 
 def save_addresses(urls: Sequence[str], name: str, folder: Path | None, reporter: Reporter) -> None:
     """Write the URLs of images to one file."""
-    folders = [*([folder] if folder else []), *fallbacks()]
-    kept = keep(f"{name}.urls", "".join(f"{url}\n" for url in urls).encode(), folders)
-    if kept:
+    if kept := keep(f"{name}.urls", "".join(f"{url}\n" for url in urls).encode(), folder):
         what = f"{format_count(len(urls), 'image')} must be downloaded; the URLs are in {kept}"
         reporter.note(f"{what}. Before they expire, run: {how_to_fetch(kept)}")
     else:
@@ -74,8 +63,7 @@ def save_images(images: Sequence[ImageDetails], name: str, reporter: Reporter) -
             paths.append(image.path)
         elif isinstance(image, Image):
             extension = EXTENSIONS.get(image.media_type or "", "bin")
-            kept = keep(f"{name}-{image.index + 1}.{extension}", image.data, fallbacks())
-            if kept:
+            if kept := keep(f"{name}-{image.index + 1}.{extension}", image.data):
                 paths.append(kept)
                 reporter.note(f"image {image.index + 1} is paid for and was saved as {kept}")
             else:
@@ -86,21 +74,18 @@ def save_images(images: Sequence[ImageDetails], name: str, reporter: Reporter) -
 def save_fragment(fragment: DamagedImage, name: str, folder: Path | None, reporter: Reporter) -> None:
     """Write the decoded part of a damaged image, and the text that could not be decoded."""
     for ending, data in (("damaged", fragment.data), ("damaged.b64", fragment.rest)):
-        places = [*([folder] if folder else []), *fallbacks()]
-        if data and (kept := keep(f"{name}-{fragment.index + 1}.{ending}", data, places)):
+        if data and (kept := keep(f"{name}-{fragment.index + 1}.{ending}", data, folder)):
             reporter.note(f"image {fragment.index + 1} is damaged ({fragment.reason}); what arrived is in {kept}")
 
 
-def fallbacks() -> Iterator[Path]:
-    yield Path(tempfile.gettempdir())
-    yield Path.home()
-    yield Path.cwd()
+def fallbacks() -> tuple[Path, ...]:
+    return Path(tempfile.gettempdir()), Path.home(), Path.cwd()
 
 
-def keep(name: str, data: bytes, folders: Sequence[Path] | Iterator[Path]) -> Path | None:
-    """Write *data* to a new file of mode 0600 in the first folder that can be written."""
-    for folder in folders:
-        path = folder / name
+def keep(name: str, data: bytes, folder: Path | None = None) -> Path | None:
+    """Write *data* to a new file of mode 0600 in *folder*, or else in the first usual one that can be written."""
+    for place in (*([folder] if folder else []), *fallbacks()):
+        path = place / name
         try:
             with open(path, "xb", opener=partial(os.open, mode=0o600)) as handle:
                 handle.write(data)

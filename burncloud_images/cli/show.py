@@ -9,16 +9,16 @@ Source: OpenAI's Batch guide, "Retrieve the results".
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
-from burncloud_images.calls.receiving import Decoder, Receiver
+from burncloud_images.calls.receiving import Receiver
 from burncloud_images.cli.exit_codes import FAILED, STORAGE, UsageError, combine
 from burncloud_images.cli.inputs import StandardInput
 from burncloud_images.cli.options import Output
@@ -44,24 +44,19 @@ from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.image_json import AnswerDecoder, OpenContainer, locate_in_answer
 
 PIECE = 256 * 1024
-"""Bytes that are read and decoded at once."""
+"""Bytes that are read and decoded at most at once."""
 
 
-async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
+async def show(response: Sequence[str], output: Output, reporter: Reporter) -> int:
     """
     Save the images of the responses in files, print where they are, and return the exit code.
-
-    Args:
-        words: Files, or `-` for stdin.
-        output: The output options.
-        reporter: Writes everything but results.
 
     Raises:
         UsageError: A file cannot be read, or an option cannot be used.
         StorageError: The images cannot be stored.
     """
     check_stdout(output, 1)
-    if words.count("-") > 1:
+    if response.count("-") > 1:
         raise UsageError("Standard input can only be read once.")
     target = None if output.output == "-" else to_target(output)
     stdin, codes = StandardInput(), []
@@ -73,49 +68,30 @@ async def show(words: Sequence[str], output: Output, reporter: Reporter) -> int:
             reporter.note("nothing was read: the image already exists")
             print_paths(present.paths)
             return 0
-        for word in words:
-            async with open_file(word, stdin, executor) as pieces:
-                saved = SavedFile(word=word, album=album)
-                async for piece in pieces:
-                    await saved.add(piece)
-                codes.append(await saved.finish())
+        for word in response:
+            saved = SavedFile(word=word, album=album)
+            async with aclosing(read_parts(word, stdin, executor)) as parts:
+                async for part in parts:
+                    await saved.take(part)
+            codes.append(await saved.finish())
     album.finish()
     return combine(codes)
 
 
-@asynccontextmanager
-async def open_file(word: str, stdin: StandardInput, executor: Executor) -> AsyncIterator[AsyncIterator[bytes]]:
+async def read_parts(word: str, stdin: StandardInput, executor: Executor) -> AsyncGenerator[bytes, None]:
     """
-    Open a file and provide its pieces.
+    Yield the lines of a file, long ones in parts.
 
     Raises:
         UsageError: It cannot be read.
     """
     try:
-        source: BinaryIO = stdin.open("a response") if word == "-" else await run(executor, open_binary, word)
+        source: BinaryIO = stdin.open("a response") if word == "-" else await run(executor, open, word, "rb")
+        with nullcontext() if word == "-" else source:
+            while part := await run(executor, source.readline, PIECE):
+                yield part
     except OSError as error:
-        raise unreadable(word, error) from None
-    try:
-        yield read_pieces(source, word, executor)
-    finally:
-        if word != "-":
-            source.close()
-
-
-def open_binary(path: str) -> BinaryIO:
-    return Path(path).open("rb")
-
-
-async def read_pieces(source: BinaryIO, word: str, executor: Executor) -> AsyncIterator[bytes]:
-    try:
-        while piece := await run(executor, source.read, PIECE):
-            yield piece
-    except OSError as error:
-        raise unreadable(word, error) from None
-
-
-def unreadable(word: str, error: OSError) -> UsageError:
-    return UsageError(f"The response {word} cannot be read: {error.strerror or error}.")
+        raise UsageError(f"The response {word} cannot be read: {error.strerror or error}.") from None
 
 
 ShownImage = Image | SavedImage
@@ -130,10 +106,6 @@ class SavedFile:
     One file: a response, or one on each line.
 
     Attributes:
-        word: Its name, as given.
-        album: Stores and prints the images.
-        receiver: Receives the current response.
-        codes: Exit codes of its responses.
         strange: Lines that are not responses.
         line: The current line, from 1.
         began: The first line of the current response.
@@ -158,11 +130,6 @@ class SavedFile:
     def name(self) -> str:
         """The id of the current response in names."""
         return f"{self.stem}-{len(self.codes) + 1}" if self.codes else self.stem
-
-    async def add(self, piece: bytes) -> None:
-        """Process the next bytes of the file."""
-        for part in cut_at_line_ends(piece):
-            await self.take(part)
 
     async def take(self, part: bytes) -> None:
         """Process a line, or a part of one."""
@@ -190,7 +157,8 @@ class SavedFile:
             await receiver.salvage(error)
             self.conclude(receiver, ImagesAnswer(), error.message)
             return
-        if part.endswith(b"\n") and is_closed(receiver.decoder):
+        decoder = receiver.decoder
+        if part.endswith(b"\n") and isinstance(decoder, SavedAnswerDecoder) and not decoder.is_open:
             await self.end(receiver)
 
     async def finish(self) -> int:
@@ -205,7 +173,8 @@ class SavedFile:
         elif not self.codes:
             self.codes.append(self.album.complain(self.word, "It is empty."))
         if self.urls:
-            self.album.add_addresses(self.urls, self.stem)
+            target = self.album.target
+            save_addresses(self.urls, self.stem, target.directory.path if target else None, self.album.reporter)
         return combine(self.codes)
 
     async def end(self, receiver: Receiver[ShownImage]) -> None:
@@ -256,20 +225,6 @@ class SavedFile:
         return f"{self.word}, line {self.began}" if self.codes else self.word
 
 
-def is_closed(decoder: Decoder) -> bool:
-    """Return whether a response in JSON has ended."""
-    return isinstance(decoder, SavedAnswerDecoder) and not decoder.is_open
-
-
-def cut_at_line_ends(piece: bytes) -> Iterator[bytes]:
-    begin = 0
-    while (end := piece.find(b"\n", begin) + 1) > 0:
-        yield piece[begin:end]
-        begin = end
-    if begin < len(piece):
-        yield piece[begin:]
-
-
 def find_problems(receiver: Receiver[ShownImage], answer: ImagesAnswer) -> Iterator[str]:
     """Yield the reasons why images of a response are missing, as sentences."""
     for index, reason in sorted(receiver.damaged.items()):
@@ -293,10 +248,7 @@ class ShowResult:
     Stores the images of responses and prints them.
 
     Attributes:
-        output: The output options.
         target: Stores the images; None for stdout.
-        reporter: Writes everything but results.
-        executor: Reads and writes files.
         images: All images, with the name of their response.
     """
 
@@ -317,18 +269,12 @@ class ShowResult:
     def add_images(self, images: Sequence[ShownImage], where: str) -> None:
         """Add the images of a response and print their paths, unless they are printed as JSON at the end."""
         self.images += [(image, where) for image in images]
-        paths = [image.path for image in images if isinstance(image, SavedImage)]
-        for path in paths:
-            self.reporter.emit("saved", path=str(path))
-        for image in images:
-            if self.target is not None and isinstance(image, SavedImage) and (remark := self.target.remark(image)):
-                self.reporter.note(remark)
+        saved = [image for image in images if isinstance(image, SavedImage)]
+        for image in saved:
+            if self.target is not None:
+                self.target.report(image, self.reporter)
         if not self.output.json:
-            print_paths(paths)
-
-    def add_addresses(self, urls: Sequence[str], name: str) -> None:
-        """Save the URLs of images that are not in the response."""
-        save_addresses(urls, name, self.target.directory.path if self.target else None, self.reporter)
+            print_paths(image.path for image in saved)
 
     def complain(self, where: str, what: str) -> int:
         """Report a problem of a response, and return the exit code for it."""

@@ -167,7 +167,7 @@ class Careless(Budget):
     """Counts nothing before it is paid."""
 
     def fits(self, cost, images):
-        under_way = sum(share.images for share in self._shares.values())
+        under_way = sum(images for _, images in self._shares.values())
         return super().fits(cost, images - under_way)
 
 
@@ -355,31 +355,41 @@ class TestWords:
         assert fresh(None, 0).describe(None, 1).startswith("Limit reached: 0 of 0 images bought")
 
 
+async def refuse(prices, documents):
+    """Check the prices of *documents*."""
+
+    async def each():
+        for document in documents:
+            yield document
+
+    await refuse_unpriced(prices, each())
+
+
 class TestPrices:
     """A limit of cost is refused before anything is sent if it cannot be kept."""
 
-    def test_models_without_a_price_are_named(self):
+    async def test_models_without_a_price_are_named(self):
         """Each once, with the number of its requests."""
         documents = [{"model": "flat"}, {"model": "new"}, {"model": "new"}, {"prompt": "a"}]
         with pytest.raises(ConfigurationError) as caught:
-            refuse_unpriced(TABLE, documents)
+            await refuse(TABLE, documents)
         assert (
             "The prices of 2026-11-23 do not say what these requests can cost: new (2); the server's own model (1). "
             "Add them to the price file, or use max_images in place of max_cost." == caught.value.message
         )
 
-    def test_of_many_models_some_are_named(self):
-        """The others are counted."""
-        with pytest.raises(ConfigurationError, match=r"m3 \(1\); m4 \(1\); and 1,002 more\."):
-            refuse_unpriced(TABLE, ({"model": f"m{number}"} for number in range(1007)))
+    async def test_of_many_models_some_are_named(self):
+        """The others are counted, up to a thousand requests."""
+        with pytest.raises(ConfigurationError, match=r"m3 \(1\); m4 \(1\); and 995 more\."):
+            await refuse(TABLE, ({"model": f"m{number}"} for number in range(1_007)))
         with pytest.raises(ConfigurationError, match=r"m3 \(1\); m4 \(1\)\. Add"):
-            refuse_unpriced(TABLE, ({"model": f"m{number}"} for number in range(5)))
+            await refuse(TABLE, ({"model": f"m{number}"} for number in range(5)))
 
-    def test_without_prices_there_is_no_limit_of_cost(self):
+    async def test_without_prices_there_is_no_limit_of_cost(self):
         """Without prices a limit of cost is refused, and the error names `max_images`."""
         with pytest.raises(ConfigurationError, match="max_cost needs prices; without them use max_images"):
-            refuse_unpriced(None, [])
+            await refuse(None, [])
 
-    def test_requests_with_a_price_pass(self):
+    async def test_requests_with_a_price_pass(self):
         """There is nothing to say."""
-        assert None is refuse_unpriced(TABLE, [{"model": "flat"}] * 3)
+        await refuse(TABLE, [{"model": "flat"}] * 3)

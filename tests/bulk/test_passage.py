@@ -6,7 +6,8 @@ import attrs
 import pytest
 
 from burncloud_images import errors
-from burncloud_images.bulk.passage import JobStopped, Passage
+from burncloud_images.bulk.passage import Passage
+from burncloud_images.bulk.queue import JobStopped
 from burncloud_images.bulk.records import RequestFailure, RequestRecord
 from burncloud_images.errors import Phase
 from burncloud_images.results import Attempt, Unfetched
@@ -44,15 +45,15 @@ class Diary:
 
     async def enter(self, weights):
         self.entries.append("enter")
-        return "ticket"
+        return "permit"
 
-    def cancel(self, ticket):
+    def cancel(self):
         self.entries.append("cancel")
 
-    def leave(self, ticket, attempt, error):
+    def leave(self, permit, attempt, error):
         self.entries.append("leave")
 
-    def observe(self, ticket, headers):
+    def observe(self, permit, headers):
         self.entries.append("observe")
 
     async def reserve(self, record):

@@ -10,7 +10,7 @@ from workshop import prompts
 
 from burncloud_images import bulk, errors
 from burncloud_images.bulk import RequestState
-from burncloud_images.bulk.purse import UNBELIEVABLE
+from burncloud_images.bulk.budget import UNBELIEVABLE
 from burncloud_images.emulator import Fault
 
 CENTS_4 = 40_000_000

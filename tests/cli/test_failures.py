@@ -456,7 +456,7 @@ def test_an_image_that_fits_nowhere_is_told(cli, serve, spoil, monkeypatch):
 
     serve()
     spoil()
-    monkeypatch.setattr(rescue, "fallbacks", lambda: iter([Path("/proc/nowhere")]))
+    monkeypatch.setattr(rescue, "fallbacks", lambda: (Path("/proc/nowhere"),))
 
     ran = cli(*GENERATE)
 
@@ -480,16 +480,18 @@ def test_what_is_left_of_a_damaged_image_is_saved(cli, serve):
     assert f"image 2 is damaged (base64 ends 3 characters short); what arrived is in {data}" in ran.err
 
 
-def test_a_rescued_image_replaces_nothing(tmp_path):
+def test_a_rescued_image_replaces_nothing(tmp_path, monkeypatch):
     """An existing file is kept, and the image goes to the next folder."""
-    from burncloud_images.cli.rescue import keep
+    from burncloud_images.cli import rescue
 
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir()
     second.mkdir()
     (first / "a").write_bytes(b"mine")
 
-    assert keep("a", b"new", [first, second]) == second / "a"
+    monkeypatch.setattr(rescue, "fallbacks", lambda: (second,))
+
+    assert rescue.keep("a", b"new", first) == second / "a"
     assert (first / "a").read_bytes() == b"mine"
 
 

@@ -141,12 +141,8 @@ def decode_list(found: object) -> list[Any]:
 # --- images, links and failures --------------------------------------------------------------------------------------
 
 
-def encode_images(images: Sequence[StoredImage]) -> Text | None:
-    return encode_json([without_none(image) for image in images]) if images else None
-
-
-def encode_links(links: Sequence[UnfetchedLink]) -> Text | None:
-    return encode_json([without_none(link) for link in links]) if links else None
+def encode_all(values: Sequence[StoredImage] | Sequence[UnfetchedLink]) -> Text | None:
+    return encode_json([without_none(value) for value in values]) if values else None
 
 
 def encode_failure(failure: RequestFailure | None) -> Text | None:

@@ -108,9 +108,7 @@ def disconnect(connection: sqlite3.Connection, find_home: Callable[[], Path | No
     """
     Close a connection for writing, and empty the log, which may contain deleted URLs.
 
-    Args:
-        connection: The connection.
-        find_home: Returns where to write the store again if its file was removed while it was open.
+    A store whose file was removed while it was open is written again where *find_home* says.
 
     Raises:
         StorageError: It was removed and cannot be written there; the message says where it is now.

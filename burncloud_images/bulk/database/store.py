@@ -10,10 +10,9 @@ from typing import Self
 from burncloud_images.bulk.database import queries, transitions
 from burncloud_images.bulk.database.codec import (
     Text,
+    encode_all,
     encode_failure,
-    encode_images,
     encode_json,
-    encode_links,
     encode_text,
 )
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
@@ -223,7 +222,7 @@ class JobStore:
         return self.move(
             transitions.MARK_RECEIVED,
             key,
-            links=encode_links(links),
+            links=encode_all(links),
             about=encode_about(about),
             request_id=encode_id(request_id),
         )
@@ -309,14 +308,14 @@ class JobStore:
 
     def set_paths(self, key: str, images: Sequence[StoredImage]) -> Awaitable[None]:
         """Record new paths for all images of a done request; the images themselves are unchanged."""
-        return self.move(transitions.SET_PATHS, key, images=encode_images(images))
+        return self.move(transitions.SET_PATHS, key, images=encode_all(images))
 
     def move(self, transition: Transition, key: str, **values: Text | float | None) -> Awaitable[None]:
         return self.writer.change(partial(transitions.move, transition=transition, values={"key": key, **values}))
 
 
 def encode_image_columns(images: Sequence[StoredImage]) -> dict[str, Text | int | None]:
-    return {"images": encode_images(images), "stored": len(images), "bytes": sum(image.size for image in images)}
+    return {"images": encode_all(images), "stored": len(images), "bytes": sum(image.size for image in images)}
 
 
 def encode_about(about: Mapping[str, object]) -> Text | None:

@@ -25,8 +25,7 @@ from burncloud_images.bulk.database.codec import (
     decode_images,
     decode_links,
     decode_record,
-    encode_images,
-    encode_links,
+    encode_all,
     encode_request,
     encode_text,
 )
@@ -194,22 +193,14 @@ def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow]) -> 
         for row in rows:
             if isinstance(row, BadRow):
                 add_bad_row(connection, row.source, row.line, row.label, row.reason)
-            elif insert(connection, row):
+            elif connection.execute(INSERT, encode_request(row)).rowcount == 1:
                 new += 1
-            elif is_known(connection, row.key):
+            elif connection.execute("SELECT 1 FROM requests WHERE key = ?", (row.key,)).fetchone() is not None:
                 known += 1
             else:
                 refused += 1
                 add_bad_row(connection, row.source, row.line, row.label, f"another request has the id {row.label!r}")
     return AddedRows(new=new, known=known, refused=refused)
-
-
-def insert(connection: sqlite3.Connection, row: NewRequest) -> bool:
-    return connection.execute(INSERT, encode_request(row)).rowcount == 1
-
-
-def is_known(connection: sqlite3.Connection, key: str) -> bool:
-    return connection.execute("SELECT 1 FROM requests WHERE key = ?", (key,)).fetchone() is not None
 
 
 def add_bad_row(connection: sqlite3.Connection, source: str, line: int, label: str, reason: str) -> None:
@@ -232,11 +223,6 @@ def lease(connection: sqlite3.Connection, most: int) -> tuple[RequestRecord, ...
 def move(connection: sqlite3.Connection, transition: Transition, values: Mapping[str, Text | float | None]) -> None:
     """
     Change one request.
-
-    Args:
-        connection: To the store, within a transaction.
-        transition: The change.
-        values: The parameters of its SQL, and `key`.
 
     Raises:
         RuntimeError: The state of the request does not allow the change.
@@ -262,8 +248,8 @@ def add_image(connection: sqlite3.Connection, key: str, image: StoredImage) -> N
     links = [link for link in decode_links(found[1]) if link.index != image.index]
     values = {
         "key": key,
-        "images": encode_images(images),
-        "links": encode_links(links),
+        "images": encode_all(images),
+        "links": encode_all(links),
         "stored": len(images),
         "bytes": sum(one.size for one in images),
     }

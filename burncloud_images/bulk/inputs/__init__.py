@@ -5,6 +5,6 @@ Each record comes to a row or to a bad row with its reason; none is dropped but 
 """
 
 from burncloud_images.bulk.inputs.ingest import InputOptions, open_input
-from burncloud_images.bulk.inputs.sources import STDIN, Fingerprint, fingerprint
+from burncloud_images.bulk.inputs.sources import STDIN, fingerprint
 
-__all__ = ["STDIN", "Fingerprint", "InputOptions", "fingerprint", "open_input"]
+__all__ = ["STDIN", "InputOptions", "fingerprint", "open_input"]

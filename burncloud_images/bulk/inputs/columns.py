@@ -35,7 +35,6 @@ class ParsedRow:
 
 
 ParsedRows: TypeAlias = Iterator[ParsedRow]
-"""The parsed_rows of an input; None where the next may take a while."""
 
 
 class UnusableRow(Exception):  # noqa: N818 (stays within this package)

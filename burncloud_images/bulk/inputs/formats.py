@@ -125,17 +125,8 @@ SPACE = b" \t\r\n\v\f"
 MAX_LINE_MIB = MAX_LINE_BYTES // (1024 * 1024)
 
 
-def read_prompts(lines: Iterable[RawLine]) -> ParsedRows:
-    """Yield a prompt a line."""
-    return read_each(lines, lambda text: ({"prompt": text.strip()}, None))
-
-
-def read_json_lines(lines: Iterable[RawLine]) -> ParsedRows:
-    """Yield an object a line: fields by their names, or as OpenAI's batches hold them."""
-    return read_each(lines, read_line)
-
-
 def read_line(text: str) -> Parsed:
+    """Return the fields of a JSON line: by their names, or as OpenAI's batches hold them."""
     value = load_json(text)
     if not isinstance(value, dict):
         raise UnusableRow("it is JSON, but not an object")
@@ -225,8 +216,8 @@ def cells_reader(header: Sequence[str], delimiter: str) -> Callable[[str], Parse
 
 
 READERS: Mapping[str, Reader] = {
-    "txt": lambda lines, _: read_prompts(lines),
+    "txt": lambda lines, _: read_each(lines, lambda text: ({"prompt": text.strip()}, None)),
     "csv": lambda lines, has_defaults: read_table(lines, ",", has_defaults=has_defaults),
     "tsv": lambda lines, has_defaults: read_table(lines, "\t", has_defaults=has_defaults),
-    "jsonl": lambda lines, _: read_json_lines(lines),
+    "jsonl": lambda lines, _: read_each(lines, read_line),
 }

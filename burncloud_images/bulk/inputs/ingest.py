@@ -28,6 +28,7 @@ from burncloud_images.bulk.inputs.columns import ParsedRow, ParsedRows, Unusable
 from burncloud_images.bulk.inputs.encodings import open_text
 from burncloud_images.bulk.inputs.formats import READERS
 from burncloud_images.bulk.inputs.parquet import read_parquet
+from burncloud_images.bulk.inputs.row_images import ImageFileInspector
 from burncloud_images.bulk.inputs.rows import RowDefaults, RowParser
 from burncloud_images.bulk.inputs.sources import (
     STDIN,
@@ -170,7 +171,7 @@ class InputReader:
             self.parser = self.find_parser()
             self.rows = self.read(self.parser)
         assert self.parser is not None
-        self.parser.builder.files.look_anew()
+        self.parser.files.look_anew()
         rows: list[NewRequest | BadRow] = []
         work = 0
         for row, size in self.rows:
@@ -185,17 +186,17 @@ class InputReader:
         root = self.options.input_root
         if root is not None and not root.is_dir():
             raise refusal(root, "it is not a folder, so rows cannot name images in it")
-        return RowParser.of(
-            self.source,
-            RowDefaults.of(self.options.defaults),
-            folder if root is None else root,
+        return RowParser(
+            source=self.source,
+            defaults=RowDefaults.of(self.options.defaults),
+            files=ImageFileInspector.below(folder if root is None else root),
             allow_http=self.options.allow_http,
         )
 
     def read(self, parser: RowParser) -> Made:
-        files = parser.builder.files
+        files = parser.files
         try:
-            with closing(self.parsed_rows(has_defaults=parser.builder.defaults.make_requests)) as parsed_rows:
+            with closing(self.parsed_rows(has_defaults=parser.defaults.make_requests)) as parsed_rows:
                 for parsed in parsed_rows:
                     before = files.read
                     yield parser.to_row(parsed), parsed.size + files.read - before
@@ -249,7 +250,7 @@ async def add_input(
     known = await recall(store)
     before = known.get(str(path))
     now = await run(executor, fingerprint, path, before)
-    print_of = {**attrs.asdict(now), "settings": settings}
+    print_of = {**now, "settings": settings}
     if before is not None and not allow_change:
         refuse_change(path, before, print_of)
     is_read = before is not None and before.get("rows") is not None and same(before, print_of)

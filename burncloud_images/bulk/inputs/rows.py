@@ -29,12 +29,7 @@ MAX_NAME = 40
 
 @attrs.define
 class RowWarnings:
-    """
-    Collects warnings, each cause with the line where it first stands.
-
-    Attributes:
-        source: Name of the input.
-    """
+    """Collects warnings, each cause with the line where it first stands."""
 
     source: str
     seen: set[tuple[str, ...]] = attrs.field(factory=set, repr=False)
@@ -109,90 +104,6 @@ class RowDefaults:
     def make_requests(self) -> bool:
         """Whether a row that gives nothing else is a request."""
         return bool({"prompt", "image"} & set(self.own))
-
-
-@attrs.frozen(kw_only=True)
-class RequestBuilder:
-    """
-    Makes requests of the columns of rows; blocks where files are named.
-
-    Attributes:
-        defaults: For what a row does not give.
-        files: Those that rows may name.
-        allow_http: Whether images may be at unencrypted addresses.
-    """
-
-    defaults: RowDefaults
-    files: ImageFileInspector
-    allow_http: bool = False
-
-    def build(self, given: Mapping[str, object]) -> tuple[ImagesRequest, Mapping[Path, InspectedImage]]:
-        """
-        Return the request that columns ask for, and what is known of its files.
-
-        Args:
-            given: The fields of the API that are given, and `operation`.
-
-        Raises:
-            InvalidRequestError: No server could take it; all reasons.
-        """
-        own = self.defaults.own
-        operation = find_operation({**own, **given})
-        taken = FIELDS[operation]
-        violations = [
-            Violation(name, f"{operation} do not take it")
-            for name, value in given.items()
-            if name not in taken and name != "operation" and value is not False
-        ]
-        values: dict[str, Any] = {name: value for name, value in own.items() if name in taken}
-        values |= {name: value for name, value in given.items() if name in taken}
-        values |= with_extra(self.defaults.extra, values.get("extra"))
-        found: dict[Path, InspectedImage] = {}
-        for name in IMAGE_FIELDS:
-            if name in values:
-                values[name] = self.find(name, values[name], operation, found, violations)
-        return make(operation, values, violations), found
-
-    def find(
-        self,
-        name: str,
-        value: object,
-        operation: Operation,
-        found: dict[Path, InspectedImage],
-        violations: list[Violation],
-    ) -> object:
-        """Return the sources that the column *name* names; note files and what is wrong."""
-        several = name == "image" and operation == "edits"
-        words = value if isinstance(value, list) and several else [value]
-        sources: list[ImageSource] = []
-        if len(words) > MAX_INPUT_IMAGES:
-            words = words[:1]
-            violations.append(Violation(name, f"no model takes more than {MAX_INPUT_IMAGES} images"))
-        for number, word in enumerate(words, start=1):
-            try:
-                sources.append(self.find_one(word, found))
-            except UnusableRow as problem:
-                which = f"number {number} of {len(words)}: " if len(words) > 1 else ""
-                violations.append(Violation(name, f"{which}{problem}"))
-                sources.append(STAND_IN)
-        return sources if several else sources[0]
-
-    def find_one(self, word: object, found: dict[Path, InspectedImage]) -> ImageSource:
-        match word:
-            case str():
-                return self.find_text(word, found)
-            case {"image_url": str(url), **rest} if not rest:
-                return check_url(url, allow_http=self.allow_http)
-            case {"file_id": str(identity), **rest} if not rest and identity:
-                return FileID(identity)
-        raise UnusableRow("it has to be a path, a URL, or an object with image_url or file_id")
-
-    def find_text(self, text: str, found: dict[Path, InspectedImage]) -> ImageSource:
-        if SCHEME.match(text) or text[:5].lower() == "data:":
-            return check_url(text, allow_http=self.allow_http)
-        looked_at = self.files.look(text)
-        found[looked_at.file.path] = looked_at
-        return PathSource(looked_at.file.path)
 
 
 def find_operation(values: Mapping[str, object]) -> Operation:
@@ -283,23 +194,23 @@ MAX_REPEAT = 1_000_000_000
 @attrs.define(kw_only=True)
 class RowParser:
     """
-    Makes rows of the parsed_rows of one input; blocks where files are named.
+    Makes requests of the parsed rows of one input; blocks where files are named.
 
     Attributes:
         source: Name of the input.
-        builder: Makes the requests.
-        row_warnings: What is to be said about them.
+        defaults: For what a row does not give.
+        files: Those that rows may name.
+        allow_http: Whether images may be at unencrypted addresses.
+        row_warnings: What is to be said about the rows.
     """
 
     source: str
-    builder: RequestBuilder
-    row_warnings: RowWarnings
-
-    @classmethod
-    def of(cls, source: str, defaults: RowDefaults, folder: Path, *, allow_http: bool) -> RowParser:
-        """Return an parser for *source*, whose rows may name images below *folder*."""
-        builder = RequestBuilder(defaults=defaults, files=ImageFileInspector.below(folder), allow_http=allow_http)
-        return cls(source=source, builder=builder, row_warnings=RowWarnings(source))
+    defaults: RowDefaults
+    files: ImageFileInspector
+    allow_http: bool = False
+    row_warnings: RowWarnings = attrs.field(
+        default=attrs.Factory(lambda parser: RowWarnings(parser.source), takes_self=True)
+    )
 
     def to_row(self, parsed: ParsedRow) -> NewRequest | BadRow:
         """Return what *parsed* comes to."""
@@ -310,7 +221,7 @@ class RowParser:
             if parsed.problem is not None:
                 return self.refuse(parsed, label, parsed.problem)
             repeat = find_repeat(given)
-            request, files = self.builder.build(self.known(given, parsed.line))
+            request, files = self.build(self.known(given, parsed.line))
             document = self.judge(request, files, parsed.line)
         except UnusableRow as problem:
             return self.refuse(parsed, label, parsed.problem or str(problem))
@@ -353,6 +264,74 @@ class RowParser:
         for violation in violations:
             self.row_warnings.warn_of_violation(violation, request.model, line)
         return document
+
+    def build(self, given: Mapping[str, object]) -> tuple[ImagesRequest, Mapping[Path, InspectedImage]]:
+        """
+        Return the request that columns ask for, and what is known of its files.
+
+        Args:
+            given: The fields of the API that are given, and `operation`.
+
+        Raises:
+            InvalidRequestError: No server could take it; all reasons.
+        """
+        own = self.defaults.own
+        operation = find_operation({**own, **given})
+        taken = FIELDS[operation]
+        violations = [
+            Violation(name, f"{operation} do not take it")
+            for name, value in given.items()
+            if name not in taken and name != "operation" and value is not False
+        ]
+        values: dict[str, Any] = {name: value for name, value in own.items() if name in taken}
+        values |= {name: value for name, value in given.items() if name in taken}
+        values |= with_extra(self.defaults.extra, values.get("extra"))
+        found: dict[Path, InspectedImage] = {}
+        for name in IMAGE_FIELDS:
+            if name in values:
+                values[name] = self.find(name, values[name], operation, found, violations)
+        return make(operation, values, violations), found
+
+    def find(
+        self,
+        name: str,
+        value: object,
+        operation: Operation,
+        found: dict[Path, InspectedImage],
+        violations: list[Violation],
+    ) -> object:
+        """Return the sources that the column *name* names; note files and what is wrong."""
+        several = name == "image" and operation == "edits"
+        words = value if isinstance(value, list) and several else [value]
+        sources: list[ImageSource] = []
+        if len(words) > MAX_INPUT_IMAGES:
+            words = words[:1]
+            violations.append(Violation(name, f"no model takes more than {MAX_INPUT_IMAGES} images"))
+        for number, word in enumerate(words, start=1):
+            try:
+                sources.append(self.find_one(word, found))
+            except UnusableRow as problem:
+                which = f"number {number} of {len(words)}: " if len(words) > 1 else ""
+                violations.append(Violation(name, f"{which}{problem}"))
+                sources.append(STAND_IN)
+        return sources if several else sources[0]
+
+    def find_one(self, word: object, found: dict[Path, InspectedImage]) -> ImageSource:
+        match word:
+            case str():
+                return self.find_text(word, found)
+            case {"image_url": str(url), **rest} if not rest:
+                return check_url(url, allow_http=self.allow_http)
+            case {"file_id": str(identity), **rest} if not rest and identity:
+                return FileID(identity)
+        raise UnusableRow("it has to be a path, a URL, or an object with image_url or file_id")
+
+    def find_text(self, text: str, found: dict[Path, InspectedImage]) -> ImageSource:
+        if SCHEME.match(text) or text[:5].lower() == "data:":
+            return check_url(text, allow_http=self.allow_http)
+        looked_at = self.files.look(text)
+        found[looked_at.file.path] = looked_at
+        return PathSource(looked_at.file.path)
 
     def refuse(self, parsed: ParsedRow, label: str, reason: str) -> BadRow:
         return BadRow(source=self.source, line=parsed.line, label=label, reason=clip(reason))

@@ -59,31 +59,13 @@ NO_TEXT: Mapping[bytes, str] = {
 """How inputs begin that are not text, and what the error says."""
 
 
-@attrs.frozen(kw_only=True)
-class Fingerprint:
+def fingerprint(path: Path, before: Mapping[str, object] | None = None) -> dict[str, object]:
     """
-    Identifies the content of an input when it was read.
-
-    Attributes:
-        sha256: Hex digest of its bytes.
-        size: Bytes.
-        mtime_ns: Time of its last change, in nanoseconds since 1970.
-        inode: Number of the file.
-    """
-
-    sha256: str
-    size: int
-    mtime_ns: int
-    inode: int
-
-
-def fingerprint(path: Path, before: Mapping[str, object] | None = None) -> Fingerprint:
-    """
-    Return what the file at *path* is now; blocks.
+    Return the sha256, size, time of change and number of the file at *path*, as JSON; blocks.
 
     Args:
         path: An input.
-        before: The attributes of an earlier fingerprint; a file of the same number, size and time is not read again.
+        before: An earlier fingerprint; a file of the same number, size and time is not read again.
 
     Raises:
         InvalidRequestError: It cannot be read.
@@ -97,7 +79,7 @@ def fingerprint(path: Path, before: Mapping[str, object] | None = None) -> Finge
                 digest = hashlib.file_digest(handle, "sha256").hexdigest()
             except OSError as error:
                 raise unreadable(path, error) from None
-    return Fingerprint(sha256=digest, **now)
+    return {"sha256": digest, **now}
 
 
 def open_file(path: Path) -> io.BufferedReader:

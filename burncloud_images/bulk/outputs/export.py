@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.outputs.gallery import GalleryWriter
-from burncloud_images.bulk.outputs.metadata import Format, open_metadata, require
-from burncloud_images.bulk.outputs.output_files import AtomicFile, batches, storage_errors, to_line, write_records
-from burncloud_images.bulk.outputs.report import ReportBuilder, write_report
+from burncloud_images.bulk.outputs.metadata import Format, open_metadata, remove_other, require
+from burncloud_images.bulk.outputs.output_files import LinesFile, storage_errors, write_rows
+from burncloud_images.bulk.outputs.report import ReportContents, write_report
 from burncloud_images.bulk.records import BadRow
 from burncloud_images.disk import finish_whatever_happens, run
 
@@ -43,48 +43,22 @@ async def write_outputs(
     """
     require(format)
     folder = await run(executor, folder.resolve)
-    report, gallery = ReportBuilder(facts), GalleryWriter(folder)
+    summary, gallery = ReportContents(facts), GalleryWriter(folder)
     with storage_errors(folder):
-        await write_records(store.records(), [open_metadata(folder / f"metadata.{format}"), report, gallery], executor)
-        await write_bad_rows(store, folder, executor=executor)
-        summary = report.build(await store.totals())
-        await finish_whatever_happens(run(executor, write_report, folder / "report.json", summary))
-        await finish_whatever_happens(run(executor, gallery.write_page, summary))
+        metadata = folder / f"metadata.{format}"
+        await write_rows(store.records(), [open_metadata(metadata), summary, gallery], executor)
+        await run(executor, remove_other, metadata)
+        await write_bad_rows(store, folder, executor)
+        totals = await store.totals()
+        await finish_whatever_happens(run(executor, write_report, folder / "report.json", summary, totals))
+        await finish_whatever_happens(run(executor, gallery.write_page, summary, totals))
 
 
-async def write_bad_rows(store: JobStore, folder: Path, *, executor: Executor) -> None:
-    """
-    Write `bad_rows.jsonl`: the input lines that are not requests, with their place and what is wrong with them.
-
-    If there are none, the file is removed.
-
-    Raises:
-        StorageError: The file cannot be written; an earlier one stays as it is.
-    """
-    path = folder / "bad_rows.jsonl"
-    file: AtomicFile | None = None
-    with storage_errors(folder):
-        try:
-            async for batch in batches(store.bad_rows()):
-                file = file or await finish_whatever_happens(run(executor, AtomicFile.open, path))
-                await finish_whatever_happens(run(executor, write, file, batch))
-            if file is None:
-                await run(executor, remove, path)
-                return
-            await finish_whatever_happens(run(executor, file.commit))
-        except BaseException:
-            if file is not None:
-                await finish_whatever_happens(run(executor, file.discard))
-            raise
+async def write_bad_rows(store: JobStore, folder: Path, executor: Executor) -> None:
+    """Write `bad_rows.jsonl`: the input lines that are not requests; if there are none, an earlier file is removed."""
+    await write_rows(store.bad_rows(), [LinesFile(folder / "bad_rows.jsonl", describe, is_optional=True)], executor)
 
 
-def write(file: AtomicFile, bad_rows: Sequence[BadRow]) -> None:
-    file.handle.writelines(to_line(to_row(problem)) for problem in bad_rows)
-
-
-def remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def to_row(problem: BadRow) -> dict[str, object]:
-    return {"source": problem.source, "line": problem.line, "id": problem.label, "reason": problem.reason}
+def describe(bad_rows: Sequence[BadRow]) -> Iterator[dict[str, object]]:
+    for row in bad_rows:
+        yield {"source": row.source, "line": row.line, "id": row.label, "reason": row.reason}

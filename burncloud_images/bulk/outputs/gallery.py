@@ -20,8 +20,8 @@ from burncloud_images import errors
 from burncloud_images.bulk.folder_descriptors import opened
 from burncloud_images.bulk.outputs.metadata import dollars, share, to_row
 from burncloud_images.bulk.outputs.output_files import AtomicFile, plain, to_script, write_whole
-from burncloud_images.bulk.outputs.report import ReportContents
-from burncloud_images.bulk.records import RequestFailure, RequestRecord, RequestState
+from burncloud_images.bulk.outputs.report import ReportContents, sums_to_json
+from burncloud_images.bulk.records import JobTotals, RequestFailure, RequestRecord, RequestState
 from burncloud_images.disk import sync_folder
 
 Card = dict[str, object]
@@ -213,10 +213,10 @@ class GalleryWriter:
         for file in self.scripts_written:
             file.discard()
 
-    def write_page(self, summary: ReportContents) -> None:
+    def write_page(self, summary: ReportContents, totals: JobTotals) -> None:
         """Write the page itself and its summary of the whole job."""
         page = files("burncloud_images.bulk.outputs") / "page"
-        described = to_script(describe(self.folder, summary, cards=self.written, scripts=len(self.scripts_written)))
+        described = to_script(describe(self, summary, totals))
         write_whole(self.scripts / "summary.js", f"describeJob({described});\n".encode())
         for part in page.iterdir():
             if part.name != HTML:
@@ -224,20 +224,15 @@ class GalleryWriter:
         write_whole(self.path, (page / HTML).read_bytes())
 
 
-def describe(folder: Path, summary: ReportContents, *, cards: int, scripts: int) -> dict[str, object]:
+def describe(gallery: GalleryWriter, summary: ReportContents, totals: JobTotals) -> dict[str, object]:
     """Return the data for the head of the page."""
-    totals = summary.totals
     return {
-        "name": folder.resolve().name,
-        "cards": cards,
-        "scripts": scripts,
+        "name": gallery.folder.resolve().name,
+        "cards": gallery.written,
+        "scripts": len(gallery.scripts_written),
         "requests": totals.requests,
         "counts": {str(state): totals.counts.get(state, 0) for state in RequestState},
-        "bad_rows": totals.bad_rows,
-        "images": totals.images,
-        "bytes": totals.bytes,
-        "cost": dollars(totals.cost),
-        "reserved": dollars(totals.reserved),
+        **sums_to_json(totals),
         "seconds": summary.seconds,
         "ended": plain(summary.facts.get("ended")),
         "stopped": plain(summary.facts.get("stopped")),

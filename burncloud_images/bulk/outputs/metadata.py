@@ -15,12 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.bulk.outputs.output_files import (
-    AtomicFile,
-    RecordWriter,
-    to_line,
-    well_formed,
-)
+from burncloud_images.bulk.outputs.output_files import AtomicFile, LinesFile, RowWriter, well_formed
 from burncloud_images.bulk.records import RequestRecord, StoredImage
 from burncloud_images.errors import ConfigurationError
 
@@ -74,38 +69,15 @@ def require(format: Format) -> None:  # noqa: A002 (the option's name)
             raise ConfigurationError(message) from None
 
 
-def open_metadata(path: Path) -> RecordWriter:
+def open_metadata(path: Path) -> RowWriter[RequestRecord]:
     """Return the writer for the extension of *path*."""
-    return ParquetMetadata(path) if path.suffix == ".parquet" else LinesMetadata(path)
+    return ParquetMetadata(path) if path.suffix == ".parquet" else LinesFile(path, to_rows)
 
 
 def remove_other(path: Path) -> None:
     """Remove the file of an earlier run in the other format: `imagefolder` accepts only one."""
     for suffix in {".jsonl", ".parquet"} - {path.suffix}:
         path.with_suffix(suffix).unlink(missing_ok=True)
-
-
-@attrs.define
-class LinesMetadata:
-    """Writes JSON Lines."""
-
-    path: Path
-    file: AtomicFile | None = None
-
-    def add(self, records: Sequence[RequestRecord]) -> None:
-        self.open().handle.write(b"".join(to_line(row) for row in to_rows(records)))
-
-    def commit(self) -> None:
-        self.open().commit()
-        remove_other(self.path)
-
-    def discard(self) -> None:
-        if self.file is not None:
-            self.file.discard()
-
-    def open(self) -> AtomicFile:
-        self.file = self.file or AtomicFile.open(self.path)
-        return self.file
 
 
 @attrs.define
@@ -130,7 +102,6 @@ class ParquetMetadata:
         file, writer = self.open()
         writer.close()
         file.commit()
-        remove_other(self.path)
 
     def discard(self) -> None:
         if self.file is not None:

@@ -16,17 +16,16 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Protocol, Self, TypeVar
+from typing import IO, Generic, Protocol, Self, TypeVar
 
 import attrs
 
 from burncloud_images.bulk.folder_descriptors import NEW, opened
-from burncloud_images.bulk.records import RequestRecord
 from burncloud_images.disk import finish_whatever_happens, run, set_default_mode, sync_folder
 from burncloud_images.errors import StorageError
 
@@ -156,22 +155,56 @@ def plain(value: object) -> object:
 
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 BATCH = 500
 """Requests per batch; with the longest prompts some megabytes."""
 
 
-class RecordWriter(Protocol):
-    """Writes an output from all requests; everything blocks, and raises OSError if the disk fails."""
+class RowWriter(Protocol[T_contra]):
+    """Writes an output from all rows; everything blocks, and raises OSError if the disk fails."""
 
-    def add(self, records: Sequence[RequestRecord]) -> None:
-        """Add the next requests, in order."""
+    def add(self, rows: Sequence[T_contra], /) -> None:
+        """Add the next rows, in order."""
 
     def commit(self) -> None:
         """Publish what was written, durably."""
 
     def discard(self) -> None:
         """Remove what was written; files of an earlier run stay."""
+
+
+@attrs.define
+class LinesFile(Generic[T]):
+    """
+    Writes JSON Lines.
+
+    Attributes:
+        describe: Returns the objects for some rows.
+        is_optional: Whether there is no file if there are no rows.
+    """
+
+    path: Path
+    describe: Callable[[Sequence[T]], Iterable[object]]
+    is_optional: bool = False
+    file: AtomicFile | None = None
+
+    def add(self, rows: Sequence[T], /) -> None:
+        self.open().handle.writelines(map(to_line, self.describe(rows)))
+
+    def commit(self) -> None:
+        if self.file is None and self.is_optional:
+            self.path.unlink(missing_ok=True)
+        else:
+            self.open().commit()
+
+    def discard(self) -> None:
+        if self.file is not None:
+            self.file.discard()
+
+    def open(self) -> AtomicFile:
+        self.file = self.file or AtomicFile.open(self.path)
+        return self.file
 
 
 async def batches(rows: AsyncIterator[T], most: int = BATCH) -> AsyncIterator[list[T]]:
@@ -186,16 +219,14 @@ async def batches(rows: AsyncIterator[T], most: int = BATCH) -> AsyncIterator[li
         yield batch
 
 
-async def write_records(
-    records: AsyncIterator[RequestRecord], writers: Sequence[RecordWriter], executor: Executor
-) -> None:
+async def write_rows(rows: AsyncIterator[T], writers: Sequence[RowWriter[T]], executor: Executor) -> None:
     """
-    Add all *records* to all *writers*, and commit these.
+    Add all *rows* to all *writers*, and commit these.
 
     Cancellation and errors leave no unfinished files.
     """
 
-    def add(batch: Sequence[RequestRecord]) -> None:
+    def add(batch: Sequence[T]) -> None:
         for writer in writers:
             writer.add(batch)
 
@@ -208,7 +239,7 @@ async def write_records(
             writer.discard()
 
     try:
-        async for batch in batches(records):
+        async for batch in batches(rows):
             await finish_whatever_happens(run(executor, add, batch))
         await finish_whatever_happens(run(executor, commit))
     except BaseException:

@@ -34,7 +34,6 @@ class ErrorCount:
     An error that some requests have in common.
 
     Attributes:
-        error: Name of its class.
         message: Of the first such error, without ids.
         key: Of the first request that has it.
     """
@@ -47,30 +46,27 @@ class ErrorCount:
     key: str
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define
 class ReportContents:
     """
-    The contents of the report.
+    Counts the requests of a job for its report.
 
     Attributes:
-        totals: Sums over all runs.
-        errors: The most frequent ones first.
-        other_errors: Requests whose error is not listed.
+        facts: About the run, see `write_outputs`; requests that ended before `started` are of earlier runs.
+        uncounted: Requests whose error is not among `kinds`.
         in_doubt: All requests in doubt, as JSON objects.
         ended: Requests that ended in this run.
         made: Images that came in this run.
         adopted: Requests whose images were found when the store was lost; their cost is unknown.
-        facts: About the run; see `write_outputs`.
     """
 
-    totals: JobTotals
-    errors: tuple[ErrorCount, ...] = ()
-    other_errors: int = 0
-    in_doubt: tuple[Mapping[str, object], ...] = ()
+    facts: Mapping[str, object]
+    kinds: dict[tuple[object, ...], ErrorCount] = attrs.field(factory=dict)
+    uncounted: int = 0
+    in_doubt: list[Mapping[str, object]] = attrs.field(factory=list)
     ended: int = 0
     made: int = 0
     adopted: int = 0
-    facts: Mapping[str, object] = attrs.field(factory=dict)
 
     @property
     def seconds(self) -> float | None:
@@ -78,23 +74,16 @@ class ReportContents:
         started, ended = (moment(self.facts.get(name)) for name in TIMES)
         return None if started is None or ended is None else max(0.0, ended - started)
 
+    @property
+    def errors(self) -> list[ErrorCount]:
+        """The most frequent errors; of equals, the first stays first."""
+        return sorted(self.kinds.values(), key=lambda kind: -kind.count)[:MAX_ERRORS]
 
-@attrs.define
-class ReportBuilder:
-    """
-    Counts requests.
-
-    Attributes:
-        facts: About the run; requests that ended before `started` are of earlier runs.
-    """
-
-    facts: Mapping[str, object]
-    kinds: dict[tuple[object, ...], ErrorCount] = attrs.field(factory=dict)
-    uncounted: int = 0
-    doubts: list[Mapping[str, object]] = attrs.field(factory=list)
-    ended: int = 0
-    made: int = 0
-    adopted: int = 0
+    @property
+    def other_errors(self) -> int:
+        """Requests whose error is not listed."""
+        counted = sum(kind.count for kind in self.kinds.values())
+        return self.uncounted + counted - sum(kind.count for kind in self.errors)
 
     def add(self, records: Sequence[RequestRecord]) -> None:
         """Count *records*."""
@@ -104,13 +93,13 @@ class ReportBuilder:
             if record.state in TROUBLED and record.failure is not None:
                 self.count(record, record.failure)
             if record.state is RequestState.IN_DOUBT:
-                self.doubts.append(describe_doubt(record))
+                self.in_doubt.append(describe_doubt(record))
             if record.ended_at is not None and (started is None or record.ended_at >= started):
                 self.ended += 1
                 self.made += len(record.images)
 
     def commit(self) -> None:
-        """Do nothing: `build` returns the counts."""
+        """Do nothing: `write_report` writes the counts."""
 
     def discard(self) -> None:
         """Do nothing: no file was written."""
@@ -133,21 +122,6 @@ class ReportBuilder:
         else:
             self.uncounted += 1
 
-    def build(self, totals: JobTotals) -> ReportContents:
-        """Return the counts."""
-        frequent = sorted(self.kinds.values(), key=lambda kind: -kind.count)  # stable: of equals the first stays first
-        others = self.uncounted + sum(kind.count for kind in frequent[MAX_ERRORS:])
-        return ReportContents(
-            totals=totals,
-            errors=tuple(frequent[:MAX_ERRORS]),
-            other_errors=others,
-            in_doubt=tuple(self.doubts),
-            ended=self.ended,
-            made=self.made,
-            adopted=self.adopted,
-            facts=self.facts,
-        )
-
 
 def anonymous(message: str, record: RequestRecord) -> str:
     """Return *message* without ids, as other requests have it too."""
@@ -157,29 +131,35 @@ def anonymous(message: str, record: RequestRecord) -> str:
     return ID.sub("…", text)
 
 
-def write_report(path: Path, summary: ReportContents) -> None:
-    """Write *summary*, whole and durably; blocks."""
-    write_whole(path, to_pretty(to_document(summary)))
+def write_report(path: Path, summary: ReportContents, totals: JobTotals) -> None:
+    """Write the report, whole and durably; blocks."""
+    write_whole(path, to_pretty(to_document(summary, totals)))
 
 
-def to_document(summary: ReportContents) -> dict[str, object]:
-    """Return *summary* as a JSON object: money in dollars, times in UTC as in RFC 3339."""
-    totals = summary.totals
+def to_document(summary: ReportContents, totals: JobTotals) -> dict[str, object]:
+    """Return the report as a JSON object: money in dollars, times in UTC as in RFC 3339."""
     others = {name: plain(value) for name, value in summary.facts.items() if name not in {*TIMES, "stopped"}}
     return {
         "format": 1,
         "requests": {"all": totals.requests, **{str(state): totals.counts.get(state, 0) for state in RequestState}},
         "adopted": summary.adopted,
+        **sums_to_json(totals),
+        "run": describe_run(summary),
+        "errors": [attrs.asdict(error) for error in summary.errors],
+        "other_errors": summary.other_errors,
+        "in_doubt": summary.in_doubt,
+        **others,
+    }
+
+
+def sums_to_json(totals: JobTotals) -> dict[str, object]:
+    """Return the sums of a job as JSON, money in dollars; without the requests by state."""
+    return {
         "bad_rows": totals.bad_rows,
         "images": totals.images,
         "bytes": totals.bytes,
         "cost": dollars(totals.cost),
         "reserved": dollars(totals.reserved),
-        "run": describe_run(summary),
-        "errors": [attrs.asdict(error) for error in summary.errors],
-        "other_errors": summary.other_errors,
-        "in_doubt": list(summary.in_doubt),
-        **others,
     }
 
 
@@ -199,11 +179,8 @@ def describe_run(summary: ReportContents) -> dict[str, object]:
 def describe_doubt(record: RequestRecord) -> dict[str, object]:
     """Return what to ask the provider by, and why the request is in doubt."""
     return {
-        "key": record.key,
-        "id": record.label,
+        **record.identity,
         "request_id": record.request_id,
-        "source": record.source,
-        "line": record.line,
         "reserved": dollars(record.reserved),
         "sent": to_date(record.sent_at),
         "message": record.failure.message if record.failure is not None else "",

@@ -28,12 +28,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.folder_descriptors import opened
+from burncloud_images.bulk.image_store import FINAL
 from burncloud_images.bulk.outputs.metadata import to_row
 from burncloud_images.bulk.outputs.output_files import AtomicFile, batches, storage_errors, to_line, well_formed
 from burncloud_images.bulk.records import UNFINISHED, RequestRecord, RequestState, StoredImage
@@ -51,7 +52,6 @@ class ShardLimits:
 
     Attributes:
         size: Bytes of the tar file. A request whose images are larger has a shard for itself.
-        samples: Number of images.
     """
 
     size: int = 512 * 1024 * 1024
@@ -68,9 +68,7 @@ class ShardWriter:
     A shard that is being filled; everything blocks.
 
     Attributes:
-        folder: The job's directory.
         number: Of the shard, from 0.
-        limits: When it is full.
         moved: The images in it by the key of their request, with their new paths.
     """
 
@@ -230,10 +228,6 @@ def digests(shard: Path, names: Sequence[str] | None = None) -> Iterator[tuple[s
     """
     Yield the names of the images in a shard and their sha256, read from its bytes; blocks.
 
-    Args:
-        shard: The tar file.
-        names: The images to read; by default all.
-
     Raises:
         OSError: It cannot be read.
         tarfile.TarError: It is not a whole tar file.
@@ -243,12 +237,14 @@ def digests(shard: Path, names: Sequence[str] | None = None) -> Iterator[tuple[s
         for member in archive:
             if member.name.endswith((".json", ".txt")) or (wanted is not None and member.name not in wanted):
                 continue
-            content = archive.extractfile(member)
-            if content is not None:
-                digest = hashlib.sha256()
-                while piece := content.read(PIECE):
-                    digest.update(piece)
-                yield member.name, digest.hexdigest()
+            if member.isfile():
+                yield member.name, digest(archive, member)
+
+
+def digest(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str:
+    """Return the sha256 of a file in *archive*, in hex; blocks."""
+    content = cast("tarfile.ExFileObject", archive.extractfile(member))
+    return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 SHARD = re.compile(r"(\d{5,})\.tar")
@@ -398,7 +394,7 @@ def read_keys(shard: Path) -> set[str]:
     """Return the keys of the requests whose images are in *shard*; none if it is not a tar file; blocks."""
     try:
         with tarfile.open(shard, "r:") as archive:
-            return {name[:32] for name in archive.getnames()}
+            return {found[1] for name in archive.getnames() if (found := FINAL.fullmatch(name))}
     except tarfile.TarError:
         return set()
 

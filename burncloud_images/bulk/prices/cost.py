@@ -133,90 +133,54 @@ class ModelPrices:
         most = self.expect(fields)
         if most is None:
             return None
-        total = most.text * prices.text_input + most.images * prices.image_input + most.output * prices.image_output
+        text, images, output = most
+        total = text * prices.text_input + images * prices.image_input + output * prices.image_output
         return ceil_million(total * count(fields))
 
     def count_tokens(self, fields: Fields) -> int | None:
         """Return the most tokens that a request can take; None if that cannot be told."""
         most = self.expect(fields)
-        return None if most is None else (most.text + most.images + most.output) * count(fields)
+        return None if most is None else sum(most) * count(fields)
 
-    def expect(self, fields: Fields) -> ExpectedTokens | None:
-        """Return the most tokens for one image of a request; None if that cannot be told."""
+    def expect(self, fields: Fields) -> tuple[int, int, int] | None:
+        """Return the most tokens of prompt, images to edit and image made, for one image; None if that is unknown."""
         each = self.output_tokens.most(fields.get("quality"), fields.get("size"))
         if each is None:
             return None
-        return ExpectedTokens(
-            text=len(str(fields.get("prompt") or "").encode(errors="replace")) + PROMPT_TOKENS_BESIDE,
-            images=count_inputs(fields) * self.input_image_tokens,
-            output=each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images")),
+        return (
+            len(str(fields.get("prompt") or "").encode(errors="replace")) + PROMPT_TOKENS_BESIDE,
+            count_inputs(fields) * self.input_image_tokens,
+            each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images")),
         )
-
-
-@attrs.frozen(kw_only=True)
-class ExpectedTokens:
-    """
-    The maximum number of tokens that one image takes.
-
-    Attributes:
-        text: Of the prompt.
-        images: Of the images to edit.
-        output: Of the image made.
-    """
-
-    text: int
-    images: int
-    output: int
 
 
 def by_usage(usage: Fields, prices: TokenPrices) -> int:
     """Return nano-dollars times a million; 0 if *usage* counts nothing."""
     total, incoming, outgoing = (whole(usage.get(f"{name}_tokens")) for name in ("total", "input", "output"))
-    read = parts(incoming, usage.get("input_tokens_details"))
-    made = parts(outgoing, usage.get("output_tokens_details"))
+    read_text, read_image = by_kind(details := usage.get("input_tokens_details"))
+    made_text, made_image = by_kind(usage.get("output_tokens_details"))
+    read_other, made_other = max(0, incoming - read_text - read_image), max(0, outgoing - made_text - made_image)
+    saved_text, saved_image = by_kind(details.get("cached_tokens_details") if isinstance(details, Mapping) else None)
     # What is not told apart counts as the dearer kind; most often all that is made is image.
     sums = (
-        read.text * prices.text_input,
-        read.image * prices.image_input,
-        read.other * max(prices.text_input, prices.image_input),
-        made.text * prices.text_output,
-        made.image * prices.image_output,
-        made.other * max(prices.text_output, prices.image_output),
-        max(0, total - read.sum - made.sum) * max(attrs.astuple(prices)),
+        read_text * prices.text_input,
+        read_image * prices.image_input,
+        read_other * max(prices.text_input, prices.image_input),
+        made_text * prices.text_output,
+        made_image * prices.image_output,
+        made_other * max(prices.text_output, prices.image_output),
+        max(0, total - read_text - read_image - read_other - made_text - made_image - made_other)
+        * max(attrs.astuple(prices)),
+        -min(read_text, saved_text) * (prices.text_input - prices.cached_text_input),
+        -min(read_image, saved_image) * (prices.image_input - prices.cached_image_input),
     )
-    return sum(sums) - saved(read, usage.get("input_tokens_details"), prices)
+    return sum(sums)
 
 
-@attrs.frozen(kw_only=True)
-class TokenCounts:
-    """Tokens by kind."""
-
-    text: int
-    image: int
-    other: int
-
-    @property
-    def sum(self) -> int:
-        """All of them."""
-        return self.text + self.image + self.other
-
-
-def parts(tokens: int, details: object) -> TokenCounts:
+def by_kind(details: object) -> tuple[int, int]:
+    """Return the tokens of text and of images, as far as they are told apart."""
     named = details if isinstance(details, Mapping) else {}
-    text, image = whole(named.get("text_tokens")), whole(named.get("image_tokens"))
-    return TokenCounts(text=text, image=image, other=max(0, tokens - text - image))
-
-
-def saved(read: TokenCounts, details: object, prices: TokenPrices) -> int:
-    """Return what cached input saves, in nano-dollars times a million, as far as its kind is told."""
-    named = details.get("cached_tokens_details") if isinstance(details, Mapping) else None
-    if not isinstance(named, Mapping):
-        return 0
-    text = min(read.text, whole(named.get("text_tokens")))
-    image = min(read.image, whole(named.get("image_tokens")))
-    return text * (prices.text_input - prices.cached_text_input) + image * (
-        prices.image_input - prices.cached_image_input
-    )
+    return whole(named.get("text_tokens")), whole(named.get("image_tokens"))
 
 
 def ceil_million(amount: int) -> int:

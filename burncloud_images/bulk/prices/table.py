@@ -107,10 +107,6 @@ class PriceTable:
         """
         Return the table that a mapping of the form of a price file holds.
 
-        Args:
-            table: The mapping.
-            name: What it is called in errors.
-
         Raises:
             ConfigurationError: It cannot be used, with the place.
         """

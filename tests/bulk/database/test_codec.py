@@ -18,10 +18,9 @@ from burncloud_images.bulk.database.codec import (
     decode_image_lists,
     decode_json,
     decode_record,
+    encode_all,
     encode_failure,
-    encode_images,
     encode_json,
-    encode_links,
     encode_request,
     encode_text,
     translate_error,
@@ -43,8 +42,8 @@ def columns(**changed: object) -> tuple[object, ...]:
         "attempts": 2,
         "reserved": 3,
         "cost": 4,
-        "images": encode_images([image(2)]),
-        "links": encode_links(LINKS),
+        "images": encode_all([image(2)]),
+        "links": encode_all(LINKS),
         "failure": encode_failure(FAILURE),
         "request_id": "req_1",
         "sent_at": 1.5,
@@ -139,14 +138,14 @@ def test_images_of_many_requests_come_back():
     """Each request gets its own images, and none if it has none."""
     lists = [(image(0), image(1)), (), (image(2),)]
 
-    assert lists == decode_image_lists([encode_images(images) for images in lists])
+    assert lists == decode_image_lists([encode_all(images) for images in lists])
     assert [] == decode_image_lists([])
 
 
 @pytest.mark.parametrize("value", ["[],[]", "", "{}", "null", "[", "[1]", '[{"path": 1}]', b"\xff"])
 def test_a_damaged_list_of_images_is_found_among_others(value):
     """A damaged list is found among others, even one that would parse as two lists."""
-    whole = encode_images([image(0)])
+    whole = encode_all([image(0)])
 
     with pytest.raises(DamagedStore):
         decode_image_lists([whole, value, whole])

@@ -13,6 +13,7 @@ import pytest
 from jobs import MemoryStore, done, failed, in_doubt, to_record
 
 from burncloud_images.bulk.outputs.export import write_bad_rows, write_outputs
+from burncloud_images.bulk.outputs.output_files import storage_errors
 from burncloud_images.bulk.records import BadRow, RequestRecord
 from burncloud_images.errors import StorageError
 
@@ -107,7 +108,7 @@ async def test_memory_stays_flat_however_many_requests_there_are(tmp_path: Path,
 async def test_every_problem_has_a_line_with_its_place(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     """Every bad row has a line with its source, line, id and reason."""
     bad = [BadRow(source="a.csv", line=number, label="otter", reason="half \ud83d") for number in range(1, 1_300)]
-    await write_bad_rows(MemoryStore((), bad), tmp_path, executor=executor)
+    await write_bad_rows(MemoryStore((), bad), tmp_path, executor)
     rows = [json.loads(line) for line in (tmp_path / "bad_rows.jsonl").read_bytes().splitlines()]
 
     assert list(range(1, 1_300)) == [row["line"] for row in rows]
@@ -118,7 +119,7 @@ async def test_without_problems_there_is_no_file_any_more(tmp_path: Path, execut
     """A job without bad rows removes the file of an earlier run."""
     (tmp_path / "bad_rows.jsonl").write_bytes(b"earlier")
 
-    await write_bad_rows(MemoryStore(), tmp_path, executor=executor)
+    await write_bad_rows(MemoryStore(), tmp_path, executor)
     assert not (tmp_path / "bad_rows.jsonl").exists()
 
 
@@ -132,8 +133,8 @@ async def test_an_error_on_the_way_leaves_the_earlier_file(tmp_path: Path, execu
             raise OSError(28, "No space left on device")
 
     (tmp_path / "bad_rows.jsonl").write_bytes(b"earlier")
-    with pytest.raises(StorageError, match="No space left"):
-        await write_bad_rows(Broken(), tmp_path, executor=executor)
+    with pytest.raises(StorageError, match="No space left"), storage_errors(tmp_path):
+        await write_bad_rows(Broken(), tmp_path, executor)
 
     assert b"earlier" == (tmp_path / "bad_rows.jsonl").read_bytes()
     assert [] == list(tmp_path.glob(".*.part"))

@@ -12,7 +12,7 @@ import pytest
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
 from burncloud_images.bulk.outputs.gallery import CARDS, GalleryWriter, to_cards
-from burncloud_images.bulk.outputs.report import ReportBuilder
+from burncloud_images.bulk.outputs.report import ReportContents
 from burncloud_images.bulk.records import RequestFailure, RequestState, UnfetchedLink
 
 
@@ -208,14 +208,14 @@ async def test_the_page_and_all_that_it_loads_are_written(tmp_path: Path) -> Non
     """The page and all files that it loads are written."""
     gallery = write(tmp_path, 3)
     store = MemoryStore([done(number) for number in range(3)])
-    builder = ReportBuilder({"started": 1.0, "ended": 3.5, "stopped": "finished"})
-    gallery.write_page(builder.build(await store.totals()))
+    summary = ReportContents({"started": 1.0, "ended": 3.5, "stopped": "finished"})
+    gallery.write_page(summary, await store.totals())
     text = (tmp_path / "gallery" / "summary.js").read_text(encoding="utf-8")
-    summary = json.loads(text.removeprefix("describeJob(").removesuffix(");\n"))
+    described = json.loads(text.removeprefix("describeJob(").removesuffix(");\n"))
     parts = {part.name for part in files("burncloud_images.bulk.outputs").joinpath("page").iterdir()}
 
     assert {"0001.js", "summary.js", *parts - {"gallery.html"}} == set(names(tmp_path / "gallery"))
     assert (tmp_path / "gallery.html").is_file()
     assert (tmp_path.name, 3, 1, 0.12, 2.5, "finished") == tuple(
-        summary[name] for name in ("name", "cards", "scripts", "cost", "seconds", "stopped")
+        described[name] for name in ("name", "cards", "scripts", "cost", "seconds", "stopped")
     )

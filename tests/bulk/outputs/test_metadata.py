@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_record
 
-from burncloud_images.bulk.outputs.metadata import COLUMNS, Format, open_metadata, require, share, to_row
-from burncloud_images.bulk.outputs.output_files import storage_errors, write_records
+from burncloud_images.bulk.outputs.metadata import COLUMNS, Format, open_metadata, remove_other, require, share, to_row
+from burncloud_images.bulk.outputs.output_files import storage_errors, write_rows
 from burncloud_images.bulk.records import RequestRecord
 from burncloud_images.errors import ConfigurationError, StorageError
 
@@ -31,7 +31,8 @@ async def write_metadata(store: MemoryStore, folder: Path, format: Format, *, ex
     require(format)
     path = folder / f"metadata.{format}"
     with storage_errors(folder):
-        await write_records(store.records(), [open_metadata(path)], executor)
+        await write_rows(store.records(), [open_metadata(path)], executor)
+        remove_other(path)
     return path
 
 

@@ -12,7 +12,6 @@ from jobs import MemoryStore, done, failed, in_doubt, to_key, to_record
 from burncloud_images.bulk.outputs.report import (
     MAX_ERRORS,
     MAX_KINDS,
-    ReportBuilder,
     ReportContents,
     to_document,
     write_report,
@@ -25,16 +24,20 @@ FACTS = {"started": 1_700_000_000.0, "ended": 1_700_000_010.0, "stopped": "finis
 
 async def summarise(records: Sequence[RequestRecord], facts: dict[str, object] | None = None) -> ReportContents:
     store = MemoryStore(records, [BAD])
-    builder = ReportBuilder(facts or {})
+    summary = ReportContents(facts or {})
     async for record in store.records():
-        builder.add([record])
-    return builder.build(await store.totals())
+        summary.add([record])
+    return summary
+
+
+async def report(records: Sequence[RequestRecord], facts: dict[str, object] | None = None) -> dict[str, object]:
+    return to_document(await summarise(records, facts), await MemoryStore(records, [BAD]).totals())
 
 
 async def test_the_report_counts_requests_images_bytes_and_money() -> None:
     """The report counts requests, images, bytes and money."""
     records = [done(1, images=2), done(2), failed(3), in_doubt(4), to_record(5)]
-    document = to_document(await summarise(records, FACTS))
+    document = await report(records, FACTS)
     counts = {"pending": 1, "leased": 0, "sent": 0, "received": 0, "done": 2, "failed": 1, "in_doubt": 1}
 
     assert {"all": 5, **counts} == document["requests"]
@@ -45,7 +48,7 @@ async def test_the_report_counts_requests_images_bytes_and_money() -> None:
 async def test_the_rates_are_those_of_this_run() -> None:
     """The rates count only what ended in this run."""
     records = [done(-5, images=4), done(1, images=2), done(2), failed(3)]
-    run = to_document(await summarise(records, FACTS))["run"]
+    run = (await report(records, FACTS))["run"]
 
     assert {
         "started": "2023-11-14T22:13:20Z",
@@ -61,7 +64,7 @@ async def test_the_rates_are_those_of_this_run() -> None:
 
 async def test_a_run_without_times_has_no_rates() -> None:
     """A run without times has no rates."""
-    run = to_document(await summarise([done(1)]))["run"]
+    run = (await report([done(1)]))["run"]
 
     assert (None, None, 1) == (run["seconds"], run["images_per_second"], run["images"])
 
@@ -103,17 +106,17 @@ async def test_only_the_most_frequent_errors_are_listed_and_the_others_counted()
 async def test_messages_that_never_repeat_do_not_fill_the_memory() -> None:
     """The number of errors that are told apart is limited."""
     letters = str.maketrans("0123456789", "abcdefghij")
-    builder = ReportBuilder({})
-    builder.add([failed(number, message=str(number).translate(letters)) for number in range(MAX_KINDS + 50)])
+    summary = ReportContents({})
+    summary.add([failed(number, message=str(number).translate(letters)) for number in range(MAX_KINDS + 50)])
 
-    assert MAX_KINDS == len(builder.kinds)
-    assert MAX_KINDS + 50 - MAX_ERRORS == builder.build(await MemoryStore().totals()).other_errors
+    assert MAX_KINDS == len(summary.kinds)
+    assert MAX_KINDS + 50 - MAX_ERRORS == summary.other_errors
 
 
 async def test_all_requests_in_doubt_are_listed_with_what_a_support_asks_for() -> None:
     """All requests in doubt are listed with the ids that a provider's support asks for."""
     records = [in_doubt(number, label=f"row-{number}") for number in range(300)]
-    doubts = to_document(await summarise(records))["in_doubt"]
+    doubts = (await report(records))["in_doubt"]
 
     assert [(to_key(number), f"req_{number}") for number in range(300)] == [
         (doubt["key"], doubt["request_id"]) for doubt in doubts
@@ -127,7 +130,7 @@ async def test_facts_about_the_run_are_taken_as_they_are(tmp_path: Path) -> None
     """Facts about the run are written as they are."""
     facts = {**FACTS, "settings": {"concurrency": 16, "into": tmp_path, "rpm": float("inf")}, "versions": {"a": "1"}}
     path = tmp_path / "report.json"
-    write_report(path, await summarise([done(1)], facts))
+    write_report(path, await summarise([done(1)], facts), await MemoryStore().totals())
     document = json.loads(path.read_bytes())
 
     assert {"concurrency": 16, "into": str(tmp_path), "rpm": "inf"} == document["settings"]
@@ -140,4 +143,4 @@ async def test_a_failure_that_let_a_request_wait_again_is_no_error_of_the_job() 
     failure = RequestFailure(error="QuotaExceededError", message="Out of money.")
     summary = await summarise([attrs.evolve(to_record(1), failure=failure)])
 
-    assert () == summary.errors
+    assert [] == summary.errors
