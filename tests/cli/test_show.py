@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -331,14 +332,11 @@ def test_a_disk_that_fails_while_it_is_read(cli, monkeypatch):
     """A read error ends with exit code 2 and names the file."""
     save("r.json", encoded())
 
-    class Broken:
-        def read(self, _size):
+    class Broken(io.BytesIO):
+        def readline(self, _size):
             raise OSError(5, "Input/output error")
 
-        def close(self):
-            pass
-
-    monkeypatch.setattr("burncloud_images.cli.show.open_binary", lambda _path: Broken())
+    monkeypatch.setattr("burncloud_images.cli.show.open", lambda *_: Broken(), raising=False)
 
     assert "r.json cannot be read: Input/output error" in cli("show", "r.json").errors[0]
 
