@@ -212,6 +212,23 @@ async def test_an_unknown_outcome_is_not_forgotten_for_a_later_attempt():
     await asyncio.wait([waiting])
 
 
+async def test_an_unknown_outcome_with_images_tells_more_than_one_without():
+    """A cancelled call reports the attempt that brought images, whichever it was."""
+    held = Held()
+    unclaimed = []
+    outcomes = start([GenerationRequest("otter")], held.send, on_unclaimed=unclaimed.append, on_exit="cancel")
+    waiting = asyncio.create_task(anext(outcomes))
+    await until(lambda: held.hooks)
+    await held.hooks[0].after_attempt(attempt(wait=1.0), errors.OutcomeUnknownError("cut"))
+    fuller = errors.OutcomeUnknownError("cut later", images=[Image(data=b"otter")])
+    await held.hooks[0].after_attempt(attempt(wait=1.0), fuller)
+    await outcomes.aclose()
+
+    assert [fuller] == [outcome.error for outcome in unclaimed]
+    assert 2 == len(fuller.history)
+    await asyncio.wait([waiting])
+
+
 async def test_a_call_that_never_began_is_given_up():
     """A call whose task has not run yet is cancelled, and its outcome says that nothing was billed."""
     held, unclaimed = Held(), []
