@@ -18,7 +18,7 @@ from pathlib import Path
 
 from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.inputs.formats import READERS
-from burncloud_images.bulk.inputs.row_images import ImageFiles
+from burncloud_images.bulk.inputs.row_images import ImageFileInspector
 from burncloud_images.bulk.inputs.rows import RowDefaults, RowParser
 from burncloud_images.bulk.inputs.sources import read_lines
 from burncloud_images.bulk.records import BadRow, NewRequest
@@ -226,7 +226,7 @@ NOWHERE = Path("/no-such-folder")
 
 def make_rows(name: str, data: bytes) -> list[object]:
     """Return all rows of a list, what is said about them, and the reason if it cannot be read at all."""
-    parser = RowParser(source="list", defaults=RowDefaults.of({"seed": 1}), files=ImageFiles.below(NOWHERE))
+    parser = RowParser(source="list", defaults=RowDefaults.of({"seed": 1}), files=ImageFileInspector.below(NOWHERE))
     told: list[object] = []
     try:
         told.extend(parser.to_row(parsed) for parsed in READERS[name](read_lines("list", io.BytesIO(data)), False))
