@@ -129,6 +129,10 @@ def make_state(attempt: RequestAttempt[T]) -> AttemptState:
     return AttemptState(clock=attempt.spec.resources.clock, source=attempt.spec.settings.base_url_source)
 
 
+def make_redactor(attempt: RequestAttempt[T]) -> KeyRedactor:
+    return attempt.spec.resources.redactors(attempt.key)
+
+
 def make_buffer(attempt: RequestAttempt[T]) -> AnswerBuffer:
     find_path = partial(find_place, attempt.spec.sink, attempt.context)
     return AnswerBuffer(executor=attempt.spec.resources.executor, find_path=find_path)
@@ -161,7 +165,7 @@ class RequestAttempt(Generic[T]):
     number: int
     state: AttemptState = attrs.field(default=attrs.Factory(make_state, takes_self=True))
     started: float = attrs.field(default=attrs.Factory(lambda self: self.state.clock.monotonic(), takes_self=True))
-    redaction: KeyRedactor = attrs.field(default=attrs.Factory(lambda self: KeyRedactor(self.key), takes_self=True))
+    redaction: KeyRedactor = attrs.field(default=attrs.Factory(make_redactor, takes_self=True))
     context: ImageContext = attrs.field(
         default=attrs.Factory(lambda self: self.spec.context(self.number - 1), takes_self=True)
     )
@@ -269,7 +273,10 @@ class RequestAttempt(Generic[T]):
         async with aclosing(response.chunks()) as chunks:
             body = self.open_body(response, chunks)
             self.receiver = await self.choose_receiver(response, body)
-            return self.redaction.value(await self.receiver.take(body))
+            answer = await self.receiver.take(body)
+            # Of a stream not all of the text is held, so its values themselves are looked through.
+            is_clean = self.receiver.watch is None and self.redaction.is_clean(answer.raw)
+            return answer if is_clean else self.redaction.value(answer)
 
     def open_body(self, response: Response, chunks: AsyncIterator[bytes]) -> ResponseBody:
         """

@@ -6,6 +6,8 @@ All of it is made on first use and closed once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from burncloud_images.retry import Clock, PacingGate, RetryBudget
     from burncloud_images.transport.http import Session
     from burncloud_images.transport.interface import Transport
+    from burncloud_images.wire.redaction import KeyRedactor
 
 FILE_THREADS = 4
 
@@ -37,6 +40,7 @@ class Resources:
         budget: Pays for the retries of all calls.
         gate: Holds all calls back while the server asks for patience.
         background: What goes on behind callers that have left.
+        redactors: Returns what masks a key; for the last few keys it is made once.
     """
 
     transport: Transport
@@ -45,6 +49,13 @@ class Resources:
     budget: RetryBudget
     gate: PacingGate
     background: BackgroundTasks
+    redactors: Callable[[str], KeyRedactor] = attrs.field(factory=lambda: lru_cache(maxsize=4)(make_redactor))
+
+
+def make_redactor(key: str) -> KeyRedactor:
+    from burncloud_images.wire.redaction import KeyRedactor
+
+    return KeyRedactor(key)
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -72,7 +73,7 @@ class RedactedResponse:
     def status(self) -> int:
         return self.response.status
 
-    @property
+    @cached_property
     def headers(self) -> Mapping[str, str]:
         return self.redaction.headers(self.response.headers)
 

@@ -28,7 +28,7 @@ SHORT = 8
 """Characters below which a key may be an ordinary word, as in `EMPTY`; such a one is masked where it stands alone."""
 MOST_DEPTH = 50
 """Nesting of a JSON document that is searched."""
-ESCAPES = ("\\", "%", "&")
+ESCAPE = re.compile(r"[\\%&]")
 """With what every other spelling of a letter begins."""
 LEFT_ALONE = frozenset({"data", "rest", "url", "path", "unfetched"})
 """Images, parts of images, and their URLs and paths."""
@@ -72,10 +72,11 @@ class KeyRedactor:
 
     def text(self, text: str) -> str:
         """Return *text* without the key; few texts contain it, so looking is cheap."""
-        if self.key and (self.key.lower() in text.lower() or any(escape in text for escape in ESCAPES)):
+        if self.key and (self.key.lower() in text.lower() or ESCAPE.search(text)):
             text = self.pattern.sub(MASK, text)
-        if any(anchor in text for anchor in self.anchors):
-            text = self.encoded.sub(MASK, text)
+        for anchor in self.anchors:
+            if anchor in text:
+                return self.encoded.sub(MASK, text)
         return text
 
     def body(self, body: bytes) -> bytes:
@@ -84,8 +85,16 @@ class KeyRedactor:
         clean = self.text(text)
         return body if clean is text else clean.encode("latin-1")
 
+    def is_clean(self, document: bytes) -> bool:
+        """Whether no value of *document* can hold the key: True is certain, as one look at the whole is cheap."""
+        # Without a backslash the texts of a JSON document are what they stand for.
+        return b"\\" not in document and self.key.isascii() and self.body(document) is document
+
     def headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return *headers* without the key."""
+        together = "\n".join(headers.values())
+        if self.text(together) is together:
+            return headers
         return {name: self.text(value) for name, value in headers.items()}
 
     def value(self, value: T, depth: int = 0) -> T:

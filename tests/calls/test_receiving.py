@@ -25,6 +25,7 @@ from burncloud_images.errors import ImagesError
 from burncloud_images.retry import RetryBudget
 from burncloud_images.settings import Settings
 from burncloud_images.transport.clock import SystemClock
+from burncloud_images.wire.redaction import KeyRedactor
 
 IMAGE = base64.b64encode(png()).decode()
 KINDS = ["image_generation.completed", "image_generation.partial_image", "image_edit.completed", "error", "x", "", None]
@@ -42,7 +43,7 @@ def executor():
 def make_attempt(executor, **settings):
     resources = Resources(
         **dict.fromkeys((field.name for field in attrs.fields(Resources)), None)
-        | {"executor": executor, "clock": SystemClock(), "budget": RetryBudget()}
+        | {"executor": executor, "clock": SystemClock(), "budget": RetryBudget(), "redactors": KeyRedactor}
     )
     request = GenerationRequest("otter", n=2)
     sent = {

@@ -44,6 +44,17 @@ class TestTexts:
         assert not holds_key(json.dumps(clean, ensure_ascii=False))
         assert not holds_key(json.dumps(KeyRedactor(KEY).value(before), ensure_ascii=False))
 
+    @given(st.text(max_size=20), st.sampled_from(["", *sorted(SPELLINGS.values())]), st.booleans())
+    def test_a_clean_document_has_only_clean_values(self, text, spelling, ensure_ascii):
+        """A document that is said to be clean holds no value that would be masked, however the key is spelled."""
+        document = json.dumps({"a": [f"{text} {spelling}"], "b": text}, ensure_ascii=ensure_ascii)
+        value = json.loads(document)
+
+        clean = KeyRedactor(KEY).is_clean(document.encode())
+
+        assert not clean or KeyRedactor(KEY).value(value) is value
+        assert clean or spelling or "\\" in document
+
     @given(st.text(max_size=80), st.sampled_from(sorted(SPELLINGS.values())), st.text(max_size=80))
     def test_the_key_is_found_in_any_text(self, before, spelling, after):
         """A text of two parts around it is not read together with it."""
