@@ -63,6 +63,7 @@ class CallSpec(Generic[T]):
 
     Attributes:
         request: Any of the three.
+        fields: What is sent of it beside its images, with the client's model if it names none.
         sink: Takes the images.
         settings: Of the client.
         resources: Of the client.
@@ -75,6 +76,7 @@ class CallSpec(Generic[T]):
     """
 
     request: ImagesRequest
+    fields: Mapping[str, object]
     sink: Sink[T]
     settings: Settings
     resources: Resources
@@ -85,13 +87,14 @@ class CallSpec(Generic[T]):
     tasks: Tasks = "auto"
     image_count: int = attrs.field(init=False, default=attrs.Factory(lambda spec: spec.request.n or 1, takes_self=True))
 
-    def context(self, retries: int = 0) -> ImageContext:
-        """Return the sink's context for the first image; images of a later attempt get names of their own."""
+    @cached_property
+    def context(self) -> ImageContext:
+        """The sink's context for the first image."""
         return ImageContext(
-            id=self.idempotency_key.replace("-", "")[:12] + (f"-r{retries}" if retries else ""),
+            id=self.idempotency_key.replace("-", "")[:12],
             index=0,
             prompt=str(getattr(self.request, "prompt", "")),
-            model=self.request.model or "",
+            model=self.request.model or self.settings.model or "",
             date=self.resources.clock.now(),
             executor=self.resources.executor,
         )
@@ -127,6 +130,14 @@ class ReceivedAnswer(Generic[T]):
 
 def make_state(attempt: RequestAttempt[T]) -> AttemptState:
     return AttemptState(clock=attempt.spec.resources.clock, source=attempt.spec.settings.base_url_source)
+
+
+def make_context(attempt: RequestAttempt[T]) -> ImageContext:
+    """Return the sink's context for the first image; images of a later attempt get names of their own."""
+    context, retries = attempt.spec.context, attempt.number - 1
+    if not retries:
+        return context
+    return attrs.evolve(context, id=f"{context.id}-r{retries}", date=attempt.spec.resources.clock.now())
 
 
 def make_redactor(attempt: RequestAttempt[T]) -> KeyRedactor:
@@ -166,9 +177,7 @@ class RequestAttempt(Generic[T]):
     state: AttemptState = attrs.field(default=attrs.Factory(make_state, takes_self=True))
     started: float = attrs.field(default=attrs.Factory(lambda self: self.state.clock.monotonic(), takes_self=True))
     redaction: KeyRedactor = attrs.field(default=attrs.Factory(make_redactor, takes_self=True))
-    context: ImageContext = attrs.field(
-        default=attrs.Factory(lambda self: self.spec.context(self.number - 1), takes_self=True)
-    )
+    context: ImageContext = attrs.field(default=attrs.Factory(make_context, takes_self=True))
     buffer: AnswerBuffer = attrs.field(default=attrs.Factory(make_buffer, takes_self=True))
     request_id: str | None = None
     received_at: ReceivedAt | None = None

@@ -13,7 +13,7 @@ import random
 import sys
 import uuid
 import warnings
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -52,7 +52,7 @@ from burncloud_images.errors import (
     warn_of_paid,
 )
 from burncloud_images.files.sinks import Memory, Sink
-from burncloud_images.model.operations import GenerationRequest, ImagesRequest
+from burncloud_images.model.operations import GenerationRequest, ImagesRequest, field_problems
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import field_violations, upload_violations
 from burncloud_images.results import Attempt, Image, ImageDetails, ImagesResult, Task
@@ -102,10 +102,9 @@ async def send(  # noqa: PLR0913 (the options of a call)
     Cancellation closes the connection and removes partial files. A `CancelledError` that may have been billed carries a
     note with the key and the phase, and both as attributes. `on_attempt` sees the attempt that it ended.
     """
-    if request.model is None and settings.model is not None:
-        request = attrs.evolve(request, model=settings.model)
     spec = CallSpec(
         request=request,
+        fields=find_fields(request, settings.model),
         sink=sink,
         settings=settings,
         resources=resources,
@@ -144,6 +143,7 @@ async def resume(
     """
     spec = CallSpec(
         request=request or GenerationRequest(task.id),  # stands in for one that nobody has any more
+        fields={},  # nothing is sent
         sink=sink,
         settings=settings,
         resources=resources,
@@ -202,11 +202,13 @@ class Call(Generic[T]):
         images = () if getattr(spec.request, "by_reference", False) else spec.request.images()
         async with open_images(images, spec) as (uploads, measured):
             check(spec, measured)
-            await spec.sink.prepare(spec.context(), spec.image_count)
+            await spec.sink.prepare(spec.context, spec.image_count)
             # One boundary for all attempts, so that they are the same to the byte.
             boundary = uuid.uuid4().hex if measured else ""
             task = asking(spec.settings.dialect) if spec.tasks == "ask" else None
-            encoded = encode(spec.request, measured, boundary=boundary, stream=spec.via_stream, task=task)
+            encoded = encode(
+                spec.request, measured, fields=spec.fields, boundary=boundary, stream=spec.via_stream, task=task
+            )
             received = await repeat(
                 lambda: self.send_once(encoded, uploads),
                 spec.settings.retry,
@@ -222,7 +224,7 @@ class Call(Generic[T]):
 
     async def resume(self, task: Task, wanted: int) -> ImagesResult[T]:
         """Return the images of *task*, which makes *wanted* of them."""
-        await self.spec.sink.prepare(self.spec.context(), self.spec.image_count)
+        await self.spec.sink.prepare(self.spec.context, self.spec.image_count)
         return await self.conclude(await TaskFollower(spec=self.spec, task=task, wanted=wanted, wait=0.0).run())
 
     async def follow(self, accepted: ReceivedAnswer[T], task: Task) -> ReceivedAnswer[T]:
@@ -364,6 +366,21 @@ def refuse_wrong_way(spec: CallSpec[T]) -> None:
         raise InvalidRequestError([Violation("partial_images", problem)])
 
 
+def find_fields(request: ImagesRequest, default_model: str | None) -> Mapping[str, object]:
+    """
+    Return the fields to send, with the client's model if *request* names none.
+
+    Raises:
+        InvalidRequestError: The client's model is not one that any server could take.
+    """
+    fields = request.fields()
+    if request.model is not None or default_model is None:
+        return fields
+    if violations := tuple(field_problems("model", default_model)):
+        raise InvalidRequestError(violations)
+    return {"model": default_model, **fields}
+
+
 def check(spec: CallSpec[T], measured: Sequence[MeasuredImage]) -> None:
     """
     Check the request against the rules that the API documents.
@@ -374,9 +391,12 @@ def check(spec: CallSpec[T], measured: Sequence[MeasuredImage]) -> None:
     request, validation = spec.request, spec.settings.validation
     if validation == "off":
         return
-    fields = {**request.fields(), **{name: True for name, _ in request.images()}}
-    fields["by_reference"] = getattr(request, "by_reference", None)
-    fields["stream"] = spec.via_stream or None
+    fields = {
+        **spec.fields,
+        **{name: True for name, _ in request.images()},
+        "by_reference": getattr(request, "by_reference", None),
+        "stream": spec.via_stream or None,
+    }
     most_bytes = spec.settings.limits.upload
     certain, advisory = upload_violations(request.operation, fields, measured, most_bytes=most_bytes)
     advisory = (*field_violations(request.operation, fields), *advisory)
@@ -406,7 +426,7 @@ def open_images(
 
 async def fetch_input(spec: CallSpec[T], url: str) -> bytes:
     with free_of_charge(NOT_SENT):
-        open_writer = partial(Memory().open, spec.context())
+        open_writer = partial(Memory().open, spec.context)
         image: Image = await make_download(url, open_writer, spec.settings, spec.resources).run()
     return image.data
 

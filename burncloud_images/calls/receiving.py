@@ -198,7 +198,7 @@ class Receiver(Generic[T]):
             self.watch.begin()
         if self.decoder.is_certain:  # else its event will say what it is
             await self.let_go()
-        self.writer = self.sink.open(attrs.evolve(self.placement, index=index))
+        self.writer = self.sink.open(attrs.evolve(self.placement, index=index) if index else self.placement)
 
     async def write(self, data: bytes) -> None:
         if self.watch is not None:

@@ -61,7 +61,9 @@ def describe_images(received: ReceivedAnswer[T]) -> Iterator[T]:
     """Yield the images with what the answer says about each."""
     kept = received.receiver.kept
     for item in received.answer.items:
-        if item.index in kept:
+        if item.index not in kept:
+            continue
+        if item.url or item.revised_prompt or item.extra:
             expiry = received.expiries[item.index] if item.url else None
             yield attrs.evolve(
                 kept[item.index],
@@ -70,6 +72,8 @@ def describe_images(received: ReceivedAnswer[T]) -> Iterator[T]:
                 expires_at=expiry.at if expiry else None,
                 extra=item.extra,
             )
+        else:
+            yield kept[item.index]
 
 
 def find_warnings(received: ReceivedAnswer[T], kept: KeptAnswer | None, *, wanted: int, came: int) -> Iterator[str]:

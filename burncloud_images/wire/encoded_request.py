@@ -38,6 +38,7 @@ def encode(
     request: ImagesRequest,
     images: Sequence[MeasuredImage] = (),
     *,
+    fields: Mapping[str, object] | None = None,
     boundary: str,
     stream: bool = False,
     task: TaskDialect | None = None,
@@ -48,18 +49,21 @@ def encode(
     Args:
         request: Any of the three.
         images: The measures of its images, in the order of `request.images()`; none if it has none to upload.
+        fields: What is sent beside its images; by default `request.fields()`.
         boundary: For a form.
         stream: Whether to ask for server-sent events.
         task: How to ask for a task; None not to ask.
     """
     path = ((task and task.path) or "/images/{operation}").format(operation=request.operation)
-    values = {**request.fields(), **({"stream": True} if stream else {}), **(task.fields if task else {})}
+    values = request.fields() if fields is None else fields
+    if stream or task:
+        values = {**values, **({"stream": True} if stream else {}), **(task.fields if task else {})}
     if isinstance(request, EditRequest) and request.by_reference:
         return EncodedRequest(path=path, plan=plan_json(to_json({**values, **to_references(request)})))
     if not request.images():
         return EncodedRequest(path=path, plan=plan_json(to_json(values)))
-    fields = [pair for name, value in values.items() for pair in to_form_fields(name, value)]
-    return EncodedRequest(path=path, plan=plan_multipart(fields, list(to_file_parts(images)), boundary))
+    pairs = [pair for name, value in values.items() for pair in to_form_fields(name, value)]
+    return EncodedRequest(path=path, plan=plan_multipart(pairs, list(to_file_parts(images)), boundary))
 
 
 def to_json(fields: Mapping[str, object]) -> bytes:

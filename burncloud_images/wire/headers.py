@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 import attrs
 
@@ -111,6 +112,7 @@ def find_date(headers: Mapping[str, str], name: str = "date") -> datetime | None
     return to_date(headers.get(name, ""))
 
 
+@lru_cache(maxsize=64)  # answers of the same second have the same
 def to_date(text: str) -> datetime | None:
     try:
         return aware(parsedate_to_datetime(text)).astimezone(UTC)

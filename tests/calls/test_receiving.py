@@ -48,6 +48,7 @@ def make_attempt(executor, **settings):
     request = GenerationRequest("otter", n=2)
     sent = {
         "request": request,
+        "fields": request.fields(),
         "sink": Memory(),
         "settings": Settings(base_url="", key=None, **settings),
         "idempotency_key": "k",
