@@ -14,7 +14,6 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from functools import cached_property
-from types import SimpleNamespace
 from typing import TypeAlias
 
 import aiohttp
@@ -31,6 +30,7 @@ from burncloud_images.retry import Clock
 from burncloud_images.settings import VERSION, Network, Timeouts, find_proxy, proxy_for, to_ssl
 from burncloud_images.transport.address_guard import is_public
 from burncloud_images.transport.connection_errors import find_limit, stalled, to_failure
+from burncloud_images.transport.connector import TRACE, Connector, PhaseTrace
 from burncloud_images.transport.interface import AttemptState, ReplayableUpload, Response, SessionKind
 from burncloud_images.transport.timeouts import IdleTimer
 from burncloud_images.transport.upload_body import UploadBody
@@ -222,6 +222,8 @@ class AiohttpTransport:
     ) -> aiohttp.ClientResponse:
         address = URL(url, encoded=True)  # encoding it again would break a signature
         host = address.host or ""
+        send = timeouts.first_byte if payload is None else timeouts.send_stall
+        TRACE.set(PhaseTrace(session, state, timeouts.connect, send))
         state.place = f"{f'[{host}]' if ':' in host else host}:{address.port}"
         try:
             response = await session.request(
@@ -234,7 +236,6 @@ class AiohttpTransport:
                 raise_for_status=False,
                 proxy=self.proxy(session, address, state),
                 timeout=NO_TIMEOUT,
-                trace_request_ctx=(state, timeouts),
             )
         except (aiohttp.ClientError, OSError) as error:
             raise to_failure(error, state, was_reached=self.reached) from None
@@ -272,7 +273,7 @@ class AiohttpTransport:
 
         keep_buffers()
         # No headers of its own: aiohttp would send them to any host. No cookies, no .netrc.
-        connector = aiohttp.TCPConnector(
+        connector = Connector(
             limit=self.max_connections,
             keepalive_timeout=KEEP_ALIVE,
             ssl=to_ssl(self.network),
@@ -283,7 +284,6 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
-            trace_configs=[trace()],
         )
 
     async def check_behind_proxy(self, url: str) -> None:
@@ -327,32 +327,3 @@ def refuse_private(address: str) -> None:
         raise DownloadRefusedError(
             f"The image's address is refused: its host is {address}, which is not a public address."
         )
-
-
-def trace() -> aiohttp.TraceConfig:
-    """Return hooks that record phases and start each stage's time; waiting for a free connection has none."""
-
-    async def connect(_session: object, context: SimpleNamespace, _event: object) -> None:
-        state, timeouts = context.trace_request_ctx
-        state.enter(Phase.CONNECTING, timeouts.connect)
-
-    async def resolve(_session: object, context: SimpleNamespace, _event: object) -> None:
-        context.trace_request_ctx[0].phase = Phase.RESOLVING  # a stage within connecting, in its time
-
-    async def resolved(_session: object, context: SimpleNamespace, _event: object) -> None:
-        context.trace_request_ctx[0].phase = Phase.CONNECTING
-
-    async def reuse(_session: object, context: SimpleNamespace, _event: object) -> None:
-        context.trace_request_ctx[0].reused = True
-
-    async def send(_session: object, context: SimpleNamespace, event: aiohttp.TraceRequestHeadersSentParams) -> None:
-        state, timeouts = context.trace_request_ctx
-        state.enter(Phase.HEADERS, timeouts.first_byte if event.method == "GET" else timeouts.send_stall)
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_create_start.append(connect)
-    config.on_dns_resolvehost_start.append(resolve)
-    config.on_dns_resolvehost_end.append(resolved)
-    config.on_connection_reuseconn.append(reuse)
-    config.on_request_headers_sent.append(send)
-    return config
