@@ -98,7 +98,7 @@ def read_image(size: int) -> Probe:
 def examine_bytes(data: bytes | bytearray | memoryview) -> Media:
     """Return what *data*, a whole image file, is."""
     view = memoryview(data)
-    probe = examine(len(view))
+    probe = read_image(len(view))  # no read of it can be short
     try:
         span = next(probe)
         while True:

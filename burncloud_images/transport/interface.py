@@ -86,7 +86,7 @@ class AttemptState:
 
     def allow(self, seconds: float | None) -> None:
         """Start the time of a stage anew; None stops it."""
-        self.timer.allow(None if seconds is None else self.clock.loop_seconds(seconds))
+        self.timer.allow(None if seconds is None else seconds * self.timer.second)
 
 
 class Response(Protocol):

@@ -213,8 +213,7 @@ def to_datetime(value: object) -> datetime | None:
 
 def count(value: object) -> int | None:
     """Return *value* if it is a plausible number of tokens, else None."""
-    found = to_int(value)
-    return found if found is not None and 0 <= found <= MOST_TOKENS else None
+    return value if type(value) is int and 0 <= value <= MOST_TOKENS else None  # a bool's type is another
 
 
 def to_usage(value: object) -> Usage | None:
