@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 
@@ -108,6 +109,21 @@ class TestRules:
         """A public URL on a usual port is allowed, whatever its query holds."""
         AddressPolicy().check(url)
 
+    @pytest.mark.parametrize(
+        ("scheme", "allow_http", "expected"),
+        [("https", False, [443]), ("http", False, []), ("https", True, [80, 443]), ("http", True, [80, 443])],
+    )
+    def test_refuse_all_other_ports(self, scheme, allow_http, expected):
+        """Of all ports only 443 may be asked, and 80 as well if unencrypted URLs are allowed."""
+        guard = AddressPolicy(allow_http=allow_http)
+        allowed = []
+        for port in (0, 1, 22, 79, 80, 81, 441, 442, 443, 444, 8080, 8443, 65535):
+            with contextlib.suppress(errors.DownloadRefusedError):
+                guard.check(f"{scheme}://store.example:{port}/")
+                allowed.append(port)
+
+        assert expected == allowed
+
     @pytest.mark.parametrize("port", ["", ":80", ":443"])
     def test_allow_unencrypted_ones_if_told(self, port):
         """Unencrypted URLs are allowed on the usual ports if the option says so."""
@@ -132,6 +148,9 @@ class TestRules:
             ("minio.internal:443", "http://minio.internal/a", False),
             ("10.0.0.8", "http://10.0.0.8/a", True),
             ("10.0.0.8", "http://10.0.0.80/a", False),
+            ("10.0.0.8:443", "https://10.0.0.8/a", True),
+            ("10.0.0.8:442", "https://10.0.0.8/a", False),
+            ("10.0.0.8:444", "https://10.0.0.8/a", False),
             ("[::1]:9000", "http://[::1]:9000/a", True),
             ("::1", "https://[::1]/a", True),
             ("minio.internal", "http://user@minio.internal/a", False),
