@@ -30,11 +30,11 @@ from burncloud_images.bulk.records import (
     STOP_PRECEDENCE,
     AddedRows,
     JobTotals,
+    OnEvent,
     RequestFailure,
     RequestRecord,
     RequestState,
     RunReport,
-    Watch,
     count_images,
 )
 from burncloud_images.bulk.recovery import AdoptedRequests, RecoveredRequests, adopt, recover
@@ -195,7 +195,7 @@ class Job:
     # --- running -----------------------------------------------------------------------------------------------------
 
     async def run(
-        self, client: AsyncImagesClient, options: JobOptions | None = None, watch: Watch | None = None
+        self, client: AsyncImagesClient, options: JobOptions | None = None, watch: OnEvent | None = None
     ) -> RunReport:
         """
         Send the requests that wait, fetch paid images, write the outputs, and return a report.
@@ -231,7 +231,7 @@ class Job:
         finally:
             del work  # it holds the exception, which holds this frame
 
-    async def run_through(self, client: AsyncImagesClient, options: JobOptions, watch: Watch | None) -> RunReport:
+    async def run_through(self, client: AsyncImagesClient, options: JobOptions, watch: OnEvent | None) -> RunReport:
         """Do the work of `run`, in a task of the client."""
         require(options.metadata)
         if options.max_cost is not None:
@@ -338,7 +338,7 @@ class Job:
         return leap
 
     async def prepare(
-        self, client: AsyncImagesClient, options: JobOptions, watch: Watch | None, totals: JobTotals
+        self, client: AsyncImagesClient, options: JobOptions, watch: OnEvent | None, totals: JobTotals
     ) -> Run:
         """Return a run that begins where the job stands, with what was sent in the last minute still in its pace."""
         policy = client.retry

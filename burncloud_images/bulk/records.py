@@ -371,7 +371,7 @@ class JobEvent:
     message: str = ""
 
 
-Watch: TypeAlias = Callable[[JobEvent], object]
+OnEvent: TypeAlias = Callable[[JobEvent], object]
 
 
 @attrs.frozen(kw_only=True)

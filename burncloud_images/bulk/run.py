@@ -42,6 +42,7 @@ from burncloud_images.bulk.records import (
     STOP_PRECEDENCE,
     JobProgress,
     JobTotals,
+    OnEvent,
     RequestFailure,
     RequestRecord,
     RequestState,
@@ -50,7 +51,6 @@ from burncloud_images.bulk.records import (
     StoredImage,
     UnfetchedLink,
     UnfetchedSummary,
-    Watch,
 )
 from burncloud_images.bulk.recovery import settle_unanswered
 from burncloud_images.bulk.request_json import to_request
@@ -122,7 +122,7 @@ class Run:
     admission: Admission
     budget: Budget
     totals: JobTotals
-    watch: Watch | None
+    watch: OnEvent | None
     clock: Clock
     executor: Executor
     now: Callable[[], float] = time.time

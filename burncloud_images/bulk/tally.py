@@ -12,11 +12,11 @@ from burncloud_images.bulk.records import (
     JobEvent,
     JobProgress,
     JobTotals,
+    OnEvent,
     RequestFailure,
     RequestRecord,
     RequestState,
     StoredImage,
-    Watch,
 )
 from burncloud_images.retry import Clock
 
@@ -41,7 +41,7 @@ class RunStatistics:
 
     totals: JobTotals
     budget: Budget
-    watch: Watch | None
+    watch: OnEvent | None
     clock: Clock
     running: Callable[[], int]
     began: float = attrs.field(default=attrs.Factory(lambda tally: tally.clock.monotonic(), takes_self=True))

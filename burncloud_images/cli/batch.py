@@ -32,7 +32,7 @@ from burncloud_images.cli.inputs import CONTAINERS, InputLists, StandardInput, t
 from burncloud_images.cli.interrupts import JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit, to_json
 from burncloud_images.cli.job_views import view
-from burncloud_images.cli.options import Connection, JobFolder, Pace, Running, Spending
+from burncloud_images.cli.options import BudgetOptions, ConnectionOptions, JobFolderOptions, RateOptions, RunOptions
 from burncloud_images.cli.outputs import print_json, print_paths
 from burncloud_images.cli.plan import find_budget, find_prices, make_plan, show_plan
 from burncloud_images.cli.reporting import JobProgressReporter, Reporter, format_count, format_location
@@ -46,11 +46,11 @@ MOST_BAD_ROWS = 5
 
 async def run(
     values: Mapping[str, Any],
-    job_folder: JobFolder,
-    running: Running,
-    pace: Pace,
-    spending: Spending,
-    connection: Connection,
+    job_folder: JobFolderOptions,
+    running: RunOptions,
+    pace: RateOptions,
+    spending: BudgetOptions,
+    connection: ConnectionOptions,
     reporter: Reporter,
 ) -> int:
     """
@@ -92,7 +92,7 @@ class JobCommand:
 
     job: Job
     folder: Path
-    running: Running
+    running: RunOptions
     reporter: Reporter
     unprinted: StorageError | None = None
 
@@ -214,11 +214,11 @@ class JobCommand:
 
 def to_options(
     values: Mapping[str, Any],
-    folder: JobFolder,
-    running: Running,
-    pace: Pace,
-    spending: Spending,
-    connection: Connection,
+    folder: JobFolderOptions,
+    running: RunOptions,
+    pace: RateOptions,
+    spending: BudgetOptions,
+    connection: ConnectionOptions,
     reporter: Reporter,
 ) -> JobOptions:
     """
@@ -248,7 +248,7 @@ def to_options(
     )
 
 
-def to_layout(folder: JobFolder, asked: str | None) -> Any:  # noqa: ANN401 (a literal, checked by the options)
+def to_layout(folder: JobFolderOptions, asked: str | None) -> Any:  # noqa: ANN401 (a literal, checked by the options)
     """Return how images are stored: --layout, or --format if that names a layout."""
     said = asked if asked in CONTAINERS else None
     if said and folder.layout and said != folder.layout:
@@ -295,9 +295,9 @@ async def show_dry_run(
     lists: InputLists,
     folder: Path,
     options: JobOptions,
-    pace: Pace,
-    running: Running,
-    connection: Connection,
+    pace: RateOptions,
+    running: RunOptions,
+    connection: ConnectionOptions,
     reporter: Reporter,
 ) -> int:
     """

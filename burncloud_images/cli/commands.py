@@ -11,20 +11,20 @@ import attrs
 from cyclopts import Group, Parameter
 
 from burncloud_images.cli.options import (
-    Configuration,
-    Connection,
+    BudgetOptions,
+    ConfigurationOptions,
+    ConnectionOptions,
+    EmulatorOptions,
     ExtraFields,
-    JobFolder,
-    JsonOutput,
-    Output,
-    Pace,
-    Reporting,
-    Rows,
-    Running,
-    Serving,
-    Spending,
-    Streaming,
-    Watching,
+    JobFolderOptions,
+    JsonOptions,
+    ListOptions,
+    OutputOptions,
+    RateOptions,
+    ReportingOptions,
+    RunOptions,
+    StreamOptions,
+    WatchOptions,
     as_command,
     build_options,
     derive,
@@ -54,22 +54,22 @@ REPORTING = Group("Reporting", sort_key=6)
 
 GROUPS: Mapping[type, Group] = {
     ExtraFields: API,
-    Serving: Group("Serving", sort_key=1),
-    JobFolder: JOB,
-    Rows: JOB,
-    Running: JOB,
-    Watching: JOB,
-    Pace: MONEY,
-    Spending: MONEY,
-    Output: OUTPUT,
-    Streaming: OUTPUT,
-    JsonOutput: OUTPUT,
-    Connection: CONNECTION,
-    Reporting: REPORTING,
-    Configuration: REPORTING,
+    EmulatorOptions: Group("Serving", sort_key=1),
+    JobFolderOptions: JOB,
+    ListOptions: JOB,
+    RunOptions: JOB,
+    WatchOptions: JOB,
+    RateOptions: MONEY,
+    BudgetOptions: MONEY,
+    OutputOptions: OUTPUT,
+    StreamOptions: OUTPUT,
+    JsonOptions: OUTPUT,
+    ConnectionOptions: CONNECTION,
+    ReportingOptions: REPORTING,
+    ConfigurationOptions: REPORTING,
 }
 REQUESTS = (GenerationRequest, EditRequest, VariationRequest)
-SHARED = (Connection, Reporting, Configuration)
+SHARED = (ConnectionOptions, ReportingOptions, ConfigurationOptions)
 KNOWN = (*REQUESTS, *GROUPS)
 
 HOW_TO_GIVE: Mapping[str, str] = {
@@ -147,10 +147,10 @@ def make(
         from burncloud_images.cli.reporting import Reporter
         from burncloud_images.errors import ImagesError
 
-        reporter = Reporter(options=build_options(Reporting, given))
+        reporter = Reporter(options=build_options(ReportingOptions, given))
         try:
             values = add_defaults(given, (*unseen, *owners), KNOWN)
-            reporter = Reporter(options=build_options(Reporting, values))
+            reporter = Reporter(options=build_options(ReportingOptions, values))
             with reporter.showing_warnings(), asyncio.Runner() as runner:
                 return runner.run(call(place, {**values, **more}, reporter))
         except UsageError as error:
@@ -182,8 +182,8 @@ async def call(place: str, values: Values, reporter: Reporter) -> int:
 
 
 def request_command(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as above)
-    streaming = (Streaming,) if "partial_images" in attrs.fields_dict(kind) else ()
-    owners = (ExtraFields, Output, *streaming, *SHARED)
+    streaming = (StreamOptions,) if "partial_images" in attrs.fields_dict(kind) else ()
+    owners = (ExtraFields, OutputOptions, *streaming, *SHARED)
     return make(name, owners, "requests:send", more={"kind": kind}, own=request_parameters(kind), unseen=(kind,))
 
 
@@ -194,35 +194,42 @@ edit = request_command("edit", EditRequest)
 variation = request_command("variation", VariationRequest)
 batch = make(
     "batch",
-    (JobFolder, Rows, Running, Pace, Spending, *SHARED),
+    (JobFolderOptions, ListOptions, RunOptions, RateOptions, BudgetOptions, *SHARED),
     "batch:run",
     own=row_parameters(required=False),
     unseen=(*REQUESTS, ExtraFields),
 )
 plan = make(
     "plan",
-    (Rows, Pace, Spending, JsonOutput, Reporting, Configuration),
+    (ListOptions, RateOptions, BudgetOptions, JsonOptions, ReportingOptions, ConfigurationOptions),
     "plan:print_plan",
     own=row_parameters(required=True),
     unseen=(*REQUESTS, ExtraFields),
 )
-status = make("status", (Watching, JsonOutput, Reporting, Configuration), "job_views:print_status", own=JOB_FOLDER)
-verify = make("verify", (JsonOutput, Reporting, Configuration), "job_views:verify_images", own=JOB_FOLDER)
-usage = make("usage", (JsonOutput, Reporting, Configuration), "job_views:print_usage", own=JOB_FOLDER)
+status = make(
+    "status",
+    (WatchOptions, JsonOptions, ReportingOptions, ConfigurationOptions),
+    "job_views:print_status",
+    own=JOB_FOLDER,
+)
+verify = make(
+    "verify", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:verify_images", own=JOB_FOLDER
+)
+usage = make("usage", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:print_usage", own=JOB_FOLDER)
 fetch = make(
     "fetch",
-    (Output, *SHARED),
+    (OutputOptions, *SHARED),
     "fetch:fetch",
     own=[by_position("url", tuple[str, ...], ADDRESSES)],
     without=NOT_OF_FETCH,
 )
 show = make(
     "show",
-    (Output, Reporting, Configuration),
+    (OutputOptions, ReportingOptions, ConfigurationOptions),
     "show:show",
     own=[by_position("response", tuple[str, ...], RESPONSES)],
     without=NOT_OF_SHOW,
 )
-models = make("models", (JsonOutput, *SHARED), "models:print_models")
-emulator = make("emulator", (Serving, Reporting, Configuration), "emulator:serve")
-doctor = make("doctor", (JsonOutput, *SHARED), "doctor:examine")
+models = make("models", (JsonOptions, *SHARED), "models:print_models")
+emulator = make("emulator", (EmulatorOptions, ReportingOptions, ConfigurationOptions), "emulator:serve")
+doctor = make("doctor", (JsonOptions, *SHARED), "doctor:examine")

@@ -12,7 +12,7 @@ import attrs
 
 from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.inputs import StandardInput, read_file
-from burncloud_images.cli.options import Connection
+from burncloud_images.cli.options import ConnectionOptions
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import (
     BASE_URL_VARIABLES,
@@ -52,7 +52,7 @@ class Endpoint:
     is_chosen: bool = True
 
 
-def find_key(connection: Connection, stdin: StandardInput) -> tuple[str, str] | None:
+def find_key(connection: ConnectionOptions, stdin: StandardInput) -> tuple[str, str] | None:
     """
     Return the key and its origin; None if there is none.
 
@@ -74,7 +74,7 @@ def find_key(connection: Connection, stdin: StandardInput) -> tuple[str, str] | 
     return None
 
 
-def to_endpoint(connection: Connection, stdin: StandardInput) -> Endpoint:
+def to_endpoint(connection: ConnectionOptions, stdin: StandardInput) -> Endpoint:
     """
     Return the base URL and the key.
 
@@ -93,7 +93,7 @@ def to_endpoint(connection: Connection, stdin: StandardInput) -> Endpoint:
 
 @asynccontextmanager
 async def open_client(
-    connection: Connection,
+    connection: ConnectionOptions,
     reporter: Reporter,
     stdin: StandardInput,
     on_attempt: Callable[[Attempt], object] | None = None,
@@ -132,7 +132,7 @@ def without_log() -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def make_fetcher(connection: Connection) -> AsyncImagesClient:
+def make_fetcher(connection: ConnectionOptions) -> AsyncImagesClient:
     """
     Return a client for downloads, which need no key.
 
@@ -146,7 +146,7 @@ def make_fetcher(connection: Connection) -> AsyncImagesClient:
 
 
 def make_client(
-    connection: Connection,
+    connection: ConnectionOptions,
     endpoint: Endpoint,
     on_attempt: Callable[[Attempt], object] | None,
     max_connections: int,
@@ -169,7 +169,7 @@ def make_client(
     )
 
 
-def to_network(connection: Connection, base_url: str) -> Network:
+def to_network(connection: ConnectionOptions, base_url: str) -> Network:
     if connection.proxy is not None:
         parts = urlsplit(connection.proxy)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -197,7 +197,7 @@ def load_authorities(path: str) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def start_emulator(connection: Connection) -> AsyncIterator[Emulator]:
+async def start_emulator(connection: ConnectionOptions) -> AsyncIterator[Emulator]:
     if connection.base_url is not None or connection.api_key_file is not None:
         raise UsageError("--emulator has its own URL and key; leave out --base-url and --api-key-file.")
     from burncloud_images.emulator import Emulator

@@ -15,7 +15,7 @@ from burncloud_images.cli.configuration import user_file
 from burncloud_images.cli.connection import find_key, open_client
 from burncloud_images.cli.exit_codes import USAGE, UsageError, describe, to_exit
 from burncloud_images.cli.inputs import StandardInput
-from burncloud_images.cli.options import Connection, JsonOutput
+from burncloud_images.cli.options import ConnectionOptions, JsonOptions
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL
@@ -41,7 +41,7 @@ class DoctorCheck:
     code: int = 0
 
 
-async def examine(connection: Connection, output: JsonOutput, reporter: Reporter) -> int:
+async def examine(connection: ConnectionOptions, output: JsonOptions, reporter: Reporter) -> int:
     """Print all checks and return the code of the first problem, or 0."""
     found: list[DoctorCheck] = []
     async for check in checks(connection, reporter):
@@ -53,7 +53,7 @@ async def examine(connection: Connection, output: JsonOutput, reporter: Reporter
     return next((check.code for check in found if check.code), 0)
 
 
-async def checks(connection: Connection, reporter: Reporter) -> AsyncIterator[DoctorCheck]:
+async def checks(connection: ConnectionOptions, reporter: Reporter) -> AsyncIterator[DoctorCheck]:
     for check in (*installation(), *surroundings()):
         yield check
     stdin = StandardInput()
@@ -95,7 +95,7 @@ def surroundings() -> Iterator[DoctorCheck]:
         yield DoctorCheck("current folder", f"{folder} cannot be written; use --into with another", USAGE)
 
 
-def check_address(connection: Connection) -> DoctorCheck:
+def check_address(connection: ConnectionOptions) -> DoctorCheck:
     if connection.emulator:
         return DoctorCheck("base URL", "the emulator's")
     found = ((os.environ[name], name) for name in BASE_URL_VARIABLES if os.environ.get(name))
@@ -108,7 +108,7 @@ def check_address(connection: Connection) -> DoctorCheck:
         return DoctorCheck("base URL", describe(error), to_exit(error))
 
 
-def check_key(connection: Connection, stdin: StandardInput) -> tuple[DoctorCheck, Connection]:
+def check_key(connection: ConnectionOptions, stdin: StandardInput) -> tuple[DoctorCheck, ConnectionOptions]:
     if connection.emulator:
         return DoctorCheck("API key", "the emulator's"), connection
     try:
@@ -122,7 +122,7 @@ def check_key(connection: Connection, stdin: StandardInput) -> tuple[DoctorCheck
     return DoctorCheck("API key", f"found in {found[1]}"), connection
 
 
-async def check_api(connection: Connection, stdin: StandardInput, reporter: Reporter) -> DoctorCheck:
+async def check_api(connection: ConnectionOptions, stdin: StandardInput, reporter: Reporter) -> DoctorCheck:
     """Request the list of models, which needs the key and costs nothing."""
     try:
         async with open_client(attrs.evolve(connection, retries=1), reporter, stdin) as client:

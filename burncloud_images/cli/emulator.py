@@ -7,12 +7,12 @@ import shlex
 import signal
 
 from burncloud_images.cli.exit_codes import UsageError
-from burncloud_images.cli.options import Serving
+from burncloud_images.cli.options import EmulatorOptions
 from burncloud_images.cli.outputs import print_bytes
 from burncloud_images.cli.reporting import Reporter
 
 
-async def serve(serving: Serving, reporter: Reporter) -> int:
+async def serve(serving: EmulatorOptions, reporter: Reporter) -> int:
     """
     Serve until SIGINT or SIGTERM; print variables for a shell first, and a summary of the requests at the end.
 

@@ -18,7 +18,7 @@ import attrs
 from burncloud_images.cli.connection import make_fetcher
 from burncloud_images.cli.exit_codes import UsageError, combine, to_exit
 from burncloud_images.cli.inputs import StandardInput, read_file
-from burncloud_images.cli.options import Connection, Output
+from burncloud_images.cli.options import ConnectionOptions, OutputOptions
 from burncloud_images.cli.outputs import (
     ImagesExist,
     OutputDirectory,
@@ -39,7 +39,7 @@ from burncloud_images.results import SavedImage
 AT_ONCE = 8
 
 
-async def fetch(url: Sequence[str], connection: Connection, output: Output, reporter: Reporter) -> int:
+async def fetch(url: Sequence[str], connection: ConnectionOptions, output: OutputOptions, reporter: Reporter) -> int:
     """
     Download images, print their paths, and return the exit code.
 
@@ -81,7 +81,7 @@ async def fetch_to_stdout(client: AsyncImagesClient, url: str) -> int:
     return 0
 
 
-async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Output, reporter: Reporter) -> int:
+async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: OutputOptions, reporter: Reporter) -> int:
     target = to_target(output)
     try:
         await prepare(target, len(urls))

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from burncloud_images.cli.exit_codes import UsageError
-from burncloud_images.cli.options import Rows, build_options, kind_of, option_name
+from burncloud_images.cli.options import ListOptions, build_options, kind_of, option_name
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.model.inputs import SCHEME, ImageLike, ImageURL
 from burncloud_images.model.operations import (
@@ -186,7 +186,7 @@ class InputLists:
 
     names: tuple[str, ...]
     defaults: Mapping[str, object]
-    rows: Rows
+    rows: ListOptions
     allow_http: bool = False
 
     @property
@@ -233,7 +233,7 @@ def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> InputLists:
     return InputLists(
         names=names,
         defaults={**find_model(), **dict(find_defaults(values, stdin))},
-        rows=build_options(Rows, values),
+        rows=build_options(ListOptions, values),
         allow_http=bool(values.get("allow_http")),
     )
 

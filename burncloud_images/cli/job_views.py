@@ -22,7 +22,7 @@ from burncloud_images.bulk.records import BadRow, JobTotals, RequestRecord, Requ
 from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import signal_handlers
 from burncloud_images.cli.job_exit import format_images, format_spending, to_json
-from burncloud_images.cli.options import JsonOutput, Watching
+from burncloud_images.cli.options import JsonOptions, WatchOptions
 from burncloud_images.cli.outputs import print_bytes, print_json, print_lines
 from burncloud_images.cli.plan import NO_MODEL
 from burncloud_images.cli.reporting import (
@@ -80,7 +80,7 @@ async def view(directory: str) -> AsyncIterator[JobStore]:
         yield store
 
 
-async def print_status(directory: str, watching: Watching, output: JsonOutput, reporter: Reporter) -> int:
+async def print_status(directory: str, watching: WatchOptions, output: JsonOptions, reporter: Reporter) -> int:
     """
     Print the state of a job, and return 0.
 
@@ -151,7 +151,7 @@ async def first(items: AsyncIterator[T], most: int | None) -> list[T]:
     return found
 
 
-def show(snapshot: JobSnapshot, output: JsonOutput) -> None:
+def show(snapshot: JobSnapshot, output: JsonOptions) -> None:
     """Print a snapshot."""
     if output.json:
         print_json(snapshot_to_json(snapshot))
@@ -294,7 +294,7 @@ def to_number(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-async def print_usage(directory: str, output: JsonOutput, reporter: Reporter) -> int:
+async def print_usage(directory: str, output: JsonOptions, reporter: Reporter) -> int:
     """
     Print what a job used, and return 0.
 
@@ -338,7 +338,7 @@ def to_table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
         ).rstrip()
 
 
-async def verify_images(directory: str, output: JsonOutput, reporter: Reporter) -> int:
+async def verify_images(directory: str, output: JsonOptions, reporter: Reporter) -> int:
     """
     Print the images that are missing or damaged; return 0 if there are none, else 1.
 

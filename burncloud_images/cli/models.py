@@ -6,12 +6,12 @@ import attrs
 
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.inputs import StandardInput
-from burncloud_images.cli.options import Connection, JsonOutput
+from burncloud_images.cli.options import ConnectionOptions, JsonOptions
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter
 
 
-async def print_models(connection: Connection, output: JsonOutput, reporter: Reporter) -> int:
+async def print_models(connection: ConnectionOptions, output: JsonOptions, reporter: Reporter) -> int:
     """
     Print the models that the key may use, and return 0.
 

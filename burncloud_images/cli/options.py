@@ -29,7 +29,7 @@ class ExtraFields:
 
 
 @attrs.frozen(kw_only=True)
-class Output:
+class OutputOptions:
     """
     Where results go.
 
@@ -55,7 +55,7 @@ class Output:
 
 
 @attrs.frozen(kw_only=True)
-class Streaming:
+class StreamOptions:
     """
     Whether the answer is a stream.
 
@@ -69,7 +69,7 @@ class Streaming:
 
 
 @attrs.frozen(kw_only=True)
-class Rows:
+class ListOptions:
     """
     How lists are read.
 
@@ -87,7 +87,7 @@ class Rows:
 
 
 @attrs.frozen(kw_only=True)
-class JobFolder:
+class JobFolderOptions:
     """
     The folder of a job.
 
@@ -105,7 +105,7 @@ class JobFolder:
 
 
 @attrs.frozen(kw_only=True)
-class Running:
+class RunOptions:
     """
     How a job is run.
 
@@ -137,7 +137,7 @@ class Running:
 
 
 @attrs.frozen(kw_only=True)
-class Pace:
+class RateOptions:
     """
     How fast a job runs.
 
@@ -155,7 +155,7 @@ class Pace:
 
 
 @attrs.frozen(kw_only=True)
-class Spending:
+class BudgetOptions:
     """
     What a job may cost.
 
@@ -174,7 +174,7 @@ class Spending:
 
 
 @attrs.frozen(kw_only=True)
-class Watching:
+class WatchOptions:
     """
     Whether the status is shown repeatedly.
 
@@ -186,7 +186,7 @@ class Watching:
 
 
 @attrs.frozen(kw_only=True)
-class JsonOutput:
+class JsonOptions:
     """
     Whether the result is printed as JSON.
 
@@ -198,7 +198,7 @@ class JsonOutput:
 
 
 @attrs.frozen(kw_only=True)
-class Connection:
+class ConnectionOptions:
     """
     How the API is reached.
 
@@ -236,7 +236,7 @@ class Connection:
 
 
 @attrs.frozen(kw_only=True)
-class Reporting:
+class ReportingOptions:
     """
     What is reported on stderr.
 
@@ -252,7 +252,7 @@ class Reporting:
 
 
 @attrs.frozen(kw_only=True)
-class Configuration:
+class ConfigurationOptions:
     """
     Where defaults come from.
 
@@ -267,7 +267,7 @@ class Configuration:
 
 
 @attrs.frozen(kw_only=True)
-class Serving:
+class EmulatorOptions:
     """
     How the emulator is served.
 

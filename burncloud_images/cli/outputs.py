@@ -14,7 +14,7 @@ import attrs
 
 from burncloud_images.calls.answer_buffer import find_place
 from burncloud_images.cli.exit_codes import UsageError
-from burncloud_images.cli.options import Output, Streaming
+from burncloud_images.cli.options import OutputOptions, StreamOptions
 from burncloud_images.cli.reporting import Reporter, to_one_line
 from burncloud_images.cli.standard_streams import escaped, silence
 from burncloud_images.disk import write_whole
@@ -45,7 +45,7 @@ class OutputDirectory:
     and if the image turns out to be a JPEG it gets a number.
 
     Attributes:
-        exists: As `Output.exists`.
+        exists: As `OutputOptions.exists`.
         named: Whether the user gave the name of the file, with -o.
     """
 
@@ -107,7 +107,7 @@ class OutputDirectory:
         return None
 
 
-def to_target(output: Output) -> OutputDirectory:
+def to_target(output: OutputOptions) -> OutputDirectory:
     """
     Return the sink for files; not for `-o -`.
 
@@ -126,7 +126,7 @@ def to_target(output: Output) -> OutputDirectory:
     return OutputDirectory(directory=directory, exists=output.exists, named=named)
 
 
-def find_path(output: Output) -> Path:
+def find_path(output: OutputOptions) -> Path:
     """
     Return the file or the folder to write to; the working directory if none is given.
 
@@ -145,7 +145,7 @@ def find_path(output: Output) -> Path:
     return Path(place)
 
 
-def check_stdout(output: Output, count: int) -> None:
+def check_stdout(output: OutputOptions, count: int) -> None:
     """
     Refuse `-o -` if stdout cannot take the result.
 
@@ -281,7 +281,7 @@ T = TypeVar("T", bound=ImageDetails)
 BY_DEFAULT = 3
 
 
-def ask_for_partials(request: ImagesRequest, streaming: Streaming) -> ImagesRequest:
+def ask_for_partials(request: ImagesRequest, streaming: StreamOptions) -> ImagesRequest:
     """
     Return *request*, with partial images if there is a folder for them.
 

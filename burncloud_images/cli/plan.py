@@ -13,7 +13,7 @@ from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import BadRow, NewRequest, count_images
 from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.inputs import StandardInput, to_lists, validate_numbers
-from burncloud_images.cli.options import JsonOutput, Pace, Spending
+from burncloud_images.cli.options import BudgetOptions, JsonOptions, RateOptions
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location
 from burncloud_images.client import MODEL_VARIABLES, from_environment
@@ -26,7 +26,7 @@ NO_MODEL = "no model named"
 
 
 async def print_plan(
-    values: Mapping[str, Any], pace: Pace, spending: Spending, output: JsonOutput, reporter: Reporter
+    values: Mapping[str, Any], pace: RateOptions, spending: BudgetOptions, output: JsonOptions, reporter: Reporter
 ) -> int:
     """
     Print the plan for the lists, and return 0; 3 if some rows are bad, 1 if all are.
@@ -95,7 +95,7 @@ class JobPlan:
         """The exit code."""
         return 0 if not self.bad_rows else 3 if self.models else 1
 
-    def seconds(self, pace: Pace) -> float | None:
+    def seconds(self, pace: RateOptions) -> float | None:
         """Return the duration at *pace*; None without a limit."""
         # Tokens limit the job only if the price table states them.
         limits = ((self.requests, pace.rpm), (self.images, pace.ipm), (self.tokens, pace.tpm if self.tokens else None))
@@ -141,7 +141,7 @@ async def make_plan(rows: AsyncIterator[NewRequest | BadRow], prices: PriceTable
     return plan
 
 
-def show_plan(plan: JobPlan, pace: Pace, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
+def show_plan(plan: JobPlan, pace: RateOptions, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
     """Print a plan."""
     if as_json:
         print_json(plan_to_json(plan, pace))
@@ -163,7 +163,7 @@ def to_lines(plan: JobPlan) -> Iterator[str]:
         yield f"  {model:{width}}  {asked}{cost}"
 
 
-def limits_to_lines(plan: JobPlan, pace: Pace, max_cost: int | None, max_images: int | None) -> Iterator[str]:
+def limits_to_lines(plan: JobPlan, pace: RateOptions, max_cost: int | None, max_images: int | None) -> Iterator[str]:
     if plan.unpriced:
         names = [f"{name} ({number:,})" for name, number in plan.unpriced.most_common(MOST_UNPRICED)]
         more = [f"{len(plan.unpriced) - MOST_UNPRICED:,} more"] if len(plan.unpriced) > MOST_UNPRICED else []
@@ -187,7 +187,7 @@ def problems_to_lines(plan: JobPlan) -> Iterator[str]:
         yield f"… and {format_count(len(plan.bad_rows) - MOST_BAD_ROWS, 'bad row')} more; --json lists all"
 
 
-def plan_to_json(plan: JobPlan, pace: Pace) -> dict[str, object]:
+def plan_to_json(plan: JobPlan, pace: RateOptions) -> dict[str, object]:
     return {
         "rows": plan.rows,
         "duplicates": plan.duplicates,
@@ -202,7 +202,7 @@ def plan_to_json(plan: JobPlan, pace: Pace) -> dict[str, object]:
     }
 
 
-def find_budget(spending: Spending) -> int | None:
+def find_budget(spending: BudgetOptions) -> int | None:
     """
     Return the budget in nano-dollars; None if there is none.
 
@@ -217,7 +217,7 @@ def find_budget(spending: Spending) -> int | None:
         raise UsageError(f"--budget: {error.message}") from None
 
 
-def find_prices(spending: Spending, reporter: Reporter, *, free: bool = False) -> PriceTable | None:
+def find_prices(spending: BudgetOptions, reporter: Reporter, *, free: bool = False) -> PriceTable | None:
     """
     Return the prices of the user's file, or else the list prices.
 

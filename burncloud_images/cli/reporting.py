@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 import attrs
 
 from burncloud_images.cli.exit_codes import UsageError, describe
-from burncloud_images.cli.options import Reporting
+from burncloud_images.cli.options import ReportingOptions
 from burncloud_images.cli.standard_streams import escaped, unfailing
 from burncloud_images.errors import ImagesError, ImagesWarning
 from burncloud_images.results import Attempt, SavedImage
@@ -49,7 +49,7 @@ class Reporter:
         describe: Changes the description of the bar.
     """
 
-    options: Reporting
+    options: ReportingOptions
     stream: TextIO = attrs.field(factory=lambda: sys.stderr, converter=unfailing)
     live: Console | None = None
     describe: Callable[[str], None] | None = None

@@ -12,7 +12,7 @@ from burncloud_images.cli.connection import open_client, to_network
 from burncloud_images.cli.exit_codes import UsageError, to_exit
 from burncloud_images.cli.inputs import StandardInput, to_request
 from burncloud_images.cli.interrupts import RequestInterrupts
-from burncloud_images.cli.options import Connection, Output, Streaming
+from burncloud_images.cli.options import ConnectionOptions, OutputOptions, StreamOptions
 from burncloud_images.cli.outputs import (
     ImagesExist,
     OutputDirectory,
@@ -50,9 +50,9 @@ VERBS: Mapping[str, str] = {"generations": "generating", "edits": "editing", "va
 async def send(
     kind: type[ImagesRequest],
     values: Mapping[str, Any],
-    connection: Connection,
-    output: Output,
-    streaming: Streaming,
+    connection: ConnectionOptions,
+    output: OutputOptions,
+    streaming: StreamOptions,
     reporter: Reporter,
 ) -> int:
     """
@@ -95,8 +95,8 @@ class RequestCommand:
         target: Stores the images; None for stdout.
     """
 
-    output: Output
-    streaming: Streaming
+    output: OutputOptions
+    streaming: StreamOptions
     reporter: Reporter
     target: OutputDirectory | None
     request: ImagesRequest = attrs.field(init=False)
@@ -106,7 +106,7 @@ class RequestCommand:
         """Whether to ask for a stream."""
         return self.streaming.partials is not None or self.streaming.via_stream
 
-    async def run(self, connection: Connection, stdin: StandardInput, interrupts: RequestInterrupts) -> int:
+    async def run(self, connection: ConnectionOptions, stdin: StandardInput, interrupts: RequestInterrupts) -> int:
         async with open_client(connection, self.reporter, stdin, interrupts.attempted) as client:
             model = self.request.model or "the default model"
             with self.reporter.working(f"{VERBS[self.request.operation]} with {model}"):
@@ -195,7 +195,7 @@ class RecordingSession:
 
 
 async def preview(
-    request: ImagesRequest, connection: Connection, *, as_json: bool, streams: bool, key: str | None = None
+    request: ImagesRequest, connection: ConnectionOptions, *, as_json: bool, streams: bool, key: str | None = None
 ) -> None:
     """
     Print what would be sent.

@@ -21,7 +21,7 @@ import attrs
 from burncloud_images.calls.receiving import Receiver
 from burncloud_images.cli.exit_codes import FAILED, STORAGE, UsageError, combine
 from burncloud_images.cli.inputs import StandardInput
-from burncloud_images.cli.options import Output
+from burncloud_images.cli.options import OutputOptions
 from burncloud_images.cli.outputs import (
     ImagesExist,
     OutputDirectory,
@@ -47,7 +47,7 @@ PIECE = 256 * 1024
 """Bytes that are read and decoded at most at once."""
 
 
-async def show(response: Sequence[str], output: Output, reporter: Reporter) -> int:
+async def show(response: Sequence[str], output: OutputOptions, reporter: Reporter) -> int:
     """
     Save the images of the responses in files, print where they are, and return the exit code.
 
@@ -252,7 +252,7 @@ class ShowResult:
         images: All images, with the name of their response.
     """
 
-    output: Output
+    output: OutputOptions
     target: OutputDirectory | None
     reporter: Reporter
     executor: Executor

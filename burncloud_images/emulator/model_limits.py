@@ -235,7 +235,7 @@ MAX_IMAGES = 16
 
 
 @attrs.frozen
-class FieldLimit:
+class FieldLimitRow:
     """
     One limit of a field.
 
@@ -251,76 +251,76 @@ class FieldLimit:
     operations: frozenset[str] = ANYWHERE
 
 
-ROWS: tuple[FieldLimit, ...] = (
-    FieldLimit("prompt", D2, up_to(1_000), "page", WITH_PROMPT),
-    FieldLimit("prompt", D3, up_to(4_000), "page", WITH_PROMPT),
-    FieldLimit("prompt", GPT, up_to(32_000), "openapi", WITH_PROMPT),
-    FieldLimit("n", D2 | GPT, between(1, 10), "page"),
-    FieldLimit("n", D3, between(1, 1), "page"),
-    FieldLimit("size", D2, one_of("256x256", "512x512", "1024x1024"), "page"),
-    FieldLimit("size", D3, one_of("1024x1024", "1792x1024", "1024x1792"), "page"),
-    FieldLimit("size", EARLY, one_of("1024x1024", "1536x1024", "1024x1536", "auto"), "openapi"),
-    FieldLimit("size", GPT - EARLY, any_size, "reference"),
-    FieldLimit("quality", D2, one_of("standard"), "page", WITH_PROMPT),
-    FieldLimit("quality", D3, one_of("standard", "hd"), "page", WITH_PROMPT),
-    FieldLimit("quality", EARLY | G2, one_of("low", "medium", "high", "auto"), "openapi", WITH_PROMPT),
-    FieldLimit(
+ROWS: tuple[FieldLimitRow, ...] = (
+    FieldLimitRow("prompt", D2, up_to(1_000), "page", WITH_PROMPT),
+    FieldLimitRow("prompt", D3, up_to(4_000), "page", WITH_PROMPT),
+    FieldLimitRow("prompt", GPT, up_to(32_000), "openapi", WITH_PROMPT),
+    FieldLimitRow("n", D2 | GPT, between(1, 10), "page"),
+    FieldLimitRow("n", D3, between(1, 1), "page"),
+    FieldLimitRow("size", D2, one_of("256x256", "512x512", "1024x1024"), "page"),
+    FieldLimitRow("size", D3, one_of("1024x1024", "1792x1024", "1024x1792"), "page"),
+    FieldLimitRow("size", EARLY, one_of("1024x1024", "1536x1024", "1024x1536", "auto"), "openapi"),
+    FieldLimitRow("size", GPT - EARLY, any_size, "reference"),
+    FieldLimitRow("quality", D2, one_of("standard"), "page", WITH_PROMPT),
+    FieldLimitRow("quality", D3, one_of("standard", "hd"), "page", WITH_PROMPT),
+    FieldLimitRow("quality", EARLY | G2, one_of("low", "medium", "high", "auto"), "openapi", WITH_PROMPT),
+    FieldLimitRow(
         "quality", G2_5 | G2_6, one_of("low", "medium", "high", "xhigh", "max", "auto"), "reference", WITH_PROMPT
     ),
-    FieldLimit("response_format", DALLE, one_of("url", "b64_json"), "page"),
-    FieldLimit("response_format", GPT, absent, "openapi"),
-    FieldLimit("style", D3, one_of("vivid", "natural"), "page", GENERATIONS),
-    FieldLimit("style", EVERY - D3, absent, "page", GENERATIONS),
-    FieldLimit("background", GPT, one_of("transparent", "opaque", "auto"), "openapi", WITH_PROMPT),
-    FieldLimit(
+    FieldLimitRow("response_format", DALLE, one_of("url", "b64_json"), "page"),
+    FieldLimitRow("response_format", GPT, absent, "openapi"),
+    FieldLimitRow("style", D3, one_of("vivid", "natural"), "page", GENERATIONS),
+    FieldLimitRow("style", EVERY - D3, absent, "page", GENERATIONS),
+    FieldLimitRow("background", GPT, one_of("transparent", "opaque", "auto"), "openapi", WITH_PROMPT),
+    FieldLimitRow(
         "background",
         GPT,
         only_with("output_format", None, "png", "webp", only_for="transparent"),
         "openapi",
         WITH_PROMPT,
     ),
-    FieldLimit("moderation", GPT, one_of("low", "auto"), "openapi", GENERATIONS),
-    FieldLimit("output_format", GPT - G2_6, one_of("png", "jpeg", "webp"), "openapi", WITH_PROMPT),
-    FieldLimit("output_format", G2_6, one_of("png", "jpeg", "webp", "gif", "svg"), "reference", WITH_PROMPT),
-    FieldLimit("output_compression", GPT, between(0, 100), "openapi", WITH_PROMPT),
-    FieldLimit("output_compression", GPT, only_with("output_format", "jpeg", "webp"), "openapi", WITH_PROMPT),
-    FieldLimit("stream", GPT, boolean, "openapi", WITH_PROMPT),
-    FieldLimit(
+    FieldLimitRow("moderation", GPT, one_of("low", "auto"), "openapi", GENERATIONS),
+    FieldLimitRow("output_format", GPT - G2_6, one_of("png", "jpeg", "webp"), "openapi", WITH_PROMPT),
+    FieldLimitRow("output_format", G2_6, one_of("png", "jpeg", "webp", "gif", "svg"), "reference", WITH_PROMPT),
+    FieldLimitRow("output_compression", GPT, between(0, 100), "openapi", WITH_PROMPT),
+    FieldLimitRow("output_compression", GPT, only_with("output_format", "jpeg", "webp"), "openapi", WITH_PROMPT),
+    FieldLimitRow("stream", GPT, boolean, "openapi", WITH_PROMPT),
+    FieldLimitRow(
         "stream", GPT, only_with("output_format", None, "png", "jpeg", "webp", only_for=True), "reference", WITH_PROMPT
     ),
-    FieldLimit("stream", DALLE, unavailable, "openapi", WITH_PROMPT),
-    FieldLimit("partial_images", GPT, between(0, 3), "openapi", WITH_PROMPT),
-    FieldLimit("complexity", G2_6, one_of("low", "medium", "high"), "reference", WITH_PROMPT),
-    FieldLimit("frame_count", G2_6, between(2, 16), "reference", WITH_PROMPT),
-    FieldLimit("frame_count", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
-    FieldLimit("frame_count", G2_6, only_with("mask", None), "reference", WITH_PROMPT),
-    FieldLimit("frame_duration_ms", G2_6, between(20, 655_350), "reference", WITH_PROMPT),
-    FieldLimit("frame_duration_ms", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
-    FieldLimit("svg", G2_6, svg_options, "reference", WITH_PROMPT),
-    FieldLimit("svg", G2_6, only_with("output_format", "svg"), "reference", WITH_PROMPT),
-    FieldLimit("svg", G2_6, only_with("n", None, 1), "reference", WITH_PROMPT),
-    FieldLimit("markup", G2_5 | G2_6, only_with("mask", None), "reference", EDITS),
-    FieldLimit("markup", EVERY - G2_5 - G2_6, absent, "reference", EDITS),
-    FieldLimit("input_fidelity", G1 | G1_5, one_of("high", "low"), "openapi", EDITS),
-    FieldLimit("input_fidelity", G1_MINI, one_of("low"), "openapi", EDITS),
-    FieldLimit("input_fidelity", GPT - EARLY, no_fidelity, "threads", EDITS),
-    FieldLimit("input_fidelity", DALLE, absent, "openapi", EDITS),
-    FieldLimit("safety_identifier", EVERY, up_to(128), "reference", WITH_PROMPT),
-    FieldLimit("user", EVERY, text, "page"),
+    FieldLimitRow("stream", DALLE, unavailable, "openapi", WITH_PROMPT),
+    FieldLimitRow("partial_images", GPT, between(0, 3), "openapi", WITH_PROMPT),
+    FieldLimitRow("complexity", G2_6, one_of("low", "medium", "high"), "reference", WITH_PROMPT),
+    FieldLimitRow("frame_count", G2_6, between(2, 16), "reference", WITH_PROMPT),
+    FieldLimitRow("frame_count", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
+    FieldLimitRow("frame_count", G2_6, only_with("mask", None), "reference", WITH_PROMPT),
+    FieldLimitRow("frame_duration_ms", G2_6, between(20, 655_350), "reference", WITH_PROMPT),
+    FieldLimitRow("frame_duration_ms", G2_6, only_with("output_format", "gif"), "reference", WITH_PROMPT),
+    FieldLimitRow("svg", G2_6, svg_options, "reference", WITH_PROMPT),
+    FieldLimitRow("svg", G2_6, only_with("output_format", "svg"), "reference", WITH_PROMPT),
+    FieldLimitRow("svg", G2_6, only_with("n", None, 1), "reference", WITH_PROMPT),
+    FieldLimitRow("markup", G2_5 | G2_6, only_with("mask", None), "reference", EDITS),
+    FieldLimitRow("markup", EVERY - G2_5 - G2_6, absent, "reference", EDITS),
+    FieldLimitRow("input_fidelity", G1 | G1_5, one_of("high", "low"), "openapi", EDITS),
+    FieldLimitRow("input_fidelity", G1_MINI, one_of("low"), "openapi", EDITS),
+    FieldLimitRow("input_fidelity", GPT - EARLY, no_fidelity, "threads", EDITS),
+    FieldLimitRow("input_fidelity", DALLE, absent, "openapi", EDITS),
+    FieldLimitRow("safety_identifier", EVERY, up_to(128), "reference", WITH_PROMPT),
+    FieldLimitRow("user", EVERY, text, "page"),
     *(
-        FieldLimit(field, DALLE, absent, "openapi", WITH_PROMPT)
+        FieldLimitRow(field, DALLE, absent, "openapi", WITH_PROMPT)
         for field in ("background", "output_format", "output_compression", "partial_images")
     ),
-    FieldLimit("moderation", DALLE, absent, "openapi", GENERATIONS),
+    FieldLimitRow("moderation", DALLE, absent, "openapi", GENERATIONS),
     *(
-        FieldLimit(field, EVERY - G2_6, absent, "reference", WITH_PROMPT)
+        FieldLimitRow(field, EVERY - G2_6, absent, "reference", WITH_PROMPT)
         for field in ("complexity", "frame_count", "frame_duration_ms", "svg")
     ),
 )
 
 
 @attrs.frozen
-class UploadLimit:
+class UploadLimitRow:
     """
     One limit of an uploaded image.
 
@@ -337,19 +337,19 @@ class UploadLimit:
 
 PNG = image_of("image/png")
 
-UPLOADS: tuple[UploadLimit, ...] = (
-    UploadLimit("image", D2, PNG, "page"),
-    UploadLimit("image", D2, less_than(4 * MB), "page"),
-    UploadLimit("image", D2, is_square, "page"),
-    UploadLimit("image", GPT, image_of("image/png", "image/jpeg", "image/webp"), "page"),
-    UploadLimit("image", GPT, less_than(MAX_IMAGE_BYTES + 1), "openapi"),
-    UploadLimit("mask", EVERY, PNG, "page"),
-    UploadLimit("mask", EVERY, less_than(4 * MB), "page"),
-    UploadLimit("mask", EVERY, has_size_of_first, "page"),
-    UploadLimit("mask", EVERY, has_alpha, "openapi"),
-    UploadLimit("markup", G2_5 | G2_6, PNG, "reference"),
-    UploadLimit("markup", G2_5 | G2_6, has_size_of_first, "reference"),
-    UploadLimit("markup", G2_5 | G2_6, has_alpha, "reference"),
+UPLOADS: tuple[UploadLimitRow, ...] = (
+    UploadLimitRow("image", D2, PNG, "page"),
+    UploadLimitRow("image", D2, less_than(4 * MB), "page"),
+    UploadLimitRow("image", D2, is_square, "page"),
+    UploadLimitRow("image", GPT, image_of("image/png", "image/jpeg", "image/webp"), "page"),
+    UploadLimitRow("image", GPT, less_than(MAX_IMAGE_BYTES + 1), "openapi"),
+    UploadLimitRow("mask", EVERY, PNG, "page"),
+    UploadLimitRow("mask", EVERY, less_than(4 * MB), "page"),
+    UploadLimitRow("mask", EVERY, has_size_of_first, "page"),
+    UploadLimitRow("mask", EVERY, has_alpha, "openapi"),
+    UploadLimitRow("markup", G2_5 | G2_6, PNG, "reference"),
+    UploadLimitRow("markup", G2_5 | G2_6, has_size_of_first, "reference"),
+    UploadLimitRow("markup", G2_5 | G2_6, has_alpha, "reference"),
 )
 
 

@@ -13,7 +13,7 @@ from stored import advance, row
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import RequestState
 from burncloud_images.cli.job_views import print_usage, show, take_snapshot
-from burncloud_images.cli.options import JsonOutput, Reporting
+from burncloud_images.cli.options import JsonOptions, ReportingOptions
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.errors import JobError
 
@@ -74,8 +74,8 @@ async def read(folder):
     """Look at all of a job."""
     found = await take_snapshot(str(folder), None)
     for as_json in (False, True):
-        show(found, JsonOutput(json=as_json))
-    await print_usage(str(folder), JsonOutput(), Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
+        show(found, JsonOptions(json=as_json))
+    await print_usage(str(folder), JsonOptions(), Reporter(options=ReportingOptions(quiet=True), stream=io.StringIO()))
     async with await JobStore.open_for_reading(folder / "job.sqlite3") as store:
         await store.get_metadata("written")
         async for _ in store.images():

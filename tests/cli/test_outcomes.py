@@ -23,7 +23,7 @@ from burncloud_images.bulk import (
 from burncloud_images.bulk.records import STOP_PRECEDENCE
 from burncloud_images.cli.interrupts import Interrupted, JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit
-from burncloud_images.cli.options import Reporting
+from burncloud_images.cli.options import ReportingOptions
 from burncloud_images.cli.reporting import (
     JobProgressReporter,
     Reporter,
@@ -213,7 +213,7 @@ def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
-    return Reporter(options=Reporting(), stream=Terminal())
+    return Reporter(options=ReportingOptions(), stream=Terminal())
 
 
 def test_the_bar_says_how_far_it_is(terminal):
@@ -258,7 +258,7 @@ class Work:
 
 @pytest.fixture
 def patience():
-    return JobInterrupts(job=Work(), reporter=Reporter(options=Reporting(quiet=True), stream=io.StringIO()))
+    return JobInterrupts(job=Work(), reporter=Reporter(options=ReportingOptions(quiet=True), stream=io.StringIO()))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from burncloud_images.cli.options import Reporting
+from burncloud_images.cli.options import ReportingOptions
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.emulator import Fault
 from burncloud_images.results import SavedImage
@@ -125,7 +125,7 @@ class TestTheBar:
         """On a terminal the bar names the latest preview and disappears at the end."""
         monkeypatch.setenv("TERM", "xterm")
         terminal = Terminal()
-        reporter = Reporter(options=Reporting(progress="bar"), stream=terminal)
+        reporter = Reporter(options=ReportingOptions(progress="bar"), stream=terminal)
         saved = SavedImage(path=tmp_path / "a\x1b[2Jb.png", size=1)
 
         async def work():
