@@ -45,6 +45,7 @@ from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_date, find_request_id, find_retry_after
 from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
 from burncloud_images.wire.redaction import KeyRedactor
+from burncloud_images.wire.result_url import resolve_url
 from burncloud_images.wire.tasks import TaskState, find_task
 
 T = TypeVar("T", bound=ImageDetails)
@@ -126,6 +127,15 @@ class ReceivedAnswer(Generic[T]):
         """When the URL of each image expires, by the image's place in the answer."""
         created, items = self.answer.created, self.answer.items
         return {item.index: find_expiry(item.url, created, self.at) for item in items if item.url}
+
+
+def resolve_urls(answer: ImagesAnswer, base: str) -> ImagesAnswer:
+    """Return *answer* with the URLs of its images as they can be requested, read as relative to *base*."""
+    items = tuple(
+        attrs.evolve(item, url=url) if item.url and (url := resolve_url(item.url, base)) != item.url else item
+        for item in answer.items
+    )
+    return answer if items == answer.items else attrs.evolve(answer, items=items)
 
 
 def make_state(attempt: RequestAttempt[T]) -> AttemptState:
@@ -211,8 +221,9 @@ class RequestAttempt(Generic[T]):
     def received(self, answer: ImagesAnswer) -> ReceivedAnswer[T]:
         assert self.receiver is not None
         assert self.received_at is not None
+        endpoint = self.spec.settings.url(f"/images/{self.spec.request.operation}")
         return ReceivedAnswer(
-            answer=answer,
+            answer=resolve_urls(answer, endpoint),
             receiver=self.receiver,
             at=self.received_at,
             request_id=self.request_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
@@ -21,7 +22,8 @@ from burncloud_images.results import ImageDetails, Unfetched
 from burncloud_images.settings import Settings
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.secret import RedactedURL, forgetting_locals
-from burncloud_images.wire.base_url import is_loopback, origin
+from burncloud_images.wire.base_url import is_this_machine, origin
+from burncloud_images.wire.result_url import resolve_url
 
 if TYPE_CHECKING:
     from burncloud_images.calls.download import Download
@@ -111,7 +113,7 @@ async def fetch(
         DownloadError: It could not be downloaded.
         StorageError: It could not be stored.
     """
-    url = RedactedURL(url)
+    url = RedactedURL(resolve_url(url, ""))
     clock = resources.clock
     expires_at = expires_at or find_signed_expiry(url)
     context = ImageContext(
@@ -154,9 +156,12 @@ def make_download(
 
 
 def address_policy(settings: Settings) -> AddressPolicy:
-    """Return which addresses a download may touch; an API on loopback may name URLs of its own host and port."""
+    """Return which addresses a download may touch; an API on this machine may call it by any of its names."""
     _, host, port = origin(settings.base_url)
-    shown = f"[{host}]" if ":" in host else host
-    own = {f"{shown}:{port}"} if is_loopback(host) else set()
-    exempt = own | {name.lower() for name in settings.network.allowed_result_hosts}
-    return AddressPolicy(allow_http=settings.network.allow_http, exempt=frozenset(exempt))
+    name = socket.gethostname()
+    return AddressPolicy(
+        allow_http=settings.network.allow_http,
+        exempt=frozenset(name.lower() for name in settings.network.allowed_result_hosts),
+        own_port=port if is_this_machine(host, name) else None,
+        own_name=name,
+    )

@@ -17,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from burncloud_images.errors import DownloadRefusedError
+from burncloud_images.wire.base_url import is_this_machine
 
 LONGEST_URL = 8192
 HOST = re.compile(r"[0-9a-z._-]{1,253}|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
@@ -58,10 +59,14 @@ class AddressPolicy:
     Attributes:
         allow_http: Whether unencrypted addresses are allowed.
         exempt: Hosts, or `host:port`, that the operator vouches for, wherever they are.
+        own_port: Of an API on this machine, whose results may be fetched from it under any of the machine's names.
+        own_name: This machine's name.
     """
 
     allow_http: bool = False
     exempt: frozenset[str] = frozenset()
+    own_port: int | None = None
+    own_name: str = ""
 
     def is_exempt(self, url: str) -> bool:
         """Say whether the operator vouches for the host of *url*."""
@@ -69,7 +74,8 @@ class AddressPolicy:
         host = parts.hostname or ""
         port = parts.port or PORTS.get(parts.scheme)
         shown = f"[{host}]" if ":" in host else host
-        return bool({host, f"{shown}:{port}"} & self.exempt)
+        own = self.own_port is not None and port == self.own_port and is_this_machine(host, self.own_name)
+        return own or bool({host, f"{shown}:{port}"} & self.exempt)
 
     def check(self, url: str, *, previous: str | None = None) -> None:
         """

@@ -95,6 +95,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_this_machine(host: str, name: str) -> bool:
+    """Say whether *host* is this machine by any of its names: as `is_loopback`, as all its addresses, or its *name*."""
+    if is_loopback(host) or host.lower().rstrip(".") == name.lower():
+        return True
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def origin(url: str) -> tuple[str, str, int]:
     """
     Return scheme, host and port of *url*.

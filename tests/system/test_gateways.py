@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import AsyncExitStack
 
 import pytest
 from pictures import png
@@ -115,6 +116,38 @@ async def test_no_value_is_shown():
     client = AsyncImagesClient(False, f"https://api.example/v1?sig={CANARY}", network=network)
 
     assert CANARY not in f"{network!r} {client!r} {client._settings!r} {client.base_url}"
+
+
+SPELLINGS = {
+    "relative": "/files/otter.png",
+    "without a scheme": "//{host}/files/otter.png",
+    "with a space": "{root}/files/my otter.png",
+    "with a line end": "{root}/files/otter.png\n",
+    "localhost": "http://localhost:{port}/files/otter.png",
+    "127.0.0.1": "http://127.0.0.1:{port}/files/otter.png",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_a_result_url_may_be_spelled_in_many_ways(host, spelling):
+    """A result lies where a browser would find it, and this machine has many names."""
+
+    async def handle(_reader, writer, request):
+        if request.startswith(b"POST"):
+            url = SPELLINGS[spelling].format(root=f"http://{host}:{raw.port}", host=f"{host}:{raw.port}", port=raw.port)
+            body, kind = json.dumps({"data": [{"url": url}]}).encode(), "application/json"
+        else:
+            body, kind = png(), "image/png"
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+
+    async with AsyncExitStack() as stack:
+        raw = await stack.enter_async_context(serve(handle, plain=True))
+        client = await stack.enter_async_context(AsyncImagesClient("sk-test", f"http://{host}:{raw.port}", retry=ONCE))
+        result = await client.generate("otter", model="m")
+
+    assert png() == result.image.data
+    assert "/files/" in result.image.url
 
 
 async def test_results_of_other_hosts_get_none_of_them():

@@ -137,6 +137,29 @@ class TestRules:
         guard.check("https://store.example/", previous="https://store.example/")
 
     @pytest.mark.parametrize(
+        ("url", "allowed"),
+        [
+            ("http://localhost:8000/a", True),
+            ("http://LOCALHOST.:8000/a", True),
+            ("http://127.0.0.1:8000/a", True),
+            ("http://127.1.2.3:8000/a", True),
+            ("http://[::1]:8000/a", True),
+            ("http://0.0.0.0:8000/a", True),
+            ("http://otterbox:8000/a", True),
+            ("http://localhost:8001/a", False),
+            ("http://localhost/a", False),
+            ("http://10.0.0.8:8000/a", False),
+            ("http://localhost.example:8000/a", False),
+        ],
+    )
+    def test_this_machine_has_many_names(self, url, allowed):
+        """Results of an API on this machine may lie on its own port under any of the machine's names."""
+        guard = AddressPolicy(own_port=8000, own_name="otterbox")
+
+        assert allowed == (guard.problem(url, None) is None)
+        assert not AddressPolicy().is_exempt(url)
+
+    @pytest.mark.parametrize(
         ("exempt", "url", "allowed"),
         [
             ("minio.internal", "http://minio.internal:9000/a", True),
