@@ -112,7 +112,7 @@ def test_a_long_prompt(cli, serve):
         (["generate", "x", "-n", "many"], 'unable to convert "many" into int'),
         (["generate", "x", "--retries", "0"], "--retries has to be at least 1"),
         (["generate", "x", "--timeout", "0"], "--timeout greater than 0"),
-        (["generate", "x", "--base-url", "https://h.example/?q=1"], "holds a query"),
+        (["generate", "x", "--base-url", "https://h.example/#q"], "holds a fragment"),
         (["generate", "x", "--base-url", "http://h.example"], "--allow-http"),
         (["generate", "x", "--proxy", "localhost"], "http://host:port"),
         (["generate", "x", "--proxy", "socks5://localhost:1080"], "SOCKS proxies are not supported"),

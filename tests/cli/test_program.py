@@ -181,7 +181,7 @@ def test_doctor_is_content(cli, serve, monkeypatch):
         ([], {"BURNCLOUD_API_KEY": ""}, 2, "API key: none"),
         ([], {"BURNCLOUD_API_KEY": "a\nb"}, 2, "line break"),
         (["--api-key-file", "nowhere"], {}, 2, "The key file nowhere cannot be read"),
-        (["--base-url", "https://h.example/?a=1"], {}, 2, "holds a query"),
+        (["--base-url", "https://h.example/#a"], {}, 2, "holds a fragment"),
         ([], {"BURNCLOUD_API_BASE_URL": "ftp://h.example"}, 2, "neither http nor https"),
         (["--base-url", "127.0.0.1:9"], {}, 6, "API: The connection to 127.0.0.1:9 failed"),
         ([], {"BURNCLOUD_API_KEY": "sk-wrong"}, 4, "Check the API key"),
