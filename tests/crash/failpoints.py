@@ -8,13 +8,12 @@ each point of a run; with 0 they are only counted.
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import signal
 import sqlite3
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,24 +102,18 @@ class Failpoints:
         """Unfinished images are written in two halves, with a point between them."""
         from burncloud_images.files import sinks
 
-        reach = self.reach
+        reach, write_pieces = self.reach, sinks.write_pieces
 
-        class Part(io.FileIO):
-            def write(self, data: Any) -> int:
-                view = memoryview(data)
-                half = len(view) // 2
-                reach("part begins")
-                written = super().write(view[:half]) if half else 0
-                reach("part half")
-                written += super().write(view[written:])
-                reach("part written")
-                return written
+        def write_halves(descriptor: int, pieces: Sequence[bytes | bytearray]) -> None:
+            whole = b"".join(pieces)
+            half = len(whole) // 2
+            reach("part begins")
+            write_pieces(descriptor, [whole[:half]])
+            reach("part half")
+            write_pieces(descriptor, [whole[half:]])
+            reach("part written")
 
-        def open_part(path: Path, mode: str, *, buffering: int, opener: Any) -> io.FileIO:
-            assert (mode, buffering) == ("x+b", 0), "parts are opened otherwise than this harness knows"
-            return Part(path, "x+", opener=opener)
-
-        sinks.open = open_part  # type: ignore[attr-defined]
+        sinks.write_pieces = write_halves  # type: ignore[attr-defined]
 
     def watch_store(self) -> None:
         """Each change is asked for, written, committed and told of."""
