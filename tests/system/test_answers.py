@@ -56,18 +56,18 @@ KNOWN = {
     "an answer in utf-16-le": ("application/json", ANSWER.decode().encode("utf-16-le")),
     "an answer in utf-16-be": ("application/json; charset=utf-8", ANSWER.decode().encode("utf-16-be")),
     "an answer in utf-32": ("application/json", ANSWER.decode().encode("utf-32")),
+    "data is an object": ("application/json", document(data={"b64_json": TEXT})),
+    "nested": ("application/json", document(result={"output": {"data": [{"b64_json": TEXT}]}})),
     "events in utf-16": ("text/event-stream", COMPLETED.decode().encode("utf-16")),
 }
 """Forms whose image is found."""
 
 STRANGE = {
-    "data is an object": ("application/json", document(data={"b64_json": TEXT})),
     "data is a text": ("application/json", document(data=TEXT)),
     "data of texts": ("application/json", document(data=[TEXT])),
     "images": ("application/json", document(images=[{"b64_json": TEXT}])),
     "b64": ("application/json", document(data=[{"b64": TEXT}])),
     "image_base64": ("application/json", document(data=[{"image_base64": TEXT}])),
-    "nested": ("application/json", document(result={"output": {"data": [{"b64_json": TEXT}]}})),
     "chat": ("application/json", document(choices=[{"message": {"images": [{"image_url": TEXT}]}}])),
     "list": ("application/json", b"[" + ANSWER + b"]"),
     "too deep": ("application/json", b"[" * 200 + ANSWER),
@@ -155,11 +155,11 @@ async def test_an_answer_without_an_image_is_kept_whole(form, streams, sink):
 
 async def test_a_small_answer_stays_in_memory():
     """A small answer stays in memory where nobody asked for files."""
-    async with answered(b'{"task_id":"t-1"}') as client:
+    async with answered(b'{"answer":"odd"}') as client:
         with pytest.raises(errors.ProtocolError) as caught:
             await client.send(REQUEST)
 
-    assert b'{"task_id":"t-1"}' == caught.value.raw
+    assert b'{"answer":"odd"}' == caught.value.raw
     assert caught.value.kept.file is None
 
 
@@ -168,7 +168,7 @@ async def test_a_taken_name_gets_a_number(tmp_path):
     key = "0123456789ab"
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / f"{key}.answer").write_text("earlier")
-    async with answered(b'{"task_id":"t-1"}') as client:
+    async with answered(b'{"answer":"odd"}') as client:
         with pytest.raises(errors.ProtocolError) as caught:
             await client.send(REQUEST, into=Directory(tmp_path / "out"), idempotency_key=key * 2)
 
