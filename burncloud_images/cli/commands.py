@@ -76,7 +76,7 @@ HOW_TO_GIVE: Mapping[str, str] = {
     "image": "A file, an https:// URL, or - for stdin.",
     "prompt": "The text, @FILE, or - for stdin.",
 }
-LISTS = "Lists of prompts: text, CSV, TSV, JSONL or Parquet, or - for stdin."
+LISTS = "Lists of prompts: text, CSV, TSV, JSON, JSONL, Parquet or .xlsx, or - for stdin."
 ADDRESSES = (
     "Result URLs; @FILE or - reads URLs from a file or stdin, one per line. Anyone who has a signed URL can download "
     "its image, and other users of this machine can see your command line."

@@ -199,6 +199,9 @@ class InputLists:
             input_root=self.rows.input_root,
             format=self.rows.input_format,
             encoding=self.rows.encoding,
+            delimiter=self.rows.delimiter,
+            sheet=self.rows.sheet,
+            columns=to_columns(self.rows.column),
             allow_http=self.allow_http,
         )
 
@@ -236,6 +239,19 @@ def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> InputLists:
         rows=build_options(ListOptions, values),
         allow_http=bool(values.get("allow_http")),
     )
+
+
+def to_columns(words: Iterable[str]) -> Mapping[str, str]:
+    """Return what a list calls its columns, by the column."""
+    columns: dict[str, str] = {}
+    for word in words:
+        column, equals, name = word.partition("=")
+        if not equals or not column.strip() or not name.strip():
+            raise UsageError(f'--column takes a column and the list\'s name of it, as in prompt="Text", not {word!r}.')
+        if column.strip() in columns:
+            raise UsageError(f"--column names {column.strip()} twice.")
+        columns[column.strip()] = name.strip()
+    return columns
 
 
 def find_model() -> Mapping[str, object]:

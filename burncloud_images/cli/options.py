@@ -75,14 +75,21 @@ class ListOptions:
 
     Args:
         input_root: The folder of the images that rows name. Default: the folder of the list.
-        input_format: txt (one prompt per line), csv, tsv, jsonl or parquet. Default: by the extension of the list;
-            for stdin, by its first line.
+        input_format: txt (one prompt per line), csv, tsv, json, jsonl, parquet or xlsx. Default: by the extension of
+            the list; for stdin, and text that looks like a table or JSON, by its first lines.
+        delimiter: What stands between the cells of a table: comma, semicolon, tab, pipe or another character. Default:
+            found out by the first row.
+        column: What a list calls a column, as prompt="Prompt Text". Repeatable.
+        sheet: The sheet of a spreadsheet. Default: the first.
         encoding: The encoding of lists, such as utf-8, gb18030, big5, euc-kr, shift_jis or windows-1252. Default: found
             out, or refused if it is not certain.
     """
 
     input_root: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
-    input_format: Literal["txt", "csv", "tsv", "jsonl", "parquet"] | None = None
+    input_format: Literal["txt", "csv", "tsv", "json", "jsonl", "parquet", "xlsx"] | None = None
+    delimiter: str | None = attrs.field(default=None, metadata={"metavar": "CHARACTER"})
+    column: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "COLUMN=NAME"})
+    sheet: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
     encoding: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
 
 

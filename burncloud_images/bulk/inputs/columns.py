@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 import attrs
@@ -66,23 +66,116 @@ OPERATIONS: Mapping[str, Operation] = {
 TYPES: Mapping[str, type] = {**KINDS, "repeat": int}
 """Of the columns that are neither text nor an image."""
 TRUTHS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:\.0*)?", re.ASCII)  # a spreadsheet writes 2.0 where cells are empty
+WHOLE = re.compile(r"([+-]?[0-9]{1,18})(?:[.,]0{0,2})?", re.ASCII)
+"""A whole number. Spreadsheets write 2.0 or 2,0 where cells are empty; three digits would be thousands somewhere."""
 MAX_DIGITS = 77
 """Maximum length of a whole number; a job stores up to 256 bits."""
 
 
 def nearest(name: str) -> str | None:
     """Return the column that *name* may be a slip of."""
-    found = difflib.get_close_matches(name[:80].strip().lower().replace(" ", "_"), COLUMNS, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(simplify(name[:80]), COLUMNS, n=1, cutoff=0.7)
     return found[0] if found else None
 
 
-Parsed: TypeAlias = tuple[dict[str, object], str | None]
+def simplify(name: str) -> str:
+    """Return a name as columns are written: `Output Format` is `output_format`."""
+    return "_".join(name.replace("-", " ").replace("\ufeff", "").casefold().split())
+
+
+@attrs.frozen
+class ColumnNames:
+    """
+    What the columns of a list are called.
+
+    Attributes:
+        given: The list's own names of columns that it calls something else, by the column.
+    """
+
+    given: Mapping[str, str] = attrs.field(factory=dict)
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> ColumnNames:
+        """
+        Return the names that a user gives.
+
+        Raises:
+            UnusableRow: A column does not exist, or two have one name.
+        """
+        for column in given:
+            if column not in COLUMNS:
+                slip = nearest(column)
+                advice = f"; did you mean {slip}?" if slip else f"; there are {', '.join(sorted(COLUMNS))}"
+                raise UnusableRow(f"{clip(column, MAX_COLUMN)!r} is not a column of requests{advice}")
+        if len({simplify(name) for name in given.values()}) < len(given):
+            raise UnusableRow("two columns are given the same name")
+        return cls(given)
+
+    def find(self, name: str) -> str | None:
+        """Return the column that the list calls *name*; None if it is the user's own."""
+        simple = simplify(name)
+        for column, own in self.given.items():
+            if simplify(own) == simple:
+                return column
+        return simple if simple in COLUMNS else None
+
+    def to_column(self, name: str) -> str:
+        return self.find(name) or name.strip()
+
+    def find_all(self, names: Sequence[str], *, has_defaults: bool) -> list[str]:
+        """
+        Return the columns of a table.
+
+        Args:
+            names: As the table names them.
+            has_defaults: Whether rows may lack a prompt and an image, because all get one.
+
+        Raises:
+            UnusableRow: A request cannot be made of them, one is there twice, or a name that was given is not.
+        """
+        found = [self.to_column(name) for name in names]
+        for column, own in self.given.items():
+            if column not in found:
+                slips = difflib.get_close_matches(own, names, n=1, cutoff=0.6)
+                advice = f"; did you mean {slips[0]!r}?" if slips else ""
+                raise UnusableRow(
+                    f"no column is called {clip(own, MAX_COLUMN)!r}; there are {self.quote(names)}{advice}"
+                )
+        for column in COLUMNS:
+            if found.count(column) > 1:
+                several = [name for name, meant in zip(names, found, strict=True) if meant == column]
+                raise UnusableRow(f"{column} is named twice: {self.quote(several)}")
+        if not {"prompt", "image"} & set(found) and not has_defaults:
+            shown = self.quote(names)
+            raise UnusableRow(f"neither prompt nor image is among the columns {shown}. {self.advise(names)}")
+        return found
+
+    def advise(self, names: Sequence[str]) -> str:
+        likely = [name for name in names if "prompt" in name.lower() or nearest(name) == "prompt"]
+        shown = clip(likely[0].strip(), MAX_COLUMN) if likely else "NAME"
+        others = [name for name in names if name not in likely and self.find(name) is None]
+        slips = [f"{clip(name, MAX_COLUMN)!r} may be {slip!r}" for name in others if (slip := nearest(name))]
+        said = f"; {', '.join(slips[:3])}" if slips else ""
+        return f'Say which column holds the prompts, as in --column prompt="{shown}"{said}'
+
+    @staticmethod
+    def quote(names: Sequence[str]) -> str:
+        """Return the names as an error shows them."""
+        shown = ", ".join(repr(clip(name.strip(), MAX_COLUMN)) for name in names[:MAX_SHOWN])
+        return f"{shown} and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else shown
+
+
+MAX_COLUMN = 40
+MAX_SHOWN = 8
+"""Names of columns that an error shows."""
+
+
+ParsedCells: TypeAlias = tuple[dict[str, object], str | None]
 """What a record gives, and why nothing can be made of it, if so."""
 Cell = TypeVar("Cell")
 
 
-def to_values(cells: Iterable[tuple[str, Cell]], convert: Callable[[str, Cell], object]) -> Parsed:
+def to_values(cells: Iterable[tuple[str, Cell]], convert: Callable[[str, Cell], object]) -> ParsedCells:
     """Return what the cells of a row give, by column, and what is wrong with them, all of it."""
     values: dict[str, object] = {}
     problems: list[str] = []

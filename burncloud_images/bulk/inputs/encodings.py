@@ -35,7 +35,7 @@ from burncloud_images.bulk.inputs.languages import (
     judge_western,
     words_of,
 )
-from burncloud_images.bulk.inputs.sources import NO_TEXT
+from burncloud_images.bulk.inputs.sources import NO_TEXT, RawLine, read_lines
 from burncloud_images.errors import InputChangedError, InvalidRequestError, StorageError, Violation
 
 if TYPE_CHECKING:
@@ -132,9 +132,9 @@ class WrongEncoding(Exception):  # noqa: N818 (never leaves this module)
 
 
 @contextmanager
-def open_text(name: str, handle: BinaryIO, wanted: str | None = None) -> Iterator[BinaryIO]:
+def open_text(name: str, handle: BinaryIO, wanted: str | None = None) -> Iterator[DecodedText]:
     """
-    Give a list as text in UTF-8, without a mark; blocks.
+    Give the text of a list; blocks.
 
     Args:
         name: The list.
@@ -150,12 +150,40 @@ def open_text(name: str, handle: BinaryIO, wanted: str | None = None) -> Iterato
             whole = handle if handle.seekable() else stack.enter_context(spool(handle))
             start = whole.tell()
             encoding, skipped = find_encoding(whole, start, wanted)
-            whole.seek(start + skipped)
         except WrongEncoding as problem:
             raise InvalidRequestError([Violation(name, str(problem))]) from None
         except OSError as error:
             raise InputChangedError(f"{name} cannot be read to its end: {error.strerror or error}.") from None
-        yield whole if encoding == "utf-8" else io.BufferedReader(Transcoded(name, whole, encoding))
+        yield DecodedText(name, whole, encoding, start + skipped)
+
+
+@attrs.frozen
+class DecodedText:
+    """
+    The text of a list, which can be read several times, one after the other.
+
+    Attributes:
+        name: The list.
+        handle: Its bytes.
+        encoding: Their encoding.
+        start: Where text begins in them.
+    """
+
+    name: str
+    handle: BinaryIO = attrs.field(repr=False)
+    encoding: str
+    start: int
+
+    def open(self) -> BinaryIO:
+        """Return the text in UTF-8, without a mark, from its beginning."""
+        self.handle.seek(self.start)
+        if self.encoding == "utf-8":
+            return self.handle
+        return io.BufferedReader(Transcoded(self.name, self.handle, self.encoding))
+
+    def lines(self) -> Iterator[RawLine]:
+        """Return the lines from the first on."""
+        return read_lines(self.name, self.open())
 
 
 def spool(handle: BinaryIO) -> BinaryIO:

@@ -1,72 +1,23 @@
 """
-Text inputs: prompts, CSV and TSV tables, JSON lines, and OpenAI's batch files.
+Text inputs: prompts, tables, JSON, and OpenAI's batch files; and which of these an input is that does not say.
 
-A line or row longer than 1 MiB is skipped in constant memory and reported. Quotes and line ends alone tell where a row
-of a table ends, so a bad row does not affect the next one. Only a quote that is never closed takes the rest with it: a
-guess could buy half a prompt.
+A line or row longer than 1 MiB is skipped in constant memory and reported.
 
-Sources: RFC 4180, with what spreadsheets and `csv` make of it; OpenAI's API reference, "The request input object" of
-batches, whose JSON form of edits names images by `{"image_url"}` or `{"file_id"}`.
+Source: OpenAI's API reference, "The request input object" of batches, whose JSON form of edits names images by
+`{"image_url"}` or `{"file_id"}`.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Mapping
 
-import attrs
-
-from burncloud_images.bulk.inputs.columns import (
-    COLUMNS,
-    Parsed,
-    ParsedRow,
-    ParsedRows,
-    UnusableRow,
-    clip,
-    load_json,
-    nearest,
-    to_value,
-    to_values,
-)
-from burncloud_images.bulk.inputs.sources import MAX_LINE_BYTES, QUOTE, RawLine
+from burncloud_images.bulk.inputs.columns import TYPES, ColumnNames, ParsedCells, ParsedRows, UnusableRow, load_json
+from burncloud_images.bulk.inputs.encodings import DecodedText
+from burncloud_images.bulk.inputs.json_values import SCANNER, JSONText, json_values
+from burncloud_images.bulk.inputs.sources import RawLine
+from burncloud_images.bulk.inputs.tables import TableOptions, detect_table, is_blank, parse_line, read_table, take_head
 from burncloud_images.bulk.request_json import REQUESTS
-
-
-def join_rows(lines: Iterable[RawLine], delimiter: str) -> Iterator[RawLine]:
-    """Yield the rows of a table: a line, and those that follow while a quoted cell is open."""
-    closed = CLOSED[delimiter]
-    first, held, size, is_open = 1, list[bytes](), 0, False
-    for line in lines:
-        if not is_open:
-            first, held, size = line.line, [], -1
-        if line.data is None:  # its cells are not known, so only its quotes are counted
-            is_open ^= line.quotes % 2 == 1
-            size = MAX_LINE_BYTES
-        else:
-            is_open = not closed.fullmatch(QUOTE + line.data if is_open else line.data)
-            held.append(line.data)
-        size += 1 + len(line.data or b"")
-        if size > MAX_LINE_BYTES:
-            held = []
-        if not is_open:
-            yield to_row(first, held, size)
-    if is_open:
-        yield attrs.evolve(to_row(first, held, size), closed=False)
-
-
-def to_row(first: int, held: list[bytes], size: int) -> RawLine:
-    return RawLine(first, b"\n".join(held).removesuffix(b"\r") if size <= MAX_LINE_BYTES else None)
-
-
-def match_closed(delimiter: bytes) -> re.Pattern[bytes]:
-    """Return what matches a line whose quoted cells are all closed. A quote counts where a cell begins."""
-    cell = rb'(?:"(?:[^"]++|"")*+"[^%b]*+|(?!")[^%b]*+)' % (delimiter, delimiter)
-    return re.compile(cell + rb"(?:" + delimiter + cell + rb")*+")
-
-
-CLOSED: Mapping[str, re.Pattern[bytes]] = {",": match_closed(b","), "\t": match_closed(b"\t")}
 
 # --- lines of OpenAI's Batch API -------------------------------------------------------------------------------------
 
@@ -115,109 +66,142 @@ def with_images(body: Mapping[str, object]) -> Mapping[str, object]:
     return {**{name: value for name, value in body.items() if name != "images"}, "image": body["images"]}
 
 
-Reader: TypeAlias = Callable[[Iterable[RawLine], bool], ParsedRows]
-"""
-Takes the lines of an input, and whether rows may lack a prompt and an image, because all get one. It raises
-`UnusableRow` for what cannot be read at all.
-"""
-
-SPACE = b" \t\r\n\v\f"
-MAX_LINE_MIB = MAX_LINE_BYTES // (1024 * 1024)
+def read_prompts(lines: Iterable[RawLine]) -> ParsedRows:
+    """Yield a prompt a line."""
+    return read_each(lines, lambda line: ({"prompt": line.strip()}, None))
 
 
-def read_line(text: str) -> Parsed:
-    """Return the fields of a JSON line: by their names, or as OpenAI's batches hold them."""
-    value = load_json(text)
+def read_json_lines(lines: Iterable[RawLine], names: ColumnNames) -> ParsedRows:
+    """Yield an object a line: fields by their names, or as OpenAI's batches hold them."""
+    return read_each(lines, lambda line: to_columns(load_json(line), names))
+
+
+def read_json_values(values: Iterable[JSONText], names: ColumnNames) -> ParsedRows:
+    """Yield the objects of arrays, and those that follow one another; text is a prompt."""
+
+    def read(text: str) -> ParsedCells:
+        value = load_json(text)
+        return ({"prompt": value}, None) if isinstance(value, str) else to_columns(value, names)
+
+    return (parse_line(RawLine(value.line, value.text.encode()), read) for value in values)
+
+
+def to_columns(value: object, names: ColumnNames) -> ParsedCells:
     if not isinstance(value, dict):
         raise UnusableRow("it is JSON, but not an object")
     try:
-        return unwrap(value), None
+        return rename(unwrap(value), names), None
     except UnusableRow as problem:
         return {"custom_id": value.get("custom_id")}, str(problem)
 
 
-def read_each(lines: Iterable[RawLine], parse: Callable[[str], Parsed]) -> ParsedRows:
-    """Yield what *parse* makes of each line that is not blank."""
-    return (parse_line(line, parse) for line in lines if not is_blank(line, b""))
-
-
-def read_table(lines: Iterable[RawLine], delimiter: str, *, has_defaults: bool) -> ParsedRows:
-    """Yield the rows of a table whose first names the columns."""
-    rows = (row for row in join_rows(lines, delimiter) if not is_blank(row, delimiter.encode("ascii")))
-    first = next(rows, None)
-    if first is not None:
-        parse = cells_reader(to_header(first, delimiter, has_defaults=has_defaults), delimiter)
-        yield from (parse_line(row, parse) for row in rows)
-
-
-def is_blank(line: RawLine, delimiter: bytes) -> bool:
-    return line.data is not None and not line.data.strip(SPACE + delimiter)
-
-
-def parse_line(line: RawLine, parse: Callable[[str], Parsed]) -> ParsedRow:
-    size = MAX_LINE_BYTES if line.data is None else len(line.data)
-    try:
-        values, problem = parse(decode(line))
-        return ParsedRow(line=line.line, size=size, values=values, problem=problem)
-    except UnusableRow as problem:
-        return ParsedRow(line=line.line, size=size, problem=str(problem))
-
-
-def decode(line: RawLine) -> str:
-    if not line.closed:
-        raise UnusableRow("a quote is opened in it and never closed, so that all the rest belongs to it")
-    if line.data is None:
-        raise UnusableRow(f"it is longer than {MAX_LINE_MIB} MiB")
-    if b"\0" in line.data:
-        raise UnusableRow("it holds a NUL byte")
-    return line.data.decode()
-
-
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
-def to_cells(text: str, delimiter: str) -> list[str]:
-    try:
-        (cells,) = csv.reader([text], delimiter=delimiter, strict=True)
-    except csv.Error as error:
-        raise UnusableRow(f"it is not a row of a table: {error}") from None
-    return cells
-
-
-def to_header(line: RawLine, delimiter: str, *, has_defaults: bool) -> Sequence[str]:
+def rename(value: Mapping[str, object], names: ColumnNames) -> dict[str, object]:
     """
-    Return the names of the columns.
+    Return what a row gives, by column.
 
     Raises:
-        UnusableRow: The first row names none that a request could be made of, or one twice.
+        UnusableRow: It gives a column twice.
     """
+    found: dict[str, object] = {}
+    for name, item in value.items():
+        column = names.to_column(name)
+        if found.get(column) is not None:
+            raise UnusableRow(f"{column}: it is given twice, under two names")
+        is_whole = TYPES.get(column) is int and column != "repeat" and isinstance(item, float) and item.is_integer()
+        found[column] = int(str(item).partition(".")[0]) if is_whole else item  # where others are missing
+    return found
+
+
+def read_each(lines: Iterable[RawLine], parse: Callable[[str], ParsedCells]) -> ParsedRows:
+    """Yield what *parse* makes of each line that is not blank."""
+    return (parse_line(line, parse) for line in lines if not is_blank(line))
+
+
+# --- which format it is ----------------------------------------------------------------------------------------------
+
+USUAL: Mapping[str, str] = {"csv": ",", "tsv": "\t"}
+JSON_ARRAY = re.compile(rb'\s*\[\s*(?:[{"\]]|$)')
+"""How an array of rows begins, and few prompts do."""
+JSON_OBJECT = re.compile(rb'\s*\{\s*(?:"|$)')
+
+
+def read_text(text: DecodedText, name: str | None, options: TableOptions) -> ParsedRows:
+    """
+    Yield the rows of text.
+
+    Args:
+        text: The text.
+        name: Its format; None for that which it looks like.
+        options: How tables are read.
+
+    Raises:
+        UnusableRow: It cannot be read at all.
+    """
+    found = name or detect_format(text, options.names)
+    if found == "json" or (found == "jsonl" and holds_values(text)):
+        for _ in json_values(text.open()):  # all of it is looked at before the first row is bought
+            pass
+        yield from read_json_values(json_values(text.open()), options.names)
+    elif found == "jsonl":
+        yield from read_json_lines(text.lines(), options.names)
+    elif found in USUAL:
+        yield from read_table(text.lines(), USUAL[found], options)
+    else:
+        yield from read_prompts(text.lines())
+
+
+def detect_format(text: DecodedText, names: ColumnNames) -> str:
+    """
+    Return the format of text that nothing tells: prompts, unless it looks like a table or JSON.
+
+    Raises:
+        UnusableRow: It looks like a table, and what its prompts are is not certain.
+    """
+    head, _ = take_head(text.lines())
+    start = (head[0].start if head[0].data is None else head[0].data) if head else b""
+    if JSON_ARRAY.match(start):
+        return "json"
+    if JSON_OBJECT.match(start):
+        check_object(start, names)
+        return "jsonl"
+    return "csv" if detect_table(head, names) else "txt"
+
+
+def check_object(line: bytes, names: ColumnNames) -> None:
+    """
+    Refuse JSON that may be rows or prompts.
+
+    Raises:
+        UnusableRow: It is an object that has no column of rows.
+    """
+    value = SCANNER.decode(line.decode()) if is_json(line) else None
+    if isinstance(value, dict) and not {"prompt", "image", "body"} & {names.find(name) or name for name in value}:
+        shown = ColumnNames.quote(list(value))
+        raise UnusableRow(
+            f"its first line is an object of {shown}, and none of these is a prompt or an image; "
+            "add --input-format jsonl and --column prompt=NAME, or --input-format txt if each line is a prompt"
+        )
+
+
+def holds_values(text: DecodedText) -> bool:
+    """Say whether JSON is an array, or values that take several lines, or share one."""
+    first = next((line for line in text.lines() if not is_blank(line)), None)
+    start = (first.start if first.data is None else first.data).lstrip() if first is not None else b""
+    if first is None or start.startswith(b"["):
+        return bool(start)
+    if first.data is None or is_json(first.data):
+        return False
     try:
-        names = [name.strip() for name in to_cells(decode(line), delimiter)]
-    except UnusableRow as problem:
-        raise UnusableRow(f"the first row has to name the columns, but {problem}") from None
-    known = [name for name in names if name in COLUMNS]
-    if len(set(known)) < len(known):
-        raise UnusableRow(f"the first row names {next(name for name in known if known.count(name) > 1)} twice")
-    if not {"prompt", "image"} & set(known) and not has_defaults:
-        slips = [f"{clip(name, 40)!r} may be {slip!r}" for name in names if (slip := nearest(name))]
-        advice = f"; {', '.join(slips[:3])}" if slips else ""
-        raise UnusableRow(f"the first row has to name the columns, and neither prompt nor image is among them{advice}")
-    return names
+        for _ in json_values(text.open()):
+            pass
+    except UnusableRow:
+        return False
+    return True
 
 
-def cells_reader(header: Sequence[str], delimiter: str) -> Callable[[str], Parsed]:
-    def read(text: str) -> Parsed:
-        cells = to_cells(text, delimiter)
-        if len(cells) != len(header):
-            raise UnusableRow(f"it has {len(cells):,} cells, and the first row has {len(header):,}")
-        return to_values(zip(header, cells, strict=True), to_value)
-
-    return read
-
-
-READERS: Mapping[str, Reader] = {
-    "txt": lambda lines, _: read_each(lines, lambda text: ({"prompt": text.strip()}, None)),
-    "csv": lambda lines, has_defaults: read_table(lines, ",", has_defaults=has_defaults),
-    "tsv": lambda lines, has_defaults: read_table(lines, "\t", has_defaults=has_defaults),
-    "jsonl": lambda lines, _: read_each(lines, read_line),
-}
+def is_json(data: bytes) -> bool:
+    try:
+        SCANNER.decode(data.decode())
+    except (ValueError, RecursionError):
+        return False
+    return True

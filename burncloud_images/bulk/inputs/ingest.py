@@ -24,9 +24,9 @@ import attrs
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.input_files import keep_input_file
-from burncloud_images.bulk.inputs.columns import ParsedRow, ParsedRows, UnusableRow
+from burncloud_images.bulk.inputs.columns import ColumnNames, ParsedRow, ParsedRows, UnusableRow
 from burncloud_images.bulk.inputs.encodings import open_text
-from burncloud_images.bulk.inputs.formats import READERS
+from burncloud_images.bulk.inputs.formats import read_text
 from burncloud_images.bulk.inputs.parquet import read_parquet
 from burncloud_images.bulk.inputs.row_images import ImageFileInspector
 from burncloud_images.bulk.inputs.rows import RowDefaults, RowParser
@@ -34,12 +34,12 @@ from burncloud_images.bulk.inputs.sources import (
     STDIN,
     find_format,
     fingerprint,
-    guess_format,
     open_file,
     open_stdin,
-    read_lines,
     refusal,
 )
+from burncloud_images.bulk.inputs.spreadsheets import read_spreadsheet
+from burncloud_images.bulk.inputs.tables import TableOptions, to_delimiter
 from burncloud_images.bulk.records import AddedRows, BadRow, InputFile, NewRequest
 from burncloud_images.bulk.request_json import to_document, to_key
 from burncloud_images.disk import finish_whatever_happens, run, sha256_of
@@ -71,8 +71,12 @@ class InputOptions:
         defaults: Fields of the API for rows that do not have them, each where the row's operation has it; others are
             sent as `extra`.
         input_root: The folder that rows may name images in; None for that of the input, or the current one for stdin.
-        format: `txt`, `csv`, `tsv`, `jsonl` or `parquet`; None for what the name says.
+        format: `txt`, `csv`, `tsv`, `json`, `jsonl`, `parquet` or `xlsx`; None for what the name says, and for text
+            what its first lines look like.
         encoding: Of text; None to find out.
+        delimiter: What stands between the cells of a table; None to find out.
+        sheet: Of a spreadsheet; None for the first.
+        columns: What the list calls columns, by the column.
         allow_http: Whether rows may name images at unencrypted addresses.
     """
 
@@ -80,7 +84,24 @@ class InputOptions:
     input_root: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
     format: str | None = None
     encoding: str | None = None
+    delimiter: str | None = None
+    sheet: str | None = None
+    columns: Mapping[str, str] = attrs.field(factory=dict)
     allow_http: bool = False
+
+    def tables(self, *, has_defaults: bool) -> TableOptions:
+        """
+        Return how tables are read.
+
+        Raises:
+            UnusableRow: An option cannot be used.
+        """
+        return TableOptions(
+            names=ColumnNames.of(self.columns),
+            delimiter=to_delimiter(self.delimiter) if self.delimiter is not None else None,
+            has_defaults=has_defaults,
+            sheet=self.sheet,
+        )
 
 
 async def open_input(
@@ -149,6 +170,11 @@ def run_in_daemon(function: Callable[[], T]) -> asyncio.Future[T]:
     return future
 
 
+FILES: Mapping[str | None, Callable[[Path, TableOptions], ParsedRows]] = {
+    "parquet": read_parquet,
+    "xlsx": read_spreadsheet,
+}
+"""Formats that are not text."""
 Taken: TypeAlias = tuple[Sequence[NewRequest | BadRow], Sequence[str]]
 """Rows, and warnings about them."""
 Made: TypeAlias = Generator[tuple[NewRequest | BadRow, int], None, None]
@@ -205,8 +231,8 @@ class InputReader:
 
     def parsed_rows(self, *, has_defaults: bool) -> Generator[ParsedRow, None, None]:
         name = find_format(self.source, self.options.format)
-        if name == "parquet":
-            yield from read_parquet(Path(self.source), has_defaults=has_defaults)
+        if name in FILES:
+            yield from FILES[name](Path(self.source), self.options.tables(has_defaults=has_defaults))
             return
         if self.source == STDIN:
             yield from self.texts(self.stdin or open_stdin(), name, has_defaults=has_defaults)
@@ -216,10 +242,7 @@ class InputReader:
 
     def texts(self, handle: BinaryIO, name: str | None, *, has_defaults: bool) -> ParsedRows:
         with open_text(self.source, handle, self.options.encoding) as text:
-            lines = read_lines(self.source, text)
-            if name is None:
-                name, lines = guess_format(lines)
-            yield from READERS[name](lines, has_defaults)
+            yield from read_text(text, name, self.options.tables(has_defaults=has_defaults))
 
     def close(self) -> None:
         """Close the input, unless a thread that was left still reads it."""
@@ -284,7 +307,7 @@ def same(
 def digest_of(options: InputOptions) -> str:
     """Return what tells one set of defaults from another."""
     root = str(options.input_root.absolute()) if options.input_root is not None else None
-    further = {"encoding": options.encoding}
+    further = {name: getattr(options, name) for name in ("encoding", "delimiter", "sheet", "columns")}
     given = {name: value for name, value in further.items() if value}  # jobs remember what digests were without these
     parts = [dict(options.defaults), root, options.format, *([given] if given else [])]
     text = json.dumps(parts, sort_keys=True, default=str)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from burncloud_images.bulk.inputs import columns
 from burncloud_images.bulk.inputs.columns import COLUMNS, TYPES, ParsedRow, ParsedRows, clip
 from burncloud_images.bulk.inputs.sources import MAX_LINE_BYTES, open_file, refusal
+from burncloud_images.bulk.inputs.tables import TableOptions
 from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.operations import IMAGE_FIELDS
 
@@ -21,13 +22,13 @@ ROWS = 256
 BUFFER = 1024 * 1024
 
 
-def read_parquet(path: Path, *, has_defaults: bool) -> ParsedRows:
+def read_parquet(path: Path, options: TableOptions) -> ParsedRows:
     """
     Yield the rows of a file, read a few at a time.
 
     Args:
         path: Where it is.
-        has_defaults: Whether rows may lack a prompt and an image, because all get one.
+        options: What its columns are called, and whether rows get a prompt or an image.
 
     Raises:
         ConfigurationError: pyarrow is missing.
@@ -47,30 +48,22 @@ def read_parquet(path: Path, *, has_defaults: bool) -> ParsedRows:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise refusal(path, f"it cannot be read as Parquet: {clip(str(error))}") from None
     with file:
-        known = check_columns(names, path, has_defaults=has_defaults)
-        for field in (file.schema_arrow.field(name) for name in known if name in IMAGE_FIELDS):
-            if holds_bytes(field.type):
-                reason = f"its column {field.name} holds images themselves; rows name them by path or address"
+        columns = options.names.find_all(names, has_defaults=options.has_defaults)
+        known = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
+        for name, column in known.items():
+            if column in IMAGE_FIELDS and holds_bytes(file.schema_arrow.field(name).type):
+                reason = f"its column {name} holds images themselves; rows name them by path or address"
                 raise refusal(path, reason)
-        unknown = {name: True for name in names if name not in COLUMNS}
+        unknown = {name: True for name in names if name not in known}
         line = 0
         try:
-            for batch in file.iter_batches(batch_size=ROWS, columns=known, use_threads=False):
+            for batch in file.iter_batches(batch_size=ROWS, columns=[*known], use_threads=False):
                 for row in rows_of(batch):
                     line += 1
-                    yield to_parsed_row(row, unknown if line == 1 else {}, line)
+                    named = {known[name]: value for name, value in row.items()} if row is not None else None
+                    yield to_parsed_row(named, unknown if line == 1 else {}, line)
         except (pa.ArrowException, OSError):
             yield ParsedRow(line=line + 1, problem="it is damaged, and the rest cannot be read")
-
-
-def check_columns(names: list[str], path: Path, *, has_defaults: bool) -> list[str]:
-    """Return the columns that rows are made of."""
-    known = [name for name in names if name in COLUMNS]
-    if len(set(known)) < len(known):
-        raise refusal(path, "it names a column twice")
-    if not {"prompt", "image"} & set(known) and not has_defaults:
-        raise refusal(path, "neither prompt nor image is among its columns")
-    return known
 
 
 def holds_bytes(kind: DataType) -> bool:

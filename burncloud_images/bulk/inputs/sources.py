@@ -35,19 +35,23 @@ FORMATS: Mapping[str, str] = {
     "csv": "csv",
     "tsv": "tsv",
     "tab": "tsv",
+    "json": "json",
     "jsonl": "jsonl",
     "ndjson": "jsonl",
     "parquet": "parquet",
     "pq": "parquet",
+    "xlsx": "xlsx",
+    "xlsm": "xlsx",
 }
 """Formats by their names and by the extensions of files."""
 
 FROM_A_FILE = "Parquet is read from a file whose name ends in .parquet"
+SPREADSHEET = "a spreadsheet is read from a file whose name ends in .xlsx"
 COMPRESSED = "it is compressed; unpack it"
 NO_TEXT: Mapping[bytes, str] = {
     b"PAR1": FROM_A_FILE,
-    b"PK\3\4": "it is an archive or a spreadsheet; save it as CSV",
-    b"\xd0\xcf\x11\xe0": "it is an old spreadsheet, or one with a password; save it as CSV",
+    b"PK\3\4": f"it is an archive or a spreadsheet; {SPREADSHEET}",
+    b"\xd0\xcf\x11\xe0": "it is an old spreadsheet, or one with a password; save it as .xlsx or CSV",
     b"%PDF": "it is a PDF; save it as text",
     b"\x89PNG": "it is an image",
     b"\xff\xd8\xff": "it is an image",
@@ -128,18 +132,20 @@ def open_stdin() -> BinaryIO:
 
 def find_format(name: str, wanted: str | None) -> str | None:
     """
-    Return the format of an input; None if only its bytes can tell.
+    Return the format of an input; None if its bytes have to tell, as for text files, which may hold a table.
 
     Raises:
         InvalidRequestError: Its name does not tell, or *wanted* is not a format.
     """
     word = (wanted if wanted is not None else Path(name).suffix.removeprefix(".")).lower()
-    if name == STDIN and FORMATS.get(word) == "parquet":
-        raise refusal(name, FROM_A_FILE)
+    if name == STDIN and (reason := {"parquet": FROM_A_FILE, "xlsx": SPREADSHEET}.get(FORMATS.get(word, ""))):
+        raise refusal(name, reason)
+    if wanted is None and word in {"xls", "ods", "numbers"}:
+        raise refusal(name, "spreadsheets of this kind are not read; save it as .xlsx or CSV")
+    if wanted is None and (name == STDIN or FORMATS.get(word) == "txt"):
+        return None
     if word in FORMATS:
         return FORMATS[word]
-    if name == STDIN and wanted is None:
-        return None
     known = ", ".join(sorted(set(FORMATS.values())))
     problem = f"{wanted} is not a format" if wanted else "its name does not tell the format"
     raise refusal(name, f"{problem}; known formats are {known}")
@@ -193,15 +199,6 @@ def to_raw_line(handle: BinaryIO, data: bytes, number: int) -> RawLine:
         data = handle.readline(MAX_LINE_BYTES)
         quotes += data.count(QUOTE)
     return RawLine(number, None, start, quotes)
-
-
-def guess_format(lines: Iterator[RawLine]) -> tuple[str, Iterator[RawLine]]:
-    """Return the format of text whose name does not tell it, and its lines. A line of JSON begins with a brace."""
-    for line in lines:
-        start = (line.start if line.data is None else line.data).lstrip()
-        if start:
-            return "jsonl" if start.startswith(b"{") else "txt", itertools.chain([line], lines)
-    return "txt", lines
 
 
 def unreadable(name: str | Path, error: OSError) -> InvalidRequestError:

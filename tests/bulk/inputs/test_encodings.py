@@ -34,7 +34,7 @@ def table(prompts, end="\r\n"):
 
 def text_of(data, wanted=None):
     with open_text("list.csv", io.BytesIO(data), wanted) as text:
-        return text.read().decode()
+        return text.open().read().decode()
 
 
 def refused(data, wanted=None):
@@ -226,7 +226,7 @@ def test_what_is_not_text_is_refused(data, wanted, message):
     ("data", "problem"),
     [
         (b"PAR1\0\0", "Parquet is read from a file"),
-        (b"PK\3\4", "it is an archive or a spreadsheet; save it as CSV"),
+        (b"PK\3\4", "it is an archive or a spreadsheet; a spreadsheet is read from a file whose name ends in .xlsx"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "it is an old spreadsheet"),
         (b"\x1f\x8b\x08\0", "it is compressed; unpack it"),
         (b"\x89PNG\r\n", "it is an image"),
@@ -282,7 +282,7 @@ def test_a_long_list_is_decoded_in_little_memory(tmp_path, encoding):
     tracemalloc.start()
     try:
         with path.open("rb") as handle, open_text("list.txt", handle) as text:
-            lines = sum(found.decode() == line for found in text)
+            lines = sum(found.decode() == line for found in text.open())
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -299,7 +299,7 @@ def test_a_list_that_changes_meanwhile_is_told_of(tmp_path):
         os.truncate(path, 0)
         path.write_bytes(b"prompt\n\xff\xff\n")
         with pytest.raises(InputChangedError, match=r"list\.csv has changed while it was read"):
-            text.read()
+            text.open().read()
 
 
 async def test_nothing_of_a_refused_list_is_added(read):

@@ -72,7 +72,7 @@ async def test_the_first_row_of_a_table_names_its_fields(read, name, delimiter):
             [""] * 6,
             ["three", "x", "many", "", "nothing", ""],
             ["four", "x"],
-            ["five", "x", "", "", "", "", ""],
+            ["five", "x", "", "", "", "", "x"],
         ]
     )
     text.write(f'six{delimiter}x"y{delimiter * 4}\nseven{delimiter}"x"y{delimiter * 4}\n')
@@ -108,10 +108,9 @@ async def test_a_huge_cell_is_told_of(read):
 @pytest.mark.parametrize(
     ("header", "problem"),
     [
-        ("promt,n", "'promt' may be 'prompt'"),
-        ("prompt;size", "neither prompt nor image is among them"),
-        ("an otter", "neither prompt nor image is among them"),
-        ("prompt,n,prompt", "names prompt twice"),
+        ("promt,n", "neither prompt nor image is among the columns 'promt', 'n'.*--column prompt=\"promt\""),
+        ("an otter", "neither prompt nor image is among the columns 'an otter'"),
+        ("prompt,n,prompt", "prompt is named twice"),
         ('"prompt', "a quote is opened"),
         ("prompt," + "x" * 1024 * 1024, "longer than 1 MiB"),
     ],
@@ -154,7 +153,6 @@ async def test_a_line_of_json_gives_fields_by_their_names(read):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("[]", "it is JSON, but not an object"),
         ('"x"', "it is JSON, but not an object"),
         ("null", "it is JSON, but not an object"),
         ("{", "it is not JSON: expecting property name enclosed in double quotes, at character 2"),

@@ -27,7 +27,7 @@ from burncloud_images.errors import InvalidRequestError
 
 good = st.builds(lambda prompt: json.dumps({"prompt": prompt}).encode(), st.text(max_size=5))
 bad = st.sampled_from(
-    [b"{", b"[]", b'{"a":1,"a":1}', b'{"prompt":"a\0"}', b"{}", b'{"prompt":"x","image":"/etc/passwd"}']
+    [b"{", b"3", b'{"a":1,"a":1}', b'{"prompt":"a\0"}', b"{}", b'{"prompt":"x","image":"/etc/passwd"}']
 )
 blank = st.sampled_from([b"", b" ", b"\t\r"])
 
@@ -209,7 +209,7 @@ async def test_a_reading_that_is_left_closes_its_file(folder, executor):
             "/no-such: it is not a folder, so rows cannot name images in it",
         ),
         ("rows.txt", {"format": "xml"}, "xml is not a format"),
-        ("rows.txt", {"format": "csv"}, "neither prompt nor image is among them"),
+        ("rows.txt", {"format": "csv"}, "neither prompt nor image is among the columns"),
     ],
 )
 async def test_an_input_that_cannot_be_read_raises(folder, executor, name, options, problem):

@@ -150,8 +150,8 @@ async def test_columns_that_are_not_sent_are_told_of(warned, tmp_path):
 @pytest.mark.parametrize(
     ("table", "problem"),
     [
-        ({"text": ["x"]}, "neither prompt nor image is among its columns"),
-        (pa.table([["x"], ["y"]], names=["prompt", "prompt"]), "it names a column twice"),
+        ({"text": ["x"]}, "neither prompt nor image is among the columns 'text'"),
+        (pa.table([["x"], ["y"]], names=["prompt", "prompt"]), "prompt is named twice"),
     ],
 )
 async def test_a_table_without_names_cannot_be_read(read_table, table, problem):

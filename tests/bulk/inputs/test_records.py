@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.bulk.inputs.formats import join_rows
 from burncloud_images.bulk.inputs.sources import MAX_LINE_BYTES, RawLine, read_lines
+from burncloud_images.bulk.inputs.tables import join_rows
 
 
 def split(data: bytes, delimiter: str = "") -> list[RawLine]:

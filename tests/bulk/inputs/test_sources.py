@@ -12,10 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from burncloud_images.bulk.inputs.sources import (
-    MARK,
     find_format,
     fingerprint,
-    guess_format,
     open_file,
     open_stdin,
     read_lines,
@@ -81,7 +79,7 @@ def test_a_disk_that_fails_has_no_fingerprint(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "wanted", "found"),
     [
-        ("a.txt", None, "txt"),
+        ("a.txt", None, None),
         ("a.CSV", None, "csv"),
         ("a.b.tsv", None, "tsv"),
         ("a.jsonl", None, "jsonl"),
@@ -101,7 +99,13 @@ def test_the_name_tells_the_format(name, wanted, found):
 @pytest.mark.parametrize(
     ("name", "wanted", "problem"),
     [
-        ("a.xlsx", None, "its name does not tell the format; known formats are csv, jsonl, parquet, tsv, txt"),
+        (
+            "a.doc",
+            None,
+            "its name does not tell the format; known formats are csv, json, jsonl, parquet, tsv, txt, xlsx",
+        ),
+        ("a.xls", None, r"spreadsheets of this kind are not read; save it as \.xlsx or CSV"),
+        ("-", "xlsx", r"a spreadsheet is read from a file whose name ends in \.xlsx"),
         ("a", None, "its name does not tell the format"),
         ("txt", None, "its name does not tell the format"),
         ("a.txt", "xml", "xml is not a format; known formats are"),
@@ -115,35 +119,6 @@ def test_a_format_that_is_not_known_is_refused(name, wanted, problem):
 
 
 # --- bytes -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("data", "found"),
-    [
-        (b'{"prompt": "x"}', "jsonl"),
-        (b'\xef\xbb\xbf \n {"prompt": "x"}', "jsonl"),
-        (b"an otter", "txt"),
-        (b"[1]", "txt"),
-        (b"", "txt"),
-        (b"\n\n", "txt"),
-    ],
-)
-def test_the_first_character_tells_lines_of_json(data, found):
-    """Anything else is prompts; and the line that was looked at is still read."""
-    name, lines = guess_format(read_lines("-", io.BytesIO(data)))
-
-    assert found == name
-    assert [line.strip() for line in data.removeprefix(MARK).splitlines() if line.strip()] == [
-        line.data.strip() for line in lines
-    ]
-
-
-def test_a_long_line_tells_lines_of_json():
-    """Its beginning is known, though it is skipped: the lines behind it are not prompts."""
-    name, lines = guess_format(read_lines("-", io.BytesIO(b"{" + b" " * 2**20 + b"}\n{}")))
-
-    assert "jsonl" == name
-    assert [None, b"{}"] == [line.data for line in lines]
 
 
 def test_a_disk_that_fails_is_told_of():
