@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import socket
@@ -164,12 +165,19 @@ class TestCuts:
         with resetting(8 * MB, certificates.server if tls else None) as port:
             url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
             async with AsyncImagesClient("sk", url, retry=retry, network=network, clock=FakeClock(1)) as client:
-                with pytest.raises(errors.ConnectionFailedError) as caught:
+                with pytest.raises((errors.ConnectionFailedError, errors.OutcomeUnknownError)) as caught:
                     await client.edit(source, "a beret", **SMALL)
 
-        assert caught.value.phase is errors.Phase.BODY
-        assert caught.value.history[0].sent < len(image)
+        # uvloop has no way to what lies below TLS, so there a cut may count as later than it was.
+        if not (tls and is_uvloop()):
+            assert isinstance(caught.value, errors.ConnectionFailedError)
+            assert caught.value.phase is errors.Phase.BODY
+            assert caught.value.history[0].sent < len(image)
         assert [record.message for record in caplog.records if record.name == "asyncio"] == []
+
+
+def is_uvloop() -> bool:
+    return type(asyncio.get_running_loop()).__module__.startswith("uvloop")
 
 
 @contextlib.contextmanager
