@@ -28,7 +28,7 @@ from burncloud_images.bulk.records import (
 from burncloud_images.bulk.request_json import to_request
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exit_codes import ABANDONED, UsageError, translate
-from burncloud_images.cli.inputs import CONTAINERS, InputLists, StandardInput, to_lists, validate_numbers
+from burncloud_images.cli.inputs import CONTAINERS, JobInputs, StandardInput, to_lists, validate_numbers
 from burncloud_images.cli.interrupts import JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit, to_json
 from burncloud_images.cli.job_views import view
@@ -96,7 +96,7 @@ class JobCommand:
     reporter: Reporter
     unprinted: StorageError | None = None
 
-    async def add(self, lists: InputLists) -> None:
+    async def add(self, lists: JobInputs) -> None:
         """
         Add the rows of the lists to the job, and report bad rows.
 
@@ -112,7 +112,7 @@ class JobCommand:
         if lists.names and not self.reporter.options.quiet:
             await self.note_bad_rows()
 
-    async def add_list(self, name: str, lists: InputLists) -> None:
+    async def add_list(self, name: str, lists: JobInputs) -> None:
         try:
             added = await self.job.add(name, lists.options, allow_change=self.running.allow_input_change)
         except InputChangedError as error:
@@ -256,7 +256,7 @@ def to_layout(folder: JobFolderOptions, asked: str | None) -> Any:  # noqa: ANN4
     return folder.layout or said or "files"
 
 
-async def check_prices(lists: InputLists, folder: Path, options: JobOptions) -> None:
+async def check_prices(lists: JobInputs, folder: Path, options: JobOptions) -> None:
     """
     Refuse lists whose cost a budget cannot limit before they are added to the job, from which rows cannot be removed.
 
@@ -279,7 +279,7 @@ async def check_prices(lists: InputLists, folder: Path, options: JobOptions) -> 
 
 
 async def find_unpriced(
-    lists: InputLists, folder: Path, prices: PriceTable | None
+    lists: JobInputs, folder: Path, prices: PriceTable | None
 ) -> AsyncGenerator[Mapping[str, object], None]:
     """Yield the documents of new requests whose price is unknown."""
     async with AsyncExitStack() as stack:
@@ -292,7 +292,7 @@ async def find_unpriced(
 
 
 async def show_dry_run(
-    lists: InputLists,
+    lists: JobInputs,
     folder: Path,
     options: JobOptions,
     pace: RateOptions,

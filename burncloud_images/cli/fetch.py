@@ -95,7 +95,7 @@ async def fetch_all(client: AsyncImagesClient, urls: Sequence[str], output: Outp
     async def fetch_one(index: int, url: str) -> SavedImage | ImagesError:
         async with places:
             try:
-                return await client.fetch(url, into=PreparedSink(target), index=index)
+                return await client.fetch(url, into=CheckedSink(target), index=index)
             except ImagesError as error:
                 return error
 
@@ -123,7 +123,7 @@ async def prepare(target: OutputDirectory, count: int) -> None:
 
 
 @attrs.frozen
-class PreparedSink:
+class CheckedSink:
     """A sink whose names were checked for all images at once."""
 
     target: OutputDirectory

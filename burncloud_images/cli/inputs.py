@@ -174,9 +174,9 @@ CONTAINERS = ("files", "webdataset")
 
 
 @attrs.frozen(kw_only=True)
-class InputLists:
+class JobInputs:
     """
-    The lists of a job.
+    The lists of prompts and requests that a job is made from.
 
     Attributes:
         names: Files, or `-` for stdin.
@@ -220,7 +220,7 @@ class InputLists:
                     yield row
 
 
-def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> InputLists:
+def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> JobInputs:
     """
     Return the lists that *values* name.
 
@@ -233,7 +233,7 @@ def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> InputLists:
             stdin.open("a list")
         elif not Path(name).exists():
             raise UsageError(f"There is no list {name}.")
-    return InputLists(
+    return JobInputs(
         names=names,
         defaults={**find_model(), **dict(find_defaults(values, stdin))},
         rows=build_options(ListOptions, values),

@@ -258,7 +258,7 @@ HEAD = ("day", "model", "requests", "images", "tokens in", "tokens out", "cost")
 
 
 @attrs.define(kw_only=True)
-class UsageTotals:
+class DailyUsage:
     """
     Usage of one model on one day.
 
@@ -301,8 +301,8 @@ async def print_usage(directory: str, output: JsonOptions, reporter: Reporter) -
     Raises:
         JobError: There is no job, or it cannot be read.
     """
-    shares: dict[tuple[str, str], UsageTotals] = {}
-    total = UsageTotals()
+    shares: dict[tuple[str, str], DailyUsage] = {}
+    total = DailyUsage()
     with reporter.working("counting"):
         async with view(directory) as store:
             async for record in store.records():
@@ -310,7 +310,7 @@ async def print_usage(directory: str, output: JsonOptions, reporter: Reporter) -
                     continue
                 day = f"{datetime.fromtimestamp(record.ended_at, UTC):%Y-%m-%d}"
                 model = str(record.document.get("model") or NO_MODEL)
-                for share in (shares.setdefault((day, model), UsageTotals()), total):
+                for share in (shares.setdefault((day, model), DailyUsage()), total):
                     share.take(record)
             totals = await store.totals()
     if output.json:
@@ -323,7 +323,7 @@ async def print_usage(directory: str, output: JsonOptions, reporter: Reporter) -
     return 0
 
 
-def share_to_json(share: UsageTotals) -> dict[str, object]:
+def share_to_json(share: DailyUsage) -> dict[str, object]:
     return {**attrs.asdict(share), "cost": share.cost / DOLLAR}
 
 

@@ -34,7 +34,7 @@ def has_glyph(character: str) -> bool:
 
 
 @attrs.frozen
-class UnbrokenText:
+class SingleLineText:
     """
     Text that is not broken across lines.
 
@@ -49,20 +49,20 @@ class UnbrokenText:
     width: float
 
 
-def tokens(prompt: str, size: int) -> Iterator[UnbrokenText]:
+def tokens(prompt: str, size: int) -> Iterator[SingleLineText]:
     """Yield words, spaces, and characters that the font lacks."""
     font = load_font(size)
     word = ""
     for character in prompt:
         if character.isspace() or unicodedata.category(character) in {"Cc", "Cf"}:
             yield from split(word, font)
-            yield UnbrokenText(" ", drawn=True, width=font.getlength(" "))
+            yield SingleLineText(" ", drawn=True, width=font.getlength(" "))
             word = ""
         elif has_glyph(character):
             word += character
         else:
             yield from split(word, font)
-            yield UnbrokenText(
+            yield SingleLineText(
                 character, drawn=False, width=load_font(code_size(size)).getlength(to_code(character)) + size * 0.6
             )
             word = ""
@@ -77,18 +77,18 @@ def code_size(size: int) -> int:
     return max(6, round(size * 0.55))
 
 
-def split(word: str, font: Font) -> Iterator[UnbrokenText]:
+def split(word: str, font: Font) -> Iterator[SingleLineText]:
     """Yield *word*, split if it is very long."""
     for start in range(0, len(word), 24):
         piece = word[start : start + 24]
-        yield UnbrokenText(piece, drawn=True, width=font.getlength(piece))
+        yield SingleLineText(piece, drawn=True, width=font.getlength(piece))
 
 
-def lay_out(prompt: str, size: int, width: float) -> list[list[UnbrokenText]]:
+def lay_out(prompt: str, size: int, width: float) -> list[list[SingleLineText]]:
     """Return lines of at most *width*; the last ends in an ellipsis if more does not fit."""
-    lines: list[list[UnbrokenText]] = [[]]
+    lines: list[list[SingleLineText]] = [[]]
     used = 0.0
-    ellipsis = UnbrokenText("...", drawn=True, width=load_font(size).getlength("..."))
+    ellipsis = SingleLineText("...", drawn=True, width=load_font(size).getlength("..."))
     for token in tokens(prompt, size):
         if used + token.width > width and lines[-1]:
             if len(lines) == MAX_LINES:
@@ -129,7 +129,7 @@ def lay_over(image: Image.Image, band: Image.Image, place: tuple[int, int]) -> I
 
 
 def write_line(
-    draw: ImageDraw.ImageDraw, line: Sequence[UnbrokenText], size: int, place: tuple[float, float], prompt: str
+    draw: ImageDraw.ImageDraw, line: Sequence[SingleLineText], size: int, place: tuple[float, float], prompt: str
 ) -> None:
     x, y = place
     for token in line:
@@ -141,7 +141,7 @@ def write_line(
 
 
 def write_tile(
-    draw: ImageDraw.ImageDraw, token: UnbrokenText, size: int, place: tuple[float, float], prompt: str
+    draw: ImageDraw.ImageDraw, token: SingleLineText, size: int, place: tuple[float, float], prompt: str
 ) -> None:
     """Draw a character's code, such as `U+4E00`, on stripes whose colour depends on the prompt and the character."""
     x, y = place

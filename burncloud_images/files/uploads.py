@@ -117,7 +117,7 @@ class HandleUpload:
 
 
 @attrs.frozen
-class OpenedUpload:
+class UploadOpener:
     """A callable that opens a seekable source for every attempt."""
 
     source: CallableSource
@@ -137,7 +137,7 @@ class OpenedUpload:
                     yield piece
 
 
-Upload: TypeAlias = BytesUpload | PathUpload | HandleUpload | OpenedUpload
+Upload: TypeAlias = BytesUpload | PathUpload | HandleUpload | UploadOpener
 
 
 @asynccontextmanager
@@ -244,7 +244,7 @@ class UploadFactory:
                 return await self.spool(handle)
             upload = await self.measure_handle(cast("Readable", handle))
         if isinstance(upload, HandleUpload):
-            return OpenedUpload(source, upload.start, upload.size, upload.media, self.executor, upload.name)
+            return UploadOpener(source, upload.start, upload.size, upload.media, self.executor, upload.name)
         return upload
 
     async def spool(self, source: object) -> Upload:

@@ -28,7 +28,7 @@ MOST_BLOCKS = 4096
 @attrs.frozen(kw_only=True)
 class Media:
     """
-    What the bytes say.
+    What the first bytes of an image say: its format, size and whether it is whole.
 
     Attributes:
         media_type: None if the bytes are not an image that the API knows.

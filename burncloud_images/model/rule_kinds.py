@@ -16,7 +16,7 @@ MB = 1024 * 1024
 
 
 class FieldLimit(Protocol):
-    """Says what is wrong with a value."""
+    """A limit of one field of a request: says how a value exceeds it."""
 
     def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
         """Return one clause, or None."""

@@ -104,7 +104,7 @@ def open_file(path: Path) -> io.BufferedReader:
         raise unreadable(path, error) from None
 
 
-class BlockingFile(io.FileIO):
+class WaitingFile(io.FileIO):
     """A file that waits for its bytes, also if another program has made its pipe one that does not wait."""
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
@@ -125,7 +125,7 @@ def open_stdin() -> BinaryIO:
         raise refusal(STDIN, "there is no standard input")
     try:
         # Not sys.stdin.buffer: at exit Python would wait for its lock, which a thread that reads it holds.
-        return io.BufferedReader(BlockingFile(sys.stdin.fileno(), closefd=False))
+        return io.BufferedReader(WaitingFile(sys.stdin.fileno(), closefd=False))
     except OSError:  # not a file of the system
         return sys.stdin.buffer
 
