@@ -182,12 +182,14 @@ class JobInputs:
         names: Files, or `-` for stdin.
         defaults: Fields for rows without them.
         allow_http: Whether rows may name unencrypted URLs.
+        models: Several models, each for every row that names none.
     """
 
     names: tuple[str, ...]
     defaults: Mapping[str, object]
     rows: ListOptions
     allow_http: bool = False
+    models: tuple[str, ...] = ()
 
     @property
     def options(self) -> InputOptions:
@@ -201,6 +203,8 @@ class JobInputs:
             encoding=self.rows.encoding,
             delimiter=self.rows.delimiter,
             sheet=self.rows.sheet,
+            template=self.rows.template,
+            models=self.models,
             columns=to_columns(self.rows.column),
             allow_http=self.allow_http,
         )
@@ -233,12 +237,28 @@ def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> JobInputs:
             stdin.open("a list")
         elif not Path(name).exists():
             raise UsageError(f"There is no list {name}.")
+    defaults = {**find_model(), **dict(find_defaults(values, stdin))}
+    models = to_models(defaults.get("model"))
     return JobInputs(
         names=names,
-        defaults={**find_model(), **dict(find_defaults(values, stdin))},
+        defaults={name: value for name, value in defaults.items() if name != "model" or not models},
+        models=models,
         rows=build_options(ListOptions, values),
         allow_http=bool(values.get("allow_http")),
     )
+
+
+def to_models(word: object) -> tuple[str, ...]:
+    """
+    Return the models of `-m a,b`; none for a single one, which is a default like any other.
+
+    Raises:
+        UsageError: One is empty, or named twice.
+    """
+    names = tuple(part.strip() for part in word.split(",")) if isinstance(word, str) else ()
+    if len(names) > 1 and (not all(names) or len(set(names)) < len(names)):
+        raise UsageError(f"-m {word!r} has to name different models between commas.")
+    return names if len(names) > 1 else ()
 
 
 def to_columns(words: Iterable[str]) -> Mapping[str, str]:

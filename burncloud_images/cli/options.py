@@ -81,6 +81,8 @@ class ListOptions:
             found out by the first row.
         column: What a list calls a column, as prompt="Prompt Text". Repeatable.
         sheet: The sheet of a spreadsheet. Default: the first.
+        template: A prompt with places for the columns of a row, as "{animal} in the style of {style}"; {{ and }} are
+            braces.
         encoding: The encoding of lists, such as utf-8, gb18030, big5, euc-kr, shift_jis or windows-1252. Default: found
             out, or refused if it is not certain.
     """
@@ -89,6 +91,7 @@ class ListOptions:
     input_format: Literal["txt", "csv", "tsv", "json", "jsonl", "parquet", "xlsx"] | None = None
     delimiter: str | None = attrs.field(default=None, metadata={"metavar": "CHARACTER"})
     column: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "COLUMN=NAME"})
+    template: str | None = attrs.field(default=None, metadata={"metavar": "TEXT"})
     sheet: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
     encoding: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
 

@@ -40,6 +40,7 @@ from burncloud_images.bulk.inputs.sources import (
 )
 from burncloud_images.bulk.inputs.spreadsheets import read_spreadsheet
 from burncloud_images.bulk.inputs.tables import TableOptions, to_delimiter
+from burncloud_images.bulk.inputs.templates import Template
 from burncloud_images.bulk.records import AddedRows, BadRow, InputFile, NewRequest
 from burncloud_images.bulk.request_json import to_document, to_key
 from burncloud_images.disk import finish_whatever_happens, run, sha256_of
@@ -77,6 +78,8 @@ class InputOptions:
         delimiter: What stands between the cells of a table; None to find out.
         sheet: Of a spreadsheet; None for the first.
         columns: What the list calls columns, by the column.
+        template: A prompt with places for columns, as `{animal} in the style of {style}`.
+        models: Each row that names no model becomes a request for each of these.
         allow_http: Whether rows may name images at unencrypted addresses.
     """
 
@@ -87,9 +90,11 @@ class InputOptions:
     delimiter: str | None = None
     sheet: str | None = None
     columns: Mapping[str, str] = attrs.field(factory=dict)
+    template: str | None = None
+    models: Sequence[str] = ()
     allow_http: bool = False
 
-    def tables(self, *, has_defaults: bool) -> TableOptions:
+    def tables(self, parser: RowParser) -> TableOptions:
         """
         Return how tables are read.
 
@@ -99,7 +104,8 @@ class InputOptions:
         return TableOptions(
             names=ColumnNames.of(self.columns),
             delimiter=to_delimiter(self.delimiter) if self.delimiter is not None else None,
-            has_defaults=has_defaults,
+            has_defaults=parser.template is not None or parser.defaults.make_requests,
+            needed=parser.template.names if parser.template is not None else (),
             sheet=self.sheet,
         )
 
@@ -194,7 +200,10 @@ class InputReader:
     def take(self) -> Taken | None:
         """Return the next rows, and None behind the last; blocks."""
         if self.rows is None:
-            self.parser = self.find_parser()
+            try:
+                self.parser = self.find_parser()
+            except UnusableRow as problem:
+                raise refusal(self.source, str(problem)) from None
             self.rows = self.read(self.parser)
         assert self.parser is not None
         self.parser.files.look_anew()
@@ -217,32 +226,36 @@ class InputReader:
             defaults=RowDefaults.of(self.options.defaults),
             files=ImageFileInspector.below(folder if root is None else root),
             allow_http=self.options.allow_http,
+            template=Template.of(self.options.template) if self.options.template is not None else None,
+            models=self.options.models,
         )
 
     def read(self, parser: RowParser) -> Made:
         files = parser.files
         try:
-            with closing(self.parsed_rows(has_defaults=parser.defaults.make_requests)) as parsed_rows:
+            with closing(self.parsed_rows(parser)) as parsed_rows:
                 for parsed in parsed_rows:
                     before = files.read
-                    yield parser.to_row(parsed), parsed.size + files.read - before
+                    for row in parser.to_rows(parsed):
+                        yield row, parsed.size + files.read - before
+                        before = files.read
         except UnusableRow as problem:
             raise refusal(self.source, str(problem)) from None
 
-    def parsed_rows(self, *, has_defaults: bool) -> Generator[ParsedRow, None, None]:
+    def parsed_rows(self, parser: RowParser) -> Generator[ParsedRow, None, None]:
         name = find_format(self.source, self.options.format)
         if name in FILES:
-            yield from FILES[name](Path(self.source), self.options.tables(has_defaults=has_defaults))
+            yield from FILES[name](Path(self.source), self.options.tables(parser))
             return
         if self.source == STDIN:
-            yield from self.texts(self.stdin or open_stdin(), name, has_defaults=has_defaults)
+            yield from self.texts(self.stdin or open_stdin(), name, parser)
             return
         with open_file(Path(self.source)) as handle:
-            yield from self.texts(handle, name, has_defaults=has_defaults)
+            yield from self.texts(handle, name, parser)
 
-    def texts(self, handle: BinaryIO, name: str | None, *, has_defaults: bool) -> ParsedRows:
+    def texts(self, handle: BinaryIO, name: str | None, parser: RowParser) -> ParsedRows:
         with open_text(self.source, handle, self.options.encoding) as text:
-            yield from read_text(text, name, self.options.tables(has_defaults=has_defaults))
+            yield from read_text(text, name, self.options.tables(parser))
 
     def close(self) -> None:
         """Close the input, unless a thread that was left still reads it."""
@@ -307,7 +320,9 @@ def same(
 def digest_of(options: InputOptions) -> str:
     """Return what tells one set of defaults from another."""
     root = str(options.input_root.absolute()) if options.input_root is not None else None
-    further = {name: getattr(options, name) for name in ("encoding", "delimiter", "sheet", "columns")}
+    further = {
+        name: getattr(options, name) for name in ("encoding", "delimiter", "sheet", "columns", "template", "models")
+    }
     given = {name: value for name, value in further.items() if value}  # jobs remember what digests were without these
     parts = [dict(options.defaults), root, options.format, *([given] if given else [])]
     text = json.dumps(parts, sort_keys=True, default=str)

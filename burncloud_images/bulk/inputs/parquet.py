@@ -48,8 +48,13 @@ def read_parquet(path: Path, options: TableOptions) -> ParsedRows:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise refusal(path, f"it cannot be read as Parquet: {clip(str(error))}") from None
     with file:
-        columns = options.names.find_all(names, has_defaults=options.has_defaults)
-        known = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
+        columns = options.find_columns(names)
+        schema = file.schema_arrow
+        known = {
+            name: column
+            for name, column in zip(names, columns, strict=True)
+            if column in COLUMNS or is_simple(schema.field(name).type)
+        }
         for name, column in known.items():
             if column in IMAGE_FIELDS and holds_bytes(file.schema_arrow.field(name).type):
                 reason = f"its column {name} holds images themselves; rows name them by path or address"
@@ -64,6 +69,17 @@ def read_parquet(path: Path, options: TableOptions) -> ParsedRows:
                     yield to_parsed_row(named, unknown if line == 1 else {}, line)
         except (pa.ArrowException, OSError):
             yield ParsedRow(line=line + 1, problem="it is damaged, and the rest cannot be read")
+
+
+def is_simple(kind: DataType) -> bool:
+    """Say whether values of a type are text, numbers, truths or dates."""
+    import pyarrow as pa
+
+    of = pa.types
+    if of.is_dictionary(kind):
+        return is_simple(kind.value_type)
+    tests = (of.is_string, of.is_large_string, of.is_integer, of.is_floating, of.is_boolean, of.is_temporal)
+    return any(test(kind) for test in tests)
 
 
 def holds_bytes(kind: DataType) -> bool:

@@ -9,8 +9,18 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from burncloud_images.bulk.inputs.columns import COLUMNS, FIELDS, OPERATIONS, ParsedRow, UnusableRow, clip, nearest
+from burncloud_images.bulk.inputs.columns import (
+    COLUMNS,
+    FIELDS,
+    OPERATIONS,
+    ParsedRow,
+    UnusableRow,
+    clip,
+    nearest,
+    simplify,
+)
 from burncloud_images.bulk.inputs.row_images import ImageFileInspector, InspectedImage
+from burncloud_images.bulk.inputs.templates import Template
 from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.bulk.request_json import REQUESTS, to_document, to_key
 from burncloud_images.errors import InvalidRequestError, Violation
@@ -201,6 +211,8 @@ class RowParser:
         defaults: For what a row does not give.
         files: Those that rows may name.
         allow_http: Whether images may be at unencrypted addresses.
+        template: Makes the prompts, of the columns of rows.
+        models: Each row that names no model becomes a request for each of these.
         row_warnings: What is to be said about the rows.
     """
 
@@ -208,9 +220,22 @@ class RowParser:
     defaults: RowDefaults
     files: ImageFileInspector
     allow_http: bool = False
+    template: Template | None = None
+    models: Sequence[str] = ()
     row_warnings: RowWarnings = attrs.field(
         default=attrs.Factory(lambda parser: RowWarnings(parser.source), takes_self=True)
     )
+
+    def to_rows(self, parsed: ParsedRow) -> Iterator[NewRequest | BadRow]:
+        """Yield what *parsed* comes to: one request, or one for each model."""
+        if not self.models or parsed.problem is not None or parsed.values.get("model") is not None:
+            yield self.to_row(parsed)
+            return
+        for model in self.models:
+            row = self.to_row(attrs.evolve(parsed, values={**parsed.values, "model": model}))
+            yield attrs.evolve(row, label=f"{row.label}-{model}") if row.label else row
+            if isinstance(row, BadRow):
+                return
 
     def to_row(self, parsed: ParsedRow) -> NewRequest | BadRow:
         """Return what *parsed* comes to."""
@@ -221,6 +246,8 @@ class RowParser:
             if parsed.problem is not None:
                 return self.refuse(parsed, label, parsed.problem)
             repeat = find_repeat(given)
+            if self.template is not None:
+                given["prompt"] = self.template.fill(given)
             request, files = self.build(self.known(given, parsed.line))
             document = self.judge(request, files, parsed.line)
         except UnusableRow as problem:
@@ -242,11 +269,14 @@ class RowParser:
             raise UnusableRow("stream: rows cannot ask for streams")
         made = {}
         for name, value in given.items():
-            if name not in COLUMNS:
+            if name not in COLUMNS and not self.is_in_template(name):
                 self.row_warnings.warn_of_column(name, line)
-            elif name not in OWN:
+            elif name in COLUMNS and name not in OWN:
                 made[name] = value
         return made
+
+    def is_in_template(self, name: str) -> bool:
+        return self.template is not None and simplify(name) in map(simplify, self.template.names)
 
     def judge(self, request: ImagesRequest, files: Mapping[Path, InspectedImage], line: int) -> dict[str, object]:
         """

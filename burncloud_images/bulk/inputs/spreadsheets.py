@@ -98,7 +98,7 @@ def parse_rows(rows: Iterator[tuple[int, list[Pair]]], options: TableOptions) ->
         return
     names = [to_text(cell.value) for cell, _ in header]
     try:
-        columns = options.names.find_all(names, has_defaults=options.has_defaults)
+        columns = options.find_columns(names)
     except UnusableRow as reason:
         raise UnusableRow(f"row {first:,}: {reason}") from None
     for number, pairs in rows:

@@ -10,6 +10,7 @@ Source: RFC 4180, with what spreadsheets and `csv` make of it.
 from __future__ import annotations
 
 import csv
+import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from burncloud_images.bulk.inputs.columns import (
     ParsedRow,
     ParsedRows,
     UnusableRow,
+    simplify,
     to_value,
     to_values,
 )
@@ -50,12 +52,30 @@ class TableOptions:
         delimiter: What stands between cells; None to find out.
         has_defaults: Whether rows may lack a prompt and an image, because all get one.
         sheet: The sheet of a spreadsheet; None for the first.
+        needed: The user's own names of columns that the list has to have.
     """
 
     names: ColumnNames = attrs.field(factory=ColumnNames)
     delimiter: str | None = None
     has_defaults: bool = False
     sheet: str | None = None
+    needed: Sequence[str] = ()
+
+    def find_columns(self, names: Sequence[str]) -> list[str]:
+        """
+        Return the columns of a table.
+
+        Raises:
+            UnusableRow: A request cannot be made of them, or one is missing.
+        """
+        found = self.names.find_all(names, has_defaults=self.has_defaults)
+        for name in self.needed:
+            if simplify(name) not in map(simplify, (*found, *names)):
+                slips = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+                advice = f"; did you mean {{{slips[0]}}}?" if slips else ""
+                shown = ColumnNames.quote(names)
+                raise UnusableRow(f"the template names {{{name}}}, and the columns are {shown}{advice}")
+        return found
 
 
 def to_delimiter(word: str) -> str:
@@ -220,7 +240,7 @@ def to_header(line: RawLine, delimiter: str, options: TableOptions) -> Sequence[
     called = DELIMITERS.get(delimiter, repr(delimiter))
     separated = f"separated by {called}" if len(names) > 1 else f"and no {called} separate others"
     try:
-        return options.names.find_all(names, has_defaults=options.has_defaults)
+        return options.find_columns(names)
     except UnusableRow as problem:
         raise UnusableRow(f"line {line.line}, {separated}: {problem}") from None
 

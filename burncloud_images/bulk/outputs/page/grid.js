@@ -7,6 +7,9 @@ const AT_ONCE = 40;
 const MOST_WIDE = 2.4;
 const PIXELS = /^(\d+)x(\d+)$/;
 
+const isSameRow = (card, before) =>
+  Boolean(before && card.source && card.line) && card.source === before.source && card.line === before.line;
+
 class Grid {
   constructor(list) {
     this.list = list;
@@ -31,7 +34,7 @@ class Grid {
 
   draw(start) {
     const end = Math.min(start + AT_ONCE, this.shown.length);
-    this.list.append(...this.shown.slice(start, end).map((card) => this.toElement(card)));
+    this.append(start, end);
     if (end < this.shown.length) this.drawing = requestAnimationFrame(() => this.draw(end));
   }
 
@@ -39,7 +42,17 @@ class Grid {
   drawAll() {
     cancelAnimationFrame(this.drawing);
     const start = this.list.children.length;
-    this.list.append(...this.shown.slice(start).map((card) => this.toElement(card)));
+    this.append(start, this.shown.length);
+  }
+
+  /** Adds cards; those of one row of a list stand closer together. */
+  append(start, end) {
+    const elements = this.shown.slice(start, end).map((card, place) => {
+      const element = this.toElement(card);
+      element.classList.toggle("same", isSameRow(card, this.shown[start + place - 1]));
+      return element;
+    });
+    this.list.append(...elements);
   }
 
   toElement(card) {
