@@ -263,7 +263,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons: Counter[str] = Counter()
     for outcome in ("passed", "failed", "skipped", "xfailed", "xpassed"):
         for report in terminalreporter.getreports(outcome):
-            name = dict(report.user_properties).get("way")
+            name = dict(getattr(report, "user_properties", ())).get("way")  # a skipped module has none
             if name is None or report.when not in {"setup", "call"} or (report.when == "setup" and report.passed):
                 continue
             reason = str(report.longrepr[2]) if report.skipped and isinstance(report.longrepr, tuple) else ""
