@@ -25,8 +25,38 @@ EXTENSIONS: Mapping[str, str] = {
     "image/webp": "webp",
     "image/gif": "gif",
     "image/svg+xml": "svg",
+    "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heif",
+    "image/jxl": "jxl",
+    "image/jp2": "jp2",
+    "image/jpx": "jpx",
+    "image/vnd.ms-photo": "jxr",
+    "image/tiff": "tiff",
+    "image/bmp": "bmp",
+    "image/vnd.microsoft.icon": "ico",
+    "image/x-win-cursor": "cur",
+    "image/vnd.adobe.photoshop": "psd",
+    "image/qoi": "qoi",
+    "image/x-exr": "exr",
+    "image/vnd.radiance": "hdr",
+    "image/vnd-ms.dds": "dds",
+    "image/ktx": "ktx",
+    "video/x-mng": "mng",
+    "image/x-jng": "jng",
+    "image/x-xcf": "xcf",
+    "image/icns": "icns",
+    "image/flif": "flif",
+    "image/bpg": "bpg",
+    "image/x-farbfeld": "ff",
+    "image/x-portable-anymap": "pnm",
+    "image/x-sun-raster": "ras",
+    "image/x-sgi": "sgi",
+    "image/x-xpixmap": "xpm",
+    "image/x-pcx": "pcx",
+    "image/x-eps": "eps",
 }
-"""Of files, by media type."""
+"""Of files, by media type: those that the API documents, and others that gateways and stores may answer in."""
 
 T_co = TypeVar("T_co", covariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -88,7 +118,8 @@ class ImageDetails:
 
     Attributes:
         index: Place in the server's answer, from 0.
-        media_type: `image/png`, `image/jpeg`, `image/webp`, `image/gif` or `image/svg+xml`, read from the bytes.
+        media_type: Read from the bytes: `image/png`, `image/jpeg`, `image/webp`, `image/gif` or `image/svg+xml`; other
+            formats, such as AVIF or TIFF, are recognised as well.
         width: Pixels, read from the bytes; None if the format does not say.
         height: Pixels, read from the bytes; None if the format does not say.
         revised_prompt: The prompt that was really used, where the model changed it.
@@ -148,6 +179,10 @@ class Image(ImageDetails):
         return target
 
 
+SPELLINGS = {"jpeg": "jpg", "jpe": "jpg", "tif": "tiff", "heif": "heic", "hif": "heic", "j2k": "jp2", "ppm": "pnm"}
+"""Other extensions of the same formats."""
+
+
 def check_extension(path: Path, media_type: str | None) -> None:
     """
     Refuse a name whose extension is that of another image format.
@@ -155,8 +190,10 @@ def check_extension(path: Path, media_type: str | None) -> None:
     Raises:
         InvalidRequestError: It is.
     """
-    named = {"jpeg": "jpg", "jpe": "jpg"}.get(path.suffix.lower().lstrip("."), path.suffix.lower().lstrip("."))
+    suffix = path.suffix.lower().lstrip(".")
+    named = SPELLINGS.get(suffix, suffix)
     extension = EXTENSIONS.get(media_type or "", named)
+    extension = SPELLINGS.get(extension, extension)
     if named in EXTENSIONS.values() and named != extension:
         message = f"{path.name} ends in .{named}, but the image is {media_type}; name it .{extension}"
         raise InvalidRequestError([Violation("path", message)])

@@ -25,6 +25,7 @@ from burncloud_images.errors import (
     DownloadError,
     DownloadRefusedError,
     ImagesError,
+    OutcomeUnknownError,
     ResultExpiredError,
     StorageError,
     hide_query,
@@ -128,6 +129,10 @@ class PartialDownload(Generic[T]):
         await self.writer.write(data)
         self.size += len(data)
         self.reached = max(self.reached, self.size)
+
+    def forget_headers(self) -> None:
+        """Forget what the headers say of the file: it came compressed, and they are about what came."""
+        self.file, self.digests = RemoteFile(), []
 
     async def keep(self) -> T:
         """
@@ -252,7 +257,7 @@ class Download(Generic[T]):
         except IncompleteImage as problem:
             raise DownloadError(f"The image was fetched, but {problem}.", retryable=True) from None
         except ImagesError as error:
-            passing = isinstance(error, ConnectionFailedError) and error.retryable is not False
+            passing = isinstance(error, ConnectionFailedError | OutcomeUnknownError) and error.retryable is not False
             raise DownloadError(f"The image was not fetched. {error.message}", retryable=passing) from None
 
     async def follow(self) -> None:
@@ -278,10 +283,9 @@ class Download(Generic[T]):
         """Take a whole file, or the rest of one."""
         match response.status:
             case 200:
-                refuse_compressed(response)
                 await self.partial.begin(response.headers)
             case 206 if self.partial.is_continued_by(response.headers):
-                refuse_compressed(response)
+                pass
             case 416 if self.partial.is_ended_by(response.headers):
                 return
             case 206 | 416 if self.partial.size:
@@ -301,6 +305,8 @@ class Download(Generic[T]):
             async for chunk in chunks:
                 if self.partial.size + len(chunk) > most:
                     raise too_large(most)
+                if state.inflated:
+                    self.partial.forget_headers()
                 await self.partial.write(chunk)
 
     async def in_time(self, response: Response, state: AttemptState) -> AsyncGenerator[bytes, None]:
@@ -339,11 +345,6 @@ class Download(Generic[T]):
             return ResultExpiredError("The image's host says that the image is gone.")
         retry_after = wait if wait is not None else next(iter(waits), None)
         return DownloadError(f"The image's host answered {status}.", retry_after=retry_after, retryable=bool(waits))
-
-
-def refuse_compressed(response: Response) -> None:
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise DownloadError("The image came compressed, which was not asked for.")
 
 
 def next_address(here: str, response: Response) -> str:

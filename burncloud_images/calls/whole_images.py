@@ -33,7 +33,7 @@ async def keep_image(writer: ImageWriter[T]) -> T:
         StorageError: It cannot be stored.
     """
     media = await writer.finish()
-    if media.media_type is not None and media.complete:
+    if media.media_type is not None and media.complete is not False:
         return await writer.keep(media)
     what = "its bytes are not an image" if media.media_type is None else f"its {media.media_type} has no end"
     raise IncompleteImage(what)

@@ -4,11 +4,16 @@ What an image file is, read from its own bytes: type, size, alpha channel, and w
 Nothing is decoded and nothing is read whole: each reader is a generator that yields the spans it needs and is sent
 their bytes, so the same code serves bytes in memory, a file read by another thread, and a file far larger than memory.
 
-Sources: PNG third edition (W3C, §5 and §11); ITU-T T.81 annex B (JPEG); RFC 9649 (WebP); GIF89a specification.
+Whatever stands behind the end of a file, such as a film or a camera's notes, makes no difference. It is mostly short,
+so the last bytes are looked at first, and the file is read from its beginning only if the end is not among them.
+
+Sources: PNG third edition (W3C, §5 and §11); ITU-T T.81 annex B (JPEG); RFC 9649 (WebP); GIF89a specification; XML 1.0
+§2.8, of what may stand around the root of an SVG.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Generator
 
@@ -21,8 +26,11 @@ Span = tuple[int, int]
 
 HEAD = 64
 TAIL = 1024
+LONGEST_SPAN = 64 * 1024
 MOST_BLOCKS = 4096
-"""Maximum chunks, segments or blocks that a reader skips: hostile files may have millions."""
+"""Maximum chunks or segments that a reader skips: hostile files may have millions."""
+MOST_GIF_BLOCKS = 100_000
+"""The same for blocks of a GIF, which have at most 255 bytes."""
 
 
 @attrs.frozen(kw_only=True)
@@ -31,18 +39,18 @@ class Media:
     What the first bytes of an image say: its format, size and whether it is whole.
 
     Attributes:
-        media_type: None if the bytes are not an image that the API knows.
+        media_type: None if the bytes are not an image of any format that is known.
         width: Pixels; None if the format or the file does not say.
         height: Pixels; None if the format or the file does not say.
         alpha: Whether a pixel can be transparent.
-        complete: Whether the end marker is where it belongs.
+        complete: Whether the end is there; None for formats whose end is not known.
     """
 
     media_type: str | None = None
     width: int | None = None
     height: int | None = None
     alpha: bool = False
-    complete: bool = False
+    complete: bool | None = False
 
     @property
     def extension(self) -> str:
@@ -65,7 +73,7 @@ def examine(size: int) -> Probe:
     """
     Return a probe for an image file of *size* bytes.
 
-    Every span it asks for lies within the file and is at most 1 KiB long. A file that has fewer bytes than *size* when
+    Every span it asks for lies within the file and is at most 64 KiB long. A file that has fewer bytes than *size* when
     it is read is not an image.
     """
     try:
@@ -90,9 +98,12 @@ def read_image(size: int) -> Probe:
     for signature, reader in READERS:
         if head.startswith(signature):
             return (yield from reader(size))
-    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"<svg", b"<?xml")):
+    if head.lstrip(BLANK)[:1] in b"<":
         return (yield from read_svg(size))
-    return Media()
+    from burncloud_images.model.signatures import find_media_type  # hardly any file needs them
+
+    media_type = find_media_type(head)
+    return Media(media_type=media_type, complete=None) if media_type else Media()
 
 
 def examine_bytes(data: bytes | bytearray | memoryview) -> Media:
@@ -114,6 +125,9 @@ def read_tail(size: int) -> Generator[Span, bytes, bytes]:
     return (yield from read(size - length, length))
 
 
+END_OF_PNG = b"\0\0\0\0IEND\xae\x42\x60\x82"
+
+
 def read_png(size: int) -> Probe:
     header = yield from read(0, min(33, size))
     if len(header) < 33 or header[12:16] != b"IHDR":
@@ -121,7 +135,7 @@ def read_png(size: int) -> Probe:
     width, height, _, colour = struct.unpack(">IIBB", header[16:26])
     alpha = colour in {4, 6} or (yield from png_has_transparency(size))
     tail = yield from read_tail(size)
-    complete = b"\0\0\0\0IEND\xae\x42\x60\x82" in tail
+    complete = END_OF_PNG in tail or (yield from png_ends(size))
     return Media(media_type="image/png", width=width, height=height, alpha=alpha, complete=complete)
 
 
@@ -140,6 +154,20 @@ def png_has_transparency(size: int) -> Generator[Span, bytes, bool]:
     return False
 
 
+def png_ends(size: int) -> Generator[Span, bytes, bool]:
+    """Whether the chunks lead to the one that ends them."""
+    offset = 8
+    for _ in range(MOST_BLOCKS):
+        if offset + 12 > size:
+            return False
+        block = yield from read(offset, 12)
+        if block == END_OF_PNG:
+            return True
+        length = int.from_bytes(block[:4])
+        offset += 12 + length
+    return False
+
+
 # T.81 table B.1: SOF0-SOF15 without DHT (C4), JPG (C8) and DAC (CC).
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
@@ -150,11 +178,38 @@ START_OF_SCAN = 0xDA
 def read_jpeg(size: int) -> Probe:
     dimensions, scan = yield from jpeg_frame(size)
     width, height = dimensions or (None, None)
-    # Cameras append data of their own, so the marker need not be the very last bytes. One that stands before the
-    # pixels is of a thumbnail; among the pixels none can stand (B.1.1.5).
+    # One that stands before the pixels is of a thumbnail; among the pixels none can stand (B.1.1.5).
     start = max(scan, size - TAIL)
     tail = yield from read(start, size - start)
-    return Media(media_type="image/jpeg", width=width, height=height, complete=b"\xff\xd9" in tail)
+    complete = b"\xff\xd9" in tail or (yield from jpeg_ends(size, scan))
+    return Media(media_type="image/jpeg", width=width, height=height, complete=complete)
+
+
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
+"""Among the pixels: neither a stuffed byte, a restart, nor a fill byte."""
+
+
+def jpeg_ends(size: int, offset: int) -> Generator[Span, bytes, bool]:
+    """Whether the scans from *offset* on lead to the marker that ends them."""
+    segments = 0
+    while offset < size:
+        piece = yield from read(offset, min(LONGEST_SPAN, size - offset))
+        position = 0
+        while match := MARKER.search(piece, position):
+            segments += 1
+            if match[0] == b"\xff\xd9" or segments == MOST_BLOCKS:
+                return segments < MOST_BLOCKS
+            length = piece[match.end() : match.end() + 2]
+            if len(length) < 2:
+                position = match.start()
+                break
+            position = match.end() + int.from_bytes(length)
+        else:
+            position = max(position, len(piece) - 1)  # a marker may be cut in two
+        if not position:
+            return False
+        offset += position
+    return False
 
 
 def jpeg_frame(size: int) -> Generator[Span, bytes, tuple[tuple[int, int] | None, int]]:
@@ -238,10 +293,13 @@ def read_gif_blocks(size: int, offset: int) -> Generator[Span, bytes, tuple[bool
     """Return whether the first image is transparent, and whether the trailer is there."""
     alpha = None
     inside = False
-    for _ in range(MOST_BLOCKS):
+    window, start = b"", 0
+    for _ in range(MOST_GIF_BLOCKS):
         if offset >= size:
             return bool(alpha), False
-        block = (yield from read(offset, min(10, size - offset))).ljust(10, b"\0")
+        if not start <= offset < start + len(window) - 10:
+            start, window = offset, (yield from read(offset, min(LONGEST_SPAN, size - offset)))
+        block = window[offset - start : offset - start + 10].ljust(10, b"\0")
         if inside:  # §15: sub-blocks, ended by an empty one
             inside = block[0] > 0
             offset += 1 + block[0]
@@ -263,12 +321,31 @@ def read_gif_blocks(size: int, offset: int) -> Generator[Span, bytes, tuple[bool
     return bool(alpha), tail.rstrip(b"\0").endswith(b"\0\x3b")
 
 
+BLANK = b"\xef\xbb\xbf\xfe\xff\0 \t\r\n"
+"""What may stand before the first `<`: white space, and marks of an encoding."""
+PROLOG = re.compile(
+    rb"(?:\s++|<\?.*?\?>|<!--.*?-->"
+    rb"|<!DOCTYPE(?:[^][>\"']++|\"[^\"]*\"|'[^']*'|\[(?:[^]\"'<]++|\"[^\"]*\"|'[^']*'|<!--.*?-->|<)*+\])*+>)*+",
+    re.DOTALL | re.IGNORECASE,
+)
+ROOT = re.compile(rb"<(?:[\w.-]+:)?svg[\s/>]")
+END_OF_SVG = re.compile(rb"</(?:[\w.-]+:)?svg\s*+>(?:[^<]++|<!--.*?-->|<\?.*?\?>)*+\Z", re.DOTALL)
+
+
 def read_svg(size: int) -> Probe:
-    head = yield from read(0, min(TAIL, size))
-    tail = yield from read_tail(size)
-    if b"<svg" not in head:
+    head = yield from read(0, min(LONGEST_SPAN, size))
+    head = to_ascii(head).lstrip(BLANK)
+    prolog = PROLOG.match(head)
+    if prolog is None or not ROOT.match(head, prolog.end()):
         return Media()
-    return Media(media_type="image/svg+xml", alpha=True, complete=tail.rstrip().endswith(b"</svg>"))
+    start = max(0, size - LONGEST_SPAN)
+    tail = to_ascii((yield from read(start, size - start)))
+    return Media(media_type="image/svg+xml", alpha=True, complete=END_OF_SVG.search(tail) is not None)
+
+
+def to_ascii(text: bytes) -> bytes:
+    """Return markup without the zeros that UTF-16 and UTF-32 put beside each of its characters."""
+    return text.replace(b"\0", b"")
 
 
 READERS: tuple[tuple[bytes, Reader], ...] = (

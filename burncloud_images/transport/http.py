@@ -35,7 +35,7 @@ from burncloud_images.transport.interface import AttemptState, ReplayableUpload,
 from burncloud_images.transport.timeouts import IdleTimer
 from burncloud_images.transport.upload_body import UploadBody
 from burncloud_images.wire.body_text import BodyTextDecoder
-from burncloud_images.wire.decompression import BodyDecompressor
+from burncloud_images.wire.decompression import LayeredDecompressor
 from burncloud_images.wire.headers import fold_headers
 from burncloud_images.wire.multipart import BodyPlan
 
@@ -71,22 +71,25 @@ class AiohttpResponse:
         return fold_headers(self.response.headers.items())
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
-        encoding = self.headers.get("content-encoding", "identity").lower()
-        return self.received() if self.inflated or encoding in {"identity", ""} else self.decompressed(encoding)
+        return self.received() if self.inflated else self.decompressed()
 
-    async def decompressed(self, encoding: str) -> AsyncGenerator[bytes, None]:
-        inflater = BodyDecompressor(encoding)
+    async def decompressed(self) -> AsyncGenerator[bytes, None]:
+        decompressor = LayeredDecompressor(self.headers.get("content-encoding", "").lower())
         async with aclosing(self.received()) as chunks:
             async for chunk in chunks:
+                if decompressor.is_plain:
+                    yield chunk
+                    continue
                 try:
-                    for piece in inflater.feed(chunk):
+                    for piece in decompressor.feed(chunk):
+                        self.state.inflated = not decompressor.is_plain
                         yield piece
                 except ValueError:
                     message = "The answer's compression is broken."
                     raise OutcomeUnknownError(message, phase=self.state.phase) from None
-        for piece in inflater.close():
+        for piece in decompressor.close():
             yield piece
-        if inflater.is_cut:
+        if decompressor.is_cut:
             raise OutcomeUnknownError("The compressed answer ended too early.", phase=self.state.phase)
 
     async def received(self) -> AsyncGenerator[bytes, None]:

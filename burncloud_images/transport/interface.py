@@ -59,6 +59,7 @@ class AttemptState:
         reused: Whether the connection had been used before.
         place: Host and port that are connected to.
         source: A sentence that says where the base URL was set, or the proxy if there is one; empty if unknown.
+        inflated: Whether the body turned out to be compressed, so that its headers are not about what it holds.
     """
 
     clock: Clock
@@ -73,6 +74,7 @@ class AttemptState:
     reused: bool = False
     place: str = ""
     source: str = ""
+    inflated: bool = False
 
     def enter(self, phase: Phase, seconds: float | None = None) -> None:
         """Go on to *phase*, which may take *seconds*; an answer to half a request does not make it whole."""

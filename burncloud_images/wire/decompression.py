@@ -17,6 +17,8 @@ PIECE = 64 * 1024
 GZIP = b"\x1f\x8b"
 GZIP_BITS, ZLIB_BITS, RAW_BITS = 31, 15, -15
 LONGEST_MARK = 2
+MOST_LAYERS = 3
+"""How often a body may have been compressed."""
 PLAIN = b"{[ \t\r\n:"
 """What a body in JSON, or a stream, begins with, and no compressed one."""
 
@@ -108,6 +110,53 @@ class BodyDecompressor:
         if self.unproven:
             self.is_plain, self.inflater = True, None
             yield self.unproven
+
+
+class LayeredDecompressor:
+    """
+    Inflates one body that may have been compressed more than once, as by a server and a proxy in front of it.
+
+    Attributes:
+        layers: The decompressor of the body, and those of what it holds.
+
+    Args:
+        encoding: What the header says, in lower case.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self.layers = [BodyDecompressor(encoding)]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the body is not compressed, so that chunks can be taken as they are from now on."""
+        return self.layers[0].is_plain
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether a compressed body is incomplete."""
+        return any(layer.is_cut for layer in self.layers)
+
+    def feed(self, chunk: bytes, depth: int = 0) -> Iterator[bytes]:
+        """
+        Yield what *chunk* holds.
+
+        Raises:
+            ValueError: A compressed body goes on with something else.
+        """
+        if depth == len(self.layers):
+            self.layers.append(BodyDecompressor(""))
+        layer = self.layers[depth]
+        for piece in layer.feed(chunk):
+            if layer.is_plain or depth == MOST_LAYERS - 1:
+                yield piece
+            else:
+                yield from self.feed(piece, depth + 1)
+
+    def close(self) -> Iterator[bytes]:
+        """Yield what was held back of a body of which nothing could be inflated."""
+        for depth, layer in enumerate([*self.layers]):
+            for piece in layer.close():
+                yield from self.feed(piece, depth + 1) if not layer.is_plain else (piece,)
 
 
 def find_bits(beginning: bytes, encoding: str) -> int | None:

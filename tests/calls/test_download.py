@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import hashlib
 import json
 import pickle
 import traceback
@@ -145,11 +147,31 @@ class TestFetching:
         with pytest.raises(errors.DownloadError, match=r"Limits\.image"):
             await fetch(gateway, "a", limits=Limits(image=50_000))
 
-    async def test_not_what_comes_compressed(self):
-        """A compressed image is refused: it was not asked for, and could grow without end."""
-        gateway = Gateway(a=(200, gzip.compress(IMAGE), b"Content-Encoding: gzip"))
-        with pytest.raises(errors.DownloadError, match="compressed"):
-            await fetch(gateway, "a")
+    @pytest.mark.parametrize(
+        "label", ["", "identity", "aws-chunked", "base64", "utf-8", "binary", "gzip", "br", "zstd", "deflate"]
+    )
+    async def test_whatever_its_label_says_about_compression(self, label):
+        """Stores keep labels that are not true of the file, and the first bytes decide."""
+        gateway = Gateway(a=(200, IMAGE, b"Content-Encoding: " + label.encode()))
+        result = await fetch(gateway, "a")
+
+        assert IMAGE == result.image.data
+        assert 1 == len(gateway.gets)
+
+    @pytest.mark.parametrize("label", ["gzip", "aws-chunked,gzip", "x-gzip", ""])
+    @pytest.mark.parametrize("times", [1, 2])
+    async def test_compressed(self, label, times):
+        """A file that was stored compressed is inflated, and its length and checksum are about what was stored."""
+        body = IMAGE
+        for _ in range(times):
+            body = gzip.compress(body)
+        checksum = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest())
+        headers = b"Content-Encoding: " + label.encode() + b"\r\nContent-MD5: " + checksum
+        gateway = Gateway(a=(200, body, headers))
+        result = await fetch(gateway, "a")
+
+        assert IMAGE == result.image.data
+        assert 1 == len(gateway.gets)
 
     async def test_cancelled_leaves_no_file(self, tmp_path):
         """A cancelled download leaves no file and no connection."""

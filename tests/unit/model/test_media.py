@@ -14,7 +14,7 @@ from pictures import chunk, png
 from PIL import Image, ImageSequence
 from strategies import examples
 
-from burncloud_images.model.media import MOST_BLOCKS, TAIL, Media, examine, examine_bytes
+from burncloud_images.model.media import LONGEST_SPAN, MOST_BLOCKS, MOST_GIF_BLOCKS, Media, examine, examine_bytes
 from burncloud_images.results import EXTENSIONS
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
@@ -114,8 +114,8 @@ def probe_of(data: bytes, size: int | None = None) -> tuple[Media, list[tuple[in
 
 
 def check_spans(spans: list[tuple[int, int]], size: int) -> None:
-    assert [] == [span for span in spans if span[0] < 0 or not 0 <= span[1] <= TAIL or sum(span) > size]
-    assert len(spans) <= MOST_BLOCKS + 3
+    assert [] == [span for span in spans if span[0] < 0 or not 0 <= span[1] <= LONGEST_SPAN or sum(span) > size]
+    assert len(spans) <= 2 * MOST_BLOCKS + 4
 
 
 # --- whole files -----------------------------------------------------------------------------------------------------
@@ -168,11 +168,39 @@ def test_a_thumbnail_is_not_the_picture():
 
 
 def test_what_cameras_append_is_passed_over():
-    """A JPEG may go on behind its end; so may a PNG and a GIF."""
-    junk = b"\0maker's notes" * 20
+    """A file may go on behind its end, for any length, and is cut where that would be the end of a cut one."""
+    junk = [
+        b"\0maker's notes" * 20,
+        b"\0\0\0\x18ftypmp42" + bytes(4000),
+        random.Random(1).randbytes(300_000),
+        b"\0" * 70_000,
+    ]
     for kind in ("JPEG", "PNG", "GIF", "WEBP"):
-        data = saved(picture("RGB", (9, 9)), kind)
-        assert examine_bytes(data + junk).complete, kind
+        for edge in (9, 300):
+            data = saved(picture("RGB", (edge, edge)), kind)
+            for rest in junk:
+                assert examine_bytes(data + rest).complete, (kind, edge, len(rest))
+            if kind != "WEBP":  # its length is in its header
+                assert not examine_bytes(data[:-2] + bytes(100_000)).complete, (kind, edge)
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_blocks": 1}, {"quality": 1}], ids=str)
+def test_the_end_of_a_jpeg_is_found_before_a_film(options):
+    """Its scans, with tables and restarts between them, are followed over all windows of reading."""
+    data = saved(picture("RGB", (700, 500)), "JPEG", **options)
+    film = b"\0\0\0\x18ftypmp42" + bytes(LONGEST_SPAN)
+    for shift in range(0, 40, 3):
+        assert examine_bytes(data + bytes(shift) + film).complete
+    assert [] == [end for end in range(2, len(data), 997) if examine_bytes(data[:end] + film).complete]
+
+
+def test_the_end_of_a_png_of_many_chunks_is_found_before_other_bytes():
+    """The chunks are followed to the end, and a chunk that is cut does not lead there."""
+    data = png(alpha=False)
+    rest = b"".join(chunk(b"teXt", b"x" * 30) for _ in range(300))
+
+    assert examine_bytes(data + rest + bytes(5000)).complete
+    assert not examine_bytes(data[:33] + rest + bytes(5000)).complete
 
 
 def test_fill_bytes_before_a_marker_are_passed_over():
@@ -218,14 +246,113 @@ def test_the_smallest_webp_files_are_known(text, size):
     assert not any(examine_bytes(data[:end]).complete for end in range(size))
 
 
-@pytest.mark.parametrize("lead", [b"", b"\xef\xbb\xbf", b" \r\n\t", b'<?xml version="1.0"?>\n<!-- by hand -->'])
-@pytest.mark.parametrize("end", [b"</svg>", b"</svg>\n \n"])
+DOCTYPE = (
+    b'<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd" '
+    b'[<!ENTITY ns "http://www.w3.org/2000/svg"> <!-- ]> -->]>'
+)
+
+
+@pytest.mark.parametrize(
+    "lead",
+    [
+        b"",
+        b"\xef\xbb\xbf",
+        b" \r\n\t",
+        b"\n" * 200,
+        b'<?xml version="1.0"?>\n<!-- by hand -->',
+        b"<!-- Generator: a drawing program, <svg> -->\n",
+        b"<!-- " + b"long " * 5000 + b"-->",
+        b"\xef\xbb\xbf\n<?xml version='1.0'?>" + DOCTYPE,
+        DOCTYPE + b"<?xml-stylesheet href='a.css'?>",
+        b"<!doctype svg>",
+    ],
+    ids=range(10),
+)
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"</svg>",
+        b"</svg>\n \n",
+        b"</svg ><!-- made > by hand -->\n",
+        b"</svg><?odd pi?>",
+        b"</svg>\0\0",
+        b"</svg>\n```",
+    ],
+)
 def test_svg_is_known_by_its_first_element(lead, end):
     """It can be seen through, and says its size in units that are no pixels."""
     data = lead + b'<svg xmlns="http://www.w3.org/2000/svg"><path d="M0 0"/>' + end
+    expected = Media(media_type="image/svg+xml", alpha=True, complete=True)
 
-    assert Media(media_type="image/svg+xml", alpha=True, complete=True) == examine_bytes(data)
+    assert expected == examine_bytes(data)
+    assert expected == examine_bytes(data.replace(b"<svg ", b"<svg:svg ").replace(b"</svg", b"</svg:svg"))
+    assert expected == examine_bytes(data.removeprefix(b"\xef\xbb\xbf").decode().encode("utf-16"))
     assert not examine_bytes(data[: -len(end)]).complete
+    assert not examine_bytes(data + b"<g>").complete
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<!-- <svg></svg> --><html></html>",
+        b"<svgs></svgs>",
+        b"<!DOCTYPE html><html><svg></svg></html>",
+        b"<" * 70_000,
+        b"<!--" * 20_000,
+        b"<!DOCTYPE [" + b"<" * 60_000,
+        b"<?xml" + b"<?" * 30_000,
+    ],
+    ids=range(7),
+)
+def test_markup_of_another_kind_is_not_an_svg(data):
+    """The root decides, and odd markup is read in no time."""
+    assert Media() == examine_bytes(data)
+
+
+SIGNED = {
+    b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf": "avif",
+    b"\0\0\0\x1cftypavis\0\0\0\0avismsf1": "avif",
+    b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif": "avif",
+    b"\0\0\0\x18ftypheic\0\0\0\0mif1heic": "heic",
+    b"\0\0\0\x18ftypmif1\0\0\0\0mif1heix": "heic",
+    b"\0\0\0\x14ftypmif1\0\0\0\0mif1": "heif",
+    b"\xff\x0a\xfa\x1f": "jxl",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "jxl",
+    b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ": "jp2",
+    b"\xffO\xffQ\0": "jp2",
+    b"II\xbc\x01 \0": "jxr",
+    b"II*\0\x08\0\0\0": "tiff",
+    b"MM\0*\0\0\0\x08": "tiff",
+    b"II+\0\x08\0": "tiff",
+    b"8BPS\0\1" + bytes(6): "psd",
+    b"\0\0\1\0\1\0\x10\x10\0\0": "ico",
+    b"\0\0\2\0\1\0\x20\x20\0\0": "cur",
+    b"qoif\0\0\0\x08": "qoi",
+    b"v/1\1\2\0\0\0": "exr",
+    b"#?RADIANCE\n": "hdr",
+    b"DDS \x7c\0\0\0": "dds",
+    b"P6\n8 8\n255\n": "pnm",
+}
+
+
+@pytest.mark.parametrize(("head", "extension"), SIGNED.items(), ids=range(len(SIGNED)))
+def test_formats_without_a_reader_are_recognised(head, extension):
+    """A file is of its type, and where it ends is not known."""
+    media = examine_bytes(head + b"pixels" * 40)
+
+    assert (extension, None, None) == (media.extension, media.dimensions, media.complete)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "BMP", "DIB", "ICO", "JPEG2000", "PCX", "PPM", "SGI", "TIFF", "DDS", "QOI"])
+def test_other_formats_that_pillow_writes_are_recognised(kind):
+    """What another library writes has the signature that is looked for."""
+    try:
+        data = saved(picture("RGB", (16, 16)), kind)
+    except (KeyError, OSError):
+        pytest.skip("this Pillow does not write it")
+    media = examine_bytes(data)
+
+    assert kind == "DIB" or (media.media_type is not None and None is media.complete)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +402,7 @@ def test_no_place_to_cut_goes_unnoticed(kind, mode):
 def test_a_long_gif_is_known_by_its_tail():
     """Past the blocks that are read, the end of a block and the trailer have to be the last bytes."""
     header = b"GIF89a\1\0\1\0\0\0\0\x2c" + bytes(9) + b"\2"
-    data = header + b"\1;" * (MOST_BLOCKS + 1) + b"\0;"
+    data = header + b"\1;" * (MOST_GIF_BLOCKS + 1) + b"\0;"
 
     assert [True, True, False] == [examine_bytes(part).complete for part in (data, data + b"\0\0", data[:-2])]
 

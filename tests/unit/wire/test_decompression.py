@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import chunkings, cut
 
-from burncloud_images.wire.decompression import PIECE, BodyDecompressor
+from burncloud_images.wire.decompression import PIECE, BodyDecompressor, LayeredDecompressor
 
 BODY = b'{"created":1,"data":[{"b64_json":"' + bytes(range(65, 91)) * 200 + b'"}]}'
 
@@ -101,3 +101,38 @@ def test_a_beginning_that_brings_nothing_is_not_held_for_ever():
 
     assert [] == [piece for piece in inflater.feed(head + b"x" * 2 * PIECE) if piece]
     assert None is inflater.unproven
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 3])
+@pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br", "", "identity"])
+@given(data=st.data())
+def test_a_body_may_be_compressed_more_than_once(times, encoding, data):
+    """Each layer is recognised by its first bytes, however the body is cut."""
+    packed = BODY
+    for _ in range(times):
+        packed = gzip.compress(packed)
+    decompressor = LayeredDecompressor(encoding)
+
+    chunks = cut(packed, data.draw(chunkings(len(packed))))
+    out = [piece for chunk in chunks for piece in decompressor.feed(chunk)]
+
+    assert BODY == b"".join([*out, *decompressor.close()])
+    assert (times == 0, False) == (decompressor.is_plain, decompressor.is_cut)
+
+
+@pytest.mark.parametrize("size", [1, 9, 40])
+def test_an_inner_layer_that_ends_too_early_is_cut(size):
+    """What could be inflated is handed on."""
+    decompressor = LayeredDecompressor("gzip")
+    out = b"".join(decompressor.feed(gzip.compress(gzip.compress(BODY)[:-size])))
+
+    assert decompressor.is_cut
+    assert BODY.startswith(out)
+
+
+def test_one_byte_is_a_body():
+    """A body that is too short to tell is handed on at its end."""
+    decompressor = LayeredDecompressor("")
+
+    assert [] == list(decompressor.feed(b"\x1f"))
+    assert [b"\x1f"] == list(decompressor.close())
