@@ -316,15 +316,27 @@ class AsyncImagesClient:
         )
 
     @overload
-    async def resume(self, task: Task | str, *, request: ImagesRequest | None = None) -> ImagesResult[Image]: ...
+    async def resume(
+        self, task: Task | str, *, request: ImagesRequest | None = None, hooks: CallHooks | None = None
+    ) -> ImagesResult[Image]: ...
 
     @overload
     async def resume(
-        self, task: Task | str, *, into: Sink[T], request: ImagesRequest | None = None
+        self,
+        task: Task | str,
+        *,
+        into: Sink[T],
+        request: ImagesRequest | None = None,
+        hooks: CallHooks | None = None,
     ) -> ImagesResult[T]: ...
 
     async def resume(
-        self, task: Task | str, *, into: Sink[Any] | None = None, request: ImagesRequest | None = None
+        self,
+        task: Task | str,
+        *,
+        into: Sink[Any] | None = None,
+        request: ImagesRequest | None = None,
+        hooks: CallHooks | None = None,
     ) -> ImagesResult[Any]:
         """
         Return the images of a task, as the `task` of an error names it; nothing is bought, and asking is free.
@@ -335,6 +347,7 @@ class AsyncImagesClient:
             task: The task, or its id.
             into: Takes the images, as for `send`; by default they are in memory.
             request: What was asked for, if it is known: it gives files their names, and says how many images to expect.
+            hooks: `on_links` is called if the images come as URLs.
 
         Raises:
             APIError: The task failed, or the gateway does not let it be asked for.
@@ -349,7 +362,9 @@ class AsyncImagesClient:
         found = Task(id=task) if isinstance(task, str) else task
         check_task(found)
         resources = self._lifecycle.open()
-        return await resources.background.call(resume(found, sink, self._settings, resources, request=request))
+        return await resources.background.call(
+            resume(found, sink, self._settings, resources, request=request, hooks=hooks)
+        )
 
     async def fetch(self, url: str, *, into: Sink[T], index: int = 0, expires_at: datetime | None = None) -> T:
         """

@@ -97,6 +97,8 @@ class RetryPolicy:
         throttle_wait: Maximum seconds before an attempt after a 429, unless the 429 names a longer time.
         deadline: Seconds after the start of the first attempt in which another may start; None for no limit. A running
             attempt is never cut.
+        task_deadline: Seconds for which a task is asked for, from the moment it is known; None for those of `deadline`.
+            In a job it holds for each run.
         on_unknown: What to do when a request may have been billed and no usable answer came. `raise` is safe; with
             `retry` the caller accepts paying twice.
         retry_codes: Error codes of the API that are retried, beyond the documented ones.
@@ -114,6 +116,7 @@ class RetryPolicy:
     max_wait: float = attrs.field(default=8.0, validator=duration)
     throttle_wait: float = attrs.field(default=30.0, validator=duration)
     deadline: float | None = attrs.field(default=900.0, validator=duration)
+    task_deadline: float | None = attrs.field(default=None, validator=duration)
     on_unknown: Literal["raise", "retry"] = attrs.field(
         default="raise", validator=attrs.validators.in_(("raise", "retry"))
     )

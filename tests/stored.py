@@ -16,6 +16,7 @@ from burncloud_images.bulk.records import (
     StoredImage,
     UnfetchedLink,
 )
+from burncloud_images.results import Task
 
 __all__ = ["BOUGHT", "FAILURE", "advance", "copy_files", "image", "key", "link", "listed", "row", "steps"]
 
@@ -60,6 +61,7 @@ def steps(state: RequestState) -> Sequence[RequestState]:
         RequestState.PENDING: (),
         RequestState.LEASED: (RequestState.LEASED,),
         RequestState.SENT: (RequestState.LEASED, RequestState.SENT),
+        RequestState.ACCEPTED: (RequestState.LEASED, RequestState.SENT, RequestState.ACCEPTED),
         RequestState.RECEIVED: (RequestState.LEASED, RequestState.SENT, RequestState.RECEIVED),
     }
     return ways.get(state, (RequestState.LEASED, RequestState.SENT, state))
@@ -75,6 +77,8 @@ async def advance(store: JobStore, state: RequestState) -> RequestRecord:
                 key = record.key
             case RequestState.SENT:
                 await store.mark_sent(key, reserved=BOUGHT, at=100.0)
+            case RequestState.ACCEPTED:
+                await store.mark_accepted(key, Task(id="t-1", url="/v1/tasks/t-1"), request_id="req_1")
             case RequestState.RECEIVED:
                 await store.mark_received(key, [link(0), link(1)], about={"created": 7}, request_id="req_1")
             case RequestState.DONE:

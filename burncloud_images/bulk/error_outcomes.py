@@ -8,13 +8,25 @@ from typing import Literal, TypeAlias
 from burncloud_images import errors
 
 Verdict: TypeAlias = Literal[
-    "doubt", "fail", "fail_billed", "later", "again", "fetch", "save", "crash", "quota", "authentication", "gave_up"
+    "doubt",
+    "fail",
+    "fail_billed",
+    "later",
+    "again",
+    "fetch",
+    "follow",
+    "save",
+    "crash",
+    "quota",
+    "authentication",
+    "gave_up",
 ]
 """
 `doubt`: it may have been billed. `fail`: it will never succeed, and cost nothing; `fail_billed`: it may have cost.
 `later`: the API had no time; the pace and the circuit say when. `again`: the API failed; a few rounds are tried.
-`fetch`: it is paid, and images are still where the server put them. `save`: the disk is full. `crash`: the client can
-not be used. The others stop the run, and the request waits for another one.
+`fetch`: it is paid, and images are still where the server put them. `follow`: the API still works on it as a task.
+`save`: the disk is full. `crash`: the client can not be used. The others stop the run, and the request waits for
+another one.
 """
 
 Choice: TypeAlias = Verdict | Callable[[errors.ImagesError], Verdict]
@@ -53,12 +65,24 @@ TABLE: tuple[tuple[type[errors.ImagesError], Choice], ...] = (
     (errors.ImagesError, "fail"),
 )
 
-KEEP_THE_MONEY: frozenset[Verdict] = frozenset({"doubt", "fail_billed", "fetch", "save"})
+# Of a task that has not ended, before the table above.
+ACCEPTED: tuple[tuple[type[errors.ImagesError], Choice], ...] = (
+    (errors.OutcomeUnknownError, lambda error: "follow" if getattr(error, "in_flight", False) else "doubt"),
+    (errors.AuthenticationError, "follow"),
+    (errors.ConfigurationError, "follow"),
+    (errors.ClientClosedError, "follow"),
+)
+
+KEEP_THE_MONEY: frozenset[Verdict] = frozenset({"doubt", "fail_billed", "fetch", "follow", "save"})
 """After them the worst case of what may have been billed stays reserved."""
 
 
 def judge(error: errors.ImagesError, *, doubtful: bool = False) -> Verdict:
     """Return what to do with a request; *doubtful* says that an earlier attempt may have been billed."""
-    choice = next(choice for kind, choice in TABLE if isinstance(error, kind))
+    task = error.task
+    if task is not None and task.is_ended and error.billed:
+        return by_refusal(error)  # it says itself that it has failed
+    table = (*ACCEPTED, *TABLE) if task is not None and not task.is_ended else TABLE
+    choice = next(choice for kind, choice in table if isinstance(error, kind))
     verdict = choice if isinstance(choice, str) else choice(error)
     return "doubt" if (doubtful or error.billed) and verdict not in KEEP_THE_MONEY else verdict

@@ -345,6 +345,7 @@ class Job:
         patient = attrs.evolve(
             policy,
             deadline=None,
+            task_deadline=policy.deadline if policy.task_deadline is None else policy.task_deadline,
             on_unknown="retry" if options.on_unknown == "retry" else policy.on_unknown,
             server_idempotency=options.server_idempotency,
         )

@@ -21,7 +21,7 @@ from burncloud_images.bulk.queue import JobStopped
 from burncloud_images.bulk.records import RequestRecord, UnfetchedLink
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
-from burncloud_images.results import Attempt, ImagesResult, SavedImage, Unfetched
+from burncloud_images.results import Attempt, ImagesResult, SavedImage, Task, Unfetched
 from burncloud_images.wire.answer import ImagesAnswer
 
 MAX_USAGE_TOKENS = 10**12
@@ -157,6 +157,11 @@ class Passage(CallHooks):
         if self.holds:
             self.holds = False
             self.purse.free(self.record)
+
+    async def on_accepted(self, task: Task) -> None:
+        """Write down the task before it is asked for. If the disk is full, its images are fetched all the same."""
+        with suppress(StorageError):
+            await self.store.mark_accepted(self.record.key, task, request_id=self.request_id)
 
     async def on_links(self, links: Sequence[Unfetched], answer: ImagesAnswer) -> None:
         """Keep the addresses of what is paid. If the disk is full, the images are fetched all the same."""

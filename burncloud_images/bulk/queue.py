@@ -9,7 +9,7 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.pace import wait_for
-from burncloud_images.bulk.records import RequestRecord, RequestState, UnfetchedLink
+from burncloud_images.bulk.records import BOUGHT, RequestRecord, RequestState, UnfetchedLink
 from burncloud_images.retry import Clock
 
 MAX_ROUNDS_PER_RUN = 3
@@ -48,8 +48,8 @@ class RequestQueue:
     changed: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     async def load(self) -> list[RequestRecord]:
-        """Return what is paid and not yet fetched, which is handed out first, by its expiry."""
-        records = [record async for record in self.store.records({RequestState.RECEIVED})]
+        """Return what is bought and not yet fetched, which is handed out first, by its expiry, and tasks last."""
+        records = [record async for record in self.store.records(BOUGHT)]
         self.received = sorted(records, key=earliest, reverse=True)  # taken from the end
         return records
 
@@ -116,4 +116,6 @@ def expiry_of(link: UnfetchedLink) -> float:
 
 
 def earliest(record: RequestRecord) -> float:
+    if record.state is RequestState.ACCEPTED:
+        return float("inf")
     return min(map(expiry_of, record.links), default=0.0)

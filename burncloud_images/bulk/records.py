@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from burncloud_images.errors import DownloadRefusedError, hide_query
+from burncloud_images.results import Task
 
 
 @attrs.frozen(kw_only=True)
@@ -91,6 +92,8 @@ class RequestState(enum.StrEnum):
     """A worker has it and waits for a permit to send it."""
     SENT = "sent"
     """Written down durably before the connection opens; from here on it may be billed."""
+    ACCEPTED = "accepted"
+    """The API works on it as a task, whose images are asked for without cost."""
     RECEIVED = "received"
     """Paid, and its images are at URLs from which they are to be fetched."""
     DONE = "done"
@@ -99,7 +102,9 @@ class RequestState(enum.StrEnum):
     """It was sent and brought nothing usable. It may have been billed, so it is never sent again without consent."""
 
 
-UNFINISHED = frozenset({RequestState.PENDING, RequestState.LEASED, RequestState.SENT, RequestState.RECEIVED})
+BOUGHT = frozenset({RequestState.ACCEPTED, RequestState.RECEIVED})
+"""States of requests that are bought, and whose images are to be had for nothing."""
+UNFINISHED = frozenset({RequestState.PENDING, RequestState.LEASED, RequestState.SENT}) | BOUGHT
 
 
 @attrs.frozen(kw_only=True)
@@ -174,6 +179,7 @@ class RequestRecord:
         cost: Nano-dollars that it cost, as far as is known; None without a price.
         images: Images in the job's directory.
         links: URLs of images that are not fetched yet.
+        task: What the API works on, once it has accepted the request as a task.
         failure: Why it failed, is in doubt or waits again.
         request_id: The server's id, to quote to the provider's support.
         sent_at: When it was last sent, in seconds since 1970.
@@ -193,6 +199,7 @@ class RequestRecord:
     cost: int | None = None
     images: tuple[StoredImage, ...] = ()
     links: tuple[UnfetchedLink, ...] = ()
+    task: Task | None = None
     failure: RequestFailure | None = None
     request_id: str | None = None
     sent_at: float | None = None

@@ -24,7 +24,7 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.image_store import FINAL, find_images, find_parts, move_to_rescue, restore
 from burncloud_images.bulk.outputs.shards import SHARD, digest, read_keys
-from burncloud_images.bulk.records import RequestFailure, RequestRecord, RequestState, StoredImage
+from burncloud_images.bulk.records import BOUGHT, RequestFailure, RequestRecord, RequestState, StoredImage
 from burncloud_images.disk import run
 from burncloud_images.files.image_files import examine_file, examine_handle
 
@@ -62,7 +62,7 @@ async def recover(store: JobStore, directory: JobDirectory, executor: Executor) 
         done += await settle_unanswered(record, store, directory, executor, left.pop(record.key, ()))
     for key, others in left.items():
         found = await store.get(key)
-        if found is not None and found.state is RequestState.RECEIVED:  # whole images need not be fetched
+        if found is not None and found.state in BOUGHT:  # whole images need not be fetched
             await run(executor, collect, found, directory, others)
         else:
             await run(executor, remove, directory, key, *(path.name for _, path in others))

@@ -39,6 +39,7 @@ from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.passage import Passage, describe
 from burncloud_images.bulk.queue import JobStopped, RequestQueue, expiry_of
 from burncloud_images.bulk.records import (
+    BOUGHT,
     STOP_PRECEDENCE,
     JobProgress,
     JobTotals,
@@ -58,9 +59,11 @@ from burncloud_images.bulk.tally import RunStatistics
 from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import (
+    AuthenticationError,
     DownloadError,
     DownloadRefusedError,
     ImagesError,
+    OutcomeUnknownError,
     PermissionDeniedError,
     ResultExpiredError,
     StorageError,
@@ -87,6 +90,8 @@ MOMENT = 1.0
 """Seconds until a request is tried again that the API had no time for; the pace and the circuit hold it longer."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Why an image cannot be written that can be once there is room."""
+UNWRITTEN = frozenset({RequestState.SENT, RequestState.ACCEPTED})
+"""States of requests whose store has no URLs."""
 ABANDONED_SENT = "It was abandoned after it was sent, so it may have been billed."
 ABANDONED = "The job was abandoned before there was room."
 DISK_WAIT = 2.0
@@ -199,13 +204,13 @@ class Run:
             elapsed=self.tally.elapsed,
             message=message,
             error=error,
-            outstanding=await self.find_outstanding() if totals.counts[RequestState.RECEIVED] else None,
+            outstanding=await self.find_outstanding() if any(totals.counts[state] for state in BOUGHT) else None,
         )
 
     async def find_outstanding(self) -> UnfetchedSummary:
         """Return what is paid and was not fetched, by this run or those before."""
         found = UnfetchedSummary()
-        async for record in self.store.records({RequestState.RECEIVED}):
+        async for record in self.store.records(BOUGHT):
             found = found.plus(record)
         return found
 
@@ -305,7 +310,7 @@ class Run:
                 self.tally.note(message)
         for active in list(self.active.values()):
             # Only requests that wait for their first attempt, or for another after a refusal, are cancelled.
-            if not active.passage.may_be_billed and active.passage.record.state is not RequestState.RECEIVED:
+            if not active.passage.may_be_billed and active.passage.record.state not in BOUGHT:
                 active.passage.dropped = True
                 active.task.cancel()
         self.queue.close()
@@ -334,6 +339,8 @@ class Run:
         try:
             if record.state is RequestState.RECEIVED:
                 await self.fetch(record)
+            elif record.state is RequestState.ACCEPTED:
+                await self.follow(record, passage)
             else:
                 await self.purchase(record, passage)
         except JobStopped:
@@ -353,6 +360,16 @@ class Run:
             idempotency_key=record.key,
             hooks=passage,
             via_stream=self.options.via_stream and record.document["operation"] != "variations",
+        )
+        await self.finish(record, result)
+
+    async def follow(self, record: RequestRecord, passage: Passage) -> None:
+        """Ask for the images of a request that the API has accepted as a task; nothing is bought."""
+        assert record.task is not None
+        passage.holds = passage.sent = passage.paid = True
+        passage.request_id = record.request_id
+        result = await self.client.resume(
+            record.task, into=self.sink(record), request=to_request(record.document), hooks=passage
         )
         await self.finish(record, result)
 
@@ -410,6 +427,18 @@ class Run:
         self.tally.tell("unfetched", record, failure=failure)
         self.suspect(error, failure)
 
+    async def leave_task(self, record: RequestRecord, error: ImagesError) -> None:
+        """Leave a task for another run to ask for. What it costs stays reserved."""
+        self.budget.keep(record.key)
+        failure = to_failure(error)
+        await self.store.requeue(record.key, failure)
+        self.tally.tell("unfetched", record, failure=failure)
+        if isinstance(error, AuthenticationError):
+            self.stop("authentication", error.message, error)
+        elif not isinstance(error, OutcomeUnknownError):
+            self.crash = self.crash or error
+            self.stop("failed", error.message, error)
+
     async def get(
         self, link: UnfetchedLink, record: RequestRecord, images: dict[int, StoredImage]
     ) -> DownloadError | None:
@@ -456,6 +485,8 @@ class Run:
                 await self.try_again(record, passage, error)
             case "fetch":
                 await self.keep_fetched(record, error)
+            case "follow":
+                await self.leave_task(record, error)
             case "save":
                 await self.save(record, passage, error)
             case "crash":
@@ -469,18 +500,20 @@ class Run:
     async def requeue(self, record: RequestRecord, passage: Passage, error: ImagesError | None = None) -> None:
         """Return a request that was not billed to the queue, or to the store for another run."""
         passage.release_budget()
+        if error is not None and error.task is not None:  # it was refunded, so the task is not asked for again
+            await passage.release()
         if error is None or self.reasons:
             await self.store.requeue(record.key, to_failure(error) if error is not None else None)
         else:
             await passage.release()
-            self.queue.requeue(record, MOMENT)
+            self.queue.requeue(unsent(record), MOMENT)
 
     async def try_again(self, record: RequestRecord, passage: Passage, error: ImagesError) -> None:
         """Try a request again later that the API failed to serve, a few times."""
         if self.queue.count_round(record):
             passage.release_budget()
             await passage.release()
-            self.queue.requeue(record, COOL_DOWN)
+            self.queue.requeue(unsent(record), COOL_DOWN)
         else:
             await self.fail(record, error, may_be_billed=False)
 
@@ -556,7 +589,7 @@ class Run:
     async def find_received(self, record: RequestRecord, error: DownloadError | StorageError) -> RequestRecord:
         """Return a paid request with the URLs of its images; record those that could not be recorded when they came."""
         stored = await self.store.get(record.key)
-        if stored is not None and stored.state is RequestState.SENT:
+        if stored is not None and stored.state in UNWRITTEN:
             links = [
                 UnfetchedLink(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched
             ]
@@ -660,6 +693,11 @@ def to_failure(error: ImagesError) -> RequestFailure:
         code=getattr(error, "code", None),
         status=getattr(error, "status", None) or None,
     )
+
+
+def unsent(record: RequestRecord) -> RequestRecord:
+    """Return *record* as it is once it is known that nothing was billed: it is sent anew."""
+    return attrs.evolve(record, state=RequestState.LEASED, task=None)
 
 
 def name(record: RequestRecord) -> str:

@@ -121,7 +121,8 @@ class TaskFollower(Generic[T]):
 
     async def pause(self) -> bool:
         """Wait until the task is to be asked for, the last time at the deadline; False after it."""
-        deadline = self.spec.settings.retry.deadline
+        policy = self.spec.settings.retry
+        deadline = policy.deadline if policy.task_deadline is None else policy.task_deadline
         left = float("inf") if deadline is None else deadline - self.elapsed
         if left <= 0 and self.asked:
             return False
@@ -247,9 +248,10 @@ class TaskFollower(Generic[T]):
         """Return the error for the deadline, with what the last question brought."""
         seconds = self.elapsed
         state = f"was still {self.word}" if self.word else "had not been found"
-        message = f"Task {self.task.id} {state} after {seconds:.0f} s, the RetryPolicy.deadline."
+        message = f"Task {self.task.id} {state} after {seconds:.0f} s (RetryPolicy.deadline)."
         last, self.last = self.last, None
         error = OutcomeUnknownError(message, phase=Phase.ACCEPTED)
+        error.in_flight = bool(self.word)
         if last is None:
             return error
         cause = await salvage(*last)

@@ -33,6 +33,7 @@ CODES: Mapping[StopCause, int] = {
 STATES: Mapping[RequestState, int] = {
     RequestState.SENT: IN_DOUBT,  # the run could not record the outcome
     RequestState.IN_DOUBT: IN_DOUBT,
+    RequestState.ACCEPTED: UNFETCHED,
     RequestState.RECEIVED: UNFETCHED,
 }
 """Codes for requests that are neither done, failed nor waiting after a run."""
@@ -76,6 +77,8 @@ def summarise(report: RunReport) -> str:
         f"{counts[RequestState.FAILED]:,} failed",
         f"{counts[RequestState.IN_DOUBT] + counts[RequestState.SENT]:,} in doubt",
     ]
+    if counts[RequestState.ACCEPTED]:
+        parts.append(f"{counts[RequestState.ACCEPTED]:,} accepted and not fetched")
     if counts[RequestState.RECEIVED]:
         parts.append(f"{counts[RequestState.RECEIVED]:,} paid and not fetched")
     if totals.waiting:

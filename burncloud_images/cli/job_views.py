@@ -18,7 +18,7 @@ import attrs
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory, find_holder
 from burncloud_images.bulk.prices.cost import DOLLAR, show_money
-from burncloud_images.bulk.records import BadRow, JobTotals, RequestRecord, RequestState, count_images
+from burncloud_images.bulk.records import BOUGHT, BadRow, JobTotals, RequestRecord, RequestState, count_images
 from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import signal_handlers
 from burncloud_images.cli.job_exit import format_images, format_spending, to_json
@@ -130,7 +130,7 @@ async def take_snapshot(directory: str, most: int | None) -> JobSnapshot:
             recent={"requests": len(sent), "images": sum(count_images(document) for _, document in sent)},
             failed=await first(store.records({RequestState.FAILED}), most),
             in_doubt=await first(store.records(doubtful), most),
-            unfetched=await first(store.records({RequestState.RECEIVED}), most),
+            unfetched=await first(store.records(BOUGHT), most),
             bad_rows=await first(store.bad_rows(), most),
         )
 
@@ -168,6 +168,7 @@ def to_lines(snapshot: JobSnapshot) -> Iterator[str]:
         "failed": counts[RequestState.FAILED],
         "in doubt": counts[RequestState.IN_DOUBT],
         "under way": counts[RequestState.SENT],
+        "accepted and not fetched": counts[RequestState.ACCEPTED],
         "paid and not fetched": counts[RequestState.RECEIVED],
         "waiting": totals.waiting,
     }
@@ -181,7 +182,7 @@ def to_lines(snapshot: JobSnapshot) -> Iterator[str]:
     yield from describe_requests("failed", snapshot.failed, counts[RequestState.FAILED])
     yield from describe_requests("in doubt", snapshot.in_doubt, counts[RequestState.IN_DOUBT])
     if snapshot.holder is None:  # a run that is alive fetches them now
-        yield from describe_requests("paid and not fetched", snapshot.unfetched, counts[RequestState.RECEIVED])
+        yield from describe_requests("paid and not fetched", snapshot.unfetched, sum(counts[state] for state in BOUGHT))
     for problem in snapshot.bad_rows:
         yield f"bad row: {format_location(problem)}: {problem.reason}"
     yield from format_more("bad row", totals.bad_rows - len(snapshot.bad_rows))
@@ -202,6 +203,8 @@ def describe_requests(kind: str, records: list[RequestRecord], number: int) -> I
             why = f"{failure.error}: {failure.message}"
         elif record.state is RequestState.RECEIVED:
             why = "The run ended before its images were downloaded."
+        elif record.task is not None:
+            why = f"The run ended while the API worked on it as task {record.task.id}."
         else:
             why = "The reason is unknown."
         why += expiry_of(record)

@@ -89,6 +89,7 @@ def test_every_reason_to_stop_has_a_code(stopped, code):
         ("finished", {"done": 1, "received": 1}, 12),
         ("finished", {"received": 2, "failed": 1, "in_doubt": 1}, 12),
         ("limit", {"received": 1}, 12),
+        ("finished", {"done": 1, "accepted": 1}, 12),
         ("quota", {"received": 1}, 12),
         ("budget", {"received": 1}, 12),
         ("disk", {"received": 1}, 11),
@@ -105,7 +106,7 @@ def test_the_weightiest_code_counts(stopped, found, code):
 
 
 ORDER = (130, 7, 11, 12, 8, 5, 4, 10, 6, 3, 1, 0)
-LEFT = {"sent": 10, "in_doubt": 10, "received": 12}
+LEFT = {"sent": 10, "in_doubt": 10, "accepted": 12, "received": 12}
 MIXTURES = [
     dict.fromkeys(states, 1)
     for many in range(len(RequestState) + 1)
@@ -126,7 +127,7 @@ def test_every_mixture_of_states_has_the_first_code_that_applies(stopped):
     """Nothing that is unknown, unfetched, failed or left to start ends with 0, whatever else there is."""
     codes = [(expected(stopped, found), to_exit(stopped, totals(**found)), found) for found in MIXTURES]
 
-    assert 128 == len(codes)
+    assert 256 == len(codes)
     assert [] == [case for case in codes if case[0] != case[1]]
 
 

@@ -27,9 +27,10 @@ from burncloud_images.bulk.records import (
     UnfetchedLink,
 )
 from burncloud_images.errors import ImagesError, JobError, StorageError
+from burncloud_images.results import Task
 
 Text = str | bytes
-T = TypeVar("T", StoredImage, UnfetchedLink, RequestFailure)
+T = TypeVar("T", StoredImage, UnfetchedLink, RequestFailure, Task)
 
 PRIMARY = 0xFF
 """The bits of an extended result code that hold the primary one; https://sqlite.org/rescode.html."""
@@ -145,6 +146,15 @@ def encode_all(values: Sequence[StoredImage] | Sequence[UnfetchedLink]) -> Text 
     return encode_json([without_none(value) for value in values]) if values else None
 
 
+def encode_task(task: Task) -> Text:
+    """Return a task as it is kept; the idempotency key is the request's."""
+    return encode_json({"id": task.id, "url": task.url})
+
+
+def decode_task(value: Text) -> Task:
+    return build(Task, decode_mapping(value))
+
+
 def encode_failure(failure: RequestFailure | None) -> Text | None:
     return encode_json(without_none(failure)) if failure is not None else None
 
@@ -207,7 +217,7 @@ def fits(value: object, types: tuple[type, ...]) -> bool:
 
 TYPES = {
     kind: {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
-    for kind in (StoredImage, UnfetchedLink, RequestFailure)
+    for kind in (StoredImage, UnfetchedLink, RequestFailure, Task)
 }
 """The types that each field of a class can have."""
 
@@ -235,6 +245,7 @@ DECODERS: Mapping[str, Callable[[Any], object]] = {
     "cost": optional(decode_number),
     "images": decode_images,
     "links": decode_links,
+    "task": optional(decode_task),
     "failure": optional(decode_failure),
     "request_id": optional(decode_text),
     "sent_at": optional(decode_moment),

@@ -6,7 +6,7 @@ from burncloud_images.bulk.records import RequestState
 
 APPLICATION = int.from_bytes(b"BCIJ")
 """Identifies the file as a job's store; https://sqlite.org/fileformat.html §1.3.17."""
-FORMAT = 1
+FORMAT = 2
 """The version of the tables. A store of a later format is refused; one of an earlier format has to be migrated."""
 
 STATES = ", ".join(f"'{state}'" for state in RequestState)
@@ -30,6 +30,7 @@ CREATE TABLE requests (
     bytes INTEGER NOT NULL DEFAULT 0,
     images TEXT,
     links TEXT,
+    task TEXT,
     failure TEXT,
     about TEXT,
     request_id TEXT,

@@ -13,6 +13,7 @@ from burncloud_images.bulk.database.codec import (
     encode_all,
     encode_failure,
     encode_json,
+    encode_task,
     encode_text,
 )
 from burncloud_images.bulk.database.file import connect, connect_for_reading, disconnect
@@ -29,6 +30,7 @@ from burncloud_images.bulk.records import (
     StoredImage,
     UnfetchedLink,
 )
+from burncloud_images.results import Task
 
 
 class JobStore:
@@ -204,21 +206,25 @@ class JobStore:
         return self.move(transitions.MARK_POLLED, key, at=at)
 
     def release(self, key: str) -> Awaitable[None]:
-        """Record that an attempt was not billed and that another may follow: sent becomes leased."""
+        """Record that an attempt was not billed and that another may follow: sent or accepted becomes leased."""
         return self.move(transitions.RELEASE, key)
 
     def requeue(self, key: str, failure: RequestFailure | None = None) -> Awaitable[None]:
         """
         Return a leased or sent request that was not billed to pending; its reservation is released.
 
-        A received request keeps its links, its reservation and its state.
+        An accepted or received request keeps its task or its links, its reservation and its state.
         """
         return self.move(transitions.REQUEUE, key, failure=encode_failure(failure))
+
+    def mark_accepted(self, key: str, task: Task, *, request_id: str | None) -> Awaitable[None]:
+        """Record the task that the API makes of a sent request; to be awaited before it is asked for."""
+        return self.move(transitions.MARK_ACCEPTED, key, task=encode_task(task), request_id=encode_id(request_id))
 
     def mark_received(
         self, key: str, links: Sequence[UnfetchedLink], *, about: Mapping[str, object], request_id: str | None
     ) -> Awaitable[None]:
-        """Store the URLs of paid images before the first is fetched: sent becomes received."""
+        """Store the URLs of paid images before the first is fetched: sent or accepted becomes received."""
         return self.move(
             transitions.MARK_RECEIVED,
             key,
@@ -228,7 +234,7 @@ class JobStore:
         )
 
     def add_image(self, key: str, image: StoredImage) -> Awaitable[None]:
-        """Add one image to a sent, received or in-doubt request, and delete its link."""
+        """Add one image to a sent, accepted, received or in-doubt request, and delete its link."""
         return self.writer.change(partial(transitions.add_image, key=key, image=image))
 
     def finish(
@@ -242,7 +248,7 @@ class JobStore:
         at: float,
     ) -> Awaitable[None]:
         """
-        Record that a sent, received or in-doubt request is done, and delete its links.
+        Record that a sent, accepted, received or in-doubt request is done, and delete its links.
 
         Its cost replaces its reservation; if the cost is None, the worst case stays reserved.
         """
@@ -270,7 +276,7 @@ class JobStore:
         )
 
     def mark_in_doubt(self, key: str, failure: RequestFailure, *, request_id: str | None, at: float) -> Awaitable[None]:
-        """Record that a sent request may have been billed; it keeps its reservation."""
+        """Record that a sent or accepted request may have been billed; it keeps its reservation."""
         return self.move(
             transitions.MARK_IN_DOUBT,
             key,

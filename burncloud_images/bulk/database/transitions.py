@@ -31,7 +31,7 @@ from burncloud_images.bulk.database.codec import (
 )
 from burncloud_images.bulk.records import AddedRows, BadRow, NewRequest, RequestRecord, RequestState, StoredImage
 
-PAID = (RequestState.SENT, RequestState.RECEIVED, RequestState.IN_DOUBT)
+PAID = (RequestState.SENT, RequestState.ACCEPTED, RequestState.RECEIVED, RequestState.IN_DOUBT)
 """States of requests that may have been billed and can still get images."""
 
 
@@ -67,9 +67,9 @@ class Transition:
 
 REQUEUE = Transition(
     "requeued",
-    (RequestState.LEASED, RequestState.SENT, RequestState.RECEIVED),
+    (RequestState.LEASED, RequestState.SENT, RequestState.ACCEPTED, RequestState.RECEIVED),
     f"""
-    state = CASE state WHEN 'received' THEN state ELSE 'pending' END,
+    state = CASE WHEN state IN ('accepted', 'received') THEN state ELSE 'pending' END,
     reserved = CASE state WHEN 'sent' THEN 0 ELSE reserved END,
     committed = committed - CASE state WHEN 'sent' THEN {MISSING} ELSE 0 END,
     failure = coalesce(:failure, failure)
@@ -81,7 +81,7 @@ MARK_SENT = Transition(
     """
     state = 'sent', reserved = :reserved, committed = committed + wanted, sent_at = :at,
     cost = CASE reserved WHEN 0 THEN cost ELSE coalesce(cost, 0) + reserved END,
-    images = NULL, stored = 0, bytes = 0, links = NULL, about = NULL, ended_at = NULL,
+    images = NULL, stored = 0, bytes = 0, links = NULL, task = NULL, about = NULL, ended_at = NULL,
     failure = CASE doubtful WHEN 1 THEN failure END, request_id = CASE doubtful WHEN 1 THEN request_id END
     """,
 )
@@ -93,19 +93,25 @@ MARK_RESENT = Transition(
 MARK_POLLED = Transition("polled", (RequestState.SENT,), "sent_at = :at")
 RELEASE = Transition(
     "released",
+    (RequestState.SENT, RequestState.ACCEPTED),
+    f"state = 'leased', task = NULL, reserved = 0, committed = committed - {MISSING}",
+)
+MARK_ACCEPTED = Transition(
+    "accepted",
     (RequestState.SENT,),
-    f"state = 'leased', reserved = 0, committed = committed - {MISSING}",
+    "state = 'accepted', task = :task, request_id = :request_id",
 )
 MARK_RECEIVED = Transition(
     "received",
-    (RequestState.SENT,),
-    "state = 'received', links = :links, about = :about, request_id = :request_id",
+    (RequestState.SENT, RequestState.ACCEPTED),
+    "state = 'received', links = :links, about = :about, request_id = coalesce(:request_id, request_id)",
 )
 FINISH = Transition(
     "finished",
     PAID,
     """
-    state = 'done', doubtful = 0, images = :images, stored = :stored, bytes = :bytes, links = NULL, failure = NULL,
+    state = 'done', doubtful = 0, images = :images, stored = :stored, bytes = :bytes,
+    links = NULL, task = NULL, failure = NULL,
     committed = committed - wanted + :stored,
     reserved = CASE WHEN :cost IS NULL THEN reserved ELSE 0 END,
     cost = CASE WHEN :cost IS NULL THEN cost ELSE coalesce(cost, 0) + :cost END,
@@ -124,7 +130,7 @@ FAIL = Transition(
 )
 MARK_IN_DOUBT = Transition(
     "marked in doubt",
-    (RequestState.SENT,),
+    (RequestState.SENT, RequestState.ACCEPTED),
     """
     state = 'in_doubt', doubtful = 0,
     failure = :failure, request_id = coalesce(:request_id, request_id), ended_at = :at

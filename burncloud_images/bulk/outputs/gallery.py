@@ -31,6 +31,7 @@ UNSTARTED = frozenset({RequestState.PENDING, RequestState.LEASED})
 RETRY_FAILED = "Run the job with --retry-failed to send it again."
 ADVICE: Mapping[RequestState, str] = {
     RequestState.SENT: "It is in progress, or its run was killed; the next run finds out.",
+    RequestState.ACCEPTED: "The API works on it. Run the job again to fetch its images, which costs nothing.",
     RequestState.RECEIVED: "It is paid for. Run the job again to fetch its images before their URLs expire.",
     RequestState.IN_DOUBT: (
         "It may have been billed. Ask the provider by the request id or the key. "

@@ -11,7 +11,7 @@ import attrs
 
 from burncloud_images.bulk.outputs.metadata import dollars
 from burncloud_images.bulk.outputs.output_files import plain, to_pretty, write_whole
-from burncloud_images.bulk.records import JobTotals, RequestFailure, RequestRecord, RequestState
+from burncloud_images.bulk.records import BOUGHT, JobTotals, RequestFailure, RequestRecord, RequestState
 
 MAX_ERRORS = 20
 """Kinds of errors in the report."""
@@ -24,7 +24,7 @@ ID = re.compile(r"\b(?=[\w-]*\d)[\w-]{16,}\b")
 DIGITS = re.compile(r"\d+")
 
 TIMES = ("started", "ended")
-TROUBLED = frozenset({RequestState.FAILED, RequestState.IN_DOUBT, RequestState.RECEIVED})
+TROUBLED = frozenset({RequestState.FAILED, RequestState.IN_DOUBT, *BOUGHT})
 """States that have an error; a received request has one if its images could not be fetched."""
 
 

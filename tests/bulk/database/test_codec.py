@@ -22,11 +22,13 @@ from burncloud_images.bulk.database.codec import (
     encode_failure,
     encode_json,
     encode_request,
+    encode_task,
     encode_text,
     translate_error,
 )
 from burncloud_images.bulk.records import BadRow, RequestRecord, RequestState
 from burncloud_images.errors import JobError
+from burncloud_images.results import Task
 
 EXPIRES = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)
 LINKS = (attrs.evolve(link(0), expires_at=EXPIRES), link(1))
@@ -48,6 +50,7 @@ def columns(**changed: object) -> tuple[object, ...]:
         "request_id": "req_1",
         "sent_at": 1.5,
         "ended_at": 2.5,
+        "task": encode_task(Task(id="t-1", url="/t/1", idempotency_key=key(1))),
         "about": encode_json({"created": 7}),
         **changed,
     }
@@ -68,6 +71,7 @@ def test_all_of_a_request_comes_back():
         cost=4,
         images=(image(2),),
         links=LINKS,
+        task=Task(id="t-1", url="/t/1"),
         failure=FAILURE,
         request_id="req_1",
         sent_at=1.5,

@@ -24,6 +24,7 @@ from burncloud_images.bulk.records import (
     StoredImage,
     UnfetchedLink,
 )
+from burncloud_images.results import Task
 
 BAD = BadRow(source="prompts.jsonl", line=9, label="x", reason="it is not JSON")
 
@@ -159,6 +160,7 @@ SAID = {
     "requeue": lambda store, key: store.requeue(key),
     "mark_sent": lambda store, key: store.mark_sent(key, reserved=5, at=300.0),
     "release": lambda store, key: store.release(key),
+    "mark_accepted": lambda store, key: store.mark_accepted(key, Task(id="t-1"), request_id="r"),
     "mark_received": lambda store, key: store.mark_received(key, [link(0)], about={}, request_id="r"),
     "add_image": lambda store, key: store.add_image(key, image(0)),
     "finish": lambda store, key: store.finish(key, [image(0)], cost=1, about={}, request_id="r", at=300.0),
@@ -169,10 +171,18 @@ SAID = {
 ALLOWED = {
     ("requeue", RequestState.LEASED): RequestState.PENDING,
     ("requeue", RequestState.SENT): RequestState.PENDING,
+    ("requeue", RequestState.ACCEPTED): RequestState.ACCEPTED,
     ("requeue", RequestState.RECEIVED): RequestState.RECEIVED,
     ("mark_sent", RequestState.LEASED): RequestState.SENT,
     ("release", RequestState.SENT): RequestState.LEASED,
+    ("release", RequestState.ACCEPTED): RequestState.LEASED,
+    ("mark_accepted", RequestState.SENT): RequestState.ACCEPTED,
     ("mark_received", RequestState.SENT): RequestState.RECEIVED,
+    ("mark_received", RequestState.ACCEPTED): RequestState.RECEIVED,
+    ("add_image", RequestState.ACCEPTED): RequestState.ACCEPTED,
+    ("finish", RequestState.ACCEPTED): RequestState.DONE,
+    ("fail", RequestState.ACCEPTED): RequestState.FAILED,
+    ("mark_in_doubt", RequestState.ACCEPTED): RequestState.IN_DOUBT,
     ("add_image", RequestState.SENT): RequestState.SENT,
     ("add_image", RequestState.RECEIVED): RequestState.RECEIVED,
     ("add_image", RequestState.IN_DOUBT): RequestState.IN_DOUBT,
