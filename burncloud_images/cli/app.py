@@ -20,7 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "Show the progress of a job, its failures and its requests in doubt.",
     "verify": "Check that every image of a job is intact.",
     "usage": "Show what a job used and cost, by day and model.",
-    "fetch": "Download images from result URLs before they expire; needs no key.",
+    "fetch": "Download images from result URLs before they expire, which needs no key, or of a task.",
     "show": "Extract the images from saved API responses.",
     "models": "List the models that the key may use.",
     "emulator": "Serve the API on this machine until Ctrl-C.",

@@ -24,6 +24,7 @@ from burncloud_images.cli.options import (
     ReportingOptions,
     RunOptions,
     StreamOptions,
+    TaskOptions,
     WatchOptions,
     as_command,
     build_options,
@@ -42,7 +43,7 @@ NO_OPTIONS = frozenset({"extra"})
 
 # `show` sends no request and does not know which request made an image.
 NOT_OF_SHOW = frozenset({"sidecar", "dry_run"})
-NOT_OF_FETCH = NOT_OF_SHOW | {"api_key_file", "emulator", "timeout", "validation"}
+NOT_OF_FETCH = NOT_OF_SHOW | {"emulator", "timeout", "validation"}
 
 API = Group("API fields", sort_key=1)
 DEFAULTS = Group("API fields, for rows without them", sort_key=4)
@@ -59,6 +60,7 @@ GROUPS: Mapping[type, Group] = {
     ListOptions: JOB,
     RunOptions: JOB,
     WatchOptions: JOB,
+    TaskOptions: OUTPUT,
     RateOptions: MONEY,
     BudgetOptions: MONEY,
     OutputOptions: OUTPUT,
@@ -176,7 +178,7 @@ async def call(place: str, values: Values, reporter: Reporter) -> int:
     known = {**values, "values": values, "reporter": reporter}
     hints = {name: hint for name, hint in get_type_hints(function).items() if name != "return"}
     code: int = await function(
-        **{name: build_options(hint, values) if hint in GROUPS else known[name] for name, hint in hints.items()}
+        **{name: build_options(hint, values) if hint in GROUPS else known.get(name) for name, hint in hints.items()}
     )
     return code
 
@@ -218,9 +220,9 @@ verify = make(
 usage = make("usage", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:print_usage", own=JOB_FOLDER)
 fetch = make(
     "fetch",
-    (OutputOptions, *SHARED),
+    (TaskOptions, OutputOptions, *SHARED),
     "fetch:fetch",
-    own=[by_position("url", tuple[str, ...], ADDRESSES)],
+    own=[by_position("url", tuple[str, ...], ADDRESSES, required=False)],
     without=NOT_OF_FETCH,
 )
 show = make(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 
 from burncloud_images import errors
@@ -106,6 +107,9 @@ def translate(message: str) -> str:
 
 
 def advice(error: errors.ImagesError) -> str:
+    if error.task is not None and not error.task.is_ended:
+        task = shlex.quote(error.task.id)
+        return f"The gateway works on it; `burncloud-images fetch --task {task}` gets its images and buys nothing."
     if isinstance(error, errors.InvalidRequestError) and all(violation.source for violation in error.violations):
         return "If the gateway accepts it anyway, add --validation off."
     if is_doubtful(error):

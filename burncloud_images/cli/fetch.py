@@ -1,7 +1,8 @@
 """
 `fetch`: downloads images from result URLs before they expire.
 
-They are downloaded like any result, with the same address checks and resumption. It needs no API key and sends none.
+They are downloaded like any result, with the same address checks and resumption. That needs no API key and sends none;
+only `--task` does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import attrs
 from burncloud_images.cli.connection import make_fetcher
 from burncloud_images.cli.exit_codes import UsageError, combine, to_exit
 from burncloud_images.cli.inputs import StandardInput, read_file
-from burncloud_images.cli.options import ConnectionOptions, OutputOptions
+from burncloud_images.cli.options import ConnectionOptions, OutputOptions, TaskOptions
 from burncloud_images.cli.outputs import (
     ImagesExist,
     OutputDirectory,
@@ -31,6 +32,7 @@ from burncloud_images.cli.outputs import (
 )
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import save_images
+from burncloud_images.cli.tasks import fetch_task
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ImagesError
 from burncloud_images.files.sinks import DirectoryWriter, ImageContext, Memory
@@ -39,7 +41,13 @@ from burncloud_images.results import SavedImage
 AT_ONCE = 8
 
 
-async def fetch(url: Sequence[str], connection: ConnectionOptions, output: OutputOptions, reporter: Reporter) -> int:
+async def fetch(
+    url: Sequence[str] | None,
+    tasks: TaskOptions,
+    connection: ConnectionOptions,
+    output: OutputOptions,
+    reporter: Reporter,
+) -> int:
     """
     Download images, print their paths, and return the exit code.
 
@@ -48,9 +56,14 @@ async def fetch(url: Sequence[str], connection: ConnectionOptions, output: Outpu
         StorageError: The images cannot be stored.
         ImagesError: The image for stdout cannot be downloaded.
     """
+    url = url or ()
     urls = list(read_addresses(url, StandardInput()))
+    if tasks.task is not None:
+        if urls:
+            raise UsageError("Give URLs, or a task with --task, not both.")
+        return await fetch_task(tasks.task, connection, output, reporter)
     if not urls:
-        raise UsageError("There is no URL to download from.")
+        raise UsageError("There is no URL to download from, and no --task.")
     if any("?" in word for word in url if not word.startswith("@")):
         reporter.note("other users of this machine can see the URL while this runs; use @FILE or - to hide it")
     check_stdout(output, len(urls))

@@ -196,6 +196,18 @@ class WatchOptions:
 
 
 @attrs.frozen(kw_only=True)
+class TaskOptions:
+    """
+    A task whose images are asked for.
+
+    Args:
+        task: The id of a task that an error named: its images are asked for until they come, which is free.
+    """
+
+    task: str | None = attrs.field(default=None, metadata={"metavar": "ID"})
+
+
+@attrs.frozen(kw_only=True)
 class JsonOptions:
     """
     Whether the result is printed as JSON.

@@ -161,7 +161,7 @@ def test_an_address_that_may_not_be_fetched(cli, url, said, output):
         (["https://x.example/", "-o", "a", "--into", "b"], "give one of them"),
         (["https://x.example/", "--retries", "0"], "--retries has to be at least 1"),
         (["https://x.example/", "--base-url", "ftp://h"], "neither http nor https"),
-        ([], "requires"),
+        ([], "no URL to download from, and no --task"),
         (["https://x.example/", "--emulator"], "--emulator"),
     ],
 )
