@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, TypeAlias, TypeVar, cast
 
@@ -269,12 +268,13 @@ class UploadFactory:
         return HandleUpload(file, 0, size, media, self.executor)
 
     async def encode_picture(self, source: PillowSource) -> Upload:
-        buffer = io.BytesIO()
+        from burncloud_images.files.pictures import UnusablePicture, encode_png
+
         try:
-            await run(self.executor, partial(source.picture.save, buffer, format="PNG"))
-        except (OSError, ValueError, TypeError) as error:
-            raise UnusableSource(f"the picture cannot be written as PNG: {reason(error)}") from None
-        return BytesUpload(buffer.getvalue(), examine_bytes(buffer.getvalue()))
+            data = await run(self.executor, encode_png, source.picture)
+        except UnusablePicture as problem:
+            raise UnusableSource(str(problem)) from None
+        return BytesUpload(data, examine_bytes(data))
 
     async def fetch_url(self, url: str) -> Upload:
         if url.startswith("data:"):

@@ -1,5 +1,5 @@
 """
-What an image file is, read from its own bytes: type, size, alpha channel, and whether its end is there.
+What an image file is, read from its own bytes: type, size, orientation, alpha channel, and whether its end is there.
 
 Nothing is decoded and nothing is read whole: each reader is a generator that yields the spans it needs and is sent
 their bytes, so the same code serves bytes in memory, a file read by another thread, and a file far larger than memory.
@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Callable, Generator
 
 import attrs
 
+from burncloud_images.model.exif import ON_ITS_SIDE, PREFIX, UPRIGHT, find_orientation
 from burncloud_images.results import EXTENSIONS
 
 Span = tuple[int, int]
@@ -40,10 +42,11 @@ class Media:
 
     Attributes:
         media_type: None if the bytes are not an image of any format that is known.
-        width: Pixels; None if the format or the file does not say.
-        height: Pixels; None if the format or the file does not say.
+        width: Pixels, as one sees the picture; None if the format or the file does not say.
+        height: Pixels, as one sees the picture; None if the format or the file does not say.
         alpha: Whether a pixel can be transparent.
         complete: Whether the end is there; None for formats whose end is not known.
+        orientation: How the pixels are turned to be seen, from 1 to 8 as in EXIF.
     """
 
     media_type: str | None = None
@@ -51,6 +54,7 @@ class Media:
     height: int | None = None
     alpha: bool = False
     complete: bool | None = False
+    orientation: int = UPRIGHT
 
     @property
     def extension(self) -> str:
@@ -61,6 +65,16 @@ class Media:
     def dimensions(self) -> tuple[int, int] | None:
         """Width and height, if both are known."""
         return None if self.width is None or self.height is None else (self.width, self.height)
+
+    @property
+    def stored_dimensions(self) -> tuple[int, int] | None:
+        """Width and height of the pixels before they are turned, if both are known."""
+        return swap(self.dimensions, self.orientation)
+
+
+def swap(dimensions: tuple[int, int] | None, orientation: int) -> tuple[int, int] | None:
+    """Return width and height, in the other order for an orientation that lays a picture on its side."""
+    return dimensions[::-1] if dimensions is not None and orientation >= ON_ITS_SIDE else dimensions
 
 
 Probe = Generator[Span, bytes, Media]
@@ -125,6 +139,11 @@ def read_tail(size: int) -> Generator[Span, bytes, bytes]:
     return (yield from read(size - length, length))
 
 
+def read_exif(offset: int, length: int, size: int) -> Generator[Span, bytes, int]:
+    """Return the orientation in *length* bytes of EXIF data, of which a cut file may have fewer."""
+    return find_orientation((yield from read(offset, max(0, min(length, size - offset, LONGEST_SPAN)))))
+
+
 END_OF_PNG = b"\0\0\0\0IEND\xae\x42\x60\x82"
 
 
@@ -132,26 +151,49 @@ def read_png(size: int) -> Probe:
     header = yield from read(0, min(33, size))
     if len(header) < 33 or header[12:16] != b"IHDR":
         return Media(media_type="image/png")
-    width, height, _, colour = struct.unpack(">IIBB", header[16:26])
-    alpha = colour in {4, 6} or (yield from png_has_transparency(size))
+    stored = struct.unpack(">II", header[16:24])
+    transparent, orientation = yield from png_chunks(size)
+    width, height = swap(stored, orientation) or stored
     tail = yield from read_tail(size)
-    complete = END_OF_PNG in tail or (yield from png_ends(size))
-    return Media(media_type="image/png", width=width, height=height, alpha=alpha, complete=complete)
+    return Media(
+        media_type="image/png",
+        width=width,
+        height=height,
+        alpha=header[25] in {4, 6} or transparent,
+        complete=END_OF_PNG in tail or (yield from png_ends(size)),
+        orientation=orientation,
+    )
 
 
-def png_has_transparency(size: int) -> Generator[Span, bytes, bool]:
-    # §5.6: a tRNS chunk stands before the first IDAT.
+def png_chunks(size: int) -> Generator[Span, bytes, tuple[bool, int]]:
+    """Return whether a colour is transparent, and the orientation."""
+    transparent = False  # §5.6: a tRNS chunk stands before the first IDAT
+    exif: Span | None = None
     offset = 33
     for _ in range(MOST_BLOCKS):
         if offset + 8 > size:
-            return False
+            break
         length, kind = struct.unpack(">I4s", (yield from read(offset, 8)))
-        if kind == b"tRNS":
-            return True
         if kind == b"IDAT":
-            return False
+            orientation = (yield from read_exif(*exif, size)) if exif else (yield from png_exif_behind(size))
+            return transparent, orientation
+        transparent = transparent or kind == b"tRNS"
+        exif = (offset + 8, length) if kind == b"eXIf" else exif
         offset += 12 + length
-    return False
+    return transparent, UPRIGHT
+
+
+def png_exif_behind(size: int) -> Generator[Span, bytes, int]:
+    """Return the orientation in a chunk that stands behind the pixels, where some programs write it."""
+    length = min(LONGEST_SPAN, size)
+    tail = yield from read(size - length, length)
+    kind = tail.rfind(b"eXIf")
+    if kind < 4:
+        return UPRIGHT
+    end = kind + 4 + int.from_bytes(tail[kind - 4 : kind], "big")
+    # Among the pixels these letters are chance, and no checksum follows.
+    is_chunk = zlib.crc32(tail[kind:end]).to_bytes(4, "big") == tail[end : end + 4]
+    return find_orientation(tail[kind + 4 : end]) if is_chunk else UPRIGHT
 
 
 def png_ends(size: int) -> Generator[Span, bytes, bool]:
@@ -173,16 +215,22 @@ START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 WITHOUT_LENGTH = frozenset(range(0xD0, 0xD9)) | {0x01}
 FILL = 0xFF
 START_OF_SCAN = 0xDA
+APP1 = 0xE1
 
 
 def read_jpeg(size: int) -> Probe:
-    dimensions, scan = yield from jpeg_frame(size)
-    width, height = dimensions or (None, None)
+    stored, scan, orientation = yield from jpeg_frame(size)
+    width, height = swap(stored, orientation) or (None, None)
     # One that stands before the pixels is of a thumbnail; among the pixels none can stand (B.1.1.5).
     start = max(scan, size - TAIL)
     tail = yield from read(start, size - start)
-    complete = b"\xff\xd9" in tail or (yield from jpeg_ends(size, scan))
-    return Media(media_type="image/jpeg", width=width, height=height, complete=complete)
+    return Media(
+        media_type="image/jpeg",
+        width=width,
+        height=height,
+        complete=b"\xff\xd9" in tail or (yield from jpeg_ends(size, scan)),
+        orientation=orientation,
+    )
 
 
 MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
@@ -212,9 +260,10 @@ def jpeg_ends(size: int, offset: int) -> Generator[Span, bytes, bool]:
     return False
 
 
-def jpeg_frame(size: int) -> Generator[Span, bytes, tuple[tuple[int, int] | None, int]]:
-    """Return width and height, and where the first scan begins: *size* if there is none."""
+def jpeg_frame(size: int) -> Generator[Span, bytes, tuple[tuple[int, int] | None, int, int]]:
+    """Return width and height, where the first scan begins, *size* if there is none, and the orientation."""
     dimensions = None
+    orientation = UPRIGHT
     offset = 2
     for _ in range(MOST_BLOCKS):
         if offset + 9 > size:
@@ -224,21 +273,29 @@ def jpeg_frame(size: int) -> Generator[Span, bytes, tuple[tuple[int, int] | None
         if mark != FILL:
             break
         if marker == START_OF_SCAN:
-            return dimensions, offset
+            return dimensions, offset, orientation
         if marker in START_OF_FRAME:
             height, width = struct.unpack(">HH", segment[5:9])
             dimensions = (width, height) if height else None  # B.2.5: 0 rows say that the number comes later
-        if marker == FILL:
-            offset += 1
-        elif marker in WITHOUT_LENGTH:
-            offset += 2
-        else:
-            offset += 2 + length
-    return dimensions, size
+        if marker == APP1 and segment[4:] == PREFIX[:5] and orientation == UPRIGHT:
+            orientation = yield from read_exif(offset + 4, length - 2, size)
+        offset += jpeg_step(marker, length)
+    return dimensions, size, orientation
+
+
+def jpeg_step(marker: int, length: int) -> int:
+    """Return how far the next marker is from this one."""
+    if marker == FILL:
+        return 1
+    return 2 if marker in WITHOUT_LENGTH else 2 + length
 
 
 SMALLEST_RIFF = 18
 """`WEBP`, a chunk's header, and six bytes: a lossless picture of one pixel."""
+
+
+WEBP_EXIF = 0x08
+"""The flag of a chunk with EXIF data."""
 
 
 def read_riff(size: int) -> Probe:
@@ -246,14 +303,32 @@ def read_riff(size: int) -> Probe:
     if header[8:12] != b"WEBP":
         return Media()
     riff_size = int.from_bytes(header[4:8], "little")
-    width, height, alpha = webp_canvas(header)
+    stored_width, stored_height, alpha = webp_canvas(header)
+    has_exif = header[12:16] == b"VP8X" and len(header) == 30 and header[20] & WEBP_EXIF
+    orientation = (yield from webp_orientation(size)) if has_exif else UPRIGHT
+    edges = (stored_width, stored_height)
+    width, height = edges[::-1] if orientation >= ON_ITS_SIDE else edges
     return Media(
         media_type="image/webp",
         width=width,
         height=height,
         alpha=alpha,
         complete=SMALLEST_RIFF <= riff_size <= size - 8,
+        orientation=orientation,
     )
+
+
+def webp_orientation(size: int) -> Generator[Span, bytes, int]:
+    """Return the orientation in the EXIF chunk, which stands behind the pixels."""
+    offset = 12
+    for _ in range(MOST_BLOCKS):
+        if offset + 8 > size:
+            break
+        kind, length = struct.unpack("<4sI", (yield from read(offset, 8)))
+        if kind == b"EXIF":
+            return (yield from read_exif(offset + 8, length, size))
+        offset += 8 + length + length % 2
+    return UPRIGHT
 
 
 def webp_canvas(header: bytes) -> tuple[int | None, int | None, bool]:

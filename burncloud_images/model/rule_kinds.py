@@ -163,10 +163,31 @@ def transparent(image: MeasuredImage, first: MeasuredImage) -> str | None:
 
 
 def as_large_as_first(image: MeasuredImage, first: MeasuredImage) -> str | None:
-    """Want the first image's width and height."""
-    if None in {image.media.dimensions, first.media.dimensions} or image.media.dimensions == first.media.dimensions:
+    """Want the first image's width and height, as one sees it or as its pixels lie in the file."""
+    sizes = {first.media.dimensions, first.media.stored_dimensions}
+    if None in {image.media.dimensions, *sizes} or image.media.dimensions in sizes:
         return None
     return f"it is {pixels(image)} and the image is {pixels(first)}; they have to be equal"
+
+
+def upright_as_first(image: MeasuredImage, first: MeasuredImage) -> str | None:
+    """Want the first image's width and height as one sees it."""
+    if image.media.dimensions is None or image.media.dimensions != turned(first.media):
+        return None
+    seen = f"{pixels(image)}, and one sees the image as {pixels(first)}"
+    return f"it is {seen}: its EXIF orientation is {first.media.orientation}, and servers may turn it"
+
+
+def turned(media: Media) -> tuple[int, int] | None:
+    """Return width and height of the pixels in the file, if one sees them the other way round."""
+    return media.stored_dimensions if media.stored_dimensions != media.dimensions else None
+
+
+def whole(image: MeasuredImage, first: MeasuredImage) -> str | None:
+    """Want the end of the file."""
+    if image.media.complete is not False:
+        return None
+    return f"it is cut off: the end of the {image.media.media_type} is missing"
 
 
 def pixels(image: MeasuredImage) -> str:

@@ -7,7 +7,7 @@ of them raise under `warn` too, because the upload is surely wasted: those marke
 
 Sources are named as follows: `burncloud` is Burncloud's own images page (2025-04-26); `openapi` is OpenAI's
 openapi.yaml of 2026-08-21;
-`reference` is OpenAI's API reference of 2026-11-17.
+`reference` is OpenAI's API reference of 2026-11-17. What is wrong with a file by itself needs no source.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from burncloud_images.model.rule_kinds import (
     as_large_as_first,
     square,
     transparent,
+    upright_as_first,
+    whole,
 )
 
 DALLE_2 = ("dall-e-2",)
@@ -180,7 +182,7 @@ class UploadRule:
         models: Names without their snapshot date; empty for every model.
         limit: What is allowed.
         source: Where it is documented.
-        date: When that was so.
+        date: When that was so; empty for what the file itself says.
         certain: Whether the upload is certain to fail, so that it raises even where rules only warn.
     """
 
@@ -192,26 +194,36 @@ class UploadRule:
     certain: bool = False
 
 
+FILE = "the file"
+"""The source of what needs no document."""
+
+
 def upload(
     field: str, models: tuple[str, ...], limit: UploadLimit, source: str, *, certain: bool = False
 ) -> UploadRule:
     dates = {"burncloud": "2025-04-26", "openapi": "2026-08-21", "reference": "2026-11-17"}
-    return UploadRule(field=field, models=models, limit=limit, source=source, date=dates[source], certain=certain)
+    date = dates.get(source, "")
+    return UploadRule(field=field, models=models, limit=limit, source=source, date=date, certain=certain)
 
 
 PNG = MediaTypes(("image/png",))
 
 UPLOAD_RULES: tuple[UploadRule, ...] = (
+    upload("image", EVERY_MODEL, whole, FILE),
+    upload("mask", EVERY_MODEL, whole, FILE),
+    upload("markup", EVERY_MODEL, whole, FILE),
     upload("image", DALLE_2, PNG, "burncloud"),
     upload("image", DALLE_2, BytesBelow(4 * MB), "burncloud"),
     upload("image", DALLE_2, square, "burncloud"),
     upload("image", GPT, MediaTypes(("image/png", "image/webp", "image/jpeg")), "burncloud"),
     upload("image", GPT_1, BytesBelow(25 * MB), "burncloud"),
     upload("mask", EVERY_MODEL, as_large_as_first, "burncloud", certain=True),
+    upload("mask", EVERY_MODEL, upright_as_first, FILE),
     upload("mask", KNOWN, PNG, "burncloud"),
     upload("mask", KNOWN, BytesBelow(4 * MB), "burncloud"),
     upload("mask", KNOWN, transparent, "openapi"),
     upload("markup", EVERY_MODEL, as_large_as_first, "reference"),
+    upload("markup", EVERY_MODEL, upright_as_first, FILE),
     upload("markup", KNOWN, PNG, "reference"),
     upload("markup", KNOWN, transparent, "reference"),
 )
@@ -265,7 +277,8 @@ def upload_violations(
             if row.field == image.field and covers(row.models, fields.get("model")):
                 problem = row.limit(image, images[0])
                 if problem:
-                    violation = Violation(image.field, problem, f"{row.source}, {row.date}")
+                    source = f"{row.source}, {row.date}" if row.date else row.source
+                    violation = Violation(image.field, problem, source)
                     (certain if row.certain else advisory).append(violation)
     advisory.extend(missing_mask_violations(operation, fields.get("model"), images))
     return tuple(certain), tuple(advisory)

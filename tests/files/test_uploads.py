@@ -148,11 +148,11 @@ class TestKinds:
         (part,) = emulator.ledger.requests[0].parts
         assert ("image.png", "image/png") == (part.filename, part.content_type)
 
-    async def test_a_pillow_image_that_is_no_png_is_refused(self):
-        """CMYK cannot be written as PNG."""
+    async def test_a_pillow_image_that_nobody_can_show_is_refused(self):
+        """Numbers that are not colours are refused, with what to do."""
         async with Emulator() as emulator:
-            with pytest.raises(errors.InvalidRequestError, match="as PNG"):
-                await edit(emulator, Pillow.new("CMYK", (16, 16)))
+            with pytest.raises(errors.InvalidRequestError, match="convert it to L"):
+                await edit(emulator, Pillow.new("F", (16, 16)))
 
         assert () == emulator.ledger.requests
 

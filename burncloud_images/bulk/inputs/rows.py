@@ -29,7 +29,7 @@ from burncloud_images.model.inputs import SCHEME, BytesSource, FileID, ImageSour
 from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest, Operation
 from burncloud_images.model.rule_kinds import MeasuredImage
-from burncloud_images.model.rules import field_violations, upload_violations
+from burncloud_images.model.rules import FILE, field_violations, upload_violations
 from burncloud_images.wire.base_url import is_loopback
 
 MAX_WARNINGS = 100
@@ -55,7 +55,8 @@ class RowWarnings:
 
     def warn_of_violation(self, violation: Violation, model: object, line: int) -> None:
         """Warn of a value beyond a documented limit."""
-        if self.is_new("limit", violation.field, str(model)[:MAX_NAME]):
+        place = [str(line)] if violation.source == FILE else []  # each file is wrong in a way of its own
+        if self.is_new("limit", violation.field, str(model)[:MAX_NAME], *place):
             self.waiting.append(f"{self.source}, line {line}: {clip(str(violation))} ({violation.source}).")
 
     def is_new(self, *cause: str) -> bool:

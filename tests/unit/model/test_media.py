@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import chunk, png
-from PIL import Image, ImageSequence
+from PIL import Image, ImageOps, ImageSequence
 from strategies import examples
 
 from burncloud_images.model.media import LONGEST_SPAN, MOST_BLOCKS, MOST_GIF_BLOCKS, Media, examine, examine_bytes
@@ -201,6 +201,66 @@ def test_the_end_of_a_png_of_many_chunks_is_found_before_other_bytes():
 
     assert examine_bytes(data + rest + bytes(5000)).complete
     assert not examine_bytes(data[:33] + rest + bytes(5000)).complete
+
+
+def exif(orientation: int, order: str = "<") -> bytes:
+    """Return EXIF data with an orientation, and a thumbnail that has another."""
+    first = struct.pack(f"{order}HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 26)
+    thumbnail = struct.pack(f"{order}HHHIHHI", 1, 0x0112, 3, 1, 3, 0, 0)
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    return head + struct.pack(f"{order}I", 8) + first + thumbnail
+
+
+def behind(data: bytes, content: bytes) -> bytes:
+    """Return a PNG with an EXIF chunk between its pixels and its end."""
+    return data[:-12] + chunk(b"eXIf", content) + data[-12:]
+
+
+TURNED = {
+    "JPEG": lambda image, content: saved(image, "JPEG", exif=b"Exif\0\0" + content),
+    "JPEG, progressive": lambda image, content: saved(image, "JPEG", exif=b"Exif\0\0" + content, progressive=True),
+    "PNG": lambda image, content: saved(image, "PNG", exif=content),
+    "PNG, behind": lambda image, content: behind(saved(image, "PNG"), content),
+    "WEBP": lambda image, content: saved(image, "WEBP", exif=content, lossless=True),
+    "WEBP, prefix": lambda image, content: saved(image, "WEBP", exif=b"Exif\0\0" + content),
+}
+
+
+@pytest.mark.parametrize("kind", TURNED)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("order", "<>")
+def test_size_is_the_one_that_one_sees(kind, orientation, order):
+    """Width and height are those of the picture that viewers show, and the stored ones are known as well."""
+    data = TURNED[kind](picture("RGB", (40, 24)), exif(orientation, order))
+    with Image.open(io.BytesIO(data)) as other:
+        other.load()
+        seen = ImageOps.exif_transpose(other).size
+
+    media = examine_bytes(data)
+
+    assert (orientation, seen, (40, 24), True) == (
+        media.orientation,
+        media.dimensions,
+        media.stored_dimensions,
+        media.complete,
+    )
+
+
+@pytest.mark.parametrize("kind", TURNED)
+@pytest.mark.parametrize("content", [b"", b"MM\0*", b"MM\0*\0\0\0\x08\0\x09", exif(0), exif(9), b"otter" * 9])
+def test_damaged_exif_data_is_passed_over(kind, content):
+    """The picture is as it lies in the file."""
+    media = examine_bytes(TURNED[kind](picture("RGB", (40, 24)), content))
+
+    assert (1, (40, 24), True) == (media.orientation, media.dimensions, media.complete)
+
+
+def test_letters_among_the_pixels_are_not_exif_data():
+    """A chunk has a checksum."""
+    data = bytearray(behind(saved(picture("RGB", (40, 24)), "PNG"), exif(6)))
+    data[-13] ^= 1
+
+    assert (40, 24) == examine_bytes(data).dimensions
 
 
 def test_fill_bytes_before_a_marker_are_passed_over():
@@ -440,7 +500,7 @@ hostile = st.builds(lambda head, rest: head + b"".join(rest), st.sampled_from(HE
 @given(hostile | st.binary(max_size=200))
 @settings(max_examples=examples(500))
 def test_any_bytes_are_read_within_bounds(data):
-    """Nothing raises, nothing is asked for beyond the end, and no more than 1 KiB at a time."""
+    """Nothing raises, nothing is asked for beyond the end, and no more than 64 KiB at a time."""
     media, spans = probe_of(data)
 
     check_spans(spans, len(data))

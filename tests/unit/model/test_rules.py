@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from burncloud_images.errors import Violation
 from burncloud_images.model.media import Media
 from burncloud_images.model.rule_kinds import MB, MeasuredImage
 from burncloud_images.model.rules import (
+    FILE,
     KNOWN,
     RULES,
     UPLOAD_RULES,
@@ -89,7 +91,7 @@ def test_snapshots_are_their_model(model, bound):
 
 def test_rows_of_every_kind_have_sources_and_known_models():
     """Nothing is bound by hearsay."""
-    for row in (*RULES, *UPLOAD_RULES):
+    for row in (*RULES, *(row for row in UPLOAD_RULES if row.source != FILE)):
         assert row.source in {"burncloud", "openapi", "reference"}, row
         assert row.date[:2] == "20", row
         assert set(row.models) <= set(KNOWN), row
@@ -116,6 +118,42 @@ def test_a_mask_of_another_size_is_certain_for_every_model():
     assert ["mask"] == [violation.field for violation in certain]
     assert ["markup"] == [violation.field for violation in advisory]
     assert "burncloud, 2025-04-26" == certain[0].source
+
+
+@pytest.mark.parametrize("field", ["mask", "markup"])
+@pytest.mark.parametrize(
+    ("size", "certain", "said"),
+    [
+        ((32, 64), False, ""),
+        ((64, 32), False, "one sees the image as 32x64"),
+        ((64, 64), True, "the image is 32x64"),
+    ],
+)
+def test_masks_fit_a_photo_as_one_sees_it(field, size, certain, said):
+    """One that lies as the pixels do is advised against, as a server may turn the photo; any other size is wrong."""
+    photo = evolve(image(), media=Media(media_type="image/jpeg", width=32, height=64, complete=True, orientation=6))
+    drawn = image(field, size[0])
+    drawn = evolve(drawn, media=evolve(drawn.media, width=size[0], height=size[1]))
+    found = upload_violations("edits", {"model": "flux-9"}, [photo, drawn])
+
+    told = " ".join(violation.message for violations in found for violation in violations)
+
+    assert bool(said) == bool(told)
+    assert said in told
+    assert bool(found[0]) == (certain and field == "mask")
+
+
+@pytest.mark.parametrize("field", ["image", "mask", "markup"])
+def test_cut_off_files_are_advised_against(field):
+    """Half a picture is billed as a whole one."""
+    half = image(field)
+    half = evolve(half, media=evolve(half.media, complete=False))
+    images = [half] if field == "image" else [image(), half]
+
+    ((violation,),) = upload_violations("edits", {"model": "flux-9"}, images)[1:]
+
+    assert (field, FILE) == (violation.field, violation.source)
+    assert "cut off" in violation.message
 
 
 def test_masks_are_compared_with_the_first_image():
