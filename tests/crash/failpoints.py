@@ -26,6 +26,7 @@ STORE_METHODS = (
         "requeue",
         "mark_sent",
         "release",
+        "mark_accepted",
         "mark_received",
         "add_image",
         "finish",
@@ -158,6 +159,7 @@ class Failpoints:
 
     def watch_requests(self) -> None:
         from burncloud_images.calls.download import Download
+        from burncloud_images.calls.tasks import TaskFollower
         from burncloud_images.transport.interface import AttemptState
         from burncloud_images.transport.upload_body import UploadBody
 
@@ -186,6 +188,16 @@ class Failpoints:
             self.reach("downloaded")
             return result
 
+        ask = TaskFollower.ask
+
+        async def ask_counted(follower: Any) -> Any:
+            self.reach(f"task {follower.word or 'queued'}: asked for")
+            try:
+                return await ask(follower)
+            finally:
+                self.reach(f"task {follower.word or 'queued'}: answered")
+
+        TaskFollower.ask = ask_counted  # type: ignore[method-assign]
         AttemptState.enter = enter_counted  # type: ignore[method-assign]
         UploadBody.write = write_counted  # type: ignore[method-assign]
         UploadBody.write_slices = write_slices_counted  # type: ignore[method-assign]

@@ -14,7 +14,7 @@ from crash.worker import CONCURRENCY, PRICE
 from PIL import Image
 
 FINAL = re.compile(r"[0-9a-f]{32}(-\d+)?\.\w+")
-UNFINISHED = frozenset({"pending", "leased", "sent", "received"})
+UNFINISHED = frozenset({"pending", "leased", "sent", "accepted", "received"})
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +148,7 @@ class Case:
             record["state"] == "failed"
         ):  # honest only if it says what it may have cost, and nothing that was there is gone
             return record["failure"] != "MissingImageError" and bool(record["reserved"] or record["cost"])
-        return record["state"] in {"in_doubt", "received"}
+        return record["state"] in {"in_doubt", "accepted", "received"}
 
     def say(self, record: Mapping[str, Any] | None) -> str:
         return (

@@ -41,6 +41,38 @@ class Line:
         )
 
 
+TASK_HEADS = (
+    *("killed", "kills", "billed", "in doubt", "most per kill", "accepted then", "brought home", "questions"),
+    *("double-billed", "lost", "not done"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class TaskLine:
+    """
+    What kills in one state of a task came to.
+
+    Attributes:
+        state: When a run was killed.
+        sums: Of all of them.
+        accepted: Requests that were accepted when a run was killed.
+        polls: Questions about tasks.
+    """
+
+    state: str
+    sums: Verdict
+    accepted: int
+    polls: int
+
+    def cells(self) -> tuple[object, ...]:
+        sums = self.sums
+        home = self.accepted if not (sums.lost or sums.unfinished) else "?"
+        return (
+            *(self.state, sums.kills, sums.billed, sums.in_doubt, sums.most_in_doubt, self.accepted, home, self.polls),
+            *(sums.double, sums.lost, sums.unfinished),
+        )
+
+
 @attrs.define
 class Report:
     """
@@ -49,6 +81,7 @@ class Report:
     Attributes:
         lines: What has to be clean.
         controls: What must not be.
+        tasks: The same with a server that makes tasks.
         notes: Sentences on what is no table.
         seed: Of all chance.
         seconds: It took.
@@ -56,12 +89,16 @@ class Report:
 
     lines: list[Line] = attrs.field(factory=list)
     controls: list[Line] = attrs.field(factory=list)
+    tasks: list[TaskLine] = attrs.field(factory=list)
     notes: dict[str, str] = attrs.field(factory=dict)
     seed: int = 0
     seconds: float = 0.0
 
     def table(self, lines: Sequence[Line]) -> str:
         return grid(HEADS, [line.cells() for line in lines])
+
+    def task_table(self) -> str:
+        return grid(TASK_HEADS, [line.cells() for line in self.tasks])
 
     def to_markdown(self) -> str:
         """Return the section of the page."""
@@ -74,6 +111,9 @@ class Report:
             INTRODUCTION,
             self.table(self.lines),
             *self.notes.values(),
+            "### Tasks",
+            TASKS,
+            self.task_table(),
             "### Negative controls",
             CONTROLS,
             self.table(self.controls),
@@ -93,6 +133,12 @@ with their key, and *most per kill* how many of them one kill left; *lost* bille
 lists; *torn* final names whose bytes are not whole, not what the store says, or not what an undisturbed run brings;
 *left over* files that ought to be gone; *not done* requests that never come to an end. Each job's store also has to
 account for at least as much money as the ledger says."""
+
+TASKS = """\
+With a server that makes a task of each request, a run is killed in each state of a task. *Accepted then* counts the
+requests whose tasks the store had when the run was killed, and *brought home* those of them that the next run finished
+by asking, without buying. Only what was sent and whose acceptance was not yet written down is in doubt: the request at
+which the run was killed in the first two rows, and others that were under way at the same time."""
 
 CONTROLS = """\
 The same with one promise broken on purpose; each has to be found out, or the figures above prove nothing."""

@@ -1,8 +1,8 @@
 """
 The emulator in a process of its own, whose ledger outlives whatever is killed.
 
-`python -m crash.server none|replay` prints its address; with a file of a key and certificate besides, it serves TLS. A
-line on stdin asks for what has arrived since the last one, and may say what is to go wrong from now on.
+`python -m crash.server none|replay|tasks` prints its address; with a file of a key and certificate besides, it serves
+TLS. A line on stdin asks for what has arrived since the last one, and may say what is to go wrong from now on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.emulator.handler import RequestHandler
 
 QUIET = 0.01
+TASK_WAIT = 0.2
+"""Seconds of the jobs' clock, which is fast."""
 
 
 class Doors:
@@ -48,22 +50,26 @@ def take(emulator: Emulator) -> dict[str, Any]:
     ledger = emulator.ledger
     emulator.ledger_writer.entries.clear()
     emulator.ledger_writer.downloads.clear()
+    emulator.ledger_writer.polls.clear()
     return {
         "requests": [
             {"key": entry.idempotency_key, "billed": entry.billed, "images": entry.images, "complete": entry.complete}
             for entry in ledger.requests
         ],
         "downloads": [download.sent for download in ledger.downloads],
+        "polls": len(ledger.polls),
     }
 
 
-async def main(idempotency: Any, chain: str = "") -> None:
+async def main(kind: Any, chain: str = "") -> None:
     """Serve until stdin ends."""
     doors = Doors()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if chain:
         context.load_cert_chain(chain)
-    async with Emulator(idempotency=idempotency, tls=context if chain else False) as emulator:
+    tasks = kind == "tasks"
+    tls = context if chain else False
+    async with Emulator(idempotency="none" if tasks else kind, tls=tls, tasks=tasks, task_wait=TASK_WAIT) as emulator:
         say({"base_url": emulator.base_url, "api_key": emulator.api_key})
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):

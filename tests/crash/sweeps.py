@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 MOST_RUNS = 8
 """After which a job that is not done never will be."""
-SERVERS: Mapping[str, str] = {"hold": "none", "retry": "none", "replay": "replay"}
-"""What the server does with idempotency keys, by the job's policy."""
+SERVERS: Mapping[str, str] = {"hold": "none", "retry": "none", "replay": "replay", "tasks": "tasks"}
+"""What the server does with idempotency keys, or that it makes tasks, by the job's policy."""
 
 
 @attrs.frozen(kw_only=True)
@@ -47,11 +47,15 @@ class Tried:
         where: At which points it was killed.
         verdict: What it came to.
         points: Of its first run that was not to be killed.
+        accepted: Requests that the API had accepted as tasks when it was killed.
+        polls: Questions about tasks, of all its runs.
     """
 
     where: Sequence[str]
     verdict: Verdict
     points: Sequence[str] = ()
+    accepted: int = 0
+    polls: int = 0
 
 
 @attrs.define(kw_only=True)
@@ -113,7 +117,7 @@ class Sweep:
 
     def go(self, sandbox: Sandbox, plan: Plan, runs: Sequence[Callable[[], Ending]]) -> Tried:
         where: list[str] = []
-        kills = 0
+        kills = accepted = 0
         doubts: list[int] = []
         for run in runs:
             ending = run()
@@ -123,6 +127,8 @@ class Sweep:
             if not ending.killed:
                 break
             doubts.append(0)
+            if self.policy == "tasks":
+                accepted += sandbox.inspect(plan)["totals"]["counts"]["accepted"]
         points: Sequence[str] = ()
         for _ in range(MOST_RUNS):
             ending = sandbox.run(plan)
@@ -130,7 +136,7 @@ class Sweep:
             points = points or ending.result["points"]
             store = sandbox.inspect(plan)
             counts = store["totals"]["counts"]
-            if not any(counts[state] for state in ("pending", "leased", "sent", "received")):
+            if not any(counts[state] for state in ("pending", "leased", "sent", "accepted", "received")):
                 break
         ledger = sandbox.ledger(self.server)
         case = Case(
@@ -142,7 +148,7 @@ class Sweep:
             doubts=[-(-store["totals"]["counts"]["in_doubt"] // max(1, kills))],
             kills=kills,
         )
-        tried = Tried(where=where, verdict=case.judge(), points=points)
+        tried = Tried(where=where, verdict=case.judge(), points=points, accepted=accepted, polls=ledger.get("polls", 0))
         sandbox.clean(plan)
         return tried
 
