@@ -149,7 +149,8 @@ class AsyncImagesClient:
         address, source = find_base_url(base_url)
         where = to_base_url(address, allow_http=network.allow_http)
         host = origin(where)[1]
-        api_key = hide(api_key if api_key is not None else from_environment(KEY_VARIABLES))
+        if api_key is not False:
+            api_key = hide(from_environment(KEY_VARIABLES) if api_key is None else api_key)
         if api_key is None and (is_loopback(host) or network.brings_credentials):
             api_key = False
         self._settings = Settings(

@@ -171,13 +171,12 @@ async def repeat(  # noqa: PLR0913 (ports, each with a default or needed by all)
     )
     if gate is not None and gate.opens_at > state.started:
         await state.wait_for_gate()  # if it opens after the deadline, the first attempt asks the server itself
-    first = None
     try:
-        result = await attempt()  # without tenacity, which costs more than a small request
+        result: T | ImagesError = await attempt()  # without tenacity, which costs more than a small request
     except ImagesError as error:
-        first = error
-    if first is not None:
-        result = await retry(attempt, first, state)
+        result = error
+    if isinstance(result, ImagesError):
+        result = await retry(attempt, result, state)
     if budget is not None:
         budget.refund(state.retries)
     return result

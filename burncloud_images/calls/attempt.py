@@ -203,14 +203,13 @@ class RequestAttempt(Generic[T]):
         Raises:
             ImagesError: With all that arrived.
         """
-        failure = None
         try:
             try:
-                answer = await self.send(encoded, uploads)
+                answer: ImagesAnswer | ImagesError = await self.send(encoded, uploads)
             except ImagesError as error:
-                failure = error
-            if failure is not None:
-                answer = await self.salvage(failure)
+                answer = error
+            if isinstance(answer, ImagesError):
+                answer = await self.salvage(answer)
         except ImagesError:
             raise
         except BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -62,20 +61,19 @@ class RedactedURL(str):
         return hide_query(str(self))
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen
 class RedactedResponse:
     """An answer whose headers do not show the key; its body is another matter, since images are in it."""
 
     response: Response
     redaction: KeyRedactor
+    headers: Mapping[str, str] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.redaction.headers(self.response.headers), takes_self=True)
+    )
 
     @property
     def status(self) -> int:
         return self.response.status
-
-    @cached_property
-    def headers(self) -> Mapping[str, str]:
-        return self.redaction.headers(self.response.headers)
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
         return self.response.chunks()
