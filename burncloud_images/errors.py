@@ -31,6 +31,7 @@ __all__ = [
     "ConnectionFailedError",
     "DownloadError",
     "DownloadRefusedError",
+    "ImageCountError",
     "ImagesError",
     "ImagesWarning",
     "InputChangedError",
@@ -387,6 +388,21 @@ class InvalidRequestError(ImagesError, ValueError):
         self.violations = tuple(violations)
 
 
+class ImageCountError(ImagesError, ValueError):
+    """
+    `ImagesResult.image` was asked for, and there is not exactly one image.
+
+    Attributes:
+        images: All images of the result.
+    """
+
+    unbilled = ""
+
+    def __init__(self, images: Sequence[ImageDetails]) -> None:
+        super().__init__(f"This result holds {len(images)} images, not one; take them from .images.")
+        self.take_images(images)
+
+
 class ClientClosedError(ImagesError, RuntimeError):
     """The client was used after `aclose`, or in another event loop than the first."""
 
@@ -657,13 +673,22 @@ class StorageError(ImagesError, OSError):
 
     Attributes:
         images: The paid images: those that could not be stored as `Image`, with their bytes.
+        elsewhere: The files that these images were written to instead, by the images' `index`. The message names them.
     """
 
     unbilled = ""
 
-    def __init__(self, message: str, *, images: Sequence[ImageDetails] = (), phase: Phase | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        images: Sequence[ImageDetails] = (),
+        phase: Phase | None = None,
+        elsewhere: Mapping[int, Path] | None = None,
+    ) -> None:
         super().__init__(message, phase=phase)
         self.take_images(images)
+        self.elsewhere: Mapping[int, Path] = dict(elsewhere or {})
 
     @property
     def advice(self) -> str:

@@ -9,12 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 import attrs
 
-from burncloud_images.errors import InvalidRequestError, KeptAnswer, Phase, StorageError, Violation, hide_query
+from burncloud_images.errors import (
+    Billing,
+    ImageCountError,
+    InvalidRequestError,
+    KeptAnswer,
+    Phase,
+    StorageError,
+    Violation,
+    completed,
+    hide_query,
+    warn_of_paid,
+)
 
 if TYPE_CHECKING:
     import os
@@ -156,47 +168,61 @@ class Image(ImageDetails):
 
     async def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """
-        Write the image to *path*, whole or not at all, and return the path.
+        Write the image to *path*, whole or not at all, and return where it is.
 
         Args:
-            path: A file in an existing directory. Its extension has to agree with the bytes.
-            overwrite: Whether a file that is there may be replaced.
+            path: A file in an existing directory. Its extension has to agree with the bytes. If the name is taken, the
+                image gets the next free one (`otter-2.png`), and a warning says so.
+            overwrite: Whether a file that is there is replaced.
 
         Raises:
             InvalidRequestError: The extension names another image format.
-            StorageError: The file exists or cannot be written; the error holds the image.
+            StorageError: The file cannot be written.
 
+        Both errors hold the image, and name a file that it was written to instead, if a folder took it.
         Cancellation removes the partial file.
         """
-        from burncloud_images.disk import finish_whatever_happens, run, write_whole
+        from burncloud_images.disk import explain, finish_whatever_happens, run, write_beside, write_whole
 
         target = Path(path)
-        check_extension(target, self.media_type)
+        if mismatch := find_mismatch(target, self.media_type):
+            where, _ = await save_elsewhere(self)
+            refusal = InvalidRequestError([Violation("path", f"{mismatch}{where}")])
+            raise completed(refusal, images=[self], billed=Billing.YES)
+        write = partial(write_whole, overwrite=True) if overwrite else write_beside
         try:
-            await finish_whatever_happens(run(None, write_whole, target, self.data, overwrite))
-        except OSError as error:
-            raise StorageError(f"{target} cannot be written: {error.strerror or error}.", images=[self]) from None
-        return target
+            saved = await finish_whatever_happens(run(None, write, target, self.data))
+        except (OSError, ValueError) as error:  # a name can hold what no path can
+            where, elsewhere = await save_elsewhere(self)
+            message = f"{target} cannot be written: {explain(error)}{where}."
+            raise StorageError(message, images=[self], elsewhere=elsewhere) from None
+        if saved is not None and saved != target:
+            warn_of_paid(f"{target} exists already, so the image was saved as {saved}.")
+        return saved or target
+
+
+async def save_elsewhere(image: Image) -> tuple[str, Mapping[int, Path]]:
+    """Write *image* to a folder that takes it; return a clause that names the file, and its path by `index`."""
+    from burncloud_images.disk import finish_whatever_happens, run, write_elsewhere
+
+    name = f"burncloud-{image.index + 1}.{EXTENSIONS.get(image.media_type or '', 'image')}"
+    path = await finish_whatever_happens(run(None, write_elsewhere, name, image.data))
+    return (f"; it was saved as {path}", {image.index: path}) if path is not None else ("", {})
 
 
 SPELLINGS = {"jpeg": "jpg", "jpe": "jpg", "tif": "tiff", "heif": "heic", "hif": "heic", "j2k": "jp2", "ppm": "pnm"}
 """Other extensions of the same formats."""
 
 
-def check_extension(path: Path, media_type: str | None) -> None:
-    """
-    Refuse a name whose extension is that of another image format.
-
-    Raises:
-        InvalidRequestError: It is.
-    """
+def find_mismatch(path: Path, media_type: str | None) -> str | None:
+    """Return what to do about a name whose extension is that of another image format; None if it is not."""
     suffix = path.suffix.lower().lstrip(".")
     named = SPELLINGS.get(suffix, suffix)
     extension = EXTENSIONS.get(media_type or "", named)
     extension = SPELLINGS.get(extension, extension)
     if named in EXTENSIONS.values() and named != extension:
-        message = f"{path.name} ends in .{named}, but the image is {media_type}; name it .{extension}"
-        raise InvalidRequestError([Violation("path", message)])
+        return f"{path.name} ends in .{named}, but the image is {media_type}; name it .{extension}"
+    return None
 
 
 @attrs.frozen(kw_only=True)
@@ -320,11 +346,10 @@ class ImagesResult(Generic[T_co]):
         The only image.
 
         Raises:
-            ValueError: There is not exactly one image; use `images`.
+            ImageCountError: There is not exactly one image; use `images`.
         """
         if len(self.images) != 1:
-            message = f"this result holds {len(self.images)} images, not one; take them from .images"
-            raise ValueError(message)
+            raise ImageCountError(cast("tuple[ImageDetails, ...]", self.images))
         return self.images[0]
 
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import stat
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
-from burncloud_images.disk import MOST_PIECES, finish_whatever_happens, write_pieces, write_whole
+from burncloud_images import disk
+from burncloud_images.disk import (
+    MOST_PIECES,
+    finish_whatever_happens,
+    place,
+    sync_file,
+    sync_folder,
+    write_elsewhere,
+    write_pieces,
+    write_whole,
+)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -64,3 +77,123 @@ def test_a_name_of_255_bytes_can_be_written(tmp_path: Path, stem: str):
 
     assert b"otter" == (tmp_path / f"{stem}.png").read_bytes()
     assert 1 == len([*tmp_path.iterdir()])
+
+
+def refuse(error):
+    def call(*_args, **_options):
+        raise error
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(OSError(code, "no") for code in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)),
+        NotImplementedError("linkat"),
+    ],
+)
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_file_system_without_links(tmp_path, monkeypatch, error, taken):
+    """However it refuses them, a file gets its name and takes no other's."""
+    monkeypatch.setattr(os, "link", refuse(error))
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_text("new")
+    if taken:
+        final.write_text("old")
+        with pytest.raises(FileExistsError):
+            place(part, final, overwrite=False)
+    else:
+        place(part, final, overwrite=False)
+
+    assert ("old" if taken else "new") == final.read_text()
+
+
+def test_a_hidden_name_that_stays_is_no_failure(tmp_path, monkeypatch):
+    """A file that has its name is kept, also where the hidden one cannot be removed."""
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_text("new")
+    monkeypatch.setattr(Path, "unlink", refuse(OSError(errno.EACCES, "no")))
+    place(part, final, overwrite=False)
+
+    assert "new" == final.read_text()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_only_files_and_links_are_overwritten(tmp_path, kind):
+    """A pipe or device is not replaced by a file."""
+    part, final = tmp_path / "part", tmp_path / "final"
+    part.write_text("new")
+    match kind:
+        case "pipe":
+            os.mkfifo(final)
+        case "folder":
+            final.mkdir()
+        case _:
+            final = Path("/dev/full")
+    with pytest.raises(FileExistsError, match="not a regular file"):
+        place(part, final, overwrite=True)
+
+    assert not stat.S_ISREG(final.lstat().st_mode)
+
+
+@pytest.mark.parametrize("sync", [sync_file, sync_folder])
+def test_syncing_may_be_unknown_but_not_fail(tmp_path, monkeypatch, sync):
+    """A file system that cannot sync is left alone; a disk that fails is told."""
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    for code in disk.UNSUPPORTED:
+        monkeypatch.setattr(os, "fsync", refuse(OSError(code, "no")))
+        sync(descriptor)
+    monkeypatch.setattr(os, "fsync", refuse(OSError(errno.EIO, "no")))
+    with pytest.raises(OSError, match="no"):
+        sync(descriptor)
+    os.close(descriptor)
+
+
+@pytest.fixture
+def nobody(monkeypatch, tmp_path):
+    """Run as someone without a home, a folder for temporary files and a working directory."""
+
+    def gone():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", gone)
+    monkeypatch.setattr(Path, "home", refuse(RuntimeError("Could not determine home directory.")))
+    monkeypatch.setattr(Path, "cwd", refuse(FileNotFoundError(errno.ENOENT, "gone")))
+    monkeypatch.setattr(disk, "LAST_FOLDERS", [str(tmp_path / "missing"), str(tmp_path)])
+
+
+def test_bytes_are_written_where_somebody_without_a_place_can(nobody, tmp_path):
+    """Folders that are not there are skipped, and taken names get numbers."""
+    first = write_elsewhere("a.png", b"1")
+    second = write_elsewhere("a.png", b"2")
+
+    assert [tmp_path / "a.png", tmp_path / "a-2.png"] == [first, second]
+    assert b"12" == first.read_bytes() + second.read_bytes()
+    assert 0o600 == stat.S_IMODE(second.stat().st_mode)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_folder_that_fails_while_it_is_written_is_left_clean(tmp_path, monkeypatch, code):
+    """What did not fit is removed, and the next folder is tried."""
+    synced = []
+
+    def fail_once(descriptor):
+        synced.append(descriptor)
+        if len(synced) == 1:
+            raise OSError(code, "no")
+
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.setattr(disk, "sync_file", fail_once)
+
+    assert second / "a" == write_elsewhere("a", b"x", first, second)
+    assert [] == [*first.iterdir()]
+
+
+def test_bytes_that_no_folder_takes(nobody, monkeypatch):
+    """The caller is told by None."""
+    monkeypatch.setattr(disk, "LAST_FOLDERS", ["/proc/nowhere"])
+
+    assert write_elsewhere("a.png", b"1") is None

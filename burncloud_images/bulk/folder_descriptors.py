@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from burncloud_images.disk import sync_folder
+from burncloud_images.disk import sync_file, sync_folder
 
 NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -63,7 +63,7 @@ def write_new(folder: int, name: str, data: bytes) -> None:
     with os.fdopen(os.open(name, NEW, 0o600, dir_fd=folder), "wb") as handle:
         handle.write(data)
         handle.flush()
-        os.fsync(handle.fileno())
+        sync_file(handle.fileno())
 
 
 def numbered(name: str) -> Iterator[str]:

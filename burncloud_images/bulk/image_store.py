@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,12 +13,13 @@ from pathlib import Path
 import attrs
 
 from burncloud_images.bulk.directory import JobDirectory
-from burncloud_images.bulk.folder_descriptors import numbered, opened, write_new
+from burncloud_images.bulk.folder_descriptors import numbered, write_new
 from burncloud_images.bulk.records import StoredImage
-from burncloud_images.disk import run, set_default_mode, sha256_of, sync_folder
+from burncloud_images.disk import run, set_default_mode, sha256_of, sync_file, sync_folder, write_elsewhere
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.image_files import examine_file, examine_handle
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
+from burncloud_images.model.media import Media
 from burncloud_images.results import EXTENSIONS, Image, SavedImage
 
 FINAL = re.compile(r"([0-9a-f]{32})(?:-(\d+))?\.(\w+)")
@@ -104,6 +104,10 @@ class JobImageWriter(DirectoryWriter):
     def sync(self) -> None:
         with self.folder() as folder:
             sync_folder(folder)
+
+    def write_elsewhere(self, media: Media, data: bytes) -> Path | None:  # noqa: ARG002 (as it is called)
+        """Leave it in memory: the run saves it once there is room, or else in `rescue`."""
+        return None
 
     def unlink(self) -> None:
         with self.folder() as folder:
@@ -223,7 +227,7 @@ def restore(directory: JobDirectory, part: str, key: str, index: int, *, several
             if media.media_type is None or not media.complete:
                 return False
             set_default_mode(descriptor)
-            os.fsync(descriptor)
+            sync_file(descriptor)
         final = f"{key}-{index + 1}.{media.extension}" if several else f"{key}.{media.extension}"
         os.replace(part, final, src_dir_fd=folder, dst_dir_fd=folder)
         sync_folder(folder)
@@ -280,17 +284,18 @@ def to_pieces(error: ImagesError, key: str) -> dict[str, bytes]:
 
 def rescue_pieces(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
     """
-    Write paid bytes to `rescue`, or if that is not possible to the folder for temporary files; blocks.
+    Write paid bytes to `rescue`, or if that is not possible to another folder; blocks.
 
     Raises:
-        OSError: The folder does not exist.
+        OSError: No folder took them all.
     """
     try:
         return put_into_rescue(pieces, directory)
     except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="burncloud-job-"))
-        with opened(folder) as descriptor:
-            return [folder / write_private(descriptor, name, data) for name, data in pieces.items()]
+        paths = [path for name, data in pieces.items() if (path := write_elsewhere(name, data)) is not None]
+        if len(paths) < len(pieces):
+            raise
+        return paths
 
 
 def put_into_rescue(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:

@@ -197,7 +197,8 @@ class AnswerBuffer:
         if path is None:
             path = self.part
         self.part = None
-        os.fsync(handle.fileno())
+        with suppress(OSError):  # it has its name, and another place is no better
+            os.fsync(handle.fileno())
         handle.close()
         return KeptAnswer(size=size, path=path)
 

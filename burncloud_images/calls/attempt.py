@@ -30,7 +30,7 @@ from burncloud_images.errors import (
     ProtocolError,
     completed,
 )
-from burncloud_images.files.sinks import ImageContext, Sink
+from burncloud_images.files.sinks import ImageContext, Sink, to_id
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Attempt, ImageDetails, Task
 from burncloud_images.settings import Settings
@@ -92,7 +92,7 @@ class CallSpec(Generic[T]):
     def context(self) -> ImageContext:
         """The sink's context for the first image."""
         return ImageContext(
-            id=self.idempotency_key.replace("-", "")[:12],
+            id=to_id(self.idempotency_key),
             index=0,
             prompt=str(getattr(self.request, "prompt", "")),
             model=self.request.model or self.settings.model or "",

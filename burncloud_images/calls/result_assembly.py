@@ -118,7 +118,9 @@ def find_cause(
 ) -> DownloadError | ProtocolError | StorageError:
     receiver = received.receiver
     if receiver.unstored:
-        return StorageError(" ".join(error.message for error in receiver.unstored), images=receiver.whole)
+        message = " ".join(error.message for error in receiver.unstored)
+        elsewhere = {index: path for error in receiver.unstored for index, path in error.elsewhere.items()}
+        return StorageError(message, images=receiver.whole, elsewhere=elsewhere)
     if failures:
         # One that can still be fetched tells more than one that cannot.
         return failures[min(failures, key=lambda url: (url.unfetched(failures[url]).expired, url.index))]

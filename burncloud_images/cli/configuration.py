@@ -46,10 +46,13 @@ RIVALS = frozenset({"output", "into"})
 """Options that exclude each other: a flag drops the value of either from the file."""
 
 
-def user_file() -> Path:
-    """Return the path of the user's file, which may not exist."""
+def user_file() -> Path | None:
+    """Return the path of the user's file, which may not exist; None for a user without a home."""
     folder = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return Path(folder).expanduser() / "burncloud-images" / "config.toml"
+    try:
+        return Path(folder).expanduser() / "burncloud-images" / "config.toml"
+    except RuntimeError:
+        return None
 
 
 def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterable[type]) -> dict[str, Any]:
@@ -86,16 +89,26 @@ def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterab
 
 def read(named: str | None) -> tuple[Path, dict[str, Any]]:
     path = Path(named) if named is not None else user_file()
+    if path is None:
+        return Path("~/.config/burncloud-images/config.toml"), {}
     try:
         return path, tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if named is None:
-            return path, {}
-        raise UsageError(f"There is no configuration file {path}.") from None
     except OSError as error:
+        if named is None and not is_visible(path):
+            return path, {}
+        if isinstance(error, FileNotFoundError):
+            raise UsageError(f"There is no configuration file {path}.") from None
         raise UsageError(f"The configuration file {path} cannot be read: {error.strerror or error}.") from None
     except ValueError as error:  # neither UTF-8 nor TOML
         raise UsageError(f"The configuration file {path} is not valid TOML: {error}.") from None
+
+
+def is_visible(path: Path) -> bool:
+    """Return whether there is a file, as far as this user can tell: the home may be another's, or no folder at all."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def check(path: Path, name: str, value: object, kinds: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from burncloud_images.cli.configuration import user_file
+from burncloud_images.cli.configuration import is_visible, user_file
 from burncloud_images.cli.connection import find_key, open_client
 from burncloud_images.cli.exit_codes import USAGE, UsageError, describe, to_exit
 from burncloud_images.cli.inputs import StandardInput
@@ -85,14 +85,23 @@ def installed(name: str) -> str:
 
 def surroundings() -> Iterator[DoctorCheck]:
     path = user_file()
-    yield DoctorCheck("configuration", f"{path}" if path.is_file() else f"no file {path} (optional)")
+    if path is None:
+        yield DoctorCheck("configuration", "no home folder, so no file (optional); --config names one")
+    else:
+        yield DoctorCheck("configuration", f"{path}" if is_visible(path) else f"no file {path} (optional)")
     proxies = [name for name in PROXIES if os.environ.get(name)]
     yield DoctorCheck("proxy", f"{', '.join(proxies)} set in the environment" if proxies else "none in the environment")
-    folder = Path.cwd()
+    yield current_folder()
+
+
+def current_folder() -> DoctorCheck:
+    try:
+        folder = Path.cwd()
+    except OSError:
+        return DoctorCheck("current folder", "it was removed; change to another", USAGE)
     if os.access(folder, os.W_OK | os.X_OK):
-        yield DoctorCheck("current folder", f"{folder} can be written")
-    else:
-        yield DoctorCheck("current folder", f"{folder} cannot be written; use --into with another", USAGE)
+        return DoctorCheck("current folder", f"{folder} can be written")
+    return DoctorCheck("current folder", f"{folder} cannot be written; use --into with another", USAGE)
 
 
 def check_address(connection: ConnectionOptions) -> DoctorCheck:

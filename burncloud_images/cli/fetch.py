@@ -31,7 +31,7 @@ from burncloud_images.cli.outputs import (
     to_target,
 )
 from burncloud_images.cli.reporting import Reporter
-from burncloud_images.cli.rescue import save_images
+from burncloud_images.cli.rescue import found_elsewhere, save_images
 from burncloud_images.cli.tasks import fetch_task
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ImagesError
@@ -177,7 +177,7 @@ class FetchResult:
     def add_failure(self, index: int, error: ImagesError) -> int:
         self.failed.append({"number": index + 1, "error": type(error).__name__})
         self.reporter.fail(error, f"URL {index + 1}: ")
-        paths = save_images(error.images, f"fetched-{os.getpid()}", self.reporter)
+        paths = save_images(error.images, f"fetched-{os.getpid()}", self.reporter, found_elsewhere(error))
         if not self.as_json:
             print_paths(paths)
         return to_exit(error)

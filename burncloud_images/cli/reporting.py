@@ -9,7 +9,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -356,6 +356,6 @@ def format_request(record: RequestRecord) -> str:
 def format_location(row: RequestRecord | NewRequest | BadRow) -> str:
     """Return the list and the line, relative to the current folder if below it."""
     path = Path(row.source)
-    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+    with suppress(ValueError, OSError):  # it is not below it, or there is none any more
         path = path.relative_to(Path.cwd())
     return f"{path}:{row.line}"

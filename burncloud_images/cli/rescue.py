@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import tempfile
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from burncloud_images.cli.reporting import Reporter, format_count
-from burncloud_images.errors import ImagesError
+from burncloud_images.disk import write_elsewhere
+from burncloud_images.errors import ImagesError, StorageError
+from burncloud_images.files.sinks import to_id
 from burncloud_images.results import EXTENSIONS, DamagedImage, Image, ImageDetails, SavedImage, Unfetched
 
 
 def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[Path]:
     """Save everything of value that *error* holds, in *folder* if there is one, and return the paths of its images."""
-    name = (error.idempotency_key or "unknown").replace("-", "")[:12]
-    paths = save_images(error.images, name, reporter)
+    name = to_id(error.idempotency_key or "unknown")
+    paths = save_images(error.images, name, reporter, found_elsewhere(error))
     for fragment in error.damaged:
         save_fragment(fragment, name, folder, reporter)
     if error.answer_path is not None:
@@ -27,6 +27,11 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
     for image in error.unfetched:
         save_address(image, name, folder, reporter)
     return paths
+
+
+def found_elsewhere(error: ImagesError) -> Mapping[int, Path]:
+    """Return the files that a sink wrote images to which could not be stored, by their `index`."""
+    return error.elsewhere if isinstance(error, StorageError) else {}
 
 
 def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Reporter) -> None:
@@ -55,12 +60,19 @@ def how_to_fetch(path: Path) -> str:
     return f"burncloud-images fetch {shlex.quote(f'@{path}')}"
 
 
-def save_images(images: Sequence[ImageDetails], name: str, reporter: Reporter) -> list[Path]:
+def save_images(
+    images: Sequence[ImageDetails],
+    name: str,
+    reporter: Reporter,
+    elsewhere: Mapping[int, Path] = MappingProxyType({}),  # where the sink wrote some already
+) -> list[Path]:
     """Return the paths of *images*, after saving those that are only in memory to the first folder that works."""
     paths = []
     for image in images:
         if isinstance(image, SavedImage):
             paths.append(image.path)
+        elif image.index in elsewhere:
+            paths.append(elsewhere[image.index])
         elif isinstance(image, Image):
             extension = EXTENSIONS.get(image.media_type or "", "bin")
             if kept := keep(f"{name}-{image.index + 1}.{extension}", image.data):
@@ -78,21 +90,6 @@ def save_fragment(fragment: DamagedImage, name: str, folder: Path | None, report
             reporter.note(f"image {fragment.index + 1} is damaged ({fragment.reason}); what arrived is in {kept}")
 
 
-def fallbacks() -> tuple[Path, ...]:
-    return Path(tempfile.gettempdir()), Path.home(), Path.cwd()
-
-
 def keep(name: str, data: bytes, folder: Path | None = None) -> Path | None:
     """Write *data* to a new file of mode 0600 in *folder*, or else in the first usual one that can be written."""
-    for place in (*([folder] if folder else []), *fallbacks()):
-        path = place / name
-        try:
-            with open(path, "xb", opener=partial(os.open, mode=0o600)) as handle:
-                handle.write(data)
-        except FileExistsError:
-            continue
-        except OSError:
-            path.unlink(missing_ok=True)
-            continue
-        return path
-    return None
+    return write_elsewhere(name, data, *([folder] if folder else []))

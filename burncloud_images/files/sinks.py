@@ -8,6 +8,7 @@ at. If the disk fails half-way, the image, which is paid for, goes on into memor
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -19,7 +20,20 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checka
 
 import attrs
 
-from burncloud_images.disk import finish_whatever_happens, place, run, set_default_mode, sync_folder, write_pieces
+from burncloud_images.disk import (
+    explain,
+    finish_whatever_happens,
+    numbered,
+    place,
+    run,
+    set_default_mode,
+    shorten,
+    sync_file,
+    sync_folder,
+    try_folder,
+    write_elsewhere,
+    write_pieces,
+)
 from burncloud_images.errors import ConfigurationError, StorageError
 from burncloud_images.files.image_files import examine_handle
 from burncloud_images.model.media import Media, examine_bytes
@@ -123,6 +137,8 @@ class Memory:
         return MemoryWriter(index=placement.index)
 
 
+ROOM = 1024 * 1024
+"""Bytes that have to be free for each image before one is bought; most need more, small ones less."""
 FIELD = re.compile(r"\{([^{}]*)\}")
 FIELDS = ("id", "index", "ext", "slug", "sha8", "model", "date")
 
@@ -164,10 +180,10 @@ class Directory:
     async def prepare(self, placement: ImageContext, count: int) -> None:
         """Make the folder, try to write there, and look for names that are taken."""
         try:
-            await run(placement.executor, self.try_folder)
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be written: {error.strerror or error}.") from None
-        if self.exists == "error" and not {"id", "sha8"} & set(FIELD.findall(self.name)):
+            await run(placement.executor, self.try_folder, placement, count)
+        except (OSError, ValueError) as error:
+            raise StorageError(f"{self.path} cannot be written: {explain(error)}.") from None
+        if self.exists == "error" and "sha8" not in FIELD.findall(self.name):
             taken = await run(placement.executor, self.find_taken, placement, count)
             if taken:
                 raise StorageError(f"{taken} exists already, so nothing was sent.")
@@ -181,13 +197,9 @@ class Directory:
         """Return the file for an answer that is not understood."""
         return self.path / f"{placement.id}.answer"
 
-    def try_folder(self) -> None:
+    def try_folder(self, placement: ImageContext, count: int) -> None:
         """Make the folder and see whether files can be made in it; blocks."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        if not self.path.is_dir():
-            raise NotADirectoryError("it is not a folder")
-        if not os.access(self.path, os.W_OK | os.X_OK):
-            raise PermissionError("permission denied")
+        try_folder(self.path, self.file_name(placement, Media(media_type="image/png"), "0" * 64), count * ROOM)
 
     def find_taken(self, placement: ImageContext, count: int) -> Path | None:
         """Return a taken name among those that *count* images can get; blocks."""
@@ -259,7 +271,7 @@ class DirectoryWriter:
     handle: IO[bytes] | None = None
     size: int = 0
     rescued: bytearray | None = None
-    trouble: OSError | None = None
+    trouble: OSError | ValueError | None = None
     digest: hashlib._Hash | None = attrs.field(
         init=False, default=attrs.Factory(lambda writer: start_digest(writer.sink), takes_self=True)
     )
@@ -326,17 +338,26 @@ class DirectoryWriter:
         if self.trouble is None:
             try:
                 return await finish_whatever_happens(run(self.placement.executor, self.rename, media))
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a name may hold letters that the locale's encoding does not have
                 self.trouble = error
                 self.rescued = bytearray(await run(self.placement.executor, self.read_file, self.size))
         await self.discard()
-        image = Image(**described(self.placement.index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
-        reason = self.trouble.strerror or str(self.trouble)
+        index = self.placement.index
+        image = Image(**described(index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
+        kept = await finish_whatever_happens(run(self.placement.executor, self.write_elsewhere, media, image.data))
+        where = f"; it was saved as {kept}" if kept is not None else ""
         trouble = StorageError(
-            f"Image {self.placement.index + 1} cannot be stored in {self.sink.path}: {reason}.", images=[image]
+            f"Image {index + 1} cannot be stored in {self.sink.path}: {explain(self.trouble)}{where}.",
+            images=[image],
+            elsewhere={index: kept} if kept is not None else None,
         )
-        trouble.errno = self.trouble.errno
+        trouble.errno = getattr(self.trouble, "errno", None)
         raise trouble
+
+    def write_elsewhere(self, media: Media, data: bytes) -> Path | None:
+        """Write a paid image to another folder, and return its path; None if no folder took it."""
+        name = f"{self.placement.id}-{self.placement.index + 1}.{media.extension}"
+        return write_elsewhere(name, data)
 
     def rename(self, media: Media) -> SavedImage:
         handle = self.handle
@@ -345,7 +366,7 @@ class DirectoryWriter:
         sha256 = self.digest.hexdigest() if self.digest is not None else None
         set_default_mode(handle.fileno())
         if self.sink.durable:
-            os.fsync(handle.fileno())
+            sync_file(handle.fileno())
         path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
         if self.sink.durable:
             with suppress(OSError):  # the image is whole and has its name, so a failure here must not discard it
@@ -371,7 +392,7 @@ class DirectoryWriter:
                     raise
             else:
                 return path
-        raise FileExistsError(17, "every numbered name is taken", str(wanted))
+        raise FileExistsError(errno.EEXIST, "every numbered name is taken", str(wanted))
 
     async def read_back(self, most: int) -> bytes:
         if self.rescued is None and self.batch:
@@ -399,12 +420,6 @@ def start_digest(sink: Directory) -> hashlib._Hash | None:
     return hashlib.sha256() if sink.hash or "{sha8}" in sink.name else None
 
 
-def numbered(path: Path) -> Iterator[Path]:
-    yield path
-    for number in range(2, 10_000):
-        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
-
-
 LONGEST_NAME = 240
 """Bytes; file systems take 255, and the hidden name of an unfinished file is longer than the final one."""
 
@@ -423,7 +438,7 @@ def fill(template: str, placement: ImageContext, media: Media, sha256: str) -> s
     stem = strip_extension(FIELD.sub(lambda match: values[match[1]], template))
     if placement.index and not {"index", "sha8"} & set(FIELD.findall(template)):
         stem = f"{stem}-{placement.index + 1}"
-    return shorten(stem, f".{media.extension}")
+    return shorten(stem, f".{media.extension}", LONGEST_NAME)
 
 
 def strip_extension(name: str) -> str:
@@ -432,12 +447,12 @@ def strip_extension(name: str) -> str:
     return stem if dot and stem and extension.lower() in known else name
 
 
+def to_id(key: str) -> str:
+    """Return what of an idempotency key is put into file names: 12 letters and digits."""
+    return re.sub(r"\W", "", key, flags=re.ASCII)[:12] or "image"
+
+
 def slug(text: str) -> str:
     """Return letters, digits and dashes of *text*, of any script, at most 60 bytes long."""
     words = re.sub(r"[^\w]+", "-", text.lower()).strip("-_")
     return words.encode()[:60].decode(errors="ignore").strip("-") or "image"
-
-
-def shorten(stem: str, extension: str) -> str:
-    most = LONGEST_NAME - len(extension.encode())
-    return stem.encode()[:most].decode(errors="ignore") + extension

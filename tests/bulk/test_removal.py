@@ -214,6 +214,7 @@ class TestImagesThatCannotBeStored:
     async def test_nowhere_at_all(self, workshop, tmp_path, monkeypatch):
         """Then that is said, and the request is not bought again."""
         monkeypatch.setattr(image_store, "write_private", refuse)
+        monkeypatch.setattr(image_store, "write_elsewhere", lambda *_: None)
         shop = await workshop(*SLOW)
         images = tmp_path / "out/images"
 

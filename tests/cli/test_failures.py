@@ -10,6 +10,7 @@ import pytest
 from pictures import png
 from statuses import ROWS, by_id
 
+from burncloud_images import disk
 from burncloud_images.cli.exit_codes import TABLE, to_exit
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import ImagesError, StorageError
@@ -452,11 +453,9 @@ def test_a_full_disk_loses_nothing(cli, serve, spoil):
 
 def test_an_image_that_fits_nowhere_is_told(cli, serve, spoil, monkeypatch):
     """An image that no folder takes is reported as an error."""
-    from burncloud_images.cli import rescue
-
     serve()
     spoil()
-    monkeypatch.setattr(rescue, "fallbacks", lambda: (Path("/proc/nowhere"),))
+    monkeypatch.setattr(disk, "find_folders", lambda: iter([Path("/proc/nowhere")]))
 
     ran = cli(*GENERATE)
 
@@ -480,19 +479,14 @@ def test_what_is_left_of_a_damaged_image_is_saved(cli, serve):
     assert f"image 2 is damaged (base64 ends 3 characters short); what arrived is in {data}" in ran.err
 
 
-def test_a_rescued_image_replaces_nothing(tmp_path, monkeypatch):
-    """An existing file is kept, and the image goes to the next folder."""
+def test_a_rescued_image_replaces_nothing(tmp_path):
+    """An existing file is kept, and the image gets another name."""
     from burncloud_images.cli import rescue
 
-    first, second = tmp_path / "1", tmp_path / "2"
-    first.mkdir()
-    second.mkdir()
-    (first / "a").write_bytes(b"mine")
+    (tmp_path / "a").write_bytes(b"mine")
 
-    monkeypatch.setattr(rescue, "fallbacks", lambda: (second,))
-
-    assert rescue.keep("a", b"new", first) == second / "a"
-    assert (first / "a").read_bytes() == b"mine"
+    assert rescue.keep("a", b"new", tmp_path) == tmp_path / "a-2"
+    assert (tmp_path / "a").read_bytes() == b"mine"
 
 
 def test_the_address_of_an_image_that_could_not_be_fetched(cli, serve):

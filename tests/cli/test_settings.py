@@ -1,5 +1,7 @@
 """The configuration file: what it may hold and what wins over it."""
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,80 @@ def test_a_file_that_is_not_there(cli, tmp_path):
     assert (missing.code, folder.code) == (2, 2)
     assert "There is no configuration file" in missing.errors[0]
     assert "cannot be read" in folder.errors[0]
+
+
+COMMANDS = [
+    (*GENERATE, "--model", "m"),
+    ("generate", "an otter", "--emulator", "-o", "otter.png"),
+    ("batch", "list.txt", "--emulator", "--into", "job"),
+    ("plan", "list.txt"),
+    ("status", "job"),
+    ("verify", "job"),
+    ("usage", "job"),
+    ("show", "saved.json"),
+    ("fetch", "https://192.0.2.1:1/x"),
+    ("models", "--emulator"),
+    ("doctor", "--emulator"),
+]
+
+
+def refuse(*_args):
+    raise KeyError("no such user")
+
+
+@pytest.mark.parametrize(
+    ("words", "home"),
+    [
+        *((words, None) for words in COMMANDS),
+        *((COMMANDS[0], home) for home in ("", "/nonexistent", "/dev/null", "loop", "relative")),
+    ],
+)
+def test_nobody_has_a_home(cli, here, monkeypatch, words, home):
+    """No command needs a home, or ends in a traceback without one."""
+    monkeypatch.setattr(pwd, "getpwuid", refuse)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    if home is None:
+        monkeypatch.delenv("HOME", raising=False)
+    else:
+        monkeypatch.setenv("HOME", home)
+    (here / "loop").symlink_to(here / "loop")
+    (here / "list.txt").write_text("an otter\n")
+    (here / "saved.json").write_text("{}")
+
+    ran = cli(*words)
+
+    assert "Traceback" not in ran.err
+    assert (ran.code == 0) is (words[0] not in {"status", "verify", "usage", "show", "fetch"}), ran.err
+
+
+def test_an_own_file_that_cannot_be_read_is_told(cli, configure, monkeypatch):
+    """A file that is there and cannot be read ends the command: it may say where requests go."""
+    path = configure('model = "m"')
+    monkeypatch.setattr(Path, "read_text", deny)
+
+    ran = cli(*GENERATE)
+
+    assert ran.code == 2
+    assert f"{path} cannot be read: Permission denied." in ran.err
+
+
+def test_the_home_of_another_user_is_left_alone(cli, configure, monkeypatch):
+    """A container may run as a user who cannot enter the home it names."""
+    configure('model = "m"')
+    monkeypatch.setattr(Path, "read_text", deny)
+    monkeypatch.setattr(Path, "is_file", deny)
+
+    assert cli(*GENERATE, "--model", "m").code == 0
+
+
+def deny(*_args, **_options):
+    raise PermissionError(13, os.strerror(13))
+
+
+def test_a_profile_without_a_home(cli, monkeypatch):
+    """A profile is in no file then, which is said."""
+    monkeypatch.setattr(pwd, "getpwuid", refuse)
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+
+    assert "There is no [profile.x]" in cli(*GENERATE, "--profile", "x").err

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
+import re
 import stat
+import tempfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 import attrs
 import pytest
 from pictures import png
 
-from burncloud_images import Directory, Image, Memory, SavedImage, errors
+from burncloud_images import Directory, Image, Memory, SavedImage, disk, errors
 from burncloud_images.disk import place
-from burncloud_images.files.sinks import ImageContext
+from burncloud_images.files import sinks
+from burncloud_images.files.sinks import ImageContext, to_id
 from burncloud_images.model.media import Media
 
 DATA = png(pad=3_000_000)
@@ -33,6 +39,15 @@ def placement():
             date=datetime(2026, 11, 23, tzinfo=UTC),
             executor=executor,
         )
+
+
+@pytest.fixture(autouse=True)
+def last_resort(tmp_path, monkeypatch):
+    """Return the folder for images that cannot be stored where they should be."""
+    path = tmp_path / "last resort"
+    path.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(path))
+    return path
 
 
 @pytest.fixture
@@ -297,6 +312,137 @@ class TestDirectory:
             with pytest.raises(errors.StorageError, match="cannot be written"):
                 await Directory(path).prepare(placement, 1)
 
+    @pytest.mark.parametrize("kind", ["file", "pipe", "loop", "dangling", "device"])
+    async def test_refuses_what_is_not_a_folder(self, placement, folder, kind):
+        """One clear sentence, before anything is sent."""
+        path = folder / kind
+        match kind:
+            case "file":
+                path.touch()
+            case "pipe":
+                os.mkfifo(path)
+            case "loop":
+                path.symlink_to(path)
+            case "dangling":
+                path.symlink_to(folder / "nowhere")
+            case _:
+                path = Path("/dev/null")
+        with pytest.raises(errors.StorageError, match="cannot be written: it is not a folder"):
+            await Directory(path).prepare(placement, 1)
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            *(errno.EROFS, errno.EDQUOT, errno.ENOSPC, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EIO),
+            *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ENOTCONN, errno.EMFILE),
+        ],
+    )
+    async def test_refuses_a_folder_that_takes_no_files(self, placement, folder, monkeypatch, code):
+        """A file is made there on trial, as rights alone do not tell."""
+
+        def refuse(*_args, **_options):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(errors.StorageError, match=f"cannot be written: {re.escape(os.strerror(code))}"):
+            await Directory(folder).prepare(placement, 1)
+
+    async def test_refuses_a_name_that_the_encoding_does_not_have(self, placement, folder, monkeypatch):
+        """In a locale of ASCII, file names hold no Chinese; the sentence says what to set."""
+
+        def refuse(path, *args, opening=os.open, **options):
+            os.fspath(path).encode("ascii")
+            return opening(path, *args, **options)
+
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(errors.StorageError, match="PYTHONUTF8=1"):
+            await Directory(folder, name="{slug}.{ext}").prepare(attrs.evolve(placement, prompt="水獭"), 1)
+
+    @pytest.mark.parametrize(("free", "count", "fits"), [(0, 1, False), (2, 1, True), (2, 3, False), (None, 9, True)])
+    async def test_refuses_a_folder_without_room(self, placement, folder, monkeypatch, free, count, fits):
+        """Less than a mebibyte for each image is too little; some file systems do not say how much there is."""
+        blocks = (0, 0) if free is None else (1000, free)
+        status = os.statvfs_result((4096, 1024 * 1024, blocks[0], blocks[1], blocks[1], 0, 0, 0, 0, 255))
+        monkeypatch.setattr(os, "statvfs", lambda _: status)
+        if fits:
+            await Directory(folder).prepare(placement, count)
+        else:
+            with pytest.raises(errors.StorageError, match="bytes are free"):
+                await Directory(folder).prepare(placement, count)
+
+    async def test_a_look_leaves_nothing(self, placement, folder):
+        """The file on trial is removed."""
+        await Directory(folder, name="{slug}-{sha8}-{model}.{ext}").prepare(placement, 3)
+
+        assert [] == list(folder.iterdir())
+
+    @pytest.mark.parametrize("name", ["otter.png", "{id}.{ext}", "{id}-{index}.{ext}"])
+    async def test_a_taken_name_is_found_before_anything_is_sent(self, placement, folder, name):
+        """The id is known, too: a caller may use a key of its own twice."""
+        sink = Directory(folder, name=name)
+        await store(sink, placement)
+        with pytest.raises(errors.StorageError, match="exists already, so nothing was sent"):
+            await sink.prepare(placement, 1)
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            *(errno.EROFS, errno.EDQUOT, errno.ENOSPC, errno.EACCES, errno.ESTALE, errno.EIO, errno.EILSEQ),
+            *(errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.ELOOP),
+        ],
+    )
+    @pytest.mark.parametrize("call", ["place", "write_pieces", "examine_handle", "sync_file"])
+    async def test_an_image_that_cannot_be_stored_is_saved_elsewhere(
+        self, placement, folder, last_resort, monkeypatch, call, code
+    ):
+        """Whatever fails, and however: the error holds the image and names the file that it is in."""
+
+        def refuse(*_args, **_options):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(sinks, call, refuse)
+        with pytest.raises(errors.StorageError, match="saved as") as caught:
+            await store(Directory(folder, durable=True), placement)
+
+        assert [DATA] == [image.data for image in caught.value.unsaved]
+        (kept,) = last_resort.iterdir()
+        assert DATA == kept.read_bytes()
+        assert {0: kept} == caught.value.elsewhere
+        assert str(kept) in str(caught.value)
+        assert code == caught.value.errno
+
+    async def test_a_name_that_turns_out_not_to_fit_the_encoding(self, placement, folder, last_resort, monkeypatch):
+        """An error that is not of the system is one of storage all the same."""
+
+        def refuse(*_args, **_options):
+            "水獭".encode("ascii")
+
+        monkeypatch.setattr(sinks, "place", refuse)
+        with pytest.raises(errors.StorageError, match="PYTHONUTF8=1; it was saved as"):
+            await store(Directory(folder), placement)
+
+        assert [DATA] == [kept.read_bytes() for kept in last_resort.iterdir()]
+
+    @pytest.mark.parametrize("code", sorted(disk.UNSUPPORTED))
+    async def test_a_file_system_that_syncs_nothing_keeps_images(self, placement, folder, monkeypatch, code):
+        """Neither files nor folders need to be synced for an image to be kept."""
+
+        def refuse(_descriptor):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        image = await store(Directory(folder, durable=True), placement)
+
+        assert DATA == image.path.read_bytes()
+
+    @pytest.mark.parametrize("key", ["order/42", "../../etc/passwd", "..", "/", "a:b*c?", ".hidden", "-rf", "~!@#$%^&"])
+    async def test_any_key_makes_a_harmless_name(self, placement, folder, key):
+        """A key of the caller's may hold what no file name can."""
+        image = await store(Directory(folder), attrs.evolve(placement, id=to_id(key)))
+
+        assert folder == image.path.parent
+        assert not image.path.name.startswith((".", "-"))
+
     async def test_an_image_goes_on_in_memory_if_the_disk_fails_half_way(self, placement, folder):
         """It is paid for: what had been written is read back, and the rest is added."""
         writer = Directory(folder).open(placement)
@@ -399,28 +545,91 @@ class TestSave:
         assert self.image.data == path.read_bytes()
         assert ["otter.png"] == [entry.name for entry in folder.iterdir()]
 
-    async def test_refuses_to_overwrite_unless_asked(self, folder):
-        """The error holds the image."""
+    @pytest.mark.parametrize("name", ["otter.png", "otter", "a" * 251 + ".png", "水" * 83 + ".png", "🦦" * 62 + ".png"])
+    async def test_a_taken_name_gets_a_number(self, folder, name):
+        """Nothing is overwritten or lost, also where the name is as long as a name can be; a warning says it."""
+        path = folder / name
+        path.write_text("mine")
+        with pytest.warns(errors.ImagesWarning, match="exists already, so the image was saved as"):
+            second = await self.image.save(path)
+        with pytest.warns(errors.ImagesWarning):
+            third = await self.image.save(path)
+
+        assert {second, third} == {*folder.iterdir()} - {path}
+        assert [self.image.data] * 2 == [second.read_bytes(), third.read_bytes()]
+        assert "mine" == path.read_text()
+
+    async def test_overwrites_if_asked(self, folder):
+        """The file that is there is replaced."""
         path = folder / "otter.png"
         path.write_text("mine")
-        with pytest.raises(errors.StorageError) as caught:
-            await self.image.save(path)
 
-        assert (self.image,) == caught.value.images
-        assert "mine" == path.read_text()
-        await self.image.save(path, overwrite=True)
+        assert path == await self.image.save(path, overwrite=True)
         assert self.image.data == path.read_bytes()
 
-    async def test_refuses_the_extension_of_another_format(self, folder):
-        """Any other extension is the caller's business."""
-        with pytest.raises(errors.InvalidRequestError, match="image/png"):
+    async def test_a_taken_name_costs_nothing_where_warnings_are_errors(self, folder):
+        """The warning is shown and not raised."""
+        path = folder / "otter.png"
+        path.write_text("mine")
+        with warnings.catch_warnings(record=True) as shown:
+            warnings.simplefilter("error")
+            saved = await self.image.save(path)
+
+        assert folder / "otter-2.png" == saved
+        assert 1 == len(shown)
+
+    async def test_refuses_the_extension_of_another_format(self, folder, last_resort):
+        """The image is in a file that the error names; any other extension is the caller's business."""
+        with pytest.raises(errors.InvalidRequestError, match=r"image/png.*saved as") as caught:
             await self.image.save(folder / "otter.jpeg")
         await self.image.save(folder / "otter.data")
 
-    async def test_says_why_it_cannot(self, folder):
-        """The error says why saving failed, and no file is left."""
-        with pytest.raises(errors.StorageError, match="No such file"):
+        assert (self.image,) == caught.value.images
+        assert errors.Billing.YES is caught.value.billed
+        (kept,) = last_resort.iterdir()
+        assert str(kept) in str(caught.value)
+        assert self.image.data == kept.read_bytes()
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("none/otter.png", "No such file"),
+            ("file/otter.png", "Not a directory"),
+            ("loop/otter.png", "symbolic links"),
+            ("folder", "not a regular file"),
+            ("pipe", "not a regular file"),
+            ("/dev/null", "not a regular file"),
+            ("a" * 300 + ".png", "name too long"),
+            ("nul\0.png", "null"),
+        ],
+    )
+    async def test_an_image_that_cannot_be_saved_there_is_saved_elsewhere(
+        self, folder, last_resort, name, reason, overwrite
+    ):
+        """The error says why, holds the image, and names the file, which only its owner can read."""
+        (folder / "file").touch()
+        (folder / "loop").symlink_to(folder / "loop")
+        (folder / "folder").mkdir()
+        os.mkfifo(folder / "pipe")
+        with pytest.raises(errors.StorageError, match=f"(?i){reason}.*saved as") as caught:
+            await self.image.save(folder / name, overwrite=overwrite)
+
+        assert (self.image,) == caught.value.images
+        (kept,) = last_resort.iterdir()
+        assert {0: kept} == caught.value.elsewhere
+        assert self.image.data == kept.read_bytes()
+        assert 0o600 == stat.S_IMODE(kept.stat().st_mode)
+        assert {"file", "loop", "folder", "pipe"} == {entry.name for entry in folder.iterdir()}
+
+    async def test_an_image_that_no_folder_takes_is_on_the_error(self, folder, monkeypatch):
+        """The error holds the image."""
+        monkeypatch.setattr(disk, "find_folders", lambda: iter([folder / "none"]))
+        with pytest.raises(errors.StorageError, match="No such file or directory\\. ") as caught:
             await self.image.save(folder / "none" / "otter.png")
+
+        assert (self.image,) == caught.value.images
+        assert {} == caught.value.elsewhere
 
 
 def test_a_file_system_without_links_still_clobbers_nothing(folder, monkeypatch):

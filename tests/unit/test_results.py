@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.errors import Phase, hide_query
+from burncloud_images.errors import ImagesError, Phase, hide_query
 from burncloud_images.results import (
     Attempt,
     Image,
@@ -43,9 +43,12 @@ def test_the_only_image_is_at_hand():
 
 @pytest.mark.parametrize("count", [0, 2, 10])
 def test_there_is_no_only_image_of_none_or_several(count):
-    """The error says how many there are and where."""
-    with pytest.raises(ValueError, match=f"holds {count} images, not one; take them from .images"):
+    """The error says how many there are and where, and holds them."""
+    with pytest.raises(ValueError, match=f"holds {count} images, not one; take them from .images") as caught:
         _ = ImagesResult(images=(IMAGE,) * count).image
+
+    assert isinstance(caught.value, ImagesError)
+    assert (IMAGE,) * count == caught.value.images
 
 
 def test_an_image_knows_its_size():
