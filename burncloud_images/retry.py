@@ -9,7 +9,7 @@ known to recognise a request that it has seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import attrs
@@ -18,6 +18,7 @@ from burncloud_images.errors import (
     APIError,
     AuthenticationError,
     Billing,
+    ConfigurationError,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
@@ -81,6 +82,29 @@ def to_names(names: str | Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+def to_codes(codes: Mapping[str, type[APIError]]) -> Mapping[str, type[APIError]]:
+    """
+    Return the classes of errors by their codes; a number is a code too.
+
+    Raises:
+        ConfigurationError: Something is not a code, or not the class of an error that the API answers.
+    """
+    check_codes(codes)
+    return {str(code): kind for code, kind in codes.items()}
+
+
+def check_codes(codes: object) -> None:
+    if not isinstance(codes, Mapping):
+        raise ConfigurationError(f"codes has to map error codes to classes of errors; {codes!r} does not.")
+    for code, kind in codes.items():
+        if isinstance(code, bool) or not isinstance(code, str | int) or code == "":
+            raise ConfigurationError(f"codes: {code!r} is not an error code, which is a text such as '1113'.")
+        if not (isinstance(kind, type) and issubclass(kind, APIError) and kind is not APIError):
+            named = kind.__name__ if isinstance(kind, type) else repr(kind)
+            known = ", ".join(sorted(one.__name__ for one in APIError.__subclasses__()))
+            raise ConfigurationError(f"codes: {code} cannot mean {named}; it can mean one of {known}.")
+
+
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """
@@ -104,6 +128,9 @@ class RetryPolicy:
         retry_codes: Error codes of the API that are retried, beyond the documented ones.
         fail_codes: Error codes that are never retried.
         unknown_codes: Error codes that may come after the image was made; they are raised as `OutcomeUnknownError`.
+        codes: What error codes of your gateway mean: a class of error for each, as in `{"1113": QuotaExceededError}`.
+            The class decides whether the request is sent again, and what a job does. It comes before what this package
+            knows of the code.
         trust_errors: Whether, as you know of the gateway, a 5xx error in the API's own form means that nothing was
             billed. It does not apply to HTML pages, or to errors that are known to come from a proxy.
         server_idempotency: What the server does with an `Idempotency-Key` that it has seen: `none` (it may make the
@@ -123,6 +150,7 @@ class RetryPolicy:
     retry_codes: tuple[str, ...] = attrs.field(default=(), converter=to_names)
     fail_codes: tuple[str, ...] = attrs.field(default=(), converter=to_names)
     unknown_codes: tuple[str, ...] = attrs.field(default=(), converter=to_names)
+    codes: Mapping[str, type[APIError]] = attrs.field(factory=dict, converter=to_codes, hash=False)
     trust_errors: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     server_idempotency: Literal["none", "replay", "reject"] = attrs.field(
         default="none", validator=attrs.validators.in_(("none", "replay", "reject"))

@@ -173,7 +173,21 @@ def each(statuses: Sequence[int], name: str, body: Body, means: Meaning, **about
     return [Row(f"{status} {name}".rstrip(), status, body, means, **about) for status in statuses]
 
 
+def gemini(code: int, status: str, message: str = "m", *, reason: str = "", violations: Sequence[object] = ()) -> str:
+    """Return an error as Gemini's OpenAI-compatible endpoint writes it: in a list."""
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "violations": violations}]
+    return json.dumps([{"error": {"code": code, "message": message, "status": status, "details": details}}])
+
+
+def tencent(code: str) -> Mapping[str, object]:
+    """Return an error as Tencent writes it, in an answer of success."""
+    return {"Response": {"Error": {"Code": code, "Message": "m"}, "RequestId": "r"}}
+
+
 PAGE = "<html>"
+SPENT = "Your team has either used all available credits or reached its monthly spending limit."
+PER_DAY = ({"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"},)
+ON_OUTPUT = {"moderation_stage": "output", "categories": ["violence"]}
 OVERLOADED = said(type="service_unavailable_error", code="server_is_overloaded")
 UPSTREAM = said(type="server_error")
 FALSE, TRUE = {"x-should-retry": "false"}, {"x-should-retry": "true"}
@@ -194,6 +208,7 @@ NGINX = "nginx: 499 is a client that closed; AIP-193: 499 is a cancelled call"
 ENGINES = "docs.coreweave.com: API error code 503, the engine cannot process the request"
 LITELLM = "docs.litellm.ai/docs/proxy/error_reference: The error payload"
 PROBLEM = "RFC 9457: problem details are written by what stands between"
+PROVIDERS = "the error reference of the provider, November 2026"
 UNSURE = "nobody says that nothing was billed: proxies answer so after the work as well"
 RETIRED = "platform.openai.com/docs/deprecations: dall-e-2, and with it variations"
 HUNDREDS = "RFC 9110 §15: an unknown status counts as the x00 of its class"
@@ -240,6 +255,178 @@ ROWS: tuple[Row, ...] = (
     Row("403 quota in words", 403, said("用户额度不足", code="insufficient_user_quota"), NO_MONEY, source=NEW_API),
     Row("403 quota of a token", 403, said(code="pre_consume_token_quota_failed"), NO_MONEY, source=NEW_API),
     Row("401 quota in words", 401, said("该令牌额度已用尽"), NO_MONEY, source=NEW_API),
+    # --- providers behind gateways -----------------------------------------------------------------------------------
+    *[
+        Row(f"{name} ({status})", status, body, means, source=PROVIDERS)
+        for means, answers in (
+            (
+                NO_MONEY,
+                (
+                    ("Zhipu arrears", 429, {"error": {"code": "1113", "message": "您的账户已欠费"}}),
+                    ("Zhipu arrears as a number", 429, {"error": {"code": 1113, "message": "x"}}),
+                    ("Zhipu limit of a plan", 429, coded("1308")),
+                    ("xAI spent", 429, {"code": "Some resource has been exhausted", "error": SPENT}),
+                    ("xAI without credits", 403, {"code": "no", "error": "Your team doesn't have any credits yet."}),
+                    ("Ark limit", 429, said(code="SetLimitExceeded", type="TooManyRequests")),
+                    ("Ark overdue", 403, said(code="AccountOverdueError", type="Forbidden")),
+                    ("SiliconFlow balance", 403, {"code": 30001, "message": "balance is insufficient", "data": None}),
+                    ("balance in words", 403, {"code": 1, "message": "Sorry, your account balance is insufficient"}),
+                    ("new-api balance", 403, said("用户余额不足, 请充值", type="new_api_error")),
+                    ("DashScope arrears", 400, {"code": "Arrearage", "message": "Access denied", "request_id": "r"}),
+                    ("DashScope free tier", 403, {"code": "AllocationQuota.FreeTierOnly", "message": "exhausted"}),
+                    ("LiteLLM budget", 400, said("Budget has been exceeded!", type="budget_exceeded", code="400")),
+                    ("LiteLLM budget in words", 400, said("ExceededBudget: User=x over budget.", code="400")),
+                    ("Gemini quota of a day", 429, gemini(429, "RESOURCE_EXHAUSTED", violations=PER_DAY)),
+                    ("OpenRouter credits", 402, said("Insufficient credits", code=402)),
+                    ("fal balance", 403, {"detail": "User is locked. Reason: Exhausted balance. Top up your balance."}),
+                    ("Together credit", 402, said("Credit limit exceeded", type="credit_limit")),
+                    ("Fireworks suspended", 412, said("suspended, possibly due to reaching the spending limit")),
+                    ("Stability credits", 402, {"name": "payment_required", "errors": ["You lack credits."]}),
+                    (
+                        "Replicate credit",
+                        402,
+                        {"title": "Insufficient credit", "detail": "You have insufficient credit"},
+                    ),
+                    ("Groq spend limit", 403, coded("blocked_api_access")),
+                    ("Moonshot quota", 429, said(type="exceeded_current_quota_error")),
+                    ("DeepSeek balance", 402, said("Insufficient Balance", code="invalid_request_error")),
+                    ("Hugging Face", 429, {"error": "You have exceeded your monthly included credits."}),
+                    ("Cloudflare neurons", 429, {"success": False, "errors": [{"code": 3036, "message": "used"}]}),
+                    ("Recraft credits", 400, {"code": "not_enough_credits", "message": "no"}),
+                    ("balance in GBK", 403, "账户余额不足".encode("gbk")),
+                    ("balance in Big5", 403, "帳戶餘額不足, 請儲值後再試".encode("big5")),
+                    ("MiniMax balance", 200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient"}}),
+                    ("Baidu limit of a day", 200, {"error_code": 17, "error_msg": "daily request limit reached"}),
+                    ("Tencent arrears", 200, tencent("ResourceUnavailable.InArrears")),
+                    ("payment asked for within", 200, {"code": 402, "msg": "pay first", "data": None}),
+                ),
+            ),
+            (
+                REFUSED_CONTENT,
+                (
+                    ("Zhipu unsafe", 400, coded("1301")),
+                    ("Ark prompt", 400, said(code="InputTextSensitiveContentDetected")),
+                    ("Ark prompt by policy", 400, said(code="InputTextSensitiveContentDetected.PolicyViolation")),
+                    ("Ark result", 400, said(code="OutputImageSensitiveContentDetected")),
+                    (
+                        "Volcengine risk",
+                        400,
+                        {"ResponseMetadata": {"Error": {"Code": "RiskDetection", "Message": "x"}}},
+                    ),
+                    ("DashScope inspection", 400, {"code": "DataInspectionFailed", "message": "x"}),
+                    ("DashScope as OpenAI", 400, said(code="data_inspection_failed")),
+                    (
+                        "xAI refused",
+                        400,
+                        {"code": "invalid", "error": "Generated image rejected by content moderation."},
+                    ),
+                    ("xAI safety", 403, {"code": "x", "error": "Failed check: SAFETY_CHECK_TYPE_BIO"}),
+                    ("xAI fee", 403, said(code="violation_fee.grok.other")),
+                    ("Azure filter", 400, coded("contentFilter")),
+                    ("Azure filter, other spelling", 400, coded("content_filter")),
+                    ("Azure policy within", 400, said(code="x", innererror={"code": "ResponsibleAIPolicyViolation"})),
+                    ("Azure policy, older", 400, said(inner_error={"code": "ResponsibleAIPolicyViolation"})),
+                    ("OpenAI in words", 400, said("rejected as a result of our safety system")),
+                    ("OpenAI result", 400, said(code="moderation_blocked", moderation_details=ON_OUTPUT)),
+                    ("OpenRouter flagged", 403, said(code=403, metadata={"reasons": ["violence"]})),
+                    (
+                        "fal policy",
+                        422,
+                        {"detail": [{"loc": ["body"], "msg": "x", "type": "content_policy_violation"}]},
+                    ),
+                    ("Together", 422, coded("nsfw_content")),
+                    ("Stability", 403, {"name": "content_moderation", "errors": ["flagged"]}),
+                    ("Moonshot", 400, said(type="content_filter")),
+                    ("StepFun", 451, said(type="censorship_blocked")),
+                    ("Replicate", 400, {"detail": "The input or output was flagged as sensitive. (E005)"}),
+                    ("MiniMax prompt", 200, {"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}),
+                    ("MiniMax result", 200, {"base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}),
+                    ("Tencent", 200, tencent("OperationDenied.TextIllegalDetected")),
+                ),
+            ),
+            (
+                THROTTLED,
+                (
+                    ("Zhipu at once", 429, coded("1302")),
+                    ("Ark requests a minute", 429, said(code="RateLimitExceeded.EndpointRPMExceeded")),
+                    ("DashScope tokens a minute", 429, {"code": "Throttling.AllocationQuota", "message": "exceeded"}),
+                    ("Azure rate", 429, said("have exceeded call rate limit of your current tier.", code="429")),
+                    ("Gemini quota of a minute", 429, gemini(429, "RESOURCE_EXHAUSTED")),
+                    ("OpenRouter free models", 429, said("Rate limit exceeded: free-models-per-min.", code=429)),
+                    ("Replicate throttled", 429, {"detail": "Request was throttled."}),
+                    (
+                        "Mistral rate",
+                        429,
+                        {"object": "error", "message": "exceeded", "type": "rate_limited", "code": "1300"},
+                    ),
+                    ("Groq tokens", 429, said(code="rate_limit_exceeded", type="tokens")),
+                    ("Moonshot rate", 429, said(type="rate_limit_reached_error")),
+                    ("Moonshot engine", 429, said(type="engine_overloaded_error")),
+                    ("a rate limit called a bad request", 400, {"message": "rate limit reached"}),
+                    ("MiniMax rate", 200, {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}),
+                    ("Baidu rate", 200, {"error_code": 18, "error_msg": "qps request limit reached"}),
+                    ("Tencent rate", 200, tencent("RequestLimitExceeded.JobNumExceed")),
+                    ("a status within", 200, {"code": 429, "msg": "slow down", "data": None}),
+                ),
+            ),
+            (
+                NO_KEY,
+                (
+                    ("Gemini key", 400, gemini(400, "INVALID_ARGUMENT", reason="API_KEY_INVALID")),
+                    ("Gemini key in words", 400, gemini(400, "INVALID_ARGUMENT", "API key not valid.")),
+                    ("OAuth", 401, {"error": "invalid_token", "error_description": "The token has expired"}),
+                    ("MiniMax key", 200, {"base_resp": {"status_code": 1004, "status_msg": "login fail"}}),
+                    ("Baidu key", 200, {"error_code": 110, "error_msg": "Access token invalid"}),
+                    ("Tencent key", 200, tencent("AuthFailure.SignatureFailure")),
+                ),
+            ),
+            (
+                NOT_ALLOWED,
+                (
+                    ("Zhipu locked", 429, coded("1112")),
+                    ("Gemini permission", 403, gemini(403, "PERMISSION_DENIED")),
+                    ("Ark model not open", 404, said(code="ModelNotOpen")),
+                    ("DashScope access", 403, {"code": "AccessDenied.Unpurchased", "message": "x"}),
+                    ("Groq restricted", 400, coded("organization_restricted")),
+                ),
+            ),
+            (
+                NOT_FOUND,
+                (
+                    ("Azure deployment", 404, coded("DeploymentNotFound")),
+                    ("SiliconFlow model", 400, {"code": 20012, "message": "Model does not exist.", "data": None}),
+                    ("Ark endpoint", 404, said(code="InvalidEndpointOrModel.NotFound")),
+                ),
+            ),
+            (
+                BAD_REQUEST,
+                (
+                    ("Gemini argument", 400, gemini(400, "INVALID_ARGUMENT")),
+                    ("FastAPI", 422, {"detail": [{"loc": ["body", "size"], "msg": "wrong", "type": "value_error"}]}),
+                    ("a prompt that speaks of money", 422, {"detail": "prompt: 'insufficient balance' is too long"}),
+                    ("MiniMax parameter", 200, {"base_resp": {"status_code": 2013, "status_msg": "invalid params"}}),
+                    ("Baidu parameter", 200, {"error_code": "336003", "error_msg": "the prompt is too long"}),
+                ),
+            ),
+            (
+                UNKNOWN,
+                (
+                    ("Gemini internal", 500, gemini(500, "INTERNAL")),
+                    ("xAI overloaded", 503, {"code": "unavailable", "error": "The service is out of capacity"}),
+                    ("balance without an envelope", 502, {"message": "insufficient balance"}),
+                    ("a page about a rate limit", 503, "<title>rate limit</title>"),
+                ),
+            ),
+            (
+                FAILED_LATE,
+                (
+                    ("MiniMax unknown", 200, {"base_resp": {"status_code": 1000, "status_msg": "unknown error"}}),
+                    ("Baidu internal", 200, {"error_code": 336000, "error_msg": "Internal error"}),
+                ),
+            ),
+        )
+        for name, status, body in answers
+    ],
     # --- too many requests -------------------------------------------------------------------------------------------
     Row("429", 429, said(), THROTTLED, source=HTTP),
     Row("429 of the API", 429, None, THROTTLED, source=CODES),

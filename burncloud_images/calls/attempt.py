@@ -377,6 +377,7 @@ class RequestAttempt(Generic[T]):
                 unknown_codes=settings.retry.unknown_codes,
                 dialect=settings.dialect,
                 trust_errors=settings.retry.trust_errors,
+                codes=settings.retry.codes,
                 billed=self.receiver.billed if self.receiver is not None else Billing.NO,
                 received_at=self.state.clock.now(),
                 task_id=task_id,

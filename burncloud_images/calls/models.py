@@ -52,7 +52,7 @@ async def request_models(settings: Settings, resources: Resources) -> tuple[Mode
     url, headers = settings.url("/models"), to_headers(key, settings.network.headers)
     try:
         async with resources.transport.get(url, headers, state, settings.timeouts, kind="api") as answered:
-            body = redaction.body(await read_list(RedactedResponse(answered, redaction), redaction, state))
+            body = redaction.body(await read_list(RedactedResponse(answered, redaction), redaction, state, settings))
     except OutcomeUnknownError as error:
         raise ConnectionFailedError(error.message, phase=error.phase) from None
     if is_cut(body):
@@ -60,7 +60,7 @@ async def request_models(settings: Settings, resources: Resources) -> tuple[Mode
     return tuple(to_models(body))
 
 
-async def read_list(response: Response, redaction: KeyRedactor, state: AttemptState) -> bytes:
+async def read_list(response: Response, redaction: KeyRedactor, state: AttemptState, settings: Settings) -> bytes:
     """
     Return the body of an answer 200.
 
@@ -69,16 +69,19 @@ async def read_list(response: Response, redaction: KeyRedactor, state: AttemptSt
     """
     if response.status != 200:
         text = redaction.body(await read_error(response, MAX_BYTES))
-        raise to_error(
+        error = to_error(
             ErrorResponse(
                 status=response.status,
                 headers=response.headers,
                 body=text,
                 phase=state.phase,
                 operation=None,
+                codes=settings.retry.codes,
                 received_at=state.clock.now(),
             )
         )
+        redaction.error(error)
+        raise error
     body = bytearray()
     await read_into(body, response, MAX_BYTES)
     if len(body) >= MAX_BYTES:

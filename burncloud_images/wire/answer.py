@@ -16,6 +16,7 @@ import attrs
 
 from burncloud_images.errors import ProtocolError, hide_query
 from burncloud_images.results import TokenDetails, Usage
+from burncloud_images.wire.error_body import is_failure
 from burncloud_images.wire.places import find_items
 from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
 
@@ -162,7 +163,8 @@ def find_error(document: Mapping[str, object], task: TaskReport | None) -> Mappi
     if task is not None and task.error is not None:
         return task.error
     is_running = task is not None and task.state is TaskState.RUNNING
-    return document if says_something(document.get("error")) and not is_running else None
+    is_error = says_something(document.get("error")) or (task is None and is_failure(document))
+    return document if is_error and not is_running else None
 
 
 def to_items(items: Sequence[object], decoded: AbstractSet[int], failures: Mapping[int, str]) -> Iterator[AnswerItem]:

@@ -24,6 +24,10 @@ DURATION = re.compile(
     r"(?=.)(?:([0-9]{1,4})h)?(?:([0-9]{1,4})m(?!s))?(?:([0-9]{1,6}(?:\.[0-9]+)?)s)?(?:([0-9]{1,6})ms)?", re.ASCII
 )
 
+UNIX_TIME = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?", re.ASCII)
+FIRST_UNIX_TIME = 10**9
+"""A larger number is a moment and not a duration."""
+
 RATE_LIMITS = ("requests", "images", "tokens")
 
 
@@ -94,10 +98,42 @@ def find_retry_after(headers: Mapping[str, str], *, resets: bool = True, now: da
         waits = [read_wait(line.strip(), unit, came) or 0.0 for line in headers.get(name, "").split("\n")]
         if longest := max(waits):
             return longest
+    if not resets:
+        return None
     limit = find_rate_limits(headers).get("requests")
-    if resets and limit is not None and not limit.remaining and limit.reset:
+    if limit is not None and not limit.remaining and limit.reset:
         return limit.reset
+    return find_reset(headers, find_date(headers) or now)
+
+
+def find_reset(headers: Mapping[str, str], now: datetime | None) -> float | None:
+    """
+    Return the seconds until a limit without a name is reset, if nothing of it is left.
+
+    Args:
+        headers: With lower-case names.
+        now: When the answer came, for a reset that is a moment.
+
+    Source:
+        GitHub sends a Unix time, OpenRouter one in milliseconds, and the IETF's draft of these headers seconds.
+    """
+    for prefix in ("x-ratelimit", "x-rate-limit", "ratelimit"):
+        left = headers.get(f"{prefix}-remaining", "0").partition(";")[0].strip()
+        value = headers.get(f"{prefix}-reset-after", headers.get(f"{prefix}-reset", "")).partition(";")[0].strip()
+        if left in {"0", "0.0", "-1"} and (wait := read_reset(value, now)):
+            return wait
     return None
+
+
+def read_reset(value: str, now: datetime | None) -> float | None:
+    """Return the seconds until a reset: of a duration, or of a number of seconds, or until a Unix time."""
+    if not UNIX_TIME.fullmatch(value):
+        return parse_duration(value)
+    number = float(value)
+    if number < FIRST_UNIX_TIME:
+        return number
+    seconds = number / 1000 if number >= 1000 * FIRST_UNIX_TIME else number
+    return max(0.0, seconds - now.timestamp()) if now is not None else None
 
 
 def read_wait(value: str, unit: float, came: datetime | None) -> float | None:

@@ -16,6 +16,7 @@ from burncloud_images.errors import (
     APIError,
     AuthenticationError,
     Billing,
+    ConfigurationError,
     ConnectionFailedError,
     DownloadError,
     ImagesError,
@@ -287,6 +288,32 @@ class TestValues:
         """A string is one name and not its letters."""
         assert kept == to_names(given_names)
         assert kept == RetryPolicy(retry_codes=given_names).retry_codes
+
+    @pytest.mark.parametrize(
+        ("codes", "said"),
+        [
+            ({"1113": ValueError}, "1113 cannot mean ValueError; it can mean one of AuthenticationError"),
+            ({"1113": APIError}, "cannot mean APIError"),
+            ({"1113": OutcomeUnknownError}, "cannot mean OutcomeUnknownError"),
+            ({"1113": "QuotaExceededError"}, "cannot mean 'QuotaExceededError'"),
+            ({"": QuotaExceededError}, "'' is not an error code"),
+            ({True: QuotaExceededError}, "True is not an error code"),
+            ({None: QuotaExceededError}, "None is not an error code"),
+            (["1113"], "codes has to map error codes to classes of errors"),
+        ],
+    )
+    def test_refuses_codes_that_mean_no_error(self, codes, said):
+        """At construction, with what can be given."""
+        with pytest.raises(ConfigurationError, match=said) as caught:
+            RetryPolicy(codes=codes)
+        assert isinstance(caught.value, ValueError)
+
+    def test_takes_codes_as_text_or_number(self):
+        """Servers write both; a policy with codes is still a value."""
+        policy = RetryPolicy(codes={1113: QuotaExceededError, "busy": RateLimitError})
+        assert {"1113": QuotaExceededError, "busy": RateLimitError} == policy.codes
+        assert policy == pickle.loads(pickle.dumps(policy))
+        assert hash(policy) == hash(RetryPolicy())
 
 
 class TestBudget:

@@ -17,13 +17,17 @@ from burncloud_images.errors import (
     ConnectionFailedError,
     ModerationError,
     OutcomeUnknownError,
+    PermissionDeniedError,
     Phase,
     ProtocolError,
+    QuotaExceededError,
+    RateLimitError,
     ServerError,
     UnsupportedError,
 )
 from burncloud_images.retry import RetryPolicy
-from burncloud_images.wire.failures import BY_CODE, BY_TEXT, BY_TYPE, ErrorResponse, to_error
+from burncloud_images.wire.error_codes import BY_TEXT, CODES_OF, TYPES
+from burncloud_images.wire.failures import ErrorResponse, to_error
 
 NO, MAYBE, YES = Billing
 
@@ -176,9 +180,9 @@ class TestWords:
 
     def test_an_answer_without_an_envelope_is_kept_as_text(self):
         """Bounded, and with what is no text escaped."""
-        error = to_error(reply(404, b"\xff" + b"x" * 2_000_000))
+        error = to_error(reply(404, b"\xff" + b"x\0" * 1_000_000))
         assert "The API answered 404 Not Found: no message." == error.message
-        assert error.body.startswith(r"\xffx")
+        assert error.body.startswith("\\xffx\0")
         assert 1024 * 1024 + 3 == len(error.body)
 
     def test_a_request_id_is_found_in_the_message(self):
@@ -229,19 +233,21 @@ class TestEnvelopes:
         """What is none says nothing, so the outcome is unknown."""
         assert OutcomeUnknownError is type(to_error(reply(500, body)))
 
-    @pytest.mark.parametrize("code", sorted(BY_CODE))
-    def test_a_code_counts_before_type_text_and_status(self, code):
+    @pytest.mark.parametrize(
+        ("kind", "code"), [(kind, code) for kind, codes in CODES_OF.items() for code in codes if ":" not in code]
+    )
+    def test_a_code_counts_before_type_text_and_status(self, kind, code):
         """At any status but a gateway's own timeout."""
         body = said("额度不足。", type="rate_limit_error", code=code)
         for status in (200, 400, 429, 500, 503):
             error = to_error(reply(status, body))
-            assert BY_CODE[code] is type(error)
+            assert kind is type(error)
             assert error.message.endswith(": 额度不足 (the account is out of money).")
 
-    @pytest.mark.parametrize("kind", sorted(BY_TYPE))
+    @pytest.mark.parametrize("kind", sorted(TYPES))
     def test_a_type_counts_before_text_and_status(self, kind):
         """Where the code says nothing."""
-        assert BY_TYPE[kind] is type(to_error(reply(400, said("无效的请求", type=kind, code="?"))))
+        assert TYPES[kind] is type(to_error(reply(400, said("无效的请求", type=kind, code="?"))))
 
     @pytest.mark.parametrize(("text", "kind", "meaning"), BY_TEXT, ids=[meaning for _, _, meaning in BY_TEXT])
     def test_a_text_counts_before_the_status(self, text, kind, meaning):
@@ -264,6 +270,69 @@ class TestEnvelopes:
         error = to_error(row.reply)
         is_unsupported = isinstance(error, UnsupportedError)
         assert is_unsupported == ("(no server known today answers variations)" in error.message)
+
+
+class TestOwnCodes:
+    """What the caller knows of a gateway's codes."""
+
+    @pytest.mark.parametrize(
+        ("status", "body", "codes"),
+        [
+            (429, said(code="1113"), {"1113": QuotaExceededError}),
+            (429, said(code=1113), {1113: QuotaExceededError}),
+            (400, b'{"code": 77, "msg": "x"}', {"77": RateLimitError}),
+            (200, b'{"base_resp": {"status_code": 1008, "status_msg": "x"}}', {"1008": PermissionDeniedError}),
+            (400, said(code="x", type="no_funds"), {"no_funds": QuotaExceededError}),
+            (400, said(code="insufficient_quota"), {"insufficient_quota": RateLimitError}),
+            (500, said(code="E1"), {"E1": ModerationError}),
+            (503, b'{"code": "E1", "message": "x"}', {"E1": RateLimitError}),
+        ],
+    )
+    def test_decide_the_class(self, status, body, codes):
+        """They come before what this package knows, and say that the work was refused."""
+        error = to_error(reply(status, body, codes=RetryPolicy(codes=codes).codes))
+        assert next(iter(codes.values())) is type(error)
+
+    def test_leave_open_what_they_do_not_tell(self):
+        """A server error may come after the work, and a timeout ends what is at work."""
+        codes = {"E1": ServerError, "E2": RateLimitError}
+        assert isinstance(to_error(reply(500, said(code="E1"), codes=codes)), OutcomeUnknownError)
+        assert isinstance(to_error(reply(504, said(code="E2"), codes=codes)), OutcomeUnknownError)
+        assert isinstance(to_error(reply(500, said(code="E3"), codes=codes)), OutcomeUnknownError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        said(code="OutputImageSensitiveContentDetected"),
+        said(code="moderation_blocked", moderation_details={"moderation_stage": "output"}),
+        said(code="moderation_blocked", moderation_stage="output"),
+        b'{"base_resp": {"status_code": 1027, "status_msg": "x"}}',
+    ],
+)
+def test_a_refused_result_says_that_it_was_made(body):
+    """It may be billed."""
+    error = to_error(reply(400, body))
+    assert ModerationError is type(error)
+    assert MAYBE is error.billed
+    assert "the images were made and then refused" in error.message
+
+
+class TestWaits:
+    """Waits that the body alone names."""
+
+    def test_are_honoured(self):
+        """As a header's."""
+        assert 20 == to_error(reply(429, said("Please try again in 20s."))).retry_after
+        assert 30 == to_error(reply(503, b'{"retry_after": 30}')).retry_after
+
+    def test_come_after_the_header(self):
+        """A header is the server's own word."""
+        assert 7 == to_error(reply(429, said("Please try again in 20s."), {"retry-after": "7"})).retry_after
+
+    def test_say_nothing_of_what_is_refused_for_good(self):
+        """The words of a bad request may be the prompt's."""
+        assert to_error(reply(400, said("a sign: try again in 20s"))).retry_after is None
 
 
 @given(

@@ -234,3 +234,29 @@ def test_what_is_told_of_a_limit_is_finite_and_not_negative(remaining, reset):
     for limit in find_rate_limits(headers).values():
         assert math.isfinite(limit.remaining + limit.reset)
         assert min(limit.remaining, limit.reset) >= 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-ratelimit-reset": "1795518030", "date": DATE}, 30),
+        ({"x-ratelimit-reset": "1795518030"}, 30),
+        ({"x-ratelimit-reset": "1795518030500", "x-ratelimit-remaining": "0"}, 30.5),
+        ({"x-ratelimit-reset": "1795518030.25"}, 30.25),
+        ({"x-ratelimit-reset": "45"}, 45),
+        ({"x-ratelimit-reset": "1m30s"}, 90),
+        ({"x-ratelimit-reset-after": "2.5", "x-ratelimit-reset": "1795518030"}, 2.5),
+        ({"x-rate-limit-reset": "1795518010"}, 10),
+        ({"ratelimit-remaining": "0", "ratelimit-reset": "12"}, 12),
+        ({"retry-after": "3", "x-ratelimit-reset": "1795518030"}, 3),
+        ({"x-ratelimit-reset": "1795518030", "x-ratelimit-remaining": "4"}, None),
+        ({"x-ratelimit-reset": "1795517000"}, None),
+        ({"x-ratelimit-reset": "0"}, None),
+        ({"x-ratelimit-reset": "soon"}, None),
+        ({"x-ratelimit-reset": "-5"}, None),
+    ],
+)
+def test_a_reset_without_a_name_is_a_wait(headers, seconds):
+    """A Unix time, in seconds or milliseconds, or a duration; it counts if nothing is left."""
+    assert seconds == find_retry_after(headers, now=NOW)
+    assert find_retry_after({name: headers[name] for name in headers if "reset" in name}, resets=False) is None
