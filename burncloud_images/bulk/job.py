@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -30,6 +31,7 @@ from burncloud_images.bulk.records import (
     STOP_PRECEDENCE,
     AddedRows,
     JobTotals,
+    NewRequest,
     OnEvent,
     RequestFailure,
     RequestRecord,
@@ -38,13 +40,14 @@ from burncloud_images.bulk.records import (
     count_images,
 )
 from burncloud_images.bulk.recovery import AdoptedRequests, RecoveredRequests, adopt, recover
+from burncloud_images.bulk.request_json import to_key
 from burncloud_images.bulk.run import Run
 from burncloud_images.bulk.system_uptime import SystemUptime, find_leap, read_uptime, remembered
 from burncloud_images.bulk.verification import Discrepancy, find_missing, verify
 from burncloud_images.calls.background import BackgroundTasks
 from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.disk import run as in_thread
-from burncloud_images.errors import Billing, JobError, StorageError, mark
+from burncloud_images.errors import Billing, InvalidRequestError, JobError, StorageError, Violation, mark
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.retry import Clock
 from burncloud_images.transport.clock import SystemClock
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from burncloud_images.client import AsyncImagesClient
 
 THREADS = 4
+IMAGE_NAME = re.compile(r"([0-9a-f]{32})(?:-[0-9]+)?\.[a-z0-9]+")
 MINUTE = 60.0
 SLACK = 1.0
 """Seconds by which requests may differ in how long they take to the API: the first ones open connections."""
@@ -169,6 +173,7 @@ class Job:
         *,
         defaults: Mapping[str, object] | None = None,
         allow_change: bool = False,
+        replace: bool = False,
         name: str = "",
     ) -> AddedRows:
         """
@@ -180,6 +185,7 @@ class Job:
             options: How a file is read.
             defaults: Fields for rows that do not have them, in addition to those of *options*.
             allow_change: Whether a file may differ from what it was when the job first read it.
+            replace: Whether it may, and its rows take the place of other requests with their ids.
             name: Of requests that come from a program, as the source of their rows.
 
         Raises:
@@ -190,7 +196,55 @@ class Job:
             return await add_requests(self.store, source, self.directory, self.executor, name=name)
         options = options or InputOptions()
         options = attrs.evolve(options, defaults={**options.defaults, **(defaults or {})})
-        return await add_input(self.store, source, options, self.executor, allow_change=allow_change)
+        return await add_input(self.store, source, options, self.executor, allow_change=allow_change, replace=replace)
+
+    async def redo(self, names: Sequence[str]) -> Sequence[RequestRecord]:
+        """
+        Let requests be made again: the next run buys new images, which take the place of the present ones.
+
+        The present images stay in the directory, and what they cost stays in the sums.
+
+        Args:
+            names: Ids, keys or beginnings of keys, or file names of images.
+
+        Returns:
+            The requests as they were.
+
+        Raises:
+            InvalidRequestError: One of them is not there, or is not done or failed; then none is made again.
+        """
+        chosen = {record.key: record for name in names for record in [await self.find(name)]}
+        for record in chosen.values():
+            repeat = 1
+            while await self.store.get(key := to_key(record.document, repeat)) is not None:
+                repeat += 1
+            row = NewRequest(
+                key=key,
+                document=record.document,
+                source=record.source,
+                line=record.line,
+                label=record.label,
+                repeat=repeat,
+            )
+            await self.store.put_in_place(record.key, row)
+        return tuple(chosen.values())
+
+    async def find(self, name: str) -> RequestRecord:
+        """
+        Return the request that a user means.
+
+        Raises:
+            InvalidRequestError: There is none, or several, or it cannot be made again.
+        """
+        key = IMAGE_NAME.fullmatch(Path(name).name)
+        found = await self.store.find(key[1] if key else name)
+        if len(found) != 1 or found[0].notes.is_replaced:
+            many = "several requests have keys that begin so" if len(found) > 1 else "no request has this id or key"
+            raise InvalidRequestError([Violation(name, many)])
+        if found[0].state not in {RequestState.DONE, RequestState.FAILED}:
+            reason = f"its request is {found[0].state.replace('_', ' ')}, so it cannot be made again"
+            raise InvalidRequestError([Violation(name, reason)])
+        return found[0]
 
     # --- running -----------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,7 @@ class NewRequest:
         line: Where it stands, from 1; of a Parquet file the row.
         label: Its `id`, if it has one.
         repeat: Which of several equal requests it is, from 0.
+        columns: The user's own columns of the row, which are not sent.
     """
 
     key: str
@@ -54,6 +55,23 @@ class NewRequest:
     line: int
     label: str = ""
     repeat: int = 0
+    columns: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class RowNotes:
+    """
+    What a job knows of a request beside its state.
+
+    Attributes:
+        columns: The user's own columns of the row.
+        other_ids: The ids of further rows that ask for the same, and got the same images.
+        is_replaced: Whether another request has taken its place: what it has cost stays, and its images are not shown.
+    """
+
+    columns: Mapping[str, object] = attrs.field(factory=dict)
+    other_ids: tuple[str, ...] = ()
+    is_replaced: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -185,6 +203,7 @@ class RequestRecord:
         sent_at: When it was last sent, in seconds since 1970.
         ended_at: When it was done, failed or put in doubt, in seconds since 1970.
         about: What the answer says in addition to its images (`created`, `usage`, `size` and others), as JSON.
+        notes: The user's own columns, and what became of the row.
     """
 
     key: str
@@ -205,6 +224,7 @@ class RequestRecord:
     sent_at: float | None = None
     ended_at: float | None = None
     about: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+    notes: RowNotes = attrs.field(factory=RowNotes, repr=False)
 
     @property
     def wanted(self) -> int:
@@ -226,11 +246,29 @@ class AddedRows:
         new: How many are new.
         known: How many were there already: equal to one of this or an earlier input.
         refused: Those whose `id` another request has.
+        replaced: Requests whose place new ones took.
+        same: Of the first rows that ask for the same as another one: their id, and the other's.
     """
 
     new: int = 0
     known: int = 0
     refused: int = 0
+    replaced: int = 0
+    same: tuple[tuple[str, str], ...] = ()
+
+    def plus(self, other: AddedRows) -> AddedRows:
+        """Return the sum of both."""
+        return AddedRows(
+            new=self.new + other.new,
+            known=self.known + other.known,
+            refused=self.refused + other.refused,
+            replaced=self.replaced + other.replaced,
+            same=(self.same + other.same)[:MOST_SAME],
+        )
+
+
+MOST_SAME = 5
+"""Equal rows that are told apart."""
 
 
 @attrs.frozen(kw_only=True)

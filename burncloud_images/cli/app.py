@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "batch": "Generate images for a list of prompts, as a resumable job.",
     "plan": "Show what lists ask for and may cost; send nothing.",
     "status": "Show the progress of a job, its failures and its requests in doubt.",
+    "redo": "Let images of a job be made again by its next run.",
     "verify": "Check that every image of a job is intact.",
     "usage": "Show what a job used and cost, by day and model.",
     "fetch": "Download images from result URLs before they expire, which needs no key, or of a task.",

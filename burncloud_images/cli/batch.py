@@ -114,12 +114,20 @@ class JobCommand:
 
     async def add_list(self, name: str, lists: JobInputs) -> None:
         try:
-            added = await self.job.add(name, lists.options, allow_change=self.running.allow_input_change)
+            added = await self.job.add(
+                name, lists.options, allow_change=self.running.allow_input_change, replace=self.running.replace
+            )
         except InputChangedError as error:
             message = f"{error.message} Add --allow-input-change if that is intended, or use another folder."
             raise UsageError(message) from None
         known = f", {added.known:,} known already" if added.known else ""
-        self.reporter.note(f"{name}: {format_count(added.new, 'new request')}{known}")
+        replaced = f", {added.replaced:,} in the place of others" if added.replaced else ""
+        self.reporter.note(f"{name}: {format_count(added.new, 'new request')}{known}{replaced}")
+        for label, other in added.same:
+            shared = f"the same request as {other}" if other else "the same request as another"
+            self.reporter.note(f"{name}: {label} is {shared}; they share their images")
+        if added.refused and not self.running.replace:
+            self.reporter.note("rows whose id another request has were not added; --replace puts them in its place")
 
     async def note_bad_rows(self) -> None:
         bad_rows = (await self.job.totals()).bad_rows

@@ -217,6 +217,12 @@ status = make(
 verify = make(
     "verify", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:verify_images", own=JOB_FOLDER
 )
+redo = make(
+    "redo",
+    (JsonOptions, ReportingOptions, ConfigurationOptions),
+    "redo:redo",
+    own=[*JOB_FOLDER, by_position("name", tuple[str, ...], "Ids or keys of rows, or file names of images.")],
+)
 usage = make("usage", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:print_usage", own=JOB_FOLDER)
 fetch = make(
     "fetch",

@@ -131,6 +131,8 @@ class RunOptions:
         via_stream: Receive answers as streams, for gateways that close idle connections.
         allow_input_change: Accept a list that has changed since the job first read it, or is read with other fields.
             New rows are bought in addition.
+        replace: Let rows take the place of other requests with their ids, as when a prompt was corrected. The images of
+            those stay in the folder, and leave gallery and metadata.
         dry_run: Print the plan and the first request and send nothing; needs no key.
         json: Print one JSON object per finished row, and one for the job.
     """
@@ -142,6 +144,7 @@ class RunOptions:
     fail_fast: bool = False
     via_stream: bool = False
     allow_input_change: bool = False
+    replace: bool = False
     dry_run: bool = False
     json: bool = False
 

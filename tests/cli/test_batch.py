@@ -126,7 +126,7 @@ def test_warnings_are_said_once(cli, serve):
 
     said = ran.err.replace(f"{Path.cwd()}/", "").splitlines()
     warnings = [line.removeprefix("warning: ") for line in said if line.startswith("warning: ")]
-    assert warnings[0].startswith("rows.jsonl, line 1: Column 'modle' is not a known field and is not sent. ")
+    assert warnings[0].startswith("rows.jsonl, line 1: Column 'modle' is not a known field and is not sent; ")
     assert len(warnings) == len(set(warnings)) < 5
 
 

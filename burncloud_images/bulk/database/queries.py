@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from burncloud_images.bulk.database import notes
 from burncloud_images.bulk.database.codec import (
     BAD_ROW_COLUMNS,
     RECORD_COLUMNS,
@@ -22,6 +24,7 @@ from burncloud_images.bulk.database.codec import (
 )
 from burncloud_images.bulk.records import BadRow, JobTotals, RequestRecord, RequestState, StoredImage
 
+PART_OF_KEY = re.compile("[0-9a-f]{6,32}")
 PAGE = 100
 """Requests that are read at once; a prompt may have tens of thousands of characters."""
 
@@ -40,7 +43,20 @@ IMAGE_PAGE = 1000
 def get(connection: sqlite3.Connection, key: str) -> RequestRecord | None:
     """Return the request with this key."""
     row = connection.execute(f"SELECT {RECORD_COLUMNS} FROM requests WHERE key = ?", (key,)).fetchone()  # noqa: S608 (our own words)
-    return decode_record(row) if row is not None else None
+    return notes.add_notes(connection, [decode_record(row)])[0] if row is not None else None
+
+
+def find(connection: sqlite3.Connection, name: str) -> list[RequestRecord]:
+    """Return the requests that a user may mean by an id, a key, or the beginning of one."""
+    row = connection.execute(
+        "SELECT key FROM requests WHERE label = ? AND label <> ''", (encode_text(name),)
+    ).fetchone()
+    if row is None:
+        rows = connection.execute("SELECT key FROM requests WHERE key GLOB ? LIMIT 2", (f"{name}*",)).fetchall()
+        keys = [key for (key,) in rows] if PART_OF_KEY.fullmatch(name) else notes.find_by_id(connection, name)
+    else:
+        keys = [row[0]]
+    return [record for key in keys if (record := get(connection, key)) is not None]
 
 
 def read_records(
@@ -53,7 +69,7 @@ def read_records(
         column = "state" if len(states) == 1 else "+state"
         condition = f"AND {column} IN ({', '.join(repr(str(state)) for state in states)})"
     sql = f"SELECT {RECORD_COLUMNS} FROM requests WHERE number > ? {condition} ORDER BY number LIMIT ?"  # noqa: S608
-    return [decode_record(row) for row in connection.execute(sql, parameters)]
+    return notes.add_notes(connection, [decode_record(row) for row in connection.execute(sql, parameters)])
 
 
 def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[RequestRecord]:
@@ -71,6 +87,9 @@ def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[R
 def read_images(connection: sqlite3.Connection, after: int) -> list[tuple[int, str, tuple[StoredImage, ...]]]:
     """Return the numbers, keys and images of some done requests that follow the one with the number *after*."""
     rows = connection.execute(IMAGES, (after, IMAGE_PAGE)).fetchall()
+    replaced = {key for key, found in notes.read(connection, [key for _, key, _ in rows]).items() if found.is_replaced}
+    # Those of replaced requests may be removed; an empty page would be the end.
+    rows = [(number, key, None if key in replaced else images) for number, key, images in rows]
     lists = decode_image_lists([images for _, _, images in rows])
     return [(number, key, images) for (number, key, _), images in zip(rows, lists, strict=True)]
 

@@ -104,6 +104,10 @@ class JobStore:
         """Return the request with this key."""
         return self.writer.read(partial(queries.get, key=key))
 
+    def find(self, name: str) -> Awaitable[Sequence[RequestRecord]]:
+        """Return the request with this id, or with this key or the beginning of it; several if that is not clear."""
+        return self.writer.read(partial(queries.find, name=name))
+
     async def records(self, states: Collection[RequestState] | None = None) -> AsyncIterator[RequestRecord]:
         """Yield the requests in these states, or all, in order; the job may run meanwhile."""
         wanted = frozenset(states) if states is not None else None
@@ -150,13 +154,18 @@ class JobStore:
 
     # --- the job -----------------------------------------------------------------------------------------------------
 
-    def add(self, rows: Sequence[NewRequest | BadRow]) -> Awaitable[AddedRows]:
+    def add(self, rows: Sequence[NewRequest | BadRow], *, replace: bool = False) -> Awaitable[AddedRows]:
         """
         Add requests; those whose key is known stay as they are.
 
-        A row whose label belongs to another key becomes a bad row. Bad rows are known by source and line.
+        A row whose label belongs to another key becomes a bad row; with *replace*, it takes the place of that request,
+        unless it may still be billed. Bad rows are known by source and line.
         """
-        return self.writer.change(partial(transitions.add, rows=tuple(rows)))
+        return self.writer.change(partial(transitions.add, rows=tuple(rows), replace=replace))
+
+    def put_in_place(self, key: str, row: NewRequest) -> Awaitable[None]:
+        """Put a new request in the place of the one with *key*, which is done, failed or pending."""
+        return self.writer.change(partial(transitions.put_in_place, key=key, row=row))
 
     def clear_bad_rows(self, source: str) -> Awaitable[None]:
         """Delete the bad_rows of an input that is about to be read again."""

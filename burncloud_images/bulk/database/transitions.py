@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import attrs
 
+from burncloud_images.bulk.database import notes, replacement
 from burncloud_images.bulk.database.codec import (
     RECORD_COLUMNS,
     REQUEST_COLUMNS,
@@ -25,11 +26,20 @@ from burncloud_images.bulk.database.codec import (
     decode_images,
     decode_links,
     decode_record,
+    decode_text,
     encode_all,
     encode_request,
     encode_text,
 )
-from burncloud_images.bulk.records import AddedRows, BadRow, NewRequest, RequestRecord, RequestState, StoredImage
+from burncloud_images.bulk.records import (
+    AddedRows,
+    BadRow,
+    NewRequest,
+    RequestRecord,
+    RequestState,
+    RowNotes,
+    StoredImage,
+)
 
 PAID = (RequestState.SENT, RequestState.ACCEPTED, RequestState.RECEIVED, RequestState.IN_DOUBT)
 """States of requests that may have been billed and can still get images."""
@@ -174,7 +184,11 @@ RESTORE_IN_DOUBT = (
 )
 RELEASE_LEASES = "UPDATE requests SET state = 'pending' WHERE state = 'leased'"
 # Everything else stays until the request is sent again: consent that is not used leaves no trace.
-RETRY = "UPDATE requests SET state = 'pending', doubtful = (state = 'in_doubt') WHERE state IN (?, ?)"
+RETRY = """
+UPDATE requests SET state = 'pending', doubtful = (state = 'in_doubt') WHERE state IN (?, ?) AND NOT EXISTS (
+    SELECT 1 FROM memories WHERE name = 'row:' || key AND json_extract(value, '$.is_replaced')
+)
+"""
 SET_METADATA = "INSERT INTO memories VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 
 
@@ -192,21 +206,53 @@ def all_or_nothing(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("RELEASE part")
 
 
-def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow]) -> AddedRows:
-    """Add requests and bad rows."""
-    new = known = refused = 0
+def add(connection: sqlite3.Connection, rows: Sequence[NewRequest | BadRow], *, replace: bool = False) -> AddedRows:
+    """Add requests and bad rows; with *replace*, a row takes the place of another request with its id."""
+    total = AddedRows()
     with all_or_nothing(connection):
         for row in rows:
             if isinstance(row, BadRow):
                 add_bad_row(connection, row.source, row.line, row.label, row.reason)
-            elif connection.execute(INSERT, encode_request(row)).rowcount == 1:
-                new += 1
-            elif connection.execute("SELECT 1 FROM requests WHERE key = ?", (row.key,)).fetchone() is not None:
-                known += 1
             else:
-                refused += 1
-                add_bad_row(connection, row.source, row.line, row.label, f"another request has the id {row.label!r}")
-    return AddedRows(new=new, known=known, refused=refused)
+                total = total.plus(add_request(connection, row, replace=replace))
+    return total
+
+
+def add_request(connection: sqlite3.Connection, row: NewRequest, *, replace: bool) -> AddedRows:
+    if connection.execute(INSERT, encode_request(row)).rowcount == 1:
+        if row.columns:
+            notes.write(connection, row.key, RowNotes(columns=row.columns))
+        return AddedRows(new=1)
+    found = connection.execute("SELECT label FROM requests WHERE key = ?", (row.key,)).fetchone()
+    if found is not None:
+        if replace and replacement.restore(connection, row):
+            return AddedRows(known=1, replaced=1)
+        return note_same(connection, row, decode_text(found[0]))
+    holder = replacement.find_by_label(connection, row.label)
+    if replace and holder is not None and replacement.is_free(connection, holder):
+        replacement.put_in_place(connection, holder, row, INSERT)
+        return AddedRows(new=1, replaced=1)
+    reason = f"another request has the id {row.label!r}" + ("" if not replace else ", and may still be billed")
+    add_bad_row(connection, row.source, row.line, row.label, reason)
+    return AddedRows(refused=1)
+
+
+def put_in_place(connection: sqlite3.Connection, key: str, row: NewRequest) -> None:
+    """Put a new request in the place of another."""
+    with all_or_nothing(connection):
+        replacement.put_in_place(connection, key, row, INSERT)
+
+
+def note_same(connection: sqlite3.Connection, row: NewRequest, label: str) -> AddedRows:
+    """Keep the id and the columns of a row that asks for the same as another."""
+    held = notes.get(connection, row.key)
+    ids, columns = held.other_ids, {**row.columns, **held.columns}
+    is_new = bool(row.label) and row.label not in {label, *ids} and not held.is_replaced
+    if is_new:
+        ids = (*ids, row.label)
+    if is_new or columns != held.columns:
+        notes.write(connection, row.key, attrs.evolve(held, other_ids=ids, columns=columns))
+    return AddedRows(known=1, same=((row.label, label),) if is_new else ())
 
 
 def add_bad_row(connection: sqlite3.Connection, source: str, line: int, label: str, reason: str) -> None:

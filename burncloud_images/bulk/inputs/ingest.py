@@ -270,7 +270,13 @@ MEMORY = "inputs"
 
 
 async def add_input(
-    store: JobStore, source: str | Path, options: InputOptions, executor: Executor, *, allow_change: bool = False
+    store: JobStore,
+    source: str | Path,
+    options: InputOptions,
+    executor: Executor,
+    *,
+    allow_change: bool = False,
+    replace: bool = False,
 ) -> AddedRows:
     """
     Add the rows of an input.
@@ -281,22 +287,24 @@ async def add_input(
     """
     settings = digest_of(options)
     if str(source) == STDIN:
-        return await add_rows(store, open_input(STDIN, options, executor))
+        return await add_rows(store, open_input(STDIN, options, executor), replace=replace)
     path = Path(source).absolute()
     known = await recall(store)
     before = known.get(str(path))
     now = await run(executor, fingerprint, path, before)
     print_of = {**now, "settings": settings}
-    if before is not None and not allow_change:
+    if before is not None and not (allow_change or replace):
         refuse_change(path, before, print_of)
     is_read = before is not None and before.get("rows") is not None and same(before, print_of)
-    if before is not None and is_read and not await store.has_bad_rows(str(path)):  # which may be mended elsewhere
+    if (
+        before is not None and is_read and not replace and not await store.has_bad_rows(str(path))
+    ):  # which may be mended elsewhere
         if before != {**before, **print_of}:
             await store.set_metadata(MEMORY, {**known, str(path): {**before, **print_of}})
         return AddedRows(known=int(str(before["rows"])))
     await store.set_metadata(MEMORY, {**known, str(path): {**print_of, "rows": None}})
     await store.clear_bad_rows(str(path))
-    added = await add_rows(store, open_input(path, options, executor))
+    added = await add_rows(store, open_input(path, options, executor), replace=replace)
     rows = added.new + added.known
     await store.set_metadata(MEMORY, {**await recall(store), str(path): {**print_of, "rows": rows}})
     return added
@@ -343,20 +351,16 @@ async def recall(store: JobStore) -> dict[str, dict[str, object]]:
     return known
 
 
-async def add_rows(store: JobStore, rows: AsyncIterable[NewRequest | BadRow]) -> AddedRows:
+async def add_rows(store: JobStore, rows: AsyncIterable[NewRequest | BadRow], *, replace: bool = False) -> AddedRows:
     """Add rows as they come."""
     total = AddedRows()
     batch: list[NewRequest | BadRow] = []
     async for row in rows:
         batch.append(row)
         if len(batch) >= BATCH:
-            total = plus(total, await store.add(batch))
+            total = total.plus(await store.add(batch, replace=replace))
             batch = []
-    return plus(total, await store.add(batch)) if batch else total
-
-
-def plus(one: AddedRows, other: AddedRows) -> AddedRows:
-    return AddedRows(new=one.new + other.new, known=one.known + other.known, refused=one.refused + other.refused)
+    return total.plus(await store.add(batch, replace=replace)) if batch else total
 
 
 async def add_requests(

@@ -59,14 +59,13 @@ def read_parquet(path: Path, options: TableOptions) -> ParsedRows:
             if column in IMAGE_FIELDS and holds_bytes(file.schema_arrow.field(name).type):
                 reason = f"its column {name} holds images themselves; rows name them by path or address"
                 raise refusal(path, reason)
-        unknown = {name: True for name in names if name not in known}
         line = 0
         try:
             for batch in file.iter_batches(batch_size=ROWS, columns=[*known], use_threads=False):
                 for row in rows_of(batch):
                     line += 1
                     named = {known[name]: value for name, value in row.items()} if row is not None else None
-                    yield to_parsed_row(named, unknown if line == 1 else {}, line)
+                    yield to_parsed_row(named, line)
         except (pa.ArrowException, OSError):
             yield ParsedRow(line=line + 1, problem="it is damaged, and the rest cannot be read")
 
@@ -103,14 +102,14 @@ def rows_of(batch: RecordBatch) -> Iterator[Mapping[str, object] | None]:
                 yield None
 
 
-def to_parsed_row(row: Mapping[str, object] | None, unknown: Mapping[str, object], line: int) -> ParsedRow:
+def to_parsed_row(row: Mapping[str, object] | None, line: int) -> ParsedRow:
     if row is None:
         return ParsedRow(line=line, problem="it holds text that is not UTF-8, or a date that does not exist")
     size = sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
     if size > MAX_LINE_BYTES:
         return ParsedRow(line=line, size=size, problem="it is longer than 1 MiB")
     values, problem = columns.to_values(row.items(), to_value)
-    return ParsedRow(line=line, size=size, values={**unknown, **values}, problem=problem)
+    return ParsedRow(line=line, size=size, values=values, problem=problem)
 
 
 def to_value(name: str, value: object) -> object:

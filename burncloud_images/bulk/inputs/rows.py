@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ class RowWarnings:
             slip = nearest(name)
             advice = f"Did you mean {slip}?" if slip else "Put further API fields into extra."
             shown = f"Column {clip(name, MAX_NAME)!r}" if name.strip() else "A column without a name"
-            self.waiting.append(f"{self.source}, line {line}: {shown} is not a known field and is not sent. {advice}")
+            said = "is not a known field and is not sent; the metadata keep it"
+            self.waiting.append(f"{self.source}, line {line}: {shown} {said}. {advice}")
 
     def warn_of_violation(self, violation: Violation, model: object, line: int) -> None:
         """Warn of a value beyond a documented limit."""
@@ -198,6 +200,8 @@ def check_data(url: str) -> ImageURL:
 
 
 OWN = frozenset({"id", "custom_id", "repeat"})
+FIELDS_IN_TEMPLATES = OWN | {"prompt", "model", "size", "quality", "n", "image", "mask", "markup", "operation", "extra"}
+"""Fields that are sent although a template names them; what it names otherwise, as {style}, is its own."""
 MAX_ID = 200
 MAX_REPEAT = 1_000_000_000
 
@@ -249,7 +253,9 @@ class RowParser:
             repeat = find_repeat(given)
             if self.template is not None:
                 given["prompt"] = self.template.fill(given)
-            request, files = self.build(self.known(given, parsed.line))
+            own = self.own_columns(given, parsed.line)
+            fields = {name: value for name, value in given.items() if name in COLUMNS - OWN and name not in own}
+            request, files = self.build(fields)
             document = self.judge(request, files, parsed.line)
         except UnusableRow as problem:
             return self.refuse(parsed, label, parsed.problem or str(problem))
@@ -262,22 +268,24 @@ class RowParser:
             line=parsed.line,
             label=label,
             repeat=repeat,
+            columns=own,
         )
 
-    def known(self, given: Mapping[str, object], line: int) -> Mapping[str, object]:
-        """Return the columns that make the request, and note those that are not sent."""
+    def own_columns(self, given: Mapping[str, object], line: int) -> Mapping[str, object]:
+        """
+        Return the user's own columns, and warn of those that may have been meant for the API.
+
+        Raises:
+            UnusableRow: It asks for a stream.
+        """
         if given.get("stream"):
             raise UnusableRow("stream: rows cannot ask for streams")
-        made = {}
-        for name, value in given.items():
-            if name not in COLUMNS and not self.is_in_template(name):
+        used = set(map(simplify, self.template.names)) - FIELDS_IN_TEMPLATES if self.template is not None else set()
+        own = {name: value for name, value in given.items() if name not in COLUMNS or name in used}
+        for name in own:
+            if simplify(name) not in used:
                 self.row_warnings.warn_of_column(name, line)
-            elif name in COLUMNS and name not in OWN:
-                made[name] = value
-        return made
-
-    def is_in_template(self, name: str) -> bool:
-        return self.template is not None and simplify(name) in map(simplify, self.template.names)
+        return {name: to_plain(value) for name, value in own.items() if name.strip()}
 
     def judge(self, request: ImagesRequest, files: Mapping[Path, InspectedImage], line: int) -> dict[str, object]:
         """
@@ -366,6 +374,12 @@ class RowParser:
 
     def refuse(self, parsed: ParsedRow, label: str, reason: str) -> BadRow:
         return BadRow(source=self.source, line=parsed.line, label=label, reason=clip(reason))
+
+
+def to_plain(value: object) -> object:
+    """Return a value of a user's own column as JSON has it; dates and the like as text."""
+    is_plain = isinstance(value, (str, bool, int, list, dict)) or (isinstance(value, float) and math.isfinite(value))
+    return value if is_plain else str(value)
 
 
 def measure(request: ImagesRequest, files: Mapping[Path, InspectedImage]) -> list[MeasuredImage]:

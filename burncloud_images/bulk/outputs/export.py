@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from burncloud_images.bulk.outputs.gallery import GalleryWriter
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, remove_other, require
 from burncloud_images.bulk.outputs.output_files import LinesFile, storage_errors, write_rows
 from burncloud_images.bulk.outputs.report import ReportContents, write_report
-from burncloud_images.bulk.records import BadRow
+from burncloud_images.bulk.records import BadRow, RequestRecord
 from burncloud_images.disk import finish_whatever_happens, run
 
 
@@ -46,12 +46,19 @@ async def write_outputs(
     summary, gallery = ReportContents(facts), GalleryWriter(folder)
     with storage_errors(folder):
         metadata = folder / f"metadata.{format}"
-        await write_rows(store.records(), [open_metadata(metadata), summary, gallery], executor)
+        await write_rows(shown(store), [open_metadata(metadata), summary, gallery], executor)
         await run(executor, remove_other, metadata)
         await write_bad_rows(store, folder, executor)
         totals = await store.totals()
         await finish_whatever_happens(run(executor, write_report, folder / "report.json", summary, totals))
         await finish_whatever_happens(run(executor, gallery.write_page, summary, totals))
+
+
+async def shown(store: JobStore) -> AsyncIterator[RequestRecord]:
+    """Yield the requests whose place no other has taken."""
+    async for record in store.records():
+        if not record.notes.is_replaced:
+            yield record
 
 
 async def write_bad_rows(store: JobStore, folder: Path, executor: Executor) -> None:

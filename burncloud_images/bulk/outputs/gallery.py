@@ -19,7 +19,7 @@ import attrs
 from burncloud_images import errors
 from burncloud_images.bulk.folder_descriptors import opened
 from burncloud_images.bulk.outputs.metadata import dollars, share, to_row
-from burncloud_images.bulk.outputs.output_files import AtomicFile, plain, to_script, write_whole
+from burncloud_images.bulk.outputs.output_files import AtomicFile, dump, plain, to_script, write_whole
 from burncloud_images.bulk.outputs.report import ReportContents, sums_to_json
 from burncloud_images.bulk.records import JobTotals, RequestFailure, RequestRecord, RequestState
 from burncloud_images.disk import sync_folder
@@ -78,6 +78,8 @@ def describe_request(record: RequestRecord) -> Card:
         "key": record.key,
         "state": str(record.state),
         "id": record.label,
+        "ids": list(record.notes.other_ids),
+        "columns": {name: to_shown(value) for name, value in record.notes.columns.items()},
         "prompt": asked.get("prompt"),
         "model": asked.get("model"),
         "operation": asked.get("operation"),
@@ -90,6 +92,10 @@ def describe_request(record: RequestRecord) -> Card:
         "line": record.line,
         "attempts": record.attempts if record.attempts > 1 else None,
     }
+
+
+def to_shown(value: object) -> str:
+    return value if isinstance(value, str) else dump(value)
 
 
 def describe_failure(record: RequestRecord) -> Card:
@@ -135,7 +141,7 @@ def name_address(url: str) -> str:
 
 
 def compact(card: Card) -> Card:
-    return {name: value for name, value in card.items() if value not in (None, "", [])}
+    return {name: value for name, value in card.items() if value not in (None, "", [], {})}
 
 
 CARDS = 500

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from burncloud_images.bulk.outputs.output_files import AtomicFile, LinesFile, RowWriter, well_formed
+from burncloud_images.bulk.outputs.output_files import AtomicFile, LinesFile, RowWriter, dump, well_formed
 from burncloud_images.bulk.records import RequestRecord, StoredImage
 from burncloud_images.errors import ConfigurationError
 
@@ -46,6 +46,8 @@ COLUMNS: Mapping[str, str] = {
     "cost": "dollars",  # this image's share of the request's cost; the shares add up exactly
     "request_id": "text",
     "created": "time",  # UTC, as the answer says, else when the request ended
+    "columns": "json",  # the user's own columns of the row; only where there are some
+    "other_ids": "json",  # of further rows that ask for the same; only where there are some
     "state": "text",  # of the request; an image of one that is in doubt is as good as any other
 }
 """All columns, in order, with their types."""
@@ -110,10 +112,7 @@ class ParquetMetadata:
     def write(self, rows: list[NewRequest]) -> None:
         import pyarrow as pa
 
-        whole = [
-            {name: well_formed(value) if isinstance(value, str) else value for name, value in row.items()}
-            for row in rows
-        ]
+        whole = [{name: to_cell(value) for name, value in row.items()} for row in rows]
         _, writer = self.open()
         writer.write_batch(pa.RecordBatch.from_pylist(whole, schema=to_schema()))
 
@@ -125,11 +124,23 @@ class ParquetMetadata:
         return self.file, self.writer
 
 
+def to_cell(value: object) -> object:
+    """Return a value as Parquet holds it, where all rows have the same types: JSON as text."""
+    value = dump(value) if isinstance(value, (dict, list)) else value
+    return well_formed(value) if isinstance(value, str) else value
+
+
 def to_schema() -> pa.Schema:
     """Return `COLUMNS` as an Arrow schema."""
     import pyarrow as pa
 
-    kinds = {"text": pa.string(), "integer": pa.int64(), "dollars": pa.float64(), "time": pa.timestamp("ms", tz="UTC")}
+    kinds = {
+        "text": pa.string(),
+        "integer": pa.int64(),
+        "dollars": pa.float64(),
+        "time": pa.timestamp("ms", tz="UTC"),
+        "json": pa.string(),
+    }
     return pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
 
 
@@ -168,6 +179,8 @@ def to_row(record: RequestRecord, image: StoredImage, place: int) -> NewRequest:
         "cost": dollars(share(record.cost, place, len(record.images))),
         "request_id": record.request_id or "",
         "created": created(record),
+        **({"columns": dict(record.notes.columns)} if record.notes.columns else {}),
+        **({"other_ids": list(record.notes.other_ids)} if record.notes.other_ids else {}),
         "state": str(record.state),
     }
 

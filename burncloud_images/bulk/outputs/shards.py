@@ -319,7 +319,7 @@ class ShardPacker:
         try:
             async for batch in batches(self.store.records(), FILLED_AT_ONCE):
                 ended = until_unfinished(batch)
-                rest = [record for record in ended if is_waiting(record)]
+                rest = [record for record in ended if is_waiting(record) and not record.notes.is_replaced]
                 while rest:
                     rest = await finish_whatever_happens(run(self.executor, self.fill, shard, rest))
                     if rest:

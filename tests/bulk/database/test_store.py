@@ -52,7 +52,7 @@ class TestAdding:
 
     async def test_equal_rows_are_one_request(self, store):
         """Rows with one key are one request, within a call and over calls."""
-        assert AddedRows(new=1, known=1) == await store.add([row(1, label="a"), row(1, label="b")])
+        assert AddedRows(new=1, known=1, same=(("b", "a"),)) == await store.add([row(1, label="a"), row(1, label="b")])
         done = await advance(store, RequestState.DONE)
 
         assert AddedRows(known=1, new=1) == await store.add([row(1), row(2)])

@@ -339,8 +339,8 @@ async def test_a_column_that_is_not_sent_is_told_of_once(warned, folder):
 
     slip, unknown = (f"{name}, line 2: Column {column!r} is not a known field" for column in ("promt", "seed"))
     assert [
-        f"{slip} and is not sent. Did you mean prompt?",
-        f"{unknown} and is not sent. Put further API fields into extra.",
+        f"{slip} and is not sent; the metadata keep it. Did you mean prompt?",
+        f"{unknown} and is not sent; the metadata keep it. Put further API fields into extra.",
     ] == row_warnings
     assert [{"operation": "generations", "prompt": "x"}] * 4 == [row.document for row in rows]
 

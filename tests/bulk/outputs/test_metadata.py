@@ -46,7 +46,8 @@ async def test_every_image_has_a_row_with_all_columns(tmp_path: Path, executor: 
     key = to_key(1)
     assert [f"images/{key[:2]}/{key}-{number}.png" for number in (1, 2, 3)] == [row["file_name"] for row in rows[:3]]
     assert 4 == len(rows)
-    assert [list(COLUMNS)] * 4 == [list(row) for row in rows]
+    always = [name for name in COLUMNS if COLUMNS[name] != "json"]
+    assert [always] * 4 == [list(row) for row in rows]
 
 
 async def test_a_row_says_what_is_known_of_the_image(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
@@ -139,7 +140,8 @@ async def test_parquet_holds_what_lines_hold(tmp_path: Path, executor: ThreadPoo
     table = parquet.read_table(path)
 
     assert 3 == parquet.ParquetFile(path).num_row_groups  # 12,000 rows
-    assert rows == [{**row, "created": f"{row['created']:%Y-%m-%dT%H:%M:%SZ}"} for row in table.to_pylist()]
+    found = table.drop_columns(["columns", "other_ids"]).to_pylist()
+    assert rows == [{**row, "created": f"{row['created']:%Y-%m-%dT%H:%M:%SZ}"} for row in found]
 
 
 async def test_a_job_without_images_has_metadata_without_rows(tmp_path: Path, executor: ThreadPoolExecutor) -> None:

@@ -4,6 +4,8 @@
 
 const FACTS = [
   ["Id", (card) => card.id],
+  ["Also", (card) => (card.ids || []).join(", ")],
+  ["Columns", (card) => Object.entries(card.columns || {}).map(([name, value]) => `${name}: ${value}`).join(" · ")],
   ["Model", (card) => card.model],
   ["Operation", (card) => card.operation],
   ["Size", (card) => card.size && saySize(card.size)],
