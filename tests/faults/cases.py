@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from faults import answering, connecting, crashing, downloading, inputs, resources, statuses, streaming, uploading
+from faults import (
+    answering,
+    connecting,
+    crashing,
+    downloading,
+    inputs,
+    resources,
+    statuses,
+    streaming,
+    tasks,
+    uploading,
+)
 from faults.table import TABLE
 
 __all__ = [
@@ -15,5 +26,6 @@ __all__ = [
     "resources",
     "statuses",
     "streaming",
+    "tasks",
     "uploading",
 ]

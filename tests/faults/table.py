@@ -31,12 +31,13 @@ GROUPS: Mapping[str, str] = {
     "R": "Response transport",
     "S": "Status",
     "E": "Event streams",
+    "P": "Tasks",
     "D": "Download",
     "X": "Inputs and secrets",
     "B": "Crash (bulk jobs)",
     "T": "Cancellation and resources",
 }
-SIZES: Mapping[str, int] = {"C": 16, "U": 19, "R": 32, "S": 28, "E": 12, "D": 31, "X": 13, "B": 13, "T": 10}
+SIZES: Mapping[str, int] = {"C": 16, "U": 19, "R": 32, "S": 28, "E": 12, "P": 14, "D": 31, "X": 13, "B": 13, "T": 10}
 
 TUNNELLED = frozenset("UED")
 """Groups that are played through an HTTP CONNECT proxy as well: whatever is large, or lasts."""
@@ -222,7 +223,7 @@ def one_call(
 BAR = frozenset(
     [
         *("C02", "C15", "U01", "U04", "U07", "R01", "R05", "R12", "R20", "S01", "S04", "S06", "S15", "S20", "S26"),
-        *("E01", "E04", "D01", "D09", "D15", "D20", "X01", "X05", "B01", "T01", "T07"),
+        *("E01", "E04", "P01", "P03", "P05", "P09", "D01", "D09", "D15", "D20", "X01", "X05", "B01", "T01", "T07"),
     ]
 )
 """The cases that every change has to pass; B01 at one point in eight, T07 in a short form."""
