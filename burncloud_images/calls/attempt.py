@@ -362,6 +362,7 @@ class RequestAttempt(Generic[T]):
         task_id = task_id or answer.task.id or ""
         error = self.to_error(response, json.dumps(answer.error).encode(), phase, task_id)
         self.is_refunded = answer.task.refunded
+        error.task = Task(id=task_id, is_ended=True) if task_id else None
         error.billed = Billing.NO if self.is_refunded else max(error.billed, Billing.MAYBE if task_id else Billing.NO)
         return error
 

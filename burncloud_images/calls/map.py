@@ -160,6 +160,7 @@ class CallTracker(CallHooks, Generic[R]):
         """Return what is known about the call, which ended by *cancellation*."""
         error = self.find_error(find_billing(cancellation))
         error.idempotency_key, error.history = self.key, tuple(self.failed)
+        error.task = error.task or getattr(cancellation, "task", None)
         return error
 
     def find_error(self, billed: Billing) -> ImagesError:

@@ -212,7 +212,7 @@ class TaskFollower(Generic[T]):
         """Raise why the task failed; an error that does not say that it did is one of the question."""
         error = attempt.to_failure(response, answer, Phase.ACCEPTED, task_id=self.task.id)
         if answer.task is not None and answer.task.state is TaskState.FAILED:
-            error.task = attrs.evolve(self.task, is_ended=True)
+            error.task = attrs.evolve(self.task, is_ended=True)  # with where it was asked for
             raise error
         raise ProtocolError(error.message, status=response.status)
 

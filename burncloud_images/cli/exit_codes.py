@@ -54,6 +54,7 @@ VOCABULARY: Mapping[str, str] = {
     "the key is given as api_key": "the key is given by BURNCLOUD_API_KEY or --api-key-file",
     "give api_key, or set BURNCLOUD_API_KEY": "set BURNCLOUD_API_KEY or use --api-key-file",
     "(Timeouts.first_byte)": "(--timeout)",
+    "(RetryPolicy.deadline)": "(--deadline)",
     "use max_images in place of max_cost": "use --max-images in place of --budget",
 }
 """Python names in the library's messages, and the options that users type instead."""

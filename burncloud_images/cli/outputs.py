@@ -244,6 +244,7 @@ def failure_to_json(error: ImagesError, paths: Sequence[Path]) -> dict[str, Any]
         "error": type(error).__name__,
         "request_id": error.request_id,
         "idempotency_key": error.idempotency_key,
+        "task": error.task.id if error.task is not None else None,
         "history": history_to_json(error.history),
     }
 

@@ -78,6 +78,8 @@ class Reporter:
         if isinstance(error, ImagesError):
             kind = type(error).__name__
             facts = {"error": kind, "request_id": error.request_id, "idempotency_key": error.idempotency_key}
+            if error.task is not None:
+                facts["task"] = error.task.id
             self.say("error", where + describe(error), **facts)
         else:
             self.say("error", where + str(error), error="UsageError")

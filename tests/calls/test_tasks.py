@@ -261,6 +261,7 @@ async def test_a_failure_at_once_is_no_task_to_follow():
     error = await fail(gateway, errors.ServerError, retry=RetryPolicy(attempts=1))
 
     assert ([], Billing.NO) == (gateway.gets, error.billed)
+    assert ("t-1", True) == (error.task.id, error.task.is_ended)
 
 
 async def test_a_key_that_is_refused_ends_the_questions():
@@ -487,6 +488,28 @@ async def test_a_stream_follows_a_task_too():
         images = [event.image.data async for event in events]
 
     assert [IMAGE] == images
+
+
+async def test_a_cancelled_call_of_a_map_names_its_task():
+    """The outcome of a call that a map cancelled has the task, so that it can be resumed."""
+    asked = asyncio.Event()
+
+    async def hang():
+        asked.set()
+        await asyncio.Event().wait()
+
+    left = []
+    async with (
+        serve(Gateway(hang)) as raw,
+        AsyncImagesClient("sk-canary", raw.url, clock=FakeClock()) as client,
+        client.map([REQUEST], on_exit="cancel", on_unclaimed=left.append) as outcomes,
+    ):
+        waiting = asyncio.create_task(anext(outcomes))
+        await asked.wait()
+        waiting.cancel()
+    (outcome,) = left
+
+    assert ("t-1", Billing.MAYBE) == (outcome.error.task.id, outcome.error.billed)
 
 
 async def test_no_key_is_shown():
