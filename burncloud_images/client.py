@@ -120,7 +120,7 @@ class AsyncImagesClient:
         clock: Where time comes from; for tests.
 
     Raises:
-        ConfigurationError: The key, the base URL or the dialect cannot be used.
+        ConfigurationError: The key, the base URL, the dialect or the session cannot be used.
     """
 
     def __init__(  # noqa: PLR0913 (a client's options)
@@ -167,6 +167,10 @@ class AsyncImagesClient:
             dialect=find_dialect(where, dialect or from_environment(DIALECT_VARIABLES)),
             query=find_query(address),
         )
+        if session is not None:
+            from burncloud_images.transport.http import check_session  # whoever has a session has loaded aiohttp
+
+            check_session(session, sends_key=api_key is not False)
         self._lifecycle = ClientResources(
             network=network, max_connections=max_connections, session=session, clock=clock
         )

@@ -22,7 +22,9 @@ from yarl import URL
 
 from burncloud_images.errors import (
     ClientClosedError,
+    ConfigurationError,
     DownloadRefusedError,
+    ImagesError,
     OutcomeUnknownError,
     Phase,
 )
@@ -41,6 +43,8 @@ from burncloud_images.wire.multipart import BodyPlan
 
 Session: TypeAlias = aiohttp.ClientSession
 AGENT = f"burncloud-images/{VERSION}"
+# Content networks then write their errors in JSON too, whose words go into ours; none is believed.
+OWN_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": AGENT}
 READ_BUFFER = 64 * 1024
 """Half of the bytes that are received before reading pauses until the sink has taken some."""
 KEEP_ALIVE = 0.1
@@ -233,8 +237,7 @@ class AiohttpTransport:
                 method,
                 address,
                 data=payload,
-                # Content networks then write their errors in JSON too, whose words go into ours; none is believed.
-                headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": AGENT, **headers},
+                headers={**OWN_HEADERS, **({"Content-Type": payload.content_type} if payload else {}), **headers},
                 allow_redirects=False,
                 raise_for_status=False,
                 proxy=self.proxy(session, address, state),
@@ -242,10 +245,14 @@ class AiohttpTransport:
             )
         except (aiohttp.ClientError, OSError) as error:
             raise to_failure(error, state, was_reached=self.reached) from None
-        except RuntimeError:
-            if not session.closed:
+        except ImagesError:
+            raise
+        except Exception as error:
+            if session.closed:
+                raise to_closed(session is self.borrowed, state.phase) from None
+            if session is not self.borrowed:
                 raise
-            raise ClientClosedError("The client was closed while the request waited.", phase=state.phase) from None
+            raise to_session_error(error, state.phase) from None
         self.reached = True
         state.status = response.status
         state.enter(Phase.STATUS, timeouts.idle)
@@ -297,6 +304,37 @@ class AiohttpTransport:
         with suppress(OSError):  # names that only the proxy can resolve
             for *_, sockaddr in await asyncio.get_running_loop().getaddrinfo(address.host, address.port):
                 refuse_private(str(sockaddr[0]))
+
+
+def check_session(session: object, *, sends_key: bool) -> None:
+    """
+    Refuse a session that cannot send our requests.
+
+    Raises:
+        ConfigurationError: It is not one of aiohttp, or would send credentials of its own in place of the key.
+    """
+    if not isinstance(session, aiohttp.ClientSession):
+        kind = session.__name__ if isinstance(session, type) else type(session).__name__
+        message = f"session= has to be an aiohttp.ClientSession that was made, not {kind}"
+        raise ConfigurationError(f"{message}; what wraps one may send a request twice.")
+    if getattr(session, "auth", None) is not None and sends_key:
+        raise ConfigurationError(
+            "The session was made with auth=, which would take the place of the API key. "
+            "Make it without, or give api_key=False."
+        )
+
+
+def to_closed(borrowed: bool, phase: Phase) -> ClientClosedError:  # noqa: FBT001
+    who = "The session that was given is closed." if borrowed else "The client was closed while the request waited."
+    return ClientClosedError(who, phase=phase)
+
+
+def to_session_error(error: Exception, phase: Phase) -> ConfigurationError | OutcomeUnknownError:
+    """Return the error for whatever a borrowed session raised: a middleware of its own can raise anything."""
+    message = f"The session that was given raised {type(error).__name__}: {str(error).rstrip('.')}."
+    if phase.may_be_billed:
+        return OutcomeUnknownError(message, phase=phase)
+    return ConfigurationError(message, phase=phase)
 
 
 def keep_buffers() -> None:

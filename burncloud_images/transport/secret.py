@@ -33,6 +33,10 @@ class Secret(str):
     def __format__(self, spec: str) -> str:
         return "***"
 
+    def __deepcopy__(self, memo: dict[int, object]) -> str:
+        """Return what a recorder may write down, as it does with a copy."""
+        return "***"
+
 
 def bearer(key: str) -> Secret:
     """Return the `Authorization` header for *key*."""

@@ -46,11 +46,31 @@ class UploadBody(aiohttp.Payload):
         self.begun = False
         self.ended = asyncio.Event()
 
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """Return a body of JSON as text, for what records requests; one that is read from files is not text."""
-        if self.plan.segments:
-            raise TypeError("this body is not text")
-        return self.plan.final.decode(encoding, errors)
+    def decode(self, encoding: str = "utf-8", errors: str = "replace") -> str:
+        """Return the body as text, for what records requests; in place of its files stands how large they are."""
+        return self.outline().decode(encoding, errors)
+
+    def outline(self) -> bytes:
+        segments = (
+            f"({segment.size:,} bytes)".encode() if isinstance(segment, FilePlaceholder) else bytes(segment)
+            for segment in self.plan.segments
+        )
+        return b"".join((*segments, self.plan.final))
+
+    async def as_bytes(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:  # noqa: ARG002 (aiohttp's)
+        """Return the whole body, for a middleware that signs or records requests."""
+        pieces = []
+        for segment in self.plan.segments:
+            if isinstance(segment, FilePlaceholder):
+                async with aclosing(self.pieces_of(segment)) as found:
+                    pieces += [bytes(piece) async for piece in found]
+            else:
+                pieces.append(bytes(segment))
+        return b"".join((*pieces, self.plan.final))
+
+    def __deepcopy__(self, memo: dict[int, object]) -> bytes:
+        """Return what a recorder can store of the body, as it does with a copy."""
+        return self.outline()
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
         """Write the body; it is never cut."""

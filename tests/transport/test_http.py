@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import errno
 import gzip
 import json
@@ -11,6 +12,7 @@ import os
 import socket
 import ssl
 import time
+import warnings
 import zlib
 from types import SimpleNamespace
 
@@ -566,3 +568,140 @@ def peer_of(number):
             return end.getpeername()[1]
         except (OSError, IndexError):
             return None
+
+
+class TestBorrowedSessions:
+    """Each kind of session works, or is refused in one sentence before anything is sent."""
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"raise_for_status": True},
+            {"base_url": "http://127.0.0.1:1/other/"},
+            {"headers": {"Authorization": "Basic x", "X-Own": "1"}},
+            {"timeout": aiohttp.ClientTimeout(total=30)},
+            {"cookies": {"a": "b"}},
+            {"json_serialize": repr},
+            {"version": aiohttp.HttpVersion10},
+            {"skip_auto_headers": ["Content-Type", "User-Agent"]},
+            {"auto_decompress": False},
+            {"trace_configs": [aiohttp.TraceConfig()]},
+            {"middlewares": (aiohttp.DigestAuthMiddleware("login", "password"),)},
+        ],
+        ids=lambda options: next(iter(options)),
+    )
+    @pytest.mark.parametrize("operation", ["generations", "edits"])
+    async def test_options_of_a_session(self, options, operation):
+        """The options of a session change nothing about the call."""
+        async with Emulator() as emulator, aiohttp.ClientSession(**options) as session:
+            async with AsyncImagesClient(emulator.api_key, emulator.base_url, session=session) as client:
+                image = await call(client, operation)
+
+            assert image.media_type == "image/png"
+            assert 1 == emulator.ledger.billed_requests
+
+    @pytest.mark.parametrize("operation", ["generations", "edits"])
+    async def test_a_middleware_that_reads_the_body(self, operation):
+        """A middleware that signs or records requests reads all bytes that are sent."""
+        read = []
+
+        async def sign(request, handler):
+            read.append(await request.body.as_bytes())
+            return await handler(request)
+
+        async with Emulator() as emulator, aiohttp.ClientSession(middlewares=(sign,)) as session:
+            async with AsyncImagesClient(emulator.api_key, emulator.base_url, session=session) as client:
+                await call(client, operation)
+
+            (body,) = read
+            assert (PICTURE in body) is (operation == "edits")
+            assert 1 == emulator.ledger.billed_requests
+
+    @pytest.mark.parametrize("operation", ["generations", "edits"])
+    async def test_a_recorder(self, operation, monkeypatch):
+        """What records requests by a copy gets bytes without files, and no key."""
+        copies = []
+
+        async def record(self, method, url, *, plain=aiohttp.ClientSession._request, **options):
+            copies.append(copy.deepcopy((options["data"], options["headers"], options["data"].decode())))
+            return await plain(self, method, url, **options)
+
+        monkeypatch.setattr(aiohttp.ClientSession, "_request", record)
+        async with Emulator() as emulator, AsyncImagesClient(emulator.api_key, emulator.base_url) as client:
+            await call(client, operation)
+
+            assert emulator.api_key not in repr(copies)
+        ((body, headers, text),) = copies
+        assert isinstance(body, bytes)
+        assert b"an otter" in body
+        assert "an otter" in text
+        assert (f"({len(PICTURE):,} bytes)" in text) is (operation == "edits")
+        assert type(headers["Authorization"]) is str
+
+    @pytest.mark.parametrize(
+        "session", [object(), "session", 1, aiohttp.ClientSession, SimpleNamespace(request=None), aiohttp]
+    )
+    def test_what_is_not_a_session_is_refused(self, session):
+        """Clients of other libraries, and what wraps a session to send requests again, are refused by name."""
+        with pytest.raises(errors.ConfigurationError, match=r"has to be an aiohttp\.ClientSession"):
+            AsyncImagesClient("sk-x", session=session)
+
+    async def test_credentials_of_its_own_are_refused_beside_a_key(self):
+        """They would take the key's place; without a key they are sent."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            borrowed = aiohttp.ClientSession(auth=aiohttp.BasicAuth("login", "password"))
+        async with Emulator() as emulator, borrowed as session:
+            with pytest.raises(errors.ConfigurationError, match="auth="):
+                AsyncImagesClient(emulator.api_key, emulator.base_url, session=session)
+            async with AsyncImagesClient(api_key=False, base_url=emulator.base_url, session=session) as client:
+                with pytest.raises(errors.AuthenticationError):
+                    await call(client, "generations")
+
+    async def test_credentials_of_a_file_are_refused(self, tmp_path, monkeypatch):
+        """A session that trusts the environment reads .netrc; aiohttp refuses both, and nothing is sent."""
+        file = tmp_path / "netrc"
+        file.write_text("machine 127.0.0.1 login a password b\n")
+        monkeypatch.setenv("NETRC", str(file))
+        async with Emulator() as emulator, aiohttp.ClientSession(trust_env=True) as session:
+            async with AsyncImagesClient(emulator.api_key, emulator.base_url, session=session) as client:
+                with pytest.raises(errors.ConfigurationError, match="The session that was given raised ValueError"):
+                    await call(client, "generations")
+
+            assert () == tuple(emulator.ledger.requests)
+
+    async def test_a_closed_session(self):
+        """The error says whose session is closed."""
+        session = aiohttp.ClientSession()
+        await session.close()
+        async with AsyncImagesClient("sk-x", "http://127.0.0.1:1", session=session) as client:
+            with pytest.raises(errors.ClientClosedError, match="session that was given is closed"):
+                await call(client, "generations")
+
+    @pytest.mark.parametrize("failure", [ValueError("no"), KeyError("no"), RuntimeError("no"), TypeError("no")])
+    @pytest.mark.parametrize("when", ["before", "after"])
+    async def test_a_middleware_that_fails(self, failure, when):
+        """Before the request is sent it is a mistake in the set-up, and afterwards nobody knows what was billed."""
+
+        async def fail(request, handler):
+            if when == "after":
+                await handler(request)
+            raise failure
+
+        async with Emulator() as emulator, aiohttp.ClientSession(middlewares=(fail,)) as session:
+            async with AsyncImagesClient(emulator.api_key, emulator.base_url, session=session) as client:
+                with pytest.raises(errors.ImagesError, match=f"raised {type(failure).__name__}") as caught:
+                    await call(client, "generations")
+
+            assert (when == "after") is isinstance(caught.value, errors.OutcomeUnknownError)
+            assert (when == "before") is isinstance(caught.value, errors.ConfigurationError)
+            assert (when == "after") == emulator.ledger.billed_requests
+
+
+PICTURE = png()
+
+
+async def call(client, operation):
+    if operation == "edits":
+        return (await client.edit(PICTURE, "an otter", model="gpt-image-2", size="1024x1024")).image
+    return (await client.generate("an otter", model="gpt-image-2", size="1024x1024")).image
