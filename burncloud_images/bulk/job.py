@@ -443,8 +443,9 @@ class Job:
     async def write(self, options: JobOptions, report: RunReport, note: Callable[[str], None]) -> None:
         """Write the metadata, the report and the gallery, unless nothing has changed since they were written."""
         ended = self.now()
-        state = [repr(report.totals), report.stopped, options.metadata, options.output]
-        names = ("gallery.html", "report.json", f"metadata.{options.metadata}")
+        state = [repr(report.totals), report.stopped, options.metadata, options.output, options.name]
+        named = ("named",) if options.name is not None else ()
+        names = ("gallery.html", "report.json", f"metadata.{options.metadata}", *named)
         is_whole = all((self.directory.path / name).exists() for name in names)
         if report.ended == 0 and is_whole and await self.store.get_metadata("written") == state:
             return
@@ -459,7 +460,12 @@ class Job:
             "versions": versions(),
         }
         await write_outputs(
-            self.store, self.directory.place, format=options.metadata, facts=facts, executor=self.executor
+            self.store,
+            self.directory.place,
+            format=options.metadata,
+            facts=facts,
+            name=options.name,
+            executor=self.executor,
         )
         await self.store.set_metadata("written", state)
 

@@ -40,6 +40,7 @@ class JobOptions:
         room: Bytes of disk that are kept free for images that are under way; by default 4 MiB for each.
         output: `files`, or `webdataset`: tar files of up to 10,000 images each, in place of single files.
         metadata: `jsonl`, or `parquet`, which needs pyarrow.
+        name: Template of names that people can read, for a folder `named/` with the images under these; None for none.
     """
 
     concurrency: int = attrs.field(default=16, validator=at_least_one)
@@ -67,6 +68,8 @@ class JobOptions:
     metadata: Literal["jsonl", "parquet"] = attrs.field(
         default="jsonl", validator=attrs.validators.in_(("jsonl", "parquet"))
     )
+
+    name: str | None = None
 
     @property
     def buys_again(self) -> bool:

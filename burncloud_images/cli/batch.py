@@ -14,6 +14,7 @@ from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.inputs.ingest import find_unread
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import JobOptions
+from burncloud_images.bulk.outputs.named import check_name
 from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import (
     BadRow,
@@ -253,7 +254,26 @@ def to_options(
         via_stream=running.via_stream,
         output=to_layout(folder, values.get("output_format")),
         metadata=folder.metadata,
+        name=to_name(folder, values.get("output_format")),
     )
+
+
+def to_name(folder: JobFolderOptions, asked: str | None) -> str | None:
+    """
+    Return the template of names, if there is one.
+
+    Raises:
+        UsageError: It is not one, or images are in tar files.
+    """
+    if folder.name is None:
+        return None
+    if to_layout(folder, asked) != "files":
+        raise UsageError("--name gives files names, and with --layout webdataset images are in tar files.")
+    try:
+        check_name(folder.name)
+    except ConfigurationError as error:
+        raise UsageError(error.message) from None
+    return folder.name
 
 
 def to_layout(folder: JobFolderOptions, asked: str | None) -> Any:  # noqa: ANN401 (a literal, checked by the options)

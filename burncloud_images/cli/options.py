@@ -106,11 +106,14 @@ class JobFolderOptions:
             resumes.
         layout: How images are stored: files, or webdataset (tar files of many images each). --format webdataset
             means the same.
+        name: Template for readable names: the folder named/ gets all images under them. Fields are {id}, {index},
+            {ext}, {slug}, {sha8}, {model}, {date}, {key} and {row.COLUMN} with any column of the list's own.
         metadata: Format of the table of all images: jsonl, or parquet (needs the extra `data`).
     """
 
     directory: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
     layout: Literal["files", "webdataset"] | None = None
+    name: str | None = attrs.field(default=None, metadata={"metavar": "TEMPLATE"})
     metadata: Literal["jsonl", "parquet"] = "jsonl"
 
 

@@ -90,3 +90,26 @@ def test_equal_rows_share_an_image_and_keep_their_ids(cli, here, serve):
     assert ("a", ["b", "c"]) == (row["id"], row["other_ids"])
     cards = (here / "out" / "gallery" / "0001.js").read_text()
     assert '"ids":["b","c"]' in cards.replace(": ", ":").replace(", ", ",")
+
+
+def test_images_get_names_that_people_can_read(cli, here, serve):
+    """In a folder of their own, of the id and of any column; a run that buys nothing makes them, too."""
+    serve()
+    rows = [{"id": "fox", "prompt": "a red fox", "label": "wild", "n": 2, **SMALL}]
+    assert 0 == batch(cli, rows).code
+    assert 0 == batch(cli, rows, "--name", "{row.label}-{id}-{slug}.{ext}").code
+
+    assert {"wild-fox-a-red-fox.png", "wild-fox-a-red-fox-2.png"} == {
+        path.name for path in (here / "out" / "named").iterdir()
+    }
+
+
+@pytest.mark.parametrize("words", [("--name", "{size}"), ("--name", "{id}", "--format", "webdataset")])
+def test_names_that_cannot_be_given_are_refused_first(cli, here, serve, words):
+    """A template that cannot be used is refused before anything is bought."""
+    server = serve()
+    ran = batch(cli, prompts(1), *words)
+
+    assert 2 == ran.code
+    assert "name" in ran.err
+    assert 0 == server.ledger.billed_images

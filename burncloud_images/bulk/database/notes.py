@@ -45,6 +45,7 @@ def write(connection: sqlite3.Connection, key: str, notes: RowNotes) -> None:
         "other_ids": list(notes.other_ids),
         "is_replaced": notes.is_replaced,
     }
+    connection.execute("DELETE FROM memories WHERE name = 'written'")  # the outputs do not show it yet
     connection.execute(SET, (PREFIX + key, encode_json({name: value for name, value in given.items() if value})))
 
 

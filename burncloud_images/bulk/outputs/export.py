@@ -9,6 +9,7 @@ from pathlib import Path
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.outputs.gallery import GalleryWriter
 from burncloud_images.bulk.outputs.metadata import Format, open_metadata, remove_other, require
+from burncloud_images.bulk.outputs.named import NamedImages
 from burncloud_images.bulk.outputs.output_files import LinesFile, storage_errors, write_rows
 from burncloud_images.bulk.outputs.report import ReportContents, write_report
 from burncloud_images.bulk.records import BadRow, RequestRecord
@@ -21,6 +22,7 @@ async def write_outputs(
     *,
     format: Format,  # noqa: A002 (the option's name)
     facts: Mapping[str, object],
+    name: str | None = None,
     executor: Executor,
 ) -> None:
     """
@@ -33,6 +35,7 @@ async def write_outputs(
         facts: What the report says about the run: `started` and `ended` in seconds since 1970, `stopped`, and anything
             else, for example `settings` and `versions`, as it is. Everybody who has the report can read it, so it must
             not contain secrets.
+        name: Template for names that people can read; None for none.
         executor: For everything that blocks.
 
     Raises:
@@ -46,7 +49,8 @@ async def write_outputs(
     summary, gallery = ReportContents(facts), GalleryWriter(folder)
     with storage_errors(folder):
         metadata = folder / f"metadata.{format}"
-        await write_rows(shown(store), [open_metadata(metadata), summary, gallery], executor)
+        names = [NamedImages(folder, name)] if name is not None else []
+        await write_rows(shown(store), [open_metadata(metadata), summary, gallery, *names], executor)
         await run(executor, remove_other, metadata)
         await write_bad_rows(store, folder, executor)
         totals = await store.totals()
