@@ -12,6 +12,7 @@ from burncloud_images.model.operations import EditRequest, GenerationRequest, Va
 from burncloud_images.results import (
     Attempt,
     CompletedImage,
+    Cost,
     DamagedImage,
     Done,
     Failed,
@@ -36,6 +37,7 @@ __all__ = [
     "CallHooks",
     "Clock",
     "CompletedImage",
+    "Cost",
     "DamagedImage",
     "Directory",
     "Done",

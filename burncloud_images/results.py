@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 import attrs
 
@@ -30,6 +30,7 @@ from burncloud_images.errors import (
 
 if TYPE_CHECKING:
     import os
+    from decimal import Decimal
 
 EXTENSIONS: Mapping[str, str] = {
     "image/png": "png",
@@ -298,6 +299,7 @@ class Usage:
         output_tokens: Tokens of the images made.
         input_tokens_details: Input by kind.
         output_tokens_details: Output by kind.
+        extra: All else that the server says about it, such as its own `cost`.
     """
 
     total_tokens: int | None = None
@@ -305,6 +307,44 @@ class Usage:
     output_tokens: int | None = None
     input_tokens_details: TokenDetails | None = None
     output_tokens_details: TokenDetails | None = None
+    extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class SVGUsage:
+    """
+    The tokens of the model that writes an SVG, which is paid at its own price.
+
+    Attributes:
+        model: Its name.
+        total_tokens: Input and output.
+        input_tokens: What it read.
+        output_tokens: What it wrote.
+        reasoning_tokens: What it thought; part of the output.
+    """
+
+    model: str | None = None
+    total_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """
+    What a request cost.
+
+    Attributes:
+        amount: In units of the currency, exactly.
+        currency: As `USD`.
+        source: Who says so: the `answer` itself; its `tokens`, at the list prices of this version; or the `list` price
+            of an image. A gateway may charge otherwise than the list.
+    """
+
+    amount: Decimal
+    currency: str = "USD"
+    source: Literal["answer", "tokens", "list"] = "answer"
 
 
 @attrs.frozen(kw_only=True)
@@ -323,6 +363,10 @@ class ImagesResult(Generic[T_co]):
         request_id: The server's id for this request, to quote to the provider's support.
         idempotency_key: Our key for this call.
         history: Every attempt, the successful one last.
+        safety_identifier: As the server returns it.
+        svg_usage: Tokens of the model that wrote an SVG.
+        stated_cost: What the answer itself says that it cost.
+        priced: The fields of the request on which its price depends.
         extra: Fields of the answer that this version does not know; an `error` beside the images is among them.
         kept: The answer, if it names more images than were taken or holds fewer than were asked for; else None.
     """
@@ -337,6 +381,10 @@ class ImagesResult(Generic[T_co]):
     request_id: str | None = None
     idempotency_key: str | None = None
     history: tuple[Attempt, ...] = ()
+    safety_identifier: str | None = None
+    svg_usage: SVGUsage | None = None
+    stated_cost: Cost | None = None
+    priced: Mapping[str, object] = attrs.field(factory=dict, repr=False, eq=False)
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     kept: KeptAnswer | None = attrs.field(default=None, repr=False, eq=False)
 
@@ -351,6 +399,19 @@ class ImagesResult(Generic[T_co]):
         if len(self.images) != 1:
             raise ImageCountError(cast("tuple[ImageDetails, ...]", self.images))
         return self.images[0]
+
+    @property
+    def cost(self) -> Cost | None:
+        """What it cost: as the answer says, or by its tokens or images at the list prices; None if nothing tells."""
+        if self.stated_cost is not None:
+            return self.stated_cost
+        from burncloud_images.prices.table import PriceTable
+
+        made = {"quality": self.quality, "size": self.size}
+        fields = {**self.priced, **{name: value for name, value in made.items() if value is not None}}
+        usage = attrs.asdict(self.usage) if self.usage is not None else None
+        found = PriceTable.listed().estimate(fields, usage, len(self.images))
+        return Cost(amount=found[0], source=found[1]) if found is not None else None
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,6 @@ Every paid image is in the directory, none is bought twice, and a budget is neve
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import JobOptions
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import (
     AddedRows,
     BadRow,
@@ -24,6 +23,7 @@ from burncloud_images.bulk.records import (
 )
 from burncloud_images.bulk.recovery import RecoveredRequests
 from burncloud_images.bulk.verification import Discrepancy
+from burncloud_images.prices.table import PriceTable
 
 __all__ = [
     "AddedRows",

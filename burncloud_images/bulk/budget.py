@@ -8,11 +8,11 @@ from contextlib import aclosing
 
 import attrs
 
-from burncloud_images.bulk.prices.cost import show_money
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.queue import JobStopped, RequestQueue
 from burncloud_images.bulk.records import RequestRecord
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.prices.cost import show_money
+from burncloud_images.prices.table import PriceTable
 
 MAX_MODELS_NAMED = 5
 MAX_UNPRICED = 1000
@@ -222,17 +222,24 @@ class JobPurse:
         An answer is believed within bounds: an absurdly large usage is ignored, and images beyond those that were asked
         for cost as much as the others may.
         """
+        stated = about.get("cost")
+        worst = self.worst_case(record, images)
+        if isinstance(stated, int) and not isinstance(stated, bool) and 0 < stated <= self.most(worst or None):
+            return stated
         if self.prices is None:
             return None
-        worst = self.worst_case(record, images)
         usage = about.get("usage")
         made = {name: about[name] for name in ("quality", "size") if name in about}
         tokens = usage if isinstance(usage, Mapping) and usage.get("output_tokens") else None  # no image is free
         cost = self.prices.cost({**self.fields(record), **made}, tokens, images)
-        if cost is not None and not 0 <= cost <= (MAX_COST if worst is None else MAX_TIMES_WORST_CASE * worst):
+        if cost is not None and not 0 <= cost <= self.most(worst):
             self.say(f"{record.label or record.key[:8]}: {UNBELIEVABLE}")
             return worst
         return worst if cost is None and images > record.wanted else cost
+
+    def most(self, worst: int | None) -> int:
+        """Return the greatest cost that is believed."""
+        return MAX_COST if worst is None else MAX_TIMES_WORST_CASE * worst
 
     def worst_case(self, record: RequestRecord, images: int) -> int | None:
         """Return the most that so many images of a request may cost, in nano-dollars; None if that is not known."""

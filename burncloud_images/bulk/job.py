@@ -26,7 +26,6 @@ from burncloud_images.bulk.outputs.export import write_outputs
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.shards import pack
 from burncloud_images.bulk.pace import AdaptiveConcurrency, CircuitBreaker, RateLimiter, RateWindow
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import (
     STOP_PRECEDENCE,
     AddedRows,
@@ -49,6 +48,7 @@ from burncloud_images.disk import finish_whatever_happens
 from burncloud_images.disk import run as in_thread
 from burncloud_images.errors import Billing, InvalidRequestError, JobError, StorageError, Violation, mark
 from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.prices.table import PriceTable
 from burncloud_images.retry import Clock
 from burncloud_images.transport.clock import SystemClock
 

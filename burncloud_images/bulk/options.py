@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from burncloud_images.bulk.prices.table import PriceTable
+from burncloud_images.prices.table import PriceTable
 
 at_least_one = attrs.validators.and_(attrs.validators.instance_of(int), attrs.validators.ge(1))
 perhaps_one = attrs.validators.optional(at_least_one)

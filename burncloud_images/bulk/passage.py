@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from decimal import ROUND_CEILING
 
 import attrs
 
@@ -21,8 +22,9 @@ from burncloud_images.bulk.queue import JobStopped
 from burncloud_images.bulk.records import RequestRecord, UnfetchedLink
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
-from burncloud_images.results import Attempt, ImagesResult, SavedImage, Task, Unfetched
+from burncloud_images.results import Attempt, Cost, ImagesResult, SavedImage, Task, Unfetched
 from burncloud_images.wire.answer import ImagesAnswer
+from burncloud_images.wire.costs import find_cost
 
 MAX_USAGE_TOKENS = 10**12
 """An answer that names more for one request says nothing."""
@@ -179,12 +181,27 @@ def is_countable(usage: Mapping[str, object]) -> bool:
     )
 
 
+def find_stated_cost(answer: ImagesAnswer) -> Cost | None:
+    return find_cost(answer.usage, answer.extra) or answer.cost
+
+
+def to_nano_dollars(cost: Cost | None) -> int | None:
+    """Return a cost in nano-dollars, rounded up; None for other currencies, whose rates are not known."""
+    if cost is None or cost.currency != "USD":
+        return None
+    return int(cost.amount.scaleb(9).to_integral_value(ROUND_CEILING))
+
+
 def describe(answer: ImagesAnswer | ImagesResult[SavedImage]) -> dict[str, object]:
     """Return what an answer says in addition to its images, as JSON."""
-    usage = attrs.asdict(answer.usage) if answer.usage is not None else {}
+    usage = (
+        attrs.asdict(answer.usage, filter=lambda field, _: field.name != "extra") if answer.usage is not None else {}
+    )
+    stated = answer.stated_cost if isinstance(answer, ImagesResult) else find_stated_cost(answer)
     about: dict[str, object] = {
         "created": answer.created.isoformat() if answer.created is not None else None,
         "usage": usage if is_countable(usage) else None,
+        "cost": to_nano_dollars(stated),
         **{name: getattr(answer, name) for name in ("background", "output_format", "quality", "size")},
     }
     items = answer.items if isinstance(answer, ImagesAnswer) else answer.images

@@ -38,6 +38,7 @@ from burncloud_images.transport.interface import AttemptState, ReplayableUpload,
 from burncloud_images.transport.secret import RedactedResponse, to_headers
 from burncloud_images.wire.answer import ImagesAnswer
 from burncloud_images.wire.body_text import BodyTextDecoder
+from burncloud_images.wire.costs import find_cost
 from burncloud_images.wire.dialects import asking
 from burncloud_images.wire.encoded_request import EncodedRequest
 from burncloud_images.wire.events import StreamDecoder
@@ -295,6 +296,8 @@ class RequestAttempt(Generic[T]):
             answer = await self.receiver.take(body)
             # Of a stream not all of the text is held, so its values themselves are looked through.
             is_clean = self.receiver.watch is None and self.redaction.is_clean(answer.raw)
+            cost = find_cost(None, {}, response.headers)
+            answer = answer if cost is None else attrs.evolve(answer, cost=cost)
             return answer if is_clean else self.redaction.value(answer)
 
     def open_body(self, response: Response, chunks: AsyncIterator[bytes]) -> ResponseBody:

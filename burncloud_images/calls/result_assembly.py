@@ -19,9 +19,13 @@ from burncloud_images.errors import (
     completed,
 )
 from burncloud_images.results import Attempt, ImageDetails, ImagesResult, Unfetched
+from burncloud_images.wire.answer import to_svg_usage, to_text
+from burncloud_images.wire.costs import find_cost
 
 T = TypeVar("T", bound=ImageDetails)
 
+PRICED = ("model", "n", "quality", "size", "output_format")
+"""Fields of a request on which the price of its images depends."""
 MOST_WORDS = 500
 """Characters of an error beside images that a warning quotes."""
 
@@ -52,6 +56,10 @@ def to_result(
         request_id=received.request_id,
         idempotency_key=spec.idempotency_key,
         history=tuple(history),
+        safety_identifier=to_text(answer.extra.get("safety_identifier")),
+        svg_usage=to_svg_usage(answer.extra.get("svg_usage")),
+        stated_cost=find_cost(answer.usage, answer.extra) or answer.cost,
+        priced={name: spec.fields[name] for name in PRICED if name in spec.fields},
         extra=answer.extra,
         kept=kept,
     )

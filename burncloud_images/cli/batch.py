@@ -15,7 +15,6 @@ from burncloud_images.bulk.inputs.ingest import find_unread
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.outputs.named import check_name
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import (
     BadRow,
     JobEvent,
@@ -40,6 +39,7 @@ from burncloud_images.cli.reporting import JobProgressReporter, Reporter, format
 from burncloud_images.cli.requests import preview
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
+from burncloud_images.prices.table import PriceTable
 
 MOST_BAD_ROWS = 5
 """Bad rows that are printed after reading the lists; `status` lists all."""

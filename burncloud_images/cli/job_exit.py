@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from burncloud_images.bulk.outputs.report import sums_to_json
-from burncloud_images.bulk.prices.cost import show_money
 from burncloud_images.bulk.records import JobTotals, RequestState, RunReport, StopCause, UnfetchedSummary
 from burncloud_images.cli.exit_codes import (
     ABANDONED,
@@ -18,6 +17,7 @@ from burncloud_images.cli.exit_codes import (
     translate,
 )
 from burncloud_images.cli.reporting import format_count, format_duration, format_size
+from burncloud_images.prices.cost import show_money
 
 IN_DOUBT, GAVE_UP = 10, 6
 CODES: Mapping[StopCause, int] = {

@@ -17,7 +17,6 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory, find_holder
-from burncloud_images.bulk.prices.cost import DOLLAR, show_money
 from burncloud_images.bulk.records import BOUGHT, BadRow, JobTotals, RequestRecord, RequestState, count_images
 from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import signal_handlers
@@ -32,6 +31,7 @@ from burncloud_images.cli.reporting import (
     format_location,
     format_request,
 )
+from burncloud_images.prices.cost import DOLLAR, show_money
 
 T = TypeVar("T")
 

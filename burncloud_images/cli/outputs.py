@@ -212,6 +212,7 @@ def to_json(result: ImagesResult[SavedImage]) -> dict[str, Any]:
         "images": [image_to_json(image) for image in result.images],
         "created": result.created,
         "usage": attrs.asdict(result.usage) if result.usage else None,
+        "cost": attrs.asdict(cost) if (cost := result.cost) is not None else None,
         "background": result.background,
         "output_format": result.output_format,
         "quality": result.quality,
@@ -220,6 +221,15 @@ def to_json(result: ImagesResult[SavedImage]) -> dict[str, Any]:
         "idempotency_key": result.idempotency_key,
         "history": history_to_json(result.history),
     }
+
+
+def describe_cost(result: ImagesResult[SavedImage]) -> str:
+    """Return what a result cost, and who says so; empty if nothing tells."""
+    cost = result.cost
+    if cost is None:
+        return ""
+    said = {"answer": "as the answer says", "tokens": "by its tokens at list prices", "list": "by the list of prices"}
+    return f"cost: {cost.amount.normalize():f} {cost.currency}, {said[cost.source]}"
 
 
 def image_to_json(image: SavedImage) -> dict[str, Any]:

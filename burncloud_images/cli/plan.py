@@ -8,8 +8,6 @@ from typing import Any
 
 import attrs
 
-from burncloud_images.bulk.prices.cost import DOLLAR, parse_money, show_money
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import BadRow, NewRequest, count_images
 from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.inputs import StandardInput, to_lists, validate_numbers
@@ -18,6 +16,8 @@ from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.prices.cost import DOLLAR, parse_money, show_money
+from burncloud_images.prices.table import PriceTable
 
 MOST_BAD_ROWS = 20
 """Bad rows that are printed; --json prints all."""

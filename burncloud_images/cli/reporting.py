@@ -225,7 +225,7 @@ MOST_ALIKE = 5
 
 def describe_progress(progress: JobProgress) -> Iterator[tuple[str, str]]:
     """Yield the progress of a job as parts of one line, with their colours."""
-    from burncloud_images.bulk.prices.cost import show_money
+    from burncloud_images.prices.cost import show_money
 
     yield f"{progress.done:,}", "green"
     yield f" of {progress.requests:,} done, ", ""

@@ -19,6 +19,7 @@ from burncloud_images.cli.outputs import (
     PartialSavingSink,
     ask_for_partials,
     check_stdout,
+    describe_cost,
     failure_to_json,
     print_bytes,
     print_json,
@@ -138,6 +139,8 @@ class RequestCommand:
         for image in result.images:
             target.report(image, self.reporter)
         self.reporter.detail(f"request id {result.request_id}, idempotency key {result.idempotency_key}")
+        if cost := describe_cost(result):
+            (self.reporter.note if result.stated_cost is not None else self.reporter.detail)(cost)
         self.show([image.path for image in result.images], to_json(result))
         return max([self.describe(image, result) for image in result.images]) if self.output.sidecar else 0
 

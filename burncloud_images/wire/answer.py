@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import attrs
 
 from burncloud_images.errors import ProtocolError, hide_query
-from burncloud_images.results import TokenDetails, Usage
+from burncloud_images.results import Cost, SVGUsage, TokenDetails, Usage
 from burncloud_images.wire.error_body import is_failure
 from burncloud_images.wire.places import find_items
 from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
@@ -23,6 +23,7 @@ from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
 KNOWN = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
 KNOWN_OF_ITEM = frozenset({"b64_json", "url", "revised_prompt"})
 COUNTS = ("total_tokens", "input_tokens", "output_tokens")
+KNOWN_OF_USAGE = frozenset({*COUNTS, "input_tokens_details", "output_tokens_details"})
 COUNTS_OF_DETAILS = ("text_tokens", "image_tokens")
 MOST_TOKENS = 10**12
 
@@ -60,6 +61,7 @@ class ImagesAnswer:
         usage: Tokens.
         error: The document, if it is an error envelope.
         extra: Unknown fields; an error beside images, and a usage that cannot be one, as they were sent.
+        cost: What its headers say that it cost.
         has_surplus: Whether some items were not taken, as they are more than anyone asks for.
         task: What it says about a task, if it does.
         raw: The JSON text.
@@ -74,6 +76,7 @@ class ImagesAnswer:
     size: str | None = None
     error: Mapping[str, object] | None = attrs.field(default=None, repr=False)
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
+    cost: Cost | None = None
     has_surplus: bool = False
     task: TaskReport | None = None
     raw: bytes = attrs.field(default=b"", repr=False)
@@ -223,10 +226,25 @@ def to_usage(value: object) -> Usage | None:
         return None
     return Usage(
         total_tokens=count(value.get("total_tokens")),
+        input_tokens=count(value.get("input_tokens", value.get("prompt_tokens"))),
+        output_tokens=count(value.get("output_tokens", value.get("completion_tokens"))),
+        input_tokens_details=to_details(value.get("input_tokens_details", value.get("prompt_tokens_details"))),
+        output_tokens_details=to_details(value.get("output_tokens_details", value.get("completion_tokens_details"))),
+        extra={name: item for name, item in value.items() if name not in KNOWN_OF_USAGE},
+    )
+
+
+def to_svg_usage(value: object) -> SVGUsage | None:
+    if not isinstance(value, dict):
+        return None
+    details = value.get("output_tokens_details")
+    reasoning = value.get("reasoning_tokens", details.get("reasoning_tokens") if isinstance(details, dict) else None)
+    return SVGUsage(
+        model=to_text(value.get("model")),
+        total_tokens=count(value.get("total_tokens")),
         input_tokens=count(value.get("input_tokens")),
         output_tokens=count(value.get("output_tokens")),
-        input_tokens_details=to_details(value.get("input_tokens_details")),
-        output_tokens_details=to_details(value.get("output_tokens_details")),
+        reasoning_tokens=count(reasoning),
     )
 
 

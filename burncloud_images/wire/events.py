@@ -512,7 +512,23 @@ def add_up(usages: Sequence[Usage]) -> Usage | None:
         output_tokens=output,
         input_tokens_details=most.input_tokens_details,
         output_tokens_details=add_up_details([usage.output_tokens_details for usage in usages]),
+        extra=add_up_extra([usage.extra for usage in usages]),
     )
+
+
+def add_up_extra(extras: Sequence[Mapping[str, object]]) -> Mapping[str, object]:
+    """Return all that events say about their usage; what counts up, such as a cost, is summed."""
+    sums: dict[str, object] = {}
+    for extra in extras:
+        for name, value in extra.items():
+            before = sums.get(name)
+            counts = is_number(value) and is_number(before)
+            sums[name] = before + value if counts else value  # type: ignore[operator] # both are numbers
+    return sums
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def add_up_details(details: Sequence[TokenDetails | None]) -> TokenDetails | None:

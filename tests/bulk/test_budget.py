@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from burncloud_images.bulk.budget import Budget, refuse_unpriced
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.prices.table import PriceTable
 
 CENT = 10**7
 TABLE = PriceTable.read({"date": "2026-11-23", "models": {"flat": {"images": {"*": {"*": "0.04"}}}}})

@@ -90,6 +90,34 @@ async def test_a_usage_out_of_all_proportion_is_none(workshop, tokens, metadata)
     assert (tokens == 10**9) == any(UNBELIEVABLE in event.message for event in shop.events)
 
 
+@pytest.mark.parametrize("prices", [BY_TOKENS, None], ids=["list", "no prices"])
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        ({"cost": 0.0123, "output_tokens": 5}, 12_300_000),
+        ({"cost_in_usd_ticks": 150_000_000}, 15_000_000),
+        ({"total_cost": "0.02"}, 20_000_000),
+    ],
+    ids=["cost", "ticks", "total"],
+)
+async def test_what_the_answer_says_counts_before_the_prices(workshop, usage, cost, prices):
+    """Its own cost is what is billed."""
+    shop = await workshop(answer(**usage))
+    report = await shop.run(prompts(1), prices=prices)
+    assert (cost, 0) == (report.totals.cost, report.totals.reserved)
+
+
+@pytest.mark.parametrize(
+    "usage", [{"cost": 900_000}, {"cost": 0}, {"cost": -1}, {"cost": 1, "currency": "CNY"}], ids=str
+)
+async def test_a_cost_that_cannot_be_one_counts_for_nothing(workshop, usage):
+    """Then the prices tell, as without it."""
+    shop = await workshop(answer(**usage))
+    report = await shop.run(prompts(1), prices=BY_TOKENS)
+    worst = BY_TOKENS.worst_case(prompts(1, operation="generations")[0])
+    assert worst == report.totals.cost + report.totals.reserved
+
+
 async def test_more_images_than_were_asked_for_cost_as_much_as_they_may(workshop):
     """Without a usage or a price for each image, the worst case of one counts for each that came."""
     shop = await workshop(answer(images=30))

@@ -391,7 +391,15 @@ def test_progress_as_json(cli, serve, no_wait):
     ran = cli(*GENERATE, "-v", "--progress", "json")
 
     assert len(ran.paths) == 1
-    assert [event["event"] for event in ran.events] == ["note", "started", "attempt", "attempt", "saved", "note"]
+    assert [event["event"] for event in ran.events] == [
+        "note",
+        "started",
+        "attempt",
+        "attempt",
+        "saved",
+        "note",
+        "note",
+    ]
     assert ran.events[2]["failure"] == "RateLimitError"
     assert ran.events[4]["path"] == str(ran.paths[0])
 

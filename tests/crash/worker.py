@@ -23,9 +23,9 @@ from crash.failpoints import Failpoints
 from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import JobOptions
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.bulk.records import JobTotals, RequestRecord
 from burncloud_images.model.operations import ImagesRequest
+from burncloud_images.prices.table import PriceTable
 from burncloud_images.transport.clock import SystemClock
 
 CONCURRENCY = 3

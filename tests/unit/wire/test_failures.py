@@ -322,7 +322,7 @@ class TestWaits:
     """Waits that the body alone names."""
 
     def test_are_honoured(self):
-        """As a header's."""
+        """A wait in the body is kept as a header's is."""
         assert 20 == to_error(reply(429, said("Please try again in 20s."))).retry_after
         assert 30 == to_error(reply(503, b'{"retry_after": 30}')).retry_after
 

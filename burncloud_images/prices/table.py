@@ -31,13 +31,14 @@ import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import attrs
 
-from burncloud_images.bulk.prices.cost import INPUT_IMAGE_TOKENS, ImageRates, ModelPrices, TokenPrices
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.prices.cost import INPUT_IMAGE_TOKENS, ImageRates, ModelPrices, TokenPrices
 
 LISTED = Path(__file__).with_name("list_prices.toml")
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -100,7 +101,7 @@ class PriceTable:
 
         A gateway may charge otherwise, and prices change: a file of its own prices is better.
         """
-        return cls.load(LISTED)
+        return load_listed()
 
     @classmethod
     def read(cls, table: Mapping[str, object], name: str = "prices") -> PriceTable:
@@ -136,6 +137,26 @@ class PriceTable:
         """Return the most tokens that a request can take, those of its answer included; None if that cannot be told."""
         prices = self.find(fields.get("model"))
         return None if prices is None else prices.count_tokens(fields)
+
+    def estimate(
+        self, fields: Mapping[str, object], usage: Mapping[str, object] | None, images: int
+    ) -> tuple[Decimal, Literal["tokens", "list"]] | None:
+        """
+        Return what a request cost that was served, in dollars, and whether tokens or the price of an image tell it.
+
+        Args:
+            fields: Its fields, as `cost` takes them.
+            usage: The tokens of the answer, as the API names them.
+            images: How many came.
+
+        Returns:
+            None if the table does not tell.
+        """
+        prices = self.find(fields.get("model"))
+        amount = prices.cost(fields, usage, images) if prices is not None else None
+        if prices is None or amount is None:
+            return None
+        return Decimal(amount).scaleb(-9), "list" if amount == prices.by_image(fields, images) else "tokens"
 
     def cost(self, fields: Mapping[str, object], usage: Mapping[str, object] | None, images: int) -> int | None:
         """
@@ -217,6 +238,11 @@ class PricePath:
             key if re.fullmatch(r"[\w-]+", key) else json.dumps(key, ensure_ascii=False) for key in self.keys
         )
         raise ConfigurationError(f"{self.name}: {where}: {problem}." if where else f"{self.name}: {problem}.")
+
+
+@cache
+def load_listed() -> PriceTable:
+    return PriceTable.load(LISTED)
 
 
 def read_date(place: PricePath, value: object) -> date:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.bulk.prices.cost import DOLLAR, parse_money, show_money
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.prices.cost import DOLLAR, parse_money, show_money
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from burncloud_images.bulk.prices.table import PriceTable
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.prices.table import PriceTable
 
 DOLLAR = 10**9
 CENT = 10**7
