@@ -281,6 +281,22 @@ class DamagedImage:
 
 
 @attrs.frozen(kw_only=True)
+class RefusedImage:
+    """
+    An image of an answer that the server refused to make or to hand out, while others came.
+
+    Attributes:
+        index: Place in the server's answer, from 0.
+        code: The server's code for the reason, if it gives one.
+        message: What the server says.
+    """
+
+    index: int
+    code: str | None = None
+    message: str = ""
+
+
+@attrs.frozen(kw_only=True)
 class TokenDetails:
     """Tokens by kind; None where the server does not say."""
 
@@ -369,6 +385,7 @@ class ImagesResult(Generic[T_co]):
         priced: The fields of the request on which its price depends.
         extra: Fields of the answer that this version does not know; an `error` beside the images is among them.
         kept: The answer, if it names more images than were taken or holds fewer than were asked for; else None.
+        refused: Images that the server refused, and why. A warning says so.
     """
 
     images: tuple[T_co, ...]
@@ -387,6 +404,7 @@ class ImagesResult(Generic[T_co]):
     priced: Mapping[str, object] = attrs.field(factory=dict, repr=False, eq=False)
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     kept: KeptAnswer | None = attrs.field(default=None, repr=False, eq=False)
+    refused: tuple[RefusedImage, ...] = ()
 
     @property
     def image(self) -> T_co:

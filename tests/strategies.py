@@ -127,7 +127,7 @@ lists = st.lists(items | items | items | st.none() | json_values, max_size=4)
 top_members = (
     st.tuples(st.just("created"), st.integers(-1, 2**40) | json_values)
     | st.tuples(st.just("usage"), st.dictionaries(st.sampled_from(["total_tokens", "input_tokens"]), json_values))
-    | st.tuples(st.sampled_from(["size", "quality", "b64_json", "url"]), strings)
+    | st.tuples(st.sampled_from(["size", "quality", "prompt", "url"]), strings)
     | st.tuples(names, json_values)
     | st.tuples(names, lists)
 )

@@ -360,6 +360,10 @@ class RequestAttempt(Generic[T]):
 
     def to_failure(self, response: Response, answer: ImagesAnswer, phase: Phase, *, task_id: str = "") -> ImagesError:
         """Return the error that an answer holds; one that ended a task may say that nothing is charged."""
+        if answer.refused and not (answer.task is not None and answer.task.error is not None):
+            error = self.to_error(response, json.dumps(answer.error).encode(), phase, task_id)
+            error.billed = max(error.billed, Billing.MAYBE)  # they may have been made
+            return error
         if answer.task is None or answer.task.state is not TaskState.FAILED:
             return self.to_error(response, answer.raw, phase)
         task_id = task_id or answer.task.id or ""

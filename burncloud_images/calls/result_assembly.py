@@ -62,6 +62,7 @@ def to_result(
         priced={name: spec.fields[name] for name in PRICED if name in spec.fields},
         extra=answer.extra,
         kept=kept,
+        refused=answer.refused,
     )
 
 
@@ -90,6 +91,9 @@ def find_warnings(received: ReceivedAnswer[T], kept: KeptAnswer | None, *, wante
     place = kept.whereabouts if kept is not None else ""
     if came < wanted:
         yield f"{wanted} images were asked for and {came} came. {place}".rstrip()
+    for refusal in answer.refused:
+        why = f"{refusal.code}: {refusal.message}" if refusal.code not in {None, refusal.message} else refusal.message
+        yield f"Image {refusal.index + 1} was refused: {why[:MOST_WORDS].rstrip('. ')}."
     if answer.has_surplus:
         where = place or "The answer is in .kept of the result."
         yield f"The answer names more images than are taken; {came} of them are here. {where}"

@@ -41,7 +41,8 @@ from burncloud_images.results import Image, SavedImage
 from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import ImagesAnswer, to_text
 from burncloud_images.wire.events import StreamDecoder
-from burncloud_images.wire.image_json import AnswerDecoder, OpenContainer, locate_in_answer
+from burncloud_images.wire.image_json import AnswerDecoder, OpenContainer, to_path
+from burncloud_images.wire.places import ImagePlace, find_place
 
 PIECE = 256 * 1024
 """Bytes that are read and decoded at most at once."""
@@ -311,9 +312,12 @@ class SavedAnswerDecoder(AnswerDecoder):
 
     custom_id: str | None = None
 
-    def locate(self) -> int | None:
+    def locate(self) -> ImagePlace | None:
         """Find the images of an answer, wrapped or not."""
-        return locate_in_answer(self.levels[len(BATCH) :] if is_wrapped(self.levels) else self.levels)
+        if not is_wrapped(self.levels):
+            return super().locate()
+        place = find_place(to_path(self.levels[len(BATCH) :]))
+        return place and attrs.evolve(place, home=(*BATCH, *place.home), levels=len(BATCH) + place.levels)
 
     def close(self) -> ImagesAnswer:
         """Return the rest of the answer, without what it is wrapped in."""
@@ -323,6 +327,7 @@ class SavedAnswerDecoder(AnswerDecoder):
             response = document["response"]
             body = response.get("body") if isinstance(response, Mapping) else None
             document = body if isinstance(body, Mapping) else {"error": document.get("error")}
+            self.home = self.home and self.home[len(BATCH) :]
         return self.to_answer(document)
 
 

@@ -15,13 +15,15 @@ from datetime import UTC, datetime
 import attrs
 
 from burncloud_images.errors import ProtocolError, hide_query
-from burncloud_images.results import Cost, SVGUsage, TokenDetails, Usage
+from burncloud_images.results import Cost, RefusedImage, SVGUsage, TokenDetails, Usage
 from burncloud_images.wire.error_body import is_failure
-from burncloud_images.wire.places import find_items
+from burncloud_images.wire.places import BASE64, Path, find_items
 from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
 
 KNOWN = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
-KNOWN_OF_ITEM = frozenset({"b64_json", "url", "revised_prompt"})
+KNOWN_OF_ITEM = frozenset({*BASE64, "url", "revised_prompt"})
+FILTERS = ("raiFilteredReason", "rai_filtered_reason", "filtered_reason", "refusal")
+"""Where servers say that a content filter took an image."""
 COUNTS = ("total_tokens", "input_tokens", "output_tokens")
 KNOWN_OF_USAGE = frozenset({*COUNTS, "input_tokens_details", "output_tokens_details"})
 COUNTS_OF_DETAILS = ("text_tokens", "image_tokens")
@@ -65,6 +67,7 @@ class ImagesAnswer:
         has_surplus: Whether some items were not taken, as they are more than anyone asks for.
         task: What it says about a task, if it does.
         raw: The JSON text.
+        refused: Images that the server refused, with its reasons; if it refused all, `error` says why.
     """
 
     items: tuple[AnswerItem, ...] = ()
@@ -80,6 +83,7 @@ class ImagesAnswer:
     has_surplus: bool = False
     task: TaskReport | None = None
     raw: bytes = attrs.field(default=b"", repr=False)
+    refused: tuple[RefusedImage, ...] = ()
 
     @property
     def has_images(self) -> bool:
@@ -103,15 +107,27 @@ def parse_digits(digits: str) -> object:
     return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
-def refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
+def parse_beginning(text: bytes | bytearray) -> object:
+    """Return the document that *text* begins with, whatever stands behind it; an empty one if it begins with none."""
+    try:
+        document, _ = DECODER.raw_decode(text.decode(json.detect_encoding(text), "surrogatepass").lstrip())
+    except (ValueError, RecursionError):
+        return {}
+    return document
 
 
 MAX_DIGITS = 300
-DECODER = json.JSONDecoder(parse_constant=refuse_constant, parse_int=parse_digits)
+# NaN and infinities, which Python writes, stay text.
+DECODER = json.JSONDecoder(parse_constant=str, parse_int=parse_digits)
 
 
-def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int, str], raw: bytes) -> ImagesAnswer:
+def to_answer(
+    document: object,
+    decoded: AbstractSet[int],
+    failures: Mapping[int, str],
+    raw: bytes,
+    home: Path | None = None,
+) -> ImagesAnswer:
     """
     Return what *document* says.
 
@@ -120,6 +136,7 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
         decoded: Indexes of the images that are whole.
         failures: Why others are not.
         raw: The JSON text, for errors.
+        home: Where the images were cut out, if they were.
 
     Raises:
         ProtocolError: It is not an answer of the images API.
@@ -127,10 +144,14 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
     if not isinstance(document, dict):
         raise ProtocolError("The answer is JSON, but not an object.", raw=raw)
     task = read_report(document)
-    found = tuple(to_items(find_images(document, task), decoded, failures))
+    objects = find_images(document, task, home)
+    refused = tuple(find_refused(objects, decoded))
+    found = tuple(to_items(objects, decoded, failures))
     error = find_error(document, task)
+    if error is None and refused and not any(item.decoded or item.url or item.failure for item in found):
+        error = to_error_document(objects[refused[0].index])
     if error is not None and not any(item.decoded or item.url for item in found):
-        return ImagesAnswer(error=error, task=task, raw=raw)
+        return ImagesAnswer(error=error, task=task, raw=raw, refused=refused, usage=to_usage(document.get("usage")))
     if task is None and not found and not isinstance(document.get("data") or [], list):
         raise ProtocolError("`data` in the answer is not a list.", raw=raw)
     error = document.get("error")
@@ -150,13 +171,46 @@ def to_answer(document: object, decoded: AbstractSet[int], failures: Mapping[int
         },
         task=task,
         raw=raw,
+        refused=refused,
     )
 
 
-def find_images(document: Mapping[str, object], task: TaskReport | None) -> Sequence[object]:
+def find_refused(items: Sequence[object], decoded: AbstractSet[int]) -> Iterator[RefusedImage]:
+    """Yield the items that say why there is no image in their place."""
+    for index, item in enumerate(items):
+        if not isinstance(item, Mapping) or index in decoded or to_text(item.get("url")):
+            continue
+        if (refusal := to_refused(item, index)) is not None:
+            yield refusal
+
+
+def to_refused(item: Mapping[str, object], index: int) -> RefusedImage | None:
+    """Return the refusal that *item* is; None if it says nothing of one."""
+    error = to_error_document(item).get("error")
+    if not says_something(error):
+        return None
+    known = error if isinstance(error, Mapping) else {"message": error}
+    words = {name: str(known[name]) for name in ("code", "type", "message") if is_word(known.get(name))}
+    code = words.get("code") or words.get("type")
+    return RefusedImage(index=index, code=code, message=words.get("message") or code or "")
+
+
+def to_error_document(item: object) -> Mapping[str, object]:
+    """Return an item without an image as an error document: its `error`, its own words, or the reason of a filter."""
+    if not isinstance(item, Mapping):
+        return {}
+    if says_something(item.get("error")):
+        return {"error": item["error"]}
+    if reason := next((item[name] for name in FILTERS if is_word(item.get(name))), None):
+        return {"error": {"code": "content_filter", "message": str(reason)}}
+    is_told = is_word(item.get("code")) and is_word(item.get("message"))
+    return {"error": {"code": item["code"], "message": item["message"]}} if is_told else {}
+
+
+def find_images(document: Mapping[str, object], task: TaskReport | None, home: Path | None = None) -> Sequence[object]:
     """Return the image objects; while a task runs, other places than the API's may hold what it works from."""
     if task is None or task.state is not TaskState.RUNNING:
-        return find_items(document)
+        return find_items(document, home)
     data = document.get("data")
     return data if isinstance(data, list) else ()
 
@@ -175,7 +229,7 @@ def to_items(items: Sequence[object], decoded: AbstractSet[int], failures: Mappi
     lost = max(decoded, default=-1) + 1 - len(items)
     for index, item in enumerate([*items, *[None] * lost]):
         known = item if isinstance(item, dict) else {}
-        if isinstance(item, dict) or index in decoded:
+        if isinstance(item, dict) or index in decoded or index in failures:
             yield AnswerItem(
                 index=index,
                 decoded=index in decoded,
@@ -187,14 +241,23 @@ def to_items(items: Sequence[object], decoded: AbstractSet[int], failures: Mappi
 
 
 def says_something(error: object) -> bool:
-    """Whether an `error` is one: a gateway in Go writes an empty one beside images, and that says nothing."""
+    """Whether an `error` is one: gateways write beside images an empty one, or one that says that all is well."""
     if isinstance(error, dict):
-        return any(is_word(error.get(name)) for name in ("message", "code", "type"))
-    return is_word(error)
+        return any(is_word(error.get(name)) for name in ("message", "msg", "detail", "code", "type"))
+    return any(map(says_something, error)) if isinstance(error, list) else is_word(error)
+
+
+WELL = frozenset(
+    {"success", "succeeded", "successful", "ok", "none", "null", "no error", "noerror", "0", "200", "false"}
+)
+"""Words, and numbers, by which servers say that there is no error."""
 
 
 def is_word(value: object) -> bool:
-    return bool(value.strip()) if isinstance(value, str) else to_int(value) not in {None, 0}
+    """Whether *value* is a text or a number that tells of something wrong."""
+    if isinstance(value, str):
+        return value.strip(" \t\r\n.!").lower() not in {"", *WELL}
+    return to_int(value) not in {None, 0, 200}
 
 
 def to_text(value: object) -> str | None:

@@ -1,8 +1,9 @@
 """
 A stream of server-sent events, chunk by chunk, becomes partial and completed images.
 
-The `data` of an event is one JSON object, whose base64 is cut out as it passes, like an answer's. What an event is, is
-said by its `type`; its name stands in where that is missing. Events of other types are ignored.
+The `data` of an event is one JSON object, whose base64 is cut out as it passes, like an answer's. An event counts
+by what it carries: one with an image is that image, under any type and name, unless it says that it is a preview. An
+error that is about one of several images ends that image and not the stream.
 
 What is whole is kept, whatever is wrong around it: a completed event whose blank line was cut off counts, and so does
 the image of one whose JSON broke behind it.
@@ -22,7 +23,7 @@ from typing import TypeAlias, TypeVar
 import attrs
 
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, TooLargeError
-from burncloud_images.results import TokenDetails, Usage
+from burncloud_images.results import RefusedImage, TokenDetails, Usage
 from burncloud_images.wire.answer import (
     AnswerItem,
     ImagesAnswer,
@@ -31,18 +32,26 @@ from burncloud_images.wire.answer import (
     to_datetime,
     to_int,
     to_odd_usage,
+    to_refused,
     to_text,
     to_usage,
 )
 from burncloud_images.wire.image_json import (
-    IMAGE_KEYS,
     PAUSE_POINT,
     DecoderEvent,
     ImageEnded,
     ImageExtractor,
     ImageStarted,
-    OpenContainer,
-    locate_in_answer,
+    to_path,
+)
+from burncloud_images.wire.places import (
+    BASE64,
+    URLS,
+    ImagePlace,
+    find_form,
+    find_items,
+    find_place,
+    find_url,
 )
 from burncloud_images.wire.sse import EventData, EventEnded, ManyLines, SSEDecoder, SSEToken
 
@@ -52,6 +61,15 @@ MOST_RAW = 1024 * 1024
 """Bytes of events without their images that are held; the last event is, however large."""
 PARTIAL = ".partial_image"
 COMPLETED = ".completed"
+PREVIEWS = (PARTIAL, ".preview", ".thumbnail", ".progress")
+SUCCEEDED = ".partial_succeeded"
+FAILED = ".partial_failed"
+ITEM = ImagePlace(home=("item",), levels=1, form="either")
+"""Where an event of the Responses API has an image that is done."""
+EVENT_URLS = tuple(name for name in URLS if name not in {"image", "uri"})
+"""Names of an image's address in an event, where `image` may be an input that is told of."""
+INDEXES = ("output_index", "image_index", "index")
+"""Where events say which of several images they are about."""
 DONE = b"[DONE]"
 EVENTS_AT_ONCE = 20
 """How many events end between two pauses."""
@@ -61,12 +79,12 @@ MOST_INDEX = 1000
 KNOWN = frozenset(
     {
         "type",
-        "b64_json",
         "url",
         "revised_prompt",
         "partial_image_index",
         "output_index",
         "created_at",
+        *BASE64,
         "size",
         "quality",
         "background",
@@ -162,19 +180,25 @@ class EventImageExtractor(ImageExtractor):
         self.first_index = max(taken, default=-1) + 1
         self.is_answer = False
 
-    def locate(self) -> int | None:
-        """Find the image in `b64_json`, or in `url`; or the images of a plain answer."""
-        match self.levels:
-            case [OpenContainer(is_object=True, wants_key=False, key=key)] if key in IMAGE_KEYS:
-                if not self.has_begun:
-                    self.head = parse_head(self.text)
-                    self.index = choose_index(self.head, self.taken)
-                return self.index
-        index = locate_in_answer(self.levels)
-        if index is None or index >= self.most_items:
+    def locate(self) -> ImagePlace | None:
+        """Find the image in the event itself, or the images of a plain answer."""
+        path = to_path(self.levels)
+        if len(path) == 1 and (form := find_form(path)):
+            return ImagePlace(home=(), levels=0, form=form)
+        return ITEM if path == (*ITEM.home, "result") else find_place(path)
+
+    def number(self, place: ImagePlace) -> int | None:
+        """Return the index of the image that begins at *place*; None if it is not taken."""
+        index = super().number(place)
+        if index is None:
             return None
-        self.is_answer = True
-        return self.first_index + index
+        if place.home:
+            self.is_answer = True
+            return self.first_index + index
+        if not self.has_begun:
+            self.head = parse_head(self.text)
+            self.index = choose_index(self.head, self.taken)
+        return self.index
 
     @property
     def has_begun(self) -> bool:
@@ -225,6 +249,8 @@ class StreamDecoder:
         self.done = False
         self.is_telling = False
         self.is_paid = False
+        self.has_summary = False
+        self.refused: dict[int, RefusedImage] = {}
         self.passed = bytearray()
 
     @property
@@ -234,8 +260,8 @@ class StreamDecoder:
 
     @property
     def is_done(self) -> bool:
-        """Whether to stop reading, although more may come."""
-        return self.done or len(self.items) >= self.wanted
+        """Whether to stop reading, although more may come: not before an event that sums up, where there is one."""
+        return self.done or (len(self.items) + len(self.refused) >= self.wanted and not self.has_summary)
 
     @property
     def billed(self) -> Billing:
@@ -289,6 +315,7 @@ class StreamDecoder:
 
     def flush(self) -> Iterator[StreamEvent]:
         """Yield the rest when the stream has ended: an event that lacks only its blank line."""
+        self.has_summary = False
         for token in () if self.done else self.sse.close():
             if isinstance(token, EventEnded) and self.cutter is not None and is_whole(self.cutter):
                 yield from self.end_event(token.name)
@@ -302,9 +329,11 @@ class StreamDecoder:
         """
         if self.error is not None:
             return ImagesAnswer(error=self.error[0], raw=self.error[1])
-        if not self.items:
+        if not self.items and not self.refused:
             raise OutcomeUnknownError("The stream ended without a completed image.", raw=self.raw)
+        refused = tuple(refusal for _, refusal in sorted(self.refused.items()))
         return ImagesAnswer(
+            error=to_error_document(refused[0]) if not self.items else None,
             items=tuple(item for _, item in sorted(self.items.items())),
             created=first(facts.created_at for facts in self.facts),
             usage=add_up([facts.usage for facts in self.facts if facts.usage]),
@@ -315,6 +344,7 @@ class StreamDecoder:
             extra={name: value for facts in self.facts for name, value in facts.extra.items()},
             has_surplus=self.has_surplus,
             raw=self.raw,
+            refused=refused,
         )
 
     def take(self, data: bytes) -> Iterator[StreamEvent]:
@@ -322,7 +352,7 @@ class StreamDecoder:
         if self.size > self.most:
             raise TooLargeError(f"The event is larger than Limits.event, {self.most:,} bytes.", raw=self.raw)
         if self.cutter is None:
-            self.cutter = EventImageExtractor(list(self.items), self.most_items)
+            self.cutter = EventImageExtractor([*self.items, *self.refused], self.most_items)
         for event in self.cutter.feed(data):
             is_preview = kind_of(to_text(self.cutter.head.get("type")) or "") == PARTIAL
             match event:
@@ -361,17 +391,32 @@ class StreamDecoder:
     def end_fields(self, fields: Mapping[str, object], name: str, cutter: EventImageExtractor) -> Iterator[StreamEvent]:
         """Take an event as what its fields, or its name, say that it is."""
         kind = kind_of(to_text(fields.get("type")) or name)
-        if kind != PARTIAL and (cutter.is_answer or is_answer(fields)):
+        self.has_summary = self.has_summary or kind in {SUCCEEDED, FAILED}
+        if kind == PARTIAL and cutter.ended:
+            yield PartialEnded(cutter.index, to_facts(fields))
+        elif kind != PARTIAL and (cutter.is_answer or (not cutter.has_begun and is_answer(fields))):
             yield from self.end_answer(fields, cutter)
-        elif kind == COMPLETED and (cutter.ended or to_text(fields.get("url")) or not is_error(fields, name)):
+        elif kind != PARTIAL and (cutter.ended or cutter.failures or event_url(fields)):
             yield from self.end_image(fields, cutter)
+        elif is_refusal(fields, kind):
+            self.refuse(fields)
+            yield IgnoredEvent()
         elif is_error(fields, name):
             self.error = (fields, error_body(cutter))
             self.done = True
-        elif kind == PARTIAL and cutter.ended:
-            yield PartialEnded(cutter.index, to_facts(fields))
+        elif kind == COMPLETED and not self.items and not self.refused:
+            yield from self.end_image(fields, cutter)
+        elif kind == COMPLETED:
+            self.facts.append(to_facts(fields))
+            self.done = True
         else:
             yield IgnoredEvent()
+
+    def refuse(self, fields: Mapping[str, object]) -> None:
+        """Note that an image was refused; the others may still come."""
+        index = choose_index(fields, [*self.items, *self.refused])
+        refusal = to_refused(fields, index) or RefusedImage(index=index, message="The server does not say why.")
+        self.refused[index] = refusal
 
     def end_image(self, fields: Mapping[str, object], cutter: EventImageExtractor) -> Iterator[StreamEvent]:
         item, facts = to_item(fields, cutter), to_facts(fields)
@@ -388,7 +433,7 @@ class StreamDecoder:
         first = cutter.first_index
         ended = {index - first for index in cutter.ended}
         failures = {index - first: why for index, why in cutter.failures.items()}
-        answer = to_answer(fields, ended, failures, b"")
+        answer = to_answer(fields, ended, failures, b"", cutter.home)
         if answer.error is not None:
             self.error = (answer.error, error_body(cutter))
             self.done = True
@@ -396,7 +441,11 @@ class StreamDecoder:
         self.has_surplus = self.has_surplus or len(answer.items) > self.most_items
         facts = attrs.evolve(to_facts(fields), created_at=answer.created, extra=answer.extra)
         self.facts.append(facts)
-        items = [attrs.evolve(item, index=first + item.index) for item in answer.items[: self.most_items]]
+        for refusal in answer.refused:
+            self.refused[first + refusal.index] = attrs.evolve(refusal, index=first + refusal.index)
+        refused = {refusal.index for refusal in answer.refused}
+        named = [item for item in answer.items[: self.most_items] if item.index not in refused]
+        items = [attrs.evolve(item, index=first + item.index) for item in named]
         for item in items:
             if item.decoded and item.index == self.ended_image:  # it stood where a completed event has it
                 yield ImageEnded(item.index)
@@ -410,12 +459,34 @@ class StreamDecoder:
 def is_answer(fields: Mapping[str, object]) -> bool:
     """Whether an event has the contents of a plain answer."""
     items = fields.get("data")
-    return isinstance(items, list) and any(isinstance(item, Mapping) for item in items)
+    if isinstance(items, list) and any(isinstance(item, Mapping) for item in items):
+        return True
+    return event_url(fields) is None and any(
+        isinstance(item, Mapping) and item.get("url") for item in find_items(fields)
+    )
+
+
+def event_url(fields: Mapping[str, object]) -> str | None:
+    """Return the address of the image that an event carries."""
+    return to_text(fields.get("url")) or next((url for name in EVENT_URLS if (url := find_url(fields.get(name)))), None)
 
 
 def kind_of(name: str) -> str:
-    """Return `.partial_image` or `.completed`, whatever they are of: gateways name an edit's events a generation's."""
-    return next((kind for kind in (PARTIAL, COMPLETED) if name.startswith("image_") and name.endswith(kind)), "")
+    """Return what an event is, whatever it is of: gateways name an edit's events a generation's."""
+    if name.endswith(PREVIEWS):
+        return PARTIAL
+    kinds = (COMPLETED, SUCCEEDED, FAILED)
+    return next((kind for kind in kinds if name.startswith("image_") and name.endswith(kind)), "")
+
+
+def is_refusal(fields: Mapping[str, object], kind: str) -> bool:
+    """Whether an event says that one of several images was refused."""
+    is_numbered = any(type(fields.get(name)) is int for name in INDEXES)
+    return kind == FAILED or (kind != COMPLETED and is_numbered and says_something(fields.get("error")))
+
+
+def to_error_document(refusal: RefusedImage) -> Mapping[str, object]:
+    return {"error": {"code": refusal.code, "message": refusal.message}}
 
 
 def is_error(fields: Mapping[str, object], name: str) -> bool:
@@ -458,7 +529,7 @@ def first_free(taken: Sequence[int]) -> int:
 
 def choose_index(fields: Mapping[str, object], taken: Sequence[int]) -> int:
     """Return which image it is: as the server says, or the next."""
-    index = to_int(fields.get("output_index"))
+    index = next((index for name in INDEXES if (index := to_int(fields.get(name))) is not None), None)
     return index if index is not None and 0 <= index < MOST_INDEX and index not in taken else first_free(taken)
 
 
@@ -468,7 +539,7 @@ def to_item(fields: Mapping[str, object], cutter: EventImageExtractor) -> Answer
         index=index,
         decoded=index in cutter.ended,
         failure=cutter.failures.get(index),
-        url=to_text(fields.get("url")),
+        url=event_url(fields) if index not in cutter.ended else to_text(fields.get("url")),
         revised_prompt=to_text(fields.get("revised_prompt")),
     )
 

@@ -3,7 +3,8 @@ The body of an answer, chunk by chunk, becomes image bytes and the rest of its J
 
 Rule 1: a base64 string never meets a JSON parser, and is never whole anywhere; it is cut out as its chunks pass.
 Rule 2: what is cut out is decided by where a string stands (`data[i].b64_json` of an answer, `b64_json` of an event,
-and `url` beside it if it is a `data:` URL), never by what a text looks like, so a prompt may hold any JSON it likes.
+`url` beside it if it is a `data:` URL, and the other places of `wire.places`), so a prompt may hold any JSON it likes.
+All images of an answer stand in the list, or the object, in which the first one stands.
 Rule 3: everything else is collected and parsed once, at the end, by the standard parser, which is the judge of what is
 JSON. What this module tracks is only where it stands.
 Rule 4: how the body was cut into chunks makes no difference.
@@ -22,9 +23,21 @@ from typing import TypeAlias
 import attrs
 
 from burncloud_images.errors import Billing, OutcomeUnknownError, ProtocolError, TooLargeError
-from burncloud_images.wire.answer import ImagesAnswer, parse_json, to_answer
-from burncloud_images.wire.base64text import NOT_BASE64, Base64Decoder
-from burncloud_images.wire.places import LISTS, WRAPPERS
+from burncloud_images.wire.answer import ImagesAnswer, parse_beginning, parse_json, to_answer
+from burncloud_images.wire.base64text import NOT_BASE64, QUANTUM, Base64Decoder
+from burncloud_images.wire.places import (
+    ANY,
+    BASE64,
+    EITHER,
+    LISTS,
+    URLS,
+    Form,
+    ImagePlace,
+    Path,
+    find_items,
+    find_place,
+    has_image,
+)
 from burncloud_images.wire.small_answer import SmallAnswer, decode_whole
 
 
@@ -89,8 +102,8 @@ MOST_VALUES = 200_000
 AT_ONCE = 2000
 """Values between two pauses."""
 PAUSE_POINT = PausePoint()
-MOST_DEPTH = 100
-"""Maximum nesting; the standard parser would exhaust its stack at about ten times that."""
+MOST_DEPTH = 900
+"""Maximum nesting; the standard parser would exhaust its stack soon after that."""
 ITEMS = 2
 """Levels around the items of an answer: the object, and `data`."""
 LEAD = 256
@@ -99,11 +112,14 @@ LEAD = 256
 SPACE = rb"[ \t\r\n]*"
 SHORT = rb'[^"\\]{0,64}"'
 """The rest of a string without escapes."""
+IMAGE_KEYS = frozenset({*BASE64, *URLS, *EITHER, "data"})
+"""Names of what may be an image."""
+NAMES = "|".join(sorted(IMAGE_KEYS)).encode()
 TOKEN = re.compile(
     # Whole members of an object with short values, up to the next that may be something else, in one step;
-    rb'((?:"(?!b64_json"|url")%(SHORT)b%(SPACE)b:%(SPACE)b(?:[-+.\w]{1,64}|"%(SHORT)b)%(SPACE)b,%(SPACE)b)+)'
+    rb'((?:"(?!(?:%(NAMES)b)")%(SHORT)b%(SPACE)b:%(SPACE)b(?:[-+.\w]{1,64}|"%(SHORT)b)%(SPACE)b,%(SPACE)b)+)'
     # a string, and the colon of a key; the beginning of a string; a mark.
-    rb'|"(%(SHORT)b)(%(SPACE)b:)?|["{}\[\],:]' % {b"SPACE": SPACE, b"SHORT": SHORT}
+    rb'|"(%(SHORT)b)(%(SPACE)b:)?|["{}\[\],:]' % {b"SPACE": SPACE, b"SHORT": SHORT, b"NAMES": NAMES}
 )
 FLAT = re.compile(rb'(?:[^][{}"\\]++|"[^"\\]*+"|\{(?:[^][{}"\\]++|"[^"\\]*+")*+\})*+')
 """Items of an array that hold neither others nor escapes."""
@@ -113,7 +129,15 @@ MEMBERS, STRING, KEY = 1, 2, 3
 END_OR_ESCAPE = re.compile(rb'["\\]')
 # After an even number of backslashes, which are whole escapes, one that is not.
 OPEN_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
-IMAGE_KEYS = ("b64_json", "url")
+WHITE_SPACE = b" \t\r\n"
+STANDARD = bytes.maketrans(b"-_", b"+/")
+"""From the alphabet for URLs, RFC 4648 §5."""
+LEAST_BASE64 = 64
+"""Characters by which base64 is told from an address where either may stand; the smallest images have more."""
+BASE64_BEGINS = re.compile(rb"(?:[A-Za-z0-9+/]|\\/|\\n){%d}" % LEAST_BASE64)
+ABSOLUTE = re.compile(rb"https?:|\\?/", re.IGNORECASE)
+JPEG = re.compile(rb"\\?/9j\\?/")
+"""How the base64 of a JPEG begins, which looks like a path."""
 
 
 @attrs.define
@@ -149,6 +173,10 @@ class ImageExtractor:
         self.escaped = False
         self.string_offset = 0
         self.base64: Base64Decoder | None = None
+        self.is_odd = False
+        self.place: ImagePlace | None = None
+        self.home: Path | None = None
+        self.item_numbers: dict[tuple[str | int | None, ...], int] = {}
         self.image_index = 0
         self.most_items = sys.maxsize
         self.is_surplus = False
@@ -242,9 +270,24 @@ class ImageExtractor:
             what = "is empty" if not self.text.strip() else "is not JSON"
             raise ProtocolError(f"The {self.what} {what}.", raw=self.raw) from None
 
-    def locate(self) -> int | None:
-        """Return the index of the image whose value begins here; None if the string is not an image."""
+    def locate(self) -> ImagePlace | None:
+        """Return the place whose value begins here; None if an image cannot stand here."""
         raise NotImplementedError
+
+    def number(self, place: ImagePlace) -> int | None:
+        """Return the index of the image that begins at *place*; None if it is not taken."""
+        if self.home not in {None, place.home}:
+            return None
+        levels = self.levels[: place.levels]
+        if len(levels) == len(place.home) + 1 and not levels[-1].is_object:
+            index = levels[-1].index
+        else:
+            item = tuple(level.key if level.is_object else level.index for level in levels)
+            index = self.item_numbers.setdefault(item, len(self.item_numbers))
+        if index >= self.most_items:
+            return None
+        self.home = place.home
+        return index
 
     def outside_strings(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
@@ -296,7 +339,14 @@ class ImageExtractor:
             else:
                 level.key = None
             return True
-        return found == STRING and (level is None or level.key not in IMAGE_KEYS)
+        return found == STRING and not (level is not None and self.may_be_image(level))
+
+    def may_be_image(self, level: OpenContainer) -> bool:
+        """Whether a string in *level*, the innermost, may be an image: of a list, its name tells."""
+        if level.is_object:
+            return level.key in IMAGE_KEYS
+        around = self.levels[-2] if len(self.levels) > 1 else level
+        return around.is_object and (around.key in LISTS or around.key == "content")
 
     def step(self, mark: bytes) -> None:
         level = self.levels[-1] if self.levels else None
@@ -324,12 +374,10 @@ class ImageExtractor:
 
     def open_string(self) -> None:
         self.string_offset = len(self.into) - 1
-        index = self.locate()
-        if index is None:
-            self.state = ImageExtractor.string
-        else:
-            self.image_index = index
-            self.state = ImageExtractor.string_start
+        level = self.levels[-1] if self.levels else None
+        may_be_image = level is not None and not (level.is_object and level.wants_key) and self.may_be_image(level)
+        self.place = self.locate() if may_be_image else None
+        self.state = ImageExtractor.string if self.place is None else ImageExtractor.string_start
 
     def string(self, chunk: bytes, position: int) -> int:
         """Collect a string up to its closing quote."""
@@ -357,13 +405,16 @@ class ImageExtractor:
     def string_start(self, chunk: bytes, position: int) -> int:
         """Look at the beginning of a string where an image can stand, and decide what it is."""
         window = chunk[position : position + LEAD]
-        skip = base64_begins(window, is_url=self.levels[-1].key == "url")
+        assert self.place is not None
+        skip = base64_begins(window, self.place.form)
         if skip is None:
             self.pending = window
             return len(chunk)
-        if skip < 0:
+        index = self.number(self.place) if skip >= 0 else None
+        if index is None:
             self.state = ImageExtractor.string
             return position
+        self.image_index, self.is_odd = index, False
         self.state = ImageExtractor.image
         if self.image_index in self.ended:
             self.base64 = None  # the first whole image of an item counts
@@ -408,9 +459,15 @@ class ImageExtractor:
         if self.base64 is None:
             self.keep_rest(piece)
             return
-        before = self.base64.carry
+        before, padded = self.base64.carry, self.base64.padded
         try:
-            pieces = list(self.base64.feed(piece))
+            try:
+                pieces = list(self.base64.feed(to_standard(piece) if self.is_odd else piece))
+            except ValueError:
+                if self.is_odd:
+                    raise
+                self.is_odd, self.base64.carry, self.base64.padded = True, b"", padded
+                pieces = list(self.base64.feed(to_standard(before + piece)))
         except ValueError as error:
             self.fail(str(error), before + piece)
             return
@@ -419,10 +476,16 @@ class ImageExtractor:
     def end_image(self) -> None:
         if self.base64 is None:
             return
+        # The end of the string is there, so padding says nothing that is not known.
+        carry = to_standard(self.base64.carry)
         try:
+            self.base64.carry = b""
+            if carry:
+                padding = b"=" * (-len(carry) % QUANTUM) if len(carry) > 1 else b""
+                self.events.extend(ImageChunk(self.image_index, data) for data in self.base64.feed(carry + padding))
             self.base64.close()
         except ValueError as error:
-            self.fail(str(error), self.base64.carry)
+            self.fail(str(error), carry)
         else:
             self.ended.add(self.image_index)
             self.events.append(ImageEnded(self.image_index))
@@ -469,19 +532,14 @@ class AnswerDecoder(ImageExtractor):
             self.ended.add(index)
             yield from (ImageStarted(index), ImageChunk(index, data), ImageEnded(index))
 
-    def parse(self) -> object:
-        """Return the document, which is known already if nothing came after a whole answer."""
-        whole = self.whole
-        return whole.document if whole is not None and len(whole.text) == len(self.text) else super().parse()
-
     def find_surplus(self) -> None:
         """Take no more items of `data`."""
         if self.levels[0].is_object and self.levels[0].key == "data" and not self.levels[1].is_object:
             self.is_surplus = self.has_surplus = True
 
-    def locate(self) -> int | None:
-        """Find the images in `data[i].b64_json` and `data[i].url`."""
-        return None if self.is_surplus else locate_in_answer(self.levels)
+    def locate(self) -> ImagePlace | None:
+        """Find the images wherever an answer has them."""
+        return None if self.is_surplus else find_place(to_path(self.levels))
 
     def close(self) -> ImagesAnswer:
         """
@@ -493,8 +551,20 @@ class AnswerDecoder(ImageExtractor):
         """
         return self.to_answer(self.parse())
 
+    def parse(self) -> object:
+        """Return the document, without what stands behind it; if it is damaged, images that came whole are enough."""
+        if self.whole is not None and len(self.whole.text) == len(self.text):
+            return self.whole.document
+        try:
+            return super().parse()
+        except ProtocolError:
+            document = parse_beginning(self.text)
+            if not self.ended and not (isinstance(document, dict) and any(map(has_image, find_items(document)))):
+                raise
+            return document
+
     def to_answer(self, document: object) -> ImagesAnswer:
-        answer = to_answer(document, self.ended, self.failures, self.raw)
+        answer = to_answer(document, self.ended, self.failures, self.raw, self.home)
         return attrs.evolve(answer, has_surplus=True) if self.has_surplus else answer
 
 
@@ -526,37 +596,20 @@ class OpaqueDecoder(ImageExtractor):
         raise ProtocolError(f"The answer is not JSON{label}." if self.passed else "The answer is empty.")
 
 
-def locate_in_answer(levels: Sequence[OpenContainer]) -> int | None:
-    """Return the index of the image whose value begins below *levels* of an answer; None if it is not an image."""
-    match levels:
-        case [
-            *around,
-            OpenContainer(is_object=True, key=name),
-            OpenContainer(is_object=False, index=index),
-            OpenContainer(is_object=True, wants_key=False, key=key),
-        ] if key in IMAGE_KEYS and is_list_of_images(around, name):
-            return index
-        case [_, *_, OpenContainer(is_object=True, wants_key=False, key="b64_json")] if are_wrappers(levels[:-1]):
-            return 0
-    return None
+def to_path(levels: Sequence[OpenContainer]) -> Path:
+    return tuple(level.key if level.is_object else ANY for level in levels)
 
 
-def is_list_of_images(around: Sequence[OpenContainer], name: str | None) -> bool:
-    """Whether a list called *name* within *around* is one of images: `data`, or in the result of a task another."""
-    if not around:
-        return name == "data"
-    return name in LISTS and are_wrappers(around)
-
-
-def are_wrappers(levels: Sequence[OpenContainer]) -> bool:
-    return all(level.is_object and level.key in WRAPPERS for level in levels)
+def to_standard(text: bytes) -> bytes:
+    """Return base64 without white space and in the usual alphabet."""
+    return text.translate(STANDARD, WHITE_SPACE)
 
 
 def ends_escaped(piece: bytes) -> bool:
     return (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
 
 
-def base64_begins(window: bytes, *, is_url: bool) -> int | None:
+def base64_begins(window: bytes, form: Form) -> int | None:
     """
     Say where base64 begins in *window*, the beginning of a string.
 
@@ -570,12 +623,22 @@ def base64_begins(window: bytes, *, is_url: bool) -> int | None:
     if len(begin) < len(scheme) and scheme.startswith(begin):
         return None
     if begin != scheme:
-        return -1 if is_url else 0
+        return begin_without_scheme(window, form)
     comma, quote = window.find(b","), window.find(b'"')
     if comma < 0 and quote < 0 and len(window) < LEAD:
         return None
     is_base64 = comma >= 0 and not 0 <= quote < comma and window[:comma].lower().endswith(b";base64")
     return comma + 1 if is_base64 else -1
+
+
+def begin_without_scheme(window: bytes, form: Form) -> int | None:
+    """The same, of a string that is not a `data:` URL."""
+    if form != "either":
+        return 0 if form == "base64" else -1
+    if len(window) < 2 * LEAST_BASE64 and b'"' not in window:
+        return None
+    is_path = ABSOLUTE.match(window) and not JPEG.match(window)
+    return -1 if is_path or not BASE64_BEGINS.match(window) else 0
 
 
 def read_key(literal: bytes | bytearray) -> str | None:

@@ -14,10 +14,15 @@ import attrs
 import pybase64
 
 from burncloud_images.wire.answer import parse_json
+from burncloud_images.wire.places import BASE64, EITHER, HOLDERS, LISTS, NESTED, SINGLE, URLS, WRAPPERS
 
 MAX_SIZE = 64 * 1024
 """Bytes of an answer that is decoded in one step; the parser takes less than a millisecond for them."""
 MAX_CONTAINERS = 100
+ELSEWHERE = frozenset({*LISTS, *WRAPPERS, *BASE64, *SINGLE, *URLS, *(pattern[0] for pattern in NESTED)}) - {"data"}
+"""Names that may lead to images in other places."""
+OTHER_KEYS = frozenset({*BASE64, *URLS, *EITHER, *HOLDERS, *LISTS}) - {"b64_json", "url"}
+"""Names of images within an item, but for the usual ones."""
 NAME = b'"b64_json"'
 MEMBER = re.compile(rb'"b64_json"[ \t\r\n]*:[ \t\r\n]*"([^"\\]*)"')
 
@@ -46,6 +51,8 @@ def decode_whole(text: bytes, max_items: int) -> SmallAnswer | None:
         document = parse_json(text)
     except ValueError:
         return None
+    if not is_usual(document):
+        return None
     items = find_items(document)
     members = [*MEMBER.finditer(text)]
     if len(items) > max_items or not match_items(items, members) or text.count(NAME) != len(members):
@@ -62,9 +69,17 @@ def is_simple(text: bytes) -> bool:
     if len(text) > MAX_SIZE or text[:1] != b"{" or not text.endswith((b"}", b"}\n")):
         return False
     # An escape may spell a name, and a `data:` URL is an image.
-    if b"\\u00" in text or b"data:" in text.lower():
+    if b"\\u00" in text or b"data:" in text.lower() or text.count(b'"data"') > 1:
         return False
     return text.count(b"{") + text.count(b"[") <= MAX_CONTAINERS
+
+
+def is_usual(document: object) -> bool:
+    """Whether images can only be where the API has them."""
+    if not isinstance(document, dict) or not ELSEWHERE.isdisjoint(document):
+        return False
+    data = document.get("data") or []
+    return isinstance(data, list) and all(isinstance(item, dict) and OTHER_KEYS.isdisjoint(item) for item in data)
 
 
 def take_images(items: Sequence[object]) -> Iterator[tuple[int, bytes]]:

@@ -58,17 +58,27 @@ KNOWN = {
     "an answer in utf-32": ("application/json", ANSWER.decode().encode("utf-32")),
     "data is an object": ("application/json", document(data={"b64_json": TEXT})),
     "nested": ("application/json", document(result={"output": {"data": [{"b64_json": TEXT}]}})),
+    "data of texts": ("application/json", document(data=[TEXT])),
+    "images": ("application/json", document(images=[{"b64_json": TEXT}])),
+    "b64": ("application/json", document(data=[{"b64": TEXT}])),
+    "image_base64": ("application/json", document(data=[{"image_base64": TEXT}])),
+    "chat": ("application/json", document(choices=[{"message": {"images": [{"image": TEXT}]}}])),
+    "events of another name": ("text/event-stream", event({"type": "image.result", "b64_json": TEXT})),
+    "events of another field": ("text/event-stream", event({"type": TYPE, "image": TEXT})),
+    "events of another name without an end": (
+        "text/event-stream",
+        event({"type": "image.partial_succeeded", "b64_json": TEXT})[:-2],
+    ),
+    "notes behind it": ("application/json", ANSWER + b"\n// cached"),
+    "NaN": ("application/json", document(data=[{"b64_json": TEXT}], seconds=float("nan"))),
     "events in utf-16": ("text/event-stream", COMPLETED.decode().encode("utf-16")),
 }
 """Forms whose image is found."""
 
 STRANGE = {
     "data is a text": ("application/json", document(data=TEXT)),
-    "data of texts": ("application/json", document(data=[TEXT])),
-    "images": ("application/json", document(images=[{"b64_json": TEXT}])),
-    "b64": ("application/json", document(data=[{"b64": TEXT}])),
-    "image_base64": ("application/json", document(data=[{"image_base64": TEXT}])),
-    "chat": ("application/json", document(choices=[{"message": {"images": [{"image_url": TEXT}]}}])),
+    "input": ("application/json", document(input={"images": [{"b64_json": TEXT}]})),
+    "chat": ("application/json", document(choices=[{"message": {"content": TEXT}}])),
     "list": ("application/json", b"[" + ANSWER + b"]"),
     "too deep": ("application/json", b"[" * 200 + ANSWER),
     "image": ("image/png", PICTURE),
@@ -81,10 +91,9 @@ STRANGE = {
     "form": ("application/x-www-form-urlencoded", b"b64_json=" + TEXT.encode()),
     "page": ("text/html", b"<img src='data:image/png;base64," + TEXT.encode() + b"'>"),
     "broken": ("application/json", ANSWER.replace(b'"data"', b'"date"')[:-1]),
-    "events of another name": ("text/event-stream", event({"type": "image.result", "b64_json": TEXT})),
-    "events of another field": ("text/event-stream", event({"type": TYPE, "image": TEXT})),
-    "events without an end": ("text/event-stream", event({"type": "image.partial_succeeded", "b64_json": TEXT})[:-2]),
-    "an error beside other fields": ("application/json", document(error={"message": "odd"}, images=[TEXT])),
+    "events of another field": ("text/event-stream", event({"type": TYPE, "picture": TEXT})),
+    "events without an end": ("text/event-stream", event({"type": "image.odd", "picture": TEXT})[:-2]),
+    "an error beside other fields": ("application/json", document(error={"message": "odd"}, input=[TEXT])),
 }
 """Forms whose image is not found."""
 
@@ -184,7 +193,7 @@ async def test_a_folder_that_is_gone_costs_no_answer(tmp_path):
             (tmp_path / "file").touch()
             return tmp_path / "file" / f"{placement.id}.answer"
 
-    content_type, body = STRANGE["images"]
+    content_type, body = STRANGE["input"]
     async with answered(body, content_type) as client:
         with pytest.raises(errors.ProtocolError) as caught:
             await client.send(REQUEST, into=Gone(tmp_path))
@@ -195,7 +204,7 @@ async def test_a_folder_that_is_gone_costs_no_answer(tmp_path):
 
 async def test_what_came_of_an_answer_that_was_cut_off_is_kept(sink):
     """The bytes of an answer that was cut off are kept."""
-    _, body = STRANGE["images"]
+    _, body = STRANGE["input"]
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     options = {"retry": RetryPolicy(attempts=1), "clock": FakeClock(1.0)}
     async with (
@@ -221,7 +230,7 @@ async def test_only_so_much_is_kept_as_an_answer_may_have(sink):
 async def test_text_past_the_cap_is_kept_as_it_came(sink, monkeypatch):
     """Text past the cap is not parsed, and all of it is kept."""
     monkeypatch.setattr("burncloud_images.wire.image_json.MOST_TEXT", 100_000)
-    body = document(data=[{"image": TEXT}])
+    body = document(data=[{"picture": TEXT}])
     async with answered(body) as client:
         with pytest.raises(errors.TooLargeError, match="beside its images") as caught:
             await client.send(REQUEST, into=sink)
@@ -232,7 +241,7 @@ async def test_text_past_the_cap_is_kept_as_it_came(sink, monkeypatch):
 async def test_text_past_the_cap_after_an_image_is_kept(monkeypatch):
     """Text past the cap is kept without the image, which is on the error."""
     monkeypatch.setattr("burncloud_images.wire.image_json.MOST_TEXT", 100_000)
-    body = document(data=[{"b64_json": TEXT}], images=[TEXT])
+    body = document(data=[{"b64_json": TEXT}], input=[TEXT])
     async with answered(body) as client:
         with pytest.raises(errors.TooLargeError) as caught:
             await client.send(REQUEST)
@@ -243,7 +252,7 @@ async def test_text_past_the_cap_after_an_image_is_kept(monkeypatch):
 
 async def test_an_image_in_another_place_is_kept_beside_one_that_is_found(sink):
     """An answer with an image in an unknown place is kept besides the image that was found."""
-    body = document(data=[{"b64_json": TEXT}, {"image": TEXT}])
+    body = document(data=[{"b64_json": TEXT}, {"picture": TEXT}])
     async with answered(body) as client:
         with pytest.warns(errors.ImagesWarning, match="2 images were asked for and 1 came"):
             result = await client.send(GenerationRequest("otter", model="m", n=2), into=sink)
@@ -267,7 +276,7 @@ async def test_a_warning_does_not_cost_the_result():
 async def test_previews_that_are_shown_are_not_kept_twice():
     """Previews that were shown are not kept again, and everything else is."""
     preview = event({"type": "image_generation.partial_image", "b64_json": TEXT, "partial_image_index": 0})
-    other = event({"type": "image.other", "image": TEXT})
+    other = event({"type": "image.other", "picture": TEXT})
     body = preview + other + preview
     shown = []
 

@@ -150,7 +150,7 @@ def test_no_decoded_image_is_lost(document, decoded):
 @pytest.mark.parametrize(
     "error",
     [
-        *(None, "", " ", 0, False, True, [], ["x"], {}),
+        *(None, "", " ", 0, False, True, [], [" "], {}),
         *({"message": ""}, {"message": " ", "code": None, "type": 0}, {"x": "y"}),
     ],
     ids=str,

@@ -228,7 +228,7 @@ class TestKinds:
             b"data: }{\n\n",
             b'data: {"type": "response.completed"}\n\n',
             b"event: image_generation.completed\n\n",
-            event("thumbnail", b64_json=BASE64),
+            event("started", image="https://images.example/input.png"),
         ],
     )
     def test_others_are_passed_over(self, unknown):
@@ -267,7 +267,7 @@ class TestKinds:
 
     def test_an_empty_text_is_an_image_without_bytes(self):
         """Nothing else is there, so the end will say that the image is damaged."""
-        stream = streamed(event("completed", b64_json=BASE64[:-1]))
+        stream = streamed(event("completed", b64_json=BASE64[:-3]))
 
         assert stream.answer.items[0].failure
 
