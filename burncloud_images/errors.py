@@ -759,6 +759,18 @@ class ResultExpiredError(DownloadError):
 
 
 class DownloadRefusedError(DownloadError):
-    """The address of an image, or a redirect on the way to it, is not one that a download may touch."""
+    """
+    The address of an image, or a redirect on the way to it, is not one that a download may touch.
 
-    usual_advice = "If the host is yours, name it in Network(allowed_result_hosts=…)."
+    Attributes:
+        host: What to name in `Network(allowed_result_hosts=…)` to let the download pass; None if that does not help.
+    """
+
+    def __init__(self, message: str, *, url: str | None = None, host: str | None = None) -> None:
+        super().__init__(message, url=url)
+        self.host = host
+
+    @property
+    def advice(self) -> str:
+        """What to do next."""
+        return f"If the host is yours, name it: Network(allowed_result_hosts=[{self.host!r}])." if self.host else ""

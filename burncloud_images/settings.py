@@ -127,7 +127,7 @@ class Network:
         ca: A PEM file of further certificate authorities, or an `ssl.SSLContext`.
         allow_http: Whether the API may be unencrypted on hosts other than loopback, and result URLs on public ones.
         allowed_result_hosts: Hosts, or `host:port`, whose result URLs may lie on private addresses, be unencrypted and
-            name any port: a gateway of your own. A loopback API's own host and port are always allowed.
+            name any port: a gateway of your own. The API's own host and port are always allowed.
         trust_env: Whether the proxy variables of the environment count. `.netrc` is never read.
         headers: Sent with each request to the API, and never to the hosts of results: a tenant, or a gateway's own
             key. No repr shows their values.

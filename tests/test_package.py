@@ -157,6 +157,7 @@ OWN = {
     "burncloud_images.files.image_files",
     "burncloud_images.files.sinks",
     "burncloud_images.model",
+    "burncloud_images.model.exif",
     "burncloud_images.model.inputs",
     "burncloud_images.model.media",
     "burncloud_images.model.operations",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -419,6 +420,14 @@ class JobEvent:
 OnEvent: TypeAlias = Callable[[JobEvent], object]
 
 
+def find_host(url: str) -> str:
+    """Return the host of *url*; empty if it cannot be read."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 @attrs.frozen(kw_only=True)
 class UnfetchedSummary:
     """
@@ -428,23 +437,28 @@ class UnfetchedSummary:
         requests: How many.
         expires_at: When the first of their URLs expires, aware UTC; None if no server said.
         refused: How many have a URL that the SSRF guard refuses.
+        hosts: Those of such URLs.
         reason: Why the first of them was not fetched.
     """
 
     requests: int = 0
     expires_at: datetime | None = None
     refused: int = 0
+    hosts: frozenset[str] = frozenset()
     reason: str = ""
 
     def plus(self, record: RequestRecord) -> UnfetchedSummary:
         """Return it with one request more."""
         ends = [link.expires_at for link in record.links] + [self.expires_at]
         failure = record.failure
+        is_refused = failure is not None and failure.error == DownloadRefusedError.__name__
+        hosts = {find_host(link.url) for link in record.links} if is_refused else set()
         return attrs.evolve(
             self,
             requests=self.requests + 1,
             expires_at=min((end for end in ends if end is not None), default=None),
-            refused=self.refused + (failure is not None and failure.error == DownloadRefusedError.__name__),
+            refused=self.refused + is_refused,
+            hosts=self.hosts | (hosts - {""}),
             reason=self.reason or (failure.message if failure is not None else ""),
         )
 

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Generic, TypeVar
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 
@@ -269,12 +269,17 @@ class Download(Generic[T]):
             state = AttemptState(clock=self.clock)
             kind: SessionKind = "exempt" if self.guard.is_exempt(here) else "guarded"
             headers = {"Accept": "image/*", **self.partial.headers()}
-            async with self.transport.get(here, headers, state, self.timeouts, kind=kind) as response:
-                if response.status not in REDIRECTS:
-                    await self.take(response, state)
-                    return
-                trail.append(here)
-                here = next_address(here, response)
+            try:
+                async with self.transport.get(here, headers, state, self.timeouts, kind=kind) as response:
+                    if response.status not in REDIRECTS:
+                        await self.take(response, state)
+                        return
+                    trail.append(here)
+                    here = next_address(here, response)
+            except DownloadRefusedError as error:
+                if error.host is not None:  # the socket knows the address alone
+                    error.host = urlsplit(here).hostname
+                raise
             if here in trail:
                 raise DownloadRefusedError("The image's address redirects in a circle.")
         raise DownloadRefusedError(f"The image's address redirects more than {MAX_REDIRECTS} times.")

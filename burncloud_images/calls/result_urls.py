@@ -159,9 +159,10 @@ def address_policy(settings: Settings) -> AddressPolicy:
     """Return which addresses a download may touch; an API on this machine may call it by any of its names."""
     _, host, port = origin(settings.base_url)
     name = socket.gethostname()
+    own = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return AddressPolicy(
         allow_http=settings.network.allow_http,
-        exempt=frozenset(name.lower() for name in settings.network.allowed_result_hosts),
+        exempt=frozenset({own, *(name.lower() for name in settings.network.allowed_result_hosts)}),
         own_port=port if is_this_machine(host, name) else None,
         own_name=name,
     )

@@ -13,8 +13,9 @@ The file is TOML. Its keys are option names; the values of a chosen table `[prof
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -31,6 +32,27 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "dialect": DIALECT_VARIABLES,
 }
 """Options that environment variables can set; they win over the file."""
+
+SWITCH_ON, SWITCH_OFF = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def to_switch(variable: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word not in SWITCH_ON | SWITCH_OFF:
+        raise UsageError(f"{variable} has to be 1 or 0, not {text!r}.")
+    return word in SWITCH_ON
+
+
+OWN_VARIABLES: Mapping[str, tuple[str, Callable[[str, str], object]]] = {
+    "header": ("BURNCLOUD_HEADERS", lambda _, text: tuple(filter(None, map(str.strip, text.splitlines())))),
+    "query": ("BURNCLOUD_QUERY", lambda _, text: tuple(filter(None, text.strip().removeprefix("?").split("&")))),
+    "allow_http": ("BURNCLOUD_ALLOW_HTTP", to_switch),
+    "result_host": ("BURNCLOUD_RESULT_HOSTS", lambda _, text: tuple(re.split(r"[\s,]+", text.strip(" \n\t,")))),
+}
+"""Options whose variables the client does not read itself, and how; they win over the file."""
+
+ADDED = frozenset({"header", "query", "result_host"})
+"""Options that add to what the environment says."""
 
 REFUSED: Mapping[str, str] = {
     "api_key": "keep the key out of a file that may be shared; name the file that holds it with api-key-file",
@@ -84,7 +106,21 @@ def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterab
     if RIVALS & given.keys():
         silent |= RIVALS
     added = {name: value for name, value in defaults.items() if name in own and name not in silent}
-    return {**added, **given}
+    environment = {name: value for name, value in read_environment() if name in own}
+    further = {name: (*environment[name], *given[name]) for name in ADDED & environment.keys() & given.keys()}
+    return {**added, **environment, **given, **further}
+
+
+def read_environment() -> Iterator[tuple[str, Any]]:
+    """
+    Yield the options that the environment sets for the command line alone.
+
+    Raises:
+        UsageError: A variable cannot be used.
+    """
+    for name, (variable, read) in OWN_VARIABLES.items():
+        if text := os.environ.get(variable, "").strip():
+            yield name, read(variable, text)
 
 
 def read(named: str | None) -> tuple[Path, dict[str, Any]]:

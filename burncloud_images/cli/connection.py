@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -25,15 +25,12 @@ from burncloud_images.client import (
 from burncloud_images.results import Attempt
 from burncloud_images.retry import RetryPolicy
 from burncloud_images.settings import Network, Timeouts
-from burncloud_images.wire.base_url import to_base_url
+from burncloud_images.wire.base_url import is_loopback, to_base_url
 
 if TYPE_CHECKING:
     import ssl
 
     from burncloud_images.emulator import Emulator
-
-NO_KEY = "none"
-"""The key of clients that send none."""
 
 MOST_CONNECTIONS = 100
 
@@ -44,12 +41,13 @@ class Endpoint:
     The base URL and the key, which is never shown.
 
     Attributes:
-        is_chosen: Whether an option or the configuration names the base URL; if not, the client finds it itself.
+        chosen: The base URL as an option or the configuration spells it; None if the client finds it itself.
+        api_key: False sends none.
     """
 
     base_url: str
-    api_key: str = attrs.field(repr=False)
-    is_chosen: bool = True
+    api_key: str | Literal[False] = attrs.field(repr=False)
+    chosen: str | None = attrs.field(default=None, repr=False)
 
 
 def find_key(connection: ConnectionOptions, stdin: StandardInput) -> tuple[str, str] | None:
@@ -60,6 +58,10 @@ def find_key(connection: ConnectionOptions, stdin: StandardInput) -> tuple[str, 
         UsageError: Its file cannot be read.
         ConfigurationError: It is not a valid key.
     """
+    if connection.no_key:
+        if connection.api_key_file is not None:
+            raise UsageError("--no-key sends no key, so it cannot be combined with --api-key-file.")
+        return None
     if connection.api_key_file is not None:
         path = connection.api_key_file
         content = stdin.open("the key").read() if path == "-" else read_file(path, "key file")
@@ -85,10 +87,52 @@ def to_endpoint(connection: ConnectionOptions, stdin: StandardInput) -> Endpoint
     address = connection.base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
     base_url = to_base_url(address, allow_http=connection.allow_http)
     found = find_key(connection, stdin)
-    if found is None:
-        message = "There is no API key: set BURNCLOUD_API_KEY or use --api-key-file; --emulator needs none."
+    if found is None and not needs_no_key(connection, base_url):
+        message = (
+            "There is no API key: set BURNCLOUD_API_KEY or use --api-key-file; --no-key sends none, and --emulator "
+            "needs none."
+        )
         raise UsageError(message)
-    return Endpoint(base_url=base_url, api_key=found[0], is_chosen=connection.base_url is not None)
+    return Endpoint(base_url=base_url, api_key=found[0] if found else False, chosen=connection.base_url)
+
+
+def needs_no_key(connection: ConnectionOptions, base_url: str) -> bool:
+    """Say whether requests may go without a key: if the user says so, on this machine, or with another header."""
+    if connection.no_key or is_loopback(urlsplit(base_url).hostname or ""):
+        return True
+    return Network(headers=read_headers(connection.header)).brings_credentials
+
+
+def read_headers(words: Sequence[str]) -> dict[str, str]:
+    """
+    Return the headers that *words* spell as `NAME: VALUE` or `NAME: @FILE`; later ones win.
+
+    Raises:
+        UsageError: One of them is not spelled so, or its file cannot be read. No message shows a value.
+    """
+    headers: dict[str, tuple[str, str]] = {}
+    for number, word in enumerate(words, start=1):
+        name, colon, value = (part.strip() for part in word.partition(":"))
+        if not (name and colon):
+            raise UsageError(f"--header number {number} has to be 'NAME: VALUE' or 'NAME: @FILE'.")
+        if value.startswith("@"):
+            value = read_file(value[1:], f"file of the header {name},").decode("latin-1").strip()
+        headers[name.lower()] = (name, value)
+    return dict(headers.values())
+
+
+def read_query(words: Sequence[str]) -> dict[str, str]:
+    """
+    Return the parameters that *words* spell as `NAME=VALUE`.
+
+    Raises:
+        UsageError: One of them is not spelled so.
+    """
+    pairs = [word.partition("=") for word in words]
+    for number, (name, mark, _) in enumerate(pairs, start=1):
+        if not (name and mark):
+            raise UsageError(f"--query number {number} has to be NAME=VALUE.")
+    return {name: value for name, _, value in pairs}
 
 
 @asynccontextmanager
@@ -112,7 +156,7 @@ async def open_client(
         if connection.emulator:
             server = await stack.enter_async_context(start_emulator(connection))
             reporter.note(f"using an emulator at {server.base_url}: nothing is sent to Burncloud or billed")
-            endpoint = Endpoint(base_url=server.base_url, api_key=server.api_key)
+            endpoint = Endpoint(base_url=server.base_url, api_key=server.api_key, chosen=server.base_url)
         else:
             endpoint = to_endpoint(connection, stdin)
             reporter.detail(f"sending to {endpoint.base_url}")
@@ -142,7 +186,8 @@ def make_fetcher(connection: ConnectionOptions) -> AsyncImagesClient:
     """
     address = connection.base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
     base_url = to_base_url(address, allow_http=connection.allow_http)
-    return make_client(connection, Endpoint(base_url=base_url, api_key=NO_KEY), None, MOST_CONNECTIONS)
+    endpoint = Endpoint(base_url=base_url, api_key=False, chosen=address)
+    return make_client(connection, endpoint, None, MOST_CONNECTIONS)
 
 
 def make_client(
@@ -158,7 +203,7 @@ def make_client(
         raise UsageError("--retries has to be at least 1, --timeout greater than 0, --deadline not negative.") from None
     return AsyncImagesClient(
         api_key=endpoint.api_key,
-        base_url=endpoint.base_url if endpoint.is_chosen else None,
+        base_url=endpoint.chosen,
         retry=retry,
         timeouts=timeouts,
         validation=connection.validation,
@@ -179,6 +224,8 @@ def to_network(connection: ConnectionOptions, base_url: str) -> Network:
         ca=load_authorities(connection.cacert) if connection.cacert is not None else None,
         allow_http=connection.allow_http,
         allowed_result_hosts=connection.result_host,
+        headers=read_headers(connection.header),
+        query=read_query(connection.query),
         # As curl does; but an unencrypted key goes to the named host only, never to a proxy.
         trust_env=base_url.startswith("https:"),
     )

@@ -12,13 +12,13 @@ from pathlib import Path
 import attrs
 
 from burncloud_images.cli.configuration import is_visible, user_file
-from burncloud_images.cli.connection import find_key, open_client
+from burncloud_images.cli.connection import find_key, needs_no_key, open_client, read_headers, read_query
 from burncloud_images.cli.exit_codes import USAGE, UsageError, describe, to_exit
 from burncloud_images.cli.inputs import StandardInput
 from burncloud_images.cli.options import ConnectionOptions, JsonOptions
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter
-from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL
+from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL, from_environment
 from burncloud_images.errors import ConfigurationError, ImagesError
 from burncloud_images.wire.base_url import to_base_url
 
@@ -61,7 +61,9 @@ async def checks(connection: ConnectionOptions, reporter: Reporter) -> AsyncIter
     key, connection = check_key(connection, stdin)
     yield address
     yield key
-    if address.code or key.code:
+    additions = check_additions(connection)
+    yield additions
+    if address.code or key.code or additions.code:
         yield DoctorCheck("API", "not checked, because the base URL or the key cannot be used")
     else:
         yield await check_api(connection, stdin, reporter)
@@ -127,8 +129,30 @@ def check_key(connection: ConnectionOptions, stdin: StandardInput) -> tuple[Doct
     except UsageError as error:
         return DoctorCheck("API key", str(error), USAGE), connection
     if found is None:
-        return DoctorCheck("API key", "none: set BURNCLOUD_API_KEY or use --api-key-file", USAGE), connection
+        return no_key(connection), connection
     return DoctorCheck("API key", f"found in {found[1]}"), connection
+
+
+def no_key(connection: ConnectionOptions) -> DoctorCheck:
+    address = connection.base_url or from_environment(BASE_URL_VARIABLES) or DEFAULT_BASE_URL
+    try:
+        is_fine = needs_no_key(connection, to_base_url(address, allow_http=True))
+    except ConfigurationError as error:
+        return DoctorCheck("API key", describe(error), to_exit(error))
+    except UsageError as error:
+        return DoctorCheck("API key", str(error), USAGE)
+    if is_fine:
+        return DoctorCheck("API key", "none is sent")
+    return DoctorCheck("API key", "none: set BURNCLOUD_API_KEY or use --api-key-file, or --no-key", USAGE)
+
+
+def check_additions(connection: ConnectionOptions) -> DoctorCheck:
+    """Return the names of further headers and parameters; their values may be secret."""
+    try:
+        names = [*read_headers(connection.header), *read_query(connection.query)]
+    except UsageError as error:
+        return DoctorCheck("headers and query", str(error), USAGE)
+    return DoctorCheck("headers and query", ", ".join(names) or "none of your own")
 
 
 async def check_api(connection: ConnectionOptions, stdin: StandardInput, reporter: Reporter) -> DoctorCheck:

@@ -43,7 +43,7 @@ TABLE: tuple[tuple[type[errors.ImagesError], int, str | None], ...] = (
     (errors.TooLargeError, 1, ""),
     (errors.ProtocolError, 1, "Check the base URL with `burncloud-images doctor`."),
     (errors.ResultExpiredError, 1, None),
-    (errors.DownloadRefusedError, 1, "If you trust the host, add --result-host HOST."),
+    (errors.DownloadRefusedError, 1, ""),
     (errors.DownloadError, 1, ""),
     (errors.ImagesError, 1, None),
 )
@@ -53,6 +53,7 @@ VOCABULARY: Mapping[str, str] = {
     "in Network(allowed_result_hosts=…)": "with --result-host",
     "the key is given as api_key": "the key is given by BURNCLOUD_API_KEY or --api-key-file",
     "give api_key, or set BURNCLOUD_API_KEY": "set BURNCLOUD_API_KEY or use --api-key-file",
+    "Network.headers": "--header",
     "(Timeouts.first_byte)": "(--timeout)",
     "(RetryPolicy.deadline)": "(--deadline)",
     "use max_images in place of max_cost": "use --max-images in place of --budget",
@@ -113,6 +114,8 @@ def advice(error: errors.ImagesError) -> str:
         return f"The gateway works on it; `burncloud-images fetch --task {task}` gets its images and buys nothing."
     if isinstance(error, errors.InvalidRequestError) and all(violation.source for violation in error.violations):
         return "If the gateway accepts it anyway, add --validation off."
+    if isinstance(error, errors.DownloadRefusedError) and error.host:
+        return f"If you trust the host, add --result-host {shlex.quote(error.host)}."
     if is_doubtful(error):
         return LOOK
     found = next(text for kind, _, text in TABLE if isinstance(error, kind))

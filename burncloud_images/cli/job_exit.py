@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from burncloud_images.bulk.outputs.report import sums_to_json
@@ -119,6 +120,10 @@ def advise(report: RunReport, directory: str) -> Iterator[str]:
         )
 
 
+MOST_HOSTS = 5
+"""Hosts of refused URLs that are named."""
+
+
 def advise_on_addresses(outstanding: UnfetchedSummary) -> Iterator[str]:
     """Yield how to download the paid images, and until when that is possible."""
     until = f"; the first URL expires at {outstanding.expires_at:%Y-%m-%d %H:%M} UTC" if outstanding.expires_at else ""
@@ -128,7 +133,9 @@ def advise_on_addresses(outstanding: UnfetchedSummary) -> Iterator[str]:
     yield f"{what} but not all of their images are downloaded.{reason}"
     yield f"The same command downloads them without buying anything again{until}."
     if outstanding.refused:
-        yield "A refused URL stays refused: if its host is yours or your gateway's, add --result-host HOST."
+        hosts = sorted(outstanding.hosts)[:MOST_HOSTS] or ["HOST"]
+        options = " ".join(f"--result-host {shlex.quote(host)}" for host in hosts)
+        yield f"A refused URL stays refused: if its host is yours or your gateway's, add {options}."
 
 
 def to_json(totals: JobTotals) -> dict[str, object]:

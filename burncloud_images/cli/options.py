@@ -242,9 +242,13 @@ class ConnectionOptions:
         validation: What to do with requests that the API's documentation does not allow. Default: warn.
         proxy: URL of an HTTP proxy. Default: HTTPS_PROXY and NO_PROXY.
         cacert: A PEM file of additional certificate authorities to trust.
-        allow_http: Allow the key and images to travel unencrypted to other machines.
+        allow_http: Allow the key and images to travel unencrypted to other machines. Default: BURNCLOUD_ALLOW_HTTP.
         result_host: A host or host:port that results may come from even if its address is private, its port is not
-            443, or the connection is unencrypted. Repeatable.
+            443, or the connection is unencrypted. Repeatable. Default: BURNCLOUD_RESULT_HOSTS, separated by commas.
+        header: A header that the gateway wants with each request, as 'NAME: VALUE'; 'NAME: @FILE' reads the value from
+            a file, which other users of this machine cannot see. Repeatable. Default: the lines of BURNCLOUD_HEADERS.
+        query: A parameter for the URL of each request, as NAME=VALUE. Repeatable. Default: BURNCLOUD_QUERY.
+        no_key: Send no API key. That is also what happens without a key if the API is on this machine.
         dialect: The kind of server, if the base URL does not tell: burncloud, newapi or openai. Errors depend on it in
             what they say about billing. Default: BURNCLOUD_DIALECT.
     """
@@ -260,6 +264,9 @@ class ConnectionOptions:
     cacert: str | None = attrs.field(default=None, metadata={"metavar": "FILE"})
     allow_http: bool = False
     result_host: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "HOST"})
+    header: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"metavar": "'NAME: VALUE'"})
+    query: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"metavar": "NAME=VALUE"})
+    no_key: bool = False
     dialect: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
 
 

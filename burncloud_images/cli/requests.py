@@ -31,11 +31,12 @@ from burncloud_images.cli.outputs import (
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import rescue, save_images
 from burncloud_images.client import BASE_URL_VARIABLES, AsyncImagesClient, from_environment
-from burncloud_images.errors import ImagesError, StorageError
+from burncloud_images.errors import ImagesError, StorageError, hide_query
 from burncloud_images.files.sinks import Directory, Memory, Sink
 from burncloud_images.model.inputs import ImageURL
 from burncloud_images.model.operations import ImagesRequest
 from burncloud_images.results import Image, ImageDetails, ImagesResult, SavedImage
+from burncloud_images.transport.secret import Secret
 from burncloud_images.wire.encoded_request import to_file_parts, to_form_fields
 from burncloud_images.wire.multipart import FilePlaceholder
 
@@ -180,7 +181,12 @@ class CapturedRequest(Exception):  # noqa: N818 (how the client is stopped)
         self.url = url
         self.payload = payload
         length = {"Content-Type": payload.plan.content_type, "Content-Length": str(payload.plan.length)}
-        self.headers = {**headers, **length, "Authorization": MASK}
+        self.headers = {name: str(mask(value)) for name, value in {**headers, **length}.items()}
+
+
+def mask(value: str) -> str:
+    """Return what is shown of a header's value."""
+    return (MASK if value.startswith("Bearer ") else "***") if isinstance(value, Secret) else value
 
 
 class RecordingSession:
@@ -194,7 +200,7 @@ class RecordingSession:
         self, method: str, url: object, *, data: UploadBody, headers: Mapping[str, str], **_: object
     ) -> NoReturn:
         """Take down a request."""
-        raise CapturedRequest(method, str(url), dict(headers), data)
+        raise CapturedRequest(method, hide_query(str(url))[1:-1], dict(headers), data)
 
 
 async def preview(
@@ -213,7 +219,7 @@ async def preview(
     if any(isinstance(source, ImageURL) for _, source in fetched):
         raise UsageError("--dry-run fetches no image; download it first, or add --by-reference.")
     client = AsyncImagesClient(
-        api_key=KEY,
+        api_key=False if connection.no_key else KEY,
         base_url=connection.base_url or from_environment(BASE_URL_VARIABLES),
         validation=connection.validation,
         network=to_network(connection, ""),

@@ -25,7 +25,7 @@ def rescue(error: ImagesError, folder: Path | None, reporter: Reporter) -> list[
     elif (raw := error.raw) and (kept := keep(f"{name}.answer", raw, folder)):
         reporter.note(f"the answer, without its saved images, is in {kept}")
     for image in error.unfetched:
-        save_address(image, name, folder, reporter)
+        save_address(image, name, folder, reporter, refused=getattr(error, "host", None))
     return paths
 
 
@@ -34,15 +34,26 @@ def found_elsewhere(error: ImagesError) -> Mapping[int, Path]:
     return error.elsewhere if isinstance(error, StorageError) else {}
 
 
-def save_address(image: Unfetched, name: str, folder: Path | None, reporter: Reporter) -> None:
-    """Write the URL of a paid image to a file; anyone who has it can download the image, so it is never printed."""
+def save_address(
+    image: Unfetched, name: str, folder: Path | None, reporter: Reporter, *, refused: str | None = None
+) -> None:
+    """
+    Write the URL of a paid image to a file; anyone who has it can download the image, so it is never printed.
+
+    Args:
+        image: The image.
+        name: Of the file, without its ending.
+        folder: Where to write it, if possible.
+        reporter: Told where it is.
+        refused: The host that the command has to allow.
+    """
     what = f"image {image.index + 1} is paid for but was not downloaded: {image.reason}"
     if image.expired:
         reporter.note(what)
         return
     if kept := keep(f"{name}-{image.index + 1}.url", image.url.encode() + b"\n", folder):
         until = f"valid until {image.expires_at:%H:%M} UTC" if image.expires_at else "valid for about an hour"
-        reporter.note(f"{what} Its URL, {until}, is in {kept}; download it with: {how_to_fetch(kept)}")
+        reporter.note(f"{what} Its URL, {until}, is in {kept}; fetch it with: {how_to_fetch(kept, refused)}")
     else:
         reporter.say("error", f"{what[0].upper()}{what[1:]} Its URL could not be saved anywhere.")
 
@@ -56,8 +67,10 @@ def save_addresses(urls: Sequence[str], name: str, folder: Path | None, reporter
         reporter.say("error", f"The URLs of {format_count(len(urls), 'image')} could not be saved anywhere.")
 
 
-def how_to_fetch(path: Path) -> str:
-    return f"burncloud-images fetch {shlex.quote(f'@{path}')}"
+def how_to_fetch(path: Path, refused: str | None = None) -> str:
+    """Return the command that fetches the images whose URLs are in the file at *path*."""
+    allow = f"--result-host {shlex.quote(refused)} " if refused else ""
+    return f"burncloud-images fetch {allow}{shlex.quote(f'@{path}')}"
 
 
 def save_images(

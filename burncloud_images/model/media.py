@@ -13,9 +13,9 @@ Sources: PNG third edition (W3C, §5 and §11); ITU-T T.81 annex B (JPEG); RFC 9
 
 from __future__ import annotations
 
+import binascii
 import re
 import struct
-import zlib
 from collections.abc import Callable, Generator
 
 import attrs
@@ -192,7 +192,7 @@ def png_exif_behind(size: int) -> Generator[Span, bytes, int]:
         return UPRIGHT
     end = kind + 4 + int.from_bytes(tail[kind - 4 : kind], "big")
     # Among the pixels these letters are chance, and no checksum follows.
-    is_chunk = zlib.crc32(tail[kind:end]).to_bytes(4, "big") == tail[end : end + 4]
+    is_chunk = binascii.crc32(tail[kind:end]).to_bytes(4, "big") == tail[end : end + 4]
     return find_orientation(tail[kind + 4 : end]) if is_chunk else UPRIGHT
 
 

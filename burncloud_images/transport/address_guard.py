@@ -90,20 +90,16 @@ class AddressPolicy:
         """
         problem = self.problem(url, previous)
         if problem:
-            raise DownloadRefusedError(f"The image's address is refused: {problem}.", url=url)
+            # No operator can vouch for a URL that is wrong in itself.
+            host = urlsplit(url).hostname if url_problem(url, previous) is None else None
+            raise DownloadRefusedError(f"The image's address is refused: {problem}.", url=url, host=host)
 
     def problem(self, url: str, previous: str | None) -> str | None:
-        if len(url) > LONGEST_URL or not url.isprintable() or FORBIDDEN.search(url):
-            return "it is too long or has characters that an address cannot have"
-        try:
-            parts = urlsplit(url)
-            exempt, port = self.is_exempt(url), parts.port
-        except ValueError:
-            return "it cannot be read"
-        problem = form_problem(parts, port)
-        if problem is None and parts.scheme == "http" and previous is not None and urlsplit(previous).scheme == "https":
-            problem = f"{parts.hostname} would be reached unencrypted after a redirect"
-        return problem if problem or exempt else self.public_problem(parts.scheme, parts.hostname or "", port)
+        problem = url_problem(url, previous)
+        if problem or self.is_exempt(url):
+            return problem
+        parts = urlsplit(url)
+        return self.public_problem(parts.scheme, parts.hostname or "", parts.port)
 
     def public_problem(self, scheme: str, host: str, port: int | None) -> str | None:
         if scheme == "http" and not self.allow_http:
@@ -111,6 +107,21 @@ class AddressPolicy:
         if port not in {None, 443, 80 if self.allow_http else 443}:
             return f"it names port {port} of {host}"
         return literal_problem(host)
+
+
+def url_problem(url: str, previous: str | None) -> str | None:
+    """Return what is wrong with a URL whoever vouches for its host."""
+    if len(url) > LONGEST_URL or not url.isprintable() or FORBIDDEN.search(url):
+        return "it is too long or has characters that an address cannot have"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "it cannot be read"
+    problem = form_problem(parts, port)
+    if problem is None and parts.scheme == "http" and previous is not None and urlsplit(previous).scheme == "https":
+        problem = f"{parts.hostname} would be reached unencrypted after a redirect"
+    return problem
 
 
 def form_problem(parts: SplitResult, port: int | None) -> str | None:

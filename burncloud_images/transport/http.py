@@ -366,5 +366,5 @@ def open_public_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 def refuse_private(address: str) -> None:
     if not is_public(address):
         raise DownloadRefusedError(
-            f"The image's address is refused: its host is {address}, which is not a public address."
+            f"The image's address is refused: its host is {address}, which is not a public address.", host=address
         )

@@ -97,9 +97,7 @@ def test_the_file_that_an_error_left(cli, make_urls, serve):
     server = serve(Fault(status=418, operation="downloads"))
 
     failed = cli("generate", "x", "-m", "dall-e-3", "--into", "out", "--retries", "1")
-    (command,) = [
-        line.partition("download it with: ")[2] for line in failed.err.splitlines() if "download it with" in line
-    ]
+    (command,) = [line.partition("fetch it with: ")[2] for line in failed.err.splitlines() if "fetch it with" in line]
     ran = cli(*command.split()[1:])
 
     assert (1, 0) == (failed.code, ran.code)

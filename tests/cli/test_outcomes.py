@@ -142,7 +142,8 @@ def test_of_several_reasons_to_stop_the_first_code_counts():
 def test_what_is_paid_and_not_fetched_is_told():
     """Paid images that are not downloaded are reported, with the reason, the expiry and the command."""
     ends = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
-    outstanding = UnfetchedSummary(requests=2, refused=2, expires_at=ends, reason="It is refused.")
+    hosts = frozenset({"b.lan", "a.lan"})
+    outstanding = UnfetchedSummary(requests=2, refused=2, hosts=hosts, expires_at=ends, reason="It is refused.")
     report = RunReport(stopped="finished", totals=totals(done=1, received=2), outstanding=outstanding)
 
     said = " ".join(advise(report, "out"))
@@ -153,7 +154,7 @@ def test_what_is_paid_and_not_fetched_is_told():
         in said
     )
     assert "the first URL expires at 2030-01-02 03:04 UTC" in said
-    assert "add --result-host HOST" in said
+    assert "add --result-host a.lan --result-host b.lan." in said
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

@@ -178,7 +178,10 @@ def test_doctor_is_content(cli, serve, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "variables", "code", "finding"),
     [
-        ([], {"BURNCLOUD_API_KEY": ""}, 2, "API key: none"),
+        ([], {"BURNCLOUD_API_KEY": "", "BURNCLOUD_API_BASE_URL": "https://h.example"}, 2, "API key: none"),
+        (["--no-key", "--api-key-file", "key"], {}, 2, "cannot be combined"),
+        (["--header", "X-Otter"], {}, 2, "--header number 1"),
+        (["--header", "X-Otter: canary"], {}, 0, "X-Otter"),
         ([], {"BURNCLOUD_API_KEY": "a\nb"}, 2, "line break"),
         (["--api-key-file", "nowhere"], {}, 2, "The key file nowhere cannot be read"),
         (["--base-url", "https://h.example/#a"], {}, 2, "holds a fragment"),
