@@ -22,6 +22,8 @@ from burncloud_images.prices.table import PriceTable
 MOST_BAD_ROWS = 20
 """Bad rows that are printed; --json prints all."""
 MOST_UNPRICED = 5
+MOST_DUPLICATES = 5
+"""Duplicates with ids that are printed."""
 NO_MODEL = "no model named"
 
 
@@ -60,6 +62,7 @@ class JobPlan:
     Attributes:
         rows: Rows read, without blank ones.
         duplicates: Rows whose request is the same as an earlier one.
+        first_duplicates: The first few of them that have an id.
         unpriced: Number of requests for each model without a price.
         tokens: Maximum tokens of the requests for which the price table states it.
         labels: The key of the request with each id.
@@ -67,6 +70,7 @@ class JobPlan:
 
     rows: int = 0
     duplicates: int = 0
+    first_duplicates: list[NewRequest] = attrs.field(factory=list)
     bad_rows: list[BadRow] = attrs.field(factory=list)
     models: dict[str, ModelTotals] = attrs.field(factory=dict)
     unpriced: Counter[str] = attrs.field(factory=Counter)
@@ -110,6 +114,8 @@ class JobPlan:
         key = bytes.fromhex(row.key)
         if key in self.keys:
             self.duplicates += 1
+            if row.label and self.labels.get(row.label) != key and len(self.first_duplicates) < MOST_DUPLICATES:
+                self.first_duplicates.append(row)
         elif row.label and self.labels.get(row.label, key) != key:
             reason = "another request has this id"
             self.bad_rows.append(BadRow(source=row.source, line=row.line, label=row.label, reason=reason))
@@ -180,6 +186,9 @@ def limits_to_lines(plan: JobPlan, pace: RateOptions, max_cost: int | None, max_
 
 
 def problems_to_lines(plan: JobPlan) -> Iterator[str]:
+    for row in plan.first_duplicates:
+        place = f"{format_location(row)} ({row.label})"
+        yield f"duplicate: {place}: an earlier row asks for the same, and they share images"
     for problem in plan.bad_rows[:MOST_BAD_ROWS]:
         label = f" ({problem.label})" if problem.label else ""
         yield f"bad row: {format_location(problem)}{label}: {problem.reason}"

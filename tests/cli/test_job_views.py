@@ -66,6 +66,17 @@ def test_a_plan(cli, here):
     assert {"rows.jsonl", "prices.toml"} == {path.name for path in here.iterdir()}
 
 
+def test_a_plan_tells_which_rows_are_equal(cli, here):
+    """Rows that have an id, as their images have the id of the first."""
+    rows = [{"id": name, "prompt": "one", **SMALL} for name in ("a", "b", "a", "c")]
+    ran = plan(cli, [*rows, {"prompt": "one", **SMALL}])
+
+    share = "an earlier row asks for the same, and they share images"
+    assert [f"duplicate: rows.jsonl:2 (b): {share}", f"duplicate: rows.jsonl:4 (c): {share}"] == [
+        line for line in ran.out.decode().splitlines() if line.startswith("duplicate")
+    ]
+
+
 def test_a_plan_for_programs(cli, here):
     """--json prints the whole plan, with numbers as numbers and all bad rows."""
     (here / "prices.toml").write_text(PRICES)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import codecs
 import io
+import itertools
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -46,6 +48,9 @@ SAMPLE = 64 * 1024
 """Bytes of lines that are judged."""
 MAX_WORDS = 300
 """Different words after which UTF-8 is certain: bytes of another encoding would not have passed for so long."""
+PLAIN = re.compile(rb"[\x00\t\r\n\x20-\x7e]*")
+THREE_BYTES = re.compile("[\u0800-\U0010ffff]")
+"""Characters of three and four bytes in UTF-8, which bytes of another encoding hardly ever are."""
 SPOOL = 16 * 1024 * 1024
 """Bytes of standard input that are held in memory; more go to a temporary file."""
 CERTAIN: Mapping[str, tuple[float, int]] = {
@@ -338,7 +343,7 @@ def find_wide(sample: bytes) -> str | None:
     """Return UTF-16 in one byte order if text has ASCII characters in it, and nothing that is not text."""
     if b"\0" not in sample or len(sample) % 2:
         return None
-    if sample.isascii() and sample.count(0) * 4 < len(sample):  # ASCII with some NUL bytes
+    if sample.count(0) * 4 < len(sample) and PLAIN.fullmatch(sample):  # ASCII with some NUL bytes
         return None
     low, high = (count_ascii(sample.decode(encoding, "replace")) for encoding in UNICODE)
     least = LEAST_ASCII * len(sample) / 2
@@ -362,15 +367,16 @@ def find_unmarked(handle: BinaryIO, start: int) -> str:
         WrongEncoding: There is none, or several.
     """
     words: set[str] = set()
+    is_certain = False
     try:
         for text in decoded(handle, start, "utf-8"):
-            if not text.isascii() and len(words) < MAX_WORDS:
-                words.update(words_of(text))
+            is_certain = is_certain or THREE_BYTES.search(text) is not None
+            if not (is_certain or text.isascii()):
+                words.update(itertools.islice(words_of(text), MAX_WORDS))
+                is_certain = len(words) >= MAX_WORDS
     except WrongEncoding as problem:
         return find_legacy(handle, start, str(problem))
-    if len(words) >= MAX_WORDS or any(max(word) >= "\u0800" for word in words):
-        return "utf-8"
-    if words and not all(map(is_usual_word, words)):
+    if not is_certain and not all(map(is_usual_word, words)):
         others = [found for found in candidates(survey(handle, start)) if found.reading.is_clean]
         if others:
             utf_8 = Candidate("utf-8", " ".join(sorted(words)), Reading(1, 0, 0, 0))

@@ -53,6 +53,7 @@ def refused(data, wanted=None):
         *((prompts, "utf-8") for prompts in (CHINESE, TAIWANESE, KOREAN, JAPANESE, GERMAN, FRENCH, POLISH, RUSSIAN)),
         *((CHINESE, encoding) for encoding in ("gbk", "gb18030", "utf-16-le", "utf-16-be")),
         *((TAIWANESE, encoding) for encoding in ("big5", "big5hkscs", "utf-16-le")),
+        *((RUSSIAN, encoding) for encoding in ("utf-16-le", "utf-16-be")),
         *((KOREAN, encoding) for encoding in ("euc_kr", "cp949", "utf-16-le")),
         *((JAPANESE, encoding) for encoding in ("cp932", "shift_jis", "utf-16-be")),
         *((GERMAN, encoding) for encoding in ("cp1252", "utf-16-le")),
