@@ -14,6 +14,7 @@ from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.inputs.ingest import find_unread
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.options import JobOptions
+from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.named import check_name
 from burncloud_images.bulk.records import (
     BadRow,
@@ -69,6 +70,10 @@ async def run(
     options = to_options(values, job_folder, running, pace, spending, connection, reporter)
     if not lists.names and not JobDirectory(folder).store.exists():
         raise UsageError(f"There is no job in {folder}; give at least one list of prompts.")
+    try:
+        require(options.metadata)
+    except ConfigurationError as error:
+        raise UsageError(translate(error.message)) from None
     if running.dry_run:
         return await show_dry_run(lists, folder, options, pace, running, connection, reporter)
     async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:

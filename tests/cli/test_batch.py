@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -765,3 +766,16 @@ def test_paid_images_that_are_not_fetched_are_no_success(cli, serve, here):
     assert ["DownloadRefusedError"] * 2 == [row["failure"]["error"] for row in facts["unfetched"]]
     assert url not in ran.err + again.err + status.out.decode() + json.dumps(facts)
     assert (3, 3) == (len(server.ledger.requests), len(images_of(here)))
+
+
+def test_a_missing_extra_is_told_before_anything_is_made(cli, serve, here, monkeypatch):
+    """Neither is a folder made nor a list read for a table that cannot be written."""
+    server = serve()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    ran = cli("batch", write_rows(Path("rows.jsonl"), prompts(1)), "--into", "out", "--metadata", "parquet")
+
+    assert 2 == ran.code
+    assert "burncloud-images[data]" in ran.err
+    assert not (here / "out").exists()
+    assert 0 == server.ledger.billed_images

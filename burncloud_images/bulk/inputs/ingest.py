@@ -94,6 +94,15 @@ class InputOptions:
     models: Sequence[str] = ()
     allow_http: bool = False
 
+    def find_template(self) -> Template | None:
+        """
+        Return what makes prompts, over the columns as requests call them.
+
+        Raises:
+            UnusableRow: It is not a template.
+        """
+        return Template.of(self.template).under(ColumnNames.of(self.columns)) if self.template is not None else None
+
     def tables(self, parser: RowParser) -> TableOptions:
         """
         Return how tables are read.
@@ -226,7 +235,7 @@ class InputReader:
             defaults=RowDefaults.of(self.options.defaults),
             files=ImageFileInspector.below(folder if root is None else root),
             allow_http=self.options.allow_http,
-            template=Template.of(self.options.template) if self.options.template is not None else None,
+            template=self.options.find_template(),
             models=self.options.models,
         )
 

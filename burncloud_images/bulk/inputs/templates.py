@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from burncloud_images.bulk.inputs.columns import UnusableRow, clip, simplify
+from burncloud_images.bulk.inputs.columns import ColumnNames, UnusableRow, clip, simplify
 
 PART = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}]*)\}|[{}]|[^{}]+")
 
@@ -49,6 +49,10 @@ class Template:
     def names(self) -> tuple[str, ...]:
         """The columns that it names."""
         return tuple(part for part, is_name in self.parts if is_name)
+
+    def under(self, names: ColumnNames) -> Template:
+        """Return it with the columns that the list calls something else under their own names."""
+        return Template(tuple((names.to_column(part) if is_name else part, is_name) for part, is_name in self.parts))
 
     def fill(self, values: Mapping[str, object]) -> str:
         """

@@ -78,6 +78,26 @@ async def test_rows_of_any_format_fill_it(read, name, text):
     assert "template: the column 'Art Style' is missing or empty" == other.reason
 
 
+async def test_columns_under_other_names_fill_it(read):
+    """They can be named as the list names them, or as requests do."""
+    text = "Prompt Text;Nr\na fox;7\n"
+    columns = {"prompt": "Prompt Text", "id": "Nr"}
+    for template in ("{Prompt Text}, oil", "{prompt}, oil"):
+        (row,) = await read(text, "list.csv", template=template, columns=columns)
+
+        assert ("7", {"operation": "generations", "prompt": "a fox, oil"}) == (row.label, row.document)
+
+
+async def test_a_column_of_a_template_is_not_sent_as_a_field(read):
+    """`style` is a field of some models, and here a word of the prompt; sizes and models are sent all the same."""
+    text = "animal,style,size\nfox,ink,256x256\n"
+    (row,) = await read(text, "list.csv", template="a {animal} in the style of {style}, {size}")
+
+    prompt = "a fox in the style of ink, 256x256"
+    assert {"operation": "generations", "size": "256x256", "prompt": prompt} == row.document
+    assert {"animal": "fox", "style": "ink"} == row.columns
+
+
 async def test_parquet_fills_it_too(read, tmp_path):
     """Columns of text and numbers are read for it."""
     pa = pytest.importorskip("pyarrow")
