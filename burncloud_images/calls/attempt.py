@@ -44,7 +44,7 @@ from burncloud_images.wire.encoded_request import EncodedRequest
 from burncloud_images.wire.events import StreamDecoder
 from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_date, find_request_id, find_retry_after
-from burncloud_images.wire.image_json import AnswerDecoder, OpaqueDecoder
+from burncloud_images.wire.image_json import AnswerDecoder, ImageBodyDecoder, OpaqueDecoder
 from burncloud_images.wire.redaction import KeyRedactor
 from burncloud_images.wire.result_url import resolve_url
 from burncloud_images.wire.tasks import TaskState, find_task
@@ -334,6 +334,8 @@ class RequestAttempt(Generic[T]):
                 )
             case "answer":
                 decoder = AnswerDecoder(most_items)
+            case "image":
+                decoder = ImageBodyDecoder()
             case _:
                 decoder = OpaqueDecoder(response.headers.get("content-encoding", ""))
         if watch is None:

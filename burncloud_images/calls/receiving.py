@@ -78,6 +78,9 @@ class Decoder(Protocol):
     def flush(self) -> Iterator[StreamEvent]:
         """Yield what is left of an answer that was cut off."""
 
+    def finish(self) -> Iterator[StreamEvent]:
+        """Yield what the end of a whole body brings."""
+
     def close(self) -> ImagesAnswer:
         """Return what the answer said beside its images."""
 
@@ -142,7 +145,13 @@ class Receiver(Generic[T]):
                 if self.decoder.is_done:
                     break
         self.is_whole = body.is_whole
+        await self.finish()
         return self.close()
+
+    async def finish(self) -> None:
+        """Take what the end of the text brings."""
+        for event in self.decoder.finish():
+            await self.handle(event)
 
     async def take_chunk(self, chunk: bytes) -> None:
         """Take a piece of its text."""

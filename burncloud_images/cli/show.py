@@ -13,12 +13,13 @@ from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing, nullcontext
 from datetime import UTC, datetime
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
 import attrs
 
-from burncloud_images.calls.receiving import Receiver
+from burncloud_images.calls.receiving import Decoder, Receiver
 from burncloud_images.cli.exit_codes import FAILED, STORAGE, UsageError, combine
 from burncloud_images.cli.inputs import StandardInput
 from burncloud_images.cli.options import OutputOptions
@@ -40,8 +41,9 @@ from burncloud_images.files.sinks import ImageContext, Memory, Sink, slug
 from burncloud_images.results import Image, SavedImage
 from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import ImagesAnswer, to_text
+from burncloud_images.wire.body_text import LONGEST_HEAD, is_image
 from burncloud_images.wire.events import StreamDecoder
-from burncloud_images.wire.image_json import AnswerDecoder, OpenContainer, to_path
+from burncloud_images.wire.image_json import AnswerDecoder, ImageBodyDecoder, OpenContainer, to_path
 from burncloud_images.wire.places import ImagePlace, find_place
 
 PIECE = 256 * 1024
@@ -81,7 +83,7 @@ async def show(response: Sequence[str], output: OutputOptions, reporter: Reporte
 
 async def read_parts(word: str, stdin: StandardInput, executor: Executor) -> AsyncGenerator[bytes, None]:
     """
-    Yield the lines of a file, long ones in parts.
+    Yield the lines of a file, long ones in parts; or the parts of an image.
 
     Raises:
         UsageError: It cannot be read.
@@ -89,10 +91,16 @@ async def read_parts(word: str, stdin: StandardInput, executor: Executor) -> Asy
     try:
         source: BinaryIO = stdin.open("a response") if word == "-" else await run(executor, open, word, "rb")
         with nullcontext() if word == "-" else source:
-            while part := await run(executor, source.readline, PIECE):
+            read = source.read if await run(executor, begins_image, source) else source.readline
+            while part := await run(executor, read, PIECE):
                 yield part
     except OSError as error:
         raise UsageError(f"The response {word} cannot be read: {error.strerror or error}.") from None
+
+
+def begins_image(source: BinaryIO) -> bool:
+    """Whether a file is an image itself; blocks."""
+    return isinstance(source, BufferedReader) and is_image(source.peek(LONGEST_HEAD)[:LONGEST_HEAD])
 
 
 ShownImage = Image | SavedImage
@@ -142,9 +150,13 @@ class SavedFile:
 
     def begin(self, beginning: bytes) -> Receiver[ShownImage]:
         """Return the receiver for a response, by its beginning."""
-        is_stream = is_event_stream(beginning.lstrip(BLANK))
+        decoder: Decoder = SavedAnswerDecoder()
+        if is_image(beginning):
+            decoder = ImageBodyDecoder()
+        elif is_event_stream(beginning.lstrip(BLANK)):
+            decoder = StreamDecoder(NO_LIMITS.event)
         return Receiver(
-            decoder=StreamDecoder(NO_LIMITS.event) if is_stream else SavedAnswerDecoder(),
+            decoder=decoder,
             sink=self.album.sink,
             placement=self.album.placement(self.name),
             limits=NO_LIMITS,
@@ -188,6 +200,7 @@ class SavedFile:
                 cut = OutcomeUnknownError("The stream ends in the middle.")
                 await receiver.salvage(cut)
                 problem = cut.message if receiver.decoder.is_open else ""
+            await receiver.finish()
             answer = receiver.close()
         except OutcomeUnknownError as error:
             answer, problem = ImagesAnswer(), problem or error.message

@@ -1,5 +1,5 @@
 """
-Recognises a body by its first bytes: an answer in JSON, a stream of events, or something else.
+Recognises a body by its first bytes: an answer in JSON, a stream of events, an image, or something else.
 
 Gateways label events as JSON and JSON as events, so the label decides only where the bytes do not. White space and
 comments, by which servers show that they are alive, may stand before either. Text in UTF-16 or UTF-32 becomes UTF-8.
@@ -13,7 +13,9 @@ import codecs
 import re
 from typing import Literal, TypeAlias
 
-BodyShape: TypeAlias = Literal["answer", "events", "other"]
+from burncloud_images.model.media import examine_bytes
+
+BodyShape: TypeAlias = Literal["answer", "events", "image", "other"]
 
 LONGEST_MARK = 4
 """Bytes that tell an encoding."""
@@ -36,6 +38,10 @@ IDLE = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]+|:[^\r\n]*[\r\n])*+")
 FIELDS = (b"data", b"event", b"id", b"retry")
 FIELD = re.compile(rb"(?:data|event|id|retry)[:\r\n]|:")
 JSON_BEGINS = b'{["-0123456789tfn'
+LONGEST_HEAD = 64
+"""Bytes that tell an image."""
+TEXT_BEGINS = b'\xef{[": \t\r\ndeirtfn'
+"""What most answers and streams begin with, and no image."""
 
 
 class BodyTextDecoder:
@@ -72,9 +78,9 @@ class BodyTextDecoder:
         """Return the text that was held back, now that no more comes; the shape is known then."""
         text = b""
         if self.mark:
-            text, self.mark = self.mark, None
-        elif self.decoder is not None:
-            text = self.decoder.decode(b"", final=True).encode()
+            text = self.begin(self.mark)
+        if self.decoder is not None:
+            text += self.decoder.decode(b"", final=True).encode()
         if self.shape is not None:
             return text
         text = self.find_shape(text) or self.head
@@ -86,12 +92,20 @@ class BodyTextDecoder:
     def to_utf8(self, chunk: bytes) -> bytes:
         if self.mark is not None:
             self.mark += chunk
-            if len(self.mark) < LONGEST_MARK:
+            if len(self.mark) < (LONGEST_MARK if self.mark[:1] in TEXT_BEGINS else LONGEST_HEAD):
                 return b""
-            chunk, self.mark = self.mark, None
-            encoding = find_encoding(chunk)
-            self.decoder = codecs.getincrementaldecoder(encoding)(errors="replace") if encoding else None
+            return self.begin(self.mark)
         return chunk if self.decoder is None else self.decoder.decode(chunk).encode()
+
+    def begin(self, beginning: bytes) -> bytes:
+        """Return the text that a body begins with, or the bytes of an image."""
+        self.mark = None
+        if is_image(beginning):
+            self.shape = "image"
+            return beginning
+        encoding = find_encoding(beginning)
+        self.decoder = codecs.getincrementaldecoder(encoding)(errors="replace") if encoding else None
+        return beginning if self.decoder is None else self.decoder.decode(beginning).encode()
 
     def find_shape(self, text: bytes) -> bytes:
         """Return the text from where it says something, once that tells the shape; it is held back before."""
@@ -117,6 +131,11 @@ class BodyTextDecoder:
         if FIELD.match(text) or self.is_events:
             return "events"
         return "answer" if text[:1] in JSON_BEGINS else "other"
+
+
+def is_image(beginning: bytes) -> bool:
+    """Whether a body that begins so is an image."""
+    return beginning[:1] not in TEXT_BEGINS and examine_bytes(beginning[:LONGEST_HEAD]).media_type is not None
 
 
 def find_encoding(beginning: bytes) -> str | None:

@@ -320,6 +320,10 @@ class StreamDecoder:
             if isinstance(token, EventEnded) and self.cutter is not None and is_whole(self.cutter):
                 yield from self.end_event(token.name)
 
+    def finish(self) -> Iterator[StreamEvent]:
+        """Yield what the end of a whole body brings: nothing, as events end by themselves."""
+        return iter(())
+
     def close(self) -> ImagesAnswer:
         """
         Return what the stream said.

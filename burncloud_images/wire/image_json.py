@@ -23,7 +23,7 @@ from typing import TypeAlias
 import attrs
 
 from burncloud_images.errors import Billing, OutcomeUnknownError, ProtocolError, TooLargeError
-from burncloud_images.wire.answer import ImagesAnswer, parse_beginning, parse_json, to_answer
+from burncloud_images.wire.answer import AnswerItem, ImagesAnswer, parse_beginning, parse_json, to_answer
 from burncloud_images.wire.base64text import NOT_BASE64, QUANTUM, Base64Decoder
 from burncloud_images.wire.places import (
     ANY,
@@ -205,6 +205,10 @@ class ImageExtractor:
 
     def flush(self) -> Iterator[DecoderEvent]:
         """Yield what is left at the end."""
+        return iter(())
+
+    def finish(self) -> Iterator[DecoderEvent]:
+        """Yield what the end of a whole body brings."""
         return iter(())
 
     @property
@@ -594,6 +598,26 @@ class OpaqueDecoder(ImageExtractor):
         """
         label = f"; its header says that it is encoded as {self.encoding}" if self.encoding else ""
         raise ProtocolError(f"The answer is not JSON{label}." if self.passed else "The answer is empty.")
+
+
+class ImageBodyDecoder(ImageExtractor):
+    """Takes a body that is an image itself."""
+
+    def feed(self, chunk: bytes) -> Iterator[DecoderEvent]:
+        """Yield *chunk* as bytes of the image."""
+        if not self.passed:
+            yield ImageStarted(0)
+        self.passed += len(chunk)
+        yield ImageChunk(0, chunk)
+
+    def finish(self) -> Iterator[DecoderEvent]:
+        """Yield the end of the image, which is that of the body."""
+        self.ended.add(0)
+        yield ImageEnded(0)
+
+    def close(self) -> ImagesAnswer:
+        """Return an answer that says nothing beside its image."""
+        return ImagesAnswer(items=(AnswerItem(index=0, decoded=True),))
 
 
 def to_path(levels: Sequence[OpenContainer]) -> Path:

@@ -71,6 +71,10 @@ KNOWN = {
     ),
     "notes behind it": ("application/json", ANSWER + b"\n// cached"),
     "NaN": ("application/json", document(data=[{"b64_json": TEXT}], seconds=float("nan"))),
+    "image": ("image/png", PICTURE),
+    "image as json": ("application/json", PICTURE),
+    "image as events": ("text/event-stream", PICTURE),
+    "image without a type": ("", PICTURE),
     "events in utf-16": ("text/event-stream", COMPLETED.decode().encode("utf-16")),
 }
 """Forms whose image is found."""
@@ -81,9 +85,7 @@ STRANGE = {
     "chat": ("application/json", document(choices=[{"message": {"content": TEXT}}])),
     "list": ("application/json", b"[" + ANSWER + b"]"),
     "too deep": ("application/json", b"[" * 200 + ANSWER),
-    "image": ("image/png", PICTURE),
-    "image as json": ("application/json", PICTURE),
-    "image as events": ("text/event-stream", PICTURE),
+    "film": ("video/mp4", b"\0\0\0\x18ftypmp42\0\0\0\0" + PICTURE),
     "base64": ("text/plain", TEXT.encode()),
     "base64 as a text": ("application/json", json.dumps(TEXT).encode()),
     "multipart": ("multipart/mixed; boundary=x", BOUNDARY),
@@ -219,7 +221,7 @@ async def test_what_came_of_an_answer_that_was_cut_off_is_kept(sink):
 
 async def test_only_so_much_is_kept_as_an_answer_may_have(sink):
     """No more than `Limits.response` bytes of an answer are kept."""
-    content_type, body = STRANGE["image"]
+    content_type, body = STRANGE["film"]
     async with answered(body * 2, content_type, limits=Limits(response=len(body) + 10)) as client:
         with pytest.raises(errors.TooLargeError) as caught:
             await client.send(REQUEST, into=sink)
@@ -410,3 +412,34 @@ class TestCaps:
                 result = await client.send(REQUEST)
 
         assert 100 == len(result.images)
+
+
+OTHER_BODIES = {
+    "avif": b"\0\0\0\x20ftypavif\0\0\0\0avifmif1miaf" + bytes(range(256)) * 9,
+    "bmp": b"BM" + bytes(8) + b"\x36\0\0\0\x28\0\0\0" + bytes(900),
+    "tiff": b"II*\0\x08\0\0\0" + bytes(900),
+    "psd": b"8BPS\0\1" + bytes(900),
+    "svg": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'></svg>",
+    "gif": b"GIF89a\1\0\1\0\0\0\0\x2c" + bytes(9) + b"\2\1a\0\x3b",
+}
+
+
+@pytest.mark.parametrize("extension", OTHER_BODIES)
+async def test_an_answer_that_is_an_image_is_that_image(extension, tmp_path):
+    """A body that begins as an image is one, and is whole if its transfer is."""
+    body = OTHER_BODIES[extension]
+    async with answered(body) as client:
+        result = await client.send(REQUEST, into=Directory(tmp_path / "out"))
+
+    assert body == result.image.path.read_bytes()
+    assert f".{extension}" == result.image.path.suffix
+
+
+async def test_an_answer_that_is_a_part_of_an_image_is_kept():
+    """An image as an answer that breaks off is damaged, and its bytes are on the error."""
+    async with answered(PICTURE[:-20]) as client:
+        with pytest.raises(errors.ProtocolError, match="image/png has no end") as caught:
+            await client.send(REQUEST)
+
+    assert [PICTURE[:-20]] == [part.data for part in caught.value.damaged]
+    assert errors.Billing.YES == caught.value.billed

@@ -61,9 +61,6 @@ def test_the_first_bytes_tell_whatever_the_label_says(beginning, shape, is_event
         (b"da", "other"),
         (b"identity", "other"),
         (b"<html>", "other"),
-        (b"\x89PNG\r\n\x1a\n", "other"),
-        (b"\xff\xd8\xff\xe0", "other"),
-        (b"\0\0\0\x0cjP  ", "other"),
         (b"iVBORw0KGgo=", "other"),
     ],
 )
@@ -103,6 +100,27 @@ def test_a_chunk_of_a_known_shape_is_not_copied():
 
     assert first is body.feed(first)
     assert second is body.feed(second)
+
+
+@pytest.mark.parametrize("is_events", [False, True])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        b"\xff\xd8\xff\xe0",
+        b"RIFF\x20\0\0\0WEBPVP8 ",
+        b"\0\0\0\x20ftypavif\0\0\0\0",
+        b"<svg ",
+        b"<?xml version='1.0'?><!-- x --><svg>",
+    ],
+)
+@pytest.mark.parametrize("rest", [b"", b"\0" * 200])
+def test_an_image_is_an_image_whatever_its_label_says(head, rest, is_events):
+    """An image is recognised in pieces of any size, and its bytes stay as they are."""
+    body = head + rest
+
+    assert ("image", body) == read([body], is_events=is_events)
+    assert ("image", body) == read([body[index : index + 1] for index in range(len(body))], is_events=is_events)
 
 
 def test_what_is_no_utf_16_is_replaced():
