@@ -38,6 +38,7 @@ from burncloud_images.cli.outputs import print_json, print_paths
 from burncloud_images.cli.plan import find_budget, find_prices, make_plan, show_plan
 from burncloud_images.cli.reporting import JobProgressReporter, Reporter, format_count, format_location
 from burncloud_images.cli.requests import preview
+from burncloud_images.cli.retired_models import warn_of_retired
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
 from burncloud_images.prices.table import PriceTable
@@ -76,6 +77,7 @@ async def run(
         raise UsageError(translate(error.message)) from None
     if running.dry_run:
         return await show_dry_run(lists, folder, options, pace, running, connection, reporter)
+    warn_of_retired(lists.models or [str(lists.defaults.get("model") or "")], reporter)
     async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:
         await check_prices(lists, folder, options)
         async with Job.open(folder) as job:

@@ -180,12 +180,14 @@ class BudgetOptions:
             spent.
         prices: A price file, described in docs/bulk-jobs.md. Default: the list prices of this version; your gateway
             may charge differently.
-        max_images: Maximum images of all runs of the job together, including those in doubt. The only limit for
-            models without a price.
+        price: The price of one image in dollars, such as 0.04, or of one model's, as gpt-image-2.6-flare=0.07. It
+            counts before all other prices. Repeatable.
+        max_images: Maximum images of all runs of the job together, including those in doubt.
     """
 
     budget: str | None = attrs.field(default=None, metadata={"metavar": "DOLLARS"})
     prices: str | None = attrs.field(default=None, metadata={"metavar": "FILE"})
+    price: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "[MODEL=]DOLLARS"})
     max_images: int | None = None
 
 

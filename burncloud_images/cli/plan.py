@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location
 from burncloud_images.client import MODEL_VARIABLES, from_environment
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.model.retirements import find_retirement
 from burncloud_images.prices.cost import DOLLAR, parse_money, show_money
 from burncloud_images.prices.table import PriceTable
 
@@ -47,11 +49,13 @@ async def print_plan(
 
 @attrs.define(kw_only=True)
 class ModelTotals:
-    """The requests for one model; the cost is the worst case in nano-dollars."""
+    """The requests for one model; costs are in nano-dollars: the worst case, what is usual, and what counts them."""
 
     requests: int = 0
     images: int = 0
     cost: int = 0
+    typical: int = 0
+    basis: str = ""
 
 
 @attrs.define(kw_only=True)
@@ -95,6 +99,11 @@ class JobPlan:
         return sum(share.cost for share in self.models.values())
 
     @property
+    def typical(self) -> int:
+        """What the requests with a price usually cost, in nano-dollars."""
+        return sum(share.typical for share in self.models.values())
+
+    @property
     def code(self) -> int:
         """The exit code."""
         return 0 if not self.bad_rows else 3 if self.models else 1
@@ -134,6 +143,9 @@ class JobPlan:
         worst = prices.worst_case(document) if prices is not None else 0
         if worst is not None:
             share.cost += worst
+            if prices is not None:
+                share.typical += min(worst, prices.typical(document) or worst)
+                share.basis = share.basis or prices.name_basis(document)
         elif prices is not None and (name := prices.name_unpriced(document)):
             self.unpriced[name] += 1
 
@@ -153,7 +165,7 @@ def show_plan(plan: JobPlan, pace: RateOptions, *, max_cost: int | None, max_ima
         print_json(plan_to_json(plan, pace))
     else:
         limits = limits_to_lines(plan, pace, max_cost, max_images)
-        lines = (*to_lines(plan), *limits, *problems_to_lines(plan))
+        lines = (*to_lines(plan), *limits, *endings_to_lines(plan), *problems_to_lines(plan))
         print_lines(lines)
 
 
@@ -164,7 +176,8 @@ def to_lines(plan: JobPlan) -> Iterator[str]:
     yield f"{format_count(plan.rows, 'row')}{doubles}{bad}: {asked}"
     width = max(map(len, plan.models), default=0)
     for model, share in sorted(plan.models.items()):
-        cost = f", at most {show_money(share.cost)}" if share.cost else ""
+        usual = f"typically {show_money(share.typical)}, " if share.typical < share.cost else ""
+        cost = f", {usual}at most {show_money(share.cost)} by {share.basis}" if share.cost else ""
         asked = f"{format_count(share.requests, 'request')}, {format_count(share.images, 'image')}"
         yield f"  {model:{width}}  {asked}{cost}"
 
@@ -173,9 +186,10 @@ def limits_to_lines(plan: JobPlan, pace: RateOptions, max_cost: int | None, max_
     if plan.unpriced:
         names = [f"{name} ({number:,})" for name, number in plan.unpriced.most_common(MOST_UNPRICED)]
         more = [f"{len(plan.unpriced) - MOST_UNPRICED:,} more"] if len(plan.unpriced) > MOST_UNPRICED else []
-        yield f"no price: {'; '.join(names + more)}. --budget cannot limit these; use --max-images."
+        yield f"no price: {'; '.join(names + more)}. --budget cannot limit these; name --price MODEL=DOLLARS."
     over = f", more than the budget of {show_money(max_cost)}" if max_cost is not None and plan.cost > max_cost else ""
-    yield f"cost: at most {show_money(plan.cost)}{' for what has a price' if plan.unpriced else ''}{over}"
+    usual = f"typically {show_money(plan.typical)}, " if plan.typical < plan.cost else ""
+    yield f"cost: {usual}at most {show_money(plan.cost)}{' for what has a price' if plan.unpriced else ''}{over}"
     if max_images is not None and plan.images > max_images:
         yield f"images: {plan.images - max_images:,} more than --max-images"
     seconds = plan.seconds(pace)
@@ -183,6 +197,13 @@ def limits_to_lines(plan: JobPlan, pace: RateOptions, max_cost: int | None, max_
         yield f"time: as fast as the API answers, {format_count(pace.concurrency, 'request')} at once"
     else:
         yield f"time: about {format_duration(seconds)} at this pace, if the API keeps it"
+
+
+def endings_to_lines(plan: JobPlan) -> Iterator[str]:
+    today = datetime.now(UTC).date()
+    for model, share in sorted(plan.models.items()):
+        if (ending := find_retirement(model, today)) is not None:
+            yield f"warning: {ending.describe(today)} ({format_count(share.requests, 'request')})"
 
 
 def problems_to_lines(plan: JobPlan) -> Iterator[str]:
@@ -203,12 +224,17 @@ def plan_to_json(plan: JobPlan, pace: RateOptions) -> dict[str, object]:
         "requests": plan.requests,
         "images": plan.images,
         "cost": plan.cost / DOLLAR,
+        "typical_cost": plan.typical / DOLLAR,
         "unpriced": dict(plan.unpriced),
         "seconds": plan.seconds(pace),
-        "models": {name: {**attrs.asdict(share), "cost": share.cost / DOLLAR} for name, share in plan.models.items()},
+        "models": {name: share_to_json(share) for name, share in plan.models.items()},
         "bad_rows": len(plan.bad_rows),
         "bad_row_list": [attrs.asdict(problem) for problem in plan.bad_rows],
     }
+
+
+def share_to_json(share: ModelTotals) -> dict[str, object]:
+    return {**attrs.asdict(share), "cost": share.cost / DOLLAR, "typical": share.typical / DOLLAR}
 
 
 def find_budget(spending: BudgetOptions) -> int | None:
@@ -238,13 +264,32 @@ def find_prices(spending: BudgetOptions, reporter: Reporter, *, free: bool = Fal
     Raises:
         UsageError: The file cannot be used.
     """
-    if spending.prices is None:
-        if free and spending.budget is None:
-            return None
-        prices = PriceTable.listed()
+    if spending.prices is not None:
+        try:
+            return add_prices(PriceTable.load(spending.prices), spending)
+        except ConfigurationError as error:
+            raise UsageError(error.message) from None
+    if free and spending.budget is None and not spending.price:
+        return None
+    prices = add_prices(PriceTable.listed(), spending)
+    if PriceTable.listed().models.keys() <= prices.models.keys():
         reporter.note(f"costs are estimated with the list prices of {prices.date}; --prices FILE sets your own")
-        return prices
-    try:
-        return PriceTable.load(spending.prices)
-    except ConfigurationError as error:
-        raise UsageError(error.message) from None
+    return prices
+
+
+def add_prices(prices: PriceTable, spending: BudgetOptions) -> PriceTable:
+    """
+    Return the prices with those that `--price` names; one without a model comes first, whatever the order.
+
+    Raises:
+        UsageError: One is not an amount.
+    """
+    named = [word.rpartition("=") for word in spending.price]
+    for model, equals, amount in sorted(named, key=lambda parts: bool(parts[1])):
+        if equals and not model.strip():
+            raise UsageError(f"--price: a model is missing before ={amount}.")
+        try:
+            prices = prices.with_price(parse_money(amount), model.strip() or None)
+        except ConfigurationError as error:
+            raise UsageError(f"--price: {error.message}") from None
+    return prices

@@ -29,6 +29,9 @@ PROMPT_TOKENS_BESIDE = 64
 PARTIAL_IMAGE_TOKENS = 100
 """What each preview of a stream adds, as OpenAI documents it."""
 MAX_FRAMES = 16
+TYPICAL_QUALITY, TYPICAL_SIZE = "medium", "1024x1024"
+BYTES_PER_TOKEN = 4
+"""Of English text, on average."""
 
 Fields: TypeAlias = Mapping[str, object]
 
@@ -101,12 +104,43 @@ class ModelPrices:
         tokens: Prices per token, where the model is paid so.
         output_tokens: The maximum number of tokens that one image takes.
         input_image_tokens: The most tokens that one image to edit takes.
+        source: Who named the price, if it is not the table's.
     """
 
     images: ImageRates = attrs.field(factory=ImageRates)
     tokens: TokenPrices | None = None
     output_tokens: ImageRates = attrs.field(factory=ImageRates)
     input_image_tokens: int = INPUT_IMAGE_TOKENS
+    source: str = ""
+
+    def basis(self, fields: Fields) -> str:
+        """Return what the worst case of a request is counted by."""
+        by_token = self.by_expected_tokens(fields, self.tokens) if self.tokens is not None else None
+        is_by_token = by_token is not None and by_token > (self.by_image(fields, count(fields)) or 0)
+        return self.source or ("token ceiling" if is_by_token else "price per image")
+
+    def typical(self, fields: Fields) -> int | None:
+        """
+        Return what such a request usually costs, in nano-dollars; None if that cannot be told.
+
+        What the server decides is taken to be medium and square, a token of a prompt to have four bytes, and an image
+        to edit to take a sixth of the most.
+        """
+        quality, size = (
+            usual if fields.get(name) in (None, "auto") else str(fields[name])
+            for name, usual in (("quality", TYPICAL_QUALITY), ("size", TYPICAL_SIZE))
+        )
+        named = self.output_tokens.find(quality, size)
+        if self.tokens is None or named is None:
+            worst = self.worst_case(fields)
+            price = self.images.find(quality, size)
+            return worst if price is None or self.tokens is not None else price * count(fields)
+        text = len(str(fields.get("prompt") or "").encode(errors="replace")) // BYTES_PER_TOKEN
+        images = count_inputs(fields) * self.input_image_tokens // 6
+        made = named * (frames(fields) if fields.get("frame_count") else 1)
+        tokens = self.tokens
+        total = text * tokens.text_input + images * tokens.image_input + made * tokens.image_output
+        return ceil_million(total * count(fields))
 
     def worst_case(self, fields: Fields) -> int | None:
         """Return the most that a request can cost, in nano-dollars; None if that cannot be told."""

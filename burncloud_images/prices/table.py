@@ -38,7 +38,7 @@ from typing import Literal, NoReturn
 import attrs
 
 from burncloud_images.errors import ConfigurationError
-from burncloud_images.prices.cost import INPUT_IMAGE_TOKENS, ImageRates, ModelPrices, TokenPrices
+from burncloud_images.prices.cost import ANY, INPUT_IMAGE_TOKENS, ImageRates, ModelPrices, TokenPrices
 
 LISTED = Path(__file__).with_name("list_prices.toml")
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -116,8 +116,29 @@ class PriceTable:
     def find(self, model: object) -> ModelPrices | None:
         """Return the prices of a model; None if there are none."""
         if not isinstance(model, str):
-            return None
-        return self.models.get(model) or self.models.get(SNAPSHOT.sub("", model))
+            return self.models.get(ANY)
+        return self.models.get(model) or self.models.get(SNAPSHOT.sub("", model)) or self.models.get(ANY)
+
+    def with_price(self, amount: int, model: str | None = None) -> PriceTable:
+        """
+        Return a table in which an image costs a price that the user names, so that a budget can limit any model.
+
+        Args:
+            amount: Nano-dollars for each image.
+            model: Of which model; without it of every model, and all other prices are left out.
+        """
+        flat = ModelPrices(images=ImageRates({(ANY, ANY): amount}), source="your price")
+        return attrs.evolve(self, models={ANY: flat} if model is None else {**self.models, model: flat})
+
+    def typical(self, fields: Mapping[str, object]) -> int | None:
+        """Return what such a request usually costs, in nano-dollars; None if the table does not tell."""
+        prices = self.find(fields.get("model"))
+        return None if prices is None else prices.typical(fields)
+
+    def name_basis(self, fields: Mapping[str, object]) -> str:
+        """Return what the worst case of a request is counted by; empty if there is none."""
+        prices = self.find(fields.get("model"))
+        return prices.basis(fields) if prices is not None and self.worst_case(fields) is not None else ""
 
     def worst_case(self, fields: Mapping[str, object]) -> int | None:
         """

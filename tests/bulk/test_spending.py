@@ -12,6 +12,7 @@ from burncloud_images import bulk, errors
 from burncloud_images.bulk import RequestState
 from burncloud_images.bulk.budget import UNBELIEVABLE
 from burncloud_images.emulator import Fault
+from burncloud_images.model.rules import KNOWN
 
 CENTS_4 = 40_000_000
 FLAT = bulk.PriceTable.read({"date": "2026-11-23", "models": {"gpt-image-2": {"images": {"*": {"*": "0.04"}}}}})
@@ -57,6 +58,19 @@ async def test_models_without_a_price_are_refused_before_anything_is_sent(worksh
         await shop.run(rows, max_cost=CENTS_4, prices=FLAT)
 
     assert 0 == shop.posts
+
+
+@pytest.mark.parametrize("model", KNOWN)
+async def test_a_budget_holds_for_every_model_that_the_rules_name(workshop, model):
+    """With the price of an image that the user names, whatever the list knows of the model."""
+    shop = await workshop()
+    prices = bulk.PriceTable.listed().with_price(CENTS_4, model)
+    rows = [{"id": f"row-{number}", "prompt": f"otter {number}", "model": model} for number in range(6)]
+
+    report = await shop.run(rows, concurrency=4, max_cost=4 * CENTS_4, prices=prices)
+
+    assert ("budget", 4) == (report.stopped, shop.billed)
+    assert 4 * CENTS_4 == report.totals.cost + report.totals.reserved
 
 
 # --- answers that are not to be believed -----------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from workshop import SMALL, prompts, write_rows
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.emulator import Fault
+from burncloud_images.model.retirements import RECOMMENDED
 
 PRICES = """
 date = 2026-11-24
@@ -56,10 +57,11 @@ def test_a_plan(cli, here):
     assert [
         "7 rows, 1 duplicate, 2 bad: 4 requests for 7 images",
         "  dall-e-2     1 request, 1 image",
-        "  gpt-image-2  3 requests, 6 images, at most $1.50",
-        "no price: dall-e-2 (1). --budget cannot limit these; use --max-images.",
+        "  gpt-image-2  3 requests, 6 images, at most $1.50 by price per image",
+        "no price: dall-e-2 (1). --budget cannot limit these; name --price MODEL=DOLLARS.",
         "cost: at most $1.50 for what has a price, more than the budget of $1.00",
         "time: about 2 min 0 s at this pace, if the API keeps it",
+        f"warning: dall-e-2 has been shut down by its provider since 2026-05-12; use {RECOMMENDED} (1 request)",
         "bad row: rows.jsonl:5: prompt: it is empty",
         "bad row: rows.jsonl:6 (row-0): another request has this id",
     ] == ran.out.decode().splitlines()
@@ -77,6 +79,27 @@ def test_a_plan_tells_which_rows_are_equal(cli, here):
     ]
 
 
+def test_a_plan_with_a_named_price(cli, here):
+    """--price makes a budget possible for a model without a price; one without a model counts for all."""
+    rows = [{"prompt": "x", "model": "gpt-image-2.6-flare"}, {"prompt": "y", "model": "gpt-image-2"}]
+
+    named = plan(cli, rows, "--price", "gpt-image-2.6-flare=0.07").out.decode()
+    every = plan(cli, rows, "--price", "0.5", "--price", "gpt-image-2.6-flare=$0.07").out.decode()
+
+    assert "gpt-image-2.6-flare  1 request, 1 image, at most $0.07 by your price" in named
+    assert "typically $0.0527, at most $0.712 by token ceiling" in named
+    assert "at most $0.50 by your price" in every
+    assert "cost: at most $0.57" in every
+
+
+@pytest.mark.parametrize("price", ["x", "m=x", "=0.04", "m=-1", ""])
+def test_a_price_that_is_none_is_refused(cli, here, price):
+    """The message names the option."""
+    ran = plan(cli, prompts(1), "--price", price)
+    assert 2 == ran.code
+    assert "--price: " in ran.err
+
+
 def test_a_plan_for_programs(cli, here):
     """--json prints the whole plan, with numbers as numbers and all bad rows."""
     (here / "prices.toml").write_text(PRICES)
@@ -88,7 +111,9 @@ def test_a_plan_for_programs(cli, here):
     assert (32, 0, 2, 2, 0.5, 30.0) == tuple(
         found[name] for name in ("rows", "duplicates", "requests", "images", "cost", "seconds")
     )
-    assert {"gpt-image-2": {"requests": 2, "images": 2, "cost": 0.5}} == found["models"]
+    assert {
+        "gpt-image-2": {"requests": 2, "images": 2, "cost": 0.5, "typical": 0.5, "basis": "price per image"}
+    } == found["models"]
     assert list(range(3, 33)) == [problem["line"] for problem in found["bad_row_list"]]
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.model.rules import KNOWN
 from burncloud_images.prices.table import PriceTable
 
 DOLLAR = 10**9
@@ -468,3 +469,55 @@ class TestFiles:
 
         assert date(2026, 11, 23) == PriceTable.load(path).date
         assert 0 == PriceTable.load(path).worst_case({"model": "a"})
+
+
+class TestNamedPrices:
+    """Prices of an image that the user names."""
+
+    @pytest.mark.parametrize("model", [*KNOWN, "gpt-image-2.6-flare-2026-09-08", "their-own-model"])
+    def test_make_a_worst_case_for_every_model(self, model):
+        """A budget can limit any model then."""
+        fields = {"model": model, "prompt": "x", "n": 3}
+        assert 120_000_000 == PriceTable.listed().with_price(40_000_000, model).worst_case(fields)
+        assert 120_000_000 == PriceTable.listed().with_price(40_000_000).worst_case(fields)
+
+    def test_of_one_model_leave_the_others(self):
+        """Each model can have its own price."""
+        table = PriceTable.listed().with_price(1, "gpt-image-2")
+        assert 1 == table.worst_case({"model": "gpt-image-2"})
+        assert table.worst_case({"model": "dall-e-3"}) == PriceTable.listed().worst_case({"model": "dall-e-3"})
+        assert table.worst_case({"model": "gpt-image-2.6-flare"}) is None
+
+    def test_count_for_a_request_without_a_model(self):
+        """The server has a model of its own."""
+        assert 5 == PriceTable.listed().with_price(5).worst_case({"prompt": "x"})
+        assert PriceTable.listed().worst_case({"prompt": "x"}) is None
+
+    def test_say_what_they_are(self):
+        """A plan names what the worst case is counted by."""
+        assert "your price" == PriceTable.listed().with_price(5).name_basis({"model": "x"})
+        assert "token ceiling" == PriceTable.listed().name_basis({"model": "gpt-image-2"})
+        assert "price per image" == PriceTable.listed().name_basis({"model": "dall-e-3"})
+        assert "" == PriceTable.listed().name_basis({"model": "gpt-image-2.6-flare"})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": "gpt-image-2", "prompt": "x"},
+        {"model": "gpt-image-2", "prompt": "x" * 900, "n": 4, "quality": "high"},
+        {"model": "gpt-image-2", "prompt": "x", "size": "3840x2160", "quality": "auto"},
+        {"model": "gpt-image-2", "prompt": "x", "image": ["a", "b"], "quality": "low", "size": "1024x1024"},
+        {"model": "dall-e-3", "prompt": "x"},
+        {"model": "dall-e-3", "prompt": "x", "quality": "hd", "size": "1024x1024"},
+    ],
+)
+def test_a_typical_cost_is_at_most_the_worst_case(fields):
+    """It is what a plan shows beside it."""
+    table = PriceTable.listed()
+    assert 0 < table.typical(fields) <= table.worst_case(fields)
+
+
+def test_a_typical_cost_is_unknown_without_a_price():
+    """A model without a price has no typical cost either."""
+    assert PriceTable.listed().typical({"model": "x"}) is None
