@@ -261,7 +261,12 @@ class StreamDecoder:
     @property
     def is_done(self) -> bool:
         """Whether to stop reading, although more may come: not before an event that sums up, where there is one."""
-        return self.done or (len(self.items) + len(self.refused) >= self.wanted and not self.has_summary)
+        return self.done or (self.has_all and not self.has_summary)
+
+    @property
+    def has_all(self) -> bool:
+        """Whether each image that was asked for has come or was refused."""
+        return len(self.items) + len(self.refused) >= self.wanted
 
     @property
     def billed(self) -> Billing:
@@ -398,6 +403,10 @@ class StreamDecoder:
         self.has_summary = self.has_summary or kind in {SUCCEEDED, FAILED}
         if kind == PARTIAL and cutter.ended:
             yield PartialEnded(cutter.index, to_facts(fields))
+        elif kind == COMPLETED and self.has_summary and self.has_all:
+            self.facts.append(to_facts(fields))  # it sums up, and may repeat the images
+            self.done = True
+            yield IgnoredEvent()
         elif kind != PARTIAL and (cutter.is_answer or (not cutter.has_begun and is_answer(fields))):
             yield from self.end_answer(fields, cutter)
         elif kind != PARTIAL and (cutter.ended or cutter.failures or event_url(fields)):

@@ -14,7 +14,17 @@ import attrs
 
 LISTS = (
     *("data", "images", "image_result", "output_images", "image_urls", "urls", "results", "output", "result"),
-    *("artifacts", "predictions", "generated_images", "generatedImages", "image_list", "imageUrls"),
+    *(
+        "image_base64",
+        "b64_json",
+        "base64",
+        "artifacts",
+        "predictions",
+        "generated_images",
+        "generatedImages",
+        "image_list",
+        "imageUrls",
+    ),
 )
 """Names of lists of images, in order of precedence."""
 WRAPPERS = ("data", "result", "results", "output", "response", "task_result", "taskResult", "task")

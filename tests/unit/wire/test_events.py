@@ -449,3 +449,65 @@ def test_many_events_are_taken_with_pauses():
     events = list(decoder.feed(b'data: {"type":"x"}\n\n' * 1000))
 
     assert 50 <= sum(isinstance(event, PausePoint) for event in events)
+
+
+class TestRefusals:
+    """Of several images some may be refused."""
+
+    def refused(self, index, **fields):
+        """Return the event of a refused image."""
+        return event("partial_failed", image_index=index, **fields)
+
+    def test_a_refused_image_ends_itself_alone(self):
+        """The images after it come, and the event that sums up has the tokens."""
+        stream = streamed(
+            event("partial_succeeded", image_index=0, b64_json=BASE64),
+            self.refused(1, error={"code": "x", "message": "no"}),
+            event("partial_succeeded", image_index=2, b64_json=BASE64),
+            event("completed", usage={"total_tokens": 7}),
+        )
+
+        assert [0, 2] == [index for index, *_ in stream.images]
+        assert [(1, "x", "no")] == [(one.index, one.code, one.message) for one in stream.answer.refused]
+        assert Usage(total_tokens=7) == stream.answer.usage
+        assert None is stream.answer.error
+
+    @pytest.mark.parametrize("error", [{}, {"error": None}, {"error": "no"}, {"error": {"message": "no"}}], ids=str)
+    def test_a_stream_of_refusals_is_an_error(self, error):
+        """Where no image came, the answer is the error of the first."""
+        stream = streamed(self.refused(0, **error), self.refused(1, **error), event("completed", usage={}))
+
+        assert [] == stream.images
+        assert [0, 1] == [one.index for one in stream.answer.refused]
+        assert stream.answer.error["error"]["message"]
+
+    def test_a_numbered_error_is_of_one_image(self):
+        """An error that says which image it is about is not of the stream, under any name."""
+        stream = streamed(
+            event("failed", output_index=0, error={"code": "x"}), event("completed", output_index=1, b64_json=BASE64)
+        )
+
+        assert [1] == [index for index, *_ in stream.images]
+        assert [0] == [one.index for one in stream.answer.refused]
+
+    def test_an_event_that_sums_up_repeats_no_image(self):
+        """Images that came one by one are not counted again where the last event has them all."""
+        decoder = StreamDecoder(CAP, wanted=1)
+        body = event("partial_succeeded", image_index=0, b64_json=BASE64)
+        body += event("completed", data=[{"b64_json": BASE64}], usage={"total_tokens": 7})
+        for _ in decoder.feed(body):
+            pass
+
+        assert [0] == [item.index for item in decoder.close().items]
+        assert decoder.is_done
+        assert Usage(total_tokens=7) == decoder.close().usage
+
+    def test_a_stream_that_ends_without_summing_up_is_whole(self):
+        """Nothing is missing where each image that was asked for has come."""
+        decoder = StreamDecoder(CAP, wanted=1)
+        for _ in decoder.feed(event("partial_succeeded", image_index=0, b64_json=BASE64)):
+            pass
+
+        assert not decoder.is_done
+        assert [] == list(decoder.flush())
+        assert decoder.is_done
