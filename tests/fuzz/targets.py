@@ -17,10 +17,11 @@ from math import inf, isfinite
 from pathlib import Path
 
 from burncloud_images.bulk.inputs.columns import UnusableRow
-from burncloud_images.bulk.inputs.formats import READERS
+from burncloud_images.bulk.inputs.encodings import open_text
+from burncloud_images.bulk.inputs.formats import read_text
 from burncloud_images.bulk.inputs.row_images import ImageFileInspector
 from burncloud_images.bulk.inputs.rows import RowDefaults, RowParser
-from burncloud_images.bulk.inputs.sources import read_lines
+from burncloud_images.bulk.inputs.tables import TableOptions
 from burncloud_images.bulk.records import BadRow, NewRequest
 from burncloud_images.bulk.request_json import to_document, to_key, to_request
 from burncloud_images.errors import ImagesError, InvalidRequestError, Phase
@@ -220,16 +221,17 @@ def probed(data: bytes) -> object:
     raise AssertionError("it reads for ever")
 
 
-FORMATS = tuple(READERS)
+FORMATS = ("txt", "csv", "tsv", "jsonl", "json", None)
 NOWHERE = Path("/no-such-folder")
 
 
-def make_rows(name: str, data: bytes) -> list[object]:
+def make_rows(name: str | None, data: bytes) -> list[object]:
     """Return all rows of a list, what is said about them, and the reason if it cannot be read at all."""
     parser = RowParser(source="list", defaults=RowDefaults.of({"seed": 1}), files=ImageFileInspector.below(NOWHERE))
     told: list[object] = []
     try:
-        told.extend(parser.to_row(parsed) for parsed in READERS[name](read_lines("list", io.BytesIO(data)), False))
+        with open_text("list", io.BytesIO(data)) as text:
+            told.extend(parser.to_row(parsed) for parsed in read_text(text, name, TableOptions()))
     except (UnusableRow, InvalidRequestError) as problem:
         told.append(str(problem))
     return [*told, *parser.row_warnings.take()]
@@ -243,7 +245,7 @@ def rows(data: bytes) -> None:
     last = 0
     for row in told:
         if isinstance(row, (NewRequest, BadRow)):
-            assert last < row.line <= body.count(b"\n") + 1
+            assert last <= row.line
             last = row.line
         if isinstance(row, NewRequest):
             document = json.loads(json.dumps(row.document, allow_nan=False))

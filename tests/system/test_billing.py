@@ -16,7 +16,7 @@ from burncloud_images.emulator import Fault
 from burncloud_images.errors import SENTENCES, Billing
 
 SMALL = {"size": "64x64", "model": "gpt-image-2"}
-BIG = b"\x89PNG\r\n\x1a\n" + bytes(4 * 1024 * 1024)
+BIG = png(pad=4 * 1024 * 1024)
 NOTHING = {"message": "", "type": "", "param": "", "code": None}
 SLOW = {"message": "slow", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
 REFUSED = "http://192.168.0.1/otter.png"

@@ -38,7 +38,7 @@ async def test_the_report_counts_requests_images_bytes_and_money() -> None:
     """The report counts requests, images, bytes and money."""
     records = [done(1, images=2), done(2), failed(3), in_doubt(4), to_record(5)]
     document = await report(records, FACTS)
-    counts = {"pending": 1, "leased": 0, "sent": 0, "received": 0, "done": 2, "failed": 1, "in_doubt": 1}
+    counts = {"pending": 1, "leased": 0, "sent": 0, "accepted": 0, "received": 0, "done": 2, "failed": 1, "in_doubt": 1}
 
     assert {"all": 5, **counts} == document["requests"]
     assert (1, 3, 3001) == (document["bad_rows"], document["images"], document["bytes"])
