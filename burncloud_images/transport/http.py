@@ -313,6 +313,8 @@ def check_session(session: object, *, sends_key: bool) -> None:
     Raises:
         ConfigurationError: It is not one of aiohttp, or would send credentials of its own in place of the key.
     """
+    if getattr(session, "sends_nothing", False) is True:  # the preview of a request
+        return
     if not isinstance(session, aiohttp.ClientSession):
         kind = session.__name__ if isinstance(session, type) else type(session).__name__
         message = f"session= has to be an aiohttp.ClientSession that was made, not {kind}"
