@@ -32,7 +32,7 @@ MOST_PIECES = 1024
 """Pieces that one call writes. Source: limits.h(0p), IOV_MAX on Linux and macOS."""
 UNSUPPORTED = frozenset(
     {
-        *(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY),
+        *(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENODEV),
         *(errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR, errno.EROFS),
     }
 )

@@ -342,6 +342,18 @@ def read_pid(descriptor: int) -> int | None:
     return int(text) if text.isdigit() else None
 
 
+def allocate(descriptor: int, size: int) -> None:
+    """
+    Reserve space for a file; blocks.
+
+    Raises:
+        OSError: There is too little, or the file system or the system cannot do it.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    os.posix_fallocate(descriptor, 0, size)
+
+
 @attrs.frozen
 class Ballast:
     """
@@ -378,7 +390,7 @@ class Ballast:
         """Take the space, or where the file system cannot do that, see whether it is there; blocks."""
         try:
             if self.size:
-                os.posix_fallocate(descriptor, 0, self.size)
+                allocate(descriptor, self.size)
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise

@@ -96,6 +96,8 @@ ABANDONED_SENT = "It was abandoned after it was sent, so it may have been billed
 ABANDONED = "The job was abandoned before there was room."
 DISK_WAIT = 2.0
 """Seconds until a full disk is tried again for an image that is held in memory."""
+DISK_PATIENCE = 10.0
+"""Seconds after which an image is written elsewhere because the disk is still full."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -644,16 +646,17 @@ class Run:
 
     async def save_image(self, record: RequestRecord, image: Image) -> StoredImage | StorageError:
         """
-        Write an image that is in memory, as soon as there is room. It is paid for, so this waits without a limit.
+        Write an image that is in memory, as soon as there is room, or to another place if there is none for a while.
 
         Returns:
-            The image; where its folder cannot have it for another reason, an error that says where it is instead.
+            The image; where its folder cannot have it, an error that says where it is instead.
         """
         placement = ImageContext(
             id=record.key, index=image.index, prompt="", model="", date=self.clock.now(), executor=self.executor
         )
         sink = self.sink(record)
         await in_thread(self.executor, self.ballast.drop)
+        patience = self.clock.monotonic() + DISK_PATIENCE
         while True:
             try:
                 writer = sink.open(placement)
@@ -663,18 +666,27 @@ class Run:
             except StorageError as error:
                 if error.errno not in FULL:
                     return await self.save_elsewhere(record, image, error)
+                if self.clock.monotonic() >= patience and (path := await self.find_place(record, image)):
+                    return to_elsewhere(error, path)
                 self.tally.note(f"{name(record)} is paid and held in memory until there is room: {error.message}")
                 await self.clock.sleep(DISK_WAIT)
 
     async def save_elsewhere(self, record: RequestRecord, image: Image, error: StorageError) -> StorageError:
         """Write an image to another place, and return an error that says where it is."""
+        path = await self.find_place(record, image)
+        if path is None:
+            return StorageError(f"{error.message} It is paid for and could be saved nowhere.")
+        return to_elsewhere(error, path)
+
+    async def find_place(self, record: RequestRecord, image: Image) -> Path | None:
+        """Write an image to another place, and return its path; None if no folder takes it."""
         extension = EXTENSIONS.get(image.media_type or "", "image")
         pieces = {f"{record.key}-{image.index + 1}.{extension}": image.data}
         try:
             (path,) = await self.rescue_pieces(record, partial(rescue_pieces, pieces, self.directory))
-        except OSError as problem:
-            return StorageError(f"{error.message} It is paid for and could be saved nowhere: {problem.strerror}.")
-        return StorageError(f"{error.message} It is paid for, and it is in {path}.")
+        except OSError:
+            return None
+        return path
 
     async def rescue_pieces(self, record: RequestRecord, write: Callable[[], list[Path]]) -> list[Path]:
         """Write paid bytes with *write*, and tell the observer where they are."""
@@ -682,6 +694,11 @@ class Run:
         for path in paths:
             self.tally.note(f"{name(record)} is paid for; what was received is in {path}.")
         return paths
+
+
+def to_elsewhere(error: StorageError, path: Path) -> StorageError:
+    """Return an error that says where an image is instead."""
+    return StorageError(f"{error.message} It is paid for, and it is in {path}.")
 
 
 def to_failure(error: ImagesError) -> RequestFailure:

@@ -401,6 +401,25 @@ class TestDisk:
 
         assert 20 == shop.billed == len(shop.images)
 
+    @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+    async def test_a_disk_that_stays_full_does_not_hold_the_job(self, workshop, monkeypatch, tmp_path, code):
+        """After ten seconds each image is in another file, which its row and a note name, and the run ends."""
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+        def refuse(*_):
+            raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(DirectoryWriter, "write_batch", refuse)
+        monkeypatch.setattr(image_store, "put_into_rescue", refuse)
+        shop = await workshop()
+        report = await shop.run(prompts(3))
+        saved = [*tmp_path.glob("*.png")]
+
+        assert "disk" == report.stopped
+        assert shop.billed == len(saved) > 0
+        failures = [record.failure.message for record in await shop.records() if record.failure]
+        assert all(any(str(path) in message for message in failures) for path in saved)
+
     async def test_an_abandoned_job_saves_images_that_are_held_in_memory(self, workshop, monkeypatch, tmp_path):
         """The disk is full and nobody waits for room any longer, so they go to the folder for temporary files."""
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -417,7 +436,7 @@ class TestDisk:
                 shop.job.abandon()
 
         report = await shop.run(prompts(1, n=2), watch=abandon)
-        saved = [path for path in tmp_path.glob("burncloud-job-*/*") if path.is_file()]
+        saved = [*tmp_path.glob("*.png")]
 
         assert ("abandoned", 1) == (report.stopped, report.totals.counts[RequestState.IN_DOUBT])
         assert 2 == len(saved)

@@ -19,7 +19,7 @@ from pathlib import Path
 from burncloud_images.bulk.database.codec import REQUEST_COLUMNS, DamagedStore, check_checksum
 from burncloud_images.bulk.database.schema import APPLICATION, FORMAT, SCHEMA
 from burncloud_images.bulk.records import RequestState
-from burncloud_images.disk import place, sync_folder
+from burncloud_images.disk import find_folders, place, sync_file, sync_folder
 from burncloud_images.errors import JobError, StorageError
 
 MAGIC = b"SQLite format 3\x00"
@@ -129,9 +129,18 @@ def save_again(connection: sqlite3.Connection, find_home: Callable[[], Path | No
         return (copy(connection, part_of(home)), home) if home is not None else None
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
-    folder = Path(tempfile.mkdtemp(prefix="burncloud-job-"))
-    kept = copy(connection, folder / "job.sqlite3")
+    kept = copy_elsewhere(connection)
+    if kept is None:
+        raise StorageError(f"The job's store was removed and cannot be written again ({reason}), nor anywhere else.")
     raise StorageError(f"The job's store was removed and cannot be written again ({reason}); it is in {kept}.")
+
+
+def copy_elsewhere(connection: sqlite3.Connection) -> Path | None:
+    """Copy a store to the first folder that takes it, and return the copy; None if none does."""
+    for folder in find_folders():
+        with suppress(OSError, sqlite3.Error):
+            return copy(connection, Path(tempfile.mkdtemp(prefix="burncloud-job-", dir=folder)) / "job.sqlite3")
+    return None
 
 
 def copy(connection: sqlite3.Connection, path: Path) -> Path:
@@ -178,7 +187,7 @@ def make(path: Path) -> None:
     try:
         with closing(open_file(part, "rw")) as connection:
             fill(connection)
-        os.fsync(descriptor)
+        sync_file(descriptor)
     finally:
         os.close(descriptor)
     place(part, path, overwrite=False)

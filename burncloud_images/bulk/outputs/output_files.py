@@ -26,7 +26,7 @@ from typing import IO, Generic, Protocol, Self, TypeVar
 import attrs
 
 from burncloud_images.bulk.folder_descriptors import NEW, opened
-from burncloud_images.disk import finish_whatever_happens, run, set_default_mode, sync_folder
+from burncloud_images.disk import finish_whatever_happens, run, set_default_mode, sync_file, sync_folder
 from burncloud_images.errors import StorageError
 
 
@@ -54,7 +54,7 @@ class AtomicFile:
         """Write everything to the disk and close the file, which stays hidden."""
         self.handle.flush()
         set_default_mode(self.handle.fileno())
-        os.fsync(self.handle.fileno())
+        sync_file(self.handle.fileno())
         self.handle.close()
 
     def publish(self) -> None:
