@@ -23,8 +23,10 @@ from strategies import examples
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import AddedRows, BadRow, RequestRecord, RequestState
+from burncloud_images.results import Task
 
 S = RequestState
+TASK = Task(id="t-1")
 ROWS = 4
 numbers = st.integers(1, ROWS)
 labels = st.sampled_from(["", "", "a", "b"])
@@ -33,20 +35,28 @@ prices = st.sampled_from([0, 1, 10**3, 10**6, 10**12])
 indexes = st.sets(st.integers(0, 3))
 
 
-PAID = {S.SENT, S.RECEIVED, S.IN_DOUBT}
+PAID = {S.SENT, S.ACCEPTED, S.RECEIVED, S.IN_DOUBT}
 MISTAKES = {
     "mark_sent": ({S.LEASED}, lambda store, one: store.mark_sent(one, reserved=1, at=1.0)),
-    "release": ({S.SENT}, lambda store, one: store.release(one)),
-    "requeue": ({S.LEASED, S.SENT, S.RECEIVED}, lambda store, one: store.requeue(one)),
-    "mark_received": ({S.SENT}, lambda store, one: store.mark_received(one, [link(0)], about={}, request_id=None)),
+    "release": ({S.SENT, S.ACCEPTED}, lambda store, one: store.release(one)),
+    "requeue": ({S.LEASED, S.SENT, S.ACCEPTED, S.RECEIVED}, lambda store, one: store.requeue(one)),
+    "mark_accepted": ({S.SENT}, lambda store, one: store.mark_accepted(one, TASK, request_id=None)),
+    "mark_received": (
+        {S.SENT, S.ACCEPTED},
+        lambda store, one: store.mark_received(one, [link(0)], about={}, request_id=None),
+    ),
     "add_image": (PAID, lambda store, one: store.add_image(one, image(0))),
     "finish": (PAID, lambda store, one: store.finish(one, [], cost=1, about={}, request_id=None, at=1.0)),
-    "mark_in_doubt": ({S.SENT}, lambda store, one: store.mark_in_doubt(one, FAILURE, request_id=None, at=1.0)),
+    "mark_in_doubt": (
+        {S.SENT, S.ACCEPTED},
+        lambda store, one: store.mark_in_doubt(one, FAILURE, request_id=None, at=1.0),
+    ),
 }
 """What may be said of a request in which states."""
 WAYS = {
     S.LEASED: ["mark_sent", "mark_sent", "requeue", "fail"],
-    S.SENT: ["release", "requeue", "mark_received", "add_image", "finish", "fail", "mark_in_doubt"],
+    S.SENT: ["release", "requeue", "mark_accepted", "mark_received", "add_image", "finish", "fail", "mark_in_doubt"],
+    S.ACCEPTED: ["release", "requeue", "mark_received", "add_image", "finish", "fail", "mark_in_doubt"],
     S.RECEIVED: ["requeue", "add_image", "add_image", "finish", "fail"],
     S.IN_DOUBT: ["add_image", "finish", "fail"],
     S.DONE: ["fail", "set_paths"],
@@ -187,7 +197,8 @@ class StoreMachine(RuleBasedStateMachine):
             else:
                 new += 1
                 self.requests[one.key] = Request(one.line, one.label)
-        assert AddedRows(new=new, known=known, refused=refused) == self.run(self.store.add([*rows, bad]))
+        added = self.run(self.store.add([*rows, bad]))
+        assert AddedRows(new=new, known=known, refused=refused) == attrs.evolve(added, same=())
 
     def lease(self, draw: Draw) -> None:
         """Hand requests out: only such as wait, in their order."""
@@ -223,8 +234,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.run(self.store.requeue(one, draw(st.none() | st.just(FAILURE))))
         if request.state is S.SENT:
             request.let_go()
-        if request.state is not S.RECEIVED:  # which is paid
+        if request.state not in {S.ACCEPTED, S.RECEIVED}:  # which may be paid
             request.state = S.PENDING
+
+    def mark_accepted(self, one: str, request: Request, _: Draw) -> None:
+        self.run(self.store.mark_accepted(one, TASK, request_id=None))
+        request.state = S.ACCEPTED
 
     def mark_received(self, one: str, request: Request, draw: Draw) -> None:
         links = draw(indexes)
