@@ -267,7 +267,8 @@ class RequestAttempt(Generic[T]):
     def note_task(self, response: Response, answer: ImagesAnswer, url: str) -> None:
         """Note the task that an answer without its images names; headers are enough if its body is lost."""
         assert self.receiver is not None
-        if self.receiver.has_images or not is_unfinished(answer, self.spec.image_count):
+        echoes = answer.task is not None and answer.task.state is TaskState.RUNNING and not answer.has_images
+        if (self.receiver.has_images and not echoes) or not is_unfinished(answer, self.spec.image_count):
             return
         self.task = find_task(
             answer.task,

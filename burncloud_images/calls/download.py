@@ -19,7 +19,7 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 
 from burncloud_images.calls.url_expiry import Expiry
-from burncloud_images.calls.whole_images import IncompleteImage, keep_image
+from burncloud_images.calls.whole_images import NOT_AN_IMAGE, IncompleteImage, keep_image, read_back
 from burncloud_images.errors import (
     ConnectionFailedError,
     DownloadError,
@@ -61,6 +61,8 @@ RATE_WINDOW = 30.0
 LONGEST_ATTEMPT = 300.0
 """Seconds after which an attempt ends if the next one can resume; otherwise it may run while bytes arrive."""
 
+TEXT_BEGINS = b"<{["
+"""How pages and errors begin, which may give way to the image."""
 EXPIRES_FIRST = "It was not tried again: its URL would have expired."
 
 
@@ -80,6 +82,9 @@ class PartialDownload(Generic[T]):
         reached: The largest `size` so far.
         distrusted: Whether the host answered a range request with another range or file.
         digests: The checksums that the host announced, and the digests so far.
+        most: How many bytes of a file that is not an image are held.
+        rejected: The last whole file that was not an image, and why.
+        repeats: Whether it was the same as the one before, and no text that may be about something else.
     """
 
     open_writer: Callable[[], ImageWriter[T]]
@@ -89,6 +94,9 @@ class PartialDownload(Generic[T]):
     reached: int = 0
     distrusted: bool = False
     digests: list[tuple[ExpectedChecksum, hashlib._Hash]] = attrs.field(factory=list)
+    most: int = 0
+    rejected: tuple[bytes, str] = (b"", "")
+    repeats: bool = False
 
     @property
     def resumable(self) -> bool:
@@ -143,12 +151,24 @@ class PartialDownload(Generic[T]):
             StorageError: It cannot be stored.
         """
         try:
-            kept = await keep_image(self.checked())
+            writer = self.checked()
+            try:
+                kept = await keep_image(writer)
+            except IncompleteImage as problem:
+                await self.reject(writer, str(problem))
+                raise
         except IncompleteImage:
             await self.discard()
             raise
         self.forget()
         return kept
+
+    async def reject(self, writer: ImageWriter[T], reason: str) -> None:
+        """Hold the bytes of a file that came whole and is not an image: they are what was paid for."""
+        data = await read_back(writer, self.most)
+        # One that only lacks its end may have been cut on its way twice.
+        self.repeats = (data, NOT_AN_IMAGE) == self.rejected and data[:1] not in TEXT_BEGINS
+        self.rejected = (data, reason)
 
     def checked(self) -> ImageWriter[T]:
         """Return the writer of bytes that have the length and the checksums that the headers named."""
@@ -209,7 +229,7 @@ class Download(Generic[T]):
     absences: int = attrs.field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        self.partial = PartialDownload(open_writer=self.open_writer)
+        self.partial = PartialDownload(open_writer=self.open_writer, most=self.limits.image)
 
     async def run(self) -> T:
         """
@@ -255,7 +275,7 @@ class Download(Generic[T]):
         except (DownloadError, StorageError):
             raise
         except IncompleteImage as problem:
-            raise DownloadError(f"The image was fetched, but {problem}.", retryable=True) from None
+            raise DownloadError(f"The image was fetched, but {problem}.", retryable=not self.partial.repeats) from None
         except ImagesError as error:
             passing = isinstance(error, ConnectionFailedError | OutcomeUnknownError) and error.retryable is not False
             raise DownloadError(f"The image was not fetched. {error.message}", retryable=passing) from None

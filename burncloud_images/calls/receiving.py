@@ -261,6 +261,11 @@ class Receiver(Generic[T]):
             self.remains[self.index] = await read_back(self.writer, self.room)
         await self.abandon()
 
+    def keep_rejected(self, index: int, data: bytes, reason: str) -> None:
+        """Keep what came from the address of an image, whole, and is not one."""
+        if data and (part := data[: self.room]):
+            self.damaged[index], self.remains[index] = reason, part
+
     async def abandon(self) -> None:
         """Discard the image being written."""
         if writer := self.take_writer():

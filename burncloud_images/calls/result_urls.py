@@ -18,7 +18,7 @@ from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.calls.url_expiry import Expiry, find_signed_expiry
 from burncloud_images.errors import DownloadError, ResultExpiredError, StorageError
 from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
-from burncloud_images.results import ImageDetails, Unfetched
+from burncloud_images.results import DamagedImage, ImageDetails, Unfetched
 from burncloud_images.settings import Settings
 from burncloud_images.transport.address_guard import AddressPolicy
 from burncloud_images.transport.secret import RedactedURL, forgetting_locals
@@ -79,14 +79,14 @@ async def download(
     async def fetch_one(link: ResultURL) -> None:
         context = attrs.evolve(receiver.placement, index=link.index)
         async with places:
+            one = make_download(link.url, lambda: spec.sink.open(context), spec.settings, spec.resources, link.expiry)
             try:
-                receiver.kept[link.index] = await make_download(
-                    link.url, lambda: spec.sink.open(context), spec.settings, spec.resources, link.expiry
-                ).run()
+                receiver.kept[link.index] = await one.run()
             except StorageError as error:
                 receiver.unstored.append(error)
             except DownloadError as error:
                 failures[link] = error
+                receiver.keep_rejected(link.index, *one.partial.rejected)
 
     async with asyncio.TaskGroup() as group:
         for link in sorted(urls, key=lambda link: (link.expiry.deadline, link.index)):
@@ -128,7 +128,13 @@ async def fetch(
     expiry = Expiry(at=expires_at, deadline=clock.monotonic() + left) if expires_at is not None else None
     with free_of_charge(FETCHING_IS_FREE), forgetting_locals():
         await sink.prepare(context, 1)
-        image = await make_download(url, lambda: sink.open(context), settings, resources, expiry).run()
+        one = make_download(url, lambda: sink.open(context), settings, resources, expiry)
+        try:
+            image = await one.run()
+        except DownloadError as error:
+            data, reason = one.partial.rejected
+            error.damaged = (DamagedImage(index=index, reason=reason, data=data),) if data else ()
+            raise
     return attrs.evolve(image, url=str(url), expires_at=expires_at)
 
 

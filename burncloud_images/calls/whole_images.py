@@ -10,6 +10,9 @@ from burncloud_images.results import ImageDetails
 T = TypeVar("T", bound=ImageDetails)
 
 
+NOT_AN_IMAGE = "its bytes are not an image"
+
+
 class IncompleteImage(Exception):  # noqa: N818 (never leaves the package)
     """Bytes that are not a whole image; the message is one clause."""
 
@@ -35,5 +38,4 @@ async def keep_image(writer: ImageWriter[T]) -> T:
     media = await writer.finish()
     if media.media_type is not None and media.complete is not False:
         return await writer.keep(media)
-    what = "its bytes are not an image" if media.media_type is None else f"its {media.media_type} has no end"
-    raise IncompleteImage(what)
+    raise IncompleteImage(NOT_AN_IMAGE if media.media_type is None else f"its {media.media_type} has no end")

@@ -141,6 +141,27 @@ class TestFetching:
         assert [0, 2] == [image.index for image in caught.value.images]
         assert 1 == len(caught.value.__notes__)
 
+    @pytest.mark.parametrize("body", [b"%PDF-1.7 paid for", b"\0\0\0\x18ftypmp42" + bytes(900)])
+    async def test_not_for_ever_what_is_no_image(self, body, tmp_path):
+        """A file that comes twice the same is not asked for again, and its bytes are on the error."""
+        gateway = Gateway(a=(200, body))
+        for options in ({}, {"into": Directory(tmp_path / "out")}):
+            gateway.gets.clear()
+            with pytest.raises(errors.DownloadError, match="was fetched, but") as caught:
+                await fetch(gateway, "a", **options)
+
+            assert 2 == len(gateway.gets)
+            assert [body] == [part.data for part in caught.value.damaged]
+            assert 1 == len(caught.value.unfetched)
+
+    async def test_again_what_may_give_way_to_the_image(self):
+        """A page in place of an image may be one of a store that does not have it yet."""
+        page = (200, b"<html>not yet</html>")
+        gateway = Gateway(a=[page, page, page, (200, IMAGE)])
+        result = await fetch(gateway, "a")
+
+        assert IMAGE == result.image.data
+
     async def test_not_what_is_larger_than_the_cap(self):
         """An image larger than the limit is refused, also without a length."""
         gateway = Gateway(a=(200, png(pad=100_000)))
