@@ -6,6 +6,7 @@ from burncloud_images import errors
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.files.sinks import Directory, ImageContext, ImageWriter, Memory, ReadableWriter, Sink
+from burncloud_images.model import sizes
 from burncloud_images.model.inputs import FileID, ImageLike, ImageURL
 from burncloud_images.model.media import Media
 from burncloud_images.model.operations import EditRequest, GenerationRequest, VariationRequest
@@ -70,6 +71,7 @@ __all__ = [
     "Usage",
     "VariationRequest",
     "errors",
+    "sizes",
 ]
 
 

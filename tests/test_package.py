@@ -162,6 +162,7 @@ OWN = {
     "burncloud_images.model.media",
     "burncloud_images.model.operations",
     "burncloud_images.model.parameter_docs",
+    "burncloud_images.model.sizes",
     "burncloud_images.results",
     "burncloud_images.retry",
     "burncloud_images.settings",

@@ -23,6 +23,7 @@ from burncloud_images.cli.options import (
     RateOptions,
     ReportingOptions,
     RunOptions,
+    ShapeOptions,
     StreamOptions,
     TaskOptions,
     WatchOptions,
@@ -55,6 +56,7 @@ REPORTING = Group("Reporting", sort_key=6)
 
 GROUPS: Mapping[type, Group] = {
     ExtraFields: API,
+    ShapeOptions: API,
     EmulatorOptions: Group("Serving", sort_key=1),
     JobFolderOptions: JOB,
     ListOptions: JOB,
@@ -153,6 +155,10 @@ def make(
         try:
             values = add_defaults(given, (*unseen, *owners), KNOWN)
             reporter = Reporter(options=build_options(ReportingOptions, values))
+            if ShapeOptions in owners:
+                from burncloud_images.cli.inputs import with_size
+
+                values = with_size(values, reporter.note)
             with reporter.showing_warnings(), asyncio.Runner() as runner:
                 return runner.run(call(place, {**values, **more}, reporter))
         except UsageError as error:
@@ -185,7 +191,8 @@ async def call(place: str, values: Values, reporter: Reporter) -> int:
 
 def request_command(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN401 (as above)
     streaming = (StreamOptions,) if "partial_images" in attrs.fields_dict(kind) else ()
-    owners = (ExtraFields, OutputOptions, *streaming, *SHARED)
+    shape = (ShapeOptions,) if kind is not VariationRequest else ()
+    owners = (*shape, ExtraFields, OutputOptions, *streaming, *SHARED)
     return make(name, owners, "requests:send", more={"kind": kind}, own=request_parameters(kind), unseen=(kind,))
 
 
@@ -196,14 +203,14 @@ edit = request_command("edit", EditRequest)
 variation = request_command("variation", VariationRequest)
 batch = make(
     "batch",
-    (JobFolderOptions, ListOptions, RunOptions, RateOptions, BudgetOptions, *SHARED),
+    (ShapeOptions, JobFolderOptions, ListOptions, RunOptions, RateOptions, BudgetOptions, *SHARED),
     "batch:run",
     own=row_parameters(required=False),
     unseen=(*REQUESTS, ExtraFields),
 )
 plan = make(
     "plan",
-    (ListOptions, RateOptions, BudgetOptions, JsonOptions, ReportingOptions, ConfigurationOptions),
+    (ShapeOptions, ListOptions, RateOptions, BudgetOptions, JsonOptions, ReportingOptions, ConfigurationOptions),
     "plan:print_plan",
     own=row_parameters(required=True),
     unseen=(*REQUESTS, ExtraFields),

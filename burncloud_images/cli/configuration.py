@@ -64,8 +64,8 @@ REFUSED: Mapping[str, str] = {
     "image": "it can only be given on the command line",
 }
 
-RIVALS = frozenset({"output", "into"})
-"""Options that exclude each other: a flag drops the value of either from the file."""
+RIVALS = (frozenset({"output", "into"}), frozenset({"size", "aspect", "megapixels"}))
+"""Options that exclude each other: a flag drops the values of the others from the file."""
 
 
 def user_file() -> Path | None:
@@ -103,8 +103,9 @@ def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterab
         check(path, name, value, kinds)
     own = {field.name for owner in owners for field in attrs.fields(owner)}
     silent = {name for name, variables in VARIABLES.items() if any(os.environ.get(key) for key in variables)}
-    if RIVALS & given.keys():
-        silent |= RIVALS
+    for rivals in RIVALS:
+        if rivals & given.keys():
+            silent |= rivals
     added = {name: value for name, value in defaults.items() if name in own and name not in silent}
     environment = {name: value for name, value in read_environment() if name in own}
     further = {name: (*environment[name], *given[name]) for name in ADDED & environment.keys() & given.keys()}

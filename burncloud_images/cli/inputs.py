@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -246,6 +246,37 @@ def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> JobInputs:
         rows=build_options(ListOptions, values),
         allow_http=bool(values.get("allow_http")),
     )
+
+
+def with_size(values: Mapping[str, Any], note: Callable[[str], object]) -> dict[str, Any]:
+    """
+    Return *values* with the size that --aspect and --megapixels ask for.
+
+    Raises:
+        UsageError: They contradict other options.
+        InvalidRequestError: A model has no such size.
+    """
+    aspect, megapixels = values.get("aspect"), values.get("megapixels")
+    if aspect is None and megapixels is None:
+        return dict(values)
+    if aspect is None or values.get("size") is not None:
+        wrong = "--megapixels needs --aspect" if aspect is None else "--aspect cannot be combined with --size"
+        raise UsageError(f"{wrong}.")
+    from burncloud_images.model.sizes import PIXELS, fit
+
+    if megapixels is not None and not 0 < megapixels < MOST_MEGAPIXELS:
+        raise UsageError(f"--megapixels has to be between 0 and {MOST_MEGAPIXELS}.")
+    pixels = PIXELS if megapixels is None else max(1, round(megapixels * 1_000_000))
+    model = values.get("model") or from_environment(MODEL_VARIABLES)
+    sizes = {fit(aspect, pixels=pixels, model=name) for name in to_models(model) or (model,)}
+    if len(sizes) > 1:
+        raise UsageError(f"The models take different sizes of {aspect}: {', '.join(sorted(sizes))}; use --size.")
+    (size,) = sizes
+    note(f"--aspect {aspect} is the size {size}")
+    return {**values, "size": size}
+
+
+MOST_MEGAPIXELS = 1000
 
 
 def to_models(word: object) -> tuple[str, ...]:

@@ -29,6 +29,20 @@ class ExtraFields:
 
 
 @attrs.frozen(kw_only=True)
+class ShapeOptions:
+    """
+    The shape of the images, from which their size is found.
+
+    Args:
+        aspect: Width to height, such as 16:9, in place of --size: the size of that shape that the model takes.
+        megapixels: About how many million pixels an image of that shape has. Default: 1.
+    """
+
+    aspect: str | None = attrs.field(default=None, metadata={"metavar": "RATIO"})
+    megapixels: float | None = attrs.field(default=None, metadata={"metavar": "N"})
+
+
+@attrs.frozen(kw_only=True)
 class OutputOptions:
     """
     Where results go.

@@ -67,12 +67,12 @@ class UnsupportedField:
 
 @attrs.frozen
 class FlexibleSize:
-    """`WIDTHxHEIGHT` in steps, within a ratio and a largest picture in either orientation; or `auto`."""
+    """`WIDTHxHEIGHT` in steps, within a ratio, a longest edge and a number of pixels; or `auto`."""
 
     step: int = 16
     ratio: int = 3
     long: int = 3840
-    short: int = 2160
+    pixels: int = 3840 * 2160
 
     def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value, re.ASCII) if isinstance(value, str) else None
@@ -83,8 +83,10 @@ class FlexibleSize:
             return f"the edges of {value} are not multiples of {self.step}"
         if long > self.ratio * short:
             return f"{value} is longer than {self.ratio}:1"
-        if long > self.long or short > self.short:
-            return f"{value} is larger than {self.long}x{self.short}"
+        if long > self.long:
+            return f"an edge of {value} is longer than {self.long:,}"
+        if long * short > self.pixels:
+            return f"{value} has more than {self.pixels:,} pixels"
         return None
 
 

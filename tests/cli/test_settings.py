@@ -195,3 +195,49 @@ def test_a_profile_without_a_home(cli, monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
 
     assert "There is no [profile.x]" in cli(*GENERATE, "--profile", "x").err
+
+
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (["-m", "gpt-image-2", "--aspect", "16:9"], "1328x752"),
+        (["-m", "gpt-image-2", "--aspect", "9:16", "--megapixels", "2"], "1056x1888"),
+        (["-m", "dall-e-3", "--aspect", "16:9"], "1792x1024"),
+        (["--aspect", "1:1"], "1008x1008"),
+    ],
+)
+def test_aspect_becomes_a_size(cli, words, size):
+    """It is found before anything is sent, and told."""
+    ran = cli(*GENERATE, *words)
+
+    assert size == ran.json["body"]["size"]
+    assert f"is the size {size}" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--aspect", "16:9", "--size", "auto"], "cannot be combined with --size"),
+        (["--megapixels", "1"], "--megapixels needs --aspect"),
+        (["--aspect", "wide"], "'wide' is not a ratio"),
+        (["--aspect", "1:1", "--megapixels", "0"], "--megapixels has to be"),
+        (["--aspect", "16:9", "-m", "gpt-image-1"], "has no size of 16:9"),
+    ],
+)
+def test_wrong_aspects_are_refused(cli, words, said):
+    """One sentence says why."""
+    ran = cli(*GENERATE, *words)
+
+    assert 2 == ran.code
+    assert said in ran.err
+
+
+def test_plan_shows_the_size_of_an_aspect(cli, here):
+    """Lists are planned with the size that will be sent; a flag leaves out the file's size."""
+    (here / "prompts.txt").write_text("an otter\na fox\n")
+    (here / "mine.toml").write_text('size = "1024x1024"\n')
+
+    ran = cli("plan", "prompts.txt", "-m", "gpt-image-2", "--aspect", "3:2", "--config", "mine.toml")
+
+    assert 0 == ran.code
+    assert "--aspect 3:2 is the size 1232x816" in ran.err

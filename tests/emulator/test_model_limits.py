@@ -43,7 +43,7 @@ REFUSED = [
     ({"model": G2, "size": "1000x1000"}, "size", "invalid_value"),
     ({"model": G2, "size": "1600x512"}, "size", "invalid_value"),
     ({"model": G2, "size": "3856x2160"}, "size", "invalid_value"),
-    ({"model": G2, "size": "2176x2176"}, "size", "invalid_value"),
+    ({"model": G2, "size": "2896x2880"}, "size", "invalid_value"),
     ({"model": G2, "size": "1024×1024"}, "size", "invalid_value"),  # noqa: RUF001
     ({"model": G2, "size": "0x16"}, "size", "invalid_value"),
     ({"model": D2, "quality": "hd"}, "quality", "invalid_value"),

@@ -55,8 +55,10 @@ CASES = [
     (FlexibleSize(), "2160x3840", None),
     (FlexibleSize(), Size.WIDE, None),
     (FlexibleSize(), Size.ODD, "the edges of"),
-    (FlexibleSize(), "3856x2160", "3856x2160 is larger than 3840x2160"),
-    (FlexibleSize(), "2176x2176", "2176x2176 is larger than 3840x2160"),
+    (FlexibleSize(), "3856x2160", "an edge of 3856x2160 is longer than 3,840"),
+    (FlexibleSize(), "2304x2304", None),
+    (FlexibleSize(), "2880x2880", None),
+    (FlexibleSize(), "2896x2880", "2896x2880 has more than 8,294,400 pixels"),
     (FlexibleSize(), "64x16", "64x16 is longer than 3:1"),
     (FlexibleSize(), "0x16", "the edges of 0x16 are not multiples of 16"),
     (FlexibleSize(), "100x100", "the edges of 100x100 are not multiples of 16"),
@@ -84,7 +86,7 @@ def test_the_orientation_of_a_size_does_not_matter(short, long):
     low, top = sorted((short, long))
 
     assert (wide is None) == (high is None)
-    assert (wide is None) == (0 < low <= 135 and top <= 240 and top <= 3 * low)
+    assert (wide is None) == (0 < low and top <= 240 and low * top <= 135 * 240 and top <= 3 * low)
 
 
 def test_a_needed_field_may_be_unset():
