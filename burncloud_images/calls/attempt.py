@@ -368,7 +368,9 @@ class RequestAttempt(Generic[T]):
             error.billed = max(error.billed, Billing.MAYBE)  # they may have been made
             return error
         if answer.task is None or answer.task.state is not TaskState.FAILED:
-            return self.to_error(response, answer.raw, phase)
+            error = self.to_error(response, answer.raw, phase)
+            self.is_refunded = error.billed is Billing.NO
+            return error
         task_id = task_id or answer.task.id or ""
         error = self.to_error(response, json.dumps(answer.error).encode(), phase, task_id)
         self.is_refunded = answer.task.refunded

@@ -16,7 +16,7 @@ import attrs
 
 from burncloud_images.errors import ProtocolError, hide_query
 from burncloud_images.results import Cost, RefusedImage, SVGUsage, TokenDetails, Usage
-from burncloud_images.wire.error_body import is_failure
+from burncloud_images.wire.error_body import is_answered_with_success, is_failure
 from burncloud_images.wire.places import BASE64, Path, find_items
 from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
 
@@ -220,7 +220,9 @@ def find_error(document: Mapping[str, object], task: TaskReport | None) -> Mappi
     if task is not None and task.error is not None:
         return task.error
     is_running = task is not None and task.state is TaskState.RUNNING
-    is_error = says_something(document.get("error")) or (task is None and is_failure(document))
+    if says_something(document.get("error")):
+        return None if is_running else document
+    is_error = is_failure(document) if task is None else not task.is_certain and is_answered_with_success(document)
     return document if is_error and not is_running else None
 
 

@@ -273,16 +273,27 @@ def is_of_result(envelope: ErrorObject) -> bool:
 
 def is_failure(document: Mapping[str, object]) -> bool:
     """Whether a document without images, in an answer of success, says in a form of its own that it is an error."""
-    base = document.get("base_resp")
-    if isinstance(base, Mapping):
-        return to_word(base.get("status_code")) is not None
-    for container in (document.get("Response"), document.get("ResponseMetadata")):
-        if isinstance(container, Mapping) and isinstance(container.get("Error"), Mapping):
-            return True
-    if to_word(document.get("error_code")) or document.get("success") is False or document.get("errors"):
+    if is_answered_with_success(document):
+        return True
+    if isinstance(document.get("base_resp"), Mapping):
+        return False
+    if document.get("success") is False or document.get("errors"):
         return bool(find_error_fields(document)[0])
     code = to_word(document.get("code"))
     return code is not None and code.casefold() not in SUCCESS and bool(find_message(document))
+
+
+def is_answered_with_success(document: object) -> bool:
+    """Whether it is an error of MiniMax, Tencent or Baidu, which answer each error with status 200."""
+    if not isinstance(document, Mapping):
+        return False
+    base = document.get("base_resp")
+    if isinstance(base, Mapping) and to_word(base.get("status_code")):
+        return True
+    for container in (document.get("Response"), document.get("ResponseMetadata")):
+        if isinstance(container, Mapping) and isinstance(container.get("Error"), Mapping):
+            return True
+    return to_word(document.get("error_code")) is not None and to_word(document.get("error_msg")) is not None
 
 
 def is_of_api(fields: Mapping[str, object]) -> bool:

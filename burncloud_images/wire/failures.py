@@ -37,7 +37,7 @@ from burncloud_images.errors import (
 )
 from burncloud_images.model.operations import Operation
 from burncloud_images.wire.dialects import REFUSALS, Dialect
-from burncloud_images.wire.error_body import ErrorObject, is_of_result, parse_error, to_word
+from burncloud_images.wire.error_body import ErrorObject, is_answered_with_success, is_of_result, parse_error, to_word
 from burncloud_images.wire.error_codes import INNER_STATUS, Kind, find_by_code, find_by_status, find_by_text
 from burncloud_images.wire.error_waits import find_body_wait
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
@@ -256,8 +256,11 @@ def decide_billing(error: APIError, response: ErrorResponse, envelope: ErrorObje
         return Billing.NO
     # An answer of success had begun, so only words tell that nothing was made.
     is_open = response.status < 300 and isinstance(error, ServerError) and not {envelope.code, envelope.type} & REFUSALS
+    began = response.billed
+    if began is Billing.MAYBE and is_answered_with_success(envelope.document):
+        began = Billing.NO  # the status says nothing, and the error has its usual form
     # A key that the server knows has been sent before, by an earlier attempt or by another program.
-    return max(response.billed, error.billed, Billing.MAYBE if is_open or error.key_already_used else Billing.NO)
+    return max(began, error.billed, Billing.MAYBE if is_open or error.key_already_used else Billing.NO)
 
 
 def classify(response: ErrorResponse, envelope: ErrorObject) -> tuple[Kind, str]:

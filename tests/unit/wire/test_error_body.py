@@ -117,6 +117,7 @@ def test_only_the_form_of_the_api_can_vouch_for_the_bill(body, is_own):
     ("document", "failed"),
     [
         ({"base_resp": {"status_code": 1008}}, True),
+        ({"error_code": 17, "error_msg": "x", "id": "r"}, True),
         ({"base_resp": {"status_code": 0, "status_msg": "success"}}, False),
         ({"Response": {"Error": {"Code": "x", "Message": "m"}}}, True),
         ({"Response": {"RequestId": "r"}}, False),

@@ -318,6 +318,24 @@ def test_a_refused_result_says_that_it_was_made(body):
     assert "the images were made and then refused" in error.message
 
 
+@pytest.mark.parametrize(
+    ("body", "billed"),
+    [
+        (b'{"id": "r", "base_resp": {"status_code": 1008, "status_msg": "x"}}', NO),
+        (b'{"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": "x"}}}', NO),
+        (b'{"error_code": 17, "error_msg": "x"}', NO),
+        (b'{"base_resp": {"status_code": 1000, "status_msg": "x"}}', MAYBE),
+        (b'{"base_resp": {"status_code": 1027, "status_msg": "x"}}', MAYBE),
+        (b'{"code": 402, "msg": "x"}', MAYBE),
+        (said(code="insufficient_quota"), MAYBE),
+    ],
+)
+def test_a_server_that_answers_all_errors_with_success_is_believed(body, billed):
+    """Its status says nothing of the work; where it is another server's, the answer of success had begun."""
+    assert billed is to_error(reply(200, body, billed=MAYBE)).billed
+    assert YES is to_error(reply(200, body, billed=YES)).billed
+
+
 class TestWaits:
     """Waits that the body alone names."""
 
