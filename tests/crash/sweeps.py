@@ -127,7 +127,7 @@ class Sweep:
             if not ending.killed:
                 break
             doubts.append(0)
-            if self.policy == "tasks":
+            if self.policy == "tasks" and (Path(plan.directory) / "job.sqlite3").exists():
                 accepted += sandbox.inspect(plan)["totals"]["counts"]["accepted"]
         points: Sequence[str] = ()
         for _ in range(MOST_RUNS):
