@@ -34,6 +34,8 @@ BASE64 = (
     *("partial_image_b64", "bytesBase64Encoded", "imageBytes"),
 )
 """Names of the base64 of an image within its object."""
+CERTAIN = ("b64_json", "partial_image_b64")
+"""Those that documents name: what stands there is base64, or damaged."""
 EITHER = ("image", "result")
 """Names of what may be base64 or an address, and is told apart by how it begins."""
 SINGLE = ("image_url", "result_url", "output_url", "output", "result", "imageUrl", "resultUrl")
@@ -107,14 +109,16 @@ def find_below(path: Path, start: int) -> ImagePlace | None:
 def find_form(tail: Path) -> Form | None:
     """Return what stands at *tail* within an image object; None if it is not its image."""
     match tail:
+        case (name,) if name in CERTAIN:
+            return "base64"
         case () | ("image" | "result",):
             return "either"
         case (name,) if name in BASE64:
-            return "base64"
+            return "either"
         case (name,) if name in URLS:
             return "url"
         case (holder, name) if holder in HOLDERS and (name in BASE64 or name in {"url", "data"}):
-            return "url" if name == "url" else "base64"
+            return "url" if name == "url" else "either"
     return None
 
 
@@ -210,7 +214,7 @@ def find_containers(document: Mapping[str, object], depth: int = 0) -> Iterator[
 def has_image(item: object) -> bool:
     """Whether *item* of a list is an image or its address; bytes that were cut out have left an empty text."""
     if isinstance(item, Mapping):
-        return has_cut(item) or any(find_url(item.get(name)) for name in URLS)
+        return has_cut(item) or any(find_url(item.get(name)) for name in (*URLS, *BASE64))
     return item == "" or find_url(item) is not None
 
 
@@ -229,7 +233,7 @@ def to_item(item: object) -> object:
     if isinstance(item, str):
         return {"url": item} if find_url(item) else item
     if isinstance(item, Mapping):
-        for name in URLS:
+        for name in (*URLS, *BASE64):
             if url := find_url(item.get(name)):
                 return {**{key: value for key, value in item.items() if key != name}, "url": url}
     return item
