@@ -141,10 +141,7 @@ def try_folder(folder: Path, name: str, room: int) -> None:
         OSError: It cannot: also if fewer than *room* bytes are free.
         ValueError: It cannot hold the name.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise NotADirectoryError("it is not a folder") from None
+    make_folder(folder)
     free = find_free(folder)
     if free is not None and free < room:
         raise OSError(errno.ENOSPC, f"{free:,} bytes are free, and {room:,} may be needed")
@@ -153,6 +150,19 @@ def try_folder(folder: Path, name: str, room: int) -> None:
     os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with suppress(OSError):
         probe.unlink()
+
+
+def make_folder(folder: Path) -> None:
+    """
+    Make a folder, and those above it; blocks.
+
+    Raises:
+        OSError: It cannot be made, or something else has its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError("it is not a folder") from None
 
 
 def find_free(folder: Path) -> int | None:

@@ -18,7 +18,7 @@ from typing import Self
 import attrs
 
 from burncloud_images.bulk.folder_descriptors import FOLDER, descend, numbered
-from burncloud_images.disk import UNSUPPORTED, sync_folder
+from burncloud_images.disk import UNSUPPORTED, explain, make_folder, sync_folder
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 
 
@@ -97,9 +97,9 @@ class JobDirectory:
             StorageError: It cannot be made or written.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be created: {error.strerror or error}.") from None
+            raise StorageError(f"{self.path} cannot be created: {explain(error)}.") from None
         if not self.store.exists():  # first use: sync the parent folders so the job directory survives a power cut
             for folder in self.path.parents:
                 with suppress(OSError):  # one that may not be read, or cannot be synced

@@ -71,12 +71,20 @@ def read_prompt(word: str, stdin: StandardInput) -> str:
         content = stdin.open("the prompt").read()
     elif word.startswith("@"):
         content = read_file(word[1:], "prompt file")
-    else:
+    elif is_text(word):
         return word
+    else:  # in a locale of ASCII, Python escapes all other bytes of an argument
+        content = word.encode(errors="surrogateescape")
     try:
         return content.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise UsageError("The prompt is not valid UTF-8.") from None
+
+
+def is_text(word: str) -> bool:
+    """Return whether UTF-8 can carry a word, or else it holds something that no byte stands behind."""
+    escaped = {code for code in map(ord, word) if 0xD800 <= code <= 0xDFFF}
+    return not escaped or not escaped <= {*range(0xDC80, 0xDD00)}
 
 
 def to_image(word: str, stdin: StandardInput, *, allow_http: bool) -> ImageLike:

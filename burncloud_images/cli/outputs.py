@@ -17,7 +17,7 @@ from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.options import OutputOptions, StreamOptions
 from burncloud_images.cli.reporting import Reporter, to_one_line
 from burncloud_images.cli.standard_streams import escaped, silence
-from burncloud_images.disk import write_whole
+from burncloud_images.disk import LONGEST_NAME, write_whole
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext, ImageWriter, Sink
 from burncloud_images.model.inputs import SCHEME, ImageURL, PathSource
@@ -116,14 +116,31 @@ def to_target(output: OutputOptions) -> OutputDirectory:
         ConfigurationError: The template of the name is not valid.
     """
     path = find_path(output)
-    named = output.output is not None and not output.output.endswith("/") and not path.is_dir()
+    named = output.output is not None and not output.output.endswith("/") and not os.path.isdir(path)  # noqa: PTH112
     if named and output.name is not None:
         raise UsageError("-o names a file, so --name does not apply; give a folder with -o or --into.")
+    if named:
+        check_file(path)
     folder, name = (path.parent, path.name) if named else (path, output.name or DEFAULT_NAME)
-    if "{" in str(folder) and not folder.is_dir():
+    if "{" in str(folder) and not os.path.isdir(folder):  # noqa: PTH112
         raise UsageError(f"Fields such as {{id}} can only be used in file names, not in the folder {folder}.")
     directory = Directory(folder, name=name, exists="overwrite" if output.exists == "overwrite" else "rename")
     return OutputDirectory(directory=directory, exists=output.exists, named=named)
+
+
+def check_file(path: Path) -> None:
+    """
+    Refuse a path that cannot be that of an image.
+
+    Raises:
+        UsageError: It is that of a device or pipe, or its name is too long.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 (pathlib raises what cannot be looked up)
+        raise UsageError(f"{path} is not a regular file; use -o - to write the image to a device or pipe.")
+    if (size := len(path.name.encode(errors="replace"))) > LONGEST_NAME:
+        raise UsageError(
+            f"The file name of -o has {size} bytes, and file systems take {LONGEST_NAME}; choose a shorter one."
+        )
 
 
 def find_path(output: OutputOptions) -> Path:

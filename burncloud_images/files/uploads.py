@@ -8,8 +8,10 @@ length.
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
+import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import Executor
@@ -290,8 +292,8 @@ def name_of(handle: object) -> str:
 
 
 def reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
+    if isinstance(error, FileNotFoundError) and error.strerror == os.strerror(errno.ENOENT):
+        return "there is no such file"  # and not that there is no folder for temporary ones
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return text or type(error).__name__
 

@@ -161,6 +161,47 @@ def test_wrong_words(cli, serve, words, sentence):
     assert sentence in refused(cli(*words), server)
 
 
+def test_a_prompt_in_a_locale_of_ascii(cli):
+    """Python hands over escaped bytes there, which are read as the UTF-8 that was typed; other bytes are refused."""
+    word = "一只水獭".encode().decode("ascii", errors="surrogateescape")
+
+    assert cli("generate", word, "--dry-run", "--json").json["body"]["prompt"] == "一只水獭"
+    ran = cli("generate", "\udcff\udcfe", "--dry-run")
+    assert (ran.code, "not valid UTF-8" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("exists", ["error", "rename", "overwrite", "skip"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "long", "long in bytes"])
+def test_a_file_that_cannot_be_is_refused_before_anything_is_sent(cli, serve, here, kind, exists):
+    """A pipe, a device and a name of more than 255 bytes are one sentence, code 2; a device stays one."""
+    server = serve()
+    os.mkfifo(here / "pipe")
+    name = {"pipe": "pipe", "device": "/dev/null", "long": "a" * 252 + ".png", "long in bytes": "水" * 84 + ".png"}[
+        kind
+    ]
+
+    ran = cli(*GENERATE, "-o", name, "--exists", exists)
+
+    assert ("use -o -" if kind in {"pipe", "device"} else "has 256 bytes") in refused(ran, server)
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe", "loop"])
+@pytest.mark.parametrize("words", [(*GENERATE, "--into"), ("batch", "list.txt", "-m", "gpt-image-2", "--into")])
+def test_what_is_not_a_folder(cli, serve, here, words, kind):
+    """It is called that, for single requests and for jobs, and nothing is sent."""
+    server = serve()
+    (here / "list.txt").write_text("an otter\n")
+    (here / "file").touch()
+    os.mkfifo(here / "pipe")
+    (here / "loop").symlink_to(here / "loop")
+
+    ran = cli(*words, kind)
+
+    assert ran.code == 11
+    assert "it is not a folder." in ran.err
+    assert not server.ledger.requests
+
+
 def test_a_prompt_that_is_no_text(cli, serve):
     """A prompt that is not valid UTF-8 is refused."""
     server = serve()
