@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import attrs
 
+from burncloud_images import errors
 from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.inputs import StandardInput, read_file
 from burncloud_images.cli.options import ConnectionOptions
@@ -33,6 +34,18 @@ if TYPE_CHECKING:
     from burncloud_images.emulator import Emulator
 
 MOST_CONNECTIONS = 100
+MEANINGS: Mapping[str, type[errors.APIError]] = {
+    "authentication": errors.AuthenticationError,
+    "bad-request": errors.BadRequestError,
+    "moderation": errors.ModerationError,
+    "not-found": errors.NotFoundError,
+    "permission": errors.PermissionDeniedError,
+    "quota": errors.QuotaExceededError,
+    "rate-limit": errors.RateLimitError,
+    "server": errors.ServerError,
+    "unsupported": errors.UnsupportedError,
+}
+"""What `--error-code` can call an error."""
 
 
 @attrs.frozen(kw_only=True)
@@ -190,6 +203,23 @@ def make_fetcher(connection: ConnectionOptions) -> AsyncImagesClient:
     return make_client(connection, endpoint, None, MOST_CONNECTIONS)
 
 
+def to_codes(words: Iterable[str]) -> Mapping[str, type[errors.APIError]]:
+    """
+    Return the classes of errors by the codes that `--error-code` names.
+
+    Raises:
+        UsageError: One has another form, or another meaning.
+    """
+    codes: dict[str, type[errors.APIError]] = {}
+    for word in words:
+        code, _, meaning = word.rpartition("=")
+        if not code.strip() or meaning.strip() not in MEANINGS:
+            known = ", ".join(MEANINGS)
+            raise UsageError(f"--error-code takes a code and one of {known}, as in 1113=quota, not {word!r}.")
+        codes[code.strip()] = MEANINGS[meaning.strip()]
+    return codes
+
+
 def make_client(
     connection: ConnectionOptions,
     endpoint: Endpoint,
@@ -197,7 +227,8 @@ def make_client(
     max_connections: int,
 ) -> AsyncImagesClient:
     try:
-        retry = RetryPolicy(attempts=connection.retries, deadline=connection.deadline)
+        codes = to_codes(connection.error_code)
+        retry = RetryPolicy(attempts=connection.retries, deadline=connection.deadline, codes=codes)
         timeouts = Timeouts(first_byte=connection.timeout)
     except ValueError:
         raise UsageError("--retries has to be at least 1, --timeout greater than 0, --deadline not negative.") from None

@@ -267,6 +267,8 @@ class ConnectionOptions:
         no_key: Send no API key. That is also what happens without a key if the API is on this machine.
         dialect: The kind of server, if the base URL does not tell: burncloud, newapi or openai. Errors depend on it in
             what they say about billing. Default: BURNCLOUD_DIALECT.
+        error_code: What an error code of your gateway means, as 1113=quota; one of authentication, bad-request,
+            moderation, not-found, permission, quota, rate-limit, server or unsupported. Repeatable.
     """
 
     base_url: str | None = attrs.field(default=None, metadata={"metavar": "URL"})
@@ -284,6 +286,7 @@ class ConnectionOptions:
     query: tuple[str, ...] = attrs.field(default=(), repr=False, metadata={"metavar": "NAME=VALUE"})
     no_key: bool = False
     dialect: str | None = attrs.field(default=None, metadata={"metavar": "NAME"})
+    error_code: tuple[str, ...] = attrs.field(default=(), metadata={"metavar": "CODE=MEANING"})
 
 
 @attrs.frozen(kw_only=True)

@@ -382,6 +382,26 @@ def test_a_dialect_that_does_not_exist(cli, serve):
     assert "There is no dialect 'new-api'" in refused(cli(*GENERATE, "--dialect", "new-api"), server, code=2)
 
 
+@pytest.mark.parametrize("how", ["flag", "file"])
+def test_a_code_means_what_the_user_says(cli, serve, here, how):
+    """By --error-code or the configuration; an empty purse ends with 5."""
+    serve(Fault(status=400, body={"error": {"message": "m", "code": "E402"}}))
+    (here / "named.toml").write_text("error-code = ['E402=quota']")
+
+    ran = cli(*GENERATE, *(["--error-code", "E402=quota"] if how == "flag" else ["--config", "named.toml"]))
+
+    assert 5 == ran.code
+
+
+@pytest.mark.parametrize("word", ["E402", "=quota", "E402=money", "E402="])
+def test_a_meaning_that_does_not_exist(cli, serve, word):
+    """It is refused with those that do, before anything is sent."""
+    server = serve()
+    assert "--error-code takes a code and one of authentication" in refused(
+        cli(*GENERATE, "--error-code", word), server, code=2
+    )
+
+
 def test_the_request_id_is_quoted(cli, serve):
     """An error prints its request id once."""
     server = serve(Fault(status=500))
