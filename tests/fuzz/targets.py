@@ -34,6 +34,7 @@ from burncloud_images.wire.failures import ErrorResponse, to_error
 from burncloud_images.wire.headers import find_request_id, find_retry_after, find_should_retry
 from burncloud_images.wire.image_json import (
     AnswerDecoder,
+    ImageBodyDecoder,
     ImageChunk,
     ImageEnded,
     ImageFailed,
@@ -111,9 +112,19 @@ def tell_body(chunks: Iterable[bytes], listener: Listener) -> object:
     pieces.append(body.close())
     if body.shape == "events":
         return tell_events(pieces, listener)
+    if body.shape == "image":
+        return tell_image(pieces, listener)
     decoder = AnswerDecoder(MOST_ITEMS) if body.shape == "answer" else OpaqueDecoder()
     for piece in pieces:
         listener.listen(decoder.feed(piece))
+    return decoder.close()
+
+
+def tell_image(chunks: Iterable[bytes], listener: Listener) -> object:
+    decoder = ImageBodyDecoder()
+    for chunk in filter(None, chunks):
+        listener.listen(decoder.feed(chunk))
+    listener.listen(decoder.finish())
     return decoder.close()
 
 
