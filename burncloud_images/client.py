@@ -113,8 +113,9 @@ class AsyncImagesClient:
         max_connections: To the API at once; further requests wait. A few hundred are enough: ten thousand that connect
             at once hold the event loop for half a minute, and most of them time out.
         on_attempt: A callable that sees each `Attempt` as it ends.
-        dialect: Which server it is, where the base URL does not tell: `burncloud`, `newapi`, `openai` and others. It
-            decides what errors say about money. By default `BURNCLOUD_DIALECT` of the environment.
+        dialect: Which server it is, where the base URL does not tell: `burncloud`, `newapi`, `openai`, `azure`,
+            `openrouter`, `ark`, `together`, `siliconflow` and others. It decides paths, fields, the header of the key,
+            and what errors say about money. By default `BURNCLOUD_DIALECT` of the environment.
         session: An aiohttp session for the API's requests; it is borrowed and never closed. Result URLs are fetched by
             another, without the key.
         clock: Where time comes from; for tests.
@@ -148,6 +149,9 @@ class AsyncImagesClient:
         network = network or Network()
         address, source = find_base_url(base_url)
         where = to_base_url(address, allow_http=network.allow_http)
+        server = find_dialect(where, dialect or from_environment(DIALECT_VARIABLES))
+        if server is not None:
+            where = to_base_url(address, allow_http=network.allow_http, base_path=server.base_path)
         host = origin(where)[1]
         if api_key is not False:
             api_key = hide(from_environment(KEY_VARIABLES) if api_key is None else api_key)
@@ -164,7 +168,7 @@ class AsyncImagesClient:
             validation=validation,
             on_attempt=on_attempt,
             base_url_source=source,
-            dialect=find_dialect(where, dialect or from_environment(DIALECT_VARIABLES)),
+            dialect=server,
             query=find_query(address),
         )
         if session is not None:

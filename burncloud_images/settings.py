@@ -183,6 +183,11 @@ class Settings:
     dialect: Dialect | None = None
     query: Mapping[str, str] = attrs.field(factory=dict, repr=show_names)
 
+    @property
+    def key_header(self) -> str:
+        """The header of the key."""
+        return self.dialect.key_header if self.dialect is not None else "Authorization"
+
     def url(self, path: str) -> str:
         """Return the URL of an endpoint of the API."""
         return self.with_query(self.base_url + path)

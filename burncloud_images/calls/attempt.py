@@ -234,7 +234,10 @@ class RequestAttempt(Generic[T]):
     async def send(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ImagesAnswer:
         spec = self.spec
         url, body = spec.settings.url(encoded.path), (encoded.plan, uploads)
-        headers = {**to_headers(self.key, spec.settings.network.headers), "Idempotency-Key": spec.idempotency_key}
+        headers = {
+            **to_headers(self.key, spec.settings.network.headers, spec.settings.key_header),
+            "Idempotency-Key": spec.idempotency_key,
+        }
         if spec.tasks == "ask":
             headers |= asking(spec.settings.dialect).headers
         if spec.via_stream:

@@ -62,7 +62,7 @@ from burncloud_images.settings import OnAttempt, Settings
 from burncloud_images.transport.interface import ReplayableUpload
 from burncloud_images.transport.secret import forgetting_locals
 from burncloud_images.wire.dialects import asking
-from burncloud_images.wire.encoded_request import EncodedRequest, encode
+from burncloud_images.wire.encoded_request import EncodedRequest, encode, find_dialect_problem, to_data_url
 
 if TYPE_CHECKING:
     from burncloud_images.model.inputs import ImageSource
@@ -207,10 +207,17 @@ class Call(Generic[T]):
             boundary = uuid.uuid4().hex if measured else ""
             task = asking(spec.settings.dialect) if spec.tasks == "ask" else None
             encoded = encode(
-                spec.request, measured, fields=spec.fields, boundary=boundary, stream=spec.via_stream, task=task
+                spec.request,
+                measured,
+                fields=spec.fields,
+                boundary=boundary,
+                stream=spec.via_stream,
+                task=task,
+                dialect=spec.settings.dialect,
+                urls=(urls := await find_data_urls(spec, uploads)),
             )
             received = await repeat(
-                lambda: self.send_once(encoded, uploads),
+                lambda: self.send_once(encoded, () if urls else uploads),
                 spec.settings.retry,
                 clock=spec.resources.clock,
                 jitter=random.random,
@@ -356,7 +363,8 @@ def refuse_wrong_way(spec: CallSpec[T]) -> None:
     Refuse a request whose images cannot come the way that was asked for.
 
     Raises:
-        InvalidRequestError: It cannot be streamed, or asks for previews without a stream.
+        InvalidRequestError: It cannot be streamed, asks for previews without a stream, or has images that the server
+            cannot be sent.
     """
     request = spec.request
     if spec.via_stream and not hasattr(request, "partial_images"):
@@ -364,6 +372,16 @@ def refuse_wrong_way(spec: CallSpec[T]) -> None:
     if not spec.via_stream and getattr(request, "partial_images", None) is not None:
         problem = "partial images come over a stream; this call returns whole images only"
         raise InvalidRequestError([Violation("partial_images", problem)])
+    if found := find_dialect_problem(request, spec.settings.dialect):
+        raise InvalidRequestError([Violation(*found)])
+
+
+async def find_data_urls(spec: CallSpec[T], uploads: Sequence[ReplayableUpload]) -> list[str]:
+    """Return the uploads as `data:` URLs, if the server takes no files; none if it does."""
+    dialect = spec.settings.dialect
+    if dialect is None or dialect.references is None:
+        return []
+    return [to_data_url(b"".join([piece async for piece in one.pieces()]), one.media.media_type) for one in uploads]
 
 
 def find_fields(request: ImagesRequest, default_model: str | None) -> Mapping[str, object]:

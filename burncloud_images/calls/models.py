@@ -49,7 +49,7 @@ async def request_models(settings: Settings, resources: Resources) -> tuple[Mode
     key = await settings.key()
     redaction = KeyRedactor(key)
     state = AttemptState(clock=resources.clock)
-    url, headers = settings.url("/models"), to_headers(key, settings.network.headers)
+    url, headers = settings.url("/models"), to_headers(key, settings.network.headers, settings.key_header)
     try:
         async with resources.transport.get(url, headers, state, settings.timeouts, kind="api") as answered:
             body = redaction.body(await read_list(RedactedResponse(answered, redaction), redaction, state, settings))

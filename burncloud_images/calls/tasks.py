@@ -145,7 +145,10 @@ class TaskFollower(Generic[T]):
         """
         settings = self.spec.settings
         attempt = RequestAttempt(spec=self.spec, key=await settings.key(), number=self.retries + 1)
-        headers = {**to_headers(attempt.key, settings.network.headers), **asking(settings.dialect).poll_headers}
+        headers = {
+            **to_headers(attempt.key, settings.network.headers, settings.key_header),
+            **asking(settings.dialect).poll_headers,
+        }
         self.wait = None
         try:
             async with self.spec.resources.transport.get(

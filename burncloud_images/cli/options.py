@@ -265,8 +265,9 @@ class ConnectionOptions:
             a file, which other users of this machine cannot see. Repeatable. Default: the lines of BURNCLOUD_HEADERS.
         query: A parameter for the URL of each request, as NAME=VALUE. Repeatable. Default: BURNCLOUD_QUERY.
         no_key: Send no API key. That is also what happens without a key if the API is on this machine.
-        dialect: The kind of server, if the base URL does not tell: burncloud, newapi or openai. Errors depend on it in
-            what they say about billing. Default: BURNCLOUD_DIALECT.
+        dialect: The kind of server, if the base URL does not tell: burncloud, newapi, openai, azure, openrouter,
+            ark, together, siliconflow and others. Paths, fields, the header of the key and what errors say about
+            billing depend on it. Default: BURNCLOUD_DIALECT.
         error_code: What an error code of your gateway means, as 1113=quota; one of authentication, bad-request,
             moderation, not-found, permission, quota, rate-limit, server or unsupported. Repeatable.
     """

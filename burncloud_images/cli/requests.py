@@ -226,6 +226,7 @@ async def preview(
         base_url=connection.base_url or from_environment(BASE_URL_VARIABLES),
         validation=connection.validation,
         network=to_network(connection, ""),
+        dialect=connection.dialect,
         session=cast("Session", RecordingSession()),
     )
     async with client:

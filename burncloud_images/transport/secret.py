@@ -43,11 +43,22 @@ def bearer(key: str) -> Secret:
     return Secret("Bearer " + key)  # an f-string would mask it
 
 
-def to_headers(key: str, further: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that say who asks: *further*, and the key, unless it is empty or another takes its place."""
+AUTHORIZATION = "Authorization"
+
+
+def to_headers(key: str, further: Mapping[str, str], key_header: str = AUTHORIZATION) -> dict[str, str]:
+    """
+    Return the headers that say who asks.
+
+    Args:
+        key: The key; none if it is empty.
+        further: The user's own headers, of which one may take the place of the key.
+        key_header: The header of the key.
+    """
     own: dict[str, str] = {name: Secret(value) for name, value in further.items()}
-    has_authorization = any(name.lower() == "authorization" for name in own)
-    return {"Authorization": bearer(key), **own} if key and not has_authorization else own
+    if not key or any(name.lower() in {"authorization", key_header.lower()} for name in own):
+        return own
+    return {key_header: bearer(key) if key_header == AUTHORIZATION else Secret(key), **own}
 
 
 def hide(value: T) -> T | Secret:

@@ -14,7 +14,7 @@ ENDPOINTS = re.compile(r"/images/(?:generations|edits|variations)$")
 """What is pasted along with a base URL."""
 
 
-def to_base_url(spelling: str, *, allow_http: bool = False) -> str:
+def to_base_url(spelling: str, *, allow_http: bool = False, base_path: str = VERSION) -> str:
     """
     Return the base URL, with scheme and path and without a final slash, an endpoint or a query.
 
@@ -22,6 +22,7 @@ def to_base_url(spelling: str, *, allow_http: bool = False) -> str:
         spelling: A host, a host with a slash, or a URL. Without a path it gets `/v1`; a path is taken as it is, since
             gateways have versions of their own: `/api/v3`, `/v1beta/openai`. A bare host means https, but for
             loopback, where nothing listens with a certificate.
+        base_path: What a URL without a path gets.
         allow_http: Whether the key may travel unencrypted to hosts other than loopback.
 
     Raises:
@@ -35,7 +36,7 @@ def to_base_url(spelling: str, *, allow_http: bool = False) -> str:
         )
         raise ConfigurationError(message)
     path = ENDPOINTS.sub("", parts.path.rstrip("/")).rstrip("/")
-    return f"{scheme}://{parts.netloc}{path or VERSION}"
+    return f"{scheme}://{parts.netloc}{path or base_path}"
 
 
 def find_query(spelling: str) -> dict[str, str]:

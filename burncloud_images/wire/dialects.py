@@ -39,17 +39,43 @@ class TaskDialect:
 
 
 @attrs.frozen(kw_only=True)
+class References:
+    """
+    Fields of a generation that name input images, on a server that has no edits.
+
+    Attributes:
+        one: The field of a single image.
+        several: The field of a list of images; None if there is none.
+        is_list: Whether a single image is a list as well.
+        is_object: Whether an image is `{"type": "image_url", "image_url": {"url": …}}`, and not the URL itself.
+    """
+
+    one: str
+    several: str | None
+    is_list: bool = False
+    is_object: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class Dialect:
     """
     One server, or one program that serves the API in many places.
 
     Attributes:
         name: To choose it by.
-        hosts: Where it is, over TLS; there is nothing but itself and what it put in front.
+        hosts: Where it is, over TLS; there is nothing but itself and what it put in front. One that begins with a dot
+            is the end of the hosts of its customers.
         refusals: Error codes, or types, that mean that the work was refused before it began.
         fields: Fields that each of the server's own error objects contains.
         bills_errors: Whether its errors may come although the images were billed.
         tasks: How it is asked for tasks.
+        base_path: The path of a base URL that has none.
+        generations: Where generations are asked for.
+        references: How a generation names the images of an edit; None if the server has edits.
+        key_header: The header of the key; any but `Authorization` holds the key alone.
+        renames: Its names for fields of the API.
+        values: Its words for values of fields.
+        edges: Its fields for width and height, if it takes them in place of a size.
     """
 
     name: str
@@ -58,6 +84,17 @@ class Dialect:
     fields: frozenset[str] = frozenset({"message", "type"})
     bills_errors: bool = True
     tasks: TaskDialect = attrs.field(factory=TaskDialect)
+    base_path: str = "/v1"
+    generations: str = "/images/generations"
+    references: References | None = None
+    key_header: str = "Authorization"
+    renames: Mapping[str, str] = attrs.field(factory=dict)
+    values: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    edges: tuple[str, str] | None = None
+
+    def is_at(self, host: str) -> bool:
+        """Say whether the server is at *host*."""
+        return host in self.hosts or any(name[0] == "." and host.endswith(name) for name in self.hosts)
 
     def vouches(self, error: Mapping[str, object]) -> bool:
         """Say whether *error* is of its own form, and nothing is billed for it."""
@@ -115,8 +152,46 @@ DIALECTS = (
         ),
     ),
     Dialect(
+        name="azure",
+        hosts=frozenset({".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com"}),
+        # Its reference, "Authentication": a key goes into this header, and only a token into `Authorization`.
+        key_header="api-key",
+        base_path="/openai/v1",
+    ),
+    Dialect(
+        name="openrouter",
+        hosts=frozenset({"openrouter.ai"}),
+        # Its guide to image generation: POST /api/v1/images, also with images.
+        base_path="/api/v1",
+        generations="/images",
+        references=References(one="input_references", several="input_references", is_list=True, is_object=True),
+    ),
+    Dialect(
+        name="ark",
+        hosts=frozenset({"ark.cn-beijing.volces.com", "ark.ap-southeast.bytepluses.com"}),
+        # Its reference, "Image generation API": `image` is a URL, a data URL, or a list of them.
+        base_path="/api/v3",
+        references=References(one="image", several="image"),
+    ),
+    Dialect(
+        name="together",
+        hosts=frozenset({"api.together.xyz", "api.together.ai"}),
+        # Its reference, "Create image".
+        references=References(one="image_url", several="reference_images"),
+        values={"response_format": {"b64_json": "base64"}},
+        edges=("width", "height"),
+    ),
+    Dialect(
+        name="siliconflow",
+        hosts=frozenset({"api.siliconflow.cn", "api.siliconflow.com"}),
+        # Its reference, "Images generations"; a second and third image are fields of their own.
+        references=References(one="image", several=None),
+        renames={"size": "image_size", "n": "batch_size"},
+    ),
+    Dialect(
         name="zhipu",
         hosts=frozenset({"open.bigmodel.cn", "api.z.ai"}),
+        base_path="/api/paas/v4",
         # Its API reference, "Generate Image (Async)" and "Retrieve Result".
         tasks=TaskDialect(path="/async/images/{operation}", poll_path="/async-result/{id}"),
     ),
@@ -153,4 +228,4 @@ def find_dialect(base_url: str, name: str | None = None) -> Dialect | None:
         return found
     parts = urlsplit(base_url)
     host = (parts.hostname or "").rstrip(".")
-    return next((dialect for dialect in DIALECTS if parts.scheme == "https" and host in dialect.hosts), None)
+    return next((dialect for dialect in DIALECTS if parts.scheme == "https" and dialect.is_at(host)), None)
