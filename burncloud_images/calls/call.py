@@ -404,7 +404,7 @@ def check(spec: CallSpec[T], measured: Sequence[MeasuredImage]) -> None:
     Check the request against the rules that the API documents.
 
     Raises:
-        InvalidRequestError: It breaks one that is certain; or any, if they are strict.
+        InvalidRequestError: It breaks one that is certain; or any, if they are strict or warnings are errors.
     """
     request, validation = spec.request, spec.settings.validation
     if validation == "off":
@@ -421,7 +421,10 @@ def check(spec: CallSpec[T], measured: Sequence[MeasuredImage]) -> None:
     if certain or (advisory and validation == "strict"):
         raise InvalidRequestError([*certain, *(advisory if validation == "strict" else ())])
     for violation in advisory:
-        warnings.warn(f"{violation} ({violation.source}).", ImagesWarning, stacklevel=2)
+        try:
+            warnings.warn(f"{violation} ({violation.source}).", ImagesWarning, stacklevel=2)
+        except ImagesWarning:  # raised as it is, it would end a map or job, whose other requests may be paid for
+            raise InvalidRequestError([violation]) from None
 
 
 def most_input_bytes(settings: Settings) -> int:

@@ -310,3 +310,23 @@ async def test_a_file_that_is_being_opened_when_nobody_wants_it_is_closed(tmp_pa
     gc.collect()
 
     assert [] == [target for target in open_descriptors().values() if target == str(path)]
+
+
+@pytest.mark.only("plain", reason="nothing is sent")
+async def test_an_upload_that_finds_no_folder_for_temporary_files(monkeypatch):
+    """A source that can be read once and is not small needs one; the error says so, and nothing is sent."""
+
+    def none():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    async def pieces():
+        yield png()
+        for _ in range(20):
+            yield bytes(1024 * 1024)
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    async with Emulator() as emulator:
+        with pytest.raises(errors.InvalidRequestError, match="No usable temporary directory found"):
+            await edit(emulator, pieces())
+
+        assert () == tuple(emulator.ledger.requests)

@@ -264,6 +264,18 @@ async def test_an_image_in_another_place_is_kept_beside_one_that_is_found(sink):
     assert isinstance(sink, Memory) == (result.kept.path is None)
 
 
+async def test_a_warning_before_the_purchase_ends_its_own_request_alone():
+    """Where warnings are errors, a request that is warned of is refused, and the others of a map are made."""
+    requests = [GenerationRequest("otter", model="gpt-image-2", size=size) for size in ("10x10", "1024x1024")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        async with answered(document(data=[{"b64_json": TEXT}])) as client:
+            outcomes = {outcome.index: outcome async for outcome in client.map(requests)}
+
+    assert isinstance(outcomes[0].error, errors.InvalidRequestError)
+    assert [PICTURE] == [image.data for image in outcomes[1].result.images]
+
+
 async def test_a_warning_does_not_cost_the_result():
     """Where warnings are errors, one about an answer that is paid for is shown, and the result is returned."""
     with warnings.catch_warnings(record=True) as caught:
