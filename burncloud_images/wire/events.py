@@ -64,6 +64,7 @@ COMPLETED = ".completed"
 PREVIEWS = (PARTIAL, ".preview", ".thumbnail", ".progress")
 SUCCEEDED = ".partial_succeeded"
 FAILED = ".partial_failed"
+RESPONSE_COMPLETED = "response.completed"
 ITEM = ImagePlace(home=("item",), levels=1, form="either")
 """Where an event of the Responses API has an image that is done."""
 EVENT_URLS = tuple(name for name in URLS if name not in {"image", "uri"})
@@ -400,10 +401,10 @@ class StreamDecoder:
     def end_fields(self, fields: Mapping[str, object], name: str, cutter: EventImageExtractor) -> Iterator[StreamEvent]:
         """Take an event as what its fields, or its name, say that it is."""
         kind = kind_of(to_text(fields.get("type")) or name)
-        self.has_summary = self.has_summary or kind in {SUCCEEDED, FAILED}
+        self.has_summary = self.has_summary or kind in {SUCCEEDED, FAILED} or cutter.home == ITEM.home
         if kind == PARTIAL and cutter.ended:
             yield PartialEnded(cutter.index, to_facts(fields))
-        elif kind == COMPLETED and self.has_summary and self.has_all:
+        elif self.is_summary(fields, kind):
             self.facts.append(to_facts(fields))  # it sums up, and may repeat the images
             self.done = True
             yield IgnoredEvent()
@@ -424,6 +425,11 @@ class StreamDecoder:
             self.done = True
         else:
             yield IgnoredEvent()
+
+    def is_summary(self, fields: Mapping[str, object], kind: str) -> bool:
+        """Whether an event sums up a stream whose images have come, and can only repeat them."""
+        sums_up = kind == COMPLETED or fields.get("type") == RESPONSE_COMPLETED
+        return sums_up and self.has_summary and self.has_all
 
     def refuse(self, fields: Mapping[str, object]) -> None:
         """Note that an image was refused; the others may still come."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from gateway_answers import ANSWERS
 from pictures import png
 
 from burncloud_images.model.media import examine_bytes
@@ -375,3 +376,24 @@ def test_a_large_response_takes_little_memory(tmp_path):
     assert 5 == len(ran.stdout.splitlines())
     assert int(ran.stderr.splitlines()[-1]) < 20_000  # KiB
     assert picture == (tmp_path / "out" / "large-4.png").read_bytes()
+
+
+SHOWN = {
+    name: said
+    for name, said in ANSWERS.items()
+    if said.images and not said.refused and b"/a.png" not in said.body and name != "responses stream"
+}
+"""Answers of gateways whose images are all in them, each once."""
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_answers_of_all_gateways_are_read(cli, name):
+    """Whatever form the client understands is understood from a file too."""
+    said = SHOWN[name]
+    body = said.body.replace(b"PNG", PNG if said.body == b"PNG" else base64.b64encode(PNG))
+    Path("r.json").write_bytes(body)
+
+    ran = cli("show", "r.json", "--into", "out")
+
+    assert (0, said.images) == (ran.code, len(ran.paths))
+    assert {PNG} == {path.read_bytes() for path in ran.paths}
