@@ -110,8 +110,8 @@ WORDS: Mapping[object, Callable[[Any], str]] = {
     limits.MaxCharacters: lambda limit: f"at most {limit.most:,} characters",
     limits.UnsupportedField: lambda limit: limit.reason,
     limits.FlexibleSize: lambda limit: (
-        f"`auto`, or multiples of {limit.step} up to {limit.long}x{limit.short} or the other way, "
-        f"at most {limit.ratio}:1"
+        f"`auto`, or multiples of {limit.step} up to {limit.long}, at most {limit.ratio}:1 "
+        f"and {limit.pixels:,} pixels"
     ),
     limits.RequiredField: needs,
     limits.BytesBelow: lambda limit: f"less than {limit.size / limits.MB:g} MB",
