@@ -60,9 +60,9 @@ nitpick_ignore_regex = [
         "py:class",
         r"(Model|Size|ResponseFormat|Quality|Background|Moderation|OutputFormat|Complexity|Style|InputFidelity)",
     ),
-    ("py:class", r"(Key|Validation|OnAttempt|OnExit|OnUnclaimed|Session|Watch|concurrent\..*\.Executor)"),
-    ("py:class", r"(_asyncio\.Task|burncloud_images\.calls\.background\.Background)"),
-    ("py:class", r"burncloud_images\.bulk\..*\.(Run|JobDirectory|JobStore|ModelPrices)"),
+    ("py:class", r"(Decimal|Key|OnAttempt|OnEvent|OnExit|OnUnclaimed|Session|Tasks|Validation|Watch|concurrent\..*\.Executor)"),
+    ("py:class", r"(_asyncio\.Task|(burncloud_images\.calls\.background\.)?BackgroundTasks)"),
+    ("py:class", r"burncloud_images\.(bulk|prices|wire)\..*\.(Run|JobDirectory|JobStore|ModelPrices|RowNotes|TaskReport)"),
     ("py:class", r"burncloud_images\.model\.inputs\.(\w+Source|Picture)"),
 ]
 
@@ -117,6 +117,8 @@ WORDS: Mapping[object, Callable[[Any], str]] = {
     limits.BytesBelow: lambda limit: f"less than {limit.size / limits.MB:g} MB",
     limits.MediaTypes: lambda limit: listed(limit.types),
     limits.square: lambda _: "square",
+    limits.whole: lambda _: "whole, not cut off",
+    limits.upright_as_first: lambda _: "as wide and high as the first image is seen",
     limits.transparent: lambda _: "with an alpha channel",
     limits.as_large_as_first: lambda _: "as wide and high as the first image",
 }
