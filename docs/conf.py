@@ -60,9 +60,15 @@ nitpick_ignore_regex = [
         "py:class",
         r"(Model|Size|ResponseFormat|Quality|Background|Moderation|OutputFormat|Complexity|Style|InputFidelity)",
     ),
-    ("py:class", r"(Decimal|Key|OnAttempt|OnEvent|OnExit|OnUnclaimed|Session|Tasks|Validation|Watch|concurrent\..*\.Executor)"),
+    (
+        "py:class",
+        r"(Decimal|Key|OnAttempt|OnEvent|OnExit|OnUnclaimed|Session|Tasks|Validation|Watch|concurrent\..*\.Executor)",
+    ),
     ("py:class", r"(_asyncio\.Task|(burncloud_images\.calls\.background\.)?BackgroundTasks)"),
-    ("py:class", r"burncloud_images\.(bulk|prices|wire)\..*\.(Run|JobDirectory|JobStore|ModelPrices|RowNotes|TaskReport)"),
+    (
+        "py:class",
+        r"burncloud_images\.(bulk|prices|wire)\..*\.(Run|JobDirectory|JobStore|ModelPrices|RowNotes|TaskReport)",
+    ),
     ("py:class", r"burncloud_images\.model\.inputs\.(\w+Source|Picture)"),
 ]
 
@@ -110,8 +116,7 @@ WORDS: Mapping[object, Callable[[Any], str]] = {
     limits.MaxCharacters: lambda limit: f"at most {limit.most:,} characters",
     limits.UnsupportedField: lambda limit: limit.reason,
     limits.FlexibleSize: lambda limit: (
-        f"`auto`, or multiples of {limit.step} up to {limit.long}, at most {limit.ratio}:1 "
-        f"and {limit.pixels:,} pixels"
+        f"`auto`, or multiples of {limit.step} up to {limit.long}, at most {limit.ratio}:1 and {limit.pixels:,} pixels"
     ),
     limits.RequiredField: needs,
     limits.BytesBelow: lambda limit: f"less than {limit.size / limits.MB:g} MB",
