@@ -440,7 +440,7 @@ class TestAnswersThatAreNotUnderstood:
 
     async def test_an_answer_in_another_form_is_in_the_rescue_folder(self, workshop):
         """Whole, for its owner only, and once; the request is not sent again, by another run either."""
-        body = json.dumps({"created": 1, "images": [{"b64": "iVBO" * 500_000}]}).encode()
+        body = json.dumps({"created": 1, "pictures": [{"otter": "iVBO" * 500_000}]}).encode()
         shop = await workshop(Fault(status=200, body=body.decode(), billed=True))
 
         await shop.run(prompts(1))

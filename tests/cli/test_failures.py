@@ -664,7 +664,7 @@ def test_the_key_is_nowhere(cli, serve, photo):
 @pytest.mark.parametrize("size", [500_000, 10])
 def test_an_answer_in_another_form_is_kept_and_named(cli, serve, size):
     """It is paid for; the file lies beside where the image would be, for its owner only."""
-    body = {"created": 1, "images": ["iVBO" * size]}
+    body = {"created": 1, "pictures": ["iVBO" * size]}
     serve(Fault(status=200, body=body, billed=True))
 
     ran = cli(*GENERATE, "-o", "out/otter.png")
@@ -678,7 +678,7 @@ def test_an_answer_in_another_form_is_kept_and_named(cli, serve, size):
 @pytest.mark.parametrize("size", [500_000, 10])
 def test_an_answer_in_another_form_without_a_folder_is_kept_and_named(cli, serve, size):
     """With -o -, an answer in an unknown form is kept in the temporary folder."""
-    body = {"created": 1, "images": ["iVBO" * size]}
+    body = {"created": 1, "pictures": ["iVBO" * size]}
     serve(Fault(status=200, body=body, billed=True))
 
     ran = cli(*GENERATE, "-o", "-")

@@ -112,7 +112,7 @@ BODIES = {
     "an image that is cut": b'{"data": [{"b64_json": "%s' % IMAGE[:200_000],
     "an image that is no base64": b'{"data": [{"b64_json": "%s*"}]}' % IMAGE,
     "an image that is too large": b'{"data": [{"b64_json": "%s"}]}' % (IMAGE * 2),
-    "no JSON after the image": b'{"data": [{"b64_json": "%s"}, "%s"}' % (IMAGE, SIGNED.encode()),
+    "no JSON after a broken image": b'{"data": [{"b64_json": "%s*"}, "%s"}' % (IMAGE, SIGNED.encode()),
     "an address beside a broken image": b'{"data": [{"b64_json": "%s*"}, {"url": "%s"}]}' % (IMAGE, SIGNED.encode()),
     "base64 in another field": b'{"picture": "%s", "link": "%s"}' % (IMAGE, SIGNED.encode()),
     "base64 alone": IMAGE,
