@@ -9,9 +9,11 @@ rows over a connection. What intermediaries answer after the work has a table of
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
+import pytest
 
 from burncloud_images import errors
 from burncloud_images.bulk.error_outcomes import Verdict as JobVerdict
@@ -23,7 +25,12 @@ from burncloud_images.retry import RetryPolicy, Verdict
 from burncloud_images.wire.dialects import find_dialect
 from burncloud_images.wire.failures import ErrorResponse
 
-__all__ = ["ROWS", "Meaning", "Row", "by_id"]
+__all__ = ["ROWS", "Meaning", "Row", "by_id", "to_parameters"]
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet
+
+T = TypeVar("T")
 
 GATEWAY = "https://ai.burncloud.com/v1"
 
@@ -670,3 +677,15 @@ ROWS: tuple[Row, ...] = (
 )
 
 by_id: Mapping[str, Row] = {row.id: row for row in ROWS}
+
+
+def to_parameters(cases: Iterable[T], alike: Callable[[T], Hashable], name: Callable[[T], str]) -> list[ParameterSet]:
+    """Return *cases* for tests over a connection; those that are alike to one before are slow."""
+    seen: set[Hashable] = set()
+    found = []
+    for case in cases:
+        marks = [pytest.mark.slow] if alike(case) in seen else []
+        seen.add(alike(case))
+        values = case if isinstance(case, tuple) else (case,)
+        found.append(pytest.param(*values, id=name(case), marks=marks))
+    return found

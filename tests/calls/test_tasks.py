@@ -401,7 +401,7 @@ async def test_a_task_is_not_followed_if_that_is_said():
         ("newapi", "/v1/images/generations", b'"async":true'),
         ("burncloud", "/v1/images/generations", b'"async":true'),
         ("modelscope", "/v1/images/generations", b"X-ModelScope-Async-Mode: true"),
-        ("zhipu", "/v1/async/images/generations", b""),
+        ("zhipu", "/api/paas/v4/async/images/generations", b""),
     ],
 )
 async def test_a_task_is_asked_for_as_the_server_knows_it(dialect, path, sent):

@@ -7,7 +7,7 @@ import time
 
 import aiohttp
 import pytest
-from statuses import ROWS
+from statuses import ROWS, to_parameters
 
 from burncloud_images.emulator import Emulator, Fault, UnfiredFaultWarning
 from burncloud_images.emulator.faults import MNEMONICS
@@ -134,7 +134,12 @@ async def test_any_body_can_be_answered(caller, fault, content_type, body):
 
 
 @pytest.mark.parametrize(
-    "row", [row for row in ROWS if row.is_playable and "location" not in row.headers], ids=lambda row: row.id
+    "row",
+    to_parameters(
+        [row for row in ROWS if row.is_playable and "location" not in row.headers],
+        alike=lambda row: (row.status, type(row.body), *row.headers),
+        name=lambda row: row.id,
+    ),
 )
 async def test_an_answer_arrives_as_it_is_written(caller, row):
     """Status, headers and body reach the peer, and the ledger bills what the fault says."""

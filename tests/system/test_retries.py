@@ -141,7 +141,14 @@ class TestRows:
 ANSWERS = [(row, billed) for row in statuses.ROWS if row.is_playable for billed in row.billings]
 
 
-@pytest.mark.parametrize(("row", "billed"), ANSWERS, ids=[f"{row.id}{', billed' * billed}" for row, billed in ANSWERS])
+@pytest.mark.parametrize(
+    ("row", "billed"),
+    statuses.to_parameters(
+        ANSWERS,
+        alike=lambda case: (case[0].status, case[0].means, case[0].dialect, case[0].early, case[1]),
+        name=lambda case: f"{case[0].id}{', billed' * case[1]}",
+    ),
+)
 class TestAnswers:
     """An answer with an error comes once; without it, each of these calls succeeds with one request."""
 
