@@ -37,7 +37,8 @@ UNSUPPORTED = frozenset(
     }
 )
 """How a file system says that files or folders cannot be synced: network and user-space ones do."""
-LAST_FOLDERS = ("/var/tmp", "/dev/shm")  # noqa: S108 (files in them are new and of mode 0600)
+# Files in them are new and of mode 0600.
+LAST_FOLDERS = ("/var/tmp", "/dev/shm")  # noqa: S108  # nosec B108
 LONGEST_NAME = 255
 MOST_NAMES = 10_000
 MOST_TRIES = 100
