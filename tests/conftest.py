@@ -39,7 +39,7 @@ CONTRACT_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "openai-image
 # On a busy machine an example may take any time.
 PATIENT = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.register_profile("quick", PATIENT, max_examples=25)
-hypothesis.settings.register_profile("full", PATIENT, max_examples=50, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("full", PATIENT, max_examples=100, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("quick")
 
 

@@ -62,7 +62,9 @@ def test_no_base64_of_an_answer_is_lost(document, data):
     pieces, end = decode(decoder, cut(body, data.draw(chunkings(len(body)))))
 
     assert (TEXT.encode() in body) == (PICTURE in pieces or TEXT.encode() in decoder.raw)
-    assert (pieces, end) == decode(AnswerDecoder(), [body])
+    whole, its_end = decode(AnswerDecoder(), [body])
+    assert end == its_end
+    assert "is not base64" in end or pieces == whole  # how much of damaged text was decoded depends on the cuts
 
 
 @given(st.lists(documents, min_size=1, max_size=3))
