@@ -13,7 +13,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -275,6 +275,16 @@ def set_default_mode(descriptor: int) -> None:
         os.fchmod(descriptor, default_mode())
 
 
+@contextmanager
+def tolerating_unsupported() -> Iterator[None]:
+    """Pass over errors that say that the file system cannot do what was asked."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+
+
 def sync_file(descriptor: int) -> None:
     """
     Make a file's content durable, where the file system can; blocks.
@@ -282,11 +292,8 @@ def sync_file(descriptor: int) -> None:
     Raises:
         OSError: The disk fails at it.
     """
-    try:
+    with tolerating_unsupported():
         os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
 
 
 def sync_folder(folder: Path | int) -> None:
@@ -296,16 +303,13 @@ def sync_folder(folder: Path | int) -> None:
     Raises:
         OSError: The disk fails at it. The files have their names all the same, but may lose them if the power goes.
     """
-    try:
+    with tolerating_unsupported():
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY) if isinstance(folder, Path) else folder
         try:
             os.fsync(descriptor)
         finally:
             if descriptor != folder:
                 os.close(descriptor)
-    except OSError as error:
-        if error.errno not in UNSUPPORTED:
-            raise
 
 
 def write_whole(target: Path, data: bytes, overwrite: bool) -> None:  # noqa: FBT001 (called through an executor)
