@@ -167,7 +167,7 @@ class Passage(CallHooks):
 
     async def on_links(self, links: Sequence[Unfetched], answer: ImagesAnswer) -> None:
         """Keep the addresses of what is paid. If the disk is full, the images are fetched all the same."""
-        kept = [UnfetchedLink(index=link.index, url=link.url, expires_at=link.expires_at) for link in links]
+        kept = [UnfetchedLink.of(link) for link in links]
         with suppress(StorageError):
             await self.store.mark_received(self.record.key, kept, about=describe(answer), request_id=self.request_id)
 

@@ -6,13 +6,13 @@ import enum
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 import attrs
 
 from burncloud_images.errors import DownloadRefusedError, hide_query
-from burncloud_images.results import Task
+from burncloud_images.results import Task, Unfetched
 
 
 @attrs.frozen(kw_only=True)
@@ -140,6 +140,11 @@ class UnfetchedLink:
     index: int
     url: str = attrs.field(repr=hide_query)
     expires_at: datetime | None = None
+
+    @classmethod
+    def of(cls, image: Unfetched) -> Self:
+        """Return what the store keeps of an image that the client has not downloaded."""
+        return cls(index=image.index, url=image.url, expires_at=image.expires_at)
 
 
 @attrs.frozen(kw_only=True)

@@ -592,9 +592,7 @@ class Run:
         """Return a paid request with the URLs of its images; record those that could not be recorded when they came."""
         stored = await self.store.get(record.key)
         if stored is not None and stored.state in UNWRITTEN:
-            links = [
-                UnfetchedLink(index=link.index, url=link.url, expires_at=link.expires_at) for link in error.unfetched
-            ]
+            links = [UnfetchedLink.of(image) for image in error.unfetched]
             try:
                 await self.store.mark_received(record.key, links, about={}, request_id=error.request_id)
             except StorageError:
