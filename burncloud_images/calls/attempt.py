@@ -130,13 +130,13 @@ class ReceivedAnswer(Generic[T]):
         return {item.index: find_expiry(item.url, created, self.at) for item in items if item.url}
 
 
-def resolve_urls(answer: ImagesAnswer, base: str) -> ImagesAnswer:
-    """Return *answer* with the URLs of its images as they can be requested, read as relative to *base*."""
-    items = tuple(
-        attrs.evolve(item, url=url) if item.url and (url := resolve_url(item.url, base)) != item.url else item
-        for item in answer.items
-    )
-    return answer if items == answer.items else attrs.evolve(answer, items=items)
+def resolve_urls(answer: ImagesAnswer, spec: CallSpec[T]) -> ImagesAnswer:
+    """Return *answer* with the URLs of its images as they can be requested, read as relative to the endpoint."""
+    if not any(item.url for item in answer.items):
+        return answer
+    base = spec.settings.url(f"/images/{spec.request.operation}")
+    items = tuple(attrs.evolve(item, url=resolve_url(item.url, base)) if item.url else item for item in answer.items)
+    return attrs.evolve(answer, items=items)
 
 
 def make_state(attempt: RequestAttempt[T]) -> AttemptState:
@@ -221,9 +221,8 @@ class RequestAttempt(Generic[T]):
     def received(self, answer: ImagesAnswer) -> ReceivedAnswer[T]:
         assert self.receiver is not None
         assert self.received_at is not None
-        endpoint = self.spec.settings.url(f"/images/{self.spec.request.operation}")
         return ReceivedAnswer(
-            answer=resolve_urls(answer, endpoint),
+            answer=resolve_urls(answer, self.spec),
             receiver=self.receiver,
             at=self.received_at,
             request_id=self.request_id,
