@@ -74,7 +74,12 @@ MAX_DIGITS = 77
 
 def nearest(name: str) -> str | None:
     """Return the column that *name* may be a slip of."""
-    found = difflib.get_close_matches(simplify(name[:80]), COLUMNS, n=1, cutoff=0.7)
+    return closest(simplify(name[:80]), COLUMNS, cutoff=0.7)
+
+
+def closest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the one of *names* that *name* is most like, if it is like one at all."""
+    found = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     return found[0] if found else None
 
 
@@ -136,8 +141,8 @@ class ColumnNames:
         found = [self.to_column(name) for name in names]
         for column, own in self.given.items():
             if column not in found:
-                slips = difflib.get_close_matches(own, names, n=1, cutoff=0.6)
-                advice = f"; did you mean {slips[0]!r}?" if slips else ""
+                slip = closest(own, names)
+                advice = f"; did you mean {slip!r}?" if slip is not None else ""
                 raise UnusableRow(
                     f"no column is called {clip(own, MAX_COLUMN)!r}; there are {self.quote(names)}{advice}"
                 )

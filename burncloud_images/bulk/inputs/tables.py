@@ -10,7 +10,6 @@ Source: RFC 4180, with what spreadsheets and `csv` make of it.
 from __future__ import annotations
 
 import csv
-import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from burncloud_images.bulk.inputs.columns import (
     ParsedRow,
     ParsedRows,
     UnusableRow,
+    closest,
     simplify,
     to_value,
     to_values,
@@ -71,8 +71,8 @@ class TableOptions:
         found = self.names.find_all(names, has_defaults=self.has_defaults)
         for name in self.needed:
             if simplify(name) not in map(simplify, (*found, *names)):
-                slips = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-                advice = f"; did you mean {{{slips[0]}}}?" if slips else ""
+                slip = closest(name, names)
+                advice = f"; did you mean {{{slip}}}?" if slip is not None else ""
                 shown = ColumnNames.quote(names)
                 raise UnusableRow(f"the template names {{{name}}}, and the columns are {shown}{advice}")
         return found
