@@ -123,7 +123,7 @@ def place(part: Path, final: Path, *, overwrite: bool) -> None:
             raise FileExistsError(errno.EEXIST, "File exists", str(final)) from None
         part.rename(final)
     else:
-        with suppress(OSError):  # the file has its name, so that it has another one is no failure
+        with suppress(OSError):  # the file has its final name, and a second, hidden one does no harm
             part.unlink()
 
 

@@ -301,7 +301,7 @@ def rescue_pieces(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[
 def put_into_rescue(pieces: Mapping[str, bytes], directory: JobDirectory) -> list[Path]:
     with directory.folder(RESCUE) as folder:
         names = [write_private(folder, name, data) for name, data in pieces.items()]
-        with suppress(OSError):  # they are there, and another place is no better
+        with suppress(OSError):  # the files exist, and another folder would not be safer
             sync_folder(folder)
     return [directory.place / RESCUE / name for name in names]
 

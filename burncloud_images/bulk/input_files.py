@@ -51,7 +51,7 @@ def check_input_files(document: Mapping[str, object]) -> None:
                 continue
         except OSError as error:
             raise InputChangedError(f"{path} cannot be read any more: {error.strerror or error}.") from None
-        raise InputChangedError(f"{path} is no longer the file with which its request was made.")
+        raise InputChangedError(f"{path} has changed since its request was made.")
 
 
 def write_into(folder: int, name: str, data: bytes) -> None:

@@ -197,7 +197,7 @@ class AnswerBuffer:
         if path is None:
             path = self.part
         self.part = None
-        with suppress(OSError):  # it has its name, and another place is no better
+        with suppress(OSError):  # the file exists, and another folder would not be safer
             os.fsync(handle.fileno())
         handle.close()
         return KeptAnswer(size=size, path=path)

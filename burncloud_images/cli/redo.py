@@ -16,7 +16,7 @@ async def redo(values: Mapping[str, Any], reporter: Reporter) -> int:
     Queue requests again, and return 0; nothing is bought.
 
     Raises:
-        JobError: There is no job, or a run of it is alive.
+        JobError: The job does not exist, or a run of it is active.
         InvalidRequestError: One of the names is not that of a request that ended.
     """
     directory, names = values["directory"], values["name"]
