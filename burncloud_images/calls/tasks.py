@@ -214,7 +214,7 @@ class TaskFollower(Generic[T]):
     def judge_error(self, attempt: RequestAttempt[T], response: Response, answer: ImagesAnswer) -> None:
         """Raise why the task failed; an error that does not say that it did is one of the question."""
         error = attempt.to_failure(response, answer, Phase.ACCEPTED, task_id=self.task.id)
-        if answer.task is not None and answer.task.state is TaskState.FAILED:
+        if answer.task is not None and answer.task.says_failed(self.task.id):
             error.task = attrs.evolve(self.task, is_ended=True)  # with where it was asked for
             raise error
         raise ProtocolError(error.message, status=response.status)
@@ -229,7 +229,9 @@ class TaskFollower(Generic[T]):
         """
         body = attempt.redaction.body(await read_error(response, self.spec.settings.limits.error_body))
         answer = to_failed_answer(body)
-        if answer is not None and answer.task is not None and answer.task.state is TaskState.FAILED:
+        # An error of any kind may say `failed` of the question; only with the task's id is it about the task.
+        report = answer.task if answer is not None else None
+        if answer is not None and report is not None and report.id == self.task.id and report.says_failed(report.id):
             self.judge_error(attempt, response, answer)
         error = attempt.to_error(response, body, Phase.ACCEPTED)
         is_final = 400 <= response.status < 500 and response.status not in PASSING

@@ -79,6 +79,8 @@ WORDS: Mapping[str, TaskState] = {
     ),
 }
 PREFIX = re.compile(r"^(?:task|job|generation|image)?(?:status|state)?")
+OF_A_QUESTION = frozenset({"error", "fail"})
+"""Words by which APIs also say how a request went, as JSend does: without the task's id they say nothing of it."""
 REFUSED = frozenset({"moderated", "blocked"})
 """Failures that a content filter decided."""
 REFUNDS = ("refund_status", "billing_status", "refundStatus", "billingStatus", "refund", "billing", "charge_status")
@@ -112,6 +114,11 @@ class TaskReport:
     wait: float | None = None
     error: Mapping[str, object] | None = attrs.field(default=None, repr=False)
     refunded: bool = False
+
+    def says_failed(self, task_id: str) -> bool:
+        """Whether the task has failed; `error` and `fail` may only say how the question about it went."""
+        is_failed = self.state is TaskState.FAILED
+        return is_failed and (self.id == task_id or normalize(self.word) not in OF_A_QUESTION)
 
 
 def read_report(document: object) -> TaskReport | None:
