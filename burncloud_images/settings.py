@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from urllib.parse import urlencode
 
@@ -58,6 +59,9 @@ def sendable(_options: object, _attribute: attrs.Attribute[Any], headers: Mappin
             raise ConfigurationError(f"Network.headers: {name} is set by the client.")
         if not value.isprintable() or max(map(ord, value), default=0) > 255:
             raise ConfigurationError(f"Network.headers: {name} holds a character that a header cannot have.")
+
+
+SECRET_NAME = re.compile(r"auth|code|credential|key|pass|secret|sig|token", re.IGNORECASE)
 
 
 def show_names(values: Mapping[str, str]) -> str:
@@ -150,7 +154,7 @@ class Network:
         return any(name.lower() in CREDENTIALS for name in self.headers)
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Settings:
     """
     All settings of calls, of one client or of a copy made by `with_options`.
@@ -187,6 +191,13 @@ class Settings:
     def key_header(self) -> str:
         """The header of the key."""
         return self.dialect.key_header if self.dialect is not None else "Authorization"
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """The values of further headers and of queries that are as secret as the key, by their names."""
+        sent = (*self.network.headers.items(), *self.network.query.items(), *self.query.items())
+        values = [value for name, value in sent if SECRET_NAME.search(name)]
+        return tuple(part for value in values for part in (value, *value.split()[1:]))
 
     def url(self, path: str) -> str:
         """Return the URL of an endpoint of the API."""

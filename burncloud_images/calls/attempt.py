@@ -152,7 +152,7 @@ def make_context(attempt: RequestAttempt[T]) -> ImageContext:
 
 
 def make_redactor(attempt: RequestAttempt[T]) -> KeyRedactor:
-    return attempt.spec.resources.redactors(attempt.key)
+    return attempt.spec.resources.redactors(attempt.key, attempt.spec.settings.secrets)
 
 
 def make_buffer(attempt: RequestAttempt[T]) -> AnswerBuffer:

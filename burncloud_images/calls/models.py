@@ -47,7 +47,7 @@ async def list_models(settings: Settings, resources: Resources) -> tuple[ModelIn
 async def request_models(settings: Settings, resources: Resources) -> tuple[ModelInfo, ...]:
     """Send the request once; an unknown outcome is raised as a failed connection, since asking again is free."""
     key = await settings.key()
-    redaction = KeyRedactor(key)
+    redaction = resources.redactors(key, settings.secrets)
     state = AttemptState(clock=resources.clock)
     url, headers = settings.url("/models"), to_headers(key, settings.network.headers, settings.key_header)
     try:

@@ -40,7 +40,7 @@ class Resources:
         budget: Pays for the retries of all calls.
         gate: Holds all calls back while the server asks for patience.
         background: What goes on behind callers that have left.
-        redactors: Returns what masks a key; for the last few keys it is made once.
+        redactors: Returns what masks a key and other secrets; for the last few keys it is made once.
     """
 
     transport: Transport
@@ -49,13 +49,15 @@ class Resources:
     budget: RetryBudget
     gate: PacingGate
     background: BackgroundTasks
-    redactors: Callable[[str], KeyRedactor] = attrs.field(factory=lambda: lru_cache(maxsize=4)(make_redactor))
+    redactors: Callable[[str, tuple[str, ...]], KeyRedactor] = attrs.field(
+        factory=lambda: lru_cache(maxsize=4)(make_redactor)
+    )
 
 
-def make_redactor(key: str) -> KeyRedactor:
+def make_redactor(key: str, secrets: tuple[str, ...]) -> KeyRedactor:
     from burncloud_images.wire.redaction import KeyRedactor
 
-    return KeyRedactor(key)
+    return KeyRedactor.of(key, secrets)
 
 
 @attrs.define(kw_only=True, eq=False)

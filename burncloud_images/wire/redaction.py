@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
-from typing import TypeVar, cast
+from typing import Self, TypeVar, cast
 
 import attrs
 
@@ -37,13 +37,20 @@ LEFT_ALONE = frozenset({"data", "rest", "url", "path", "unfetched"})
 @attrs.define(slots=False, eq=False)
 class KeyRedactor:
     """
-    Masks one key.
+    Masks a key, and other secrets that are sent along.
 
     Attributes:
-        key: It.
+        key: The key.
+        others: What masks each of the others.
     """
 
     key: str = attrs.field(repr=False)
+    others: tuple[KeyRedactor, ...] = ()
+
+    @classmethod
+    def of(cls, key: str, secrets: Iterable[str]) -> Self:
+        """Return what masks *key* and *secrets*; short ones of those are words, and are not masked."""
+        return cls(key, tuple(cls(secret) for secret in secrets if len(secret) >= SHORT and secret != key))
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -74,9 +81,10 @@ class KeyRedactor:
         """Return *text* without the key; few texts contain it, so looking is cheap."""
         if self.key and (self.key.lower() in text.lower() or ESCAPE.search(text)):
             text = self.pattern.sub(MASK, text)
-        for anchor in self.anchors:
-            if anchor in text:
-                return self.encoded.sub(MASK, text)
+        if any(anchor in text for anchor in self.anchors):
+            text = self.encoded.sub(MASK, text)
+        for other in self.others:
+            text = other.text(text)
         return text
 
     def body(self, body: bytes) -> bytes:
@@ -88,7 +96,8 @@ class KeyRedactor:
     def is_clean(self, document: bytes) -> bool:
         """Whether no value of *document* can hold the key: True is certain, as one look at the whole is cheap."""
         # Without a backslash the texts of a JSON document are what they stand for.
-        return b"\\" not in document and self.key.isascii() and self.body(document) is document
+        is_ascii = self.key.isascii() and all(other.key.isascii() for other in self.others)
+        return b"\\" not in document and is_ascii and self.body(document) is document
 
     def headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return *headers* without the key."""

@@ -150,6 +150,44 @@ async def test_a_result_url_may_be_spelled_in_many_ways(host, spelling):
     assert "/files/" in result.image.url
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"headers": {"api-key": CANARY}},
+        {"headers": {"Authorization": f"Basic {CANARY}"}},
+        {"query": {"code": CANARY}},
+    ],
+)
+@pytest.mark.parametrize("status", [200, 401, 500])
+async def test_what_a_server_echoes_of_them_is_masked(network, status):
+    """Credentials beside the key are masked like it, whatever answer a server writes them into."""
+    told = json.dumps({"error": {"message": f"bad key {CANARY}", "type": "t", "code": CANARY}}).encode()
+    head = f"HTTP/1.1 {status} X\r\nX-Echo: {CANARY}\r\nContent-Length: {len(told)}\r\n\r\n".encode()
+    async with AsyncExitStack() as stack:
+        raw = await stack.enter_async_context(serve(answering(head + told)))
+        client = AsyncImagesClient(False, raw.url, network=Network(**network), retry=ONCE)
+        await stack.enter_async_context(client)
+        with pytest.raises(errors.ImagesError) as caught:
+            await client.generate("otter", model="m")
+
+    error = caught.value
+    assert CANARY.encode() in raw.requests[0]
+    assert CANARY not in f"{error} {error!r} {vars(error)} {error.history}"
+
+
+async def test_a_tenant_is_not_a_secret():
+    """Values that are not credentials by their name are words, and words of an answer stay."""
+    body = BODY.replace(b'"created": 1', b'"created": 1, "background": "production"')
+    async with serve(
+        answering(ANSWER.partition(b"Content-Length")[0] + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    ) as raw:
+        network = Network(headers={"X-Tenant": "production"})
+        async with AsyncImagesClient("sk-test", raw.url, network=network, retry=ONCE) as client:
+            result = await client.generate("otter", model="m")
+
+    assert "production" == result.background
+
+
 async def test_results_of_other_hosts_get_none_of_them():
     """A result is fetched without the API's headers and query, wherever it lies."""
     image = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%s" % (len(png()), png())
