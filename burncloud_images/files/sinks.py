@@ -302,9 +302,22 @@ class DirectoryWriter:
             return await finish_whatever_happens(run(self.placement.executor, write, batch))
         except OSError as error:
             self.trouble = error
-            flushed = await run(self.placement.executor, self.read_file, self.size - waiting)
+            flushed = await self.read_again(self.size - waiting)
             self.rescued = bytearray().join((flushed, *batch))
             return None
+
+    async def read_again(self, size: int) -> bytes:
+        """
+        Return what is in the file already.
+
+        Raises:
+            StorageError: The disk cannot be read any more, either.
+        """
+        try:
+            return await run(self.placement.executor, self.read_file, size)
+        except (OSError, ValueError) as error:
+            message = f"Image {self.placement.index + 1} cannot be stored in {self.sink.path}, nor read back from it"
+            raise StorageError(f"{message}: {explain(error)}.") from None
 
     def write_batch(self, batch: Sequence[bytes | bytearray]) -> None:
         if self.handle is None:
@@ -340,7 +353,7 @@ class DirectoryWriter:
                 return await finish_whatever_happens(run(self.placement.executor, self.rename, media))
             except (OSError, ValueError) as error:  # a name may hold letters that the locale's encoding does not have
                 self.trouble = error
-                self.rescued = bytearray(await run(self.placement.executor, self.read_file, self.size))
+                self.rescued = bytearray(await self.read_again(self.size))
         await self.discard()
         index = self.placement.index
         image = Image(**described(index, media), data=bytes(self.rescued or b""))  # type: ignore[arg-type]
@@ -367,11 +380,14 @@ class DirectoryWriter:
         set_default_mode(handle.fileno())
         if self.sink.durable:
             sync_file(handle.fileno())
+        # Some file systems, as NFS, say only now that there is no room; the file can still be read back.
+        os.close(os.dup(handle.fileno()))
         path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
         if self.sink.durable:
             with suppress(OSError):  # the image is whole and has its name, so a failure here must not discard it
                 self.sync()
-        handle.close()
+        with suppress(OSError):
+            handle.close()
         return SavedImage(
             **described(self.placement.index, media),  # type: ignore[arg-type]
             path=path,

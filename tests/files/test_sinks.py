@@ -215,6 +215,34 @@ class TestDirectory:
         assert folder / "otter.png" == saved.path
         assert DATA == saved.path.read_bytes()
 
+    async def test_an_image_that_only_closing_refuses_stays_in_memory(self, placement, folder, monkeypatch):
+        """File systems over a network may say when a file is closed that there was no room for it."""
+
+        def full(_descriptor):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "dup", full)
+        with pytest.raises(errors.StorageError, match="No space left") as caught:
+            await store(Directory(folder, name="otter.png"), placement)
+
+        assert [DATA] == [image.data for image in caught.value.unsaved]
+        assert [] == list(folder.iterdir())
+
+    async def test_a_disk_that_can_neither_be_written_nor_read_is_told(self, placement, folder, monkeypatch):
+        """A disk that goes away while an image is written is a storage error, as any other failure of it."""
+
+        def gone(*_):
+            raise OSError(116, "Stale file handle")
+
+        writer = Directory(folder, name="otter.png").open(placement)
+        await writer.write(DATA)
+        await writer.flush(writer.write_batch)
+        monkeypatch.setattr(os, "writev", gone)
+        monkeypatch.setattr(type(writer), "read_file", gone)
+        with pytest.raises(errors.StorageError, match="Stale file handle"):
+            await writer.write(DATA)
+        await writer.discard()
+
     async def test_an_image_is_kept_where_there_are_no_modes(self, placement, folder, monkeypatch):
         """A file system that refuses modes keeps the image, which only its owner may read."""
 
