@@ -123,6 +123,12 @@ class ReceivedAnswer(Generic[T]):
     task: Task | None = None
     wait: float | None = None
 
+    @property
+    def is_about_work(self) -> bool:
+        """Whether it says no more than that a task is at work, so that it can hold no image in any form."""
+        report = self.answer.task
+        return report is not None and report.state in {TaskState.RUNNING, TaskState.FAILED}
+
     @cached_property
     def expiries(self) -> Mapping[int, Expiry]:
         """When the URL of each image expires, by the image's place in the answer."""

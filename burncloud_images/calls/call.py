@@ -37,11 +37,13 @@ from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.errors import (
     NOT_SENT,
     SENTENCES,
+    APIError,
     AuthenticationError,
     Billing,
     ImagesError,
     ImagesWarning,
     InvalidRequestError,
+    OutcomeUnknownError,
     Phase,
     ProtocolError,
     Violation,
@@ -237,16 +239,26 @@ class Call(Generic[T]):
     async def follow(self, accepted: ReceivedAnswer[T], task: Task) -> ReceivedAnswer[T]:
         """Return the answer that has the images of *task*, which the server has made of the request."""
         self.task = task
-        await accepted.receiver.release()
-        if self.spec.hooks is not None:
-            await self.call_hook(self.spec.hooks.on_accepted(task))
-        await self.call_hook(self.record(None, None))
-        if self.spec.tasks == "off":
-            raise ProtocolError(f"The API made task {task.id} of the request, and tasks='off' follows none.")
-        spec = self.spec
-        follower = TaskFollower(spec=spec, task=task, wanted=spec.image_count, wait=accepted.wait)
-        received = await follower.run()
+        try:
+            received = await self.wait_for(task, accepted.wait)
+        except (OutcomeUnknownError, ProtocolError, APIError) as error:
+            # An answer that is not about a task at work may itself hold the images, in a form that is not known.
+            if error.kept is None and not accepted.is_about_work:
+                await accepted.receiver.retain(error)
+            raise
+        finally:
+            await accepted.receiver.release()
         return attrs.evolve(received, request_id=accepted.request_id or received.request_id)
+
+    async def wait_for(self, task: Task, wait: float | None) -> ReceivedAnswer[T]:
+        """Tell of *task*, and return the answer that has its images."""
+        spec = self.spec
+        if spec.hooks is not None:
+            await self.call_hook(spec.hooks.on_accepted(task))
+        await self.call_hook(self.record(None, None))
+        if spec.tasks == "off":
+            raise ProtocolError(f"The API made task {task.id} of the request, and tasks='off' follows none.")
+        return await TaskFollower(spec=spec, task=task, wanted=spec.image_count, wait=wait).run()
 
     async def conclude(self, received: ReceivedAnswer[T]) -> ImagesResult[T]:
         """Return the result of an answer that is whole, or raise the error of images that are missing."""
@@ -341,8 +353,15 @@ class Call(Generic[T]):
             error.add_note(f"{about} {describe_task(self.task)}".rstrip())
 
     def note_mistake(self, error: Exception) -> None:
-        """Add to a hook's exception what may have been billed; what an attempt had received is on its cause."""
+        """
+        Add what may have been billed to an exception of a hook, or of what returns the key.
+
+        What an attempt had received is on its cause, and the task that goes on is named.
+        """
         self.mark(error)
+        if self.task is not None:
+            error.__dict__["task"] = self.task
+            error.add_note(describe_task(self.task))
         if not self.failures or error.__cause__ is not None:
             return
         failure = choose_error(self.failures)

@@ -248,6 +248,57 @@ async def test_a_refund_is_believed_if_it_is_said(more, billed, status):
     assert ("Nothing was billed." in str(error)) is (billed is Billing.NO)
 
 
+@pytest.mark.parametrize("status", [200, 404, 429, 500])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"status": "error", "message": "try again"},
+        {"status": "fail", "data": {"title": "unavailable"}},
+        {"status": "error", "message": "no", "billed": False, "charged": False},
+    ],
+)
+async def test_an_envelope_of_a_question_says_nothing_of_the_task(document, status):
+    """Where an API writes `error` or `fail` around any answer, the task goes on, and nothing is said of its bill."""
+    gateway = Gateway(Answer(document, status), Answer(document, status), Answer(DONE))
+    result = await send(gateway)
+
+    assert (IMAGE, 1, 3) == (result.image.data, len(gateway.posts), len(gateway.gets))
+
+
+async def test_an_answer_that_may_hold_the_image_is_kept_until_the_task_has_ended():
+    """A first answer whose images are at an unknown place is on the error if nobody knows the task that it names."""
+    document = {"id": "img-1", "status": "completed", "artifact": {"blob": B64}}
+    error = await fail(
+        Gateway(Answer({"message": "unknown"}, 404), accepted=Answer(document)),
+        errors.OutcomeUnknownError,
+        retry=RetryPolicy(deadline=30),
+    )
+
+    assert document == json.loads(error.raw)
+    assert (Billing.MAYBE, "img-1") == (error.billed, error.task.id)
+
+
+async def test_a_key_that_cannot_be_had_any_more_does_not_lose_the_task():
+    """What the key's callable raises while a task is followed names the task, which goes on."""
+    asked = []
+
+    def ask():
+        asked.append(1)
+        if len(asked) > 1:
+            raise RuntimeError("The vault is closed.")
+        return "sk-canary"
+
+    async with (
+        serve(Gateway(Answer(RUNNING))) as raw,
+        AsyncImagesClient(ask, raw.url, clock=FakeClock()) as client,
+    ):
+        with pytest.raises(RuntimeError, match="vault") as caught:
+            await client.send(REQUEST)
+
+    assert ("t-1", Billing.MAYBE) == (caught.value.task.id, caught.value.billed)
+    assert any("t-1" in note for note in caught.value.__notes__)
+
+
 async def test_a_refused_picture_is_a_refusal():
     """A task that a content filter ended raises the class for that."""
     await fail(
