@@ -8,11 +8,13 @@ collector runs only when there are more of them.
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,11 +50,22 @@ hypothesis.settings.load_profile("quick")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark whatever reads the API document, so that no such test goes uncounted, and whatever does not take long."""
+    rows: Counter[str] = Counter()
     for item in items:
+        if (sampled := item.get_closest_marker("sampled")) is not None:
+            test = item.nodeid.partition("[")[0]
+            if rows[test] % sampled.args[0]:
+                item.add_marker(pytest.mark.slow)
+            rows[test] += 1
         if "contract" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.contract)
         if LONG.isdisjoint(mark.name for mark in item.iter_markers()):
             item.add_marker(pytest.mark.quick)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at thousands of tests each time it is asked to look at one."""
+    gc.freeze()
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 
 PROGRAM = (sys.executable, "-m", "burncloud_images")
 
@@ -13,6 +15,12 @@ def start(*words, **options):
     return subprocess.Popen(
         [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for something that happens in another thread or process; pytest's own timeout ends what never comes."""
+    while not condition():
+        time.sleep(0.005)
 
 
 def read_until(stream, text):

@@ -230,6 +230,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failures", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_only_a_failure_loads_the_retry_loop(failures):
     """A call whose first attempt succeeds builds no loop: the library that makes it is not even imported."""

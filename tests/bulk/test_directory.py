@@ -76,6 +76,7 @@ class TestJobLock:
         assert holder.pid == caught.value.pid
         JobLock.acquire(path).release()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("way", ["fork", "multiprocessing"])
     def test_a_forked_child_does_not_hold_it(self, tmp_path, way):
         """It is held while the parent lives, and by nobody once it is dead, though the child lives on."""

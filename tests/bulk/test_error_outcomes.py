@@ -66,6 +66,7 @@ NAMES = [
 ] + [row.id for row in ROWS]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("error", "verdict"), CASES, ids=NAMES)
 def test_an_error_has_its_verdict(error, verdict):
     """Each error has its verdict in the table."""
@@ -77,6 +78,7 @@ def test_every_error_has_one():
     assert ImagesError is TABLE[-1][0]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("error", [error for error, _ in CASES], ids=NAMES)
 def test_what_an_earlier_attempt_may_have_billed_is_never_forgotten(error):
     """After an unknown outcome no refusal makes a request free again; what is known to be paid stays so."""

@@ -23,6 +23,7 @@ def after_the_work(answer):
 class TestAfterTheWork:
     """Every attempt is billed, and answered with an error."""
 
+    @pytest.mark.sampled(3)
     async def test_no_more_is_billed_than_was_allowed(self, workshop, name):
         """Each row is sent once, is in doubt, and its worst case stays set aside."""
         (answer,) = [answer for answer in AFTER_THE_WORK if answer.vendor == name]
@@ -34,6 +35,7 @@ class TestAfterTheWork:
         assert {RequestState.IN_DOUBT: 2, RequestState.PENDING: 3} == await shop.states()
         assert 2 == report.totals.committed
 
+    @pytest.mark.sampled(3)
     async def test_another_run_sends_none_of_them_again(self, workshop, name):
         """What is in doubt is bought again with consent only."""
         (answer,) = [answer for answer in AFTER_THE_WORK if answer.vendor == name]

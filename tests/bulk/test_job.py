@@ -187,6 +187,7 @@ class TestStopping:
         assert {"drain": "interrupted", "abandon": "abandoned"}[ends] == report.stopped
         assert "The balance is used up." in [event.message for event in shop.events]
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("times", [1, 30])
     async def test_a_cancelled_caller_leaves_and_what_is_paid_comes_to_its_end(self, workshop, times):
         """However often it is cancelled; the client's end waits for it, and another run goes on without a doubt."""

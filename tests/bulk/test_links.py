@@ -36,6 +36,7 @@ def replace(path, target):
     path.symlink_to(target)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", [*FOLDERS, *FILES])
 async def test_a_link_is_refused_before_anything_is_bought(workshop, tmp_path, elsewhere, name):
     """With its name, and whether or not there is something at its other end."""
@@ -61,6 +62,7 @@ async def test_the_folder_itself_may_be_a_link(workshop, tmp_path):
     assert (tmp_path / "real/gallery.html").is_file()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("output", ["files", "webdataset"])
 @pytest.mark.parametrize("name", ["images", "gallery", "rescue"])
 async def test_a_link_that_is_planted_is_not_followed(workshop, tmp_path, elsewhere, name, output):

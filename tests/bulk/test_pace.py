@@ -662,6 +662,7 @@ WARM = 400
 class TestAdaptation:
     """A capacity that nobody tells is found and used, at the price of few refusals."""
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize("seed", [1, 2])
     @pytest.mark.parametrize("most", [64, 200])
     def test_a_hidden_capacity_of_40_is_used(self, most, seed, capsys):

@@ -51,6 +51,7 @@ async def test_a_pacer_that_forgets_would_be_caught(workshop, monkeypatch):
     assert fullest(sent, 60) > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("limit", "minutes"), [({"images_per_minute": 4}, 4), ({"tokens_per_minute": 600}, 9)])
 async def test_images_and_tokens_have_limits_of_their_own(workshop, limit, minutes):
     """Ten requests of two images each, of which each takes some hundred tokens at most."""
@@ -66,6 +67,7 @@ async def test_images_and_tokens_have_limits_of_their_own(workshop, limit, minut
     assert minutes == round((max(sent) - min(sent)) / 60)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("leap", "boots", "held"),
     [(90.0, "aa", True), (86_400.0, "aa", True), (0.0, "aa", True), (-500.0, "aa", True), (90.0, "ab", False)],

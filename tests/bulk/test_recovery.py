@@ -137,6 +137,7 @@ def adopted(shop):
     return [event.message for event in shop.events if "under the keys of requests" in event.message]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["files", "webdataset"])
 async def test_images_are_adopted(workshop, output):
     """They are done with their sizes and digests, at a cost that is not known, and only what is new is sent."""

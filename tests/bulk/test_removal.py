@@ -163,6 +163,7 @@ class TestRemoval:
 class TestImagesThatCannotBeStored:
     """For another reason than a full disk, there is nothing to wait for."""
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("lost", [False, True])
     async def test_a_file_in_place_of_the_images(self, workshop, tmp_path, temporary, monkeypatch, lost):
         """What is paid for goes into the rescue folder, or the one for temporary files; where is said, and it ends."""
@@ -192,6 +193,7 @@ class TestImagesThatCannotBeStored:
         assert all(record.state is not RequestState.IN_DOUBT for record in found.values())
         assert any(str(place) in event.message for event in shop.events if event.kind == "note")
 
+    @pytest.mark.sampled(3)
     @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENAMETOOLONG, errno.EIO, errno.EDQUOT])
     async def test_every_other_error(self, workshop, tmp_path, monkeypatch, code):
         """Only a quota is waited for; whatever else it is, the run ends and each image is somewhere."""

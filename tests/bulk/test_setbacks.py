@@ -271,6 +271,7 @@ class TestOthersThatRun:
         assert 1 == states[RequestState.IN_DOUBT]
         assert shop.billed == states[RequestState.DONE] + 1 == len(shop.images)
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize(
         ("problem", "stopped"),
         [(errors.StorageError("The job's store is full."), "disk"), (LookupError("a mistake"), None)],

@@ -31,6 +31,7 @@ async def test_a_cap_of_100_images_buys_exactly_100(workshop, limit):
     assert ("budget", 100, 30) == (report.stopped, shop.billed, report.totals.counts[RequestState.PENDING])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", LIMITS, ids=["images", "cost"])
 async def test_what_was_given_up_on_its_way_counts_as_bought(workshop, limit):
     """Nobody knows whether it was billed, so what is known and what is in doubt are 100 together."""
@@ -60,6 +61,7 @@ async def test_models_without_a_price_are_refused_before_anything_is_sent(worksh
     assert 0 == shop.posts
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("model", KNOWN)
 async def test_a_budget_holds_for_every_model_that_the_rules_name(workshop, model):
     """With the price of an image that the user names, whatever the list knows of the model."""
@@ -85,6 +87,7 @@ def answer(images=1, **usage):
     return Fault(body={**body, "usage": usage} if usage else body, billed=True)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("metadata", ["jsonl", "parquet"])
 @pytest.mark.parametrize(
     "tokens", [10**9, 10**18, 2**63, 10**4000, -(10**18)], ids=["billion", "trillions", "64 bits", "huge", "negative"]
@@ -155,6 +158,7 @@ PROXIES = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "limit", [{"max_images": 5}, {"max_cost": 5 * CENTS_4, "prices": FLAT}], ids=["images", "cost"]
 )

@@ -457,6 +457,7 @@ class TestTime:
         assert 2 == len(store.asked)
         assert store.asked[1][0] is not None
 
+    @pytest.mark.sampled(2)
     async def test_a_long_connection_is_left_alone_if_it_cannot(self):
         """A connection that cannot be resumed may take as long as it moves."""
         store = Store(Step(content=HUGE, drip=40_000, tag=None))
@@ -497,6 +498,7 @@ class TestTime:
         assert IMAGE == (await download.run()).data
         assert (1 if gone_on else 2) == host.asked
 
+    @pytest.mark.sampled(2)
     async def test_the_time_of_the_sink_does_not_count(self):
         """The time that a slow disk takes does not count as the host's."""
         small = png(pad=12_000)
@@ -535,6 +537,7 @@ class TestTime:
 class TestEmulator:
     """The same faults, played by the emulator's store."""
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize(
         ("fault", "statuses"),
         [

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import shlex
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from programs import PROGRAM, read_until, start
+from programs import PROGRAM, read_until, start, wait_until
 from workshop import SMALL, prompts, write_rows
 
 from burncloud_images import bulk
@@ -89,6 +88,7 @@ def test_edits_and_variations(cli, serve, here, photo):
     assert ["edits", "edits", "variations"] == sorted(entry.operation for entry in server.ledger.requests)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", [GenerationRequest, EditRequest, VariationRequest])
 @pytest.mark.parametrize("command", ["batch", "plan"])
 def test_every_field_is_a_default(cli, command, kind):
@@ -181,6 +181,7 @@ def test_errors_are_said_when_quiet(cli, serve):
 # --- exit codes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("fault", "words", "code", "next_step"),
     [
@@ -317,6 +318,7 @@ def test_a_budget_for_a_list_that_is_made_already(cli, serve, here):
     assert 1 == server.ledger.billed_requests
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -498,8 +500,7 @@ def begin(here, *words, count=6):
 
 
 def wait_for(server, count):
-    while len(server.ledger.requests) < count:
-        os.sched_yield()
+    wait_until(lambda: len(server.ledger.requests) >= count)
 
 
 @pytest.mark.parametrize(
@@ -527,6 +528,7 @@ def test_the_first_interrupt_lets_paid_requests_finish(cli, serve, here, number)
     assert 6 == server.ledger.billed_images
 
 
+@pytest.mark.slow
 def test_a_job_outlives_its_terminal(serve, here):
     """With `nohup`, the job finishes after its terminal has closed."""
     server = serve(latency=0.2)
@@ -544,8 +546,7 @@ def test_the_second_interrupt_abandons(cli, serve, here):
     """What was on its way is listed as in doubt, with its key, and is not bought again."""
     server = serve(Fault(cut="stall", billed=True, times=2))
     with begin(here) as process:
-        while server.ledger.billed_requests < 2:
-            os.sched_yield()
+        wait_until(lambda: server.ledger.billed_requests >= 2)
         process.send_signal(signal.SIGINT)
         read_until(process.stderr, "press Ctrl-C again")
         process.send_signal(signal.SIGINT)
@@ -593,8 +594,7 @@ def test_a_killed_run_is_settled_by_the_next(cli, serve, here):
     """After kill -9 what was on its way is in doubt, and everything else is made."""
     server = serve(Fault(cut="stall", billed=True, times=2))
     with begin(here) as process:
-        while server.ledger.billed_requests < 2:
-            os.sched_yield()
+        wait_until(lambda: server.ledger.billed_requests >= 2)
         process.kill()
         process.communicate()
 
@@ -605,6 +605,7 @@ def test_a_killed_run_is_settled_by_the_next(cli, serve, here):
     assert (6, 4) == (server.ledger.billed_requests, len(images_of(here)))
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves(serve, here):
     """A closed pipe behind stdout is a first Ctrl-C: what is paid for comes to its end, and the rest waits."""
     server = serve(latency=0.2)
@@ -618,6 +619,7 @@ def test_a_reader_that_leaves(serve, here):
     assert server.ledger.billed_requests == len(images_of(here)) < 6
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_printed(serve, here):
     """A full disk behind stdout starts nothing more: what is paid for comes to its end, and the code is 11."""
     server = serve(latency=0.2)
@@ -632,6 +634,7 @@ def test_results_that_cannot_be_printed(serve, here):
     assert server.ledger.billed_requests == len(images_of(here)) < 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["json", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("bar", "lines"))])
 def test_nobody_reads_what_is_said(serve, here, mode):
     """A closed pipe behind stderr ends nothing: the job is made to its end, and the exit code is the job's."""
@@ -659,6 +662,7 @@ def test_stderr_that_is_closed_or_full(serve, here):
     assert 2 == len(images_of(here))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [100, *(pytest.param(long, marks=pytest.mark.slow) for long in (3599, 999999999))])
 def test_a_pause_beyond_the_deadline_is_not_slept_through(serve, here, seconds):
     """The job gives up with 6 as soon as it is told, and another run finds all that waits."""
@@ -716,6 +720,7 @@ def test_a_list_that_was_read_in_part(cli, serve, here):
     assert 2 == server.ledger.billed_images
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_lists_are_read(serve, here):
     """Nothing was sent, so the first Ctrl-C ends it at once, and the same command begins again."""
     server = serve()

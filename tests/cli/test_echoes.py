@@ -35,6 +35,7 @@ def texts_in(folder):
                     yield path, repr(database.execute(f"SELECT * FROM {table}").fetchall())
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("options", [(), ("-vv",), ("--json",), ("-vv", "--json")], ids=" ".join)
 @pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
 def test_no_terminal_shows_the_key(cli, serve, spelling, options):

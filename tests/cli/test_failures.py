@@ -105,6 +105,7 @@ def test_a_long_prompt(cli, serve):
     assert "--validation off" in error
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -170,6 +171,7 @@ def test_a_prompt_in_a_locale_of_ascii(cli):
     assert (ran.code, "not valid UTF-8" in ran.err) == (2, True)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("exists", ["error", "rename", "overwrite", "skip"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "long", "long in bytes"])
 def test_a_file_that_cannot_be_is_refused_before_anything_is_sent(cli, serve, here, kind, exists):
@@ -278,6 +280,7 @@ def test_certificates_that_are_none(cli, serve, tmp_path):
 # --- exit codes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_an_answer_has_its_exit_code(row):
     """What an answer means decides the exit code."""
@@ -304,6 +307,7 @@ SENTENCES = {
 """What the user is told after an answer; one for each meaning."""
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("fault", "code", "sentence"),
     [

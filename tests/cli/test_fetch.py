@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import stat
@@ -13,7 +12,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from programs import PROGRAM
+from programs import PROGRAM, wait_until
 
 from burncloud_images.cli.exit_codes import combine
 from burncloud_images.emulator import Fault
@@ -234,8 +233,7 @@ def test_ctrl_c_leaves_no_partial_file(make_urls, tmp_path):
     server, (url,) = make_urls(Fault(operation="downloads", cut="stall", place="answer", byte=0.5, times=None))
     words = [sys.executable, "-m", "burncloud_images", "fetch", url, "--into", str(tmp_path / "out")]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while not server.ledger.downloads:
-            os.sched_yield()
+        wait_until(lambda: server.ledger.downloads)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from programs import start
+from programs import start, wait_until
 from workshop import SMALL, prompts, write_rows
 
 from burncloud_images.bulk.database import JobStore
@@ -147,6 +147,7 @@ def test_a_plan_names_more_than_max_images(cli):
     assert b"images: 2 more than --max-images\n" in plan(cli, prompts(5), "--max-images", "3").out
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -263,8 +264,7 @@ def held(serve, here):
     server = serve(Fault(cut="stall", billed=True, times=None))
     rows = write_rows(here / "rows.jsonl", prompts(4))
     with start("batch", rows, "--into", here / "out", "-j", "2") as run:
-        while server.ledger.billed_requests < 2:
-            os.sched_yield()
+        wait_until(lambda: server.ledger.billed_requests >= 2)
         try:
             yield run
         finally:
@@ -272,6 +272,7 @@ def held(serve, here):
             run.communicate()
 
 
+@pytest.mark.slow
 def test_status_of_a_job_whose_run_was_killed(cli, held, here):
     """Requests of a killed run are listed as in doubt with their keys until the next `batch` settles them."""
     alive = cli("status", here / "out", "--json").json

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from programs import PROGRAM, read_until, start
+from programs import PROGRAM, read_until, start, wait_until
 
 import burncloud_images
 from burncloud_images.cli.commands import GROUPS, KNOWN, NO_OPTIONS
@@ -81,6 +81,7 @@ def test_the_help_of_all(cli):
     assert cli().out == ran.out
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "words",
     [["--help"], ["generate", "--help"], ["edit", "--help"], ["batch", "--help"], ["status", "--help"], ["--version"]],
@@ -244,6 +245,7 @@ def test_the_emulator_command(cli, number, tmp_path):
     assert err.splitlines()[-1] == "ledger: 1 requests, 0 of them billed, 0 images, 0 downloads"
 
 
+@pytest.mark.slow
 def test_the_emulator_command_over_tls(cli, photo, tmp_path):
     """The emulator serves HTTPS and prints the file by which clients trust it, for as long as it serves."""
     with start("emulator", "--tls") as process:
@@ -281,6 +283,7 @@ def test_the_emulator_command_over_tls(cli, photo, tmp_path):
 # --- a process of its own --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bytes_through_a_pipe(photo):
     """An image comes by standard input, and an image goes to standard output."""
     ran = subprocess.run(
@@ -304,6 +307,7 @@ def test_the_installed_script(tmp_path):
     assert ran.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves(tmp_path):
     """A closed pipe behind stdout is no traceback."""
     reader, writer = os.pipe()
@@ -326,6 +330,7 @@ def shell(words, redirection):
 FULL = "standard output cannot be written: No space left on device."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -357,6 +362,7 @@ def test_a_full_disk_behind_stdout(cli, serve, here, words):
     assert "Exception ignored" not in ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["-", "fox.png"])
 def test_an_image_that_cannot_be_printed_is_told(serve, here, monkeypatch, output):
     """Neither bytes nor a path that stdout does not take are lost: it is said where the image is."""
@@ -371,6 +377,7 @@ def test_an_image_that_cannot_be_printed_is_told(serve, here, monkeypatch, outpu
     assert image.name in ran.stderr
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("words", "redirection", "sentence"),
     [
@@ -417,8 +424,7 @@ def test_the_second_interrupt_abandons(serve, tmp_path):
 
     with generate(tmp_path) as process:
         read_until(process.stderr, '"started"')
-        while not server.ledger.billed_images:
-            os.sched_yield()
+        wait_until(lambda: server.ledger.billed_images)
         process.send_signal(signal.SIGINT)
         read_until(process.stderr, "finishing")
         process.send_signal(signal.SIGINT)
@@ -432,6 +438,7 @@ def test_the_second_interrupt_abandons(serve, tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_interrupt_between_attempts(serve, tmp_path):
     """While nothing is on its way one Ctrl-C ends the waiting: code 7, and nothing was billed."""
     serve(Fault(status=429, retry_after=60, times=None))
@@ -445,14 +452,14 @@ def test_an_interrupt_between_attempts(serve, tmp_path):
     assert "nothing was billed" in err
 
 
+@pytest.mark.slow
 def test_no_attempt_follows_an_interrupt(serve, tmp_path):
     """If the attempt that Ctrl-C let finish fails, no other is made."""
     server = serve(Fault(status=429, retry_after=60, delay=0.8, times=None))
 
     with generate(tmp_path) as process:
         read_until(process.stderr, '"started"')
-        while not server.ledger.requests:
-            os.sched_yield()
+        wait_until(lambda: server.ledger.requests)
         process.send_signal(signal.SIGINT)
         process.communicate()
 
@@ -460,14 +467,14 @@ def test_no_attempt_follows_an_interrupt(serve, tmp_path):
     assert len(server.ledger.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_request_to_terminate(serve, tmp_path):
     """SIGTERM is not sent twice: it abandons at once."""
     server = serve(Fault(cut="stall", billed=True))
 
     with generate(tmp_path) as process:
         read_until(process.stderr, '"started"')
-        while not server.ledger.billed_images:
-            os.sched_yield()
+        wait_until(lambda: server.ledger.billed_images)
         process.terminate()
         process.communicate()
 

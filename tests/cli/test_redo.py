@@ -17,6 +17,7 @@ def metadata(here):
     return [json.loads(line) for line in (here / "out" / "metadata.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("way", ["id", "key", "part of the key", "file"])
 def test_an_image_is_made_again(cli, here, serve, way):
     """The new one takes the place of the old, whose file stays; nothing is bought before the next run."""
@@ -40,6 +41,7 @@ def test_an_image_is_made_again(cli, here, serve, way):
     assert 3 == server.ledger.billed_images
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", ["row-9", "0" * 32, "nothing.png", ""])
 def test_a_name_that_is_not_there_makes_nothing_again(cli, here, serve, name):
     """All names are looked up before the first is queued."""

@@ -139,6 +139,7 @@ def refuse(*_args):
     raise KeyError("no such user")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("words", "home"),
     [

@@ -32,6 +32,7 @@ async def edited(caller, emulator, *files, **fields):
     return Image.open(io.BytesIO(base64.b64decode(reply.json["data"][0]["b64_json"])))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
 @pytest.mark.parametrize("size", ["256x256", "768x256", "256x768", "16x16"])
 async def test_a_picture_has_the_format_and_size_that_were_asked_for(emulator, caller, output_format, size):
@@ -119,6 +120,7 @@ def test_a_drawing_is_the_same_in_another_process():
     assert done.stdout == draw_landscape("a sea otter", 1, (64, 64)).tobytes()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("index", range(12))
 def test_a_landscape_can_be_drawn_in_each_shape(index):
     """A landscape of any shape has the requested size and many colours."""

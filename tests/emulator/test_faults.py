@@ -133,6 +133,7 @@ async def test_any_body_can_be_answered(caller, fault, content_type, body):
     assert emulator.ledger.billed_requests == fault.billed
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "row",
     to_parameters(

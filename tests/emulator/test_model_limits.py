@@ -190,6 +190,7 @@ async def test_octet_stream_is_refused_in_the_words_that_people_search_for(emula
     assert "unsupported mimetype ('application/octet-stream')" in reply.error["message"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("files", "fields"),
     [

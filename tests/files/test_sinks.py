@@ -80,6 +80,7 @@ class TestMemory:
 class TestRecovery:
     """A writer can tell what it was given, whole or not."""
 
+    @pytest.mark.sampled(5)
     @pytest.mark.parametrize("written", [0, 10, 1_500_000, 3_000_000])
     @pytest.mark.parametrize("most", [1, 1_200_000, 9_000_000])
     @pytest.mark.parametrize("kind", ["memory", "file", "finished file", "full disk"])
@@ -412,6 +413,7 @@ class TestDirectory:
         with pytest.raises(errors.StorageError, match="exists already, so nothing was sent"):
             await sink.prepare(placement, 1)
 
+    @pytest.mark.sampled(5)
     @pytest.mark.parametrize(
         "code",
         [

@@ -129,6 +129,7 @@ def sha256(data):
 REQUEST = GenerationRequest("otter", model="m")
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("form", KNOWN)
 async def test_an_image_is_found_whatever_the_label_says(form, streams, sink):
     """The first bytes decide what an answer is, and not its header or what was asked for."""
@@ -142,6 +143,7 @@ async def test_an_image_is_found_whatever_the_label_says(form, streams, sink):
     assert not isinstance(sink, Directory) or [image.path] == list(sink.path.iterdir())
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("form", STRANGE)
 async def test_an_answer_without_an_image_is_kept_whole(form, streams, sink):
     """The answer is kept in a file, which the error names."""

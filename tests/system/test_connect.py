@@ -102,6 +102,8 @@ class TestRefusals:
 class TestBreaks:
     """How far a request got is known through a tunnel as well."""
 
+    @pytest.mark.slow
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("how", ["cut", "stall"])
     async def test_a_tunnel_that_breaks_at_half_is_opened_anew(self, how):
         """An upload whose tunnel breaks at half is sent again."""

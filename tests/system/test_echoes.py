@@ -145,6 +145,7 @@ async def ask(raw, *, stream):
     return "\n".join(map(str, map(repr, witness.seen)))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("place", [*PLACES, *STREAMS])
 async def test_nothing_shows_a_key_that_a_server_echoes(place, caplog):
     """No text, repr, pickle, traceback, log or warning shows an echoed key in any spelling."""

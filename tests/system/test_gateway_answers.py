@@ -39,6 +39,7 @@ async def ask(said, *, via_stream):
             return error
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("via_stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("name", ANSWERS)
 async def test_an_answer_of_a_gateway_is_understood(name, via_stream):

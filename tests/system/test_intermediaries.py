@@ -28,6 +28,7 @@ CALLS = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize("answer", AFTER_THE_WORK, ids=lambda answer: answer.vendor)
 async def test_what_was_paid_for_is_not_bought_again(set_up, answer, call):

@@ -104,6 +104,7 @@ class TestUploadsAreSentAgain:
 class TestCutsWhileSending:
     """Half a request cannot be executed, so it is sent again."""
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize("cut", ["close", "reset", "stall"])
     @pytest.mark.parametrize(("place", "byte"), [("before-body", 0), ("upload", 0.5)])
     async def test_is_retried_and_billed_once(self, set_up, cut, place, byte):
@@ -136,6 +137,7 @@ class TestCutsWhileSending:
 class TestCutsAfterSending:
     """From the last byte on only a complete answer tells."""
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize("cut", ["close", "reset", "stall"])
     @pytest.mark.parametrize("billed", [False, True])
     @pytest.mark.parametrize("upload", [False, True], ids=["prompt", "upload"])

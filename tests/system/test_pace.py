@@ -88,6 +88,7 @@ async def test_50_a_second_is_never_more_than_50_in_any_second(report):
     assert 3 <= max(passed) - min(passed) < 3.5
 
 
+@pytest.mark.slow
 async def test_with_slack_the_server_sees_no_more_either(report):
     """The server counts no more in any second either, although opening connections takes time."""
     passed, arrived = await send_all(RateLimiter({"requests": RateWindow(50, 1)}, CLOCK, slack=0.5), 120)
@@ -124,6 +125,7 @@ class Bucket:
                 await CLOCK.sleep((1 - self.level) / self.amount)
 
 
+@pytest.mark.slow
 async def test_a_token_bucket_of_the_same_rate_lets_twice_as_many_through(report):
     """A token bucket of the same rate lets twice as many through: the control."""
     passed, arrived = await send_all(Bucket(50), 120)

@@ -117,6 +117,7 @@ class TestRows:
         assert bench.billed <= 1
         bench.assert_fired()
 
+    @pytest.mark.sampled(4)
     async def test_is_sent_again_to_a_server_that_replays(self, set_up, row):
         """A server that replays answers is asked again with the same key and bills once."""
         bench = await set_up(row.fault, timeouts=row.timeouts, retry=REPLAY, emulator={"idempotency": "replay"})
@@ -152,6 +153,7 @@ ANSWERS = [(row, billed) for row in statuses.ROWS if row.is_playable for billed 
 class TestAnswers:
     """An answer with an error comes once; without it, each of these calls succeeds with one request."""
 
+    @pytest.mark.sampled(3)
     async def test_is_asked_for_again_or_not(self, set_up, row, billed):
         """With default settings nothing is ever billed twice."""
         bench = await set_up(row.fault(billed=billed), retry=row.policy(), dialect=row.dialect)
@@ -166,6 +168,7 @@ class TestAnswers:
             assert row.attributes == {name: getattr(error, name) for name in row.attributes}
         bench.assert_fired()
 
+    @pytest.mark.sampled(5)
     async def test_is_asked_for_again_of_a_server_that_replays(self, set_up, row, billed):
         """A server that replays answers is asked again with the same key and bills once."""
         policy = row.policy(server_idempotency="replay")
@@ -507,6 +510,7 @@ class TestManyCalls:
         await call_many(bench.client, 50, 64)
         assert 200 == bench.posts
 
+    @pytest.mark.slow
     async def test_copies_share_the_budget(self, set_up):
         """Copies of a client share one retry budget."""
         bench = await set_up(Fault(status=503, times=None), clock=VirtualClock())
@@ -515,6 +519,7 @@ class TestManyCalls:
             await call_many(copy, 100, 64)
         assert 335 == bench.posts
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize("headers", THROTTLED.values(), ids=THROTTLED)
     async def test_a_gateway_that_throttles_is_not_hammered(self, set_up, headers):
         """Sixteen calls at once send at most 200 requests in ten seconds."""

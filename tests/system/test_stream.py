@@ -116,6 +116,7 @@ class TestWhatComes:
         assert [PartialImage, CompletedImage] * 3 == kinds(events)
         assert [0, 0, 1, 1, 2, 2] == [event.image.index for event in events]
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize(
         "fault",
         [
@@ -232,6 +233,7 @@ class TestTheBlock:
             await task
         assert bench.emulator.ledger.requests[0].idempotency_key in "".join(caught.value.__notes__)
 
+    @pytest.mark.sampled(2)
     async def test_no_more_is_received_than_is_looked_at(self):
         """The stream reads one event ahead of its caller."""
         written = []
@@ -253,6 +255,7 @@ class TestTheBlock:
             assert count < 12
             assert CompletedImage is kinds([event async for event in events])[-1]
 
+    @pytest.mark.sampled(2)
     async def test_a_slow_caller_is_no_stalled_server(self):
         """The time that the caller takes does not count as a stall."""
         rest = asyncio.Event()
@@ -277,6 +280,7 @@ class TestTheBlock:
 class TestEnds:
     """What is known of a stream that does not come to its end."""
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize("cut", ["close", "reset", "stall"])
     @pytest.mark.parametrize("after", [0, 1, 2])
     async def test_a_cut_leaves_the_outcome_unknown(self, set_up, cut, after):
@@ -488,6 +492,7 @@ class TestBadInput:
             with pytest.raises(errors.OutcomeUnknownError, match="only signs of waiting"):
                 await receive(client)
 
+    @pytest.mark.sampled(2)
     async def test_previews_without_end(self):
         """Endless partial images do not keep a stream alive for ever."""
         previews = 0
@@ -517,6 +522,7 @@ class TestBadInput:
 
         assert [PartialImage] * 100 + [CompletedImage] == seen
 
+    @pytest.mark.sampled(2)
     async def test_an_image_that_drips_slowly_is_waited_for(self):
         """An image that arrives slowly is waited for."""
         whole = event("completed", png(pad=400_000))

@@ -573,6 +573,7 @@ def peer_of(number):
 class TestBorrowedSessions:
     """Each kind of session works, or is refused in one sentence before anything is sent."""
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize(
         "options",
         [

@@ -194,6 +194,7 @@ def by_an_address(server, connection):
         connection.sendall(IMAGE[2 * PART :])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "handler",
     [
@@ -328,6 +329,7 @@ async def test_the_time_of_a_stage_leaves_out_that_in_which_the_loop_was_held():
 # --- a process that is stopped ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("way", ["plain", "stream"])
 async def test_a_process_that_was_stopped_takes_the_answers_that_came_meanwhile(way, monkeypatch):
     """A process that was stopped reads all four answers that arrived meanwhile."""

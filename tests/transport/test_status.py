@@ -33,6 +33,7 @@ def canned():
 ANSWERS = [row for row in ROWS if row.is_playable and not row.early and row.operation != "variations"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("row", ANSWERS, ids=lambda row: row.id)
 async def test_an_answer_becomes_its_error(canned, row):
     """A call raises the error that the answer means, with the server's id and without a secret."""

@@ -6,6 +6,7 @@ import pytest
 from fuzz import targets
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", targets.TARGETS)
 def test_takes_its_seeds_and_their_beginnings(name):
     """Every target takes what it begins with, whole and cut anywhere."""

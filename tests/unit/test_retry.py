@@ -86,6 +86,7 @@ class TestKinds:
         """Each kind of failure is retried, retried as throttled, or raised."""
         assert verdict == POLICY.judge(error)
 
+    @pytest.mark.sampled(3)
     @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
     def test_of_an_answer_decides(self, row):
         """What may be billed is sent again only to a server that recognises keys, or if the caller pays twice."""

@@ -210,6 +210,7 @@ DAMAGES = {
 class TestDamage:
     """What is no store, or not as it was written, is refused in a sentence that says what to do."""
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
     async def test_it_is_refused(self, written, damage):
         """A damaged store raises an error that says what to do, and stays as it is."""
@@ -222,6 +223,7 @@ class TestDamage:
         assert "Nothing was sent." in str(caught.value)
         assert before == (path.read_bytes() if path.is_file() else None)
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
     async def test_whoever_only_looks_is_told_as_well(self, written, damage):
         """Readers report the damage that they meet; only writers check the sums."""

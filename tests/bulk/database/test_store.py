@@ -202,6 +202,7 @@ ALLOWED = {
 class TestStates:
     """Requests go from state to state as they may, and no other way."""
 
+    @pytest.mark.sampled(3)
     @pytest.mark.parametrize("state", list(RequestState))
     @pytest.mark.parametrize("change", list(SAID))
     async def test_a_change_is_made_where_it_may_be(self, store, change, state):

@@ -272,6 +272,8 @@ def test_a_pipe_is_read_whole_before_its_first_row(pipe):
         pass
 
 
+@pytest.mark.slow
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16-le", "cp1252"])
 def test_a_long_list_is_decoded_in_little_memory(tmp_path, encoding):
     """Pieces may end within a character, and none is lost."""

@@ -151,6 +151,7 @@ def test_what_is_not_json_is_refused(text):
     assert all(json.loads(value.text) is not False for value in found)
 
 
+@pytest.mark.slow
 def test_a_long_array_takes_no_memory(tmp_path):
     """It passes through in what a few pieces take, also if it is one line."""
     path = tmp_path / "list.json"

@@ -160,6 +160,7 @@ async def test_a_table_without_names_cannot_be_read(read_table, table, problem):
         await read_table(table)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1", b"prompt\nx\n"])
 async def test_what_is_no_parquet_cannot_be_read(read, content):
     """In one line, without a traceback."""

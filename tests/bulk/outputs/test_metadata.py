@@ -131,6 +131,7 @@ async def test_odd_prompts_and_missing_values_are_written_whole(
     assert {("", "", "")} == {(row["model"], row["size"], row["revised_prompt"]) for row in rows}
 
 
+@pytest.mark.slow
 async def test_parquet_holds_what_lines_hold(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     """Parquet and JSON Lines have the same rows."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")

@@ -37,6 +37,7 @@ def inflate(chunks, encoding):
     return b"".join([*pieces, *inflater.close()]), inflater.is_cut
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(("form", "encoding"), CASES)
 @given(data=st.data())
 def test_a_body_is_what_it_was_however_it_is_cut(form, encoding, data):
@@ -103,6 +104,7 @@ def test_a_beginning_that_brings_nothing_is_not_held_for_ever():
     assert None is inflater.unproven
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("times", [0, 1, 2, 3])
 @pytest.mark.parametrize("encoding", ["gzip", "gzip, gzip", "br", "", "identity"])
 @given(data=st.data())

@@ -44,6 +44,7 @@ PAGE = b"<html>"
 FAILED = said(type="server_error")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
 def test_an_answer_has_an_error_and_a_bill(row):
     """Phase, code, type, text and status decide, in this order, and the error's text says what its bill is."""
@@ -233,6 +234,7 @@ class TestEnvelopes:
         """What is none says nothing, so the outcome is unknown."""
         assert OutcomeUnknownError is type(to_error(reply(500, body)))
 
+    @pytest.mark.sampled(4)
     @pytest.mark.parametrize(
         ("kind", "code"), [(kind, code) for kind, codes in CODES_OF.items() for code in codes if ":" not in code]
     )

@@ -35,6 +35,7 @@ class TestAfterTheWork:
         assert Billing.MAYBE is error.billed
         assert "stop" == RetryPolicy().judge(error)
 
+    @pytest.mark.sampled(5)
     @pytest.mark.parametrize("dialect", [None, *(dialect.name for dialect in DIALECTS)])
     def test_what_is_known_of_the_server_does_not_excuse_it(self, answer, dialect):
         """Neither the host nor the caller's word makes such an answer free, except new-api's own error."""
