@@ -80,8 +80,10 @@ KINDS: Mapping[str, type] = {
 
 IMAGE_FIELDS = ("image", "mask", "markup")
 NOT_ON_THE_WIRE = frozenset({*IMAGE_FIELDS, "by_reference", "extra"})
-RESERVED = frozenset({"stream", "images", "image[]"})
+RESERVED = frozenset({"stream", "image[]"})
 """Names that the client itself sends; `extra` may not contain them."""
+RESERVED_FOR_IMAGES = frozenset({"images"})
+"""More of them, of a request that has images; in a generation gateways take input images by this name."""
 
 
 def own(mapping: Mapping[str, object] | None) -> Mapping[str, object] | None:
@@ -174,9 +176,11 @@ class ImagesRequest:
             yield Violation("n", f"at least 1 image has to be asked for, not {self.n}")
 
     def extra_problems(self, extra: Mapping[str, object]) -> Iterator[Violation]:
-        known = table_of(self).names
+        known = table_of(self).names | RESERVED
+        if "image" in known:
+            known |= RESERVED_FOR_IMAGES
         for name, value in extra.items():
-            if name in known or name in RESERVED:
+            if name in known:
                 yield Violation("extra", f"{name} is a known field; {advice_for(name)}")
             elif not is_json({name: value}):
                 yield Violation("extra", f"{name} cannot be written as JSON")
@@ -363,4 +367,6 @@ def article(kind: type) -> str:
 def advice_for(name: str) -> str:
     if name == "stream":
         return "streams are asked for by another method"
+    if name in {"images", "image[]"}:
+        return "give the images in `image`"
     return "give it by its own name"

@@ -72,12 +72,26 @@ def test_images_are_in_the_order_of_the_document():
         ({"extra": {7: 7}}, "extra: 7 cannot be written as JSON"),
         ({"extra": {"stream": True}}, "extra: stream is a known field; streams are asked for by another method"),
         ({"extra": {"size": "auto"}}, "extra: size is a known field; give it by its own name"),
-        ({"extra": {"images": []}}, "extra: images is a known field; give it by its own name"),
+        ({"extra": {"image[]": []}}, "extra: image[] is a known field; give the images in `image`"),
     ],
 )
 def test_what_no_server_could_take_is_refused(fields, reason):
     """The reason names the field and what it has to be."""
     assert [reason] == reasons(GenerationRequest, **{"prompt": "x", **fields})
+
+
+@pytest.mark.parametrize("name", ["image", "images", "image_url", "reference_images"])
+def test_a_generation_takes_the_input_images_that_its_gateway_has(name):
+    """Gateways take images in a generation, by names that are the client's own in an edit only."""
+    assert ["a"] == GenerationRequest("x", extra={name: ["a"]}).fields()[name]
+
+
+@pytest.mark.parametrize(("request_class", "more"), [(EditRequest, {"prompt": "x"}), (VariationRequest, {})])
+def test_a_request_that_has_images_has_them_once(request_class, more):
+    """An edit sends its images itself, also as `images` in JSON, so `extra` may not name others."""
+    found = reasons(request_class, b"1", extra={"images": ["a"]}, **more)
+
+    assert ["extra: images is a known field; give the images in `image`"] == found
 
 
 def test_all_reasons_come_at_once():
