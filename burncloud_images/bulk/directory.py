@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import re
-import shutil
 import threading
 import weakref
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Self
 import attrs
 
 from burncloud_images.bulk.folder_descriptors import FOLDER, descend, numbered
-from burncloud_images.disk import UNSUPPORTED, explain, make_folder, sync_folder
+from burncloud_images.disk import UNSUPPORTED, explain, find_free, make_folder, sync_folder
 from burncloud_images.errors import JobError, JobLockedError, StorageError
 
 
@@ -394,7 +393,8 @@ class Ballast:
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise
-            if shutil.disk_usage(self.path.parent).free < self.size:
+            free = find_free(self.path.parent)
+            if free is not None and free < self.size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
 
     def drop(self) -> bool:

@@ -141,6 +141,20 @@ class TestBallast:
         with pytest.raises(errors.StorageError, match=r"too little space \(No space left on device\)"):
             Ballast(tmp_path / ".ballast", 1 << 60).load()
 
+    @pytest.mark.parametrize("blocks", [None, 0])
+    def test_a_file_system_that_tells_nothing_is_not_full(self, tmp_path, monkeypatch, blocks):
+        """Where room can neither be reserved nor counted, nothing says that there is too little of it."""
+
+        def refuse(*_):
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+        real = os.statvfs(tmp_path)
+        told = os.statvfs_result((real.f_bsize, real.f_frsize, *[0] * 9))
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        monkeypatch.setattr(os, "statvfs", refuse if blocks is None else lambda _: told)
+
+        Ballast(tmp_path / ".ballast", 1 << 20).load()
+
 
 class TestJobDirectory:
     """Where things lie, and who may read them."""
