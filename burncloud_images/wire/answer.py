@@ -178,7 +178,7 @@ def to_answer(
 def find_refused(items: Sequence[object], decoded: AbstractSet[int]) -> Iterator[RefusedImage]:
     """Yield the items that say why there is no image in their place."""
     for index, item in enumerate(items):
-        if not isinstance(item, Mapping) or index in decoded or to_text(item.get("url")):
+        if not isinstance(item, dict) or index in decoded or to_text(item.get("url")):
             continue
         if (refusal := to_refused(item, index)) is not None:
             yield refusal
@@ -197,7 +197,7 @@ def to_refused(item: Mapping[str, object], index: int) -> RefusedImage | None:
 
 def to_error_document(item: object) -> Mapping[str, object]:
     """Return an item without an image as an error document: its `error`, its own words, or the reason of a filter."""
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return {}
     if says_something(item.get("error")):
         return {"error": item["error"]}

@@ -21,6 +21,7 @@ MOST_DOLLARS = 1_000_000
 """A greater cost of one request is not believed."""
 NAMES = ("cost", "total_cost", "cost_usd", "total_cost_usd", "cost_in_usd", "response_cost")
 TICK_NAMES = ("cost_in_usd_ticks", "total_cost_in_usd_ticks")
+ANY_NAME = frozenset({*NAMES, *TICK_NAMES})
 PARTS = ("total", "total_cost", "amount", "value")
 """Where an object has the sum of a cost."""
 HEADER = re.compile(r"x-[a-z0-9-]*cost(?:-usd)?")
@@ -43,13 +44,15 @@ def find_cost(
         for amount in find_amounts(place):
             return Cost(amount=amount, currency=find_currency(place), source="answer")
     for name, value in (headers or {}).items():
-        told = to_amount(value) if HEADER.fullmatch(name) and BEFORE_DISCOUNTS not in name else None
-        if told is not None:
+        is_cost = "cost" in name and HEADER.fullmatch(name) and BEFORE_DISCOUNTS not in name
+        if is_cost and (told := to_amount(value)) is not None:
             return Cost(amount=told, currency="USD", source="answer")
     return None
 
 
 def find_amounts(place: Mapping[str, object]) -> Iterator[Decimal]:
+    if ANY_NAME.isdisjoint(place):  # as in most answers
+        return
     for name in TICK_NAMES:
         if ticks := to_amount(place.get(name), most=MOST_DOLLARS * TICKS):
             yield ticks / TICKS

@@ -285,13 +285,13 @@ def is_failure(document: Mapping[str, object]) -> bool:
 
 def is_answered_with_success(document: object) -> bool:
     """Whether it is an error of MiniMax, Tencent or Baidu, which answer each error with status 200."""
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         return False
     base = document.get("base_resp")
-    if isinstance(base, Mapping) and to_word(base.get("status_code")):
+    if isinstance(base, dict) and to_word(base.get("status_code")):
         return True
     for container in (document.get("Response"), document.get("ResponseMetadata")):
-        if isinstance(container, Mapping) and isinstance(container.get("Error"), Mapping):
+        if isinstance(container, dict) and isinstance(container.get("Error"), dict):
             return True
     return to_word(document.get("error_code")) is not None and to_word(document.get("error_msg")) is not None
 

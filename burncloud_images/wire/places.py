@@ -42,6 +42,8 @@ SINGLE = ("image_url", "result_url", "output_url", "output", "result", "imageUrl
 """Names of one image that stands alone at the top, where `url` and `image` may be something else: an echoed input."""
 URLS = ("url", "image_url", "result_url", "output_url", "image", "imageUrl", "resultUrl", "download_url", "uri")
 """Names of the address of an image within its object, in order of precedence."""
+ITSELF = (*URLS, *BASE64)
+"""Names of an image, or of its address, within its object."""
 HOLDERS = ("image_url", "image", "inlineData", "inline_data", "imageUrl")
 """Names of an object within an image object that has its base64 or its address."""
 ANY = "*"
@@ -169,14 +171,14 @@ def items_of(document: object, home: Path) -> Sequence[object] | None:
     """Return the image objects at *home*; None if they are not there."""
     container = document
     for name in home[:-1]:
-        container = container.get(name) if isinstance(container, Mapping) else None
-    last = container.get(home[-1]) if isinstance(container, Mapping) and home else container
-    if isinstance(container, Mapping) and home and home[-1] in {"choices", "candidates"}:
+        container = container.get(name) if isinstance(container, dict) else None
+    last = container.get(home[-1]) if isinstance(container, dict) and home else container
+    if isinstance(container, dict) and home and home[-1] in {"choices", "candidates"}:
         found = [to_item(item) for item in find_nested(container) if has_image(item)]
-        return sorted(found, key=lambda item: isinstance(item, Mapping) and "url" in item)
+        return sorted(found, key=lambda item: isinstance(item, dict) and "url" in item)
     if isinstance(last, list):
         return [to_item(item) for item in last]
-    return [to_item(alone(last))] if isinstance(last, Mapping) else None
+    return [to_item(alone(last))] if isinstance(last, dict) else None
 
 
 def alone(container: Mapping[str, object]) -> Mapping[str, object]:
@@ -196,7 +198,7 @@ def follow(value: object, pattern: Path) -> Iterator[object]:
     elif pattern[0] == ANY:
         for item in value if isinstance(value, list) else ():
             yield from follow(item, pattern[1:])
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         yield from follow(value.get(pattern[0]), pattern[1:])
 
 
@@ -204,17 +206,19 @@ def find_containers(document: Mapping[str, object], depth: int = 0) -> Iterator[
     """Yield *document* and the objects in it that may hold what it is about."""
     yield document
     for name in WRAPPERS if depth < MOST_DEPTH else ():
-        value = document.get(name)
+        if name not in document:
+            continue
+        value = document[name]
         if isinstance(value, list) and len(value) == 1:
             (value,) = value
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             yield from find_containers(value, depth + 1)
 
 
 def has_image(item: object) -> bool:
     """Whether *item* of a list is an image or its address; bytes that were cut out have left an empty text."""
-    if isinstance(item, Mapping):
-        return has_cut(item) or any(find_url(item.get(name)) for name in (*URLS, *BASE64))
+    if isinstance(item, dict):
+        return has_cut(item) or any(find_url(item[name]) for name in ITSELF if name in item)
     return item == "" or find_url(item) is not None
 
 
@@ -223,25 +227,23 @@ def has_cut(item: Mapping[str, object]) -> bool:
     if isinstance(item.get("b64_json"), str) or any(item.get(name) == "" for name in BASE64):
         return True
     held = [item.get(name) for name in HOLDERS]
-    return any(
-        value.get(name) == "" for value in held if isinstance(value, Mapping) for name in ("data", "url", *BASE64)
-    )
+    return any(value.get(name) == "" for value in held if isinstance(value, dict) for name in ("data", "url", *BASE64))
 
 
 def to_item(item: object) -> object:
     """Return an image object as the API has it."""
     if isinstance(item, str):
         return {"url": item} if find_url(item) else item
-    if isinstance(item, Mapping):
-        for name in (*URLS, *BASE64):
-            if url := find_url(item.get(name)):
+    if isinstance(item, dict):
+        for name in ITSELF:
+            if name in item and (url := find_url(item[name])):
                 return {**{key: value for key, value in item.items() if key != name}, "url": url}
     return item
 
 
 def find_url(value: object) -> str | None:
     """Return the address that *value* is, or has as `url`, or is a list of one of."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         value = value.get("url")
     if isinstance(value, list) and len(value) == 1:
         (value,) = value

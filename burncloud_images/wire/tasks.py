@@ -24,6 +24,8 @@ IDS = ("task_id", "taskId", "taskid", "TaskId", "task-id", "job_id", "jobId", "g
 PLAIN_IDS = ("id", "request_id", "uuid")
 """Ids that may be of something else; they count beside a state, or where the answer is a task for another reason."""
 STATES = ("status", "task_status", "taskStatus", "state", "task_state", "Status")
+TELLING = frozenset({*IDS, *PLAIN_IDS, *STATES})
+"""Without one of these names, a document says nothing about a task."""
 POLL_URLS = (
     *("poll_url", "polling_url", "pollUrl", "status_url", "statusUrl", "task_url", "query_url", "fetch_url"),
     *("check_url", "get_url"),
@@ -126,6 +128,8 @@ def read_report(document: object) -> TaskReport | None:
     if not isinstance(document, Mapping):
         return None
     containers = list(find_containers(document))
+    if all(map(TELLING.isdisjoint, containers)):  # as in most answers
+        return None
     found = find_id(containers)
     home, task_id, is_named = found if found is not None else (None, None, False)
     word = find_word(containers, home)
