@@ -9,8 +9,8 @@ import pickle
 
 import pytest
 from fakes import FakeClock, until
-from pictures import png
 from raw import serve
+from task_gateway import IMAGE, QUEUED, Answer, Gateway
 
 from burncloud_images import AsyncImagesClient, Directory, GenerationRequest, RetryPolicy, errors
 from burncloud_images.calls.hooks import CallHooks
@@ -19,54 +19,11 @@ from burncloud_images.results import Task
 
 pytestmark = pytest.mark.ways("tls")
 
-IMAGE = png(64, 64)
 B64 = base64.b64encode(IMAGE).decode()
 REQUEST = GenerationRequest("an otter", model="m")
-QUEUED = {"id": "t-1", "object": "image.generation.task", "status": "queued"}
 RUNNING = {"id": "t-1", "status": "in_progress"}
 DONE = {"id": "t-1", "status": "succeeded", "data": [{"b64_json": B64}]}
 FAILED = {"id": "t-1", "status": "failed", "error": {"code": "upstream_failed", "message": "No image came."}}
-
-
-class Answer:
-    """One answer: its status, its document or text, and headers; *cut* sends half of it."""
-
-    def __init__(self, body=b"", status=200, *, cut=False, **headers):
-        self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.status, self.cut = status, cut
-        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-
-
-class Gateway:
-    """Accepts each request with *accepted*, and answers questions one after another; the last one stays."""
-
-    def __init__(self, *polls, accepted=None):
-        self.accepted = accepted or Answer(QUEUED, 202)
-        self.polls = list(polls)
-        self.posts, self.gets = [], []
-
-    async def __call__(self, _reader, writer, request):
-        method, path, _ = request.decode("latin-1").split(" ", 2)
-        if method == "POST":
-            self.posts.append(request)
-            answer = self.accepted
-        elif path.startswith("/image.png"):
-            answer = Answer(IMAGE, Content_Type="image/png")
-        else:
-            self.gets.append(request)
-            answer = self.polls.pop(0) if len(self.polls) > 1 else self.polls[0]
-        if answer is None:
-            return
-        if callable(answer):
-            answer = await answer()
-        lines = [f"HTTP/1.1 {answer.status} X", f"Content-Length: {len(answer.body)}", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        body = answer.body[: len(answer.body) // 2] if answer.cut else answer.body
-        writer.write("\r\n".join([*lines, "", ""]).encode() + body)
-
-    @property
-    def paths(self):
-        return [request.split(b" ")[1].decode() for request in self.gets]
 
 
 async def send(gateway, *, clock=None, into=None, **options):
