@@ -114,6 +114,7 @@ class ReceivedAnswer(Generic[T]):
         request_id: The server's id for it.
         task: What the server works on, if the images are still to come.
         wait: Seconds that the server asks to wait before the images are requested.
+        wanted: How many images were asked for.
     """
 
     answer: ImagesAnswer
@@ -122,6 +123,14 @@ class ReceivedAnswer(Generic[T]):
     request_id: str | None
     task: Task | None = None
     wait: float | None = None
+    wanted: int = 1
+
+    @property
+    def has_all(self) -> bool:
+        """Whether it has as many images as were asked for, whole or at their addresses."""
+        kept, damaged = self.receiver.kept, self.receiver.damaged
+        there = [item for item in self.answer.items if item.index in kept or item.url]
+        return not damaged and len(there) >= self.wanted
 
     @property
     def is_about_work(self) -> bool:
@@ -234,6 +243,7 @@ class RequestAttempt(Generic[T]):
             request_id=self.request_id,
             task=self.task,
             wait=self.wait,
+            wanted=self.spec.image_count,
         )
 
     async def send(self, encoded: EncodedRequest, uploads: Sequence[ReplayableUpload]) -> ImagesAnswer:
@@ -273,10 +283,10 @@ class RequestAttempt(Generic[T]):
             return answer
 
     def note_task(self, response: Response, answer: ImagesAnswer, url: str) -> None:
-        """Note the task that an answer without its images names; headers are enough if its body is lost."""
+        """Note the task that an answer names as at work, or without images; headers are enough if its body is lost."""
         assert self.receiver is not None
-        echoes = answer.task is not None and answer.task.state is TaskState.RUNNING and not answer.has_images
-        if (self.receiver.has_images and not echoes) or not is_unfinished(answer, self.spec.image_count):
+        is_empty = not self.receiver.has_images and not answer.has_images
+        if answer.error is not None or not (answer.is_running or is_empty):
             return
         self.task = find_task(
             answer.task,
@@ -449,14 +459,6 @@ class RequestAttempt(Generic[T]):
             idempotency_key=self.spec.idempotency_key,
             reused=self.state.reused,
         )
-
-
-def is_unfinished(answer: ImagesAnswer, wanted: int) -> bool:
-    """Whether images of *answer* may be missing because a task is still at work on them."""
-    if answer.error is not None or not answer.has_images:
-        return answer.error is None
-    running = answer.task is not None and answer.task.state is TaskState.RUNNING
-    return running and len(answer.items) < wanted
 
 
 def discreet(observer: StreamObserver, redaction: KeyRedactor) -> StreamObserver:

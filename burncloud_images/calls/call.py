@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-import sys
 import uuid
 import warnings
 from collections.abc import Awaitable, Mapping, Sequence
@@ -32,6 +31,7 @@ from burncloud_images.calls.result_assembly import (
 )
 from burncloud_images.calls.result_urls import download, find_result_urls, make_download
 from burncloud_images.calls.stream_monitor import StreamObserver
+from burncloud_images.calls.task_images import TaskImages
 from burncloud_images.calls.tasks import TaskFollower
 from burncloud_images.calls.unbilled import free_of_charge
 from burncloud_images.errors import (
@@ -153,7 +153,7 @@ async def resume(
         hooks=hooks,
     )
     call = Call(spec, task=task)
-    return await call.told(call.resume(task, spec.image_count if request is not None else sys.maxsize))
+    return await call.told(call.resume(task, spec.image_count if request is not None else None))
 
 
 @attrs.define
@@ -171,6 +171,7 @@ class Call(Generic[T]):
         hook_error: What a hook raised after images had come.
         failures: What its attempts raised.
         task: What the server works on, once it has said so.
+        task_images: What its answers have brought.
     """
 
     spec: CallSpec[T]
@@ -182,6 +183,7 @@ class Call(Generic[T]):
     hook_error: Exception | None = None
     failures: list[ImagesError] = attrs.field(factory=list, repr=False)
     task: Task | None = None
+    task_images: TaskImages[T] = attrs.field(factory=TaskImages, repr=False)
 
     async def told(self, work: Awaitable[ImagesResult[T]]) -> ImagesResult[T]:
         """Return what *work* of this call returns; add to its exception what only the call knows."""
@@ -231,16 +233,17 @@ class Call(Generic[T]):
             received = await self.follow(received, received.task)
         return await self.conclude(received)
 
-    async def resume(self, task: Task, wanted: int) -> ImagesResult[T]:
+    async def resume(self, task: Task, wanted: int | None) -> ImagesResult[T]:
         """Return the images of *task*, which makes *wanted* of them."""
         await self.spec.sink.prepare(self.spec.context, self.spec.image_count)
-        return await self.conclude(await TaskFollower(spec=self.spec, task=task, wanted=wanted, wait=0.0).run())
+        follower = TaskFollower(spec=self.spec, task=task, wanted=wanted, wait=0.0, images=self.task_images)
+        return await self.conclude(await follower.run())
 
     async def follow(self, accepted: ReceivedAnswer[T], task: Task) -> ReceivedAnswer[T]:
         """Return the answer that has the images of *task*, which the server has made of the request."""
         self.task = task
         try:
-            received = await self.wait_for(task, accepted.wait)
+            received = await self.wait_for(task, accepted)
         except (OutcomeUnknownError, ProtocolError, APIError) as error:
             # An answer that is not about a task at work may itself hold the images, in a form that is not known.
             if error.kept is None and not accepted.is_about_work:
@@ -250,15 +253,34 @@ class Call(Generic[T]):
             await accepted.receiver.release()
         return attrs.evolve(received, request_id=accepted.request_id or received.request_id)
 
-    async def wait_for(self, task: Task, wait: float | None) -> ReceivedAnswer[T]:
+    async def wait_for(self, task: Task, accepted: ReceivedAnswer[T]) -> ReceivedAnswer[T]:
         """Tell of *task*, and return the answer that has its images."""
         spec = self.spec
         if spec.hooks is not None:
             await self.call_hook(spec.hooks.on_accepted(task))
         await self.call_hook(self.record(None, None))
         if spec.tasks == "off":
-            raise ProtocolError(f"The API made task {task.id} of the request, and tasks='off' follows none.")
-        return await TaskFollower(spec=spec, task=task, wanted=spec.image_count, wait=wait).run()
+            error = ProtocolError(f"The API made task {task.id} of the request, and tasks='off' follows none.")
+            await self.task_images.add(accepted)
+            self.task_images.put_on(error)
+            raise error
+        assert self.attempt is not None
+        follower = TaskFollower(
+            spec=spec,
+            task=task,
+            wanted=spec.image_count,
+            accepted=accepted,
+            number=self.attempt.number,
+            wait=accepted.wait,
+            images=self.task_images,
+        )
+        received = await follower.run()
+        if received is accepted:
+            warn_of_paid(
+                f"The answer says that task {task.id} is at work, but the gateway does not know it; "
+                "the images are those of that answer."
+            )
+        return received
 
     async def conclude(self, received: ReceivedAnswer[T]) -> ImagesResult[T]:
         """Return the result of an answer that is whole, or raise the error of images that are missing."""
@@ -266,6 +288,9 @@ class Call(Generic[T]):
         try:
             await self.call_hook(self.record(None, None))
             result = await self.finish(received)
+        except ImagesError as failure:
+            self.task_images.put_images_on(failure)
+            raise
         finally:
             await received.receiver.release()
         if (error := self.hook_error) is not None:

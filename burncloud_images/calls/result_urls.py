@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
@@ -79,7 +80,8 @@ async def download(
     async def fetch_one(link: ResultURL) -> None:
         context = attrs.evolve(receiver.placement, index=link.index)
         async with places:
-            one = make_download(link.url, lambda: spec.sink.open(context), spec.settings, spec.resources, link.expiry)
+            open_writer = partial(receiver.sink.open, context)
+            one = make_download(link.url, open_writer, spec.settings, spec.resources, link.expiry)
             try:
                 receiver.kept[link.index] = await one.run()
             except StorageError as error:

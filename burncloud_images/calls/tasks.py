@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer, RequestAttempt, is_unfinished, read_error
+from burncloud_images.calls.attempt import CallSpec, ReceivedAnswer, RequestAttempt, read_error
+from burncloud_images.calls.task_images import TaskImages, TaskSink
 from burncloud_images.errors import (
     APIError,
     Billing,
@@ -59,7 +60,9 @@ class TaskFollower(Generic[T]):
     Attributes:
         spec: The call that it belongs to.
         task: What is asked for.
-        wanted: How many images it makes.
+        wanted: How many images it makes; None if that is not known.
+        accepted: The answer that made it of a request; its images are enough if they are all and nobody knows the task.
+        number: Of the attempt that it was made by.
         wait: Seconds that the gateway asked to wait before the next question; None if it did not.
         urls: Where the task can be asked for; the first of them is used.
         began: When following began, on the steady clock.
@@ -68,12 +71,15 @@ class TaskFollower(Generic[T]):
         empty: How often it had succeeded without images.
         word: Its state, as the gateway last called it.
         last: The last question that brought no state, with what it raised: it may hold images that are not understood.
-        retries: How many questions brought images and broke off; the images of the next get names of their own.
+        missing: How many questions in a row found that nobody knows it.
+        images: What all answers about it have brought.
     """
 
     spec: CallSpec[T]
     task: Task
-    wanted: int
+    wanted: int | None
+    accepted: ReceivedAnswer[T] | None = None
+    number: int = 1
     wait: float | None = None
     urls: list[str] = attrs.field(init=False)
     began: float = attrs.field(init=False)
@@ -82,11 +88,13 @@ class TaskFollower(Generic[T]):
     empty: int = 0
     word: str = ""
     last: tuple[RequestAttempt[T], ImagesError] | None = attrs.field(default=None, repr=False)
-    retries: int = 0
+    missing: int = 0
+    images: TaskImages[T] = attrs.field(factory=TaskImages, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Begin now."""
         settings = self.spec.settings
+        self.spec = attrs.evolve(self.spec, sink=TaskSink(sink=self.spec.sink, images=self.images))
         found = find_poll_urls(self.task, settings.base_url, asking(settings.dialect).poll_path)
         self.urls = [settings.with_query(url) for url in found]
         self.began = self.spec.resources.clock.monotonic()
@@ -99,15 +107,20 @@ class TaskFollower(Generic[T]):
             ImagesError: The task failed; or the deadline passed, and it can be asked for again for nothing.
         """
         try:
+            if self.accepted is not None:
+                await self.images.add(self.accepted)
             while await self.pause():
                 with suppress(StillRunning):
-                    return await self.ask()
+                    return self.images.complete(await self.ask(), self.wanted)
+                if self.accepted is not None and self.accepted.has_all and self.missing >= len(self.urls):
+                    return self.accepted
             raise await self.give_up()
         except ImagesError as error:
             error.task = error.task or self.task
             if not error.task.is_ended:
                 completed(error, billed=Billing.MAYBE)
             completed(error, phase=error.phase or Phase.ACCEPTED)
+            self.images.put_on(error)
             raise
         finally:
             await self.forget()
@@ -144,7 +157,7 @@ class TaskFollower(Generic[T]):
             ImagesError: The task failed, or cannot be asked for.
         """
         settings = self.spec.settings
-        attempt = RequestAttempt(spec=self.spec, key=await settings.key(), number=self.retries + 1)
+        attempt = RequestAttempt(spec=self.spec, key=await settings.key(), number=self.number)
         headers = {
             **to_headers(attempt.key, settings.network.headers, settings.key_header),
             **asking(settings.dialect).poll_headers,
@@ -159,8 +172,9 @@ class TaskFollower(Generic[T]):
                 if not 200 <= response.status < 300:
                     await self.take_refusal(attempt, response)
                 answer = await attempt.receive(response)
-                self.take(attempt, response, answer)
-                return attempt.received(answer)
+                received = attempt.received(answer)
+                await self.take(attempt, response, received)
+                return received
         except (ConnectionFailedError, OutcomeUnknownError, ProtocolError) as fault:
             if isinstance(fault, TooLargeError) or fault.task is not None:
                 raise await salvage(attempt, fault) from None
@@ -177,7 +191,6 @@ class TaskFollower(Generic[T]):
 
     async def put_off(self, attempt: RequestAttempt[T], fault: ImagesError | None = None) -> None:
         """Drop what earlier questions brought; what this one brought is held if it is not understood."""
-        self.retries += attempt.receiver is not None and attempt.receiver.has_images
         if fault is None and self.last is not None and self.last[0] is attempt:
             return
         await self.forget()
@@ -186,16 +199,18 @@ class TaskFollower(Generic[T]):
         else:
             self.last = (attempt, fault)
 
-    def take(self, attempt: RequestAttempt[T], response: Response, answer: ImagesAnswer) -> None:
-        """Say by an exception that *answer* is not the result."""
+    async def take(self, attempt: RequestAttempt[T], response: Response, received: ReceivedAnswer[T]) -> None:
+        """Say by an exception that an answer is not the result; images that it brings already are noted."""
+        answer = received.answer
         report = answer.task or TaskReport()
         self.note(report)
         if answer.error is not None:
             self.judge_error(attempt, response, answer)
-        if not is_unfinished(answer, self.wanted):
-            return
-        if report.state is TaskState.RUNNING:
+        if answer.is_running:
+            await self.images.add(received)
             raise StillRunning
+        if answer.has_images:
+            return
         message = f"The gateway's answer about task {self.task.id} holds no image"
         if report.state is TaskState.SUCCEEDED:
             self.empty += 1
@@ -207,7 +222,7 @@ class TaskFollower(Generic[T]):
 
     def note(self, report: TaskReport) -> None:
         """Take note of what is said about the task."""
-        self.refused = 0
+        self.refused = self.missing = 0
         self.word = report.word or self.word
         self.wait = self.wait or report.wait
 
@@ -236,6 +251,7 @@ class TaskFollower(Generic[T]):
         error = attempt.to_error(response, body, Phase.ACCEPTED)
         is_final = 400 <= response.status < 500 and response.status not in PASSING
         self.refused += is_final
+        self.missing = self.missing + 1 if response.status in {404, 405, 410} else 0
         moved = own_url(response.headers.get("location", ""), self.urls[0]) if 300 <= response.status < 400 else None
         if moved is not None and moved not in self.urls:
             self.urls.insert(0, moved)

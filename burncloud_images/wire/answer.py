@@ -90,6 +90,11 @@ class ImagesAnswer:
         """Whether images came with it, whole or damaged, or their URLs."""
         return any(item.decoded or item.url or item.failure for item in self.items)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it says that a task is still at work, so that other images may come."""
+        return self.task is not None and self.task.state is TaskState.RUNNING
+
 
 def parse_json(text: bytes | bytearray) -> object:
     """
