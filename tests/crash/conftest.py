@@ -56,9 +56,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table."""
     found = config.stash[FOUND]
-    if found.tasks:
+    if found.tasks or found.task_controls:
         terminalreporter.write_line("kills of bulk jobs, with a server that makes tasks")
-        terminalreporter.write_line(found.task_table())
+        terminalreporter.write_line(found.task_table([*found.tasks, *found.task_controls]))
     if found.lines or found.controls:
         terminalreporter.write_line(f"kills of bulk jobs, seed {found.seed} (CRASH_SEED)")
         terminalreporter.write_line(found.table([*found.lines, *found.controls]))

@@ -3,7 +3,8 @@ Negative controls: each breaks one promise on purpose, and the harness has to fi
 
 `late intent` writes an intent down only with what becomes of it. `unsynced intent` sends without waiting for it.
 `torn images` writes images under their final names. `not durable` leaves out the syncs. `forgetful` takes requests in
-doubt for failed ones that cost nothing.
+doubt for failed ones that cost nothing. `forgets the id` does not write tasks down. `sends again` buys anew what was
+accepted as a task.
 """
 
 from __future__ import annotations
@@ -93,10 +94,29 @@ def forgetful() -> None:
     JobStore.mark_in_doubt = fail  # type: ignore[method-assign]
 
 
+def forgets_the_id() -> None:
+    from burncloud_images.bulk.database import JobStore
+
+    JobStore.mark_accepted = lambda *_args, **_options: done()  # type: ignore[method-assign, assignment]
+
+
+def sends_again() -> None:
+    from burncloud_images.bulk.run import Run
+
+    async def buy_anew(run: Any, record: Any, passage: Any) -> None:
+        run.budget.release(record.key)
+        await run.store.release(record.key)
+        await run.purchase(record, passage)
+
+    Run.follow = buy_anew  # type: ignore[method-assign, assignment]
+
+
 CONTROLS: dict[str, Callable[[], None]] = {
     "late intent": late_intent,
     "unsynced intent": unsynced_intent,
     "torn images": torn_images,
     "not durable": not_durable,
     "forgetful": forgetful,
+    "forgets the id": forgets_the_id,
+    "sends again": sends_again,
 }

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import attrs
 from crash.judge import Verdict
+from crash.task_counts import TaskCounts
 from reliability import grid
 
 HEADS = (
@@ -42,8 +43,8 @@ class Line:
 
 
 TASK_HEADS = (
-    *("killed", "kills", "billed", "in doubt", "most per kill", "accepted then", "brought home", "questions"),
-    *("double-billed", "lost", "not done"),
+    *("killed", "kills", "billed", "sent then", "in doubt", "most per kill", "accepted then", "brought home"),
+    *("forgotten", "questions", "double-billed", "lost", "torn", "not done"),
 )
 
 
@@ -55,21 +56,18 @@ class TaskLine:
     Attributes:
         state: When a run was killed.
         sums: Of all of them.
-        accepted: Requests that were accepted when a run was killed.
-        polls: Questions about tasks.
+        tasks: What became of their tasks.
     """
 
     state: str
     sums: Verdict
-    accepted: int
-    polls: int
+    tasks: TaskCounts
 
     def cells(self) -> tuple[object, ...]:
-        sums = self.sums
-        home = self.accepted if not (sums.lost or sums.unfinished) else "?"
+        sums, tasks = self.sums, self.tasks
         return (
-            *(self.state, sums.kills, sums.billed, sums.in_doubt, sums.most_in_doubt, self.accepted, home, self.polls),
-            *(sums.double, sums.lost, sums.unfinished),
+            *(self.state, sums.kills, sums.billed, tasks.sent, sums.in_doubt, sums.most_in_doubt, tasks.accepted),
+            *(tasks.brought_home, tasks.forgotten, tasks.polls, sums.double, sums.lost, sums.torn, sums.unfinished),
         )
 
 
@@ -81,7 +79,8 @@ class Report:
     Attributes:
         lines: What has to be clean.
         controls: What must not be.
-        tasks: The same with a server that makes tasks.
+        tasks: What has to be clean with a server that makes tasks.
+        task_controls: What must not be.
         notes: Sentences on what is no table.
         seed: Of all chance.
         seconds: It took.
@@ -90,6 +89,7 @@ class Report:
     lines: list[Line] = attrs.field(factory=list)
     controls: list[Line] = attrs.field(factory=list)
     tasks: list[TaskLine] = attrs.field(factory=list)
+    task_controls: list[TaskLine] = attrs.field(factory=list)
     notes: dict[str, str] = attrs.field(factory=dict)
     seed: int = 0
     seconds: float = 0.0
@@ -97,8 +97,8 @@ class Report:
     def table(self, lines: Sequence[Line]) -> str:
         return grid(HEADS, [line.cells() for line in lines])
 
-    def task_table(self) -> str:
-        return grid(TASK_HEADS, [line.cells() for line in self.tasks])
+    def task_table(self, lines: Sequence[TaskLine]) -> str:
+        return grid(TASK_HEADS, [line.cells() for line in lines])
 
     def to_markdown(self) -> str:
         """Return the section of the page."""
@@ -113,10 +113,12 @@ class Report:
             *self.notes.values(),
             "### Tasks",
             TASKS,
-            self.task_table(),
+            self.task_table(self.tasks),
             "### Negative controls",
             CONTROLS,
             self.table(self.controls),
+            TASK_CONTROLS,
+            self.task_table(self.task_controls),
         ]
         return "\n\n".join(parts)
 
@@ -135,10 +137,14 @@ lists; *torn* final names whose bytes are not whole, not what the store says, or
 account for at least as much money as the ledger says."""
 
 TASKS = """\
-With a server that makes a task of each request, a run is killed in each state of a task. *Accepted then* counts the
-requests whose tasks the store had when the run was killed, and *brought home* those of them that the next run finished
-by asking, without buying. Only what was sent and whose acceptance was not yet written down is in doubt: the request at
-which the run was killed in the first two rows, and others that were under way at the same time."""
+With a server that makes a task of each request, a run is killed in each state of a task. *Sent then* counts the
+requests that the store had as sent, and not yet as accepted, when the run was killed: these alone are in doubt
+afterwards, among them others that were under way at the same time. *Accepted then* counts those whose tasks, or the
+addresses of whose images, it had, and *brought home* those of them that were finished by asking, without being sent
+again. *Forgotten* are requests whose tasks had been asked for by then, and that were sent again or are in doubt."""
 
 CONTROLS = """\
 The same with one promise broken on purpose; each has to be found out, or the figures above prove nothing."""
+
+TASK_CONTROLS = """\
+With tasks: a job that forgets their ids, and one that sends a request again in place of asking for its task."""

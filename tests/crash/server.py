@@ -53,11 +53,17 @@ def take(emulator: Emulator) -> dict[str, Any]:
     emulator.ledger_writer.polls.clear()
     return {
         "requests": [
-            {"key": entry.idempotency_key, "billed": entry.billed, "images": entry.images, "complete": entry.complete}
+            {
+                "key": entry.idempotency_key,
+                "billed": entry.billed,
+                "images": entry.images,
+                "complete": entry.complete,
+                "task": entry.task,
+            }
             for entry in ledger.requests
         ],
         "downloads": [download.sent for download in ledger.downloads],
-        "polls": len(ledger.polls),
+        "polls": [poll.task for poll in ledger.polls],
     }
 
 

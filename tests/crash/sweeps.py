@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
-from crash.judge import Case, Verdict, outputs_of
+from crash.judge import UNFINISHED, Case, Verdict, outputs_of
 from crash.sandbox import Ending, Sandbox
+from crash.task_counts import Arrivals, KilledRun, TaskCounts, count_tasks
 from crash.worker import Plan
 
 T = TypeVar("T")
@@ -47,15 +48,13 @@ class Tried:
         where: At which points it was killed.
         verdict: What it came to.
         points: Of its first run that was not to be killed.
-        accepted: Requests that the API had accepted as tasks when it was killed.
-        polls: Questions about tasks, of all its runs.
+        tasks: What became of its tasks.
     """
 
     where: Sequence[str]
     verdict: Verdict
     points: Sequence[str] = ()
-    accepted: int = 0
-    polls: int = 0
+    tasks: TaskCounts = attrs.field(factory=TaskCounts)
 
 
 @attrs.define(kw_only=True)
@@ -103,9 +102,11 @@ class Sweep:
         plan = self.plan(sandbox, "-".join(map(str, points)))
         return self.go(sandbox, plan, [lambda point=point: sandbox.run(plan, die_at=point) for point in points])
 
-    def at_point(self, sandbox: Sandbox, ending: str, number: int) -> Tried:
-        """Kill a job's first run at that one of the points whose names end so, and let it come to its end."""
+    def at_point(self, sandbox: Sandbox, ending: str, number: int, faults: Sequence[Mapping[str, Any]] = ()) -> Tried:
+        """Kill a job's first run, in which *faults* strike, at that one of the points whose names end so."""
         plan = self.plan(sandbox, f"{ending}-{number}".replace(" ", "-"))
+        if faults:
+            sandbox.ledger(self.server, faults)
         return self.go(sandbox, plan, [lambda: sandbox.run(plan, die_at=number, ending=ending)])
 
     def at_times(self, sandbox: Sandbox, tag: str, *seconds: float) -> Tried:
@@ -117,40 +118,52 @@ class Sweep:
 
     def go(self, sandbox: Sandbox, plan: Plan, runs: Sequence[Callable[[], Ending]]) -> Tried:
         where: list[str] = []
-        kills = accepted = 0
-        doubts: list[int] = []
+        killed: list[KilledRun] = []
+        arrived = Arrivals()
         for run in runs:
             ending = run()
             assert ending.status in {0, -9}, ending.errors
-            kills += ending.killed
             where.append(ending.point if ending.killed else "")
             if not ending.killed:
                 break
-            doubts.append(0)
-            if self.policy == "tasks" and (Path(plan.directory) / "job.sqlite3").exists():
-                accepted += sandbox.inspect(plan)["totals"]["counts"]["accepted"]
+            killed.append(self.look(sandbox, plan, arrived))
+        points, store = self.finish(sandbox, plan)
+        arrived.add(sandbox.ledger(self.server))
+        kills = len(killed)
+        case = Case(
+            directory=Path(plan.directory),
+            store=store,
+            requests=arrived.requests,
+            downloads=arrived.downloads,
+            reference=self.reference.outputs,
+            doubts=[-(-store["totals"]["counts"]["in_doubt"] // max(1, kills))],
+            kills=kills,
+        )
+        tasks = count_tasks(killed, arrived, {record["key"]: record["state"] for record in store["records"]})
+        tried = Tried(where=where, verdict=case.judge(), points=points, tasks=tasks)
+        sandbox.clean(plan)
+        return tried
+
+    def look(self, sandbox: Sandbox, plan: Plan, arrived: Arrivals) -> KilledRun:
+        """Return what there is after a kill; it is looked at only where there are tasks."""
+        states = {}
+        if self.server == "tasks":
+            arrived.add(sandbox.ledger(self.server))
+            if (Path(plan.directory) / "job.sqlite3").exists():
+                states = {record["key"]: record["state"] for record in sandbox.inspect(plan)["records"]}
+        return KilledRun(states=states, requests=len(arrived.requests), polls=len(arrived.polls))
+
+    def finish(self, sandbox: Sandbox, plan: Plan) -> tuple[Sequence[str], Mapping[str, Any]]:
+        """Run a job until nothing is left to do; return the points of the first run, and what the store has."""
         points: Sequence[str] = ()
         for _ in range(MOST_RUNS):
             ending = sandbox.run(plan)
             assert ending.status == 0, ending.errors
             points = points or ending.result["points"]
             store = sandbox.inspect(plan)
-            counts = store["totals"]["counts"]
-            if not any(counts[state] for state in ("pending", "leased", "sent", "accepted", "received")):
+            if not any(store["totals"]["counts"][state] for state in UNFINISHED):
                 break
-        ledger = sandbox.ledger(self.server)
-        case = Case(
-            directory=Path(plan.directory),
-            store=store,
-            requests=ledger["requests"],
-            downloads=ledger["downloads"],
-            reference=self.reference.outputs,
-            doubts=[-(-store["totals"]["counts"]["in_doubt"] // max(1, kills))],
-            kills=kills,
-        )
-        tried = Tried(where=where, verdict=case.judge(), points=points, accepted=accepted, polls=ledger.get("polls", 0))
-        sandbox.clean(plan)
-        return tried
+        return points, store
 
     # --- many --------------------------------------------------------------------------------------------------------
 

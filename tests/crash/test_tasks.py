@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
-from crash.judge import add_up
+from crash.judge import Verdict, add_up
 from crash.report import Report, TaskLine
 from crash.sandbox import Sandbox
 from crash.sweeps import Sweep, Tried
+from crash.task_counts import TaskCounts, add_up_counts
 
 MOST = 4
 """Kills in each state; `nox -s crash` has them at all points besides."""
 STATES = {
+    "to be sent, not written down": ("mark_sent asked for", False),
+    "written down, not sent": ("mark_sent known", True),
     "sent, not accepted": ("run: request sent", True),
     "accepted, not written down": ("mark_accepted asked for", True),
     "written down, not asked for": ("mark_accepted known", False),
@@ -18,17 +23,41 @@ STATES = {
     "in progress": ("task in_progress: asked for", False),
     "succeeded, not stored": ("task succeeded: answered", False),
     "its URLs written down": ("mark_received known", False),
+    "an image downloaded": ("downloaded", False),
     "half an image stored": ("part half", False),
+    "done, not written down": ("finish asked for", False),
 }
 """How the names of points in each state end, and whether the request that is there is in doubt."""
+LOST_ACCEPTANCE = [{"cut": "close", "billed": True}]
+LOST = "a lost 202"
+LOST_AND_KILLED = "a lost 202, then killed"
+EVERYWHERE = "at every point"
+CONTROLS = {"forgets the id": "forgotten", "sends again": "double"}
+"""Which figure finds each broken promise out."""
 
 
-def enter(found: Report, state: str, tries: list[Tried]):
+def line_of(state: str, tries: Sequence[Tried]) -> TaskLine:
+    """Return a line of the table."""
+    return TaskLine(
+        state=state,
+        sums=add_up([tried.verdict for tried in tries]),
+        tasks=add_up_counts([tried.tasks for tried in tries]),
+    )
+
+
+def enter(found: Report, state: str, tries: Sequence[Tried]) -> tuple[Verdict, TaskCounts]:
     """Put a line into the table, and return its sums."""
-    sums = add_up([tried.verdict for tried in tries])
-    accepted, polls = sum(tried.accepted for tried in tries), sum(tried.polls for tried in tries)
-    found.tasks.append(TaskLine(state=state, sums=sums, accepted=accepted, polls=polls))
-    return sums
+    line = line_of(state, tries)
+    found.tasks.append(line)
+    return line.sums, line.tasks
+
+
+def kill_in(sweep: Sweep, ending: str, most: int = MOST) -> list[Tried]:
+    """Kill jobs at some of the points whose names end so, spread over a run."""
+    passed = sum(name.endswith(ending) for name in sweep.reference.points)
+    assert passed, f"no point ends in {ending!r}"
+    numbers = sorted({1 + passed * number // most for number in range(min(most, passed))})
+    return sweep.each(lambda sandbox, number=number: sweep.at_point(sandbox, ending, number) for number in numbers)
 
 
 @pytest.fixture(scope="module")
@@ -41,31 +70,54 @@ def sweep(sandboxes: list[Sandbox]) -> Sweep:
 def test_a_task_survives_a_kill(sweep: Sweep, found: Report, state: str):
     """In every state of a task a killed job loses and repeats nothing, and only an unknown acceptance is in doubt."""
     ending, is_doubtful = STATES[state]
-    passed = sum(name.endswith(ending) for name in sweep.reference.points)
-    numbers = sorted({1 + passed * number // MOST for number in range(min(MOST, passed))})
-    tries = sweep.each(lambda sandbox, number=number: sweep.at_point(sandbox, ending, number) for number in numbers)
-    sums = enter(found, state, tries)
+    tries = kill_in(sweep, ending)
+    sums, tasks = enter(found, state, tries)
 
-    assert passed
     assert sums.clean, "\n".join(sums.notes)
-    assert len(numbers) == sums.kills
+    assert len(tries) == sums.kills
+    assert (tasks.sent, tasks.accepted, 0) == (sums.in_doubt, tasks.brought_home, tasks.forgotten)
+    assert all((tried.tasks.sent > 0) or not is_doubtful for tried in tries)
     assert is_doubtful or sums.most_in_doubt < 3
 
 
 def test_a_lost_acceptance_is_in_doubt(sandboxes: list[Sandbox], sweep: Sweep, found: Report):
     """An answer 202 that is lost leaves its request in doubt, and no other."""
     sandbox = sandboxes[0]
-    sandbox.ledger("tasks", faults=[{"cut": "close", "billed": True}])
-    sums = enter(found, "a lost 202, no kill", [sweep.go(sandbox, sweep.plan(sandbox, "lost"), [])])
+    sandbox.ledger("tasks", LOST_ACCEPTANCE)
+    sums, tasks = enter(found, LOST, [sweep.go(sandbox, sweep.plan(sandbox, "lost"), [])])
 
     assert sums.clean, "\n".join(sums.notes)
-    assert (12, 1, 0) == (sums.billed, sums.in_doubt, sums.double)
+    assert (0, 12, 1, 0) == (sums.kills, sums.billed, sums.in_doubt, sums.double)
+    assert 0 == tasks.forgotten
+
+
+def test_a_lost_acceptance_and_a_kill_leave_it_in_doubt(sandboxes: list[Sandbox], sweep: Sweep, found: Report):
+    """A job that is killed before it has written down that an answer 202 was lost does not send its request again."""
+    tried = sweep.at_point(sandboxes[0], "mark_in_doubt asked for", 1, LOST_ACCEPTANCE)
+    sums, tasks = enter(found, LOST_AND_KILLED, [tried])
+
+    assert sums.clean, "\n".join(sums.notes)
+    assert (1, 0) == (sums.kills, sums.double)
+    assert 1 <= tasks.sent == sums.in_doubt
+    assert (tasks.accepted, 0) == (tasks.brought_home, tasks.forgotten)
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_job_with_tasks_survives_a_kill_at_every_point(sweep: Sweep, found: Report):
     """A job that is killed at any point is resumed without losing or repeating what may have been billed."""
-    sums = enter(found, "at every point", sweep.every_point())
+    sums, tasks = enter(found, EVERYWHERE, sweep.every_point())
 
     assert sums.clean, "\n".join(sums.notes)
+    assert (tasks.sent, tasks.accepted, 0) == (sums.in_doubt, tasks.brought_home, tasks.forgotten)
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_broken_promise_about_tasks_is_found_out(sandboxes: list[Sandbox], found: Report, control: str):
+    """The harness notices a job that forgets the ids of tasks, and one that sends a request again."""
+    sweep = Sweep(sandboxes=sandboxes, name="control", policy="tasks", control=control)
+    tries = [tried for state in ("queued, asked for", "in progress") for tried in kill_in(sweep, STATES[state][0])]
+    line = line_of(control, tries)
+    found.task_controls.append(line)
+
+    assert {"forgotten": line.tasks.forgotten, "double": line.sums.double}[CONTROLS[control]] > 0
