@@ -280,6 +280,10 @@ class DamagedImage:
     rest: bytes = attrs.field(default=b"", repr=lambda rest: f"<{len(rest)} bytes>")
 
 
+MOST_WORDS = 500
+"""Characters of a server's words that a sentence shows."""
+
+
 @attrs.frozen(kw_only=True)
 class RefusedImage:
     """
@@ -294,6 +298,12 @@ class RefusedImage:
     index: int
     code: str | None = None
     message: str = ""
+
+    def __str__(self) -> str:
+        """Return it as one sentence."""
+        words = [self.code, self.message] if self.code != self.message else [self.message]
+        why = ": ".join(filter(None, words))[:MOST_WORDS].rstrip(". ")
+        return f"Image {self.index + 1} was refused{f': {why}' if why else ' without a reason'}."
 
 
 @attrs.frozen(kw_only=True)

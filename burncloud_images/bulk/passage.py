@@ -22,7 +22,16 @@ from burncloud_images.bulk.queue import JobStopped
 from burncloud_images.bulk.records import RequestRecord, UnfetchedLink
 from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, StorageError
-from burncloud_images.results import Attempt, Cost, ImagesResult, SavedImage, Task, Unfetched
+from burncloud_images.results import (
+    MOST_WORDS,
+    Attempt,
+    Cost,
+    ImagesResult,
+    RefusedImage,
+    SavedImage,
+    Task,
+    Unfetched,
+)
 from burncloud_images.wire.answer import ImagesAnswer
 from burncloud_images.wire.costs import find_cost
 
@@ -206,4 +215,10 @@ def describe(answer: ImagesAnswer | ImagesResult[SavedImage]) -> dict[str, objec
     }
     items = answer.items if isinstance(answer, ImagesAnswer) else answer.images
     revised = {str(item.index): item.revised_prompt for item in items if item.revised_prompt}
-    return {name: value for name, value in {**about, "revised_prompts": revised}.items() if value}
+    found = {**about, "revised_prompts": revised, "refused": [describe_refusal(image) for image in answer.refused]}
+    return {name: value for name, value in found.items() if value}
+
+
+def describe_refusal(image: RefusedImage) -> dict[str, object]:
+    """Return what the store keeps of an image that the server refused."""
+    return {"index": image.index, "code": image.code, "message": image.message[:MOST_WORDS]}

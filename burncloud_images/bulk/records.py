@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from burncloud_images.errors import DownloadRefusedError, hide_query
-from burncloud_images.results import Task, Unfetched
+from burncloud_images.results import RefusedImage, Task, Unfetched
 
 
 @attrs.frozen(kw_only=True)
@@ -238,9 +238,28 @@ class RequestRecord:
         return count_images(self.document)
 
     @property
+    def refused(self) -> tuple[RefusedImage, ...]:
+        """Images of its answer that the server refused, while others came."""
+        found = self.about.get("refused")
+        items = [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
+        return tuple(image for item in items if (image := to_refused(item)) is not None)
+
+    @property
     def identity(self) -> dict[str, object]:
         """What tells it from others, as JSON."""
         return {"id": self.label, "key": self.key, "source": self.source, "line": self.line}
+
+
+def to_refused(item: Mapping[str, object]) -> RefusedImage | None:
+    """Return a refused image from what the store keeps of it; None if that is damaged."""
+    index, code, message = item.get("index"), item.get("code"), item.get("message")
+    if not isinstance(index, int):
+        return None
+    return RefusedImage(
+        index=index,
+        code=code if isinstance(code, str) else None,
+        message=message if isinstance(message, str) else "",
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -391,6 +391,8 @@ class Run:
         await self.store.finish(record.key, images, cost=cost, about=about, request_id=request_id, at=self.now())
         self.budget.settle(record.key, cost=cost, images=len(images))
         self.tally.tell("done", record, images=tuple(images))
+        if refused := attrs.evolve(record, about=about).refused:
+            self.tally.note(f"{name(record)}: {' '.join(map(str, refused))}")
 
     async def fetch(self, record: RequestRecord, rounds: int = ROUNDS) -> None:
         """Fetch the paid images of a request, the one that expires first; try again after a while."""

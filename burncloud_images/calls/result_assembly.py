@@ -18,7 +18,7 @@ from burncloud_images.errors import (
     StorageError,
     completed,
 )
-from burncloud_images.results import Attempt, ImageDetails, ImagesResult, Unfetched
+from burncloud_images.results import MOST_WORDS, Attempt, ImageDetails, ImagesResult, Unfetched
 from burncloud_images.wire.answer import to_svg_usage, to_text
 from burncloud_images.wire.costs import find_cost
 
@@ -26,8 +26,6 @@ T = TypeVar("T", bound=ImageDetails)
 
 PRICED = ("model", "n", "quality", "size", "output_format")
 """Fields of a request on which the price of its images depends."""
-MOST_WORDS = 500
-"""Characters of an error beside images that a warning quotes."""
 
 
 def find_billed(received: ReceivedAnswer[T]) -> Billing:
@@ -92,8 +90,7 @@ def find_warnings(received: ReceivedAnswer[T], kept: KeptAnswer | None, *, wante
     if came < wanted:
         yield f"{wanted} images were asked for and {came} came. {place}".rstrip()
     for refusal in answer.refused:
-        why = f"{refusal.code}: {refusal.message}" if refusal.code not in {None, refusal.message} else refusal.message
-        yield f"Image {refusal.index + 1} was refused: {why[:MOST_WORDS].rstrip('. ')}."
+        yield str(refusal)
     if answer.has_surplus:
         where = place or "The answer is in .kept of the result."
         yield f"The answer names more images than are taken; {came} of them are here. {where}"

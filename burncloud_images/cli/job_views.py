@@ -55,6 +55,7 @@ class JobSnapshot:
         killed: Whether the last run left unfinished requests, which the next run settles.
         recent: How many requests, and images that they ask for, were sent in the last minute.
         unfetched: Paid requests whose images are not downloaded.
+        refused: Requests of which the server refused single images; one more than are printed if there are more.
     """
 
     directory: str
@@ -65,6 +66,7 @@ class JobSnapshot:
     failed: list[RequestRecord]
     in_doubt: list[RequestRecord]
     unfetched: list[RequestRecord]
+    refused: list[RequestRecord]
     bad_rows: list[BadRow]
 
 
@@ -131,6 +133,7 @@ async def take_snapshot(directory: str, most: int | None) -> JobSnapshot:
             failed=await first(store.records({RequestState.FAILED}), most),
             in_doubt=await first(store.records(doubtful), most),
             unfetched=await first(store.records(BOUGHT), most),
+            refused=await first(store.refused(), most + 1 if most is not None else None),
             bad_rows=await first(store.bad_rows(), most),
         )
 
@@ -183,6 +186,7 @@ def to_lines(snapshot: JobSnapshot) -> Iterator[str]:
     yield from describe_requests("in doubt", snapshot.in_doubt, counts[RequestState.IN_DOUBT])
     if snapshot.holder is None:  # a run that is alive fetches them now
         yield from describe_requests("paid and not fetched", snapshot.unfetched, sum(counts[state] for state in BOUGHT))
+    yield from describe_refused(snapshot.refused)
     for problem in snapshot.bad_rows:
         yield f"bad row: {format_location(problem)}: {problem.reason}"
     yield from format_more("bad row", totals.bad_rows - len(snapshot.bad_rows))
@@ -208,9 +212,20 @@ def describe_requests(kind: str, records: list[RequestRecord], number: int) -> I
         else:
             why = "The reason is unknown."
         why += expiry_of(record)
-        request = f"request id {record.request_id}, " if record.request_id else ""
-        yield f"{kind}: {format_request(record)}: {why} ({request}key {record.key})"
+        yield f"{kind}: {format_request(record)}: {why} ({format_ids(record)})"
     yield from format_more(kind, number - len(records))
+
+
+def describe_refused(records: list[RequestRecord]) -> Iterator[str]:
+    for record in records[:MOST]:
+        yield f"refused: {format_request(record)}: {' '.join(map(str, record.refused))} ({format_ids(record)})"
+    if len(records) > MOST:
+        yield "refused: more; --json lists all"
+
+
+def format_ids(record: RequestRecord) -> str:
+    request = f"request id {record.request_id}, " if record.request_id else ""
+    return f"{request}key {record.key}"
 
 
 def expiry_of(record: RequestRecord) -> str:
@@ -239,6 +254,7 @@ def snapshot_to_json(snapshot: JobSnapshot) -> dict[str, object]:
         "failures": [record_to_json(record) for record in snapshot.failed],
         "doubts": [record_to_json(record) for record in snapshot.in_doubt],
         "unfetched": [record_to_json(record) for record in snapshot.unfetched],
+        "refused": [record_to_json(record) for record in snapshot.refused],
         "bad_row_list": [attrs.asdict(problem) for problem in snapshot.bad_rows],
     }
 
@@ -254,6 +270,7 @@ def record_to_json(record: RequestRecord) -> dict[str, object]:
         "expires_at": expires.isoformat() if (expires := find_expiry(record)) is not None else None,
         "prompt": record.document.get("prompt"),
         "images": [image.path for image in record.images],
+        "refused": [attrs.asdict(image) for image in record.refused],
     }
 
 

@@ -1,5 +1,6 @@
 """`plan`, `status`, `verify` and `usage`: what lists ask for, and what is known of a job."""
 
+import base64
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pictures import png
 from programs import start, wait_until
 from workshop import SMALL, prompts, write_rows
 
@@ -223,6 +225,30 @@ def test_status_for_programs(cli, serve):
     (failure,) = found["failures"]
     assert ("row-0", 1, "BadRequestError") == (failure["id"], failure["line"], failure["failure"]["error"])
     assert [5 - 1] == [row["line"] for row in found["bad_row_list"]]
+
+
+def refusing(image):
+    """Return a fault in which the API refuses the second of two images."""
+    refusal = {"error": {"code": "moderation_blocked", "message": "It was rejected."}}
+    body = {"created": 1_700_000_000, "data": [{"b64_json": base64.b64encode(image).decode()}, refusal]}
+    return Fault(status=200, body=body, billed=True, times=21)
+
+
+def test_refused_images_in_a_status(cli, serve):
+    """The rows of which the API refused single images are listed with the reasons, the first of them on a terminal."""
+    server = serve(refusing(png(64, 64)))
+    ran = make(cli, prompts(22, n=2))
+
+    lines = [line for line in cli("status", "out").out.decode().splitlines() if line.startswith("refused: ")]
+    found = cli("status", "out", "--json").json["refused"]
+
+    request = server.ledger.requests[0]
+    why = "Image 2 was refused: moderation_blocked: It was rejected."
+    ids = f"request id {request.request_id}, key {request.idempotency_key}"
+    assert f"refused: row-0 (rows.jsonl:1): {why} ({ids})" == lines[0]
+    assert (21, "refused: more; --json lists all") == (len(lines), lines[-1])
+    assert 21 == len(found) == sum(line.startswith("note: row-") and why in line for line in ran.err.splitlines())
+    assert [{"index": 1, "code": "moderation_blocked", "message": "It was rejected."}] == found[0]["refused"]
 
 
 def test_many_failures_in_a_status(cli, serve):

@@ -17,6 +17,7 @@ from burncloud_images.results import (
     ImageDetails,
     ImagesResult,
     ModelInfo,
+    RefusedImage,
     SavedImage,
     TokenDetails,
     Usage,
@@ -93,6 +94,24 @@ def test_an_address_is_shown_without_what_is_secret(url, shown):
 def test_nothing_of_the_secret_part_is_shown(head, rest):
     """Whatever stands in it."""
     assert repr(f"{head}…") == hide_query(head + rest)
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "why"),
+    [
+        ("moderation_blocked", "It was rejected.", ": moderation_blocked: It was rejected."),
+        (None, "It was rejected", ": It was rejected."),
+        ("moderation_blocked", "", ": moderation_blocked."),
+        ("blocked", "blocked", ": blocked."),
+        (None, "", " without a reason."),
+        ("", "...", " without a reason."),
+        (None, "n" * 1_000, f": {'n' * 500}."),
+    ],
+    ids=["both", "message", "code", "the same", "neither", "only dots", "long"],
+)
+def test_a_refused_image_is_a_sentence(code, message, why):
+    """A refused image says its place, the code and the message, each where there is one."""
+    assert f"Image 3 was refused{why}" == str(RefusedImage(index=2, code=code, message=message))
 
 
 def test_a_request_can_be_billed_once_its_end_may_have_left():

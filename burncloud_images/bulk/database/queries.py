@@ -72,6 +72,13 @@ def read_records(
     return notes.add_notes(connection, [decode_record(row) for row in connection.execute(sql, parameters)])
 
 
+def read_short(connection: sqlite3.Connection, after: int) -> list[RequestRecord]:
+    """Return some requests that are done with fewer images than they ask for, and follow the one numbered *after*."""
+    condition = "state = 'done' AND stored < wanted"
+    sql = f"SELECT {RECORD_COLUMNS} FROM requests WHERE number > ? AND {condition} ORDER BY number LIMIT ?"  # noqa: S608
+    return notes.add_notes(connection, [decode_record(row) for row in connection.execute(sql, (after, PAGE))])
+
+
 def read_unsent(connection: sqlite3.Connection, keys: Collection[str]) -> list[RequestRecord]:
     """
     Return those of the requests with these keys that are pending and were never bought.

@@ -117,6 +117,15 @@ class JobStore:
                 yield record
             after = page[-1].number
 
+    async def refused(self) -> AsyncIterator[RequestRecord]:
+        """Yield the done requests of which the server refused single images, in order."""
+        after = 0
+        while page := await self.writer.read(partial(queries.read_short, after=after)):
+            for record in page:
+                if record.refused:
+                    yield record
+            after = page[-1].number
+
     async def images(self) -> AsyncIterator[Sequence[tuple[str, tuple[StoredImage, ...]]]]:
         """Yield the key and the images of every done request, in order and in pages; prompts are not read."""
         after = 0

@@ -91,6 +91,7 @@ def describe_request(record: RequestRecord) -> Card:
         "source": record.source,
         "line": record.line,
         "attempts": record.attempts if record.attempts > 1 else None,
+        "refused": [str(image) for image in record.refused],
     }
 
 

@@ -48,6 +48,7 @@ COLUMNS: Mapping[str, str] = {
     "created": "time",  # UTC, as the answer says, else when the request ended
     "columns": "json",  # the user's own columns of the row; only where there are some
     "other_ids": "json",  # of further rows that ask for the same; only where there are some
+    "refused": "json",  # images that the server refused: index, code and message; only where there are some
     "state": "text",  # of the request; an image of one that is in doubt is as good as any other
 }
 """All columns, in order, with their types."""
@@ -181,6 +182,7 @@ def to_row(record: RequestRecord, image: StoredImage, place: int) -> NewRequest:
         "created": created(record),
         **({"columns": dict(record.notes.columns)} if record.notes.columns else {}),
         **({"other_ids": list(record.notes.other_ids)} if record.notes.other_ids else {}),
+        **({"refused": [attrs.asdict(image) for image in record.refused]} if record.refused else {}),
         "state": str(record.state),
     }
 

@@ -55,6 +55,8 @@ class ReportContents:
         facts: About the run, see `write_outputs`; requests that ended before `started` are of earlier runs.
         uncounted: Requests whose error is not among `kinds`.
         in_doubt: All requests in doubt, as JSON objects.
+        refused: Requests of which the server refused single images, as JSON objects.
+        refused_images: How many images it refused in these.
         ended: Requests that ended in this run.
         made: Images that came in this run.
         adopted: Requests whose images were found when the store was lost; their cost is unknown.
@@ -64,6 +66,8 @@ class ReportContents:
     kinds: dict[tuple[object, ...], ErrorCount] = attrs.field(factory=dict)
     uncounted: int = 0
     in_doubt: list[Mapping[str, object]] = attrs.field(factory=list)
+    refused: list[Mapping[str, object]] = attrs.field(factory=list)
+    refused_images: int = 0
     ended: int = 0
     made: int = 0
     adopted: int = 0
@@ -94,6 +98,9 @@ class ReportContents:
                 self.count(record, record.failure)
             if record.state is RequestState.IN_DOUBT:
                 self.in_doubt.append(describe_doubt(record))
+            if record.refused:
+                self.refused_images += len(record.refused)
+                self.refused.append(describe_refused(record))
             if record.ended_at is not None and (started is None or record.ended_at >= started):
                 self.ended += 1
                 self.made += len(record.images)
@@ -148,6 +155,8 @@ def to_document(summary: ReportContents, totals: JobTotals) -> dict[str, object]
         "errors": [attrs.asdict(error) for error in summary.errors],
         "other_errors": summary.other_errors,
         "in_doubt": summary.in_doubt,
+        "refused_images": summary.refused_images,
+        "refused": summary.refused,
         **others,
     }
 
@@ -184,6 +193,15 @@ def describe_doubt(record: RequestRecord) -> dict[str, object]:
         "reserved": dollars(record.reserved),
         "sent": to_date(record.sent_at),
         "message": record.failure.message if record.failure is not None else "",
+    }
+
+
+def describe_refused(record: RequestRecord) -> dict[str, object]:
+    """Return which images of a request the server refused, and why."""
+    return {
+        **record.identity,
+        "request_id": record.request_id,
+        "images": [attrs.asdict(image) for image in record.refused],
     }
 
 

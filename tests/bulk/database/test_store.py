@@ -24,7 +24,7 @@ from burncloud_images.bulk.records import (
     StoredImage,
     UnfetchedLink,
 )
-from burncloud_images.results import Task
+from burncloud_images.results import RefusedImage, Task
 
 BAD = BadRow(source="prompts.jsonl", line=9, label="x", reason="it is not JSON")
 
@@ -462,6 +462,24 @@ class TestReading:
         assert [1, 3] == [one.line for one in await listed(store.records([RequestState.FAILED, RequestState.SENT]))]
         assert [2] == [one.line for one in await listed(store.records({RequestState.DONE}))]
         assert [4] == [one.line for one in await listed(store.records({RequestState.PENDING}))]
+
+    async def test_those_of_which_images_were_refused(self, store, monkeypatch):
+        """Done requests with refused images are read in pages and in order; damaged refusals are left out."""
+        monkeypatch.setattr(queries, "PAGE", 2)
+        kept = {"index": 1, "code": "blocked", "message": "No."}
+        found = [[kept], None, [], "no", [{"index": "1"}, "no"], [{"index": 0, "code": 5, "message": None}], [kept]]
+        await store.add([row(number) for number in range(1, 10)])
+        for number, refused in enumerate(found, start=1):
+            await store.lease(1)
+            await store.mark_sent(key(number), reserved=1, at=1.0)
+            about = {"refused": refused}
+            await store.finish(key(number), [image(0)], cost=1, about=about, request_id=None, at=2.0)
+        await advance(store, RequestState.DONE)
+
+        no = RefusedImage(index=1, code="blocked", message="No.")
+        assert [(key(1), (no,)), (key(6), (RefusedImage(index=0),)), (key(7), (no,))] == [
+            (record.key, record.refused) for record in await listed(store.refused())
+        ]
 
     async def test_images_alone(self, store, monkeypatch):
         """Images of done requests are read in pages without the prompts."""

@@ -11,6 +11,7 @@ const FACTS = [
   ["Size", (card) => card.size && saySize(card.size)],
   ["Quality", (card) => card.quality],
   ["Image", (card) => card.of > 1 && card.image && `${card.image} of ${card.of}`],
+  ["Refused", (card) => (card.refused || []).join(" ")],
   ["Format", (card) => card.type],
   ["File size", (card) => card.bytes && `${sayBytes(card.bytes)} (${sayNumber(card.bytes)} bytes)`],
   ["Cost", (card) => card.cost !== undefined && sayMoney(card.cost)],
