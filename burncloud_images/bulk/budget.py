@@ -165,6 +165,7 @@ def count(images: int) -> str:
 
 MAX_TIMES_WORST_CASE = 10
 """A usage that costs more than this many times the worst case is not believed, even if a server counts otherwise."""
+THOUSAND = 1000
 MAX_COST = 10**15
 """Nano-dollars that a request without a worst case can cost: a million dollars."""
 UNBELIEVABLE = "The usage in the answer is not plausible, so the worst case counts as spent."
@@ -180,6 +181,7 @@ class JobPurse:
         model: Of requests that name none.
         overspend: Called, with the reason, when the next request does not fit.
         say: Called with what is good to know.
+        excess: By model, thousandths of the worst case that count, where a request cost more than its own.
     """
 
     budget: Budget
@@ -188,6 +190,7 @@ class JobPurse:
     queue: RequestQueue
     overspend: Callable[[str], None]
     say: Callable[[str], None]
+    excess: dict[object, int] = attrs.field(factory=dict)
 
     async def reserve(self, record: RequestRecord) -> int:
         """
@@ -196,8 +199,7 @@ class JobPurse:
         Raises:
             JobStopped: It does not fit, or the job starts nothing more.
         """
-        worst = self.worst_case(record, record.wanted)
-        while not self.budget.reserve(record.key, cost=worst, images=record.wanted):
+        while not self.budget.reserve(record.key, cost=(worst := self.expect(record)), images=record.wanted):
             if self.queue.closed:
                 raise JobStopped
             if self.budget.never_fits(worst, record.wanted):
@@ -216,7 +218,29 @@ class JobPurse:
         self.budget.keep(record.key)
         self.queue.notify()
 
+    def expect(self, record: RequestRecord) -> int | None:
+        """Return what is reserved for a request: its worst case, or more if that was too little before."""
+        worst = self.worst_case(record, record.wanted)
+        factor = self.excess.get(self.fields(record)["model"], THOUSAND)
+        return None if worst is None else -(-worst * factor // THOUSAND)
+
+    def learn(self, record: RequestRecord, cost: int, worst: int) -> None:
+        """Reserve more for the requests that follow if one cost more than its worst case, as measured ones may."""
+        model = self.fields(record)["model"]
+        factor = -(-cost * THOUSAND // worst) if worst else THOUSAND
+        if factor > self.excess.get(model, THOUSAND):
+            self.excess[model] = factor
+            more = f"{show_money(cost)} in place of at most {show_money(worst)}"
+            self.say(f"{record.label or record.key[:8]} cost {more}, so more is reserved for {model} from now on.")
+
     def cost(self, record: RequestRecord, about: Mapping[str, object], images: int) -> int | None:
+        """Return what a request cost, as `find_cost` does, and learn from it."""
+        worst, cost = self.worst_case(record, images), self.find_cost(record, about, images)
+        if worst is not None and cost is not None:
+            self.learn(record, cost, worst)
+        return cost
+
+    def find_cost(self, record: RequestRecord, about: Mapping[str, object], images: int) -> int | None:
         """
         Return what a request cost, by what its answer says; None if that is not known, and its worst case stays.
 

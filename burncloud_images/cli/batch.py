@@ -33,6 +33,7 @@ from burncloud_images.cli.inputs import CONTAINERS, JobInputs, StandardInput, to
 from burncloud_images.cli.interrupts import JobInterrupts
 from burncloud_images.cli.job_exit import advise, summarise, to_exit, to_json
 from burncloud_images.cli.job_views import view
+from burncloud_images.cli.measure import add_measured
 from burncloud_images.cli.options import BudgetOptions, ConnectionOptions, JobFolderOptions, RateOptions, RunOptions
 from burncloud_images.cli.outputs import print_json, print_paths
 from burncloud_images.cli.plan import find_budget, find_prices, make_plan, show_plan
@@ -69,6 +70,7 @@ async def run(
         raise UsageError("A job needs a folder: add --into DIR.")
     folder = Path(job_folder.directory)
     options = to_options(values, job_folder, running, pace, spending, connection, reporter)
+    options = attrs.evolve(options, prices=await add_measured(options.prices, folder))
     if not lists.names and not JobDirectory(folder).store.exists():
         raise UsageError(f"There is no job in {folder}; give at least one list of prompts.")
     try:

@@ -19,6 +19,7 @@ from burncloud_images.cli.options import (
     JobFolderOptions,
     JsonOptions,
     ListOptions,
+    MeasureOptions,
     OutputOptions,
     RateOptions,
     ReportingOptions,
@@ -65,6 +66,7 @@ GROUPS: Mapping[type, Group] = {
     TaskOptions: OUTPUT,
     RateOptions: MONEY,
     BudgetOptions: MONEY,
+    MeasureOptions: MONEY,
     OutputOptions: OUTPUT,
     StreamOptions: OUTPUT,
     JsonOptions: OUTPUT,
@@ -210,7 +212,7 @@ batch = make(
 )
 plan = make(
     "plan",
-    (ShapeOptions, ListOptions, RateOptions, BudgetOptions, JsonOptions, ReportingOptions, ConfigurationOptions),
+    (ShapeOptions, ListOptions, RateOptions, BudgetOptions, MeasureOptions, JsonOptions, *SHARED),
     "plan:print_plan",
     own=row_parameters(required=True),
     unseen=(*REQUESTS, ExtraFields),

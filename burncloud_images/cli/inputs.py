@@ -349,7 +349,13 @@ def to_words(words: str | tuple[str, ...]) -> tuple[str, ...]:
     return (words,) if isinstance(words, str) else words
 
 
-AT_LEAST: Mapping[str, float] = {"concurrency": 1, "limit": 1, "max_images": 0, "deadline": 0}
+AT_LEAST: Mapping[str, float] = {
+    "concurrency": 1,
+    "limit": 1,
+    "measure": 1,
+    "max_images": 0,
+    "deadline": 0,
+}
 MORE_THAN_NOTHING = ("rpm", "ipm", "tpm")
 TINY = 1e-9
 """Rates up to this count as 0: the duration of the job would exceed a float."""

@@ -206,6 +206,23 @@ class BudgetOptions:
 
 
 @attrs.frozen(kw_only=True)
+class MeasureOptions:
+    """
+    Whether a few requests are bought to measure what the others will cost.
+
+    Args:
+        measure: Buy this many requests of the lists, the dearest kinds first, and measure what an image of them costs.
+            --budget then limits models without a price, too, in a job in the same folder.
+        directory: The folder of the bought images. `batch` with the same folder keeps them and does not buy them
+            again. Default for --measure: the list's name and -measured. Without --measure, what was measured there
+            counts.
+    """
+
+    measure: int | None = None
+    directory: str | None = attrs.field(default=None, metadata={"metavar": "DIR"})
+
+
+@attrs.frozen(kw_only=True)
 class WatchOptions:
     """
     Whether the status is shown repeatedly.

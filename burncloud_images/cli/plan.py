@@ -1,18 +1,21 @@
-"""`plan`: what lists ask for, what it may cost and how long it takes; nothing is sent or written."""
+"""`plan`: what lists ask for, what it may cost and how long it takes; nothing is sent or written without --measure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from burncloud_images.bulk.measurement import MeasurementCandidates
 from burncloud_images.bulk.records import BadRow, NewRequest, count_images
 from burncloud_images.cli.exit_codes import UsageError
 from burncloud_images.cli.inputs import StandardInput, to_lists, validate_numbers
-from burncloud_images.cli.options import BudgetOptions, JsonOptions, RateOptions
+from burncloud_images.cli.measure import MeasureCommand, add_measured, find_folder
+from burncloud_images.cli.options import BudgetOptions, ConnectionOptions, JsonOptions, MeasureOptions, RateOptions
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter, format_count, format_duration, format_location
 from burncloud_images.client import MODEL_VARIABLES, from_environment
@@ -30,32 +33,87 @@ NO_MODEL = "no model named"
 
 
 async def print_plan(
-    values: Mapping[str, Any], pace: RateOptions, spending: BudgetOptions, output: JsonOptions, reporter: Reporter
+    values: Mapping[str, Any],
+    pace: RateOptions,
+    spending: BudgetOptions,
+    measuring: MeasureOptions,
+    connection: ConnectionOptions,
+    output: JsonOptions,
+    reporter: Reporter,
 ) -> int:
     """
-    Print the plan for the lists, and return 0; 3 if some rows are bad, 1 if all are.
+    Print the plan for the lists, and return 0; 3 if some rows are bad, 1 if all are; else the code of --measure.
 
     Raises:
         UsageError: An option cannot be used.
         ImagesError: A list cannot be read.
     """
     validate_numbers(values)
-    lists, prices, budget = to_lists(values, StandardInput()), find_prices(spending, reporter), find_budget(spending)
+    stdin = StandardInput()
+    lists, prices, budget = to_lists(values, stdin), find_prices(spending, reporter), find_budget(spending)
+    assert prices is not None  # without --emulator alone there are none
+    folder = find_folder(measuring, lists) if measuring.measure is not None else measuring.directory
+    prices = await add_measured(prices, folder) or prices
+    model = from_environment(MODEL_VARIABLES)
+    candidates = MeasurementCandidates(most=measuring.measure or 0, model=model)
     with reporter.working("reading"):
+        plan = await make_plan(lists.read(), prices, candidates)
+    purchase = None
+    if measuring.measure is not None:
+        if measuring.measure > plan.requests:
+            asked = format_count(plan.requests, "request")
+            raise UsageError(f"--measure {measuring.measure:,} is more than the {asked} of the lists.")
+        purchase = MeasureCommand(
+            rows=candidates.choose(prices),
+            folder=Path(folder or ""),
+            prices=prices,
+            reporter=reporter,
+            model=model,
+            budget=budget,
+            spending=spending,
+        )
+        prices = await purchase.buy(connection, pace, stdin)
         plan = await make_plan(lists.read(), prices)
-    show_plan(plan, pace, max_cost=budget, max_images=spending.max_images, as_json=output.json)
-    return plan.code
+    show_plan(
+        plan,
+        pace,
+        max_cost=budget,
+        max_images=spending.max_images,
+        as_json=output.json,
+        measured=(purchase, prices) if purchase is not None else None,
+    )
+    return (purchase.code if purchase is not None else 0) or plan.code
 
 
 @attrs.define(kw_only=True)
 class ModelTotals:
-    """The requests for one model; costs are in nano-dollars: the worst case, what is usual, and what counts them."""
+    """
+    The requests for one model; costs are in nano-dollars.
+
+    Attributes:
+        cost: The worst case.
+        typical: What is usual.
+        measured: The measured ceiling, or the worst case where that is lower; 0 if none holds for all of them.
+        basis: What counts the worst case.
+    """
 
     requests: int = 0
     images: int = 0
     cost: int = 0
     typical: int = 0
+    measured: int = 0
     basis: str = ""
+    unmeasured: int = 0
+
+    def measure(self, cost: int | None) -> None:
+        """Add the measured ceiling of a request."""
+        self.unmeasured += cost is None
+        self.measured = 0 if self.unmeasured else self.measured + (cost or 0)
+
+    def name_basis(self, basis: str) -> None:
+        """Add what counts the worst case of a request."""
+        if basis not in self.basis:
+            self.basis = f"{self.basis} and {basis}" if self.basis else basis
 
 
 @attrs.define(kw_only=True)
@@ -80,6 +138,7 @@ class JobPlan:
     unpriced: Counter[str] = attrs.field(factory=Counter)
     tokens: int = 0
     first: NewRequest | None = None
+    candidates: MeasurementCandidates | None = attrs.field(default=None, repr=False)
     keys: set[bytes] = attrs.field(factory=set, repr=False)
     labels: dict[str, bytes] = attrs.field(factory=dict, repr=False)
 
@@ -133,6 +192,8 @@ class JobPlan:
             if row.label:
                 self.labels[row.label] = key
             self.first = self.first or row
+            if self.candidates is not None and self.candidates.most:
+                self.candidates.add(row)
             self.add({"model": model, **row.document}, prices)
 
     def add(self, document: Mapping[str, object], prices: PriceTable | None) -> None:
@@ -140,33 +201,49 @@ class JobPlan:
         share.requests += 1
         share.images += count_images(document)
         self.tokens += (prices.count_tokens(document) or 0) if prices is not None else 0
-        worst = prices.worst_case(document) if prices is not None else 0
+        if prices is None:
+            return
+        worst, measured = prices.worst_case(document), prices.measured_cost(document)
+        share.measure(measured if measured is None or worst is None else min(measured, worst))
         if worst is not None:
             share.cost += worst
-            if prices is not None:
-                share.typical += min(worst, prices.typical(document) or worst)
-                share.basis = share.basis or prices.name_basis(document)
-        elif prices is not None and (name := prices.name_unpriced(document)):
+            share.typical += min(worst, prices.typical(document) or worst)
+            share.name_basis(prices.name_basis(document))
+        elif name := prices.name_unpriced(document):
             self.unpriced[name] += 1
 
 
-async def make_plan(rows: AsyncIterator[NewRequest | BadRow], prices: PriceTable | None) -> JobPlan:
-    """Return the plan for *rows*."""
-    plan = JobPlan()
+async def make_plan(
+    rows: AsyncIterator[NewRequest | BadRow],
+    prices: PriceTable | None,
+    candidates: MeasurementCandidates | None = None,
+) -> JobPlan:
+    """Return the plan for *rows*; *candidates* takes those that may be measured."""
+    plan = JobPlan(candidates=candidates)
     model = from_environment(MODEL_VARIABLES)
     async for row in rows:
         plan.take(row, prices, model)
     return plan
 
 
-def show_plan(plan: JobPlan, pace: RateOptions, *, max_cost: int | None, max_images: int | None, as_json: bool) -> None:
-    """Print a plan."""
+def show_plan(
+    plan: JobPlan,
+    pace: RateOptions,
+    *,
+    max_cost: int | None,
+    max_images: int | None,
+    as_json: bool,
+    measured: tuple[MeasureCommand, PriceTable] | None = None,
+) -> None:
+    """Print a plan, with what was bought to measure it."""
     if as_json:
-        print_json(plan_to_json(plan, pace))
+        more = {"measurement": measured[0].to_json(measured[1])} if measured is not None else {}
+        print_json({**plan_to_json(plan, pace), **more})
     else:
         limits = limits_to_lines(plan, pace, max_cost, max_images)
-        lines = (*to_lines(plan), *limits, *endings_to_lines(plan), *problems_to_lines(plan))
-        print_lines(lines)
+        # A purchase has warned of models already.
+        beside = endings_to_lines(plan) if measured is None else measured[0].lines(measured[1])
+        print_lines((*to_lines(plan), *limits, *beside, *problems_to_lines(plan)))
 
 
 def to_lines(plan: JobPlan) -> Iterator[str]:
@@ -177,7 +254,8 @@ def to_lines(plan: JobPlan) -> Iterator[str]:
     width = max(map(len, plan.models), default=0)
     for model, share in sorted(plan.models.items()):
         usual = f"typically {show_money(share.typical)}, " if share.typical < share.cost else ""
-        cost = f", {usual}at most {show_money(share.cost)} by {share.basis}" if share.cost else ""
+        measured = f"measured at most {show_money(share.measured)}, " if 0 < share.measured != share.cost else ""
+        cost = f", {usual}{measured}at most {show_money(share.cost)} by {share.basis}" if share.cost else ""
         asked = f"{format_count(share.requests, 'request')}, {format_count(share.images, 'image')}"
         yield f"  {model:{width}}  {asked}{cost}"
 
@@ -186,7 +264,8 @@ def limits_to_lines(plan: JobPlan, pace: RateOptions, max_cost: int | None, max_
     if plan.unpriced:
         names = [f"{name} ({number:,})" for name, number in plan.unpriced.most_common(MOST_UNPRICED)]
         more = [f"{len(plan.unpriced) - MOST_UNPRICED:,} more"] if len(plan.unpriced) > MOST_UNPRICED else []
-        yield f"no price: {'; '.join(names + more)}. --budget cannot limit these; name --price MODEL=DOLLARS."
+        advice = "--budget cannot limit these; name --price MODEL=DOLLARS, or buy a few with --measure."
+        yield f"no price: {'; '.join(names + more)}. {advice}"
     over = f", more than the budget of {show_money(max_cost)}" if max_cost is not None and plan.cost > max_cost else ""
     usual = f"typically {show_money(plan.typical)}, " if plan.typical < plan.cost else ""
     yield f"cost: {usual}at most {show_money(plan.cost)}{' for what has a price' if plan.unpriced else ''}{over}"
@@ -234,7 +313,8 @@ def plan_to_json(plan: JobPlan, pace: RateOptions) -> dict[str, object]:
 
 
 def share_to_json(share: ModelTotals) -> dict[str, object]:
-    return {**attrs.asdict(share), "cost": share.cost / DOLLAR, "typical": share.typical / DOLLAR}
+    amounts = {name: getattr(share, name) / DOLLAR for name in ("cost", "typical", "measured")}
+    return {**attrs.asdict(share, filter=lambda field, _: field.name != "unmeasured"), **amounts}
 
 
 def find_budget(spending: BudgetOptions) -> int | None:

@@ -164,27 +164,32 @@ class ModelPrices:
 
     def by_expected_tokens(self, fields: Fields, prices: TokenPrices) -> int | None:
         """Return the most for a request that is paid by its tokens; each of its images counts its input anew."""
-        most = self.expect(fields)
-        if most is None:
-            return None
-        text, images, output = most
-        total = text * prices.text_input + images * prices.image_input + output * prices.image_output
+        each = self.expect_output(fields)
+        return None if each is None else self.by_output_tokens(fields, prices, each)
+
+    def by_output_tokens(self, fields: Fields, prices: TokenPrices, each: int) -> int:
+        """Return the most for a request whose images take *each* tokens at most."""
+        text, images = self.expect_input(fields)
+        total = text * prices.text_input + images * prices.image_input + each * prices.image_output
         return ceil_million(total * count(fields))
 
     def count_tokens(self, fields: Fields) -> int | None:
         """Return the most tokens that a request can take; None if that cannot be told."""
-        most = self.expect(fields)
-        return None if most is None else sum(most) * count(fields)
+        each = self.expect_output(fields)
+        return None if each is None else (sum(self.expect_input(fields)) + each) * count(fields)
 
-    def expect(self, fields: Fields) -> tuple[int, int, int] | None:
-        """Return the most tokens of prompt, images to edit and image made, for one image; None if that is unknown."""
+    def expect_output(self, fields: Fields) -> int | None:
+        """Return the most tokens of one image made; None if that is unknown."""
         each = self.output_tokens.most(fields.get("quality"), fields.get("size"))
         if each is None:
             return None
+        return each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images"))
+
+    def expect_input(self, fields: Fields) -> tuple[int, int]:
+        """Return the most tokens of the prompt and of the images to edit, for one image made."""
         return (
             len(str(fields.get("prompt") or "").encode(errors="replace")) + PROMPT_TOKENS_BESIDE,
             count_inputs(fields) * self.input_image_tokens,
-            each * frames(fields) + PARTIAL_IMAGE_TOKENS * whole(fields.get("partial_images")),
         )
 
 

@@ -38,7 +38,8 @@ from typing import Literal, NoReturn
 import attrs
 
 from burncloud_images.errors import ConfigurationError
-from burncloud_images.prices.cost import ANY, INPUT_IMAGE_TOKENS, ImageRates, ModelPrices, TokenPrices
+from burncloud_images.prices.cost import ANY, INPUT_IMAGE_TOKENS, ImageRates, ModelPrices, TokenPrices, count
+from burncloud_images.prices.measured import CostMeasurement, find_measurement
 
 LISTED = Path(__file__).with_name("list_prices.toml")
 MAX_FILE_BYTES = 4 * 1024 * 1024
@@ -57,6 +58,8 @@ TOKEN_PRICES = {
 }
 MODEL_KEYS = frozenset({*TOKEN_PRICES, "images", "output_tokens", "input_image_tokens"})
 TABLE_KEYS = frozenset({"date", "source", "models"})
+MEASURED = "measured ceiling"
+"""What a worst case is counted by that a few bought images told."""
 
 
 @attrs.frozen(kw_only=True)
@@ -68,11 +71,13 @@ class PriceTable:
         date: When the prices were so.
         source: Where they are from, in a few words.
         models: By name; a name without its snapshot date stands for its snapshots, too.
+        measured: What images were measured to take, for requests of which the prices do not tell the most.
     """
 
     date: date
     models: Mapping[str, ModelPrices] = attrs.field(repr=False)
     source: str = ""
+    measured: tuple[CostMeasurement, ...] = attrs.field(default=(), repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> PriceTable:
@@ -133,12 +138,15 @@ class PriceTable:
     def typical(self, fields: Mapping[str, object]) -> int | None:
         """Return what such a request usually costs, in nano-dollars; None if the table does not tell."""
         prices = self.find(fields.get("model"))
-        return None if prices is None else prices.typical(fields)
+        known = None if prices is None else prices.typical(fields)
+        return known if known is not None else self.measured_cost(fields, has_margin=False)
 
     def name_basis(self, fields: Mapping[str, object]) -> str:
         """Return what the worst case of a request is counted by; empty if there is none."""
         prices = self.find(fields.get("model"))
-        return prices.basis(fields) if prices is not None and self.worst_case(fields) is not None else ""
+        if prices is not None and prices.worst_case(fields) is not None:
+            return prices.basis(fields)
+        return MEASURED if self.measured_cost(fields) is not None else ""
 
     def worst_case(self, fields: Mapping[str, object]) -> int | None:
         """
@@ -152,7 +160,26 @@ class PriceTable:
             Nano-dollars; None if the table does not tell, so that only a number of images can limit what is spent.
         """
         prices = self.find(fields.get("model"))
-        return None if prices is None else prices.worst_case(fields)
+        known = None if prices is None else prices.worst_case(fields)
+        return known if known is not None else self.measured_cost(fields)
+
+    def measured_cost(self, fields: Mapping[str, object], *, has_margin: bool = True) -> int | None:
+        """
+        Return the measured ceiling for a request, or without its margin what was usual.
+
+        Returns:
+            Nano-dollars; None if nothing was measured that holds for it.
+        """
+        found = find_measurement(self.measured, fields)
+        if found is None:
+            return None
+        if found.cost:
+            return (found.with_margin(found.cost) if has_margin else found.usual_cost) * count(fields)
+        prices = self.find(fields.get("model"))
+        if prices is None or prices.tokens is None or fields.get("output_format") == "svg":
+            return None
+        each = found.with_margin(found.tokens) if has_margin else found.usual_tokens
+        return prices.by_output_tokens(fields, prices.tokens, each)
 
     def count_tokens(self, fields: Mapping[str, object]) -> int | None:
         """Return the most tokens that a request can take, those of its answer included; None if that cannot be told."""

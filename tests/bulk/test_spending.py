@@ -75,6 +75,17 @@ async def test_a_budget_holds_for_every_model_that_the_rules_name(workshop, mode
     assert 4 * CENTS_4 == report.totals.cost + report.totals.reserved
 
 
+async def test_a_request_that_costs_more_than_its_worst_case_raises_that_of_the_others(workshop):
+    """A measured ceiling may be too low; what is found out is set aside for the requests that follow, and said once."""
+    dear = {"created": 1, "data": [{"b64_json": base64.b64encode(png()).decode()}], "usage": {"cost": 0.1}}
+    shop = await workshop(Fault(body=dear, billed=True, times=3))
+
+    report = await shop.run(prompts(9), concurrency=1, max_cost=8 * CENTS_4, prices=FLAT)
+
+    assert ("budget", 3, 3 * 100_000_000) == (report.stopped, shop.billed, report.totals.cost)
+    assert 1 == sum("so more is reserved for gpt-image-2" in event.message for event in shop.events)
+
+
 # --- answers that are not to be believed -----------------------------------------------------------------------------
 
 BY_TOKENS = bulk.PriceTable.listed()

@@ -60,7 +60,7 @@ def test_a_plan(cli, here):
         "7 rows, 1 duplicate, 2 bad: 4 requests for 7 images",
         "  dall-e-2     1 request, 1 image",
         "  gpt-image-2  3 requests, 6 images, at most $1.50 by price per image",
-        "no price: dall-e-2 (1). --budget cannot limit these; name --price MODEL=DOLLARS.",
+        "no price: dall-e-2 (1). --budget cannot limit these; name --price MODEL=DOLLARS, or buy a few with --measure.",
         "cost: at most $1.50 for what has a price, more than the budget of $1.00",
         "time: about 2 min 0 s at this pace, if the API keeps it",
         f"warning: dall-e-2 has been shut down by its provider since 2026-05-12; use {RECOMMENDED} (1 request)",
@@ -113,9 +113,8 @@ def test_a_plan_for_programs(cli, here):
     assert (32, 0, 2, 2, 0.5, 30.0) == tuple(
         found[name] for name in ("rows", "duplicates", "requests", "images", "cost", "seconds")
     )
-    assert {
-        "gpt-image-2": {"requests": 2, "images": 2, "cost": 0.5, "typical": 0.5, "basis": "price per image"}
-    } == found["models"]
+    share = {"requests": 2, "images": 2, "cost": 0.5, "typical": 0.5, "measured": 0, "basis": "price per image"}
+    assert {"gpt-image-2": share} == found["models"]
     assert list(range(3, 33)) == [problem["line"] for problem in found["bad_row_list"]]
 
 

@@ -219,6 +219,10 @@ class JobStore:
         """
         return self.move(transitions.MARK_RESENT, key, reserved=reserved, at=at)
 
+    def reserve(self, key: str, reserved: int) -> Awaitable[None]:
+        """Reserve the worst case of a request that was or may have been bought at a price that was not known."""
+        return self.move(transitions.RESERVE, key, reserved=reserved)
+
     def mark_polled(self, key: str, *, at: float) -> Awaitable[None]:
         """Record that a sent request is sent again to a server that will not generate its images a second time."""
         return self.move(transitions.MARK_POLLED, key, at=at)

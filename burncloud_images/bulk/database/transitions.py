@@ -32,6 +32,7 @@ from burncloud_images.bulk.database.codec import (
     encode_text,
 )
 from burncloud_images.bulk.records import (
+    BOUGHT,
     AddedRows,
     BadRow,
     NewRequest,
@@ -99,6 +100,11 @@ MARK_RESENT = Transition(
     "sent again",
     (RequestState.SENT,),
     "cost = coalesce(cost, 0) + reserved, reserved = :reserved, committed = committed + wanted, sent_at = :at",
+)
+RESERVE = Transition(
+    "reserved",
+    (*BOUGHT, RequestState.DONE, RequestState.FAILED, RequestState.IN_DOUBT),
+    "reserved = CASE WHEN reserved = 0 AND cost IS NULL AND committed > 0 THEN :reserved ELSE reserved END",
 )
 MARK_POLLED = Transition("polled", (RequestState.SENT,), "sent_at = :at")
 RELEASE = Transition(

@@ -1,0 +1,152 @@
+"""
+Which few requests of a list are bought to measure what its images cost, and what they told.
+
+The measured requests are requests of the job like all others, so the job does not buy them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+
+from burncloud_images.bulk.database import JobStore
+from burncloud_images.bulk.records import BOUGHT, NewRequest, RequestRecord, RequestState
+from burncloud_images.model.sizes import PIXELS
+from burncloud_images.prices.cost import count_inputs
+from burncloud_images.prices.measured import (
+    QUALITIES,
+    CostFactors,
+    CostMeasurement,
+    CostSample,
+    from_json,
+    measure,
+    to_json,
+)
+from burncloud_images.prices.table import PriceTable
+
+METADATA = "measured"
+MAX_KINDS = 10_000
+"""Kinds of requests from which some are chosen; a list of more has fields of its own in each row."""
+MAX_SAMPLES = 1000
+"""Done requests that count; where a job has more, the first of them."""
+SPENT = BOUGHT | {RequestState.DONE, RequestState.FAILED, RequestState.IN_DOUBT}
+"""States in which money may have been spent."""
+
+Rank: TypeAlias = tuple[bool, int, int, int, int]
+
+
+@attrs.define(kw_only=True)
+class MeasurementCandidates:
+    """
+    The requests of a list among which the measured ones are chosen: of each kind those with the longest prompts.
+
+    Attributes:
+        most: How many are to be chosen.
+        kinds: By what their cost depends on, but for their prompts.
+    """
+
+    most: int
+    model: str | None = None
+    kinds: dict[CostFactors, list[NewRequest]] = attrs.field(factory=dict, repr=False)
+
+    def add(self, row: NewRequest) -> None:
+        """Consider a request of the list."""
+        kind = attrs.evolve(self.factors(row), prompt=0)
+        if kind not in self.kinds and len(self.kinds) == MAX_KINDS:
+            return
+        rows = self.kinds.setdefault(kind, [])
+        rows.append(row)
+        rows.sort(key=lambda row: self.factors(row).prompt, reverse=True)
+        del rows[self.most :]
+
+    def choose(self, prices: PriceTable | None) -> Sequence[NewRequest]:
+        """
+        Return the requests to buy, the dearest kind first.
+
+        First comes one of each kind whose images no other kind's are sure to cost as much as, and of these first those
+        whose cost no price tells; then a second one of each, and so on; then of the other kinds.
+        """
+        kinds = sorted(self.kinds, key=lambda kind: self.rank(self.kinds[kind][0], prices), reverse=True)
+        foremost = [kind for kind in kinds if not self.is_covered(kind, kinds)]
+        others = [kind for kind in kinds if kind not in foremost]
+        rounds = (zip_longest(*(self.kinds[kind] for kind in group)) for group in (foremost, others))
+        rows = [row for one in chain(*rounds) for row in one if row is not None]
+        return rows[: self.most]
+
+    def is_covered(self, kind: CostFactors, kinds: Iterable[CostFactors]) -> bool:
+        """Return whether another kind's longest prompt makes its ceiling hold for all requests of *kind*."""
+        longest = self.factors(self.kinds[kind][0])
+        return any(other != kind and self.factors(self.kinds[other][0]).covers(longest) for other in kinds)
+
+    def factors(self, row: NewRequest) -> CostFactors:
+        return CostFactors.of(self.fields(row.document))
+
+    def fields(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        return {"model": self.model, **document}
+
+    def rank(self, row: NewRequest, prices: PriceTable | None) -> Rank:
+        """Return what a dearer request has more of; what the server decides may be the dearest."""
+        fields = self.fields(row.document)
+        worst = prices.worst_case(fields) if prices is not None else None
+        return (
+            worst is None,
+            worst or 0,
+            QUALITIES.get(str(fields.get("quality")), len(QUALITIES)),
+            count_pixels(fields.get("size")),
+            count_inputs(fields),
+        )
+
+
+def count_pixels(size: object) -> int:
+    """Return the pixels of a size such as `1024x1024`; those of a usual one for any other."""
+    width, _, height = str(size).partition("x")
+    return int(width) * int(height) if width.isdecimal() and height.isdecimal() else PIXELS
+
+
+async def measure_requests(store: JobStore, model: str | None) -> tuple[CostMeasurement, ...]:
+    """Return what the answers to the done requests of a job tell, and remember it there."""
+    samples: list[CostSample] = []
+    async for record in store.records({RequestState.DONE}):
+        if (sample := to_sample(record, model)) is not None:
+            samples.append(sample)
+        if len(samples) == MAX_SAMPLES:
+            break
+    measured = measure(samples)
+    await store.set_metadata(METADATA, to_json(measured))
+    return measured
+
+
+def to_sample(record: RequestRecord, model: str | None) -> CostSample | None:
+    """Return what a request took; None if it has no images."""
+    if not record.images:
+        return None
+    usage, cost = record.about.get("usage"), record.about.get("cost")
+    return CostSample(
+        fields={"model": model, **record.document},
+        images=len(record.images),
+        usage=usage if isinstance(usage, Mapping) else {},
+        cost=cost if isinstance(cost, int) else None,
+    )
+
+
+async def open_measurements(path: Path) -> tuple[CostMeasurement, ...]:
+    """
+    Return what was measured in the job whose store is at *path*.
+
+    Raises:
+        JobError: The store cannot be read.
+    """
+    async with await JobStore.open_for_reading(path) as store:
+        return from_json(await store.get_metadata(METADATA))
+
+
+async def reserve_unpriced(store: JobStore, prices: PriceTable, model: str | None) -> None:
+    """Reserve the worst case of requests that were or may have been bought before it was known."""
+    async for record in store.records(SPENT):
+        worst = prices.worst_case({"model": model, **record.document})
+        if worst and record.cost is None and not record.reserved:
+            await store.reserve(record.key, worst)
