@@ -30,6 +30,8 @@ PIECE = 1024 * 1024
 """Bytes that are read or written with one hop to a thread; a hop costs as much as copying this."""
 MOST_PIECES = 1024
 """Pieces that one call writes. Source: limits.h(0p), IOV_MAX on Linux and macOS."""
+DEFAULT_MODE = 0o666
+"""Of files that others may read too; the system takes away what the umask, or the folder, does not allow."""
 UNSUPPORTED = frozenset(
     {
         *(errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.ENODEV),
@@ -257,24 +259,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def default_mode() -> int:
-    # The umask can only be read by setting it, which other threads would notice for a moment; Linux shows it.
-    try:
-        with Path("/proc/self/status").open("rb", buffering=0) as status:
-            _, found, rest = status.read(4096).partition(b"\nUmask:")
-        if found:
-            return 0o666 & ~int(rest.split(maxsplit=1)[0], 8)
-    except OSError:
-        pass
-    return 0o644
-
-
-def set_default_mode(descriptor: int) -> None:
-    """Let others read a file as the umask allows; a file system without modes keeps the file all the same; blocks."""
-    with suppress(OSError):
-        os.fchmod(descriptor, default_mode())
-
-
 @contextmanager
 def tolerating_unsupported() -> Iterator[None]:
     """Pass over errors that say that the file system cannot do what was asked."""
@@ -315,9 +299,8 @@ def sync_folder(folder: Path | int) -> None:
 def write_whole(target: Path, data: bytes, overwrite: bool) -> None:  # noqa: FBT001 (called through an executor)
     part = target.with_name(f".{os.getpid()}-{id(data):x}.part")  # short: names may have 255 bytes
     try:
-        with open(part, "xb", opener=partial(os.open, mode=0o600)) as handle:
+        with part.open("xb") as handle:
             handle.write(data)
-            set_default_mode(handle.fileno())
         place(part, target, overwrite=overwrite)
     finally:
         with suppress(OSError):  # a folder that can no longer be written; what went wrong before matters more

@@ -15,7 +15,7 @@ import attrs
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.folder_descriptors import numbered, write_new
 from burncloud_images.bulk.records import StoredImage
-from burncloud_images.disk import run, set_default_mode, sha256_of, sync_file, sync_folder, write_elsewhere
+from burncloud_images.disk import DEFAULT_MODE, run, sha256_of, sync_file, sync_folder, write_elsewhere
 from burncloud_images.errors import ImagesError, StorageError
 from burncloud_images.files.image_files import examine_file, examine_handle
 from burncloud_images.files.sinks import Directory, DirectoryWriter, ImageContext
@@ -94,7 +94,7 @@ class JobImageWriter(DirectoryWriter):
 
     def open_part(self, path: str, flags: int) -> int:  # noqa: ARG002 (as it is called)
         with self.folder() as folder:
-            return os.open(self.part.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+            return os.open(self.part.name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, DEFAULT_MODE, dir_fd=folder)
 
     def choose(self, wanted: Path) -> Path:
         with self.folder() as folder:
@@ -226,7 +226,6 @@ def restore(directory: JobDirectory, part: str, key: str, index: int, *, several
             media = examine_handle(handle, 0, os.fstat(descriptor).st_size)
             if media.media_type is None or not media.complete:
                 return False
-            set_default_mode(descriptor)
             sync_file(descriptor)
         final = f"{key}-{index + 1}.{media.extension}" if several else f"{key}.{media.extension}"
         os.replace(part, final, src_dir_fd=folder, dst_dir_fd=folder)

@@ -21,12 +21,12 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeVar, runtime_checka
 import attrs
 
 from burncloud_images.disk import (
+    DEFAULT_MODE,
     explain,
     finish_whatever_happens,
     numbered,
     place,
     run,
-    set_default_mode,
     shorten,
     sync_file,
     sync_folder,
@@ -328,7 +328,7 @@ class DirectoryWriter:
                 self.digest.update(piece)
 
     def open_part(self, path: str, flags: int) -> int:
-        return os.open(path, flags, 0o600)
+        return os.open(path, flags, DEFAULT_MODE)
 
     def write_last(self, batch: Sequence[bytes | bytearray]) -> Media:
         """Write what is left, and look at the whole."""
@@ -377,7 +377,6 @@ class DirectoryWriter:
         if handle is None:
             raise FileNotFoundError("it is empty")
         sha256 = self.digest.hexdigest() if self.digest is not None else None
-        set_default_mode(handle.fileno())
         if self.sink.durable:
             sync_file(handle.fileno())
         # Some file systems, as NFS, say only now that there is no room; the file can still be read back.

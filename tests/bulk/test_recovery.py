@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -66,12 +65,10 @@ class TestRecovery:
         (record,) = await leave_sent(shop)
         part = shop.path / "out/images" / record.key[:2] / f".{record.key}-1-abcdef.part"
         part.write_bytes(png())
-        part.chmod(0o600)
         _, (record,) = await reopen(shop)
 
         assert (RequestState.DONE, f"images/{record.key[:2]}/{record.key}.png") == (record.state, record.images[0].path)
         assert not part.exists()
-        assert 0o644 & ~os.umask(os.umask(0o022)) == (shop.path / "out" / record.images[0].path).stat().st_mode & 0o777
 
     async def test_a_torn_part_is_put_aside_and_its_request_is_in_doubt(self, workshop):
         """A torn part file is moved away, and its request is in doubt."""

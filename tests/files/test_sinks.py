@@ -114,14 +114,16 @@ class TestDirectory:
         assert 0o666 & ~umask == stat.S_IMODE(image.path.stat().st_mode)
 
     async def test_shows_nothing_before_the_image_is_whole(self, placement, folder):
-        """The unfinished file is hidden and private, and discarding removes it."""
+        """The unfinished file is hidden and has the mode that it will keep, and discarding removes it."""
         writer = Directory(folder).open(placement)
         await writer.write(DATA)
         await writer.finish()
         (part,) = folder.iterdir()
 
+        umask = os.umask(0)
+        os.umask(umask)
         assert part.name.startswith(".")
-        assert 0o600 == stat.S_IMODE(part.stat().st_mode)
+        assert 0o666 & ~umask == stat.S_IMODE(part.stat().st_mode)
         await writer.discard()
         assert [] == list(folder.iterdir())
 
@@ -244,13 +246,14 @@ class TestDirectory:
             await writer.write(DATA)
         await writer.discard()
 
-    async def test_an_image_is_kept_where_there_are_no_modes(self, placement, folder, monkeypatch):
-        """A file system that refuses modes keeps the image, which only its owner may read."""
+    async def test_an_image_is_kept_where_modes_cannot_be_changed(self, placement, folder, monkeypatch):
+        """A file system that refuses to change modes keeps the image."""
 
         def refuse(*_):
             raise PermissionError(1, "Operation not permitted")
 
-        monkeypatch.setattr(os, "fchmod", refuse)
+        for change in ("chmod", "fchmod"):
+            monkeypatch.setattr(os, change, refuse)
         saved = await store(Directory(folder, name="otter.png"), placement)
 
         assert DATA == saved.path.read_bytes()

@@ -26,7 +26,7 @@ from typing import IO, Generic, Protocol, Self, TypeVar
 import attrs
 
 from burncloud_images.bulk.folder_descriptors import NEW, opened
-from burncloud_images.disk import finish_whatever_happens, run, set_default_mode, sync_file, sync_folder
+from burncloud_images.disk import DEFAULT_MODE, finish_whatever_happens, run, sync_file, sync_folder
 from burncloud_images.errors import StorageError
 
 
@@ -47,13 +47,12 @@ class AtomicFile:
         part = hidden(path)
         with opened(path.parent) as folder:
             remove(folder, part)
-            descriptor = os.open(part, NEW, 0o600, dir_fd=folder)
+            descriptor = os.open(part, NEW, DEFAULT_MODE, dir_fd=folder)
         return cls(path, os.fdopen(descriptor, "w+b"))
 
     def sync(self) -> None:
         """Write everything to the disk and close the file, which stays hidden."""
         self.handle.flush()
-        set_default_mode(self.handle.fileno())
         sync_file(self.handle.fileno())
         self.handle.close()
 
