@@ -25,7 +25,7 @@ nox.options.sessions = ["tests", "lint", "typing", "docs"]
 
 PACKAGE = "burncloud_images"
 PROJECT = nox.project.load_toml("pyproject.toml")
-EXTRAS = ("cli", "data", "emulator", "images")
+EXTRAS = ("cli", "cloud", "data", "emulator", "images")
 # Editable, so that tests, command-line subprocesses and coverage all see the one package in the checkout;
 # `build` tries the wheel.
 EDITABLE = ("--editable", f".[{','.join(EXTRAS)}]")
@@ -77,7 +77,7 @@ def coverage(session: nox.Session) -> None:
     session.env["PYTHONDEVMODE"] = "1"
     session.run("coverage", "erase")
     everywhere = ("-o", "norecursedirs=.* __pycache__")
-    folders = ("benchmarks", "browser", "crash", "faults", "frameworks", "middleboxes")
+    folders = ("benchmarks", "browser", "crash", "faults", "frameworks", "middleboxes", "storage")
     elsewhere = [f"--ignore=tests/{folder}" for folder in folders]
     how = (*PARALLEL, "--hypothesis-profile=full", *everywhere, *elsewhere)
     session.run("coverage", "run", "-m", "pytest", *how, *session.posargs)
@@ -160,6 +160,13 @@ def frameworks(session: nox.Session) -> None:
     """Serve FastAPI, Starlette and Django applications that paint, and let their visitors leave."""
     install_for_tests(session, "frameworks")
     session.run("pytest", "tests/frameworks", *session.posargs)
+
+
+@nox.session
+def cloud(session: nox.Session) -> None:
+    """Put images into a bucket of moto's S3 server, which the session starts, over TLS."""
+    install_for_tests(session, "cloud")
+    session.run("pytest", "tests/storage", *session.posargs)
 
 
 @nox.session
