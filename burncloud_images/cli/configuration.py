@@ -90,26 +90,39 @@ def add_defaults(given: Mapping[str, Any], owners: Iterable[type], known: Iterab
         UsageError: The file cannot be used.
     """
     path, content = read(given.get("config"))
-    profile = given.get("profile")
-    profiles = content.pop("profile", {})
+    defaults = choose_profile(path, content, given.get("profile"))
+    kinds = {field.name: kind_of(owner, field.name)[0] for owner in known for field in attrs.fields(owner)}
+    for name, value in defaults.items():
+        check(path, name, value, kinds)
+    own = {field.name for owner in owners for field in attrs.fields(owner)}
+    silent = find_silent(given)
+    added = {name: value for name, value in defaults.items() if name in own and name not in silent}
+    environment = {name: value for name, value in read_environment() if name in own}
+    further = {name: (*environment[name], *given[name]) for name in ADDED & environment.keys() & given.keys()}
+    return {**added, **environment, **given, **further}
+
+
+def choose_profile(path: Path, content: Mapping[str, Any], profile: str | None) -> dict[str, Any]:
+    """
+    Return the options of a file by their fields, with those of *profile* over those at the top.
+
+    Raises:
+        UsageError: There is no such profile.
+    """
+    profiles = content.get("profile", {})
     chosen = profiles.get(profile, {}) if isinstance(profiles, dict) else None
     if not isinstance(chosen, dict):
         raise UsageError(f"In {path}, each profile has to be a table [profile.NAME].")
     if profile is not None and not chosen:
         raise UsageError(f"There is no [profile.{profile}] in {path}.")
-    defaults = {key.replace("-", "_"): value for key, value in {**content, **chosen}.items()}
-    kinds = {field.name: kind_of(owner, field.name)[0] for owner in known for field in attrs.fields(owner)}
-    for name, value in defaults.items():
-        check(path, name, value, kinds)
-    own = {field.name for owner in owners for field in attrs.fields(owner)}
-    silent = {name for name, variables in VARIABLES.items() if any(os.environ.get(key) for key in variables)}
-    for rivals in RIVALS:
-        if rivals & given.keys():
-            silent |= rivals
-    added = {name: value for name, value in defaults.items() if name in own and name not in silent}
-    environment = {name: value for name, value in read_environment() if name in own}
-    further = {name: (*environment[name], *given[name]) for name in ADDED & environment.keys() & given.keys()}
-    return {**added, **environment, **given, **further}
+    top = {key: value for key, value in content.items() if key != "profile"}
+    return {key.replace("-", "_"): value for key, value in {**top, **chosen}.items()}
+
+
+def find_silent(given: Mapping[str, Any]) -> set[str]:
+    """Return the options that the file may not add: a variable says them, or a flag excludes them."""
+    variables = {name for name, names in VARIABLES.items() if any(map(os.environ.get, names))}
+    return variables.union(*(rivals for rivals in RIVALS if rivals & given.keys()))
 
 
 def read_environment() -> Iterator[tuple[str, Any]]:

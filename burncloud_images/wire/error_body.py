@@ -133,15 +133,23 @@ def find_error_fields(document: object) -> tuple[Mapping[str, object] | None, bo
     if isinstance(error, Mapping) and says_anything(error):
         return error, True
     for container in (document, *find_outside(document)):
-        for name in AROUND:
-            value = container.get(name)
-            if isinstance(value, Mapping) and says_anything(value):
-                return value, False
-        if says_anything(container):
-            return container, False
-    # As Django REST framework has it: texts by field.
+        for fields in (*find_named(container), container):
+            if says_anything(fields):
+                return fields, False
+    return find_texts_by_field(document), False
+
+
+def find_texts_by_field(document: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Return an error object of *document* if all that it has is lists of texts, as of Django REST framework."""
     by_field = bool(document) and all(isinstance(value, list) for value in document.values())
-    return ({"errors": document}, False) if by_field and describe_value(document) else (None, False)
+    return {"errors": document} if by_field and describe_value(document) else None
+
+
+def find_named(container: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """Yield the objects in *container* that are errors by their names."""
+    for value in map(container.get, AROUND):
+        if isinstance(value, Mapping):
+            yield value
 
 
 def find_outside(document: Mapping[str, object], depth: int = 0) -> Iterator[Mapping[str, object]]:

@@ -279,14 +279,21 @@ def find_task(
         request_url: Where the request went; addresses in the answer may be relative to it.
         idempotency_key: Of the request.
     """
+    report = report or TaskReport()
     header_id = next((text for name in ID_HEADERS if (text := to_id(headers.get(name)))), None)
     accepted = status == 202
-    said = headers if accepted or header_id else {}
-    addresses = [report.url if report is not None else None, *(said.get(name) for name in URL_HEADERS)]
-    url = next((url for one in addresses if one and (url := own_url(one, request_url))), None)
-    named = report.id if report is not None and (report.is_certain or accepted or header_id) else None
-    task_id = named or header_id or (last_segment(url) if accepted and url else None)
+    url = find_task_url(report, headers if accepted or header_id else {}, request_url)
+    task_id = report.id if report.is_certain or accepted or header_id else None
+    task_id = task_id or header_id or (last_segment(url) if accepted and url else None)
     return Task(id=task_id, url=url, idempotency_key=idempotency_key) if task_id else None
+
+
+def find_task_url(report: TaskReport, headers: Mapping[str, str], request_url: str) -> str | None:
+    """Return the first address of a task, in its document or in *headers*, that may be asked with the key."""
+    for said in (report.url, *map(headers.get, URL_HEADERS)):
+        if said and (url := own_url(said, request_url)):
+            return url
+    return None
 
 
 def last_segment(url: str) -> str | None:
