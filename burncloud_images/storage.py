@@ -145,10 +145,11 @@ class Bucket:
         factory=lambda: Path(tempfile.gettempdir()) / "burncloud-images", converter=Path, kw_only=True
     )
     options: Mapping[str, object] = attrs.field(factory=dict, repr=False, kw_only=True)
-    store: ObjectStore = attrs.field(init=False, repr=False, eq=False)
+    store: ObjectStore = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(lambda bucket: bucket.connect(), takes_self=True)
+    )
     check: WriteCheck = attrs.field(init=False, repr=False, eq=False, factory=WriteCheck)
 
-    @store.default
     def connect(self) -> ObjectStore:
         """Return obstore's own store; no connection is opened yet."""
         check_address(self.url)
