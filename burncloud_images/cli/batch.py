@@ -42,6 +42,7 @@ from burncloud_images.cli.requests import preview
 from burncloud_images.cli.retired_models import warn_of_retired
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError, InputChangedError, StorageError
+from burncloud_images.model.inputs import SCHEME
 from burncloud_images.prices.table import PriceTable
 
 MOST_BAD_ROWS = 5
@@ -68,6 +69,8 @@ async def run(
     lists = to_lists(values, stdin)
     if not job_folder.directory:
         raise UsageError("A job needs a folder: add --into DIR.")
+    if scheme := SCHEME.match(job_folder.directory):
+        raise UsageError(f"A job needs a folder of this machine, not the address {scheme[0]}….")
     folder = Path(job_folder.directory)
     options = to_options(values, job_folder, running, pace, spending, connection, reporter)
     options = attrs.evolve(options, prices=await add_measured(options.prices, folder))

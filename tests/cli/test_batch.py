@@ -323,6 +323,7 @@ def test_a_budget_for_a_list_that_is_made_already(cli, serve, here):
     ("words", "problem"),
     [
         ([], "A job needs a folder: add --into DIR."),
+        (["--into", "s3://pictures/run"], "A job needs a folder of this machine, not the address s3://…."),
         (["--into", "out"], "There is no job in out; give at least one list of prompts."),
         (["nothing.txt", "--into", "out"], "There is no list nothing.txt."),
         (["-", "-", "--into", "out"], "Standard input cannot be both a list and a list."),
