@@ -180,13 +180,11 @@ class Directory:
     async def prepare(self, placement: ImageContext, count: int) -> None:
         """Make the folder, try to write there, and look for names that are taken."""
         try:
-            await run(placement.executor, self.try_folder, placement, count)
+            taken = await run(placement.executor, self.try_folder, placement, count)
         except (OSError, ValueError) as error:
             raise StorageError(f"{self.path} cannot be written: {explain(error)}.") from None
-        if self.exists == "error" and "sha8" not in FIELD.findall(self.name):
-            taken = await run(placement.executor, self.find_taken, placement, count)
-            if taken:
-                raise StorageError(f"{taken} exists already, so nothing was sent.")
+        if taken is not None:
+            raise StorageError(f"{taken} exists already, so nothing was sent.")
 
     def open(self, placement: ImageContext) -> DirectoryWriter:
         """Return a writer into a hidden file."""
@@ -197,9 +195,11 @@ class Directory:
         """Return the file for an answer that is not understood."""
         return self.path / f"{placement.id}.answer"
 
-    def try_folder(self, placement: ImageContext, count: int) -> None:
-        """Make the folder and see whether files can be made in it; blocks."""
+    def try_folder(self, placement: ImageContext, count: int) -> Path | None:
+        """Make the folder, see whether files can be made in it, and return a name that is taken; blocks."""
         try_folder(self.path, self.file_name(placement, Media(media_type="image/png"), "0" * 64), count * ROOM)
+        is_foreseen = self.exists == "error" and "sha8" not in FIELD.findall(self.name)
+        return self.find_taken(placement, count) if is_foreseen else None
 
     def find_taken(self, placement: ImageContext, count: int) -> Path | None:
         """Return a taken name among those that *count* images can get; blocks."""
