@@ -19,6 +19,7 @@ from burncloud_images.calls.hooks import CallHooks
 from burncloud_images.calls.receiving import Decoder, Receiver
 from burncloud_images.calls.resources import Resources
 from burncloud_images.calls.response_body import ResponseBody, too_large
+from burncloud_images.calls.sent_images import SentImages
 from burncloud_images.calls.stream_monitor import StreamedImage, StreamMonitor, StreamObserver, check_life
 from burncloud_images.calls.url_expiry import Expiry, ReceivedAt, find_expiry
 from burncloud_images.errors import (
@@ -75,6 +76,7 @@ class CallSpec(Generic[T]):
         hooks: Called around each attempt.
         image_count: How many images are asked for.
         tasks: Whether a task is followed that the server makes of the request, and whether to ask for one.
+        sent: The images of the request.
     """
 
     request: ImagesRequest
@@ -87,6 +89,7 @@ class CallSpec(Generic[T]):
     observer: StreamObserver | None = None
     hooks: CallHooks | None = None
     tasks: Tasks = "auto"
+    sent: SentImages = attrs.field(factory=SentImages, repr=False)
     image_count: int = attrs.field(init=False, default=attrs.Factory(lambda spec: spec.request.n or 1, takes_self=True))
 
     @cached_property
@@ -136,7 +139,8 @@ class ReceivedAnswer(Generic[T]):
     def is_about_work(self) -> bool:
         """Whether it says no more than that a task is at work, so that it can hold no image in any form."""
         report = self.answer.task
-        return report is not None and report.state in {TaskState.RUNNING, TaskState.FAILED}
+        is_told = report is not None and report.state in {TaskState.RUNNING, TaskState.FAILED}
+        return is_told and not self.receiver.has_dropped
 
     @cached_property
     def expiries(self) -> Mapping[int, Expiry]:
@@ -352,7 +356,7 @@ class RequestAttempt(Generic[T]):
                     most_items=most_items,
                 )
             case "answer":
-                decoder = AnswerDecoder(most_items)
+                decoder = AnswerDecoder(most_items, spec.sent.addresses)
             case "image":
                 decoder = ImageBodyDecoder()
             case _:
@@ -369,6 +373,7 @@ class RequestAttempt(Generic[T]):
             limits=self.spec.settings.limits,
             buffer=self.buffer,
             watch=watch,
+            sent=self.spec.sent,
         )
 
     # --- how else it can end -----------------------------------------------------------------------------------------
@@ -435,6 +440,7 @@ class RequestAttempt(Generic[T]):
         """Remove what has arrived."""
         if self.receiver is not None:
             await self.receiver.abandon()
+            await self.receiver.drop_held()
         await self.buffer.drop()
 
     # --- what can be told of it --------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from burncloud_images.calls.result_assembly import (
     to_result,
 )
 from burncloud_images.calls.result_urls import download, find_result_urls, make_download
+from burncloud_images.calls.sent_images import SentImages, find_sent
 from burncloud_images.calls.stream_monitor import StreamObserver
 from burncloud_images.calls.task_images import TaskImages
 from burncloud_images.calls.tasks import TaskFollower
@@ -149,6 +150,7 @@ async def resume(
         sink=sink,
         settings=settings,
         resources=resources,
+        sent=find_sent(request) if request is not None else SentImages(),
         idempotency_key=task.idempotency_key or hashlib.sha256(task.id.encode(errors="replace")).hexdigest()[:32],
         hooks=hooks,
     )
@@ -206,6 +208,8 @@ class Call(Generic[T]):
         images = () if getattr(spec.request, "by_reference", False) else spec.request.images()
         async with open_images(images, spec) as (uploads, measured):
             check(spec, measured)
+            if (sent := find_sent(spec.request, uploads)).addresses is not None:
+                self.spec = spec = attrs.evolve(spec, sent=sent)
             await spec.sink.prepare(spec.context, spec.image_count)
             # One boundary for all attempts, so that they are the same to the byte.
             boundary = uuid.uuid4().hex if measured else ""
@@ -229,6 +233,8 @@ class Call(Generic[T]):
                 budget=spec.resources.budget,
                 gate=spec.resources.gate,
             )
+            if received.task is not None:
+                await spec.sent.read()
         if received.task is not None:
             received = await self.follow(received, received.task)
         return await self.conclude(received)

@@ -15,6 +15,7 @@ import attrs
 
 from burncloud_images.calls.answer_buffer import AnswerBuffer
 from burncloud_images.calls.response_body import LoopYielder, ResponseBody, too_large
+from burncloud_images.calls.sent_images import SentImages
 from burncloud_images.calls.stream_monitor import StreamMonitor
 from burncloud_images.calls.whole_images import IncompleteImage, keep_image, read_back
 from burncloud_images.errors import (
@@ -37,6 +38,7 @@ from burncloud_images.wire.image_json import (
     ImageChunk,
     ImageEnded,
     ImageFailed,
+    ImagesDropped,
     ImageStarted,
     PausePoint,
     SurplusText,
@@ -69,6 +71,10 @@ class Decoder(Protocol):
         """Whether the current image is final and not a preview."""
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the current image may be one of the request, which the server repeats."""
+
+    @property
     def ended_image(self) -> int | None:
         """Index of an image whose bytes are all there, and of which it is not yet certain what it is."""
 
@@ -85,6 +91,15 @@ class Decoder(Protocol):
         """Return what the answer said beside its images."""
 
 
+@attrs.frozen
+class HeldImage(Generic[T]):
+    """An image that may be one of the request, of *size* bytes, and whether its place says so."""
+
+    writer: ImageWriter[T]
+    size: int
+    is_doubtful: bool
+
+
 @attrs.define(kw_only=True)
 class Receiver(Generic[T]):
     """
@@ -97,6 +112,9 @@ class Receiver(Generic[T]):
         limits: The caps.
         buffer: Holds the bytes of an answer that is not understood; None if they are elsewhere.
         watch: Handles what only a stream has: previews, and whether it still brings images.
+        sent: The images of the request, which an answer may repeat.
+        held: Writers of images that may be such: what becomes of them is known at the end.
+        has_dropped: Whether some were dropped, that are not known to be images of the request.
         keeps_fragments: Whether bytes of damaged images are kept in memory.
         kept: Images that are kept, by their place in the answer.
         damaged: Why others are not, by their place.
@@ -111,6 +129,9 @@ class Receiver(Generic[T]):
     limits: Limits
     buffer: AnswerBuffer | None = None
     watch: StreamMonitor | None = None
+    sent: SentImages = attrs.field(factory=SentImages)
+    held: dict[int, HeldImage[T]] = attrs.field(factory=dict)
+    has_dropped: bool = False
     keeps_fragments: bool = True
     writer: ImageWriter[T] | None = None
     written: int = 0
@@ -146,7 +167,9 @@ class Receiver(Generic[T]):
                     break
         self.is_whole = body.is_whole
         await self.finish()
-        return self.close()
+        answer = self.close()
+        await self.settle(answer)
+        return answer
 
     async def finish(self) -> None:
         """Take what the end of the text brings."""
@@ -192,6 +215,8 @@ class Receiver(Generic[T]):
                 await self.complete(item, fields)
             case PartialEnded(index, fields):
                 await self.end_preview(index, fields)
+            case ImagesDropped():
+                await self.drop_held()
             case SurplusText(text):
                 await self.hold(text)
             case PausePoint():
@@ -205,7 +230,7 @@ class Receiver(Generic[T]):
         self.index, self.written, self.is_preview = index, 0, False
         if self.watch is not None:
             self.watch.begin()
-        if self.decoder.is_certain:  # else its event will say what it is
+        if self.decoder.is_certain and not self.decoder.is_doubtful:  # else its event or the end says what it is
             await self.let_go()
         self.writer = self.sink.open(attrs.evolve(self.placement, index=index) if index else self.placement)
 
@@ -220,7 +245,16 @@ class Receiver(Generic[T]):
         await self.writer.write(data)
 
     async def end(self, index: int) -> None:
-        """Keep the image, now that all its bytes have arrived."""
+        """Keep the image, now that all its bytes have arrived, or hold it if it may be one of the request."""
+        is_doubtful = self.decoder.is_doubtful
+        may_be_sent = self.watch is None and (is_doubtful or self.written in self.sent.sizes)
+        if may_be_sent and (writer := self.take_writer()) is not None:
+            await self.abandon_held(index)
+            self.held[index] = HeldImage(writer, self.written, is_doubtful)
+            return
+        await self.keep_current(index)
+
+    async def keep_current(self, index: int) -> None:
         writer = self.writer
         if writer is None:
             return
@@ -233,6 +267,39 @@ class Receiver(Generic[T]):
             self.remains[index] = await read_back(writer, self.room)
             await writer.discard()
         self.take_writer()
+
+    # --- those that may be of the request ----------------------------------------------------------------------------
+
+    async def settle(self, answer: ImagesAnswer | None) -> None:
+        """Keep the held images, but for those of the request; *answer* is None if it was cut off."""
+        if not self.held and not self.decoder.is_doubtful:
+            return
+        decoded = {item.index for item in answer.items if item.decoded} if answer is not None else {*self.held}
+        for index, image in sorted(self.held.items()):
+            may_be_sent = image.is_doubtful if answer is None else answer.is_running or index not in decoded
+            is_sent = may_be_sent and await self.sent.match(image.writer, image.size)
+            if is_sent or index not in decoded:
+                self.has_dropped = self.has_dropped or not is_sent
+                await self.abandon_held(index)
+            else:
+                del self.held[index]
+                self.writer, self.index = image.writer, index
+                await self.keep_current(index)
+        if answer is not None and self.kept:
+            await self.let_go()
+        elif answer is not None and not any(item.failure for item in answer.items):
+            await self.drop_held()
+
+    async def drop_held(self) -> None:
+        """Drop what stands where servers repeat the images of the request."""
+        for index in [*self.held]:
+            await self.abandon_held(index)
+        for found in (self.damaged, self.remains, self.rests):
+            found.clear()
+
+    async def abandon_held(self, index: int) -> None:
+        if (image := self.held.pop(index, None)) is not None:
+            await image.writer.discard()
 
     async def complete(self, item: AnswerItem, fields: EventFields) -> None:
         """Show an image whose event has ended."""
@@ -325,7 +392,7 @@ class Receiver(Generic[T]):
     @property
     def has_images(self) -> bool:
         """Whether something of an image has arrived, whole or not."""
-        return bool(self.whole or self.fragments or self.writer is not None)
+        return bool(self.whole or self.fragments or self.held or self.writer is not None)
 
     @property
     def billed(self) -> Billing:
@@ -364,8 +431,9 @@ class Receiver(Generic[T]):
                 await self.handle(event)
             if self.decoder.is_done:
                 return self.close()
+        await self.settle(None)
         if self.decoder.ended_image is not None:
-            await self.end(self.decoder.ended_image)
+            await self.keep_current(self.decoder.ended_image)
         if isinstance(error, TooLargeError):
             await self.abandon()  # the cap says that so much is not wanted in memory
         await self.lose()

@@ -17,7 +17,7 @@ import attrs
 from burncloud_images.errors import ProtocolError, hide_query
 from burncloud_images.results import Cost, RefusedImage, SVGUsage, TokenDetails, Usage
 from burncloud_images.wire.error_body import is_answered_with_success, is_failure
-from burncloud_images.wire.places import BASE64, Path, find_items
+from burncloud_images.wire.places import BASE64, Path, find_early, find_items, has_image, without_echoes
 from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
 
 KNOWN = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
@@ -132,6 +132,9 @@ def to_answer(
     failures: Mapping[int, str],
     raw: bytes,
     home: Path | None = None,
+    inputs: AbstractSet[str] | None = None,
+    *,
+    is_doubtful: bool = False,
 ) -> ImagesAnswer:
     """
     Return what *document* says.
@@ -142,6 +145,8 @@ def to_answer(
         failures: Why others are not.
         raw: The JSON text, for errors.
         home: Where the images were cut out, if they were.
+        inputs: Addresses of images that the request sent; None if it had no images.
+        is_doubtful: Whether servers also repeat images of the request at *home*.
 
     Raises:
         ProtocolError: It is not an answer of the images API.
@@ -149,7 +154,9 @@ def to_answer(
     if not isinstance(document, dict):
         raise ProtocolError("The answer is JSON, but not an object.", raw=raw)
     task = read_report(document)
-    objects = find_images(document, task, home)
+    objects, has_cut_out = find_images(document, task, home, inputs, decoded, is_doubtful=is_doubtful)
+    if not has_cut_out:
+        decoded, failures = frozenset(), {}
     refused = tuple(find_refused(objects, decoded))
     found = tuple(to_items(objects, decoded, failures))
     error = find_error(document, task)
@@ -212,12 +219,28 @@ def to_error_document(item: object) -> Mapping[str, object]:
     return {"error": {"code": item["code"], "message": item["message"]}} if is_told else {}
 
 
-def find_images(document: Mapping[str, object], task: TaskReport | None, home: Path | None = None) -> Sequence[object]:
-    """Return the image objects; while a task runs, other places than the API's may hold what it works from."""
-    if task is None or task.state is not TaskState.RUNNING:
-        return find_items(document, home)
-    data = document.get("data")
-    return data if isinstance(data, list) else ()
+def find_images(
+    document: Mapping[str, object],
+    task: TaskReport | None,
+    home: Path | None,
+    inputs: AbstractSet[str] | None,
+    decoded: AbstractSet[int],
+    *,
+    is_doubtful: bool,
+) -> tuple[Sequence[object], bool]:
+    """Return the image objects, and whether the images that were cut out are among them; see `to_answer`."""
+    is_running = task is not None and task.state is TaskState.RUNNING
+    find = find_early if is_running else find_items
+    if inputs is None or ((decoded or home is not None) and not is_doubtful):
+        return find(document) if home is None else find_items(document, home), True
+    own = find(to_document(without_echoes(document, inputs, doubtful=True)))
+    if is_running or any(map(has_image, own)):
+        return own, False
+    return find_items(to_document(without_echoes(document, inputs, doubtful=False)), home), True
+
+
+def to_document(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
 
 
 def find_error(document: Mapping[str, object], task: TaskReport | None) -> Mapping[str, object] | None:

@@ -277,6 +277,11 @@ class StreamDecoder:
         return Billing.MAYBE if self.has_begun else Billing.NO
 
     @property
+    def is_doubtful(self) -> bool:
+        """Whether the current image may be one of the request; no server repeats those in a stream."""
+        return False
+
+    @property
     def is_certain(self) -> bool:
         """Whether the current image is final and not a preview."""
         if self.cutter is None:

@@ -18,6 +18,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TypeAlias
 
 import attrs
@@ -37,6 +38,7 @@ from burncloud_images.wire.places import (
     find_items,
     find_place,
     has_image,
+    rank_doubt,
 )
 from burncloud_images.wire.small_answer import SmallAnswer, decode_whole
 
@@ -80,6 +82,11 @@ class UndecodedText:
 
 
 @attrs.frozen
+class ImagesDropped:
+    """All images so far are those of the request: what has begun stands where only a result does."""
+
+
+@attrs.frozen
 class SurplusText:
     """Text of items beyond the maximum."""
 
@@ -92,7 +99,7 @@ class PausePoint:
 
 
 DecoderEvent: TypeAlias = (
-    ImageStarted | ImageChunk | ImageEnded | ImageFailed | UndecodedText | SurplusText | PausePoint
+    ImageStarted | ImageChunk | ImageEnded | ImageFailed | ImagesDropped | UndecodedText | SurplusText | PausePoint
 )
 
 MOST_TEXT = 16 * 1024 * 1024
@@ -179,6 +186,9 @@ class ImageExtractor:
         self.item_numbers: dict[tuple[str | int | None, ...], int] = {}
         self.image_index = 0
         self.most_items = sys.maxsize
+        # Addresses of images that the request sent; None if it had no images, so that none can be repeated.
+        self.inputs: AbstractSet[str] | None = None
+        self.doubt = 0
         self.is_surplus = False
         self.ended: set[int] = set()
         self.failures: dict[int, str] = {}
@@ -192,6 +202,11 @@ class ImageExtractor:
     def is_certain(self) -> bool:
         """Whether what comes is an image."""
         return True
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the current image may be one of the request, which the server repeats."""
+        return self.doubt > 0
 
     @property
     def ended_image(self) -> int | None:
@@ -280,7 +295,10 @@ class ImageExtractor:
 
     def number(self, place: ImagePlace) -> int | None:
         """Return the index of the image that begins at *place*; None if it is not taken."""
-        if self.home not in {None, place.home}:
+        doubt = rank_doubt(to_path(self.levels)) if self.inputs is not None else 0
+        if self.home is not None and doubt < self.doubt:
+            self.drop_images()
+        if self.home not in {None, place.home} or (self.home is not None and doubt > self.doubt):
             return None
         levels = self.levels[: place.levels]
         if len(levels) == len(place.home) + 1 and not levels[-1].is_object:
@@ -290,8 +308,16 @@ class ImageExtractor:
             index = self.item_numbers.setdefault(item, len(self.item_numbers))
         if index >= self.most_items:
             return None
-        self.home = place.home
+        self.home, self.doubt = place.home, doubt
         return index
+
+    def drop_images(self) -> None:
+        """Begin again: what has come so far stands where servers repeat the images of the request."""
+        self.home = None
+        self.item_numbers.clear()
+        self.ended.clear()
+        self.failures.clear()
+        self.events.append(ImagesDropped())
 
     def outside_strings(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
@@ -513,11 +539,13 @@ class AnswerDecoder(ImageExtractor):
 
     Args:
         most_items: How many items are taken; the text of others is told of as surplus.
+        inputs: Addresses of images that the request sent; None if it had no images.
     """
 
-    def __init__(self, most_items: int = sys.maxsize) -> None:
+    def __init__(self, most_items: int = sys.maxsize, inputs: AbstractSet[str] | None = None) -> None:
         super().__init__()
         self.most_items = most_items
+        self.inputs = inputs
         self.has_surplus = False
         self.whole: SmallAnswer | None = None
 
@@ -568,7 +596,9 @@ class AnswerDecoder(ImageExtractor):
             return document
 
     def to_answer(self, document: object) -> ImagesAnswer:
-        answer = to_answer(document, self.ended, self.failures, self.raw, self.home)
+        answer = to_answer(
+            document, self.ended, self.failures, self.raw, self.home, self.inputs, is_doubtful=self.is_doubtful
+        )
         return attrs.evolve(answer, has_surplus=True) if self.has_surplus else answer
 
 

@@ -8,6 +8,7 @@ The API has one place, `data[i]`. Gateways have others: the list has another nam
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal, TypeAlias
 
 import attrs
@@ -40,6 +41,10 @@ EITHER = ("image", "result")
 """Names of what may be base64 or an address, and is told apart by how it begins."""
 SINGLE = ("image_url", "result_url", "output_url", "output", "result", "imageUrl", "resultUrl")
 """Names of one image that stands alone at the top, where `url` and `image` may be something else: an echoed input."""
+EARLY = ("result_url", "output_url", "resultUrl", "image_url", "imageUrl")
+"""Names of the address of one image of a task that is still at work."""
+STATES = frozenset({"status", "task_status", "state", "task_id"})
+"""Names in an object that is about a task, and not an image."""
 URLS = ("url", "image_url", "result_url", "output_url", "image", "imageUrl", "resultUrl", "download_url", "uri")
 """Names of the address of an image within its object, in order of precedence."""
 ITSELF = (*URLS, *BASE64)
@@ -56,6 +61,15 @@ NESTED = (
     ("choices", ANY, "images", ANY),
 )
 """Where images stand in answers of chats."""
+ECHOES = frozenset({"image", "images", "image_url", "image_urls", "imageUrl", "imageUrls"})
+"""Names that servers also write the images of a request under."""
+OUTPUTS = frozenset(
+    {
+        *("output", "result", "results", "response", "task_result", "taskResult", "choices", "candidates"),
+        *("artifacts", "predictions", "generated_images", "generatedImages", "output_images", "image_result"),
+    }
+)
+"""Names of what only a result stands in."""
 MOST_DEPTH = 4
 DEEPEST = 12
 """Levels of a place; no image stands deeper."""
@@ -124,6 +138,37 @@ def find_form(tail: Path) -> Form | None:
     return None
 
 
+def rank_doubt(path: Path) -> int:
+    """Return how likely an image at *path* is one of the request: 0 not at all, 1 in a list of images, 2 elsewhere."""
+    name = next((name for name in path if name in OUTPUTS or name in ECHOES), None)
+    return 0 if name is None or name in OUTPUTS else 1 if name == "images" else 2
+
+
+def without_echoes(value: object, inputs: AbstractSet[str], *, doubtful: bool, depth: int = 0) -> object:
+    """
+    Return a document without the images of the request.
+
+    Args:
+        value: The document.
+        inputs: Addresses that were sent.
+        doubtful: Whether also without all that may be one, as it stands where servers repeat them.
+        depth: How deep in the document *value* stands.
+    """
+    if isinstance(value, str):
+        return None if value.strip() in inputs else value
+    if depth > DEEPEST:
+        return value
+    if isinstance(value, list):
+        return [without_echoes(item, inputs, doubtful=doubtful, depth=depth + 1) for item in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: without_echoes(item, inputs, doubtful=doubtful and name not in OUTPUTS, depth=depth + 1)
+        for name, item in value.items()
+        if not (doubtful and name in ECHOES)
+    }
+
+
 def find_items(document: Mapping[str, object], home: Path | None = None) -> Sequence[object]:
     """
     Return the image objects of an answer, whose addresses are in `url` wherever they stood.
@@ -165,6 +210,25 @@ def find_single(containers: Sequence[Mapping[str, object]], document: Mapping[st
             if url := find_url(container.get(name)):
                 return [{"url": url}]
     return ()
+
+
+def find_early(document: Mapping[str, object]) -> Sequence[object]:
+    """Return the image objects of a task at work, in which a plain `url` may be where it is asked for."""
+    containers = list(find_containers(document))
+    found = find_list(containers) or find_chat(containers)
+    if found:
+        return [None if is_state(item) else item for item in found]
+    for container in containers:
+        for name in EARLY:
+            if url := find_url(container.get(name)):
+                return [{"url": url}]
+    data = document.get("data")
+    return data if isinstance(data, list) else ()
+
+
+def is_state(item: object) -> bool:
+    """Whether an object without base64 is about a task, so that its `url` may be where that is asked for."""
+    return isinstance(item, dict) and not STATES.isdisjoint(item) and not has_cut(item)
 
 
 def items_of(document: object, home: Path) -> Sequence[object] | None:

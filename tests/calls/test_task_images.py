@@ -178,7 +178,7 @@ async def test_an_answer_with_all_images_is_enough_if_nobody_knows_its_task(into
     assert (["red"], None, 3) == (ran.images, ran.error, len(ran.gateway.gets))
 
 
-@pytest.mark.parametrize("place", ["data"])
+@pytest.mark.parametrize("place", ["data", "images", "output"])
 async def test_addresses_of_a_task_at_work_are_followed_too(place, into):
     """An address that came early is fetched with the last answer's, or is on the error."""
     early = {**RUNNING, place: [{"url": "BASE/image.png?sig=1"}]}
