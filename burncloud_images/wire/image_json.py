@@ -321,10 +321,8 @@ class ImageExtractor:
 
     def outside_strings(self, chunk: bytes, position: int) -> int:
         """Pass over everything outside strings, and over short strings where no image can stand."""
-        if self.is_surplus and len(self.levels) == ITEMS and (match := FLAT.match(chunk, position)) and match[0]:
-            self.into += match[0]
-            self.count(1)
-            return match.end()
+        if self.is_surplus and (end := self.skip_flat(chunk, position)):
+            return end
         left = AT_ONCE
         for match in TOKEN.finditer(chunk, position):
             left -= 1
@@ -358,6 +356,15 @@ class ImageExtractor:
             position = len(chunk)
         self.count(AT_ONCE - left)
         return position
+
+    def skip_flat(self, chunk: bytes, position: int) -> int:
+        """Pass over all surplus items that are flat in one step, and return where they end; 0 if there are none."""
+        match = FLAT.match(chunk, position) if len(self.levels) == ITEMS else None
+        if match is None or not match[0]:
+            return 0
+        self.into += match[0]
+        self.count(1)
+        return match.end()
 
     def skip_member(self, found: int, text: bytes) -> bool:
         """Take what `TOKEN` found as it stands; say no if it may not stand here, or may be an image."""
