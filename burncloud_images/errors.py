@@ -167,8 +167,8 @@ class ImagesWarning(UserWarning):
     """A call that succeeded needs attention: it ignored a documented limit, or returned fewer images than asked for."""
 
 
-def warn_of_paid(message: str, stacklevel: int = 3) -> None:
-    """Warn of what is paid for already; where warnings are errors it is only shown, as raising would cost a result."""
+def show_warning(message: str, stacklevel: int = 3) -> None:
+    """Warn; where warnings are errors it is only shown, as raising would cost a paid result or a good request."""
     try:
         warnings.warn(message, ImagesWarning, stacklevel=stacklevel)
     except ImagesWarning:

@@ -25,7 +25,7 @@ from burncloud_images.errors import (
     Violation,
     completed,
     hide_query,
-    warn_of_paid,
+    show_warning,
 )
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class Image(ImageDetails):
             message = f"{target} cannot be written: {explain(error)}{where}."
             raise StorageError(message, images=[self], elsewhere=elsewhere) from None
         if saved is not None and saved != target:
-            warn_of_paid(f"{target} exists already, so the image was saved as {saved}.")
+            show_warning(f"{target} exists already, so the image was saved as {saved}.")
         return saved or target
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import attrs
 
 from burncloud_images.calls.unclaimed_outcomes import UnclaimedLosses
-from burncloud_images.errors import SENTENCES, Billing, ImagesError, find_billing, mark, warn_of_paid
+from burncloud_images.errors import SENTENCES, Billing, ImagesError, find_billing, mark, show_warning
 from burncloud_images.log_records import log_warning
 from burncloud_images.results import ImagesResult
 
@@ -183,7 +183,7 @@ class BackgroundTasks:
         """Warn the code that closes the client about paid results that nobody took; once."""
         losses, self.losses = self.losses, UnclaimedLosses()
         if losses:
-            warn_of_paid(str(losses), stacklevel=5)
+            show_warning(str(losses), stacklevel=5)
 
     async def wait_closed(self) -> None:
         while self.works:

@@ -52,7 +52,7 @@ from burncloud_images.errors import (
     describe_task,
     find_billing,
     mark,
-    warn_of_paid,
+    show_warning,
 )
 from burncloud_images.files.sinks import Memory, Sink
 from burncloud_images.model.operations import GenerationRequest, ImagesRequest, field_problems
@@ -208,6 +208,7 @@ class Call(Generic[T]):
         images = () if getattr(spec.request, "by_reference", False) else spec.request.images()
         async with open_images(images, spec) as (uploads, measured):
             check(spec, measured)
+            spec.resources.retirements.warn(spec.fields.get("model"), spec.resources.clock.now().date())
             if (sent := find_sent(spec.request, uploads)).addresses is not None:
                 self.spec = spec = attrs.evolve(spec, sent=sent)
             await spec.sink.prepare(spec.context, spec.image_count)
@@ -282,7 +283,7 @@ class Call(Generic[T]):
         )
         received = await follower.run()
         if received is accepted:
-            warn_of_paid(
+            show_warning(
                 f"The answer says that task {task.id} is at work, but the gateway does not know it; "
                 "the images are those of that answer."
             )
@@ -359,7 +360,7 @@ class Call(Generic[T]):
         is_odd = answer.has_surplus or len(images) < spec.image_count
         kept = await receiver.keep_rest() if is_odd else None
         for warning in find_warnings(received, kept, wanted=spec.image_count, came=len(images)):
-            warn_of_paid(warning)
+            show_warning(warning)
         return to_result(received, images, spec, self.history, kept)
 
     def complete(self, error: ImagesError) -> None:

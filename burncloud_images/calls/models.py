@@ -34,7 +34,7 @@ async def list_models(settings: Settings, resources: Resources) -> tuple[ModelIn
         ImagesError: As for any request; nothing is ever billed.
     """
     with free_of_charge(NOT_BILLED), forgetting_locals():
-        return await repeat(
+        models = await repeat(
             partial(request_models, settings, resources),
             settings.retry,
             clock=resources.clock,
@@ -42,6 +42,8 @@ async def list_models(settings: Settings, resources: Resources) -> tuple[ModelIn
             budget=resources.budget,
             gate=resources.gate,
         )
+    resources.retirements.learn(models)
+    return models
 
 
 async def request_models(settings: Settings, resources: Resources) -> tuple[ModelInfo, ...]:

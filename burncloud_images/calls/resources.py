@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from burncloud_images.calls.retirement_warnings import RetirementWarnings
 from burncloud_images.errors import ClientClosedError
 from burncloud_images.settings import Network
 
@@ -41,6 +42,7 @@ class Resources:
         gate: Holds all calls back while the server asks for patience.
         background: What goes on behind callers that have left.
         redactors: Returns what masks a key and other secrets; for the last few keys it is made once.
+        retirements: Warns of models that end.
     """
 
     transport: Transport
@@ -52,6 +54,7 @@ class Resources:
     redactors: Callable[[str, tuple[str, ...]], KeyRedactor] = attrs.field(
         factory=lambda: lru_cache(maxsize=4)(make_redactor)
     )
+    retirements: RetirementWarnings = attrs.field(factory=RetirementWarnings)
 
 
 def make_redactor(key: str, secrets: tuple[str, ...]) -> KeyRedactor:

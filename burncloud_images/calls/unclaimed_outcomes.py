@@ -8,7 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
-from burncloud_images.errors import ImagesError, warn_of_paid
+from burncloud_images.errors import ImagesError, show_warning
 from burncloud_images.log_records import log_warning
 from burncloud_images.results import Done, Failed, Image, ImageDetails
 
@@ -147,7 +147,7 @@ class UnclaimedOutcomes(Generic[R, T]):
     def warn(self) -> None:
         """Warn the code that leaves the map about losses, if there are any; once."""
         if losses := self.withdraw():
-            warn_of_paid(str(losses), stacklevel=5)
+            show_warning(str(losses), stacklevel=5)
 
     def pass_on(self, total: UnclaimedLosses) -> None:
         """Log what was lost and add it to *total*, about which the client warns when it closes; once."""

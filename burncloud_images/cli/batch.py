@@ -82,7 +82,6 @@ async def run(
         raise UsageError(translate(error.message)) from None
     if running.dry_run:
         return await show_dry_run(lists, folder, options, pace, running, connection, reporter)
-    warn_of_retired(lists.models or [str(lists.defaults.get("model") or "")], reporter)
     async with open_client(connection, reporter, stdin, max_connections=options.concurrency) as client:
         await check_prices(lists, folder, options)
         async with Job.open(folder) as job:
@@ -90,6 +89,7 @@ async def run(
             interrupts = JobInterrupts(job=job, reporter=reporter)
             with interrupts.handlers():
                 await interrupts.read(command.add(lists))
+                warn_of_retired(await job.store.models())
                 report = await command.run(client, options)
     return command.print_report(report)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +18,10 @@ from burncloud_images.cli.inputs import StandardInput
 from burncloud_images.cli.options import ConnectionOptions, JsonOptions
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter
-from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL, from_environment
+from burncloud_images.cli.retired_models import find_endings
+from burncloud_images.client import BASE_URL_VARIABLES, DEFAULT_BASE_URL, MODEL_VARIABLES, from_environment
 from burncloud_images.errors import ConfigurationError, ImagesError
-from burncloud_images.model.retirements import find_retirement
+from burncloud_images.results import ModelInfo
 from burncloud_images.wire.base_url import to_base_url
 
 PACKAGES = ("burncloud-images", "aiohttp", "attrs", "tenacity", "cyclopts", "rich")
@@ -167,7 +167,7 @@ async def check_api(connection: ConnectionOptions, stdin: StandardInput, reporte
         return DoctorCheck("API", f"{error.message} {error.advice}", to_exit(error))
     except UsageError as error:
         return DoctorCheck("API", str(error), USAGE)
-    today = datetime.now(UTC).date()
-    found = [find_retirement(model.id, today, model.shutdown_date) for model in models]
-    endings = [f"; {ending.describe(today)}" for ending in found if ending is not None]
+    default = from_environment(MODEL_VARIABLES)
+    others = [ModelInfo(id=default)] if default and default not in {model.id for model in models} else []
+    endings = [f"; {ending}" for ending in find_endings([*models, *others])]
     return DoctorCheck("API", f"reachable, accepts the key and lists {len(models)} models{''.join(endings)}")

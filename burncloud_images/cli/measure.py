@@ -95,7 +95,7 @@ class MeasureCommand:
             Job.open(self.folder) as job,
         ):
             await self.refuse_other_requests(job)
-            warn_of_retired([self.find_model(row) for row in self.rows], self.reporter)
+            warn_of_retired(sorted({self.find_model(row) for row in self.rows}))
             await self.announce(job)
             await job.store.add(self.rows)
             interrupts = JobInterrupts(job=job, reporter=self.reporter)

@@ -9,6 +9,7 @@ from burncloud_images.cli.inputs import StandardInput
 from burncloud_images.cli.options import ConnectionOptions, JsonOptions
 from burncloud_images.cli.outputs import print_json, print_lines
 from burncloud_images.cli.reporting import Reporter
+from burncloud_images.cli.retired_models import find_endings
 
 
 async def print_models(connection: ConnectionOptions, output: JsonOptions, reporter: Reporter) -> int:
@@ -25,4 +26,6 @@ async def print_models(connection: ConnectionOptions, output: JsonOptions, repor
         print_json({"models": [attrs.asdict(model) for model in models]})
     else:
         print_lines(model.id for model in models)
+    for ending in find_endings(models):
+        reporter.note(ending)
     return 0

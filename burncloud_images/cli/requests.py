@@ -30,7 +30,6 @@ from burncloud_images.cli.outputs import (
 )
 from burncloud_images.cli.reporting import Reporter
 from burncloud_images.cli.rescue import rescue, save_images
-from burncloud_images.cli.retired_models import warn_of_retired
 from burncloud_images.client import BASE_URL_VARIABLES, AsyncImagesClient, from_environment
 from burncloud_images.errors import ImagesError, StorageError, hide_query
 from burncloud_images.files.sinks import Directory, Memory, Sink
@@ -74,7 +73,6 @@ async def send(
     if output.dry_run:
         await preview(command.request, connection, as_json=output.json, streams=command.streams)
         return 0
-    warn_of_retired([command.request.model], reporter)
     interrupts = RequestInterrupts(reporter=reporter)
     try:
         return await interrupts.run(command.run(connection, stdin, interrupts))

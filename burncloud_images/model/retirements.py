@@ -60,7 +60,9 @@ def find_retirement(model: str, today: date, shutdown_date: str | None = None) -
     """
     known = SHUTDOWNS.get(model) or SHUTDOWNS.get(SNAPSHOT.sub("", model))
     end = to_date(shutdown_date) or known
-    return Retirement(model, end, RECOMMENDED) if end is not None and end - today <= SOON else None
+    if end is None or end - today > SOON:
+        return None
+    return Retirement(model, end, "" if SNAPSHOT.sub("", model) in RECOMMENDED.split(" or ") else RECOMMENDED)
 
 
 def to_date(text: str | None) -> date | None:

@@ -35,6 +35,9 @@ UNION ALL
 SELECT at, document FROM earlier JOIN requests ON requests.number = earlier.request WHERE at >= :since
 ORDER BY 1
 """
+MODELS = """
+SELECT DISTINCT json_extract(document, '$.model') FROM requests WHERE state = 'pending' AND typeof(document) = 'text'
+"""
 IMAGES = "SELECT number, key, images FROM requests WHERE number > ? AND +state = 'done' ORDER BY number LIMIT ?"
 IMAGE_PAGE = 1000
 """Requests whose images are read at once; these have no prompts."""
@@ -132,6 +135,11 @@ def read_totals(connection: sqlite3.Connection) -> JobTotals:
         cost=cost,
         reserved=reserved,
     )
+
+
+def read_models(connection: sqlite3.Connection) -> list[str | None]:
+    """Return the models of the requests that wait; None stands for those that name none."""
+    return [model if isinstance(model, str) else None for (model,) in connection.execute(MODELS)]
 
 
 def read_recent(connection: sqlite3.Connection, since: float) -> Sequence[tuple[float, Mapping[str, object]]]:

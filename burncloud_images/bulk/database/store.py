@@ -149,6 +149,10 @@ class JobStore:
         """Return the sums over all requests."""
         return self.writer.read(queries.read_totals)
 
+    def models(self) -> Awaitable[Sequence[str | None]]:
+        """Return the models of the requests that wait; None stands for those that name none."""
+        return self.writer.read(queries.read_models)
+
     def unsent(self, keys: Collection[str]) -> Awaitable[Sequence[RequestRecord]]:
         """Return those of the requests with these keys that are pending and were never sent."""
         return self.writer.read(partial(queries.read_unsent, keys=tuple(keys)))

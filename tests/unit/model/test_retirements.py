@@ -29,6 +29,12 @@ def test_an_end_is_told_with_its_date_and_successor(model, announced, said):
     assert said in find_retirement(model, TODAY, announced).describe(TODAY)
 
 
+@pytest.mark.parametrize("model", ["gpt-image-2.6-flare", "gpt-image-2.6-flare-2026-12-01"])
+def test_a_model_is_not_its_own_successor(model):
+    """Where the server says that a recommended model ends, nothing is recommended."""
+    assert "use" not in find_retirement(model, TODAY, "2026-12-24").describe(TODAY)
+
+
 @pytest.mark.parametrize(
     ("model", "announced"),
     [("gpt-image-2", None), ("", None), ("x", "soon"), ("x", "2027-11-30"), ("gpt-image-1", "2027-11-30")],
