@@ -51,6 +51,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     found.seconds = time.monotonic() - session.config.stash[STARTED]
     if REPORT and found.lines:
         write_part(Path(REPORT), "crash", found.to_markdown())
+    if REPORT and found.tasks:
+        write_part(Path(REPORT), "tasks", found.tasks_to_markdown())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -100,23 +100,35 @@ class Report:
     def task_table(self, lines: Sequence[TaskLine]) -> str:
         return grid(TASK_HEADS, [line.cells() for line in lines])
 
-    def to_markdown(self) -> str:
-        """Return the section of the page."""
+    @property
+    def origin(self) -> str:
+        """The sentence that says when and where it was seen."""
         system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
         versions = f"{system}, SQLite {sqlite3.sqlite_version}, aiohttp {version('aiohttp')}"
         when = f"on {datetime.now(UTC):%Y-%m-%d} in {self.seconds:.0f} s"
+        return f"Written by `nox -s crash` {when}: {versions}; seed {self.seed}."
+
+    def to_markdown(self) -> str:
+        """Return the section of the page on all kills but those of jobs with tasks."""
         parts = [
             "## Bulk jobs: kills",
-            f"Written by `nox -s crash` {when}: {versions}; seed {self.seed}.",
+            self.origin,
             INTRODUCTION,
             self.table(self.lines),
             *self.notes.values(),
-            "### Tasks",
-            TASKS,
-            self.task_table(self.tasks),
             "### Negative controls",
             CONTROLS,
             self.table(self.controls),
+        ]
+        return "\n\n".join(parts)
+
+    def tasks_to_markdown(self) -> str:
+        """Return the section of the page on tasks."""
+        parts = [
+            "## Bulk jobs: kills in each state of a task",
+            self.origin,
+            TASKS,
+            self.task_table(self.tasks),
             TASK_CONTROLS,
             self.task_table(self.task_controls),
         ]
@@ -137,7 +149,7 @@ lists; *torn* final names whose bytes are not whole, not what the store says, or
 account for at least as much money as the ledger says."""
 
 TASKS = """\
-With a server that makes a task of each request, a run is killed in each state of a task. *Sent then* counts the
+The same job with a server that makes a task of each request, killed in each state of a task. *Sent then* counts the
 requests that the store had as sent, and not yet as accepted, when the run was killed: these alone are in doubt
 afterwards, among them others that were under way at the same time. *Accepted then* counts those whose tasks, or the
 addresses of whose images, it had, and *brought home* those of them that were finished by asking, without being sent
@@ -147,4 +159,5 @@ CONTROLS = """\
 The same with one promise broken on purpose; each has to be found out, or the figures above prove nothing."""
 
 TASK_CONTROLS = """\
-With tasks: a job that forgets their ids, and one that sends a request again in place of asking for its task."""
+Negative controls, each of which has to be found out: a job that forgets the ids of tasks, and one that sends a request
+again in place of asking for its task."""

@@ -11,6 +11,8 @@ from crash.report import Line, Report
 from crash.sandbox import Sandbox
 from crash.sweeps import Sweep
 
+pytestmark = pytest.mark.timeout(600)
+
 STEP = 32
 AFTER_SENDING = ("status", "body in", "request sent")
 """Endings of points at which a request has been billed and nobody knows."""

@@ -15,7 +15,10 @@ from crash.sandbox import Sandbox
 from crash.sweeps import Sweep
 
 UNAVAILABLE = syscalls.unavailable()
-pytestmark = pytest.mark.skipif(UNAVAILABLE is not None, reason=str(UNAVAILABLE))
+pytestmark = [
+    pytest.mark.skipif(UNAVAILABLE is not None, reason=str(UNAVAILABLE)),
+    pytest.mark.timeout(600),
+]
 
 FEW = 8
 MANY = 200
@@ -53,7 +56,7 @@ def test_what_is_paid_is_durable_before_anything_depends_on_it(sandboxes: list[S
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_power_can_go_at_any_moment(sandboxes: list[Sandbox], found: Report):
     """The same holds if the power goes at any of many moments."""
     found.lines = [line for line in found.lines if not line.what.startswith("power cut")]
@@ -65,7 +68,7 @@ MOST = {"fdatasync": 40, "fsync": 12, "pwrite64": 120, "rename": 4, "mkdir": 6, 
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_call_to_the_disk_may_fail(sandboxes: list[Sandbox], found: Report):
     """A run reports a full or bad disk, and another run can resume."""
     sweep = Sweep(sandboxes=sandboxes, name="bad disk")

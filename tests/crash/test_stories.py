@@ -21,7 +21,7 @@ from crash.sandbox import Sandbox
 from crash.sweeps import MOST_RUNS, Sweep
 from hypothesis import strategies as st
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
 STORIES = 100
 DAY = 86_400.0

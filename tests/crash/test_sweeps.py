@@ -11,7 +11,7 @@ from crash.report import Line, Report
 from crash.sandbox import Sandbox
 from crash.sweeps import Sweep, Tried
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(3600)]
 
 KILLS = 200
 FIRST_KILLS = 6

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from crash.conftest import SEED
 from crash.judge import Verdict, add_up
 from crash.report import Report, TaskLine
 from crash.sandbox import Sandbox
 from crash.sweeps import Sweep, Tried
 from crash.task_counts import TaskCounts, add_up_counts
+
+pytestmark = pytest.mark.timeout(3600)
 
 MOST = 4
 """Kills in each state; `nox -s crash` has them at all points besides."""
@@ -31,6 +34,8 @@ STATES = {
 LOST_ACCEPTANCE = [{"cut": "close", "billed": True}]
 LOST = "a lost 202"
 LOST_AND_KILLED = "a lost 202, then killed"
+STEP = 12
+SOMEWHERE = f"at one point in {STEP}"
 EVERYWHERE = "at every point"
 CONTROLS = {"forgets the id": "forgotten", "sends again": "double"}
 """Which figure finds each broken promise out."""
@@ -102,11 +107,16 @@ def test_a_lost_acceptance_and_a_kill_leave_it_in_doubt(sandboxes: list[Sandbox]
     assert (tasks.accepted, 0) == (tasks.brought_home, tasks.forgotten)
 
 
-@pytest.mark.crash
-@pytest.mark.timeout(1800)
-def test_a_job_with_tasks_survives_a_kill_at_every_point(sweep: Sweep, found: Report):
+@pytest.mark.parametrize(
+    ("step", "state"),
+    [
+        pytest.param(STEP, SOMEWHERE, id="some"),
+        pytest.param(1, EVERYWHERE, id="every", marks=pytest.mark.crash),
+    ],
+)
+def test_a_job_with_tasks_survives_a_kill_at_any_point(sweep: Sweep, found: Report, step: int, state: str):
     """A job that is killed at any point is resumed without losing or repeating what may have been billed."""
-    sums, tasks = enter(found, EVERYWHERE, sweep.every_point())
+    sums, tasks = enter(found, state, sweep.every_point(step, first=1 + SEED % step))
 
     assert sums.clean, "\n".join(sums.notes)
     assert (tasks.sent, tasks.accepted, 0) == (sums.in_doubt, tasks.brought_home, tasks.forgotten)
