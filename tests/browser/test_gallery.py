@@ -17,9 +17,10 @@ from browser.conftest import PICTURE
 from browser.sample_jobs import write
 from browser.visits import Visit
 from jobs import done, failed, in_doubt, put, to_image, to_key, to_record
+from pictures import png
 from PIL import Image
 
-from burncloud_images.bulk.records import RequestFailure, RequestState
+from burncloud_images.bulk.records import RequestFailure, RequestRecord, RequestState, RowNotes
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -83,6 +84,35 @@ def test_cards_that_are_not_there_are_reported(visit: Open, large: Path, tmp_pat
     look.problems.clear()
 
 
+@pytest.mark.parametrize("media_type", ["image/tiff", "image/heic", "image/jxl", None], ids=str)
+def test_a_format_that_the_browser_does_not_show_is_not_called_missing(
+    visit: Open, tmp_path: Path, media_type: str | None
+) -> None:
+    """A file in a format that the browser does not show is not reported as missing."""
+    image = to_image(to_key(1), path="images/one.bin", media_type=media_type)
+    write(tmp_path, [put(tmp_path, done(1, images=(image,)), lambda _: b"II*\0 and what only other programs read")])
+    look = visit(tmp_path)
+    look.page.get_by_text("This browser does not show").wait_for()
+    look.cards.first.locator("a").click()
+    look.page.locator("#picture").get_by_text("This browser does not show").wait_for()
+
+    assert [f"This browser does not show {media_type or 'a file of this format'}, or the file is not there"] == (
+        look.texts(".card strong")
+    )
+    assert look.page.locator("#viewer-open").is_visible()
+
+
+def test_transparent_pictures_are_seen_on_light_and_dark_ground(visit: Open, tmp_path: Path) -> None:
+    """A transparent picture has a ground that neither black nor white lines vanish in."""
+    write(tmp_path, [put(tmp_path, done(1))])
+    look = visit(tmp_path)
+    look.cards.first.locator("a").click()
+    grounds = look.page.locator("img").evaluate_all("all => all.map(image => getComputedStyle(image).backgroundImage)")
+
+    assert 2 == len(grounds)
+    assert all(ground.startswith("repeating-conic-gradient") for ground in grounds)
+
+
 def test_images_within_a_shard_are_named_and_not_asked_for(visit: Open, tmp_path: Path) -> None:
     """An image in a shard is named and not requested."""
     key = to_key(1)
@@ -121,6 +151,150 @@ def test_failed_and_doubtful_requests_say_why_and_what_to_do(visit: Open, tmp_pa
     )
     assert f"request req_2key {to_key(2)}" == look.texts(".card .ids")[1]
     assert "may have been billed" in look.texts(".card .advice")[1]
+
+
+def test_an_accepted_request_is_named_and_counted(visit: Open, tmp_path: Path) -> None:
+    """A request that the API works on as a task has a name, an icon and a figure of its own."""
+    write(tmp_path, [attrs.evolve(to_record(1), state=RequestState.ACCEPTED), failed(2)])
+    look = visit(tmp_path)
+    figures = " ".join(look.page.locator("#figures").inner_text().split())
+
+    assert ["Accepted", "Failed · moderation_blocked"] == look.texts(".card strong")
+    assert "Accepted 1 run it again to fetch them" in figures
+    assert "Requests: 1 failed, 1 accepted" == look.page.locator("#progress").get_attribute("aria-label")
+    assert 1 == look.page.locator("#icon-accepted").count()
+    assert "Accepted" in look.page.locator(".chip[data-state=accepted]").inner_text()
+
+
+def test_every_state_has_a_name_and_an_icon(visit: Open, tmp_path: Path) -> None:
+    """Every state that a card can have has a name, and an icon where no image is shown."""
+    write(tmp_path, [])
+    look = visit(tmp_path)
+    shown = set(RequestState) - {RequestState.PENDING, RequestState.LEASED}
+
+    assert set(map(str, shown)) == set(look.page.evaluate("Object.keys(STATES)"))
+    for state in shown - {RequestState.DONE}:
+        assert 1 == look.page.locator(f"#icon-{state}").count(), state
+
+
+def test_a_refused_image_of_a_row_is_told_beside_those_that_came(visit: Open, tmp_path: Path) -> None:
+    """A card of a row of which one image was refused says so, and is found by the reason."""
+    refused = {"index": 1, "code": "OutputImageSensitive", "message": "<b>It may not be shown.</b>"}
+    asked = {"prompt": "two otters", "n": 2}
+    image = to_image(to_key(1), 0, of=2)
+    write(tmp_path, [put(tmp_path, done(1, images=(image,), document=asked, about={"refused": [refused]})), failed(2)])
+    look = visit(tmp_path)
+    look.fill("OutputImageSensitive")
+    look.cards.first.locator("a").click()
+    facts = dict(zip(look.texts("#viewer-facts dt"), look.texts("#viewer-facts dd"), strict=True))
+
+    assert "Showing 1 of 2" == look.count
+    assert ["1 of 2"] == look.texts(".badge")
+    assert "<b>It may not be shown.</b>" in facts["Refused"]
+
+
+def test_columns_of_any_name_are_shown_in_their_order(visit: Open, tmp_path: Path) -> None:
+    """A card has the user's own columns in their order, whatever they are called."""
+    columns = {"z": "last", "__proto__": "of old", "1": "one", "constructor": {"a": 1}, "<b>": "bold"}
+    write(tmp_path, [put(tmp_path, done(1, notes=RowNotes(columns=columns)))])
+    look = visit(tmp_path)
+    look.fill("of old")
+    look.cards.first.locator("a").click()
+    facts = dict(zip(look.texts("#viewer-facts dt"), look.texts("#viewer-facts dd"), strict=True))
+
+    assert 'z: last · __proto__: of old · 1: one · constructor: {"a": 1} · <b>: bold' == facts["Columns"]
+
+
+STRANGE = {
+    "quotes": "a\"b'c`d${e}",
+    "a script": "<script>alert(1)</script>",
+    "chinese": "狐狸 水墨画",
+    "emoji": "🦊👩‍🎨🏳️‍🌈",
+    "arabic": "مرحبا",
+    "overridden": "\u202etxt.exe",
+    "line separators": "a\u2028b\u2029c\x85d",
+    "an address": "%100% #x?y&z",
+    "a path": "../../etc/passwd",
+    "a name of javascript's": "__proto__",
+    "long": "x" * 3000,
+}
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
+def test_any_text_is_shown_found_and_opened(visit: Open, tmp_path: Path, text: str) -> None:
+    """Text of any characters is shown, found and chosen as it is."""
+    document = {"prompt": text, "model": text, "size": "1024x1024"}
+    write(tmp_path, [put(tmp_path, done(1, document=document, label=text)), failed(2)])
+    look = visit(tmp_path)
+    look.page.locator(".chip[data-model]").first.click()
+    look.cards.first.locator("a").click()
+    look.page.locator("#viewer").wait_for()
+
+    assert "Showing 1 of 2" == look.count
+    assert text == look.page.locator(".card .prompt").text_content()
+    assert text == look.page.locator("#viewer-prompt").text_content()
+    assert text == look.page.locator("#viewer-facts dd").first.text_content()
+
+
+def test_a_text_does_not_turn_what_stands_beside_it(visit: Open, tmp_path: Path) -> None:
+    """A model's name that is read from right to left leaves the size behind it."""
+    write(tmp_path, [failed(1), attrs.evolve(failed(2), document={"model": "مرحبا", "size": "1024x1024"})])
+    parts = visit(tmp_path).page.locator(".card:nth-child(2) .how bdi")
+    lefts = parts.evaluate_all("parts => parts.map(part => part.getBoundingClientRect().left)")
+
+    assert ["مرحبا", "1024×1024"] == parts.all_inner_texts()
+    assert lefts == sorted(lefts)
+
+
+# --- groups ---
+
+
+def compare(folder: Path, rows: int, models: int, images: int = 1) -> list[RequestRecord]:
+    """Write the pictures of rows that were made with several models."""
+    numbers = itertools.count(1)
+    return [
+        put(
+            folder,
+            attrs.evolve(
+                done(next(numbers), images=images),
+                line=line,
+                document={"prompt": f"otter {line}", "model": f"model-{model}", "n": images},
+            ),
+            lambda _: png(64, 64, alpha=False),
+        )
+        for line in range(1, rows + 1)
+        for model in range(models)
+    ]
+
+
+def test_what_one_row_came_to_stands_together(visit: Open, tmp_path: Path) -> None:
+    """The images of one row, by several models, stand on one band, which another row's do not share."""
+    write(tmp_path, compare(tmp_path, rows=3, models=2, images=2))
+    look = visit(tmp_path)
+    grounds = look.cards.evaluate_all("cards => cards.map(card => getComputedStyle(card).backgroundColor)")
+
+    assert 3 * [False, True, True, True] == look.cards.evaluate_all(
+        "cards => cards.map(card => card.classList.contains('same'))"
+    )
+    assert 1 == len(set(grounds))
+    look.chip("model-0").click()
+    assert 3 * [False, True] == look.cards.evaluate_all("cards => cards.map(card => card.classList.contains('same'))")
+
+
+@pytest.mark.parametrize("width", [360, 800, 1440])
+def test_groups_that_break_over_lines_keep_within_the_page(visit: Open, tmp_path: Path, width: int) -> None:
+    """Lines of cards begin and end at the same places, also where a group goes on in the next line."""
+    write(tmp_path, [*compare(tmp_path, rows=4, models=5), failed(90)])
+    look = visit(tmp_path, viewport={"width": width, "height": 900})
+    boxes = look.page.locator(".frame").evaluate_all(
+        "all => all.map(frame => frame.getBoundingClientRect()).map(box => [box.top, box.left, box.right, box.height])"
+    )
+    lines = [list(line) for _, line in itertools.groupby(boxes, key=lambda box: round(box[0]))]
+
+    assert 1 == len({round(line[0][1]) for line in lines})
+    assert 1 == len({round(line[-1][2]) for line in lines[:-1]})
+    assert all(max(box[3] for box in line) - min(box[3] for box in line) <= 1 for line in lines)
+    assert look.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_markup_in_any_field_is_shown_as_text(visit: Open, tmp_path: Path) -> None:
@@ -325,6 +499,17 @@ def test_an_address_leads_to_one_image_and_back_leaves_it(visit: Open, drawn: Pa
     look.page.locator("#viewer").wait_for(state="hidden")
 
 
+@pytest.mark.parametrize("fragment", ["#100%", "#%E0%A4%A", "#%", "#nobody-1"])
+def test_an_address_that_names_no_image_opens_none(visit: Open, drawn: Path, fragment: str) -> None:
+    """A URL that names no image, or is not written as a URL is, opens the page alone."""
+    look = visit(drawn, fragment=fragment)
+    look.page.evaluate("location.hash = '#50%'")
+    look.page.wait_for_timeout(50)
+
+    assert "Showing all 67" == look.count
+    assert not look.page.locator("#viewer").is_visible()
+
+
 def test_a_slash_leads_to_the_filter_and_escape_empties_it(visit: Open, drawn: Path) -> None:
     """The slash key focuses the filter, and Escape empties it."""
     look = visit(drawn)
@@ -398,6 +583,26 @@ def test_a_job_without_any_image_has_a_page_too(visit: Open, tmp_path: Path) -> 
 
     assert 0 == look.cards.count()
     assert look.page.get_by_text("Nothing matches these filters.").is_visible()
+
+
+def test_a_page_on_a_server_is_as_one_on_disk(visit: Open, serve: Callable[[Path], str], drawn: Path) -> None:
+    """A gallery that a server hands out shows all pictures, and asks no other server for anything."""
+    look = visit(drawn, base=serve(drawn))
+    look.page.evaluate("grid.loadAll()")
+    look.page.locator(".card img.loaded").nth(64).wait_for(state="attached")
+    look.cards.first.locator("a").click()
+
+    assert "Showing all 67" == look.count
+    assert look.page.locator("#viewer-open").get_attribute("href").startswith("images/")
+
+
+def test_amounts_of_any_size_can_be_said(visit: Open, tmp_path: Path) -> None:
+    """An amount of money of any size or sign can be shown."""
+    write(tmp_path, [])
+    look = visit(tmp_path)
+    said = look.page.evaluate("[12.5, 0.19, 0.042, 0, 1e-9, 1e-15, -0.5, 1e6].map(sayMoney)")
+
+    assert ["$12.50", "$0.19", "$0.042", "$0.00", "$0.000000001", "$0.00", "-$0.50", "$1,000,000.00"] == said
 
 
 # --- speed ---

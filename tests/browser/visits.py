@@ -23,22 +23,28 @@ class Visit:
         page: To look at.
         problems: What went wrong so far; a test that expects it empties the list.
         requests: All that was asked for.
+        base: What every address has to begin with.
     """
 
     context: BrowserContext
     page: Page
     problems: list[str] = attrs.field(factory=list)
     requests: list[str] = attrs.field(factory=list)
+    base: str = "file://"
 
     @classmethod
-    def start(cls, browser: Browser, folder: Path, *, fragment: str = "", **options: object) -> Self:
-        """Open the gallery of *folder* from disk, without a network, and wait for its cards."""
-        context = browser.new_context(**{"offline": True, "viewport": {"width": 1440, "height": 900}, **options})
+    def start(cls, browser: Browser, folder: Path, *, fragment: str = "", base: str = "", **options: object) -> Self:
+        """
+        Open the gallery of *folder* and wait for its cards.
+
+        Without the *base* of a server it is opened from disk, without a network.
+        """
+        context = browser.new_context(**{"offline": not base, "viewport": {"width": 1440, "height": 900}, **options})
         context.set_default_timeout(PATIENCE)
         page = context.new_page()
-        visit = cls(context=context, page=page)
+        visit = cls(context=context, page=page, base=base or "file://")
         visit.listen()
-        page.goto((folder / "gallery.html").as_uri() + fragment)
+        page.goto((f"{base}/gallery.html" if base else (folder / "gallery.html").as_uri()) + fragment)
         page.locator("#loading").wait_for(state="hidden")
         return visit
 
@@ -66,9 +72,9 @@ class Visit:
             self.problems.append(f"failed: {request.url} {request.failure}")
 
     def end(self) -> list[str]:
-        """Close the page, and return all that went wrong, requests to anywhere but the disk among it."""
+        """Close the page, and return all that went wrong, requests to anywhere else among it."""
         self.context.close()
-        return [*self.problems, *(f"asked for: {url}" for url in self.requests if not url.startswith("file://"))]
+        return [*self.problems, *(f"asked for: {url}" for url in self.requests if not url.startswith(self.base))]
 
     def until(self, expression: str) -> None:
         """Wait until JavaScript says yes; Playwright's own way needs `eval`, which the page forbids."""

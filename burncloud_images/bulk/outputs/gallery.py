@@ -18,7 +18,7 @@ import attrs
 
 from burncloud_images import errors
 from burncloud_images.bulk.folder_descriptors import opened
-from burncloud_images.bulk.outputs.metadata import dollars, share, to_row
+from burncloud_images.bulk.outputs.metadata import dollars, share, text, to_row
 from burncloud_images.bulk.outputs.output_files import AtomicFile, dump, plain, to_script, write_whole
 from burncloud_images.bulk.outputs.report import ReportContents, sums_to_json
 from burncloud_images.bulk.records import JobTotals, RequestFailure, RequestRecord, RequestState
@@ -79,12 +79,8 @@ def describe_request(record: RequestRecord) -> Card:
         "state": str(record.state),
         "id": record.label,
         "ids": list(record.notes.other_ids),
-        "columns": {name: to_shown(value) for name, value in record.notes.columns.items()},
-        "prompt": asked.get("prompt"),
-        "model": asked.get("model"),
-        "operation": asked.get("operation"),
-        "size": asked.get("size"),
-        "quality": asked.get("quality"),
+        "columns": [[name, to_shown(value)] for name, value in record.notes.columns.items()],
+        **{name: text(asked.get(name)) for name in ("prompt", "model", "operation", "size", "quality")},
         "inputs": list(name_inputs(asked)),
         "request": record.request_id,
         "ended": record.ended_at or record.sent_at,

@@ -13,7 +13,7 @@ from jobs import MemoryStore, done, failed, in_doubt, to_image, to_key, to_recor
 
 from burncloud_images.bulk.outputs.gallery import CARDS, GalleryWriter, to_cards
 from burncloud_images.bulk.outputs.report import ReportContents
-from burncloud_images.bulk.records import RequestFailure, RequestState, UnfetchedLink
+from burncloud_images.bulk.records import RequestFailure, RequestState, RowNotes, UnfetchedLink
 
 
 def test_every_image_is_a_card_and_bears_its_share_of_the_cost() -> None:
@@ -31,6 +31,16 @@ def test_a_card_is_without_what_is_not_known() -> None:
     (card,) = to_cards([done(1, cost=None, request_id=None, document={})])
 
     assert not {"cost", "request", "prompt", "model", "quality", "id", "error", "inputs"} & set(card)
+
+
+def test_a_card_has_texts_only() -> None:
+    """A card has no fields of another type than the page expects, and columns as pairs in their order."""
+    columns = {"z": 1, "__proto__": "of old", "1": None}
+    asked = {"prompt": 7, "model": ["a"], "size": 1024, "quality": {}}
+    (card,) = to_cards([failed(1, document=asked, notes=RowNotes(columns=columns))])
+
+    assert not {"prompt", "model", "size", "quality"} & set(card)
+    assert [["z", "1"], ["__proto__", "of old"], ["1", "null"]] == card["columns"]
 
 
 def test_a_failed_request_says_why_and_what_to_do() -> None:

@@ -63,7 +63,7 @@ class Grid {
     link.href = `#${card.name}`;
     link.querySelector(".frame").append(...this.toFrame(card));
     link.querySelector(".prompt").textContent = sayPrompt(card);
-    link.querySelector(".how").textContent = [card.model, saySize(card.size || "")].filter(Boolean).join(" · ");
+    link.querySelector(".how").append(...toIsolated([card.model, saySize(card.size || "")].filter(Boolean)));
     link.querySelector(".cost").textContent = card.cost === undefined ? "" : sayMoney(card.cost);
     return element;
   }
@@ -101,9 +101,8 @@ class Grid {
   }
 
   replaceMissing(image) {
-    image.replaceWith(
-      this.fillNote("missing", { heading: "The file is not there", message: decodeURIComponent(image.getAttribute("src")) }),
-    );
+    const card = this.shown[[...this.list.children].indexOf(image.closest(".card"))];
+    image.replaceWith(this.fillNote("missing", { heading: sayMissing(card), message: card.file }));
   }
 
   /** Goes from card to card by the arrow keys. */
@@ -136,6 +135,11 @@ class Grid {
     this.drawAll();
     for (const image of this.list.querySelectorAll("img")) image.loading = "eager";
   }
+}
+
+/** Returns texts with dots between them, none of which turns the direction of another. */
+function toIsolated(texts) {
+  return texts.flatMap((text, place) => (place ? [" · ", make("bdi", "", text)] : [make("bdi", "", text)]));
 }
 
 /** Returns the card above or below: in the next row that way, the one whose middle is nearest. */

@@ -36,7 +36,7 @@ class Library {
       card.name = `${card.key}-${card.image || 0}`;
       card.values = FACETS.map((facet) => card[facet] || "");
       card.text = fold(
-        [card.prompt, card.revised, card.id, ...(card.ids || []), ...Object.values(card.columns || {}), card.model, card.error, card.code, card.message, ...(card.refused || []), card.request, card.name]
+        [card.prompt, card.revised, card.id, ...(card.ids || []), ...(card.columns || []).map(([, value]) => value), card.model, card.error, card.code, card.message, ...(card.refused || []), card.request, card.name]
           .filter(Boolean)
           .join("\n"),
       );

@@ -43,6 +43,7 @@ function toFigures(summary) {
     ["Done", sayNumber(counts.done), `of ${sayCount(summary.requests, "request")}`],
     counts.failed && ["Failed", sayNumber(counts.failed), "", "failed"],
     counts.in_doubt && ["In doubt", sayNumber(counts.in_doubt), "may have been billed", "in_doubt"],
+    counts.accepted && ["Accepted", sayNumber(counts.accepted), "run it again to fetch them", "accepted"],
     counts.received && ["Paid, not fetched", sayNumber(counts.received), "run it again soon to fetch them", "received"],
     left && ["Waiting", sayNumber(left), "run it again to go on"],
     summary.bad_rows && ["Bad rows", sayNumber(summary.bad_rows), "see bad_rows.jsonl"],
@@ -61,13 +62,14 @@ function spentNote(summary, unpriced) {
   return unpriced ? "no prices were given" : "";
 }
 
-function showProgress({ counts, requests }) {
+function showProgress({ counts }) {
   const parts = [
     ["done", counts.done],
     ["in_doubt", counts.in_doubt],
     ["failed", counts.failed],
+    ["accepted", counts.accepted],
     ["received", counts.received],
-    ["waiting", requests - counts.done - counts.in_doubt - counts.failed - counts.received],
+    ["waiting", counts.pending + counts.leased + counts.sent],
   ].filter(([, count]) => count > 0);
   element("progress").append(
     ...parts.map(([state, count]) => {
@@ -181,7 +183,7 @@ function toPageButton(text, page, isCurrent, disabled = false) {
 
 /** Opens the card that the address names, if it is loaded. */
 function enter() {
-  const card = library.byName.get(decodeURIComponent(location.hash.slice(1)));
+  const card = library.byName.get(toName(location.hash));
   if (card) viewer.open(card);
   else if (viewer.card) element("viewer").close();
 }

@@ -5,7 +5,7 @@
 const FACTS = [
   ["Id", (card) => card.id],
   ["Also", (card) => (card.ids || []).join(", ")],
-  ["Columns", (card) => Object.entries(card.columns || {}).map(([name, value]) => `${name}: ${value}`).join(" · ")],
+  ["Columns", (card) => (card.columns || []).map(([name, value]) => `${name}: ${value}`).join(" · ")],
   ["Model", (card) => card.model],
   ["Operation", (card) => card.operation],
   ["Size", (card) => card.size && saySize(card.size)],
@@ -123,7 +123,7 @@ function toPicture(card) {
   const image = toImage(card);
   image.loading = "eager";
   image.alt = sayPrompt(card);
-  image.addEventListener("error", () => image.replaceWith(make("p", "absent", "The file is not there.")));
+  image.addEventListener("error", () => image.replaceWith(make("p", "absent", `${sayMissing(card)}.`)));
   return image;
 }
 

@@ -6,6 +6,7 @@ const STATES = {
   done: "Done",
   failed: "Failed",
   in_doubt: "In doubt",
+  accepted: "Accepted",
   received: "Paid, not fetched",
   sent: "Under way",
 };
@@ -36,8 +37,10 @@ function sayCount(number, one, many = `${one}s`) {
 
 /** From a dollar on cents; below it as many digits as say something: $12.50, $0.19, $0.042, $0.00013. */
 function sayMoney(dollars) {
-  const digits = dollars >= 1 || dollars === 0 ? 2 : Math.min(9, 2 - Math.floor(Math.log10(dollars)));
-  return `$${dollars.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits })}`;
+  const amount = Math.abs(dollars);
+  const digits = amount >= 1 || amount === 0 ? 2 : Math.min(9, 2 - Math.floor(Math.log10(amount)));
+  const said = amount.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: digits });
+  return `${dollars < 0 ? "-" : ""}$${said}`;
 }
 
 function sayBytes(bytes) {
@@ -77,6 +80,23 @@ function sayPrompt(card) {
 /** The address of a file beside the page; a name can hold nothing that would make it another kind of address. */
 function toAddress(file) {
   return file.split("/").map(encodeURIComponent).join("/");
+}
+
+/** The name that an address ends in, or nothing where it is not written as an address is. */
+function toName(hash) {
+  try {
+    return decodeURIComponent(hash.slice(1));
+  } catch {
+    return "";
+  }
+}
+
+const SHOWN = new Set(["image/png", "image/jpeg", "image/webp", "image/gif", "image/svg+xml"]);
+
+/** Why an image is not shown: browsers differ in the other formats, and do not say whether it was that. */
+function sayMissing(card) {
+  if (SHOWN.has(card.type)) return "The file is not there";
+  return `This browser does not show ${card.type || "a file of this format"}, or the file is not there`;
 }
 
 /** The shard that a file is in; a browser cannot look into it. */
