@@ -21,6 +21,7 @@ from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.inputs.ingest import add_input, add_requests
+from burncloud_images.bulk.job_shard import SHARD, JobShard
 from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.outputs.export import write_outputs
 from burncloud_images.bulk.outputs.metadata import require
@@ -191,12 +192,34 @@ class Job:
         Raises:
             InputChangedError: The file, or how it is read, changed; this run would also buy its new rows.
             InvalidRequestError: It cannot be read at all. Single bad rows are listed instead.
+            JobError: The job has another shard of its lists.
         """
-        if not isinstance(source, str | Path):
-            return await add_requests(self.store, source, self.directory, self.executor, name=name)
         options = options or InputOptions()
+        await self.keep_shard(options.shard)
+        if not isinstance(source, str | Path):
+            return await add_requests(self.store, source, self.directory, self.executor, name=name, shard=options.shard)
         options = attrs.evolve(options, defaults={**options.defaults, **(defaults or {})})
         return await add_input(self.store, source, options, self.executor, allow_change=allow_change, replace=replace)
+
+    async def keep_shard(self, shard: JobShard | None) -> None:
+        """
+        Remember which part of its lists the job takes.
+
+        Raises:
+            JobError: It takes another part.
+        """
+        held = await self.store.get_metadata(SHARD)
+        if held is None and (shard is None or not (await self.store.totals()).requests):
+            if shard is not None:
+                await self.store.set_metadata(SHARD, str(shard))
+            return
+        wanted = str(shard) if shard is not None else None
+        if held != wanted:
+            has = f"the shard {held} of its lists" if held is not None else "all rows of its lists"
+            raise JobError(
+                f"The job in {self.directory.path} takes {has}, not {f'the shard {wanted}' if wanted else 'all'}; "
+                "each shard needs a folder of its own."
+            )
 
     async def redo(self, names: Sequence[str]) -> Sequence[RequestRecord]:
         """

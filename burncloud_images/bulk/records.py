@@ -324,6 +324,11 @@ class JobTotals:
         """All of them."""
         return sum(self.counts.values())
 
+    def plus(self, other: JobTotals) -> JobTotals:
+        """Return the sums over two jobs."""
+        numbers = {name: getattr(self, name) + getattr(other, name) for name in SUMMED}
+        return JobTotals(counts={state: self.counts[state] + other.counts[state] for state in self.counts}, **numbers)
+
     @property
     def left(self) -> int:
         """Those that are not done, failed or in doubt."""
@@ -334,6 +339,8 @@ class JobTotals:
         """Those that have cost nothing yet."""
         return self.counts[RequestState.PENDING] + self.counts[RequestState.LEASED]
 
+
+SUMMED = ("bad_rows", "images", "bytes", "committed", "cost", "reserved")
 
 StopCause: TypeAlias = Literal[
     "finished",

@@ -13,6 +13,7 @@ from burncloud_images.bulk.budget import refuse_unpriced
 from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.inputs.ingest import find_unread
 from burncloud_images.bulk.job import Job
+from burncloud_images.bulk.job_shard import SHARD, JobShard
 from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.named import check_name
@@ -73,6 +74,8 @@ async def run(
         raise UsageError(f"A job needs a folder of this machine, not the address {scheme[0]}….")
     folder = Path(job_folder.directory)
     options = to_options(values, job_folder, running, pace, spending, connection, reporter)
+    if (shard := await find_shard(running, folder)) is not None:
+        lists, options = attrs.evolve(lists, shard=shard), shard.divide(options)
     options = attrs.evolve(options, prices=await add_measured(options.prices, folder))
     if not lists.names and not JobDirectory(folder).store.exists():
         raise UsageError(f"There is no job in {folder}; give at least one list of prompts.")
@@ -268,6 +271,25 @@ def to_options(
         metadata=folder.metadata,
         name=to_name(folder, values.get("output_format")),
     )
+
+
+async def find_shard(running: RunOptions, folder: Path) -> JobShard | None:
+    """
+    Return the part of the lists that the job takes: by --shard, or the one that its folder remembers.
+
+    Raises:
+        UsageError: There is no such shard.
+    """
+    try:
+        if running.shard is not None:
+            return JobShard.of(running.shard)
+        if not JobDirectory(folder).store.exists():
+            return None
+        async with view(str(folder)) as store:
+            held = await store.get_metadata(SHARD)
+        return JobShard.of(str(held)) if held is not None else None
+    except ConfigurationError as error:
+        raise UsageError(error.message) from None
 
 
 def to_name(folder: JobFolderOptions, asked: str | None) -> str | None:

@@ -199,6 +199,7 @@ def request_command(name: str, kind: type[ImagesRequest]) -> Any:  # noqa: ANN40
 
 
 JOB_FOLDER = [by_position("directory", str, "The job's folder.")]
+JOB_FOLDERS = [by_position("directory", tuple[str, ...], "The job's folder, or those of all shards of a job.")]
 
 generate = request_command("generate", GenerationRequest)
 edit = request_command("edit", EditRequest)
@@ -221,10 +222,10 @@ status = make(
     "status",
     (WatchOptions, JsonOptions, ReportingOptions, ConfigurationOptions),
     "job_views:print_status",
-    own=JOB_FOLDER,
+    own=JOB_FOLDERS,
 )
 verify = make(
-    "verify", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:verify_images", own=JOB_FOLDER
+    "verify", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:verify_images", own=JOB_FOLDERS
 )
 redo = make(
     "redo",
@@ -232,7 +233,7 @@ redo = make(
     "redo:redo",
     own=[*JOB_FOLDER, by_position("name", tuple[str, ...], "Ids or keys of rows, or file names of images.")],
 )
-usage = make("usage", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:print_usage", own=JOB_FOLDER)
+usage = make("usage", (JsonOptions, ReportingOptions, ConfigurationOptions), "job_views:print_usage", own=JOB_FOLDERS)
 fetch = make(
     "fetch",
     (TaskOptions, OutputOptions, *SHARED),

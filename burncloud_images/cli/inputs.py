@@ -28,6 +28,7 @@ from burncloud_images.wire.base_url import is_loopback
 
 if TYPE_CHECKING:
     from burncloud_images.bulk.inputs import InputOptions
+    from burncloud_images.bulk.job_shard import JobShard
     from burncloud_images.bulk.records import BadRow, NewRequest
 
 
@@ -191,6 +192,7 @@ class JobInputs:
         defaults: Fields for rows without them.
         allow_http: Whether rows may name unencrypted URLs.
         models: Several models, each for every row that names none.
+        shard: The part of the rows that is taken; None for all.
     """
 
     names: tuple[str, ...]
@@ -198,6 +200,7 @@ class JobInputs:
     rows: ListOptions
     allow_http: bool = False
     models: tuple[str, ...] = ()
+    shard: JobShard | None = None
 
     @property
     def options(self) -> InputOptions:
@@ -215,6 +218,7 @@ class JobInputs:
             models=self.models,
             columns=to_columns(self.rows.column),
             allow_http=self.allow_http,
+            shard=self.shard,
         )
 
     async def read(self) -> AsyncIterator[NewRequest | BadRow]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import reduce
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.directory import JobDirectory, find_holder
+from burncloud_images.bulk.job_shard import SHARD
 from burncloud_images.bulk.records import BOUGHT, BadRow, JobTotals, RequestRecord, RequestState, count_images
 from burncloud_images.bulk.verification import Discrepancy, verify
 from burncloud_images.cli.interrupts import signal_handlers
@@ -50,6 +52,7 @@ class JobSnapshot:
     The state of a job at one moment. Its lists may be cut after the first rows.
 
     Attributes:
+        shard: The part of its lists that it takes; None for all.
         holder: The process that runs it; None if it is not running.
         totals: Totals; if the last run was killed, its unfinished requests count as in doubt.
         killed: Whether the last run left unfinished requests, which the next run settles.
@@ -59,6 +62,7 @@ class JobSnapshot:
     """
 
     directory: str
+    shard: str | None
     holder: int | None
     totals: JobTotals
     killed: bool
@@ -82,29 +86,35 @@ async def view(directory: str) -> AsyncIterator[JobStore]:
         yield store
 
 
-async def print_status(directory: str, watching: WatchOptions, output: JsonOptions, reporter: Reporter) -> int:
+async def print_status(
+    directory: tuple[str, ...], watching: WatchOptions, output: JsonOptions, reporter: Reporter
+) -> int:
     """
-    Print the state of a job, and return 0.
+    Print the state of a job, or of its shards and all together, and return 0.
 
     Raises:
         JobError: There is no job, or it cannot be read.
     """
     if not watching.watch:
-        show(await take_snapshot(directory, None if output.json else MOST), output)
+        show(await take_snapshots(directory, output), output)
         return 0
     ended = asyncio.Event()
     redraws = sys.stdout.isatty() and not output.json
     with signal_handlers({signal.SIGINT: ended.set, signal.SIGTERM: ended.set}):
         while not ended.is_set():
-            snapshot = await take_snapshot(directory, None if output.json else MOST)
+            snapshots = await take_snapshots(directory, output)
             if redraws:
                 print_bytes(CLEAR)
-            show(snapshot, output)
-            if snapshot.holder is None:
+            show(snapshots, output)
+            if all(snapshot.holder is None for snapshot in snapshots):
                 reporter.note("no run is alive")
                 break
             await pause(ended, FRAME if redraws else INTERVAL)
     return 0
+
+
+async def take_snapshots(directories: tuple[str, ...], output: JsonOptions) -> list[JobSnapshot]:
+    return [await take_snapshot(directory, None if output.json else MOST) for directory in directories]
 
 
 async def pause(ended: asyncio.Event, seconds: float) -> None:
@@ -126,6 +136,7 @@ async def take_snapshot(directory: str, most: int | None) -> JobSnapshot:
         doubtful = {RequestState.IN_DOUBT, RequestState.SENT} if killed else {RequestState.IN_DOUBT}
         return JobSnapshot(
             directory=directory,
+            shard=str(shard) if (shard := await store.get_metadata(SHARD)) is not None else None,
             holder=holder,
             totals=count_sent_as_in_doubt(totals) if killed else totals,
             killed=killed,
@@ -154,29 +165,25 @@ async def first(items: AsyncIterator[T], most: int | None) -> list[T]:
     return found
 
 
-def show(snapshot: JobSnapshot, output: JsonOptions) -> None:
-    """Print a snapshot."""
-    if output.json:
-        print_json(snapshot_to_json(snapshot))
+def show(snapshots: list[JobSnapshot], output: JsonOptions) -> None:
+    """Print snapshots, and if there are several their sums."""
+    together = reduce(JobTotals.plus, (snapshot.totals for snapshot in snapshots))
+    found = [snapshot_to_json(snapshot) for snapshot in snapshots] if output.json else []
+    if len(snapshots) == 1:
+        print_json(found[0]) if output.json else print_lines(to_lines(snapshots[0]))
+    elif output.json:
+        print_json({"jobs": found, "total": to_json(together)})
     else:
-        print_lines(to_lines(snapshot))
+        lines = [*(line for snapshot in snapshots for line in (*to_lines(snapshot), "")), "all together:"]
+        print_lines([*lines, describe_counts(together), format_images(together)])
 
 
 def to_lines(snapshot: JobSnapshot) -> Iterator[str]:
     totals = snapshot.totals
     counts = totals.counts
-    yield f"{snapshot.directory}: {to_words(snapshot.holder)}"
-    numbers = {
-        "done": counts[RequestState.DONE],
-        "failed": counts[RequestState.FAILED],
-        "in doubt": counts[RequestState.IN_DOUBT],
-        "under way": counts[RequestState.SENT],
-        "accepted and not fetched": counts[RequestState.ACCEPTED],
-        "paid and not fetched": counts[RequestState.RECEIVED],
-        "waiting": totals.waiting,
-    }
-    said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
-    yield f"{format_count(totals.requests, 'request')}: {', '.join(said)}"
+    shard = f", shard {snapshot.shard}" if snapshot.shard is not None else ""
+    yield f"{snapshot.directory}{shard}: {to_words(snapshot.holder)}"
+    yield describe_counts(totals)
     yield format_images(totals)
     requests, images = (format_count(number, name[:-1]) for name, number in snapshot.recent.items())
     yield f"in the last minute {requests} sent, for {images}"
@@ -190,6 +197,22 @@ def to_lines(snapshot: JobSnapshot) -> Iterator[str]:
     for problem in snapshot.bad_rows:
         yield f"bad row: {format_location(problem)}: {problem.reason}"
     yield from format_more("bad row", totals.bad_rows - len(snapshot.bad_rows))
+
+
+def describe_counts(totals: JobTotals) -> str:
+    """Return how many requests there are in each state."""
+    counts = totals.counts
+    numbers = {
+        "done": counts[RequestState.DONE],
+        "failed": counts[RequestState.FAILED],
+        "in doubt": counts[RequestState.IN_DOUBT],
+        "under way": counts[RequestState.SENT],
+        "accepted and not fetched": counts[RequestState.ACCEPTED],
+        "paid and not fetched": counts[RequestState.RECEIVED],
+        "waiting": totals.waiting,
+    }
+    said = [f"{number:,} {what}" for what, number in numbers.items() if number or what in ALWAYS]
+    return f"{format_count(totals.requests, 'request')}: {', '.join(said)}"
 
 
 def to_words(holder: int | None) -> str:
@@ -246,6 +269,7 @@ def format_more(kind: str, number: int) -> Iterator[str]:
 def snapshot_to_json(snapshot: JobSnapshot) -> dict[str, object]:
     return {
         "directory": snapshot.directory,
+        "shard": snapshot.shard,
         "running": snapshot.holder is not None,
         "pid": snapshot.holder or None,
         "killed": snapshot.killed,
@@ -314,25 +338,28 @@ def to_number(value: object) -> int:
     return value if isinstance(value, int) and value > 0 else 0
 
 
-async def print_usage(directory: str, output: JsonOptions, reporter: Reporter) -> int:
+async def print_usage(directory: tuple[str, ...], output: JsonOptions, reporter: Reporter) -> int:
     """
-    Print what a job used, and return 0.
+    Print what a job, or its shards together, used, and return 0.
 
     Raises:
         JobError: There is no job, or it cannot be read.
     """
     shares: dict[tuple[str, str], DailyUsage] = {}
     total = DailyUsage()
+    sums = []
     with reporter.working("counting"):
-        async with view(directory) as store:
-            async for record in store.records():
-                if record.ended_at is None:
-                    continue
-                day = f"{datetime.fromtimestamp(record.ended_at, UTC):%Y-%m-%d}"
-                model = str(record.document.get("model") or NO_MODEL)
-                for share in (shares.setdefault((day, model), DailyUsage()), total):
-                    share.take(record)
-            totals = await store.totals()
+        for folder in directory:
+            async with view(folder) as store:
+                async for record in store.records():
+                    if record.ended_at is None:
+                        continue
+                    day = f"{datetime.fromtimestamp(record.ended_at, UTC):%Y-%m-%d}"
+                    model = str(record.document.get("model") or NO_MODEL)
+                    for share in (shares.setdefault((day, model), DailyUsage()), total):
+                        share.take(record)
+                sums.append(await store.totals())
+    totals = reduce(JobTotals.plus, sums)
     if output.json:
         days = [{"day": day, "model": model, **share_to_json(share)} for (day, model), share in sorted(shares.items())]
         print_json({"days": days, "total": share_to_json(total), "reserved": totals.reserved / DOLLAR})
@@ -358,29 +385,33 @@ def to_table(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
         ).rstrip()
 
 
-async def verify_images(directory: str, output: JsonOptions, reporter: Reporter) -> int:
+async def verify_images(directory: tuple[str, ...], output: JsonOptions, reporter: Reporter) -> int:
     """
     Print the images that are missing or damaged; return 0 if there are none, else 1.
 
     Raises:
         JobError: There is no job, or it cannot be read.
     """
-    checked, found = 0, []
+    checked: dict[str, int] = {}
+    found: list[tuple[str, Discrepancy]] = []
     with reporter.working("reading images"), ThreadPoolExecutor(1, "burncloud-verify") as executor:
-        async with view(directory) as store:
-            async for item in verify(store, JobDirectory(Path(directory)), executor):
-                if isinstance(item, Discrepancy):
-                    found.append(item)
-                else:
-                    checked = item
+        for folder in directory:
+            async with view(folder) as store:
+                async for item in verify(store, JobDirectory(Path(folder)), executor):
+                    if isinstance(item, Discrepancy):
+                        found.append((folder, item))
+                    else:
+                        checked[folder] = item
+    number = sum(checked.values())
     if output.json:
-        print_json({"checked": checked, "problems": [discrepancy_to_json(item, directory) for item in found]})
+        print_json({"checked": number, "problems": [discrepancy_to_json(item, folder) for folder, item in found]})
     else:
         lines = [
-            f"{Path(directory) / item.image.path}: {item.problem} ({format_request(item.record)})" for item in found
+            f"{Path(folder) / item.image.path}: {item.problem} ({format_request(item.record)})"
+            for folder, item in found
         ]
         result = f"{len(found):,} missing or damaged" if found else "all intact"
-        lines.append(f"{format_count(checked, 'image')} checked, {result}")
+        lines.append(f"{format_count(number, 'image')} checked, {result}")
         print_lines(lines)
     return 1 if found else 0
 

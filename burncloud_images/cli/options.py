@@ -148,6 +148,8 @@ class RunOptions:
         via_stream: Receive answers as streams, for gateways that close idle connections.
         allow_input_change: Accept a list that has changed since the job first read it, or is read with other fields.
             New rows are bought in addition.
+        shard: Take only this part of the rows, as 2/8 for the second of eight, and an eighth of --budget, --max-images
+            and the rates: for several machines, each with a folder of its own. The folder remembers it.
         replace: Let rows take the place of other requests with their ids, as when a prompt was corrected. The images of
             those stay in the folder, and leave gallery and metadata.
         dry_run: Print the plan and the first request and send nothing; needs no key.
@@ -161,6 +163,7 @@ class RunOptions:
     fail_fast: bool = False
     via_stream: bool = False
     allow_input_change: bool = False
+    shard: str | None = attrs.field(default=None, metadata={"metavar": "I/N"})
     replace: bool = False
     dry_run: bool = False
     json: bool = False

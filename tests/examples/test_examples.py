@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
 
 from burncloud_images import AsyncImagesClient
 from burncloud_images.bulk.inputs import InputOptions, open_input
@@ -249,3 +250,62 @@ async def test_first_list_keeps_to_the_documents(emulator):
             assert isinstance(row, NewRequest), row
             result = await client.send(to_request(row.document))
             assert row.document.get("n", 1) == len(result.images)
+
+
+# --- a list on several machines --------------------------------------------------------------------------------------
+
+
+def manifest():
+    """Return the manifest of the Kubernetes job, and the shell commands of its container."""
+    found = yaml.safe_load((EXAMPLES / "kubernetes_job.yaml").read_text(encoding="utf-8"))
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    return found, container["command"][-1]
+
+
+async def run_shell(emulator, folder, *words, **variables):
+    """Run a command that finds the program on its PATH."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "BURNCLOUD_API_BASE_URL": emulator.base_url,
+        "BURNCLOUD_API_KEY": emulator.api_key,
+        **variables,
+    }
+    process = await asyncio.create_subprocess_exec(*words, cwd=folder, env=environment)
+    return await process.wait()
+
+
+async def test_tasks_of_slurm_share_a_list(tmp_path):
+    """Each row is bought once, by one of the tasks."""
+    (tmp_path / "prompts.csv").write_text("prompt\n" + "\n".join(map(str, range(9))), encoding="utf-8")
+    script = EXAMPLES / "slurm_array.sh"
+    async with Emulator() as emulator:
+        for number in ("1", "2", "3"):
+            task = {"SLURM_ARRAY_TASK_ID": number, "SLURM_ARRAY_TASK_COUNT": "3"}
+            assert 0 == await run_shell(emulator, tmp_path, "bash", script, "prompts.csv", **task)
+        billed = emulator.ledger.billed_images
+
+    assert 9 == billed == len(list(tmp_path.glob("otters-*/images/*/*.png")))
+
+
+async def test_a_pod_of_kubernetes_takes_its_part(tmp_path):
+    """The first of the eight pods buys some rows of the list, and typed again none."""
+    (tmp_path / "prompts.csv").write_text("prompt\n" + "\n".join(map(str, range(24))), encoding="utf-8")
+    command = manifest()[1].replace("pip install --quiet 'burncloud-images[cli]'\n", "")
+    async with Emulator() as emulator:
+        for _ in range(2):
+            assert 0 == await run_shell(emulator, tmp_path, "sh", "-ec", command, JOB_COMPLETION_INDEX="0")
+        billed = emulator.ledger.billed_images
+
+    assert 0 < billed < 12
+    assert billed == len(list((tmp_path / "otters-0/images").glob("*/*.png")))
+
+
+def test_the_kubernetes_job_is_valid():
+    """The manifest is what the API of Kubernetes takes, and lets paid requests come to their end."""
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    found, _ = manifest()
+    kubernetes_validate.validate(found, "1.31", strict=True)
+
+    assert "Failed" == found["spec"]["podReplacementPolicy"]
+    assert 900 == found["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]

@@ -41,6 +41,7 @@ from burncloud_images.bulk.inputs.sources import (
 from burncloud_images.bulk.inputs.spreadsheets import read_spreadsheet
 from burncloud_images.bulk.inputs.tables import TableOptions, to_delimiter
 from burncloud_images.bulk.inputs.templates import Template
+from burncloud_images.bulk.job_shard import JobShard
 from burncloud_images.bulk.records import AddedRows, BadRow, InputFile, NewRequest
 from burncloud_images.bulk.request_json import to_document, to_key
 from burncloud_images.disk import finish_whatever_happens, run, sha256_of
@@ -81,6 +82,7 @@ class InputOptions:
         template: A prompt with places for columns, as `{animal} in the style of {style}`.
         models: Each row that names no model becomes a request for each of these.
         allow_http: Whether rows may name images at unencrypted addresses.
+        shard: The part of the rows that is taken, for several jobs that share a list; None for all.
     """
 
     defaults: Mapping[str, object] = attrs.field(factory=dict)
@@ -93,6 +95,13 @@ class InputOptions:
     template: str | None = None
     models: Sequence[str] = ()
     allow_http: bool = False
+    shard: JobShard | None = None
+
+    def takes(self, row: NewRequest | BadRow) -> bool:
+        """Return whether a row belongs to the part that is taken."""
+        if self.shard is None:
+            return True
+        return self.shard.has(row.key) if isinstance(row, NewRequest) else self.shard.has_line(row.line)
 
     def find_template(self) -> Template | None:
         """
@@ -146,7 +155,7 @@ async def open_input(
             rows, row_warnings = taken
             for remark in row_warnings:
                 warnings.warn(remark, ImagesWarning, stacklevel=2)
-            for row in rows:
+            for row in filter(options.takes, rows):
                 yield row
     finally:
         reading.close()
@@ -379,6 +388,7 @@ async def add_requests(
     executor: Executor,
     *,
     name: str,
+    shard: JobShard | None = None,
 ) -> AddedRows:
     """
     Add requests made by a program; images given as bytes are stored in the job's directory.
@@ -391,7 +401,9 @@ async def add_requests(
         number = 0
         async for request in each(requests):
             number += 1
-            yield await run(executor, to_row, request, directory, name, number)
+            row = await run(executor, to_row, request, directory, name, number)
+            if shard is None or shard.has(row.key):
+                yield row
 
     return await add_rows(store, rows())
 
