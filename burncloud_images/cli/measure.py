@@ -23,28 +23,33 @@ from burncloud_images.cli.reporting import JobProgressReporter, Reporter, format
 from burncloud_images.cli.retired_models import warn_of_retired
 from burncloud_images.client import AsyncImagesClient
 from burncloud_images.errors import ConfigurationError
+from burncloud_images.model.inputs import SCHEME
 from burncloud_images.prices.cost import DOLLAR, show_money
 from burncloud_images.prices.measured import CostMeasurement
-from burncloud_images.prices.table import PriceTable
+from burncloud_images.prices.table import MEASURED, PriceTable
 
 SMALLEST_PRICE = DOLLAR // 10_000
 """To which the price of an image is rounded up that a user may type."""
 
 
-async def add_measured(prices: PriceTable | None, folder: str | Path | None) -> PriceTable | None:
+async def add_measured(prices: PriceTable | None, folder: Path | None) -> PriceTable | None:
     """Return the prices with what was measured in the job in *folder*, if there is one."""
-    if prices is None or folder is None or not JobDirectory(Path(folder)).store.exists():
+    if prices is None or folder is None or not JobDirectory(folder).store.exists():
         return prices
-    return attrs.evolve(prices, measured=await open_measurements(JobDirectory(Path(folder)).store))
+    return attrs.evolve(prices, measured=await open_measurements(JobDirectory(folder).store))
 
 
-def find_folder(measuring: MeasureOptions, lists: JobInputs) -> Path:
+def find_folder(measuring: MeasureOptions, lists: JobInputs) -> Path | None:
     """
-    Return the folder of the images to buy.
+    Return the folder of the images that are or were bought to measure; None if there is none.
 
     Raises:
-        UsageError: A list is not a file, so it cannot be read again.
+        UsageError: It is not one, or a list is not a file, so it cannot be read again.
     """
+    if measuring.directory and (scheme := SCHEME.match(measuring.directory)):
+        raise UsageError(f"Measured images need a folder of this machine, not the address {scheme[0]}….")
+    if measuring.measure is None:
+        return Path(measuring.directory) if measuring.directory else None
     for name in lists.names:
         if not Path(name).is_file():
             raise UsageError("--measure reads the lists twice, so they have to be files.")
@@ -149,7 +154,8 @@ class MeasureCommand:
             for row, record in zip(self.rows, known, strict=True)
             if record is None or record.state is RequestState.PENDING
         ]
-        there = f"; {len(self.rows) - len(new):,} were bought earlier" if len(new) < len(self.rows) else ""
+        earlier = len(self.rows) - len(new)
+        there = f"; {format_count(earlier, 'request')} of {len(self.rows):,} bought earlier" if earlier else ""
         asked = format_count(sum(count_images(row.document) for row in new), "image")
         self.reporter.note(
             f"--measure buys {format_count(len(new), 'request')} for {asked} into {self.folder}, "
@@ -221,12 +227,12 @@ class MeasureCommand:
             yield f"measured: in another folder, --price {shlex.quote(model)}={amount} is the ceiling"
 
     def find_ceilings(self, prices: PriceTable) -> Mapping[str, int]:
-        """Return the measured ceiling of an image of each model, rounded up."""
+        """Return the measured ceiling of an image of each model that has no other, rounded up."""
         ceilings: dict[str, int] = {}
         for row in self.rows:
             fields = {**self.fields(row.document), "n": 1}
             model, cost = self.find_model(row), prices.measured_cost(fields)
-            if model and cost is not None:
+            if model and cost is not None and prices.name_basis(fields) == MEASURED:
                 ceilings[model] = max(ceilings.get(model, 0), -(-cost // SMALLEST_PRICE) * SMALLEST_PRICE)
         return ceilings
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -52,20 +51,20 @@ async def print_plan(
     stdin = StandardInput()
     lists, prices, budget = to_lists(values, stdin), find_prices(spending, reporter), find_budget(spending)
     assert prices is not None  # without --emulator alone there are none
-    folder = find_folder(measuring, lists) if measuring.measure is not None else measuring.directory
+    folder = find_folder(measuring, lists)
     prices = await add_measured(prices, folder) or prices
     model = from_environment(MODEL_VARIABLES)
     candidates = MeasurementCandidates(most=measuring.measure or 0, model=model)
     with reporter.working("reading"):
         plan = await make_plan(lists.read(), prices, candidates)
     purchase = None
-    if measuring.measure is not None:
+    if measuring.measure is not None and folder is not None:
         if measuring.measure > plan.requests:
             asked = format_count(plan.requests, "request")
             raise UsageError(f"--measure {measuring.measure:,} is more than the {asked} of the lists.")
         purchase = MeasureCommand(
             rows=candidates.choose(prices),
-            folder=Path(folder or ""),
+            folder=folder,
             prices=prices,
             reporter=reporter,
             model=model,

@@ -233,7 +233,8 @@ def describe_progress(progress: JobProgress) -> Iterator[tuple[str, str]]:
     yield ", ", ""
     yield f"{progress.in_doubt:,} in doubt", "yellow" if progress.in_doubt else ""
     left = f", {format_duration(progress.seconds_left)} left" if progress.seconds_left is not None else ""
-    yield f", {progress.images_per_second:.1f} images/s, {show_money(progress.cost)} spent{left}", ""
+    perhaps = f" and perhaps {show_money(progress.reserved)} more" if progress.reserved else ""
+    yield f", {progress.images_per_second:.1f} images/s, {show_money(progress.cost)} spent{perhaps}{left}", ""
 
 
 @attrs.define(kw_only=True)

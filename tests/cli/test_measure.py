@@ -146,7 +146,7 @@ def test_what_is_bought_already_is_not_bought_again(cli, serve):
 
     assert (0, 0, 0, 2, 3) == (first.code, second.code, third.code, billed, server.ledger.billed_images)
     assert "--measure buys 0 requests" in second.err
-    assert "2 were bought earlier" in second.err
+    assert "2 requests of 2 bought earlier" in second.err
     assert "buys 1 request for 1 image" in third.err
 
 
@@ -196,6 +196,44 @@ def test_a_folder_whose_job_waits_is_refused(cli, serve):
 
     assert (2, 1) == (ran.code, server.ledger.billed_images)
     assert "Other requests wait in the job in out" in ran.errors[0]
+
+
+@pytest.mark.parametrize(
+    ("folder", "code", "problem"),
+    [
+        ("s3://bucket/out", 2, "not the address s3://"),
+        ("rows.jsonl", 11, "rows.jsonl cannot be created: it is not a folder"),
+        ("damaged", 2, "damaged"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused(cli, serve, folder, code, problem):
+    """One sentence, and nothing is sent."""
+    server = serve()
+    Path("damaged").mkdir()
+    Path("damaged/job.sqlite3").write_bytes(b"no database" * 100)
+    ran = cli("plan", write_rows(Path("rows.jsonl"), rows(2)), "--measure", "1", "--into", folder)
+
+    assert (code, 1, 0) == (ran.code, len(ran.errors), len(server.ledger.requests))
+    assert problem in ran.errors[0]
+
+
+def test_only_models_without_another_ceiling_get_a_price_to_type(cli, serve):
+    """For the others, the prices know better."""
+    serve()
+    ran = measure(cli, 2, [*rows(1, "gpt-image-2", quality="high"), *rows(1, id=None)])
+    assert "--price gpt-image-2=" not in ran.out.decode()
+    assert f"--price {FLARE}=" in ran.out.decode()
+
+
+def test_a_price_that_was_measured_holds_in_another_folder(cli, serve):
+    """The `--price` that the plan prints makes a budget possible there."""
+    server = serve()
+    bought = measure(cli, 2, rows(6), "--json").json["measurement"]
+    price = f"{FLARE}={bought['ceilings'][FLARE]:.4f}"
+    budget = f"{3 * bought['ceilings'][FLARE]:.4f}"
+    made = cli("batch", "rows.jsonl", "--into", "other", "-j", "1", "--price", price, "--budget", budget)
+
+    assert (8, 2 + 3) == (made.code, server.ledger.billed_images)
 
 
 def test_a_server_that_tells_nothing(cli, serve):
