@@ -6,7 +6,8 @@ The measured requests are requests of the job like all others, so the job does n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TypeAlias
@@ -15,7 +16,6 @@ import attrs
 
 from burncloud_images.bulk.database import JobStore
 from burncloud_images.bulk.records import BOUGHT, NewRequest, RequestRecord, RequestState
-from burncloud_images.model.sizes import PIXELS
 from burncloud_images.prices.cost import count_inputs
 from burncloud_images.prices.measured import (
     QUALITIES,
@@ -31,6 +31,7 @@ from burncloud_images.prices.table import PriceTable
 METADATA = "measured"
 MAX_KINDS = 10_000
 """Kinds of requests from which some are chosen; a list of more has fields of its own in each row."""
+MOST_PIXELS = 3840 * 2160
 MAX_SAMPLES = 1000
 """Done requests that count; where a job has more, the first of them."""
 SPENT = BOUGHT | {RequestState.DONE, RequestState.FAILED, RequestState.IN_DOUBT}
@@ -46,22 +47,23 @@ class MeasurementCandidates:
 
     Attributes:
         most: How many are to be chosen.
-        kinds: By what their cost depends on, but for their prompts.
+        kinds: The requests with the bytes of their prompts, the longest first, by what their cost depends on besides.
     """
 
     most: int
     model: str | None = None
-    kinds: dict[CostFactors, list[NewRequest]] = attrs.field(factory=dict, repr=False)
+    kinds: dict[CostFactors, list[tuple[int, NewRequest]]] = attrs.field(factory=dict, repr=False)
 
     def add(self, row: NewRequest) -> None:
         """Consider a request of the list."""
-        kind = attrs.evolve(self.factors(row), prompt=0)
+        factors = CostFactors.of(self.fields(row.document))
+        kind = attrs.evolve(factors, prompt=0)
         if kind not in self.kinds and len(self.kinds) == MAX_KINDS:
             return
         rows = self.kinds.setdefault(kind, [])
-        rows.append(row)
-        rows.sort(key=lambda row: self.factors(row).prompt, reverse=True)
-        del rows[self.most :]
+        if len(rows) < self.most or factors.prompt > rows[-1][0]:
+            insort(rows, (factors.prompt, row), key=lambda candidate: -candidate[0])
+            del rows[self.most :]
 
     def choose(self, prices: PriceTable | None) -> Sequence[NewRequest]:
         """
@@ -70,20 +72,22 @@ class MeasurementCandidates:
         First comes one of each kind whose images no other kind's are sure to cost as much as, and of these first those
         whose cost no price tells; then a second one of each, and so on; then of the other kinds.
         """
-        kinds = sorted(self.kinds, key=lambda kind: self.rank(self.kinds[kind][0], prices), reverse=True)
-        foremost = [kind for kind in kinds if not self.is_covered(kind, kinds)]
-        others = [kind for kind in kinds if kind not in foremost]
-        rounds = (zip_longest(*(self.kinds[kind] for kind in group)) for group in (foremost, others))
-        rows = [row for one in chain(*rounds) for row in one if row is not None]
+        kinds = sorted(self.kinds, key=lambda kind: self.rank(self.kinds[kind][0][1], prices), reverse=True)
+        covered = set(self.find_covered())
+        groups = ([kind for kind in kinds if (kind in covered) is is_covered] for is_covered in (False, True))
+        rounds = (zip_longest(*(self.kinds[kind] for kind in group)) for group in groups)
+        rows = [found[1] for one in chain(*rounds) for found in one if found is not None]
         return rows[: self.most]
 
-    def is_covered(self, kind: CostFactors, kinds: Iterable[CostFactors]) -> bool:
-        """Return whether another kind's longest prompt makes its ceiling hold for all requests of *kind*."""
-        longest = self.factors(self.kinds[kind][0])
-        return any(other != kind and self.factors(self.kinds[other][0]).covers(longest) for other in kinds)
-
-    def factors(self, row: NewRequest) -> CostFactors:
-        return CostFactors.of(self.fields(row.document))
+    def find_covered(self) -> Iterator[CostFactors]:
+        """Yield the kinds whose requests are all sure to cost no more than those of another kind."""
+        alike: dict[tuple[str, str], list[CostFactors]] = {}
+        for kind, rows in self.kinds.items():
+            alike.setdefault((kind.model, kind.others), []).append(attrs.evolve(kind, prompt=rows[0][0]))
+        for kinds in alike.values():
+            for kind in kinds:
+                if any(other is not kind and other.covers(kind) for other in kinds):
+                    yield attrs.evolve(kind, prompt=0)
 
     def fields(self, document: Mapping[str, object]) -> Mapping[str, object]:
         return {"model": self.model, **document}
@@ -102,9 +106,9 @@ class MeasurementCandidates:
 
 
 def count_pixels(size: object) -> int:
-    """Return the pixels of a size such as `1024x1024`; those of a usual one for any other."""
+    """Return the pixels of a size such as `1024x1024`; those of the largest for any other, as the server decides."""
     width, _, height = str(size).partition("x")
-    return int(width) * int(height) if width.isdecimal() and height.isdecimal() else PIXELS
+    return int(width) * int(height) if width.isdecimal() and height.isdecimal() else MOST_PIXELS
 
 
 async def measure_requests(store: JobStore, model: str | None) -> tuple[CostMeasurement, ...]:
