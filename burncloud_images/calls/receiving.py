@@ -8,7 +8,7 @@ the images that have arrived whole are kept, and the error holds them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Generic, Protocol, TypeVar
 
 import attrs
@@ -18,6 +18,7 @@ from burncloud_images.calls.response_body import LoopYielder, ResponseBody, too_
 from burncloud_images.calls.sent_images import SentImages
 from burncloud_images.calls.stream_monitor import StreamMonitor
 from burncloud_images.calls.whole_images import IncompleteImage, keep_image, read_back
+from burncloud_images.disk import run
 from burncloud_images.errors import (
     APIError,
     Billing,
@@ -30,7 +31,7 @@ from burncloud_images.errors import (
     completed,
 )
 from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
-from burncloud_images.results import DamagedImage, Image, ImageDetails
+from burncloud_images.results import DamagedImage, Image, ImageDetails, SavedImage
 from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import AnswerItem, ImagesAnswer
 from burncloud_images.wire.events import CompletedEnded, EventFields, PartialEnded, PartialStarted, StreamEvent
@@ -78,6 +79,9 @@ class Decoder(Protocol):
     def ended_image(self) -> int | None:
         """Index of an image whose bytes are all there, and of which it is not yet certain what it is."""
 
+    def drop_second(self, index: int, /) -> None:
+        """Take back an image that is a copy of another in its object, or damaged."""
+
     def feed(self, chunk: bytes, /) -> Iterator[StreamEvent]:
         """Yield what *chunk* brings."""
 
@@ -114,6 +118,8 @@ class Receiver(Generic[T]):
         watch: Handles what only a stream has: previews, and whether it still brings images.
         sent: The images of the request, which an answer may repeat.
         held: Writers of images that may be such: what becomes of them is known at the end.
+        second_of: The image in whose object the current one stands too.
+        sizes: Bytes of the images that have ended.
         has_dropped: Whether some were dropped, that are not known to be images of the request.
         keeps_fragments: Whether bytes of damaged images are kept in memory.
         kept: Images that are kept, by their place in the answer.
@@ -132,6 +138,8 @@ class Receiver(Generic[T]):
     sent: SentImages = attrs.field(factory=SentImages)
     held: dict[int, HeldImage[T]] = attrs.field(factory=dict)
     has_dropped: bool = False
+    second_of: int | None = None
+    sizes: dict[int, int] = attrs.field(factory=dict)
     keeps_fragments: bool = True
     writer: ImageWriter[T] | None = None
     written: int = 0
@@ -203,8 +211,9 @@ class Receiver(Generic[T]):
 
     async def handle(self, event: StreamEvent) -> None:
         match event:
-            case ImageStarted(index):
+            case ImageStarted(index, second_of):
                 await self.begin(index)
+                self.second_of = second_of
             case PartialStarted(index, number):
                 self.begin_preview(index, number)
             case ImageChunk(_, data):
@@ -246,6 +255,12 @@ class Receiver(Generic[T]):
 
     async def end(self, index: int) -> None:
         """Keep the image, now that all its bytes have arrived, or hold it if it may be one of the request."""
+        others = range(self.second_of, index) if self.second_of is not None else ()
+        if any([await self.is_copy(other) for other in others]):
+            await self.abandon()
+            self.decoder.drop_second(index)
+            return
+        self.sizes[index] = self.written
         is_doubtful = self.decoder.is_doubtful
         may_be_sent = self.watch is None and (is_doubtful or self.written in self.sent.sizes)
         if may_be_sent and (writer := self.take_writer()) is not None:
@@ -253,6 +268,24 @@ class Receiver(Generic[T]):
             self.held[index] = HeldImage(writer, self.written, is_doubtful)
             return
         await self.keep_current(index)
+
+    async def is_copy(self, index: int) -> bool:
+        """Whether the current image has the bytes of image *index*; of one that nobody can read, the size tells."""
+        writer, image = self.writer, next((image for image in self.whole if image.index == index), None)
+        if writer is None or self.sizes.get(index) != self.written:
+            return False
+        if index in self.held:
+            other = await read_back(self.held[index].writer, self.written)
+        elif isinstance(image, Image):
+            other = image.data
+        elif isinstance(image, SavedImage):
+            with suppress(OSError):
+                other = await run(self.placement.executor, image.path.read_bytes)
+                return other == await read_back(writer, self.written)
+            return False
+        else:
+            return True
+        return other == await read_back(writer, self.written)
 
     async def keep_current(self, index: int) -> None:
         writer = self.writer
@@ -263,6 +296,11 @@ class Receiver(Generic[T]):
         except StorageError as error:
             self.unstored.append(error)
         except IncompleteImage as problem:
+            if self.second_of is not None:  # the first in its object is whole, so the answer is not damaged
+                await self.hold(await read_back(writer, self.room))
+                await self.abandon()
+                self.decoder.drop_second(index)
+                return
             self.damaged[index] = str(problem)
             self.remains[index] = await read_back(writer, self.room)
             await writer.discard()
@@ -283,7 +321,7 @@ class Receiver(Generic[T]):
                 await self.abandon_held(index)
             else:
                 del self.held[index]
-                self.writer, self.index = image.writer, index
+                self.writer, self.index, self.second_of = image.writer, index, None
                 await self.keep_current(index)
         if answer is not None and self.kept:
             await self.let_go()
@@ -314,7 +352,7 @@ class Receiver(Generic[T]):
     async def give_up(self, event: StreamEvent) -> None:
         """Note that an image is damaged; bytes of a preview, or of an event that is ignored, go."""
         match event:
-            case ImageFailed(index, reason) if not self.is_preview:
+            case ImageFailed(index, reason) if not self.is_preview and self.second_of is None:
                 self.damaged[index] = reason
                 await self.lose()
             case UndecodedText(index, text) if not self.is_preview:

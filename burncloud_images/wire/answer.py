@@ -135,6 +135,7 @@ def to_answer(
     inputs: AbstractSet[str] | None = None,
     *,
     is_doubtful: bool = False,
+    seconds: Sequence[int] = (),
 ) -> ImagesAnswer:
     """
     Return what *document* says.
@@ -147,6 +148,7 @@ def to_answer(
         home: Where the images were cut out, if they were.
         inputs: Addresses of images that the request sent; None if it had no images.
         is_doubtful: Whether servers also repeat images of the request at *home*.
+        seconds: Items of which one more image was cut out; once for each.
 
     Raises:
         ProtocolError: It is not an answer of the images API.
@@ -156,7 +158,9 @@ def to_answer(
     task = read_report(document)
     objects, has_cut_out = find_images(document, task, home, inputs, decoded, is_doubtful=is_doubtful)
     if not has_cut_out:
-        decoded, failures = frozenset(), {}
+        decoded, failures, seconds = frozenset(), {}, ()
+    if seconds:
+        objects = [*add_seconds(objects, seconds)]
     refused = tuple(find_refused(objects, decoded))
     found = tuple(to_items(objects, decoded, failures))
     error = find_error(document, task)
@@ -252,6 +256,14 @@ def find_error(document: Mapping[str, object], task: TaskReport | None) -> Mappi
         return None if is_running else document
     is_error = is_failure(document) if task is None else not task.is_certain and is_answered_with_success(document)
     return document if is_error and not is_running else None
+
+
+def add_seconds(items: Sequence[object], seconds: Sequence[int]) -> Iterator[object]:
+    """Yield the image objects, and behind each one more for every further image in it."""
+    for index, item in enumerate(items):
+        yield item
+        for _ in range(seconds.count(index)):
+            yield {"revised_prompt": item.get("revised_prompt")} if isinstance(item, dict) else None
 
 
 def to_items(items: Sequence[object], decoded: AbstractSet[int], failures: Mapping[int, str]) -> Iterator[AnswerItem]:

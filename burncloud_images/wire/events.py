@@ -276,6 +276,9 @@ class StreamDecoder:
             return Billing.YES
         return Billing.MAYBE if self.has_begun else Billing.NO
 
+    def drop_second(self, _index: int) -> None:
+        """Do nothing: an event has one image."""
+
     @property
     def is_doubtful(self) -> bool:
         """Whether the current image may be one of the request; no server repeats those in a stream."""

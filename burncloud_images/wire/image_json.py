@@ -45,9 +45,10 @@ from burncloud_images.wire.small_answer import SmallAnswer, decode_whole
 
 @attrs.frozen
 class ImageStarted:
-    """The bytes of image *index* begin."""
+    """The bytes of image *index* begin; it may be a copy of *second_of*, which stands in the same object."""
 
     index: int
+    second_of: int | None = None
 
 
 @attrs.frozen
@@ -119,6 +120,8 @@ LEAD = 256
 SPACE = rb"[ \t\r\n]*"
 SHORT = rb'[^"\\]{0,64}"'
 """The rest of a string without escapes."""
+PREVIEWS = frozenset({"partial_image_b64", "preview"})
+"""Names of an earlier state of the image beside them."""
 IMAGE_KEYS = frozenset({*BASE64, *URLS, *EITHER, "data"})
 """Names of what may be an image."""
 NAMES = "|".join(sorted(IMAGE_KEYS)).encode()
@@ -184,6 +187,11 @@ class ImageExtractor:
         self.place: ImagePlace | None = None
         self.home: Path | None = None
         self.item_numbers: dict[tuple[str | int | None, ...], int] = {}
+        # Of images that stand in an object with another: their index, and which item of the list that is.
+        self.seconds: dict[int, int] = {}
+        self.second_of: int | None = None
+        # Whether base64 of `data` was left in the text, as an image had begun elsewhere.
+        self.has_others = False
         self.image_index = 0
         self.most_items = sys.maxsize
         # Addresses of images that the request sent; None if it had no images, so that none can be repeated.
@@ -299,22 +307,46 @@ class ImageExtractor:
         if self.home is not None and doubt < self.doubt:
             self.drop_images()
         if self.home not in {None, place.home} or (self.home is not None and doubt > self.doubt):
+            self.has_others = self.has_others or place.home[:1] == ("data",)
             return None
         levels = self.levels[: place.levels]
         if len(levels) == len(place.home) + 1 and not levels[-1].is_object:
-            index = levels[-1].index
+            index = levels[-1].index + sum(item < levels[-1].index for item in self.seconds.values())
         else:
             item = tuple(level.key if level.is_object else level.index for level in levels)
-            index = self.item_numbers.setdefault(item, len(self.item_numbers))
+            index = self.item_numbers.setdefault(item, len(self.item_numbers) + len(self.seconds))
         if index >= self.most_items:
             return None
         self.home, self.doubt = place.home, doubt
         return index
 
+    def takes_seconds(self) -> bool:
+        """Whether another image in the object of one that is whole is an image too, unless it is a copy of it."""
+        return False
+
+    def add_second(self, index: int) -> int:
+        """Return the index of another image in the object of image *index*: the next, or the last if that is taken."""
+        taken = {*self.ended, *self.failures}
+        place = self.place
+        assert place is not None
+        level = self.levels[place.levels - 1]
+        if place.levels == len(place.home) + 1 and not level.is_object:
+            found = index + 1 + sum(item == level.index for item in self.seconds.values())
+            if found not in taken:
+                self.seconds[found] = level.index
+                return found
+        return max(taken) + 1
+
+    def drop_second(self, index: int) -> None:
+        """Take back an image that is a copy of another in its object, or damaged."""
+        self.ended.discard(index)
+        self.seconds.pop(index, None)
+
     def drop_images(self) -> None:
         """Begin again: what has come so far stands where servers repeat the images of the request."""
         self.home = None
         self.item_numbers.clear()
+        self.seconds.clear()
         self.ended.clear()
         self.failures.clear()
         self.events.append(ImagesDropped())
@@ -451,6 +483,8 @@ class ImageExtractor:
         if index is None:
             self.state = ImageExtractor.string
             return position
+        self.second_of = index if index in self.ended and self.takes_seconds() else None
+        index = index if self.second_of is None else self.add_second(index)
         self.image_index, self.is_odd = index, False
         self.state = ImageExtractor.image
         if self.image_index in self.ended:
@@ -458,7 +492,7 @@ class ImageExtractor:
         else:
             self.base64 = Base64Decoder()
             self.failures.pop(self.image_index, None)
-            self.events.append(ImageStarted(self.image_index))
+            self.events.append(ImageStarted(self.image_index, self.second_of))
         return position + skip
 
     def image(self, chunk: bytes, position: int) -> int:
@@ -531,7 +565,10 @@ class ImageExtractor:
         if self.base64 is None:
             return
         self.base64 = None
-        self.failures[self.image_index] = reason
+        if self.second_of is None:
+            self.failures[self.image_index] = reason
+        else:
+            self.drop_second(self.image_index)  # the first one counts
         self.events.append(ImageFailed(self.image_index, reason))
         self.keep_rest(rest)
 
@@ -571,6 +608,10 @@ class AnswerDecoder(ImageExtractor):
             self.ended.add(index)
             yield from (ImageStarted(index), ImageChunk(index, data), ImageEnded(index))
 
+    def takes_seconds(self) -> bool:
+        """Whether another image in the object of one that is whole is an image too, unless it is a preview of it."""
+        return self.levels[-1].key not in PREVIEWS
+
     def find_surplus(self) -> None:
         """Take no more items of `data`."""
         if self.levels[0].is_object and self.levels[0].key == "data" and not self.levels[1].is_object:
@@ -604,9 +645,16 @@ class AnswerDecoder(ImageExtractor):
 
     def to_answer(self, document: object) -> ImagesAnswer:
         answer = to_answer(
-            document, self.ended, self.failures, self.raw, self.home, self.inputs, is_doubtful=self.is_doubtful
+            document,
+            self.ended,
+            self.failures,
+            self.raw,
+            self.home,
+            self.inputs,
+            is_doubtful=self.is_doubtful,
+            seconds=[*self.seconds.values()],
         )
-        return attrs.evolve(answer, has_surplus=True) if self.has_surplus else answer
+        return attrs.evolve(answer, has_surplus=True) if self.has_surplus or self.has_others else answer
 
 
 class OpaqueDecoder(ImageExtractor):

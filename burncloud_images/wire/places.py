@@ -123,7 +123,9 @@ def find_below(path: Path, start: int) -> ImagePlace | None:
 
 
 def find_form(tail: Path) -> Form | None:
-    """Return what stands at *tail* within an image object; None if it is not its image."""
+    """Return what stands at *tail* within an image object; None if it is not its image, or one of a list of them."""
+    while len(tail) > 1 and tail[0] in LISTS and tail[1] == ANY:
+        tail = tail[2:]
     match tail:
         case (name,) if name in CERTAIN:
             return "base64"

@@ -41,20 +41,22 @@ class Decoded:
         self.failed: set[int] = set()
         self.answer = None
         self.error: ImagesError | None = None
-        buffer = b""
+        buffer, second_of = b"", None
         try:
             for chunk in chunks:
                 for event in self.decoder.feed(chunk):
                     match event:
-                        case ImageStarted(index):
+                        case ImageStarted(index, second_of):
                             assert index not in self.images
                             self.failed.discard(index)
                             buffer = b""
                         case ImageChunk(_, data):
                             buffer += data
+                        case ImageEnded(index) if second_of is not None and buffer == self.images[second_of]:
+                            self.decoder.drop_second(index)
                         case ImageEnded(index):
                             self.images[index] = buffer
-                        case ImageFailed(index):
+                        case ImageFailed(index) if second_of is None:
                             self.failed.add(index)
             self.answer = self.decoder.close()
         except ImagesError as error:
@@ -381,10 +383,10 @@ def test_both_url_and_base64_are_taken():
 
 
 def test_the_first_whole_image_of_an_item_counts():
-    """A damaged one does not stand in the way of a good one, and a second one changes nothing."""
-    good, other = BASE64, base64.b64encode(b"other").decode()
+    """A damaged one does not stand in the way of a good one, and a second one that is the same changes nothing."""
+    good = BASE64
     body = answer(
-        {"url": f"data:image/png;base64,{good}", "b64_json": other},
+        {"url": f"data:image/png;base64,{good}", "b64_json": good},
         {"url": "data:image/png;base64,A===", "b64_json": good},
         {"b64_json": good, "url": "data:image/png;base64,A==="},
     )
@@ -394,6 +396,17 @@ def test_the_first_whole_image_of_an_item_counts():
         assert set() == found.failed
         assert [None, None, None] == [item.failure for item in found.answer.items]
         assert [None, None, None] == [item.url for item in found.answer.items]
+
+
+def test_another_image_of_an_item_is_one_more():
+    """Another image in the object of one has the next index, and so have those behind it."""
+    other = b"another image, in the same object"
+    first = {"url": f"data:image/png;base64,{BASE64}", "b64_json": base64.b64encode(other).decode()}
+    body = answer(first, {"b64_json": BASE64})
+
+    for found in (decoded(body), by_byte(body)):
+        assert {0: PIXELS, 1: other, 2: PIXELS} == found.images
+        assert [0, 1, 2] == [item.index for item in found.answer.items if item.decoded]
 
 
 @pytest.mark.parametrize("last", [b"[]", b"null", b"[null]", b"[7]"])
