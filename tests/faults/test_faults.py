@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -71,21 +70,6 @@ async def test_case(case: Case, way: Way, found: Report, tmp_path: Path, monkeyp
             leaks=len(problems),
             seconds=time.monotonic() - started,
         )
-
-
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
-
-
-def test_the_document_shows_every_case():
-    """The document shows each case once with its fault in words; `nox -s faults` writes it anew."""
-    if os.environ.get("FAULTS_REPORT"):
-        pytest.skip("it is written once these tests have ended")
-    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
-    shown = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in lines if line.startswith("| ")]
-
-    assert [(case.id, case.fault) for case in TABLE.values() if (case.id, case.fault) not in shown] == []
-    ids = [number for number, _ in shown if number in TABLE]
-    assert sorted(TABLE) == sorted(ids)
 
 
 def test_the_matrix_is_whole():
