@@ -223,7 +223,7 @@ async def main():
     async with Emulator(faults=faults) as server, AsyncImagesClient(
         server.api_key, server.base_url, retry=RetryPolicy(first_wait=0, max_wait=0)
     ) as client:
-        await client.generate("an otter", model="gpt-image-2", size="64x64")
+        await client.generate("an otter", model="gpt-image-2", size="1024x640")
     print("tenacity" in sys.modules)
 
 asyncio.run(main())

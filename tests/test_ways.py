@@ -12,7 +12,7 @@ from burncloud_images.emulator import Emulator
 
 pytestmark = pytest.mark.ways("tls", "connect")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 SCHEMES = {"plain": "http", "tls": "https", "connect": "https"}
 TLS_RECORD = b"\x16\x03"
 

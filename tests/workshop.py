@@ -15,7 +15,7 @@ from burncloud_images import AsyncImagesClient, RetryPolicy, bulk
 from burncloud_images.bulk import Job, JobEvent, JobOptions, RequestState, RunReport
 from burncloud_images.emulator import Emulator
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 BY_URL = {"model": "dall-e-2", "size": "256x256"}
 ONCE = RetryPolicy(attempts=1)
 

@@ -14,7 +14,7 @@ Way: TypeAlias = Literal["map", "job"]
 
 PICTURES = 500
 """Different prompts; the emulator remembers what it drew, so that it is no slower than a gateway's cache."""
-ROW = {"model": "gpt-image-2", "size": "64x64", "quality": "low"}
+ROW = {"model": "gpt-image-2", "size": "1024x640", "quality": "low"}
 
 
 @attrs.frozen(kw_only=True)

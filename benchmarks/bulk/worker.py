@@ -63,7 +63,7 @@ async def measure(task: Task) -> dict[str, float]:
     """Return what the task took."""
     async with AsyncImagesClient(KEY, task.base_url, max_connections=task.at_once) as client:
         warm = Directory(Path(task.folder, "warm"), hash=True, durable=True)
-        await client.send(GenerationRequest("a lake", model="gpt-image-2", size="64x64", quality="low"), into=warm)
+        await client.send(GenerationRequest("a lake", model="gpt-image-2", size="1024x640", quality="low"), into=warm)
         gauge = Gauge(ticks=False)
         async with gauge:
             found = await WAYS[task.way](client, task)

@@ -112,7 +112,7 @@ def only_with(other: str, *values: object, only_for: object = None) -> Check:
 
 
 def any_size(name: str, value: object, _fields: Mapping[str, Any]) -> None:
-    """Allow `auto`, or WIDTHxHEIGHT in steps of 16, at most 3:1, 3840 on an edge and 8,294,400 pixels."""
+    """Allow `auto`, or WIDTHxHEIGHT in steps of 16, at most 3:1 and 3840 on an edge, of 655,360 to 8,294,400 pixels."""
     if value == "auto":
         return
     match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", str(value), re.ASCII)
@@ -123,6 +123,7 @@ def any_size(name: str, value: object, _fields: Mapping[str, Any]) -> None:
         "in multiples of 16": short % 16 or long % 16,
         "from 1:3 to 3:1": long > 3 * short,
         "at most 3840 pixels on an edge": long > 3840,
+        "at least 655,360 pixels": long * short < 655_360,
         "at most 8,294,400 pixels": long * short > 8_294_400,
     }
     for wanted, problem in problems.items():

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +30,9 @@ MAX_INPUT = 2048
 """Uploads are reduced to this many pixels in width and height; a print needs no more."""
 
 PLAIN = "BURNCLOUD_EMULATOR_PLAIN"
-"""If set, pictures are two colours and the caption, for tests that look at none; that is a tenth of the work."""
+"""If set, pictures are two colours and the caption, for tests that look at none."""
+PLAIN_PIXELS, PLAIN_EDGE = 256 * 256, 40
+"""Plain pictures of more pixels are drawn this wide or high, whichever is less, and enlarged: that costs little."""
 
 MEDIA_TYPES = {
     "png": "image/png",
@@ -155,18 +158,46 @@ def decode(upload: ReceivedUpload) -> Image.Image:
 
 def render_file(spec: ImageSpec, index: int, uploads: Sequence[Image.Image]) -> bytes:
     """Return the image file at *index* of those that *spec* asks for."""
+    size = spec.width, spec.height
     if spec.output_format == "svg":
-        return drawing.write_svg(spec.prompt, (spec.width, spec.height))
+        return drawing.write_svg(spec.prompt, size)
+    drawn = shrink(spec) if is_enlarged(size) else spec
+    picture = compose(drawn, index, uploads)
+    if spec.output_format == "gif":
+        steps = (step / spec.frame_count for step in range(spec.frame_count))
+        frames = reduce_colours([drawing.draw_balloon(picture, spec.prompt, step) for step in steps])
+        return encode_gif([enlarge(frame, size) for frame in frames], spec.frame_duration)
+    if drawn is not spec and spec.output_format == "png":
+        picture = picture.quantize(16, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    return encode(enlarge(picture, size), spec.output_format, spec.compression)
+
+
+def is_plain() -> bool:
+    return bool(os.environ.get(PLAIN))
+
+
+def is_enlarged(size: drawing.Size) -> bool:
+    return is_plain() and size[0] * size[1] > PLAIN_PIXELS
+
+
+def shrink(spec: ImageSpec) -> ImageSpec:
+    """Return *spec* for the small picture that a plain one is before it is enlarged."""
+    factor = max(1, min(spec.width, spec.height) // PLAIN_EDGE)
+    return attrs.evolve(spec, width=spec.width // factor, height=spec.height // factor)
+
+
+def enlarge(picture: Image.Image, size: drawing.Size) -> Image.Image:
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.NEAREST)
+
+
+def compose(spec: ImageSpec, index: int, uploads: Sequence[Image.Image]) -> Image.Image:
+    """Return the picture with its caption and number."""
     picture = draw(spec, index, uploads)
     if spec.style:
         picture = ImageEnhance.Color(picture).enhance(STYLES[spec.style])
     if spec.transparent:
         picture = drawing.cut_sticker(picture)
-    picture = write_number(write_caption(picture, spec.prompt), index)
-    if spec.output_format == "gif":
-        steps = (step / spec.frame_count for step in range(spec.frame_count))
-        return encode_gif([drawing.draw_balloon(picture, spec.prompt, step) for step in steps], spec.frame_duration)
-    return encode(picture, spec.output_format, spec.compression)
+    return write_number(write_caption(picture, spec.prompt), index)
 
 
 def draw(spec: ImageSpec, index: int, uploads: Sequence[Image.Image]) -> Image.Image:
@@ -174,7 +205,7 @@ def draw(spec: ImageSpec, index: int, uploads: Sequence[Image.Image]) -> Image.I
     size = spec.width, spec.height
     if spec.operation == "variations":
         return drawing.recolour(uploads[0], index, size)
-    paint = drawing.draw_gradient if os.environ.get(PLAIN) else drawing.draw_landscape
+    paint = drawing.draw_gradient if is_plain() else drawing.draw_landscape
     scene = paint(spec.prompt, index, size, DETAIL[spec.quality])
     if not uploads:
         return scene
@@ -190,7 +221,7 @@ def encode(picture: Image.Image, output_format: str, compression: int | None) ->
     """Return *picture* as PNG, JPEG or WebP; *compression* is the quality from 0 to 100."""
     quality = max(1, 90 if compression is None else compression)
     options: dict[str, dict[str, int]] = {
-        "png": {"compress_level": 1, "compress_type": 3},
+        "png": {"compress_level": 1, "compress_type": zlib.Z_DEFAULT_STRATEGY if picture.mode == "P" else zlib.Z_RLE},
         "jpeg": {"quality": min(95, quality)},
         "webp": {"quality": quality, "method": 2},
     }
@@ -199,10 +230,15 @@ def encode(picture: Image.Image, output_format: str, compression: int | None) ->
     return file.getvalue()
 
 
+def reduce_colours(frames: Sequence[Image.Image]) -> list[Image.Image]:
+    """Return *frames* in the 128 colours that the first one needs most."""
+    first = frames[0].quantize(128, dither=Image.Dither.NONE)
+    return [first, *(frame.quantize(palette=first, dither=Image.Dither.NONE) for frame in frames[1:])]
+
+
 def encode_gif(frames: Sequence[Image.Image], duration: int) -> bytes:
     """Return an endless animation of *frames*, each shown for *duration* milliseconds."""
-    first = frames[0].quantize(128, dither=Image.Dither.NONE)
-    rest = [frame.quantize(palette=first, dither=Image.Dither.NONE) for frame in frames[1:]]
+    first, *rest = frames
     file = io.BytesIO()
     first.save(file, "gif", save_all=True, append_images=rest, duration=duration, loop=0)
     return file.getvalue()
@@ -211,6 +247,7 @@ def encode_gif(frames: Sequence[Image.Image], duration: int) -> bytes:
 def coarsen(image: bytes, output_format: str, compression: int | None, steps: int) -> bytes:
     """Return an early state of a finished file: each of *steps* divides the detail in width and height by four."""
     with Image.open(io.BytesIO(image)) as picture:
-        small = max(1, picture.width // 4**steps), max(1, picture.height // 4**steps)
+        divisor = 4 ** (steps + 2 * is_enlarged(picture.size))  # those have a sixteenth of the detail to begin with
+        small = max(1, picture.width // divisor), max(1, picture.height // divisor)
         coarse = picture.resize(small, Image.Resampling.BOX)
         return encode(coarse.resize(picture.size, Image.Resampling.BICUBIC), output_format, compression)

@@ -139,8 +139,8 @@ class ImagesRequest:
         model: Which model makes the images, for example `gpt-image-2`. By default BURNCLOUD_MODEL of the environment;
             gateways refuse a request that names none.
         n: How many images, 1 to 10; dall-e-3 makes 1.
-        size: `WIDTHxHEIGHT` in pixels, or `auto`. Any multiples of 16 from gpt-image-2 on; `256x256`, `512x512` or
-            `1024x1024` for dall-e-2.
+        size: `WIDTHxHEIGHT` in pixels, or `auto`. From gpt-image-2 on any multiples of 16, of 655,360 pixels
+            or more; `256x256`, `512x512` or `1024x1024` for dall-e-2.
         response_format: `url` or `b64_json`; DALL·E models only. Either way the result holds the image.
         user: An id of your end user, for the provider's abuse checks.
         extra: Fields that this version does not know, sent as they are.

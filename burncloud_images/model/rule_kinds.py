@@ -67,12 +67,13 @@ class UnsupportedField:
 
 @attrs.frozen
 class FlexibleSize:
-    """`WIDTHxHEIGHT` in steps, within a ratio, a longest edge and a number of pixels; or `auto`."""
+    """`WIDTHxHEIGHT` in steps, within a ratio, a longest edge and two numbers of pixels; or `auto`."""
 
     step: int = 16
     ratio: int = 3
     long: int = 3840
-    pixels: int = 3840 * 2160
+    least_pixels: int = 655_360
+    most_pixels: int = 3840 * 2160
 
     def __call__(self, value: object, fields: Mapping[str, object]) -> str | None:
         match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value, re.ASCII) if isinstance(value, str) else None
@@ -85,9 +86,9 @@ class FlexibleSize:
             return f"{value} is longer than {self.ratio}:1"
         if long > self.long:
             return f"an edge of {value} is longer than {self.long:,}"
-        if long * short > self.pixels:
-            return f"{value} has more than {self.pixels:,} pixels"
-        return None
+        if long * short > self.most_pixels:
+            return f"{value} has more than {self.most_pixels:,} pixels"
+        return f"{value} has fewer than {self.least_pixels:,} pixels" if long * short < self.least_pixels else None
 
 
 @attrs.frozen

@@ -10,8 +10,6 @@ from burncloud_images.errors import InvalidRequestError, Violation
 
 PIXELS = 1_000_000
 STEP = 16
-FEWEST = 655_360
-"""Pixels that models with free sizes make at least; gateways may take fewer, so that no rule refuses them."""
 MAX_EDGE = 100_000
 CLOSE = 0.02
 """How much a size that a model has may differ from the shape that is wanted: 1792x1024 counts as 16:9."""
@@ -68,13 +66,12 @@ def find_fixed(model: str | None) -> list[tuple[int, int]]:
 
 def sizes_near(shape: float, pixels: int, model: str | None) -> Iterator[tuple[int, int]]:
     """Yield the sizes about the wanted one that the model takes."""
-    from burncloud_images.model.rules import FREE_SIZE, covers, field_violations
+    from burncloud_images.model.rules import field_violations
 
-    fewest = FEWEST if covers(FREE_SIZE, model) else 1
     width, height = math.sqrt(pixels * shape), math.sqrt(pixels / shape)
     for size in product(steps_near(width), steps_near(height)):
         violations = field_violations("generations", {"model": model, "size": to_size(size)})
-        if size[0] * size[1] >= fewest and not any(violation.field == "size" for violation in violations):
+        if not any(violation.field == "size" for violation in violations):
             yield size
 
 

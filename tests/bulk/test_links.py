@@ -96,7 +96,7 @@ async def test_pictures_to_upload_are_kept_past_no_link(workshop, tmp_path, else
 
         with pytest.raises((OSError, errors.ImagesError)):
             await job.add([EditRequest(image=png_file.read_bytes(), prompt="snow", model="gpt-image-2")])
-        await job.add([GenerationRequest("a fox", model="gpt-image-2", size="64x64")])
+        await job.add([GenerationRequest("a fox", model="gpt-image-2", size="1024x640")])
 
     assert ["0009.js"] == [path.name for path in elsewhere.iterdir()]
     assert 0 == shop.posts

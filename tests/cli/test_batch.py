@@ -62,7 +62,7 @@ def test_lists_of_several_kinds(cli, serve, here):
     (here / "animals.txt").write_text("an otter\na fox\n")
     (here / "animals.csv").write_text("prompt,n\na fox,\nan owl,2\n")
 
-    ran = cli("batch", "animals.txt", "animals.csv", "-", "--into", "out", "-m", "gpt-image-2", "--size", "64x64",
+    ran = cli("batch", "animals.txt", "animals.csv", "-", "--into", "out", "-m", "gpt-image-2", "--size", "1024x640",
               stdin=b"an owl\nan otter\n")  # fmt: skip
 
     assert 0 == ran.code
@@ -82,7 +82,9 @@ def test_edits_and_variations(cli, serve, here, photo):
         {"image": "photo.png", "model": "dall-e-2", "size": "256x256"},
     ]
     ran = make(cli, rows)
-    more = cli("batch", "prompts.txt", "--image", "photo.png", "-m", "gpt-image-2", "--size", "64x64", "--into", "out")
+    more = cli(
+        "batch", "prompts.txt", "--image", "photo.png", "-m", "gpt-image-2", "--size", "1024x640", "--into", "out"
+    )
 
     assert (0, 0) == (ran.code, more.code)
     assert ["edits", "edits", "variations"] == sorted(entry.operation for entry in server.ledger.requests)
@@ -103,18 +105,18 @@ def test_defaults_are_for_rows_that_lack_them(cli, serve):
     """A row's own value wins; fields that this version does not know are sent as they are."""
     server = serve()
 
-    ran = make(cli, [{"prompt": "one"}, {"prompt": "two", "quality": "high"}], "-m", "gpt-image-2", "--size", "64x64",
-               "--quality", "low", "-O", "depth=3", "-O", "user=me")  # fmt: skip
+    ran = make(cli, [{"prompt": "one"}, {"prompt": "two", "quality": "high"}], "-m", "gpt-image-2",
+               "--size", "1024x640", "--quality", "low", "-O", "depth=3", "-O", "user=me")  # fmt: skip
 
     fields = sent(server)
     assert 0 == ran.code
     assert ("low", "high") == (fields["one"]["quality"], fields["two"]["quality"])
-    assert {(3, "me", "64x64")} == {(each["depth"], each["user"], each["size"]) for each in fields.values()}
+    assert {(3, "me", "1024x640")} == {(each["depth"], each["user"], each["size"]) for each in fields.values()}
 
 
 def test_a_field_that_is_given_twice(cli):
     """A field can be given by its option or by -O, but not by both."""
-    ran = make(cli, prompts(1), "--size", "64x64", "-O", "size=32x32")
+    ran = make(cli, prompts(1), "--size", "1024x640", "-O", "size=32x32")
 
     assert (2, "error: size is given twice, by --size and by -O.\n") == (ran.code, ran.err)
 
@@ -280,7 +282,7 @@ def test_a_budget_without_a_price(cli, serve):
     """Nothing is sent that could pass the budget unseen, and --max-images is recommended."""
     server = serve()
 
-    ran = make(cli, [{"prompt": "x", "model": "a-model-without-price", "size": "64x64"}], "--budget", "1")
+    ran = make(cli, [{"prompt": "x", "model": "a-model-without-price", "size": "1024x640"}], "--budget", "1")
 
     assert 2 == ran.code
     assert "--max-images" in ran.errors[-1]

@@ -132,7 +132,7 @@ def test_a_plan_counts_what_the_job_would_make(cli, serve, monkeypatch):
     """Fields from the command line, the environment's model and stdin count as in `batch`."""
     monkeypatch.setenv("BURNCLOUD_MODEL", "gpt-image-2")
     server = serve()
-    words = ["-", "--size", "64x64", "-n", "2", "--quality", "low"]
+    words = ["-", "--size", "1024x640", "-n", "2", "--quality", "low"]
     planned = cli("plan", *words, "--json", stdin=b"a fox\nan owl\na fox\n").json
     made = cli("batch", *words, "--into", "out", "--json", stdin=b"a fox\nan owl\na fox\n")
 

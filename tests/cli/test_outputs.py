@@ -13,7 +13,7 @@ from burncloud_images.cli.reporting import Reporter
 from burncloud_images.emulator import Fault
 from burncloud_images.results import SavedImage
 
-FOX = ("generate", "a red fox", "-m", "gpt-image-2", "--size", "64x64")
+FOX = ("generate", "a red fox", "-m", "gpt-image-2", "--size", "1024x640")
 
 
 def names(folder) -> list[str]:

@@ -340,7 +340,7 @@ FULL = "standard output cannot be written: No space left on device."
         pytest.param(["models", "--emulator"], marks=pytest.mark.slow),
         pytest.param(["plan", "rows.txt", "-m", "gpt-image-2"], marks=pytest.mark.slow),
         pytest.param(
-            ["batch", "rows.txt", "-m", "gpt-image-2", "--size", "64x64", "--emulator", "--into", "other"],
+            ["batch", "rows.txt", "-m", "gpt-image-2", "--size", "1024x640", "--emulator", "--into", "other"],
             marks=pytest.mark.slow,
         ),
         ["status", "out"],
@@ -352,7 +352,7 @@ def test_a_full_disk_behind_stdout(cli, serve, here, words):
     """It is one sentence and exit code 11, whatever is printed."""
     serve()
     (here / "rows.txt").write_text("a fox\n")
-    cli("batch", "rows.txt", "-m", "gpt-image-2", "--size", "64x64", "--into", "out")
+    cli("batch", "rows.txt", "-m", "gpt-image-2", "--size", "1024x640", "--into", "out")
 
     ran = shell(words, ">/dev/full")
 

@@ -42,7 +42,7 @@ def line(custom_id, *items, error=None):
 def ask(server, **fields):
     """Return an answer of the API as it is sent."""
     headers = {"Authorization": f"Bearer {server.api_key}", "Content-Type": "application/json"}
-    body = json.dumps({"prompt": "otter", "model": "gpt-image-2", "size": "64x64", **fields}).encode()
+    body = json.dumps({"prompt": "otter", "model": "gpt-image-2", "size": "1024x640", **fields}).encode()
     with urlopen(Request(f"{server.base_url}/images/generations", body, headers)) as answer:
         return answer.read()
 

@@ -25,7 +25,8 @@ def environment() -> dict[str, str]:
     kept = {
         name: os.environ[name] for name in ("PATH", "TMPDIR", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ
     }
-    return {**kept, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    return {**kept, "BURNCLOUD_EMULATOR_PLAIN": "1", "PYTHONPATH": path}
 
 
 def command(module: str, *arguments: str) -> list[str]:

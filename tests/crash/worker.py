@@ -112,7 +112,7 @@ class Hurried(SystemClock):
 
 def requests(tag: str, photo: Path) -> Sequence[ImagesRequest]:
     """Return twelve requests: answers with images in them and with addresses, several at once, and an upload."""
-    small: dict[str, Any] = {"model": "gpt-image-2", "size": "64x64", "user": tag}
+    small: dict[str, Any] = {"model": "gpt-image-2", "size": "1024x640", "user": tag}
     linked: dict[str, Any] = {"model": "dall-e-2", "size": "256x256", "response_format": "url", "user": tag}
     return [
         GenerationRequest("a lighthouse", **small),

@@ -258,7 +258,7 @@ async def test_moderation_by_reference_is_checked(emulator, caller, photo):
 
 async def test_nested_form_fields_are_read(emulator, caller, photo):
     """`svg[reasoning][effort]` in a form means the same as the nested object in JSON."""
-    fields = {"model": "gpt-image-2.6-flare", "output_format": "svg", "size": "256x256"}
+    fields = {"model": "gpt-image-2.6-flare", "output_format": "svg", "size": "1024x640"}
     image = ("image", "a.png", "image/png", photo)
     good = {"svg[model]": "gpt-5", "svg[reasoning][effort]": "low"}
     bad = {**good, "svg[reasoning][effort]": "huge"}

@@ -40,6 +40,11 @@ REFUSED = [
     ({"model": D2, "size": "1792x1024"}, "size", "invalid_value"),
     ({"model": D3, "size": "512x512"}, "size", "invalid_value"),
     ({"model": G1, "size": "512x512"}, "size", "invalid_value"),
+    *(
+        ({"model": model, "size": size}, "size", "invalid_value")
+        for model in (G2, G25, G26)
+        for size in ("64x64", "512x512", "768x512", "1040x624", "1792x936")
+    ),
     ({"model": G2, "size": "1000x1000"}, "size", "invalid_value"),
     ({"model": G2, "size": "1600x512"}, "size", "invalid_value"),
     ({"model": G2, "size": "3856x2160"}, "size", "invalid_value"),
@@ -106,11 +111,11 @@ async def test_what_is_not_documented_is_refused(emulator, caller, fields, param
         {"model": D2, "prompt": "x" * 1_000, "n": 10},
         {"model": D3, "quality": "hd", "style": "natural", "size": "1792x1024", "response_format": "b64_json"},
         {"model": G1, "prompt": "图" * 32_000, "quality": "low", "moderation": "low", "size": "auto"},
-        {"model": "gpt-image-2-2026-04-21", "size": "48x16"},
-        {"model": G2, "size": "16x48", "background": "transparent", "output_format": "webp"},
-        {"model": G25, "size": "64x64", "quality": "xhigh", "partial_images": 3},
-        {"model": G26, "size": "64x64", "quality": "max", "complexity": "high", "user": "me"},
-        {"model": G26, "size": "64x64", "output_format": "jpeg", "output_compression": 0},
+        {"model": "gpt-image-2-2026-04-21", "size": "1408x480"},
+        {"model": G2, "size": "480x1408", "background": "transparent", "output_format": "webp"},
+        {"model": G25, "size": "1024x640", "quality": "xhigh", "partial_images": 3},
+        {"model": G26, "size": "1024x640", "quality": "max", "complexity": "high", "user": "me"},
+        {"model": G26, "size": "1024x640", "output_format": "jpeg", "output_compression": 0},
     ],
 )
 async def test_what_is_documented_passes(emulator, caller, fields):
@@ -200,7 +205,7 @@ async def test_octet_stream_is_refused_in_the_words_that_people_search_for(emula
         ([image(png(file_format="webp"), content_type="image/webp")], {"n": 2}),
         ([image(HOLE)], {"model": D2, "size": "256x256"}),
         ([image(GOOD), image(HOLE, "mask")], {"model": D2, "size": "256x256", "n": 2}),
-        ([image(GOOD), image(HOLE, "markup")], {"model": G26, "size": "64x64"}),
+        ([image(GOOD), image(HOLE, "markup")], {"model": G26, "size": "1024x640"}),
     ],
 )
 async def test_documented_uploads_pass(emulator, caller, files, fields):

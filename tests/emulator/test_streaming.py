@@ -15,7 +15,7 @@ from burncloud_images.emulator import Emulator, Fault, UnfiredFaultWarning
 from burncloud_images.emulator.faults import IN_STREAM
 from burncloud_images.errors import Phase
 
-SMALL = {"model": "gpt-image-2", "size": "96x96", "stream": True}
+SMALL = {"model": "gpt-image-2", "size": "1024x640", "stream": True}
 OVERLOADED = {"message": "Too much is going on.", "type": "server_error", "param": None, "code": "server_is_overloaded"}
 
 
@@ -114,7 +114,7 @@ async def test_without_partials_one_event_comes():
     assert received.headers["Content-Type"].split(";")[0] == "text/event-stream"
     assert received.headers["Transfer-Encoding"] == "chunked"
     assert received.headers["x-request-id"] == entry.request_id
-    assert opened(event).size == (96, 96)
+    assert opened(event).size == (1024, 640)
     assert set(event) == {"type", "b64_json", "created_at", "size", "quality", "background", "output_format", "usage"}
     assert not received.done
     assert (entry.billed, entry.images, entry.status, entry.phase) == (True, 1, 200, Phase.COMPLETE)
@@ -151,12 +151,12 @@ async def test_partials_say_what_was_asked_for_and_the_last_event_what_was_made(
         {"output_format": "jpeg", "output_compression": 70},
         {"output_format": "webp"},
         {"output_format": "webp", "background": "transparent"},
-        {"size": "16x16"},
+        {"size": "480x1408"},
     ],
 )
 async def test_partials_are_pictures_that_come_closer_to_the_last(fields):
     """Early states have the final size and format, and each is nearer to the final image."""
-    received, _ = await stream(**{"size": "256x256", "partial_images": 3, **fields})
+    received, _ = await stream(**{"partial_images": 3, **fields})
     pictures = [opened(event) for event in received.events]
     assert len({(picture.size, picture.format, picture.mode) for picture in pictures}) == 1
     seen = [on_white(picture) for picture in pictures]
@@ -504,7 +504,7 @@ async def test_a_gateway_makes_events_up(where, caller, photo):
     assert [name for name, _ in received.messages[:-1]] == ["image_generation.completed"] * 2
     assert {tuple(event) for event in received.events} == {("type", where, "created_at", "revised_prompt", "usage")}
     assert received.done
-    assert [Image.open(io.BytesIO(content)).size for content in found] == [(96, 96)] * len(urls)
+    assert [Image.open(io.BytesIO(content)).size for content in found] == [(1024, 640)] * len(urls)
     assert emulator.ledger.billed_images == 2
 
 

@@ -52,7 +52,7 @@ import openai
 async def call(url, key, is_short):
     async with openai.AsyncOpenAI(base_url=url, api_key=key, **({{"timeout": 1}} if is_short else {{}})) as client:
         try:
-            await client.images.generate(model="gpt-image-2", prompt="an otter", size="512x512")
+            await client.images.generate(model="gpt-image-2", prompt="an otter", size="1024x640")
         except openai.APIError as error:
             return type(error).__name__
 {ALL}"""
@@ -62,7 +62,7 @@ from burncloud_images import AsyncImagesClient, Timeouts, errors
 async def call(url, key, is_short):
     async with AsyncImagesClient(key, url, timeouts=Timeouts(first_byte=1) if is_short else None) as client:
         try:
-            await client.generate("an otter", model="gpt-image-2", size="512x512")
+            await client.generate("an otter", model="gpt-image-2", size="1024x640")
         except errors.ImagesError as error:
             return type(error).__name__
 {ALL}"""

@@ -307,7 +307,7 @@ async def fill_and_free(stage: Stage, disk: Path) -> None:
             held.append(event.message)
             filler.free()
 
-    large = prompts(12, size="512x512")
+    large = prompts(12, size="1024x1024")
     source = write_rows(stage.folder / "rows.jsonl", large)
     report = await jobs.run_job(stage, client, source, folder=disk / "out", watch=watch, room=64 * 1024)
     assert ("disk" if stage.faulty else "finished") == report.stopped

@@ -32,7 +32,7 @@ from burncloud_images.errors import Billing, ImagesError, OutcomeUnknownError, f
 T = TypeVar("T")
 
 CANARY = "sk-canary-3b1f7c"
-SMALL: Mapping[str, Any] = {"model": "gpt-image-2", "size": "64x64"}
+SMALL: Mapping[str, Any] = {"model": "gpt-image-2", "size": "1024x640"}
 MIB = 1024 * 1024
 BIG = png(pad=8 * MIB)
 OWN_FRAMES = "burncloud_images"

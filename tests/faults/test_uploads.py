@@ -118,7 +118,7 @@ async def upload(client: AsyncImagesClient, kind: str, image: bytes, path: Path)
         if kind == "variation":
             result = await client.create_variation(path, model="dall-e-2", size="256x256")
         else:
-            result = await client.edit(sources[kind], "a beret", model="gpt-image-2", size="64x64")
+            result = await client.edit(sources[kind], "a beret", model="gpt-image-2", size="1024x640")
     except errors.OutcomeUnknownError as error:
         return tuple(attempt.phase for attempt in error.history), "may have been billed"
     return tuple(attempt.phase for attempt in result.history), "succeeds"

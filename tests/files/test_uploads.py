@@ -22,7 +22,7 @@ from burncloud_images.files.image_files import read_pieces
 
 pytestmark = pytest.mark.ways("tls", "connect")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 BIG = png(pad=3_000_000)
 
 

@@ -19,7 +19,7 @@ from burncloud_images.results import Attempt, Done
 
 uvicorn = pytest.importorskip("uvicorn")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 WORK = 0.05
 """Seconds that the API takes for an image, here."""
 

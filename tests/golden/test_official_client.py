@@ -190,14 +190,14 @@ def picture_of(event) -> Image.Image:
 async def test_it_streams_a_generation(emulator, streaming):
     """The official client's types hold everything the emulator streams, partial images included."""
     stream = await streaming.images.generate(
-        prompt="a sea otter", model="gpt-image-2", size="96x48", stream=True, partial_images=2, n=2
+        prompt="a sea otter", model="gpt-image-2", size="1280x640", stream=True, partial_images=2, n=2
     )
     events = [event async for event in stream]
     partial, completed = openai.types.ImageGenPartialImageEvent, openai.types.ImageGenCompletedEvent
     assert [partial, partial, completed] * 2 == [type(event) for event in events]
     assert [0, 1] == [event.partial_image_index for event in events[:2]]
-    assert {(96, 48)} == {picture_of(event).size for event in events}
-    assert "96x48" == events[-1].size
+    assert {(1280, 640)} == {picture_of(event).size for event in events}
+    assert "1280x640" == events[-1].size
     assert events[-1].usage.total_tokens == events[-1].usage.input_tokens + events[-1].usage.output_tokens
     assert all(type(event).model_validate(event.model_dump()) == event for event in events)
     assert (True, 2) == (emulator.ledger.requests[0].billed, emulator.ledger.billed_images)
@@ -207,7 +207,7 @@ async def test_it_streams_an_edit(emulator, streaming):
     """The official client streams an edit that was sent as a form."""
     image = ("otter.png", OTTER, "image/png")
     stream = await streaming.images.edit(
-        image=image, prompt="a hat", model="gpt-image-2", size="96x96", stream=True, partial_images=1
+        image=image, prompt="a hat", model="gpt-image-2", size="1024x640", stream=True, partial_images=1
     )
     events = [event async for event in stream]
     expected = [openai.types.ImageEditPartialImageEvent, openai.types.ImageEditCompletedEvent]
@@ -222,7 +222,7 @@ async def test_it_reads_an_odd_stream(streaming):
     stream = await streaming.images.generate(
         prompt="a sea otter",
         model="gpt-image-2",
-        size="96x96",
+        size="1024x640",
         stream=True,
         extra_headers={"X-Emulator-Fault": json.dumps(odd.to_json())},
     )
@@ -235,7 +235,7 @@ async def test_it_raises_what_a_stream_says_went_wrong(emulator, streaming):
     stream = await streaming.images.generate(
         prompt="a sea otter",
         model="gpt-image-2",
-        size="96x96",
+        size="1024x640",
         stream=True,
         partial_images=1,
         extra_headers={"X-Emulator-Fault": json.dumps(fault)},

@@ -12,7 +12,7 @@ from burncloud_images import AsyncImagesClient, CompletedImage, GenerationReques
 __all__ = ["OPERATIONS", "Operation", "is_of"]
 
 MIB = 1024 * 1024
-GPT: Mapping[str, Any] = {"model": "gpt-image-2", "size": "64x64"}
+GPT: Mapping[str, Any] = {"model": "gpt-image-2", "size": "1024x640"}
 DALLE: Mapping[str, Any] = {"model": "dall-e-2", "size": "256x256"}
 PHOTOGRAPH = png(pad=8 * MIB)
 SQUARE = png(256, 256, pad=2 * MIB)

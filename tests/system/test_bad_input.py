@@ -15,7 +15,7 @@ from burncloud_images import AsyncImagesClient, EditRequest, GenerationRequest, 
 
 pytestmark = pytest.mark.ways("tls")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 
 
 async def endless():

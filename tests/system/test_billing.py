@@ -15,7 +15,7 @@ from burncloud_images import AsyncImagesClient, GenerationRequest, Memory, Retry
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import SENTENCES, Billing
 
-SMALL = {"size": "64x64", "model": "gpt-image-2"}
+SMALL = {"size": "1024x640", "model": "gpt-image-2"}
 BIG = png(pad=4 * 1024 * 1024)
 NOTHING = {"message": "", "type": "", "param": "", "code": None}
 SLOW = {"message": "slow", "type": "rate_limit_error", "code": "rate_limit_exceeded"}

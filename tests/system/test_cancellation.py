@@ -27,7 +27,7 @@ from burncloud_images.files import uploads
 from burncloud_images.files.image_files import examine_file
 from burncloud_images.files.sinks import DirectoryWriter
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 REQUEST = GenerationRequest("otter", **SMALL)
 INSTANTS = 12
 

@@ -31,7 +31,7 @@ from burncloud_images.model.media import examine_bytes
 
 pytestmark = pytest.mark.ways("tls")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 CLOSED = "http://127.0.0.1:9"
 
 
@@ -42,14 +42,14 @@ class TestVerbs:
         """Base64 answers become bytes; the sizes are read from them."""
         bench = await set_up()
         result = await bench.client.generate(
-            "a sea otter", model="gpt-image-2", size="96x64", n=2, output_format="webp"
+            "a sea otter", model="gpt-image-2", size="1152x640", n=2, output_format="webp"
         )
 
-        assert [(96, 64), (96, 64)] == [(image.width, image.height) for image in result.images]
+        assert [(1152, 640), (1152, 640)] == [(image.width, image.height) for image in result.images]
         assert {"image/webp"} == {image.media_type for image in result.images}
         assert all(examine_bytes(image.data).complete for image in result.images)
         assert result.usage.total_tokens > 0
-        assert "96x64" == result.size
+        assert "1152x640" == result.size
         assert result.created.tzinfo is not None
         assert result.request_id
 
@@ -72,7 +72,7 @@ class TestVerbs:
 
         (request,) = bench.emulator.ledger.requests
         assert "edits" == request.operation
-        assert {("prompt", "a gift basket"), ("model", "gpt-image-2"), ("size", "64x64")} == set(request.fields)
+        assert {("prompt", "a gift basket"), ("model", "gpt-image-2"), ("size", "1024x640")} == set(request.fields)
         assert ["image[]", "image[]", "mask"] == [part.name for part in request.parts]
 
     async def test_create_variation_sends_one_image(self, set_up):
@@ -166,7 +166,7 @@ class TestOptions:
     async def test_the_clients_model_is_used_where_a_request_names_none(self, set_up):
         """A request's own model takes precedence over the client's."""
         bench = await set_up(model="gpt-image-2")
-        await bench.client.generate("otter", size="64x64")
+        await bench.client.generate("otter", size="1024x640")
         await bench.client.generate("otter", model="gpt-image-1", size="1024x1024")
         await bench.client.with_options(model=None).generate("otter", size="256x256")
 
@@ -181,7 +181,7 @@ class TestOptions:
             monkeypatch.setenv("BURNCLOUD_MODEL", "gpt-image-2")
             monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-vendor")
             async with AsyncImagesClient() as client:
-                await client.generate("otter", size="64x64")
+                await client.generate("otter", size="1024x640")
 
             assert "gpt-image-2" in dict(emulator.ledger.requests[0].fields)["model"]
 

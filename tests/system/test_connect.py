@@ -16,7 +16,7 @@ from burncloud_images import AsyncImagesClient, Network, Timeouts, errors
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.errors import Phase
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 MB = 1_000_000
 BIG = png(pad=8 * MB)
 HALF = len(BIG) // 2

@@ -15,7 +15,7 @@ from burncloud_images.files.sinks import MemoryWriter
 
 pytestmark = pytest.mark.ways("tls")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 WHOLE = png(pad=5_000)
 TEXT = base64.b64encode(WHOLE).decode()
 

@@ -7,7 +7,7 @@ from burncloud_images.emulator import Fault
 from burncloud_images.errors import Billing, OutcomeUnknownError, find_billing
 from burncloud_images.model.media import examine_bytes
 
-FIELDS = {"base64": {"model": "gpt-image-2", "size": "64x64"}, "URL": {"model": "dall-e-2", "size": "256x256"}}
+FIELDS = {"base64": {"model": "gpt-image-2", "size": "1024x640"}, "URL": {"model": "dall-e-2", "size": "256x256"}}
 
 
 class Mistake(Exception):  # noqa: N818

@@ -9,7 +9,7 @@ from burncloud_images import GenerationRequest, errors
 from burncloud_images.emulator import Fault
 from burncloud_images.errors import SENTENCES, Billing
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 
 
 def after_the_work(answer):

@@ -31,7 +31,7 @@ from burncloud_images.emulator import Emulator, Fault
 pytestmark = pytest.mark.ways("tls")
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 SLOW = Fault(delay=0.2, times=None)
 
 
@@ -88,7 +88,7 @@ class TestOutcomes:
 
         assert list(range(20)) == sorted(outcome.index for outcome in outcomes)
         assert all(outcome.request is given[outcome.index] for outcome in outcomes)
-        assert all((64, 64) == (outcome.result.image.width, outcome.result.image.height) for outcome in outcomes)
+        assert all((1024, 640) == (outcome.result.image.width, outcome.result.image.height) for outcome in outcomes)
         assert (20, 20) == (bench.posts, bench.billed)
 
     async def test_a_failure_is_a_value_and_stops_nothing(self, set_up):
@@ -673,7 +673,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process
 
 async def main():
     async with AsyncImagesClient("sk-emulator", sys.argv[1], model="gpt-image-2") as client:
-        requests = (GenerationRequest(f"otter {number}", size="64x64") for number in itertools.count())
+        requests = (GenerationRequest(f"otter {number}", size="1024x640") for number in itertools.count())
         async with client.map(requests, into=Directory(sys.argv[2]), concurrency=4) as outcomes:
             try:
                 async for outcome in outcomes:

@@ -24,7 +24,7 @@ from burncloud_images.errors import Phase
 
 pytestmark = pytest.mark.ways("tls")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 BIG = png(pad=8 * 1024 * 1024)
 REPLAY = RetryPolicy(server_idempotency="replay")
 

@@ -34,7 +34,7 @@ from burncloud_images.errors import Billing, Phase
 
 pytestmark = pytest.mark.ways("tls", "connect")
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 REQUEST = GenerationRequest("a sea otter", partial_images=2, **SMALL)
 RATE_LIMIT = {"message": "slow down", "type": "requests", "code": "rate_limit_exceeded"}
 FAILED = {"message": "it broke", "type": "server_error"}
@@ -78,8 +78,8 @@ class TestWhatComes:
         assert [PartialImage, PartialImage] == kinds(partials)
         assert isinstance(completed, CompletedImage)
         assert [0, 1] == [partial.partial_image_index for partial in partials]
-        assert "64x64" == completed.size == partials[0].size
-        assert ("image/png", 64, 64) == (completed.image.media_type, completed.image.width, completed.image.height)
+        assert "1024x640" == completed.size == partials[0].size
+        assert ("image/png", 1024, 640) == (completed.image.media_type, completed.image.width, completed.image.height)
         assert completed.data == completed.image.data
         assert completed.usage.output_tokens > 0
         assert completed.created_at.tzinfo
@@ -576,7 +576,7 @@ class TestRules:
         bench = await set_up(validation="strict")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            await bench.client.generate("otter", model="gpt-image-2.6-flare", output_format="gif", size="64x64")
+            await bench.client.generate("otter", model="gpt-image-2.6-flare", output_format="gif", size="1024x640")
 
 
 class TestKeepAlive:

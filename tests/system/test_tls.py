@@ -19,7 +19,7 @@ from burncloud_images import AsyncImagesClient, Network, RetryPolicy, Timeouts, 
 from burncloud_images.emulator import Emulator, Fault
 from burncloud_images.transport import upload_body
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 KB, MB = 1000, 1_000_000
 LARGEST = pytest.param(49 * MB, marks=pytest.mark.slow)
 

@@ -92,7 +92,7 @@ class TestStages:
                 timeouts=Timeouts(connect=1, send_stall=1, idle=30, first_byte=30),
             ) as client,
         ):
-            result = await client.generate("otter", model="gpt-image-2", size="64x64")
+            result = await client.generate("otter", model="gpt-image-2", size="1024x640")
 
         assert Phase.COMPLETE == result.history[0].phase
 
@@ -108,10 +108,10 @@ class TestStages:
             short = client.with_options(
                 timeouts=Timeouts(connect=stage, send_stall=stage, first_byte=stage, idle=stage)
             )
-            first = asyncio.create_task(client.generate("1", model="gpt-image-2", size="64x64"))
+            first = asyncio.create_task(client.generate("1", model="gpt-image-2", size="1024x640"))
             await until(lambda: emulator.ledger.requests)
             started = time.monotonic()
-            await short.generate("2", model="gpt-image-2", size="64x64")
+            await short.generate("2", model="gpt-image-2", size="1024x640")
 
             assert time.monotonic() - started > stage
             assert first.done()
@@ -498,7 +498,7 @@ class TestUnsentRests:
 
     async def upload(self, raw, **options):
         async with client_of(raw, **options) as client:
-            await client.edit(png(pad=8_000_000), "a beret", model="gpt-image-2", size="64x64")
+            await client.edit(png(pad=8_000_000), "a beret", model="gpt-image-2", size="1024x640")
 
     async def test_an_early_answer_ends_the_connection(self):
         """After an early answer the connection is closed, because the server no longer reads the upload."""

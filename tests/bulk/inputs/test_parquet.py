@@ -89,9 +89,9 @@ async def test_images_themselves_are_refused_before_they_are_read(read_table, im
 
 async def test_empty_cells_give_nothing(read_table):
     """As in a table: defaults take their place."""
-    rows = await read_table({"prompt": ["x"], "size": [""], "model": [""]}, defaults={"size": "64x64"})
+    rows = await read_table({"prompt": ["x"], "size": [""], "model": [""]}, defaults={"size": "1024x640"})
 
-    assert [("64x64", None)] == [(fields["size"], fields.get("model")) for fields in asked(rows)]
+    assert [("1024x640", None)] == [(fields["size"], fields.get("model")) for fields in asked(rows)]
 
 
 async def test_what_is_of_another_type_is_refused(read_table):

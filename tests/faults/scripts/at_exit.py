@@ -11,7 +11,7 @@ client = AsyncImagesClient(base_url=sys.argv[1])
 
 async def call() -> None:
     asyncio.get_running_loop().slow_callback_duration = 60  # the first call imports aiohttp
-    result = await client.generate("an otter", model="gpt-image-2", size="64x64")
+    result = await client.generate("an otter", model="gpt-image-2", size="1024x640")
     assert result.image.data
 
 

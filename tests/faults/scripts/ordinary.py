@@ -10,7 +10,7 @@ from pathlib import Path
 
 from burncloud_images import AsyncImagesClient, Directory, EditRequest, GenerationRequest, RetryPolicy
 
-SMALL = {"model": "gpt-image-2", "size": "64x64"}
+SMALL = {"model": "gpt-image-2", "size": "1024x640"}
 
 
 def picture() -> bytes:

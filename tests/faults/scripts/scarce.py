@@ -25,7 +25,7 @@ async def main() -> None:
 
         async def call() -> None:
             try:
-                await client.generate("an otter", model="gpt-image-2", size="64x64")
+                await client.generate("an otter", model="gpt-image-2", size="1024x640")
                 outcomes["succeeds"] += 1
             except Exception as error:  # noqa: BLE001 (an outcome, whatever it is)
                 outcomes[type(error).__name__] += 1

@@ -11,7 +11,7 @@ ONE_SECOND = Timeouts(connect=20, send_stall=20, first_byte=20, idle=20, downloa
 
 
 async def main(key: str, base_url: str, way: str) -> None:
-    request = GenerationRequest("an otter", model="gpt-image-2", size="512x512")
+    request = GenerationRequest("an otter", model="gpt-image-2", size="1024x640")
     asyncio.get_running_loop().slow_callback_duration = 60  # the process is to be stopped for longer
     async with AsyncImagesClient(
         key, base_url, clock=FakeClock(0.05), timeouts=ONE_SECOND, retry=RetryPolicy(attempts=1)

@@ -56,6 +56,13 @@ CASES = [
     (FlexibleSize(), Size.WIDE, None),
     (FlexibleSize(), Size.ODD, "the edges of"),
     (FlexibleSize(), "3856x2160", "an edge of 3856x2160 is longer than 3,840"),
+    (FlexibleSize(), "1024x640", None),
+    (FlexibleSize(), "640x1024", None),
+    (FlexibleSize(), "256x256", "256x256 has fewer than 655,360 pixels"),
+    (FlexibleSize(), "512x512", "512x512 has fewer than 655,360 pixels"),
+    (FlexibleSize(), "768x512", "768x512 has fewer than 655,360 pixels"),
+    (FlexibleSize(), "1040x624", "1040x624 has fewer than 655,360 pixels"),
+    (FlexibleSize(), "1792x936", "the edges of 1792x936 are not multiples of 16"),
     (FlexibleSize(), "2304x2304", None),
     (FlexibleSize(), "2880x2880", None),
     (FlexibleSize(), "2896x2880", "2896x2880 has more than 8,294,400 pixels"),
@@ -86,7 +93,7 @@ def test_the_orientation_of_a_size_does_not_matter(short, long):
     low, top = sorted((short, long))
 
     assert (wide is None) == (high is None)
-    assert (wide is None) == (0 < low and top <= 240 and low * top <= 135 * 240 and top <= 3 * low)
+    assert (wide is None) == (2560 <= low * top <= 135 * 240 and top <= min(240, 3 * low))
 
 
 def test_a_needed_field_may_be_unset():
