@@ -292,7 +292,8 @@ def bench_bulk(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Fuzz the decoders, guided by coverage, a million inputs each, or those that are named."""
     session.install("--editable", ".", *group("fuzz"))
-    names = session.posargs or ["answer", "events", "failures", "headers", "downloads", "media", "rows"]
+    answers = ("answer", "events", "body", "shapes", "calls", "compression", "failures")
+    names = session.posargs or [*answers, "headers", "downloads", "media", "rows"]
     session.chdir("tests")
     for name in names:
         session.run("python", "-m", "fuzz", name)

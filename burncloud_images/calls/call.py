@@ -253,7 +253,7 @@ class Call(Generic[T]):
             received = await self.wait_for(task, accepted)
         except (OutcomeUnknownError, ProtocolError, APIError) as error:
             # An answer that is not about a task at work may itself hold the images, in a form that is not known.
-            if error.kept is None and not accepted.is_about_work:
+            if error.kept is None and (accepted.receiver.has_more or not accepted.is_about_work):
                 await accepted.receiver.retain(error)
             raise
         finally:
@@ -353,11 +353,11 @@ class Call(Generic[T]):
         failures = await download(urls, received, spec) if urls else {}
         if failures or receiver.unstored or receiver.damaged or not receiver.kept:
             error = to_error(received, failures)
-            if isinstance(error, ProtocolError):
+            if isinstance(error, ProtocolError) or receiver.has_more:
                 await receiver.retain(error)
             raise error
         images = tuple(describe_images(received))
-        is_odd = answer.has_surplus or len(images) < spec.image_count
+        is_odd = receiver.is_odd(answer, lacks_images=len(images) < spec.image_count)
         kept = await receiver.keep_rest() if is_odd else None
         for warning in find_warnings(received, kept, wanted=spec.image_count, came=len(images)):
             show_warning(warning)

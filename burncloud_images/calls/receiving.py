@@ -34,6 +34,7 @@ from burncloud_images.files.sinks import ImageContext, ImageWriter, Sink
 from burncloud_images.results import DamagedImage, Image, ImageDetails, SavedImage
 from burncloud_images.settings import Limits
 from burncloud_images.wire.answer import AnswerItem, ImagesAnswer
+from burncloud_images.wire.base64text import may_hold_base64
 from burncloud_images.wire.events import CompletedEnded, EventFields, PartialEnded, PartialStarted, StreamEvent
 from burncloud_images.wire.image_json import (
     ImageChunk,
@@ -408,11 +409,10 @@ class Receiver(Generic[T]):
             await self.buffer.drop()
 
     async def hold(self, text: bytes) -> None:
-        """Hold text that is not understood, unless the whole answer is already held."""
-        if self.buffer is not None and (self.surplus or not self.buffer.is_on):
+        """Hold text that is not understood, and all that follows it, unless the whole answer is already held."""
+        if self.buffer is not None:
             self.surplus = True
-            await self.buffer.restart()
-            await self.buffer.add(text)
+            await self.buffer.restart(text)
 
     async def release(self) -> None:
         """Drop what is still held."""
@@ -487,9 +487,14 @@ class Receiver(Generic[T]):
         partials = self.watch.partials if self.watch is not None else ()
         await self.retain(completed(error, images=self.whole, damaged=self.fragments, partials=partials))
 
-    async def retain(self, error: OutcomeUnknownError | ProtocolError | APIError) -> None:
+    @property
+    def has_more(self) -> bool:
+        """Whether the answer may hold images where none is known to stand."""
+        return may_hold_base64(self.decoder.raw)
+
+    async def retain(self, error: ImagesError) -> None:
         """Keep the answer with *error*: as it arrived if no image was found in it, otherwise its text."""
-        buffer, is_refusal = self.buffer, isinstance(error, APIError)
+        buffer, is_refusal = self.buffer, isinstance(error, APIError) and not self.has_more
         if buffer is None:
             error.keep(error.kept or to_kept(self.decoder.raw))
         elif is_refusal and buffer.size < LEAST_FILE and self.billed < Billing.YES:
@@ -499,6 +504,11 @@ class Receiver(Generic[T]):
             if not is_held and not is_refusal:
                 await buffer.restart(self.decoder.raw)
             error.keep(await buffer.keep(in_file=self.is_whole and is_held))
+
+    def is_odd(self, answer: ImagesAnswer, *, lacks_images: bool) -> bool:
+        """Whether *answer* has to be kept beside its images, as `extra` has not all that it says."""
+        is_told = self.watch is None and not answer.is_damaged
+        return answer.has_surplus or self.surplus or lacks_images or (self.has_more and not is_told)
 
     async def keep_rest(self) -> KeptAnswer | None:
         """Return the answer, which holds more images than were taken, or fewer than were asked for."""

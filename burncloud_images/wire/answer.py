@@ -65,6 +65,7 @@ class ImagesAnswer:
         extra: Unknown fields; an error beside images, and a usage that cannot be one, as they were sent.
         cost: What its headers say that it cost.
         has_surplus: Whether some items were not taken, as they are more than anyone asks for.
+        is_damaged: Whether it is not JSON to its end, so that not all that it says is here.
         task: What it says about a task, if it does.
         raw: The JSON text.
         refused: Images that the server refused, with its reasons; if it refused all, `error` says why.
@@ -81,6 +82,7 @@ class ImagesAnswer:
     extra: Mapping[str, object] = attrs.field(factory=dict, repr=False)
     cost: Cost | None = None
     has_surplus: bool = False
+    is_damaged: bool = False
     task: TaskReport | None = None
     raw: bytes = attrs.field(default=b"", repr=False)
     refused: tuple[RefusedImage, ...] = ()
@@ -113,9 +115,13 @@ def parse_digits(digits: str) -> object:
 
 
 def parse_beginning(text: bytes | bytearray) -> object:
-    """Return the document that *text* begins with, whatever stands behind it; an empty one if it begins with none."""
+    """
+    Return the document that *text* begins with, whatever stands behind it; an empty one if it begins with none.
+
+    Bytes that are not UTF-8 are replaced, and control characters may stand in strings.
+    """
     try:
-        document, _ = DECODER.raw_decode(text.decode(json.detect_encoding(text), "surrogatepass").lstrip())
+        document, _ = LENIENT.raw_decode(text.decode(json.detect_encoding(text), "replace").lstrip())
     except (ValueError, RecursionError):
         return {}
     return document
@@ -124,6 +130,7 @@ def parse_beginning(text: bytes | bytearray) -> object:
 MAX_DIGITS = 300
 # NaN and infinities, which Python writes, stay text.
 DECODER = json.JSONDecoder(parse_constant=str, parse_int=parse_digits)
+LENIENT = json.JSONDecoder(parse_constant=str, parse_int=parse_digits, strict=False)
 
 
 def to_answer(

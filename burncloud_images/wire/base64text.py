@@ -9,6 +9,7 @@ Source: RFC 4648 §3.3 and §4.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pybase64
@@ -16,6 +17,20 @@ import pybase64
 QUANTUM = 4
 """Characters that are decoded together."""
 NOT_BASE64 = "it holds something that is not base64"
+
+LEAST = 80
+"""Characters of base64 that may be an image; the smallest have some more, and names and checksums mostly less."""
+MOST_SEARCHED = 256 * 1024
+"""Bytes of a text that are looked through, which takes some ms; longer ones may hold anything."""
+RUN = re.compile(rb"(?:[A-Za-z0-9+/_-]++|\\/|\\[rn]|\\u00[2-7][0-9A-Fa-f])++")
+ADDRESS = re.compile(rb'https?:\\?/\\?/[^"\s]*+', re.IGNORECASE)
+
+
+def may_hold_base64(text: bytes) -> bool:
+    """Whether JSON or events, without what was decoded of them, may hold more base64; an address does not count."""
+    if len(text) > MOST_SEARCHED:
+        return True
+    return any(len(run[0]) >= LEAST for run in RUN.finditer(ADDRESS.sub(b"", text)))
 
 
 class Base64Decoder:

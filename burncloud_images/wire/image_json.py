@@ -89,7 +89,7 @@ class ImagesDropped:
 
 @attrs.frozen
 class SurplusText:
-    """Text of items beyond the maximum."""
+    """Text of items beyond the maximum, or of one more image of an item."""
 
     text: bytes = attrs.field(repr=lambda text: f"<{len(text)} bytes>")
 
@@ -573,8 +573,10 @@ class ImageExtractor:
         self.keep_rest(rest)
 
     def keep_rest(self, text: bytes) -> None:
-        if text and self.image_index in self.failures:  # else it stands beside an image that is whole
+        if text and self.image_index in self.failures:
             self.events.append(UndecodedText(self.image_index, text))
+        elif text and self.levels[-1].key not in PREVIEWS:  # it stands beside an image that is whole
+            self.events.append(SurplusText(text))
 
 
 class AnswerDecoder(ImageExtractor):
@@ -590,7 +592,7 @@ class AnswerDecoder(ImageExtractor):
         super().__init__()
         self.most_items = most_items
         self.inputs = inputs
-        self.has_surplus = False
+        self.has_surplus = self.is_damaged = False
         self.whole: SmallAnswer | None = None
 
     def feed(self, chunk: bytes) -> Iterator[DecoderEvent]:
@@ -638,7 +640,7 @@ class AnswerDecoder(ImageExtractor):
         try:
             return super().parse()
         except ProtocolError:
-            document = parse_beginning(self.text)
+            document, self.is_damaged = parse_beginning(self.text), True
             if not self.ended and not (isinstance(document, dict) and any(map(has_image, find_items(document)))):
                 raise
             return document
@@ -654,7 +656,10 @@ class AnswerDecoder(ImageExtractor):
             is_doubtful=self.is_doubtful,
             seconds=[*self.seconds.values()],
         )
-        return attrs.evolve(answer, has_surplus=True) if self.has_surplus or self.has_others else answer
+        if self.has_surplus or self.has_others or self.is_damaged:
+            has_surplus = self.has_surplus or self.has_others
+            answer = attrs.evolve(answer, has_surplus=has_surplus, is_damaged=self.is_damaged)
+        return answer
 
 
 class OpaqueDecoder(ImageExtractor):

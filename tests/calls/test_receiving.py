@@ -175,7 +175,7 @@ async def test_without_pauses_others_would_be_held(monkeypatch, executor, name):
 async def test_an_error_that_is_large_enough_for_an_image_is_kept(executor, size, is_kept):
     """An error in an answer of success is kept as it arrived from 16 KiB on, as it may hold an image."""
     text = b'{"error":{"message":"Blocked."},"x":"%s"}'
-    body = text % (b"A" * (size - len(text) + len("%s")))
+    body = text % (b"A." * size)[: size - len(text) + len("%s")]
 
     async def arrive():
         yield body

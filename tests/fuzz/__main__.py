@@ -1,7 +1,8 @@
 """
-Fuzz the decoders under a coverage-guided fuzzer: `python -m fuzz TARGET [RUNS]`, in the folder `tests`.
+Fuzz the decoders under a coverage-guided fuzzer: `python -m fuzz TARGET [RUNS [FOLDER]]`, in the folder `tests`.
 
-An input that fails is written to the current folder, and its path shown.
+Inputs that reached something new are kept in FOLDER, if one is named. An input that fails is written to the current
+folder, and its path shown.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ def quote(word: str) -> str:
     return '"' + "".join(f"\\x{byte:02x}" for byte in word.encode()) + '"\n'
 
 
-def main(name: str, runs: int = RUNS) -> None:
+def main(name: str, runs: str = str(RUNS), folder: str = "") -> None:
     with tempfile.TemporaryDirectory() as place:
-        corpus, dictionary = Path(place) / "corpus", Path(place) / "words"
-        corpus.mkdir()
+        corpus, dictionary = Path(folder or place) / "corpus", Path(place) / "words"
+        corpus.mkdir(parents=True, exist_ok=True)
         for index, seed in enumerate(targets.SEEDS[name]):
             (corpus / str(index)).write_bytes(seed)
         dictionary.write_text("".join(map(quote, targets.WORDS[name])))
@@ -35,4 +36,4 @@ def main(name: str, runs: int = RUNS) -> None:
         atheris.Fuzz()
 
 
-main(sys.argv[1], *map(int, sys.argv[2:3]))
+main(*sys.argv[1:])

@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterable, Mapping
 from math import inf, isfinite
 from pathlib import Path
 
+from fuzz import preservation
+from fuzz.preservation import calls, shapes
+
 from burncloud_images.bulk.inputs.columns import UnusableRow
 from burncloud_images.bulk.inputs.encodings import open_text
 from burncloud_images.bulk.inputs.formats import read_text
@@ -269,7 +272,8 @@ def rows(data: bytes) -> None:
 
 Target = Callable[[bytes], None]
 TARGETS: Mapping[str, Target] = {
-    target.__name__: target for target in (answer, events, body, compression, failures, headers, downloads, media, rows)
+    target.__name__: target
+    for target in (answer, events, body, shapes, calls, compression, failures, headers, downloads, media, rows)
 }
 
 IMAGE = "iVBORw0KGgo="
@@ -298,6 +302,8 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         b"\x01\xef\xbb\xbf\r\nretry: 1\ndata: " + EVENT.encode() + b"\n\n",
         b"\x07\x89PNG",
     ),
+    "shapes": preservation.SEEDS,
+    "calls": preservation.SEEDS,
     "compression": (
         b"\x03" + gzip.compress(b"{}") + gzip.compress(b"[]") + bytes(9),
         b"\x04" + zlib.compress(b"{}", wbits=-15),
@@ -359,6 +365,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {
         ".completed",
     ),
     "body": ('"data"', '"b64_json"', "data: ", ": ", "\n\n", "event", "\0", "\ufeff", "[{", "},{", '"error"'),
+    "shapes": preservation.WORDS,
+    "calls": preservation.WORDS,
     "compression": ("\x1f", "\x78", "{", "data:"),
     "failures": ('"error"', '"code"', '"type"', '"message"', '"param"', "null", "insufficient_quota", "rate_limit"),
     "headers": ("GMT", "Tue, 24 Nov 2026", "nan", "inf", "1e9", "-1", "\n"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import chunkings, cut, examples
 
-from burncloud_images.wire.base64text import Base64Decoder
+from burncloud_images.wire.base64text import Base64Decoder, may_hold_base64
 
 ALPHABET = "ABCDwxyz0189+/"
 WHOLE = re.compile(rb"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
@@ -98,3 +98,22 @@ def test_a_refusal_does_not_show_the_text(text):
 
     assert "SEC" not in str(caught.value)
     assert None is caught.value.__cause__
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        (b'{"pic": "%b"}' % (b"iVBORw0K" * 10), True),
+        (b'{"pic": "%b"}' % (rb"iVBO\/w-_\n" * 10), True),
+        (b'{"pic": "%b"}' % (rb"\u0041\u002F" * 40), True),
+        (b'{"sha256": "%b"}' % (b"0f" * 32), False),
+        (b'{"url": "https:\\/\\/x/%b?sig=%b"}' % (b"a" * 90, b"b" * 90), False),
+        (b"an otter " * 20, False),
+        (b". " * 200_000, True),
+        (b"", False),
+    ],
+    ids=range(8),
+)
+def test_long_base64_is_seen(text, held):
+    """A text may hold an image if it has base64 that is longer than names are, or is too long to look through."""
+    assert held == may_hold_base64(text)

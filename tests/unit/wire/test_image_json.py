@@ -162,7 +162,8 @@ def address_of(item: dict[str, object]) -> object:
     """Return where an image lies; a `data:` URL without base64 is an address, also where base64 is expected."""
     payload = item.get("b64_json")
     inline = payload if isinstance(payload, str) and payload[:5].lower() == "data:" else None
-    return says_something(item.get("url")) or inline
+    url = says_something(item.get("url"))
+    return inline if inline and not str(url).lower().startswith(("http", "data:", "/")) else url
 
 
 @given(answers, st.data())
