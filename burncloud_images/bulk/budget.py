@@ -150,8 +150,8 @@ async def refuse_unpriced(prices: PriceTable | None, documents: AsyncGenerator[M
         others = f"; and {len(names) - MAX_MODELS_NAMED:,} more" if len(names) > MAX_MODELS_NAMED else ""
         raise ConfigurationError(
             f"The prices of {prices.date} do not say what these requests can cost: {listed}{others}. "
-            "Add them to the price file, name the price of an image (--price MODEL=DOLLARS, PriceTable.with_price), or "
-            "use max_images in place of max_cost."
+            "Add them to the price file, name the price of an image (--price MODEL=DOLLARS, PriceTable.with_price), "
+            "buy a few to measure it (plan --measure), or use max_images in place of max_cost."
         )
 
 

@@ -22,12 +22,14 @@ from burncloud_images.bulk.directory import Ballast, JobDirectory, JobLock
 from burncloud_images.bulk.inputs import InputOptions
 from burncloud_images.bulk.inputs.ingest import add_input, add_requests
 from burncloud_images.bulk.job_shard import SHARD, JobShard
+from burncloud_images.bulk.measurement import reserve_unpriced
 from burncloud_images.bulk.options import JobOptions
 from burncloud_images.bulk.outputs.export import write_outputs
 from burncloud_images.bulk.outputs.metadata import require
 from burncloud_images.bulk.outputs.shards import pack
 from burncloud_images.bulk.pace import AdaptiveConcurrency, CircuitBreaker, RateLimiter, RateWindow
 from burncloud_images.bulk.records import (
+    BOUGHT,
     STOP_PRECEDENCE,
     AddedRows,
     JobTotals,
@@ -315,6 +317,8 @@ class Job:
             records = self.store.records({RequestState.PENDING, *wanted_again(options)})
             documents = ({"model": client.model, **record.document} async for record in records)
             await refuse_unpriced(options.prices, documents)
+            if options.prices is not None:  # what is done at an unknown price is known to be spent, and not how much
+                await reserve_unpriced(self.store, options.prices, client.model, BOUGHT | {RequestState.IN_DOUBT})
         await self.find_lost()
         adopted = await self.adopt(client, options)
         await self.store.set_metadata("running", True)

@@ -7,7 +7,7 @@ The measured requests are requests of the job like all others, so the job does n
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TypeAlias
@@ -148,9 +148,11 @@ async def open_measurements(path: Path) -> tuple[CostMeasurement, ...]:
         return from_json(await store.get_metadata(METADATA))
 
 
-async def reserve_unpriced(store: JobStore, prices: PriceTable, model: str | None) -> None:
-    """Reserve the worst case of requests that were or may have been bought before it was known."""
-    async for record in store.records(SPENT):
+async def reserve_unpriced(
+    store: JobStore, prices: PriceTable, model: str | None, states: Collection[RequestState] = SPENT
+) -> None:
+    """Reserve the worst case of requests in *states* that were or may have been bought before it was known."""
+    async for record in store.records(states):
         worst = prices.worst_case({"model": model, **record.document})
         if worst and record.cost is None and not record.reserved:
             await store.reserve(record.key, worst)

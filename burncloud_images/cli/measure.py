@@ -205,8 +205,10 @@ class MeasureCommand:
         else:
             followed = [f"`burncloud-images batch` with --into {shlex.quote(str(self.folder))} keeps these images."]
         if not self.reporter.options.quiet:
-            for event, text in (("summary", summarise(report)), *(("next", sentence) for sentence in followed)):
-                self.reporter.say(event, text)
+            if report.message or not to_exit(report.stopped, report.totals):
+                self.reporter.say("summary", summarise(report))
+            for sentence in followed:
+                self.reporter.say("next", sentence)
 
     def explain(self, rows: Sequence[NewRequest]) -> str:
         """Return why nothing could be measured of *rows*."""

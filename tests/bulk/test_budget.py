@@ -375,8 +375,8 @@ class TestPrices:
             await refuse(TABLE, documents)
         assert (
             "The prices of 2026-11-23 do not say what these requests can cost: new (2); the server's own model (1). "
-            "Add them to the price file, name the price of an image (--price MODEL=DOLLARS, PriceTable.with_price), or "
-            "use max_images in place of max_cost." == caught.value.message
+            "Add them to the price file, name the price of an image (--price MODEL=DOLLARS, PriceTable.with_price), "
+            "buy a few to measure it (plan --measure), or use max_images in place of max_cost." == caught.value.message
         )
 
     async def test_of_many_models_some_are_named(self):

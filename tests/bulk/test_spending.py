@@ -75,6 +75,16 @@ async def test_a_budget_holds_for_every_model_that_the_rules_name(workshop, mode
     assert 4 * CENTS_4 == report.totals.cost + report.totals.reserved
 
 
+async def test_what_is_in_doubt_at_an_unknown_price_counts_once_there_is_one(workshop):
+    """A run without prices left it; the budget of the next run knows its worst case."""
+    shop = await workshop(Fault(cut="close", billed=True))
+    await shop.run(prompts(4), concurrency=1, limit=1)
+
+    report = await shop.run(concurrency=1, max_cost=3 * CENTS_4, prices=FLAT)
+
+    assert ("budget", 3, CENTS_4) == (report.stopped, shop.billed, report.totals.reserved)
+
+
 async def test_a_request_that_costs_more_than_its_worst_case_raises_that_of_the_others(workshop):
     """A measured ceiling may be too low; what is found out is set aside for the requests that follow, and said once."""
     dear = {"created": 1, "data": [{"b64_json": base64.b64encode(png()).decode()}], "usage": {"cost": 0.1}}
