@@ -48,6 +48,11 @@ class TaskImages(Generic[T]):
     damaged: tuple[DamagedImage, ...] = ()
     numbers: set[int] = attrs.field(factory=set)
 
+    @property
+    def has_any(self) -> bool:
+        """Whether an image, or its address, has come."""
+        return bool(self.kept or self.unstored or any(unfetched is not None for _, unfetched in self.items.values()))
+
     def claim(self, index: int) -> int:
         """Return the place that the name of an image is made of: its own, or the first that is free."""
         number = index if index not in self.numbers else next(one for one in count() if one not in self.numbers)

@@ -215,6 +215,8 @@ class TaskFollower(Generic[T]):
         if report.state is TaskState.SUCCEEDED:
             self.empty += 1
             error = ProtocolError(f"{message}, although it is {report.word}.", status=response.status)
+            if self.empty >= EMPTY_RESULTS and self.images.has_any:
+                return  # they are those that came while it was at work
             if self.empty >= EMPTY_RESULTS:
                 error.task = self.task
             raise error

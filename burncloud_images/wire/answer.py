@@ -17,7 +17,7 @@ import attrs
 from burncloud_images.errors import ProtocolError, hide_query
 from burncloud_images.results import Cost, RefusedImage, SVGUsage, TokenDetails, Usage
 from burncloud_images.wire.error_body import is_answered_with_success, is_failure
-from burncloud_images.wire.places import BASE64, Path, find_early, find_items, has_image, without_echoes
+from burncloud_images.wire.places import BASE64, Path, find_early, find_items, has_cut, has_image, without_echoes
 from burncloud_images.wire.tasks import TaskReport, TaskState, read_report
 
 KNOWN = frozenset({"created", "data", "usage", "background", "output_format", "quality", "size", "error"})
@@ -241,13 +241,25 @@ def find_images(
 ) -> tuple[Sequence[object], bool]:
     """Return the image objects, and whether the images that were cut out are among them; see `to_answer`."""
     is_running = task is not None and task.state is TaskState.RUNNING
-    find = find_early if is_running else find_items
+    find = find_finished if is_running else find_items
     if inputs is None or ((decoded or home is not None) and not is_doubtful):
         return find(document) if home is None else find_items(document, home), True
     own = find(to_document(without_echoes(document, inputs, doubtful=True)))
     if is_running or any(map(has_image, own)):
         return own, False
     return find_items(to_document(without_echoes(document, inputs, doubtful=False)), home), True
+
+
+def find_finished(document: Mapping[str, object]) -> Sequence[object]:
+    """Return the image objects of a task at work; the `url` of one that is itself at work is where it is asked for."""
+    return [None if is_at_work(item) else item for item in find_early(document)]
+
+
+def is_at_work(item: object) -> bool:
+    if not isinstance(item, dict) or has_cut(item):
+        return False
+    report = read_report(item)
+    return report is not None and report.state is not TaskState.SUCCEEDED and (report.is_certain or bool(report.word))
 
 
 def to_document(value: object) -> Mapping[str, object]:

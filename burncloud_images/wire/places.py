@@ -43,8 +43,6 @@ SINGLE = ("image_url", "result_url", "output_url", "output", "result", "imageUrl
 """Names of one image that stands alone at the top, where `url` and `image` may be something else: an echoed input."""
 EARLY = ("result_url", "output_url", "resultUrl", "image_url", "imageUrl")
 """Names of the address of one image of a task that is still at work."""
-STATES = frozenset({"status", "task_status", "state", "task_id"})
-"""Names in an object that is about a task, and not an image."""
 URLS = ("url", "image_url", "result_url", "output_url", "image", "imageUrl", "resultUrl", "download_url", "uri")
 """Names of the address of an image within its object, in order of precedence."""
 ITSELF = (*URLS, *BASE64)
@@ -219,18 +217,13 @@ def find_early(document: Mapping[str, object]) -> Sequence[object]:
     containers = list(find_containers(document))
     found = find_list(containers) or find_chat(containers)
     if found:
-        return [None if is_state(item) else item for item in found]
+        return found
     for container in containers:
         for name in EARLY:
             if url := find_url(container.get(name)):
                 return [{"url": url}]
     data = document.get("data")
     return data if isinstance(data, list) else ()
-
-
-def is_state(item: object) -> bool:
-    """Whether an object without base64 is about a task, so that its `url` may be where that is asked for."""
-    return isinstance(item, dict) and not STATES.isdisjoint(item) and not has_cut(item)
 
 
 def items_of(document: object, home: Path) -> Sequence[object] | None:

@@ -140,7 +140,6 @@ async def test_images_of_one_place_have_names_of_their_own(tmp_path, files, name
         ([Answer(b"<html>", 502)], Billing.YES),
         ([Answer(b"")], Billing.YES),
         ([RUNNING, LOST], Billing.YES),
-        ([{"id": "t-1", "status": "succeeded"}], Billing.YES),
     ],
 )
 @pytest.mark.parametrize("polled", [False, True])
@@ -149,6 +148,24 @@ async def test_images_are_on_the_error_if_the_task_ends_otherwise(ends, billed, 
     ran = await run(*([RUNNING] if polled else []), with_images(RUNNING, RED), *ends, count=2, into=into)
 
     assert (["red"], billed, "t-1") == (ran.images, ran.error.billed, ran.error.task.id)
+
+
+@pytest.mark.parametrize("early", [[RED], [RED, BLUE]])
+@pytest.mark.parametrize("polled", [False, True])
+async def test_a_task_that_succeeded_with_nothing_new_has_what_came(early, polled, into):
+    """A last answer without images leaves those that came while the task was at work."""
+    ran = await run(*([RUNNING] if polled else []), with_images(RUNNING, *early), DONE, count=2, into=into)
+
+    assert ([NAMES[image] for image in early], None) == (ran.images, ran.error)
+
+
+@pytest.mark.parametrize(("state", "found"), [("succeeded", 1), ("queued", 0), ("failed", 0)])
+async def test_items_with_a_state_of_their_own(state, found):
+    """The address of an item that is done is that of its image; of another it is where it is asked for."""
+    items = [{"id": "i-1", "status": state, "url": "BASE/image.png"}, {"id": "i-2", "status": "queued"}]
+    ran = await run({**RUNNING, "data": items}, RUNNING, count=2)
+
+    assert found == len(ran.error.unfetched)
 
 
 async def test_images_are_on_the_error_if_no_task_is_followed(into):
