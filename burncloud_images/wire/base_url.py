@@ -10,7 +10,7 @@ from burncloud_images.errors import ConfigurationError
 from burncloud_images.model.inputs import SCHEME
 
 VERSION = "/v1"
-ENDPOINTS = re.compile(r"/images/(?:generations|edits|variations)$")
+ENDPOINTS = re.compile(r"/(?:images/(?:generations|edits|variations)|chat/completions|responses)$")
 """What is pasted along with a base URL."""
 
 

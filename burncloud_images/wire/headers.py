@@ -139,7 +139,11 @@ def read_reset(value: str, now: datetime | None) -> float | None:
 def read_wait(value: str, unit: float, came: datetime | None) -> float | None:
     if NUMBER.fullmatch(value):
         return float(value) * unit
-    end = to_date(value) if unit == 1 else None
+    if unit != 1:
+        return None
+    if (seconds := parse_duration(value)) is not None:
+        return seconds
+    end = to_date(value) or to_iso_date(value)
     return None if end is None or came is None else max(0.0, (end - came).total_seconds())
 
 
@@ -153,6 +157,13 @@ def to_date(text: str) -> datetime | None:
     try:
         return aware(parsedate_to_datetime(text)).astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def to_iso_date(text: str) -> datetime | None:
+    try:
+        return aware(datetime.fromisoformat(text)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
 
 

@@ -23,6 +23,8 @@ SPELLINGS = {
         "https://api.example/",
         "HTTPS://api.example/v1//",
         "https://api.example/v1/images/generations",
+        "https://api.example/v1/chat/completions",
+        "https://api.example/v1/responses/",
         "https://api.example/images/variations",
         "https://api.example?key=1",
         "https://api.example/v1?",
