@@ -146,6 +146,8 @@ class AsyncImagesClient:
         from burncloud_images.wire.base_url import find_query, is_loopback, origin, to_base_url
         from burncloud_images.wire.dialects import find_dialect
 
+        if api_key is not False:  # before anything can be raised, whose traceback may print local variables
+            api_key = hide(from_environment(KEY_VARIABLES) if api_key is None else api_key)
         network = network or Network()
         address, source = find_base_url(base_url)
         where = to_base_url(address, allow_http=network.allow_http)
@@ -153,8 +155,6 @@ class AsyncImagesClient:
         if server is not None:
             where = to_base_url(address, allow_http=network.allow_http, base_path=server.base_path)
         host = origin(where)[1]
-        if api_key is not False:
-            api_key = hide(from_environment(KEY_VARIABLES) if api_key is None else api_key)
         if api_key is None and (is_loopback(host) or network.brings_credentials):
             api_key = False
         self._settings = Settings(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 
 import aiohttp
 import pytest
@@ -370,3 +371,31 @@ async def test_a_failed_connection_says_where_its_address_was_set(monkeypatch, g
             await client.generate("otter")
 
     assert caught.value.message.endswith(sentence)
+
+
+SECRET_KEY = "sk-canary-8d31"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "http://images.example/v1"},
+        {"base_url": "ftp://images.example/v1"},
+        {"base_url": "https://images.example/v1#x"},
+        {"base_url": "https://"},
+        {"base_url": 5},
+        {"dialect": "no-such-gateway"},
+        {"session": object()},
+        {"max_connections": "many"},
+        {"network": "none"},
+    ],
+    ids=["http", "ftp", "fragment", "no host", "a number", "dialect", "session", "connections", "network"],
+)
+def test_a_client_that_cannot_be_made_shows_no_key(options):
+    """Whatever is wrong with a client's arguments, a traceback that prints local variables does not print the key."""
+    try:
+        AsyncImagesClient(SECRET_KEY, **options)
+    except Exception as error:  # noqa: BLE001 (whatever it is)
+        found = traceback.TracebackException.from_exception(error, capture_locals=True)
+
+        assert SECRET_KEY not in "".join(found.format())
