@@ -193,7 +193,9 @@ async def bad_lists(stage: Stage) -> None:
 # --- the key ---------------------------------------------------------------------------------------------------------
 
 
-@case("X05", "key in repr, str, pickle, args, tracebacks with locals, logs, files, /proc/PID/cmdline", "0 seen")
+@case(
+    "X05", "key in repr, str, pickle, args, tracebacks with locals, logs, files, /proc/PID/cmdline", "0 seen", bound=60
+)
 async def nowhere(stage: Stage) -> None:
     """Through a success and through failures of each kind; what is shown is looked at by every case as well."""
     faults = (

@@ -306,7 +306,7 @@ async def script(stage: Stage, name: str, url: str, *options: str, **environment
 # --- what runs out ---------------------------------------------------------------------------------------------------
 
 
-@case("T06", "64 file descriptors for 200 calls", "success or ConnectionFailedError; billed = delivered")
+@case("T06", "64 file descriptors for 200 calls", "success or ConnectionFailedError; billed = delivered", bound=60)
 async def scarce(stage: Stage) -> None:
     """No connection is no bill, and no image is lost for want of a descriptor."""
     gateway = await stage.enter(Gateway())
