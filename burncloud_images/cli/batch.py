@@ -67,7 +67,7 @@ async def run(
         ImagesError: The job cannot be opened or run.
     """
     stdin = StandardInput()
-    lists = to_lists(values, stdin)
+    lists = to_lists(values, stdin, reporter.note)
     if not job_folder.directory:
         raise UsageError("A job needs a folder: add --into DIR.")
     if scheme := SCHEME.match(job_folder.directory):
@@ -373,7 +373,8 @@ async def show_dry_run(
     """
     if connection.emulator:
         raise UsageError("--dry-run sends nothing, so it cannot be combined with --emulator.")
-    plan = await make_plan(lists.read() if lists.names else read_job(folder), options.prices)
+    rows = lists.read() if lists.names else read_job(folder)
+    plan = await make_plan(rows, options.prices, shows_sizes=lists.shape is not None)
     show_plan(
         plan,
         pace,

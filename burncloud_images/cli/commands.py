@@ -157,10 +157,6 @@ def make(
         try:
             values = add_defaults(given, (*unseen, *owners), KNOWN)
             reporter = Reporter(options=build_options(ReportingOptions, values))
-            if ShapeOptions in owners:
-                from burncloud_images.cli.inputs import with_size
-
-                values = with_size(values, reporter.note)
             with reporter.showing_warnings(), asyncio.Runner() as runner:
                 return runner.run(call(place, {**values, **more}, reporter))
         except UsageError as error:

@@ -193,6 +193,7 @@ class JobInputs:
         allow_http: Whether rows may name unencrypted URLs.
         models: Several models, each for every row that names none.
         shard: The part of the rows that is taken; None for all.
+        shape: Of images whose size no row gives.
     """
 
     names: tuple[str, ...]
@@ -201,6 +202,7 @@ class JobInputs:
     allow_http: bool = False
     models: tuple[str, ...] = ()
     shard: JobShard | None = None
+    shape: Shape | None = None
 
     @property
     def options(self) -> InputOptions:
@@ -216,6 +218,8 @@ class JobInputs:
             sheet=self.rows.sheet,
             template=self.rows.template,
             models=self.models,
+            aspect=None if self.shape is None else self.shape.aspect,
+            pixels=None if self.shape is None else self.shape.pixels,
             columns=to_columns(self.rows.column),
             allow_http=self.allow_http,
             shard=self.shard,
@@ -236,12 +240,13 @@ class JobInputs:
                     yield row
 
 
-def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> JobInputs:
+def to_lists(values: Mapping[str, Any], stdin: StandardInput, note: Callable[[str], object]) -> JobInputs:
     """
     Return the lists that *values* name.
 
     Raises:
         UsageError: A field cannot be read, a list does not exist, or stdin is named twice.
+        InvalidRequestError: A model has no size of the shape that is asked for.
     """
     names = tuple(values.get("inputs") or ())
     for name in names:
@@ -251,11 +256,16 @@ def to_lists(values: Mapping[str, Any], stdin: StandardInput) -> JobInputs:
             raise UsageError(f"There is no list {name}.")
     defaults = {**find_model(), **dict(find_defaults(values, stdin))}
     models = to_models(defaults.get("model"))
+    shape = find_shape(values, defaults.get("size"))
+    if shape is not None:
+        for model in models or filter(None, (defaults.get("model"),)):
+            note(f"--aspect {shape.aspect} is the size {shape.fit(str(model))} for {model}")
     return JobInputs(
         names=names,
         defaults={name: value for name, value in defaults.items() if name != "model" or not models},
         models=models,
         rows=build_options(ListOptions, values),
+        shape=shape,
         allow_http=bool(values.get("allow_http")),
     )
 
@@ -265,30 +275,61 @@ def with_size(values: Mapping[str, Any], note: Callable[[str], object]) -> dict[
     Return *values* with the size that --aspect and --megapixels ask for.
 
     Raises:
-        UsageError: They contradict other options.
-        InvalidRequestError: A model has no such size.
+        UsageError: They contradict other options, or no model is named.
+        InvalidRequestError: The model has no such size.
     """
-    aspect, megapixels = values.get("aspect"), values.get("megapixels")
-    if aspect is None and megapixels is None:
+    words = [word for word in values.get("field") or () if word.startswith(("model=", "size="))]
+    given = {**values, **dict(extra_fields(GenerationRequest, words))}
+    shape = find_shape(values, given.get("size"))
+    if shape is None:
         return dict(values)
-    if aspect is None or values.get("size") is not None:
-        wrong = "--megapixels needs --aspect" if aspect is None else "--aspect cannot be combined with --size"
-        raise UsageError(f"{wrong}.")
-    from burncloud_images.model.sizes import PIXELS, fit
-
-    if megapixels is not None and not 0 < megapixels < MOST_MEGAPIXELS:
-        raise UsageError(f"--megapixels has to be between 0 and {MOST_MEGAPIXELS}.")
-    pixels = PIXELS if megapixels is None else max(1, round(megapixels * 1_000_000))
-    model = values.get("model") or from_environment(MODEL_VARIABLES)
-    sizes = {fit(aspect, pixels=pixels, model=name) for name in to_models(model) or (model,)}
-    if len(sizes) > 1:
-        raise UsageError(f"The models take different sizes of {aspect}: {', '.join(sorted(sizes))}; use --size.")
-    (size,) = sizes
-    note(f"--aspect {aspect} is the size {size}")
+    model = given.get("model") or from_environment(MODEL_VARIABLES)
+    if model is None:
+        size = shape.fit(None)
+        raise UsageError(f"--aspect needs a model, because sizes depend on it: add --model, or give --size {size}.")
+    size = shape.fit(model)
+    note(f"--aspect {shape.aspect} is the size {size}")
     return {**values, "size": size}
 
 
+@attrs.frozen(kw_only=True)
+class Shape:
+    """What --aspect and --megapixels ask for."""
+
+    aspect: str
+    pixels: int | None = None
+
+    def fit(self, model: str | None) -> str:
+        """
+        Return the size for *model*.
+
+        Raises:
+            InvalidRequestError: It has none.
+        """
+        from burncloud_images.model.sizes import PIXELS, fit
+
+        return fit(self.aspect, pixels=self.pixels or PIXELS, model=model)
+
+
 MOST_MEGAPIXELS = 1000
+
+
+def find_shape(values: Mapping[str, Any], size: object) -> Shape | None:
+    """
+    Return the shape that is asked for instead of a *size*; None if none is.
+
+    Raises:
+        UsageError: The options contradict one another.
+    """
+    aspect, megapixels = values.get("aspect"), values.get("megapixels")
+    if aspect is None and megapixels is None:
+        return None
+    if aspect is None or size is not None:
+        wrong = "--megapixels needs --aspect" if aspect is None else "--aspect cannot be combined with --size"
+        raise UsageError(f"{wrong}.")
+    if megapixels is not None and not 0 < megapixels < MOST_MEGAPIXELS:
+        raise UsageError(f"--megapixels has to be between 0 and {MOST_MEGAPIXELS}.")
+    return Shape(aspect=aspect, pixels=None if megapixels is None else max(1, round(megapixels * 1_000_000)))
 
 
 def to_models(word: object) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from burncloud_images.prices.table import PriceTable
 MOST_BAD_ROWS = 20
 """Bad rows that are printed; --json prints all."""
 MOST_UNPRICED = 5
+MOST_SIZES = 3
 MOST_DUPLICATES = 5
 """Duplicates with ids that are printed."""
 NO_MODEL = "no model named"
@@ -49,14 +50,15 @@ async def print_plan(
     """
     validate_numbers(values)
     stdin = StandardInput()
-    lists, prices, budget = to_lists(values, stdin), find_prices(spending, reporter), find_budget(spending)
+    lists = to_lists(values, stdin, reporter.note)
+    prices, budget = find_prices(spending, reporter), find_budget(spending)
     assert prices is not None  # without --emulator alone there are none
     folder = find_folder(measuring, lists)
     prices = await add_measured(prices, folder) or prices
     model = from_environment(MODEL_VARIABLES)
     candidates = MeasurementCandidates(most=measuring.measure or 0, model=model)
     with reporter.working("reading"):
-        plan = await make_plan(lists.read(), prices, candidates)
+        plan = await make_plan(lists.read(), prices, candidates, shows_sizes=lists.shape is not None)
     purchase = None
     if measuring.measure is not None and folder is not None:
         if measuring.measure > plan.requests:
@@ -72,7 +74,7 @@ async def print_plan(
             spending=spending,
         )
         prices = await purchase.buy(connection, pace, stdin)
-        plan = await make_plan(lists.read(), prices)
+        plan = await make_plan(lists.read(), prices, shows_sizes=lists.shape is not None)
     show_plan(
         plan,
         pace,
@@ -94,6 +96,7 @@ class ModelTotals:
         typical: What is usual.
         measured: The measured ceiling, or the worst case where that is lower; 0 if none holds for all of them.
         basis: What counts the worst case.
+        sizes: The number of requests for each size.
     """
 
     requests: int = 0
@@ -103,6 +106,7 @@ class ModelTotals:
     measured: int = 0
     basis: str = ""
     unmeasured: int = 0
+    sizes: Counter[str] = attrs.field(factory=Counter)
 
     def measure(self, cost: int | None) -> None:
         """Add the measured ceiling of a request."""
@@ -127,6 +131,7 @@ class JobPlan:
         unpriced: Number of requests for each model without a price.
         tokens: Maximum tokens of the requests for which the price table states it.
         labels: The key of the request with each id.
+        shows_sizes: Whether the lines say of what size the images are.
     """
 
     rows: int = 0
@@ -140,6 +145,7 @@ class JobPlan:
     candidates: MeasurementCandidates | None = attrs.field(default=None, repr=False)
     keys: set[bytes] = attrs.field(factory=set, repr=False)
     labels: dict[str, bytes] = attrs.field(factory=dict, repr=False)
+    shows_sizes: bool = False
 
     @property
     def requests(self) -> int:
@@ -199,6 +205,7 @@ class JobPlan:
         share = self.models.setdefault(str(document["model"] or NO_MODEL), ModelTotals())
         share.requests += 1
         share.images += count_images(document)
+        share.sizes[str(document.get("size") or "auto")] += 1
         self.tokens += (prices.count_tokens(document) or 0) if prices is not None else 0
         if prices is None:
             return
@@ -216,9 +223,11 @@ async def make_plan(
     rows: AsyncIterator[NewRequest | BadRow],
     prices: PriceTable | None,
     candidates: MeasurementCandidates | None = None,
+    *,
+    shows_sizes: bool = False,
 ) -> JobPlan:
     """Return the plan for *rows*; *candidates* takes those that may be measured."""
-    plan = JobPlan(candidates=candidates)
+    plan = JobPlan(candidates=candidates, shows_sizes=shows_sizes)
     model = from_environment(MODEL_VARIABLES)
     async for row in rows:
         plan.take(row, prices, model)
@@ -256,7 +265,8 @@ def to_lines(plan: JobPlan) -> Iterator[str]:
         measured = f"measured at most {show_money(share.measured)}, " if 0 < share.measured != share.cost else ""
         cost = f", {usual}{measured}at most {show_money(share.cost)} by {share.basis}" if share.cost else ""
         asked = f"{format_count(share.requests, 'request')}, {format_count(share.images, 'image')}"
-        yield f"  {model:{width}}  {asked}{cost}"
+        sizes = f" of {', '.join(size for size, _ in share.sizes.most_common(MOST_SIZES))}" if plan.shows_sizes else ""
+        yield f"  {model:{width}}  {asked}{sizes}{cost}"
 
 
 def limits_to_lines(plan: JobPlan, pace: RateOptions, max_cost: int | None, max_images: int | None) -> Iterator[str]:

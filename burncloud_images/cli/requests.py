@@ -10,7 +10,7 @@ import attrs
 
 from burncloud_images.cli.connection import open_client, to_network
 from burncloud_images.cli.exit_codes import UsageError, to_exit
-from burncloud_images.cli.inputs import StandardInput, to_request
+from burncloud_images.cli.inputs import StandardInput, to_request, with_size
 from burncloud_images.cli.interrupts import RequestInterrupts
 from burncloud_images.cli.options import ConnectionOptions, OutputOptions, StreamOptions
 from burncloud_images.cli.outputs import (
@@ -67,7 +67,7 @@ async def send(
     stdin = StandardInput()
     target = None if output.output == "-" else to_target(output)
     command = RequestCommand(output=output, streaming=streaming, reporter=reporter, target=target)
-    request = to_request(kind, values, stdin, allow_http=connection.allow_http)
+    request = to_request(kind, with_size(values, reporter.note), stdin, allow_http=connection.allow_http)
     command.request = ask_for_partials(request, command.streaming)
     check_stdout(output, command.request.n or 1)
     if output.dry_run:

@@ -388,6 +388,21 @@ def test_a_list_that_changed(cli, serve):
     assert 3 == len(server.ledger.requests)
 
 
+def test_a_list_that_was_refused_is_read_in_the_way_that_the_refusal_names(cli, serve, here):
+    """Nothing of it was taken, so other options change nothing that was bought."""
+    server = serve()
+    (here / "prompts.txt").write_text("an otter\n")
+    words = ("batch", "prompts.txt", "--into", "out", "--aspect", "16:9")
+    refused = cli(*words)
+    made = cli(*words, "--model", "gpt-image-2")
+    other = cli(*words, "--model", "gpt-image-2", "--megapixels", "2")
+
+    assert (2, 0, 2) == (refused.code, made.code, other.code)
+    assert "add --model" in refused.errors[0]
+    assert "other defaults" in other.errors[0]
+    assert "1328x752" == sent(server)["an otter"]["size"]
+
+
 def test_the_model_of_the_environment_counts_as_a_default(cli, serve, monkeypatch):
     """It is part of a row's key, so that another one is asked about and not bought under a key that was used."""
     server = serve()

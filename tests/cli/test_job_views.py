@@ -114,7 +114,7 @@ def test_a_plan_for_programs(cli, here):
         found[name] for name in ("rows", "duplicates", "requests", "images", "cost", "seconds")
     )
     share = {"requests": 2, "images": 2, "cost": 0.5, "typical": 0.5, "measured": 0, "basis": "price per image"}
-    assert {"gpt-image-2": share} == found["models"]
+    assert {"gpt-image-2": {**share, "sizes": {"1024x640": 2}}} == found["models"]
     assert list(range(3, 33)) == [problem["line"] for problem in found["bad_row_list"]]
 
 

@@ -1,5 +1,6 @@
 """The configuration file: what it may hold and what wins over it."""
 
+import json
 import os
 import pwd
 from pathlib import Path
@@ -204,7 +205,8 @@ def test_a_profile_without_a_home(cli, monkeypatch):
         (["-m", "gpt-image-2", "--aspect", "16:9"], "1328x752"),
         (["-m", "gpt-image-2", "--aspect", "9:16", "--megapixels", "2"], "1056x1888"),
         (["-m", "dall-e-3", "--aspect", "16:9"], "1792x1024"),
-        (["--aspect", "1:1"], "1008x1008"),
+        (["-m", "gpt-image-2", "--aspect", "1:1"], "1008x1008"),
+        (["-O", "model=dall-e-2", "--aspect", "1:1"], "1024x1024"),
     ],
 )
 def test_aspect_becomes_a_size(cli, words, size):
@@ -219,6 +221,8 @@ def test_aspect_becomes_a_size(cli, words, size):
     ("words", "said"),
     [
         (["--aspect", "16:9", "--size", "auto"], "cannot be combined with --size"),
+        (["--aspect", "1:1", "-O", "size=1024x1024"], "cannot be combined with --size"),
+        (["--aspect", "1:1"], "add --model, or give --size 1008x1008"),
         (["--megapixels", "1"], "--megapixels needs --aspect"),
         (["--aspect", "wide"], "'wide' is not a ratio"),
         (["--aspect", "1:1", "--megapixels", "0"], "--megapixels has to be"),
@@ -241,4 +245,46 @@ def test_plan_shows_the_size_of_an_aspect(cli, here):
     ran = cli("plan", "prompts.txt", "-m", "gpt-image-2", "--aspect", "3:2", "--config", "mine.toml")
 
     assert 0 == ran.code
-    assert "--aspect 3:2 is the size 1232x816" in ran.err
+    assert "--aspect 3:2 is the size 1232x816 for gpt-image-2" in ran.err
+    assert "gpt-image-2  2 requests, 2 images of 1232x816, " in ran.out.decode()
+
+
+def test_aspect_takes_the_model_of_the_environment(cli, monkeypatch):
+    """It is the model of the request, as without a shape."""
+    monkeypatch.setenv("BURNCLOUD_MODEL", "dall-e-3")
+
+    assert "1792x1024" == cli(*GENERATE, "--aspect", "16:9").json["body"]["size"]
+
+
+def test_each_row_has_the_size_that_its_model_takes(cli, here):
+    """A row's own model decides, its own size stays, and a model without such a size makes a bad row."""
+    rows = [
+        {"prompt": "a"},
+        {"prompt": "b", "model": "dall-e-3"},
+        {"prompt": "c", "model": "gpt-image-1", "size": "1024x1024"},
+        {"prompt": "d", "model": "gpt-image-1"},
+    ]
+    (here / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    ran = cli("plan", "rows.jsonl", "-m", "gpt-image-2", "--aspect", "16:9", "--json")
+    lacking = cli("plan", "rows.jsonl", "--aspect", "16:9")
+
+    sizes = {name: share["sizes"] for name, share in ran.json["models"].items()}
+    assert {"gpt-image-2": {"1328x752": 1}, "dall-e-3": {"1792x1024": 1}, "gpt-image-1": {"1024x1024": 1}} == sizes
+    assert ["size: gpt-image-1 has no size of 16:9; it takes 1024x1024, 1536x1024, 1024x1536"] == [
+        row["reason"] for row in ran.json["bad_row_list"]
+    ]
+    assert (3, 2) == (ran.code, lacking.code)
+    assert "line 1 names no model, and the size for 16:9 depends on it; add --model, or a size" in lacking.err
+
+
+def test_several_models_have_sizes_of_their_own(cli, here):
+    """The size for each is told before the plan."""
+    (here / "prompts.txt").write_text("an otter\n")
+
+    ran = cli("plan", "prompts.txt", "-m", "gpt-image-2,dall-e-3", "--aspect", "16:9")
+
+    assert 0 == ran.code
+    assert "--aspect 16:9 is the size 1328x752 for gpt-image-2" in ran.err
+    assert "--aspect 16:9 is the size 1792x1024 for dall-e-3" in ran.err
+    assert "image of 1792x1024, " in ran.out.decode()

@@ -12,9 +12,17 @@ import asyncio
 import hashlib
 import json
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Callable,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from concurrent.futures import Executor
-from contextlib import closing, suppress
+from contextlib import aclosing, closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
@@ -81,6 +89,8 @@ class InputOptions:
         columns: What the list calls columns, by the column.
         template: A prompt with places for columns, as `{animal} in the style of {style}`.
         models: Each row that names no model becomes a request for each of these.
+        aspect: Width to height, as `16:9`, for rows without a size: each gets the one that its model takes.
+        pixels: About how many an image of that shape has; None for a million.
         allow_http: Whether rows may name images at unencrypted addresses.
         shard: The part of the rows that is taken, for several jobs that share a list; None for all.
     """
@@ -94,6 +104,8 @@ class InputOptions:
     columns: Mapping[str, str] = attrs.field(factory=dict)
     template: str | None = None
     models: Sequence[str] = ()
+    aspect: str | None = None
+    pixels: int | None = None
     allow_http: bool = False
     shard: JobShard | None = None
 
@@ -130,7 +142,7 @@ class InputOptions:
 
 async def open_input(
     source: str | Path, options: InputOptions, executor: Executor | None, *, stdin: BinaryIO | None = None
-) -> AsyncIterator[NewRequest | BadRow]:
+) -> AsyncGenerator[NewRequest | BadRow, None]:
     """
     Yield a request or a bad row for each record of an input, in order; blank ones are skipped.
 
@@ -246,6 +258,8 @@ class InputReader:
             allow_http=self.options.allow_http,
             template=self.options.find_template(),
             models=self.options.models,
+            aspect=self.options.aspect,
+            pixels=self.options.pixels,
         )
 
     def read(self, parser: RowParser) -> Made:
@@ -320,11 +334,13 @@ async def add_input(
         if before != {**before, **print_of}:
             await store.set_metadata(MEMORY, {**known, str(path): {**before, **print_of}})
         return AddedRows(known=int(str(before["rows"])))
-    await store.set_metadata(MEMORY, {**known, str(path): {**print_of, "rows": None}})
-    await store.clear_bad_rows(str(path))
-    added = await add_rows(store, open_input(path, options, executor), replace=replace)
-    rows = added.new + added.known
-    await store.set_metadata(MEMORY, {**await recall(store), str(path): {**print_of, "rows": rows}})
+    async with aclosing(open_input(path, options, executor)) as rows:
+        first = await anext(rows, None)  # a list that is refused here is not remembered, so it can be read another way
+        await store.set_metadata(MEMORY, {**known, str(path): {**print_of, "rows": None}})
+        await store.clear_bad_rows(str(path))
+        added = await add_rows(store, rows, first, replace=replace)
+    count = added.new + added.known
+    await store.set_metadata(MEMORY, {**await recall(store), str(path): {**print_of, "rows": count}})
     return added
 
 
@@ -346,9 +362,8 @@ def same(
 def digest_of(options: InputOptions) -> str:
     """Return what tells one set of defaults from another."""
     root = str(options.input_root.absolute()) if options.input_root is not None else None
-    further = {
-        name: getattr(options, name) for name in ("encoding", "delimiter", "sheet", "columns", "template", "models")
-    }
+    names = ("encoding", "delimiter", "sheet", "columns", "template", "models", "aspect", "pixels")
+    further = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in further.items() if value}  # jobs remember what digests were without these
     parts = [dict(options.defaults), root, options.format, *([given] if given else [])]
     text = json.dumps(parts, sort_keys=True, default=str)
@@ -369,10 +384,16 @@ async def recall(store: JobStore) -> dict[str, dict[str, object]]:
     return known
 
 
-async def add_rows(store: JobStore, rows: AsyncIterable[NewRequest | BadRow], *, replace: bool = False) -> AddedRows:
-    """Add rows as they come."""
+async def add_rows(
+    store: JobStore,
+    rows: AsyncIterable[NewRequest | BadRow],
+    first: NewRequest | BadRow | None = None,
+    *,
+    replace: bool = False,
+) -> AddedRows:
+    """Add rows as they come, after the first if it was taken already."""
     total = AddedRows()
-    batch: list[NewRequest | BadRow] = []
+    batch = [] if first is None else [first]
     async for row in rows:
         batch.append(row)
         if len(batch) >= BATCH:

@@ -31,6 +31,7 @@ from burncloud_images.model.media import examine_bytes
 from burncloud_images.model.operations import IMAGE_FIELDS, ImagesRequest, Operation
 from burncloud_images.model.rule_kinds import MeasuredImage
 from burncloud_images.model.rules import FILE, field_violations, upload_violations
+from burncloud_images.model.sizes import PIXELS, fit
 from burncloud_images.wire.base_url import is_loopback
 
 MAX_WARNINGS = 100
@@ -218,6 +219,8 @@ class RowParser:
         allow_http: Whether images may be at unencrypted addresses.
         template: Makes the prompts, of the columns of rows.
         models: Each row that names no model becomes a request for each of these.
+        aspect: The shape of images whose size no row gives; their model decides the size.
+        pixels: About how many they have; None for a million.
         row_warnings: What is to be said about the rows.
     """
 
@@ -227,13 +230,21 @@ class RowParser:
     allow_http: bool = False
     template: Template | None = None
     models: Sequence[str] = ()
+    aspect: str | None = None
+    pixels: int | None = None
     row_warnings: RowWarnings = attrs.field(
         default=attrs.Factory(lambda parser: RowWarnings(parser.source), takes_self=True)
     )
 
     def to_rows(self, parsed: ParsedRow) -> Iterator[NewRequest | BadRow]:
-        """Yield what *parsed* comes to: one request, or one for each model."""
+        """
+        Yield what *parsed* comes to: one request, or one for each model.
+
+        Raises:
+            UnusableRow: It names no model, and its size depends on one; so it is with most rows of the input.
+        """
         if not self.models or parsed.problem is not None or parsed.values.get("model") is not None:
+            self.require_model(parsed)
             yield self.to_row(parsed)
             return
         for model in self.models:
@@ -241,6 +252,12 @@ class RowParser:
             yield attrs.evolve(row, label=f"{row.label}-{model}") if row.label else row
             if isinstance(row, BadRow):
                 return
+
+    def require_model(self, parsed: ParsedRow) -> None:
+        given = {name for name, value in parsed.values.items() if value is not None} | self.defaults.own.keys()
+        if self.aspect is not None and parsed.problem is None and not given & {"model", "size"}:
+            lacking = f"line {parsed.line} names no model, and the size for {self.aspect} depends on it"
+            raise UnusableRow(f"{lacking}; add --model, or a size")
 
     def to_row(self, parsed: ParsedRow) -> NewRequest | BadRow:
         """Return what *parsed* comes to."""
@@ -325,11 +342,21 @@ class RowParser:
         values: dict[str, Any] = {name: value for name, value in own.items() if name in taken}
         values |= {name: value for name, value in given.items() if name in taken}
         values |= with_extra(self.defaults.extra, values.get("extra"))
+        violations.extend(self.add_size(values) if "size" in taken else ())
         found: dict[Path, InspectedImage] = {}
         for name in IMAGE_FIELDS:
             if name in values:
                 values[name] = self.find(name, values[name], operation, found, violations)
         return make(operation, values, violations), found
+
+    def add_size(self, values: dict[str, Any]) -> Sequence[Violation]:
+        """Add the size of the wanted shape that the model takes; return why it takes none."""
+        if self.aspect is not None and values.get("size") is None:
+            try:
+                values["size"] = fit(self.aspect, pixels=self.pixels or PIXELS, model=values.get("model"))
+            except InvalidRequestError as error:
+                return error.violations
+        return ()
 
     def find(
         self,

@@ -398,3 +398,36 @@ async def test_a_warning_that_is_an_error_ends_the_reading(read):
     """A warning that is raised as an error ends the reading and leaves nothing open."""
     with pytest.raises(ImagesWarning, match="seed"):
         await read(lines({"seed": 1}))
+
+
+# --- shapes ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_shape_becomes_the_size_that_each_model_takes(read):
+    """A size that a row or the defaults give stays, and pixels are about as many as are wanted."""
+    text = "prompt,model,size\na,gpt-image-2,\nb,dall-e-3,\nc,gpt-image-2,1024x640\nd,someone's,\n"
+    rows = await read(text, "list.csv", aspect="16:9", pixels=2_000_000)
+    given = await read("prompt\na\n", "list.csv", aspect="16:9", defaults={"size": "1024x1024"})
+
+    assert ["1888x1056", "1792x1024", "1024x640", "1888x1056"] == [row.document["size"] for row in rows]
+    assert ["1024x1024"] == [row.document["size"] for row in given]
+
+
+@pytest.mark.parametrize(
+    ("aspect", "reason"),
+    [("2:1", "size: dall-e-3 has no size of 2:1"), ("wide", "size: 'wide' is not a ratio"), ("4:1", "has no size")],
+)
+async def test_a_row_whose_model_lacks_the_shape_is_bad(read, aspect, reason):
+    """No other shape takes its place."""
+    (row,) = await read('{"prompt": "a", "model": "dall-e-3"}', aspect=aspect)
+
+    assert reason in row.reason
+
+
+async def test_a_shape_for_no_model_is_refused(read):
+    """Nothing is taken, since most rows of such a list name none."""
+    text = '{"prompt": "a", "model": "dall-e-3"}\n{"prompt": "b"}\n'
+    with pytest.raises(InvalidRequestError, match="line 2 names no model, and the size for 16:9 depends on it"):
+        await read(text, aspect="16:9")
+
+    assert 2 == len(await read(text, aspect="16:9", models=("gpt-image-2",)))
