@@ -6,9 +6,13 @@ The session's own trace hooks would do it too, but they cost a small request mor
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from contextvars import ContextVar
+from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.tracing import Trace
@@ -63,11 +67,31 @@ TRACE: ContextVar[PhaseTrace] = ContextVar("TRACE")
 
 
 class Connector(aiohttp.TCPConnector):
-    """Connections of which each request's `TRACE` is told."""
+    """
+    Connections of which each request's `TRACE` is told.
+
+    One that is closed while idle says goodbye over TLS first, and waits half a minute for a server that does not
+    answer. aiohttp no longer knows of it then, so it is remembered here.
+    """
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
         """Return a connection for *req*."""
         trace = TRACE.get()
         connection = await super().connect(req, [*traces, trace], timeout)
+        if connection.transport is not None:
+            with suppress(TypeError):  # uvloop's cannot be referred to weakly
+                self.transports.add(connection.transport)
         trace.begin_sending()
         return connection
+
+    @cached_property
+    def transports(self) -> WeakSet[asyncio.Transport]:
+        """Those of all connections that are open or being closed."""
+        return WeakSet()
+
+    async def close(self, *, abort_ssl: bool = False) -> None:  # noqa: ARG002 (it always does)
+        """Close all connections at once, so that no socket outlives the event loop."""
+        await super().close()
+        for transport in self.transports:
+            transport.abort()
+        await asyncio.sleep(0)

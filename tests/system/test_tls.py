@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import io
+import json
 import socket
 import ssl
 import struct
@@ -12,7 +14,9 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from fakes import FakeClock
+import trustme
+from fakes import FakeClock, until
+from leaks import open_descriptors
 from pictures import png
 
 from burncloud_images import AsyncImagesClient, Network, RetryPolicy, Timeouts, errors
@@ -200,3 +204,53 @@ def resetting(size: int, context: ssl.SSLContext | None) -> Iterator[int]:
     finally:
         thread.join()
         listener.close()
+
+
+# --- the end of a connection -----------------------------------------------------------------------------------------
+
+ANSWER = json.dumps({"created": 1, "data": [{"b64_json": base64.b64encode(png()).decode()}]}).encode()
+
+
+@contextlib.contextmanager
+def taciturn(server: ssl.SSLContext) -> Iterator[tuple[int, threading.Event]]:
+    """Serve one answer, hear a goodbye and say none; yield the port, and what tells that it was heard."""
+    heard, ended = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with server.wrap_socket(connection, server_side=True) as encrypted:
+            received = b""
+            while b"\r\n\r\n{" not in received:
+                received += encrypted.recv(65536)
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(ANSWER)}\r\n\r\n"
+            encrypted.sendall(head.encode() + ANSWER)
+            if not encrypted.recv(1):
+                heard.set()
+            ended.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield listening.getsockname()[1], heard
+        finally:
+            ended.set()
+            thread.join()
+
+
+async def test_no_socket_outlives_the_client():
+    """A server that does not answer the goodbye of an idle connection keeps no socket open."""
+    authority = trustme.CA()
+    server, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.configure_trust(trusting)
+    with taciturn(server) as (port, heard):
+        before = open_descriptors()
+        async with AsyncImagesClient("k", f"https://127.0.0.1:{port}/v1", network=Network(ca=trusting)) as client:
+            await client.generate("an otter", **SMALL)
+            mine = open_descriptors().keys() - before.keys()
+            await until(heard.is_set)
+        left = open_descriptors().keys() & mine
+
+    assert 2 == len(mine)  # and the one that the server accepted
+    assert 1 == len(left)
