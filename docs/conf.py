@@ -116,7 +116,8 @@ WORDS: Mapping[object, Callable[[Any], str]] = {
     limits.MaxCharacters: lambda limit: f"at most {limit.most:,} characters",
     limits.UnsupportedField: lambda limit: limit.reason,
     limits.FlexibleSize: lambda limit: (
-        f"`auto`, or multiples of {limit.step} up to {limit.long}, at most {limit.ratio}:1 and {limit.pixels:,} pixels"
+        f"`auto`, or multiples of {limit.step} up to {limit.long}, at most {limit.ratio}:1, "
+        f"and {limit.least_pixels:,} to {limit.most_pixels:,} pixels"
     ),
     limits.RequiredField: needs,
     limits.BytesBelow: lambda limit: f"less than {limit.size / limits.MB:g} MB",
