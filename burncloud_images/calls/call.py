@@ -185,7 +185,7 @@ class Call(Generic[T]):
     hook_error: Exception | None = None
     failures: list[ImagesError] = attrs.field(factory=list, repr=False)
     task: Task | None = None
-    task_images: TaskImages[T] = attrs.field(factory=TaskImages, repr=False)
+    task_images: TaskImages[T] = attrs.field(factory=TaskImages, repr=False)  # pyright: ignore[reportAssignmentType]
 
     async def told(self, work: Awaitable[ImagesResult[T]]) -> ImagesResult[T]:
         """Return what *work* of this call returns; add to its exception what only the call knows."""

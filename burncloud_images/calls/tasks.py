@@ -89,7 +89,7 @@ class TaskFollower(Generic[T]):
     word: str = ""
     last: tuple[RequestAttempt[T], ImagesError] | None = attrs.field(default=None, repr=False)
     missing: int = 0
-    images: TaskImages[T] = attrs.field(factory=TaskImages, repr=False)
+    images: TaskImages[T] = attrs.field(factory=TaskImages, repr=False)  # pyright: ignore[reportAssignmentType]
 
     def __attrs_post_init__(self) -> None:
         """Begin now."""
@@ -248,7 +248,7 @@ class TaskFollower(Generic[T]):
         answer = to_failed_answer(body)
         # An error of any kind may say `failed` of the question; only with the task's id is it about the task.
         report = answer.task if answer is not None else None
-        if answer is not None and report is not None and report.id == self.task.id and report.says_failed(report.id):
+        if answer is not None and report is not None and report.id == self.task.id and report.says_failed(self.task.id):
             self.judge_error(attempt, response, answer)
         error = attempt.to_error(response, body, Phase.ACCEPTED)
         is_final = 400 <= response.status < 500 and response.status not in PASSING

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import attrs
 
@@ -199,8 +200,10 @@ def from_json(value: object) -> tuple[CostMeasurement, ...]:
 
 
 def read(item: object) -> CostMeasurement | None:
+    if not isinstance(item, Mapping):
+        return None
+    values: dict[str, Any] = dict(item)
     try:
-        values = dict(item)  # type: ignore[call-overload]
         measurement = CostMeasurement(factors=CostFactors(**values.pop("factors")), **values)
     except (TypeError, ValueError, KeyError):
         return None

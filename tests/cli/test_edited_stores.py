@@ -74,8 +74,9 @@ async def read(folder):
     """Look at all of a job."""
     found = await take_snapshot(str(folder), None)
     for as_json in (False, True):
-        show(found, JsonOptions(json=as_json))
-    await print_usage(str(folder), JsonOptions(), Reporter(options=ReportingOptions(quiet=True), stream=io.StringIO()))
+        show([found], JsonOptions(json=as_json))
+    reporter = Reporter(options=ReportingOptions(quiet=True), stream=io.StringIO())
+    await print_usage((str(folder),), JsonOptions(), reporter)
     async with await JobStore.open_for_reading(folder / "job.sqlite3") as store:
         await store.get_metadata("written")
         async for _ in store.images():
