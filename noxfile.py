@@ -77,7 +77,7 @@ def coverage(session: nox.Session) -> None:
     session.env["PYTHONDEVMODE"] = "1"
     session.run("coverage", "erase")
     everywhere = ("-o", "norecursedirs=.* __pycache__")
-    folders = ("benchmarks", "browser", "crash", "faults", "frameworks", "middleboxes", "storage")
+    folders = ("benchmarks", "browser", "crash", "examples", "faults", "frameworks", "middleboxes", "storage")
     elsewhere = [f"--ignore=tests/{folder}" for folder in folders]
     how = (*PARALLEL, "--hypothesis-profile=full", *everywhere, *elsewhere)
     session.run("coverage", "run", "-m", "pytest", *how, *session.posargs)
