@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -34,7 +34,7 @@ from burncloud_images.files.sinks import (
     template,
 )
 from burncloud_images.model.media import Media
-from burncloud_images.results import EXTENSIONS, Image, ImageDetails, SavedImage
+from burncloud_images.results import Image, ImageDetails, SavedImage
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -197,10 +197,9 @@ class Bucket:
             await obstore.delete_async(self.store, PROBE)
 
     async def refuse_taken(self, placement: ImageContext, count: int) -> None:
-        places = [attrs.evolve(placement, index=index) for index in range(count)]
-        suffix = Path(self.name).suffix.lower().lstrip(".").replace("jpeg", "jpg")
-        kinds = [kind for kind, extension in EXTENSIONS.items() if suffix in {"", "{ext}", extension}]
-        names = {fill(self.name, place, Media(media_type=kind), "") for place in places for kind in kinds}
+        folder = Directory(self.scratch, name=self.name)
+        places = (attrs.evolve(placement, index=index) for index in range(count))
+        names = {name for place in places for name in folder.candidates(place)}
         for name, found in zip(names, await asyncio.gather(*map(self.find_digest, names)), strict=True):
             if found is not None:
                 raise StorageError(f"{self.to_uri(name)} exists already, so nothing was sent.")
@@ -218,7 +217,7 @@ class Bucket:
         return f"{self.url.rstrip('/')}/{name}"
 
     async def find_digest(self, name: str) -> str | None:
-        """Return the SHA-256 of an object, or nothing for one that says none; None if there is no such object."""
+        """Return the SHA-256 in the metadata of an object, empty if it has none; None if there is no object."""
         import obstore
 
         try:
@@ -348,7 +347,7 @@ class BucketWriter:
         try:
             saved = await self.file.keep(media)
         except StorageError as error:  # the disk is full; the bucket may not be
-            return await self.keep_rescued(media, error)
+            return await self.keep_rescued(error)
         try:
             uploaded = await self.upload(saved, saved.path, saved.size, saved.sha256 or "")
         except Exception as error:  # noqa: BLE001 (whatever it is, the image is paid for)
@@ -356,7 +355,7 @@ class BucketWriter:
         await finish_whatever_happens(run(self.placement.executor, self.remove, saved.path))
         return uploaded
 
-    async def keep_rescued(self, media: Media, error: StorageError) -> UploadedImage:
+    async def keep_rescued(self, error: StorageError) -> UploadedImage:
         """Put an image that is in memory, as this machine's disk did not take it."""
         import hashlib
 
@@ -368,7 +367,7 @@ class BucketWriter:
             raise error from None
         for path in error.elsewhere.values():
             await finish_whatever_happens(run(self.placement.executor, self.remove, path))
-        return attrs.evolve(uploaded, media_type=media.media_type)
+        return uploaded
 
     async def upload(self, image: Image | SavedImage, content: Content, size: int, digest: str) -> UploadedImage:
         bucket = self.bucket
@@ -385,16 +384,7 @@ class BucketWriter:
                         continue
                     raise
                 etag = None  # it is this very image: the answer to an earlier request for it was lost
-            return UploadedImage(
-                index=image.index,
-                media_type=image.media_type,
-                width=image.width,
-                height=image.height,
-                uri=bucket.to_uri(name),
-                size=size,
-                sha256=digest,
-                etag=etag,
-            )
+            return UploadedImage(**details(image), uri=bucket.to_uri(name), size=size, sha256=digest, etag=etag)
         raise FileExistsError(wanted)
 
     async def describe(self, error: Exception, saved: SavedImage) -> StorageError:
@@ -408,7 +398,7 @@ class BucketWriter:
         number = self.placement.index + 1
         return StorageError(
             f"Image {number} cannot be put into {self.bucket.url}: {reason}; it was saved as {saved.path}.",
-            images=[Image(**attrs.asdict(saved, filter=lambda field, _: field.name in DETAILS), data=data)],
+            images=[Image(**details(saved), data=data)],
             elsewhere={self.placement.index: saved.path},
         )
 
@@ -417,4 +407,6 @@ class BucketWriter:
             path.unlink()
 
 
-DETAILS = frozenset({"index", "media_type", "width", "height"})
+def details(image: ImageDetails) -> dict[str, Any]:
+    """Return what the bytes of an image say, as keyword arguments."""
+    return {name: getattr(image, name) for name in ("index", "media_type", "width", "height")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -173,12 +174,15 @@ async def test_a_large_image_whose_parts_do_not_all_arrive_is_no_object(server, 
 # --- names that are taken --------------------------------------------------------------------------------------------
 
 
-async def test_a_name_that_is_taken_is_refused_before_anything_is_sent(paint, server, bucket):
+@pytest.mark.parametrize(
+    ("name", "taken"), [("otter.png", "otter.png"), ("otter", "otter.webp"), ("otter.v2", "otter.v2.png")]
+)
+async def test_a_name_that_is_taken_is_refused_before_anything_is_sent(paint, server, bucket, name, taken):
     """With `exists="error"`, the request is not sent, and the object stays."""
     emulator, client = paint
-    await server.ask("PUT", "pictures/run/otter.png", b"theirs")
-    with pytest.raises(errors.StorageError, match=r"otter\.png exists already, so nothing was sent"):
-        await client.send(GenerationRequest(PROMPT), into=bucket(name="otter.png"))
+    await server.ask("PUT", f"pictures/run/{taken}", b"theirs")
+    with pytest.raises(errors.StorageError, match=rf"{re.escape(taken)} exists already, so nothing was sent"):
+        await client.send(GenerationRequest(PROMPT), into=bucket(name=name))
 
     assert () == tuple(emulator.ledger.requests)
 
