@@ -36,10 +36,10 @@ class JobShard:
 
     def __attrs_post_init__(self) -> None:
         """
-        Look at the numbers.
+        Check the numbers.
 
         Raises:
-            ConfigurationError: There is no such shard.
+            ConfigurationError: The numbers do not name a shard.
         """
         if not 1 <= self.number <= self.count <= MOST:
             raise ConfigurationError(
@@ -52,7 +52,7 @@ class JobShard:
         Return the shard that is written as `2/8`.
 
         Raises:
-            ConfigurationError: It is written otherwise, or there is no such shard.
+            ConfigurationError: The text is not two numbers as `2/8`, or they do not name a shard.
         """
         written = WRITTEN.fullmatch(text.strip())
         if written is None:

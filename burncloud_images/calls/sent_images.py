@@ -1,7 +1,7 @@
 """
 The images that a request sends, which some servers repeat in their answers about a task.
 
-They are no results: what is at an address that was sent, or has the bytes of an upload, is told apart by that.
+They are not results. One is recognised by its address, if that was sent, or by its bytes, if they were uploaded.
 """
 
 from __future__ import annotations

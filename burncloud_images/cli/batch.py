@@ -278,7 +278,7 @@ async def find_shard(running: RunOptions, folder: Path) -> JobShard | None:
     Return the part of the lists that the job takes: by --shard, or the one that its folder remembers.
 
     Raises:
-        UsageError: There is no such shard.
+        UsageError: --shard does not name a shard.
     """
     try:
         if running.shard is not None:

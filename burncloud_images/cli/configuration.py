@@ -107,7 +107,7 @@ def choose_profile(path: Path, content: Mapping[str, Any], profile: str | None) 
     Return the options of a file by their fields, with those of *profile* over those at the top.
 
     Raises:
-        UsageError: There is no such profile.
+        UsageError: The configuration has no profile of this name.
     """
     profiles = content.get("profile", {})
     chosen = profiles.get(profile, {}) if isinstance(profiles, dict) else None

@@ -379,7 +379,7 @@ class DirectoryWriter:
         sha256 = self.digest.hexdigest() if self.digest is not None else None
         if self.sink.durable:
             sync_file(handle.fileno())
-        # Some file systems, as NFS, say only now that there is no room; the file can still be read back.
+        # Some file systems, such as NFS, report a full disk only now, when the file can still be read back.
         os.close(os.dup(handle.fileno()))
         path = self.choose(self.sink.path / self.sink.file_name(self.placement, media, sha256 or ""))
         if self.sink.durable:

@@ -180,7 +180,7 @@ class LinesFile(Generic[T]):
 
     Attributes:
         describe: Returns the objects for some rows.
-        is_optional: Whether the file is left out if there are no rows.
+        is_optional: Whether no file is written when there are no rows.
     """
 
     path: Path
