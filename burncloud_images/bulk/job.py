@@ -199,7 +199,8 @@ class Job:
         options = options or InputOptions()
         await self.keep_shard(options.shard)
         if not isinstance(source, str | Path):
-            return await add_requests(self.store, source, self.directory, self.executor, name=name, shard=options.shard)
+            takes = options.takes
+            return await add_requests(self.store, source, self.directory, self.executor, name=name, takes=takes)
         options = attrs.evolve(options, defaults={**options.defaults, **(defaults or {})})
         return await add_input(self.store, source, options, self.executor, allow_change=allow_change, replace=replace)
 

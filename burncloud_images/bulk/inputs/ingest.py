@@ -409,10 +409,10 @@ async def add_requests(
     executor: Executor,
     *,
     name: str,
-    shard: JobShard | None = None,
+    takes: Callable[[NewRequest], bool],
 ) -> AddedRows:
     """
-    Add requests made by a program; images given as bytes are stored in the job's directory.
+    Add requests made by a program that *takes* accepts; images given as bytes are stored in the job's directory.
 
     Raises:
         InvalidRequestError: An image cannot be read again by another run.
@@ -423,7 +423,7 @@ async def add_requests(
         async for request in each(requests):
             number += 1
             row = await run(executor, to_row, request, directory, name, number)
-            if shard is None or shard.has(row.key):
+            if takes(row):
                 yield row
 
     return await add_rows(store, rows())
