@@ -32,6 +32,7 @@ from burncloud_images.bulk.records import (
     BOUGHT,
     STOP_PRECEDENCE,
     AddedRows,
+    JobProgress,
     JobTotals,
     NewRequest,
     OnEvent,
@@ -354,6 +355,10 @@ class Job:
         """Whether requests that were sent may be billed."""
         active = self.run_now.active.values() if self.run_now is not None else ()
         return Billing.MAYBE if any(request.passage.may_be_billed for request in active) else Billing.NO
+
+    def progress(self) -> JobProgress | None:
+        """Return how far the present run is; None if there is none."""
+        return self.run_now.progress() if self.run_now is not None else None
 
     def leave(self) -> None:
         """Start no more requests in the present run: its caller has left."""

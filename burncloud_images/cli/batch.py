@@ -20,7 +20,6 @@ from burncloud_images.bulk.outputs.named import check_name
 from burncloud_images.bulk.records import (
     BadRow,
     JobEvent,
-    JobProgress,
     NewRequest,
     RequestRecord,
     RequestState,
@@ -171,7 +170,7 @@ class JobCommand:
         Raises:
             UsageError: There is a budget, and a price is unknown.
         """
-        progress = JobProgressReporter(reporter=self.reporter, ask=self.ask)
+        progress = JobProgressReporter(reporter=self.reporter, ask=self.job.progress)
 
         def watch(event: JobEvent) -> None:
             progress.see(event)
@@ -183,9 +182,6 @@ class JobCommand:
                 return await self.job.run(client, options, watch)
         except ConfigurationError as error:
             raise UsageError(translate(error.message)) from None
-
-    def ask(self) -> JobProgress | None:
-        return self.job.run_now.progress() if self.job.run_now is not None else None
 
     def print_row(self, event: JobEvent, record: RequestRecord) -> None:
         """Print the result of a row; if stdout cannot be written, stop buying."""

@@ -12,7 +12,7 @@ from burncloud_images.bulk.directory import JobDirectory
 from burncloud_images.bulk.job import Job
 from burncloud_images.bulk.measurement import measure_requests, open_measurements, reserve_unpriced
 from burncloud_images.bulk.options import JobOptions
-from burncloud_images.bulk.records import JobProgress, NewRequest, RequestState, RunReport, count_images
+from burncloud_images.bulk.records import NewRequest, RequestState, RunReport, count_images
 from burncloud_images.cli.connection import open_client
 from burncloud_images.cli.exit_codes import FAILED, SOME_FAILED, UsageError, translate
 from burncloud_images.cli.inputs import JobInputs, StandardInput
@@ -170,10 +170,7 @@ class MeasureCommand:
         return f"for at most {show_money(sum(self.worst_case(row) or 0 for row in rows))}"
 
     async def run(self, job: Job, client: AsyncImagesClient, options: JobOptions) -> RunReport:
-        def ask() -> JobProgress | None:
-            return job.run_now.progress() if job.run_now is not None else None
-
-        progress = JobProgressReporter(reporter=self.reporter, ask=ask)
+        progress = JobProgressReporter(reporter=self.reporter, ask=job.progress)
         try:
             with progress.showing():
                 return await job.run(client, options, progress.see)
